@@ -1,0 +1,1 @@
+"""Budgets and how they are judged: pure functions, no pytest."""

@@ -1,0 +1,86 @@
+"""Budgets in ``llmperf.toml``, for the people who run CI and do not edit tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pytest_llmperf.budgets.budget import BudgetError, Limit, parse_limits
+from pytest_llmperf.metrics import GROUPS
+
+NAME = "llmperf.toml"
+_SCOPE = ("tests", "engine", "device")
+
+
+@dataclass(frozen=True)
+class FileBudget:
+    """One ``[[budget]]`` table: its limits stand on every test whose node id matches ``tests``, a glob."""
+
+    tests: str
+    limits: tuple[Limit, ...]
+
+
+def load(path: Path) -> tuple[FileBudget, ...]:
+    """The budgets of a file.
+
+    Raises:
+        BudgetError: one line that names the file, the table and the key.
+    """
+    import tomllib
+
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BudgetError(f"{path.name}: not valid TOML: {error}") from None
+    tables = data.pop("budget", [])
+    if data:
+        raise BudgetError(f"{path.name}: unknown key {next(iter(data))!r}; it holds [[budget]] tables")
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise BudgetError(f"{path.name}: budget is not a list of tables; write [[budget]]")
+    budgets = [_parse(table, f"{path.name}: [[budget]] {number}") for number, table in enumerate(tables, 1)]
+    _refuse_twice(budgets)
+    return tuple(budgets)
+
+
+def _refuse_twice(budgets: Sequence[FileBudget]) -> None:
+    seen: dict[tuple[str, str, str | None, str | None], Limit] = {}
+    for budget in budgets:
+        for limit in budget.limits:
+            slot = (budget.tests, limit.name, limit.device, limit.engine)
+            if slot in seen:
+                raise BudgetError(
+                    f"{limit.source}: {limit.name} is limited twice for {budget.tests!r}; {seen[slot].source} limits it already"
+                )
+            seen[slot] = limit
+
+
+def _parse(table: Mapping[str, Any], source: str) -> FileBudget:
+    for key in table:
+        if key not in (*_SCOPE, *GROUPS):
+            raise BudgetError(f"{source}: unknown key {key!r}; it takes {', '.join((*_SCOPE, *GROUPS))}")
+    tests = table.get("tests")
+    if not isinstance(tests, str) or not tests:
+        raise BudgetError(f"{source}: tests must be a glob over node ids, such as tests = 'tests/test_chat.py::*'")
+    scope = {key: table[key] for key in ("engine", "device") if key in table}
+    limits: list[Limit] = []
+    for group in GROUPS:
+        if group not in table:
+            continue
+        if not isinstance(table[group], dict):
+            raise BudgetError(f"{source}: {group} is not a table; write {group}.KEY = '...'")
+        limits += parse_limits(group, {**table[group], **scope}, f"{source} {group}")
+    if not limits:
+        raise BudgetError(f"{source}: limits nothing; give one of {', '.join(GROUPS)}")
+    return FileBudget(tests, tuple(limits))
+
+
+def limits_for(nodeid: str, budgets: Sequence[FileBudget]) -> list[Limit]:
+    """The limits that stand on a test; of two tables that limit the same, the later one holds."""
+    found: dict[tuple[str, str | None, str | None], Limit] = {}
+    for budget in budgets:
+        if fnmatchcase(nodeid, budget.tests):
+            found |= {(limit.name, limit.device, limit.engine): limit for limit in budget.limits}
+    return list(found.values())

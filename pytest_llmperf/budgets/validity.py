@@ -1,0 +1,32 @@
+"""Whether a measurement may be judged at all. It fails closed: what is invalid neither passes nor fails a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_llmperf.measurement import Measurement, RequestTiming
+
+_FROM_SAMPLER = ("memory.peak", "memory.growth", "memory.retained", "memory.host_peak")
+_BEFORE_THE_TEST = ("latency.load", "memory.weights", "memory.kv_reserved")
+
+
+def fault(metric: str, measurement: Measurement) -> str:
+    """Why a metric of this measurement cannot be trusted, in one sentence; empty when it can."""
+    if metric in _BEFORE_THE_TEST:
+        return ""
+    faults = [*measurement.faults, _failed_requests(measurement.requests), _no_tokens(measurement.requests)]
+    if metric in _FROM_SAMPLER and measurement.memory is not None:
+        faults.append(measurement.memory.fault)
+    return "; ".join(text for text in faults if text)
+
+
+def _failed_requests(requests: Sequence[RequestTiming]) -> str:
+    failed = [r.error for r in requests if r.error is not None]
+    if not failed:
+        return ""
+    return f"{len(failed)} of {len(requests)} requests failed, the first with: {failed[0]}"
+
+
+def _no_tokens(requests: Sequence[RequestTiming]) -> str:
+    empty = sum(1 for r in requests if r.error is None and r.output_tokens == 0)
+    return f"{empty} of {len(requests)} answers had no token" if empty else ""

@@ -1,0 +1,89 @@
+"""What the judge says of one budget."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pytest_llmperf.metrics import METRICS
+from pytest_llmperf.units import SHARE, Quantity, as_written, format_apart, format_change, format_value
+
+
+class Status(StrEnum):
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_MEASURED = "NOT MEASURED"
+    INVALID = "INVALID"
+    NO_BUDGET = "NO BUDGET"
+
+    @property
+    def without_verdict(self) -> bool:
+        """Neither held nor broken: what fails a test under ``--llmperf-strict``."""
+        return self in (Status.NOT_MEASURED, Status.INVALID, Status.NO_BUDGET)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One budget, judged. ``name`` is the metric as limited (``latency.ttft_p95``); values are in its base unit.
+
+    ``how`` says how the value was measured, ``reason`` why there is no PASS.
+    """
+
+    status: Status
+    name: str
+    metric: str
+    limit: float | None = None
+    limit_text: str = ""
+    measured: float | None = None
+    how: str = ""
+    reason: str = ""
+
+    @property
+    def margin(self) -> float | None:
+        """Room that is left, positive inside the budget and negative beyond it; None when it cannot be told.
+
+        A share of the limit, so that ``-0.08`` is 8 % beyond it. Inside a lower limit it is the share of the measured
+        value that may be lost, so that it never exceeds 1 either and may be compared with the room in upper limits.
+        """
+        if self.limit is None or self.measured is None:
+            return None
+        higher = METRICS[self.metric].better == "higher"
+        room = self.measured - self.limit if higher else self.limit - self.measured
+        whole = self.measured if higher and room > 0 else self.limit
+        if whole == 0:
+            return 0.0 if room == 0 else None
+        return room / whole
+
+    @property
+    def quantity(self) -> Quantity:
+        return METRICS[self.metric].quantity if self.metric in METRICS else SHARE
+
+    @property
+    def measured_text(self) -> str:
+        """The measured value in the units of the limit, with enough digits to be told from it."""
+        if self.measured is None:
+            return "–"
+        if self.limit is None:
+            return format_value(self.measured, self.quantity)
+        return format_apart(self.measured, self.limit, as_written(self.quantity, self.limit_text))
+
+    @property
+    def margin_text(self) -> str:
+        """``-8.1 %`` for a peak 8.1 % over its limit; for a limit of zero the room itself, ``-3.00 MiB``."""
+        if self.margin is None or self.measured is None:
+            return "–"
+        if math.isinf(self.margin):
+            sign = "+" if self.margin > 0 else "-"
+            return sign + format_value(abs(self.measured), as_written(self.quantity, self.limit_text))
+        return format_change(self.margin)
+
+    def sentence(self) -> str:
+        """One line: ``memory peak 17.3 GiB > 16 GiB (+8.1 %)``, or the status and its reason."""
+        words = self.name.replace(".", " ", 1)
+        if self.status is not Status.FAIL or self.measured is None or self.limit is None:
+            return f"{words} {self.status}: {self.reason}" if self.name else f"{self.status}: {self.reason}"
+        sign = ">" if METRICS[self.metric].better == "lower" else "<"
+        excess = f" ({format_change(self.measured / self.limit - 1)})" if self.limit else ""
+        return f"{words} {self.measured_text} {sign} {self.limit_text}{excess}"

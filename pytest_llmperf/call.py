@@ -1,0 +1,66 @@
+"""The call phase of a measured test: its rounds, its verdicts, and the report that carries them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.budgets.judge import broken
+from pytest_llmperf.failures import BudgetExceeded
+from pytest_llmperf.reports.junit import properties, replace_properties
+from pytest_llmperf.reports.result import TestResult, to_wire
+from pytest_llmperf.reports.table import failure_table
+from pytest_llmperf.reports.wire import measurement_to_wire
+from pytest_llmperf.session import LIMITS, PROBE, RESULT, SESSION, Session
+
+if TYPE_CHECKING:
+    from pytest_llmperf.budgets.verdict import Verdict
+    from pytest_llmperf.measurement import Measurement
+    from pytest_llmperf.probe import Probe
+
+
+def rounds(item: pytest.Item, probe: Probe, session: Session) -> None:
+    """Opens the window, and runs the test's body as often as asked for, less the once that pytest runs it itself."""
+    session.use_engines(item, probe)
+    repeated = LIMITS in item.stash and isinstance(item, pytest.Function)
+    for _ in range(session.settings.warmup if repeated else 0):
+        item.runtest()
+    probe.rounds = session.settings.rounds if repeated else 1
+    probe.open(session.sampler)
+    for _ in range(probe.rounds - 1):
+        item.runtest()
+
+
+def conclude(item: pytest.Item, probe: Probe) -> BudgetExceeded | None:
+    """Closes the window and judges; gives the failure if a budget is broken."""
+    measurement, verdicts = probe.close()
+    del item.stash[PROBE]
+    result = TestResult(item.nodeid, tuple(verdicts), measurement_to_wire(measurement))
+    item.stash[RESULT] = result
+    replace_properties(item.user_properties, properties(result))
+    failing = broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
+    if not failing:
+        return None
+    return BudgetExceeded(_headline(failing, measurement), probe.log_tails())
+
+
+def _headline(failing: list[Verdict], measurement: Measurement) -> str:
+    where = f" on {measurement.engine.device_name}" if measurement.engine else ""
+    more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
+    return f"{failing[0].sentence()}{where}{more}"
+
+
+def publish(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Adds the evidence to a failure, and the result to the report of the call phase, once."""
+    sections = list(getattr(call.excinfo.value, "sections", ())) if call.excinfo is not None else []
+    if call.when == "call" and RESULT in item.stash:
+        result = item.stash[RESULT].with_outcome(str(report.outcome), float(call.duration))
+        del item.stash[RESULT]
+        report.llmperf = to_wire(result)  # type: ignore[attr-defined]
+        if result.verdicts:
+            sections.insert(0, ("llmperf", failure_table(result)))
+    add_section = getattr(report.longrepr, "addsection", None)
+    if report.failed and add_section is not None:
+        for title, text in sections:
+            add_section(title, text)

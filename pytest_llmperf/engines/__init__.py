@@ -1,0 +1,1 @@
+"""The engines: how each is started, watched and stopped."""

@@ -1,0 +1,156 @@
+"""What every engine is and does."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pytest_llmperf.measurement import Device, EngineInfo, Reading
+
+Progress = Callable[[str], None]
+
+
+class EngineError(Exception):
+    """An engine that cannot be had; the message is one line that says why and what to do next.
+
+    ``log_tail`` is the end of the engine's own log, empty when it has none.
+    """
+
+    def __init__(self, message: str, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What was asked for: enough to start the engine, and to tell two engines apart.
+
+    ``args`` are the engine's own settings, as text. ``visible_devices`` is the CUDA_VISIBLE_DEVICES to start it with,
+    None to leave the caller's.
+    """
+
+    engine: str
+    model: str | None = None
+    url: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    binary: str | None = None
+    startup_timeout: float = 300.0
+    visible_devices: str | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return (self.engine, self.model, self.url, tuple(sorted(self.args.items())), self.binary)
+
+    @property
+    def label(self) -> str:
+        """``llamacpp``, or ``llamacpp:MODEL`` where one was named: the test id when a suite runs on several engines."""
+        return self.engine if self.model is None else f"{self.engine}:{self.model}"
+
+
+@dataclass(frozen=True)
+class EngineMemory:
+    """The memory of an engine in bytes, None where nobody states it.
+
+    ``resident`` is what its processes hold now; ``weights`` and ``kv_reserved`` are the engine's own words.
+    """
+
+    resident: int | None = None
+    weights: int | None = None
+    kv_reserved: int | None = None
+
+
+class Engine(ABC):
+    """A running engine. ``llm_engine`` is one.
+
+    Attributes:
+        name, version, model: what answers.
+        base_url: the address of its OpenAI API, ending in ``/v1``.
+        api_key: empty when it asks for none.
+        devices: where it computes.
+        load_time: seconds from start to ready, None when it was already running.
+        watched_pids: the processes whose memory is sampled; they stay known after they have ended.
+        request_defaults: what every request carries unless the test says otherwise.
+        stream_options: the same for ``stream_options`` of streamed requests.
+    """
+
+    name: ClassVar[str]
+    request_defaults: Mapping[str, Any] = {}
+    stream_options: Mapping[str, Any] = {}
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec = spec
+        self.version = "unknown"
+        self.model = spec.model or ""
+        self.base_url = ""
+        self.api_key = ""
+        self.devices: tuple[Device, ...] = ()
+        self.load_time: float | None = None
+        self.watched_pids: tuple[int, ...] = ()
+
+    @classmethod
+    def check(cls, spec: EngineSpec) -> None:
+        """Refuses a spec that can never work, before anything is started.
+
+        Raises:
+            EngineError: naming the option and what would be right.
+        """
+
+    @classmethod
+    def create(cls, spec: EngineSpec) -> Engine:
+        """The engine for a checked spec, not yet started."""
+        return cls(spec)
+
+    @abstractmethod
+    def start(self, progress: Progress) -> None:
+        """Returns when the engine is ready to answer.
+
+        Raises:
+            EngineError: it never will be.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ends what ``start`` began, and only that. May be called twice."""
+
+    @property
+    @abstractmethod
+    def pids(self) -> tuple[int, ...]:
+        """Root processes of the engine on this host; empty when it runs elsewhere."""
+
+    @abstractmethod
+    def gone(self) -> str:
+        """Why the engine can no longer answer, in a few words; empty while it can."""
+
+    def restart(self, progress: Progress = lambda _: None) -> None:
+        """Stops and starts it again."""
+        self.stop()
+        self.start(progress)
+
+    def unload(self) -> None:
+        """Frees the model's memory and keeps the engine.
+
+        Raises:
+            EngineError: this engine cannot.
+        """
+        raise EngineError(f"{self.name} cannot unload its model while it runs; llm_engine.restart() gives a fresh one")
+
+    def memory(self) -> EngineMemory:
+        """What the engine holds now, and how it splits it."""
+        from pytest_llmperf.telemetry.host import tree_bytes
+
+        resident = tree_bytes(self.pids) if self.pids else None
+        return EngineMemory(resident=resident)
+
+    def readings(self) -> dict[str, Reading]:
+        """Metrics only the engine knows, by name (``memory.weights``)."""
+        return {}
+
+    def log_tail(self) -> str:
+        """The last lines of its log; empty when it keeps none."""
+        return ""
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo(self.name, self.version, self.model, self.devices, self.load_time)

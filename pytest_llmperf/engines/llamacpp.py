@@ -1,0 +1,145 @@
+"""The ``llamacpp`` engine: llama.cpp's own server, from the ``xllamacpp`` wheel or any ``llama-server``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.llamacpp_server import SETTINGS
+from pytest_llmperf.engines.models import NAME, bundled_model
+from pytest_llmperf.engines.openai import OpenAIEngine
+from pytest_llmperf.engines.process import ServerEngine, announced_url, check_port, free_port, http_get
+from pytest_llmperf.measurement import Reading
+from pytest_llmperf.telemetry.device import engine_devices
+
+_ANNOUNCE = "announce"
+# A prompt that was answered before would come from the cache, with a TTFT ten times too good; with timings per token
+# each chunk says how many tokens it brings.
+_REQUEST_DEFAULTS: Mapping[str, Any] = {"cache_prompt": False, "timings_per_token": True}
+_WEIGHTS = re.compile(r"load_tensors:\s+(\S+) model buffer size =\s+([\d.]+) MiB")
+_KV_CACHE = re.compile(r"llama_kv_cache\S*: size =\s+([\d.]+) MiB")
+
+
+class LlamaCppEngine(ServerEngine):
+    """A GGUF file behind llama.cpp's HTTP API; without a model, the bundled SmolLM2-135M-Instruct."""
+
+    name = "llamacpp"
+    request_defaults = _REQUEST_DEFAULTS
+
+    @classmethod
+    def check(cls, spec: EngineSpec) -> None:
+        if spec.url:
+            OpenAIEngine.check(spec)
+            return
+        if spec.model and not Path(spec.model).is_file():
+            raise EngineError(f"llamacpp: there is no model file {spec.model!r}; --llmperf-model is a path to a GGUF")
+        if spec.binary:
+            if shutil.which(spec.binary) is None:
+                raise EngineError(f"llamacpp: {spec.binary!r} cannot be run; --llmperf-engine-bin is a llama-server")
+        else:
+            _check_wheel_settings(spec.args)
+        check_port(spec.args.get("port", "0"), "port")
+
+    @classmethod
+    def create(cls, spec: EngineSpec) -> Engine:
+        return AttachedLlamaCppEngine(spec) if spec.url else cls(spec)
+
+    def __init__(self, spec: EngineSpec) -> None:
+        super().__init__(spec)
+        self._file = Path(spec.model) if spec.model else None
+        self.model = self._file.stem if self._file else NAME
+        self.devices = engine_devices(cpu_only=spec.args.get("n_gpu_layers") == "0")
+
+    def _prepare(self, progress: Progress) -> None:
+        if self._file is None:
+            self._file = bundled_model(progress)
+
+    def _environ(self) -> dict[str, str]:
+        # libgomp's default spinning makes the server crawl as soon as anything else wants the cores.
+        return {"GOMP_SPINCOUNT": "1000"} | super()._environ()
+
+    def _command(self, directory: Path) -> list[str]:
+        assert self._file is not None
+        if self.spec.binary:
+            return self._binary_command(self.spec.binary, directory)
+        settings = {**self.spec.args, "model": str(self._file), "alias": self.model}
+        module = "pytest_llmperf.engines.llamacpp_server"
+        return [sys.executable, "-m", module, str(directory / _ANNOUNCE), json.dumps(settings)]
+
+    def _binary_command(self, binary: str, directory: Path) -> list[str]:
+        defaults = {key: SETTINGS[key].default for key in ("ctx_size", "parallel", "threads", "cache_ram")}
+        settings = {**defaults, **self.spec.args}
+        port = settings.pop("port", "0")
+        port = str(free_port()) if port == "0" else port
+        (directory / _ANNOUNCE).write_text(f"http://127.0.0.1:{port}")
+        command = [binary, "--model", str(self._file), "--alias", self.model, "--host", "127.0.0.1", "--port", port]
+        for key, value in settings.items():
+            command += [f"--{key.replace('_', '-')}", *([value] if value else [])]
+        return [*command, "--metrics", "--slots"]
+
+    def _find_url(self, directory: Path) -> str | None:
+        return announced_url(directory / _ANNOUNCE)
+
+    def _on_ready(self) -> None:
+        self.version = _server_version(self.base_url) if self.spec.binary else importlib.metadata.version("xllamacpp")
+
+    def readings(self) -> dict[str, Reading]:
+        """Weights and KV cache as the server stated them while loading."""
+        if self._process is None:
+            return {}
+        return parse_sizes(self._process.log.read_text(errors="replace"))
+
+
+class AttachedLlamaCppEngine(OpenAIEngine):
+    """A llama.cpp server that already runs."""
+
+    name = "llamacpp"
+    request_defaults = _REQUEST_DEFAULTS
+
+    def start(self, progress: Progress) -> None:
+        super().start(progress)
+        self.version = _server_version(self.base_url)
+
+
+def parse_sizes(log: str) -> dict[str, Reading]:
+    """``memory.weights`` and ``memory.kv_reserved`` from the log of a loading server, in bytes; what it lacks is left out."""
+    weights = dict(_WEIGHTS.findall(log))
+    caches = _KV_CACHE.findall(log)
+    found = {}
+    if weights:
+        found["memory.weights"] = _stated(sum(map(float, weights.values())))
+    if caches:
+        found["memory.kv_reserved"] = _stated(sum(map(float, caches)))
+    return found
+
+
+def _stated(mebibytes: float) -> Reading:
+    return Reading(mebibytes * 2**20, "stated by llama.cpp while loading", samples=1)
+
+
+def _server_version(base_url: str) -> str:
+    try:
+        properties = json.loads(http_get(f"{base_url.removesuffix('/v1')}/props"))
+        return str(properties["build_info"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise EngineError(f"the server at {base_url} is no llama.cpp server: /props does not answer") from None
+
+
+def _check_wheel_settings(arguments: Mapping[str, str]) -> None:
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise EngineError(
+            "llamacpp needs llama.cpp: pip install 'pytest-llmperf[llamacpp]', or --llmperf-engine-bin=/path/to/llama-server"
+        )
+    for key, value in arguments.items():
+        if key not in SETTINGS:
+            raise EngineError(f"llamacpp: unknown engine argument {key!r}; it takes {', '.join(SETTINGS)}")
+        if not re.fullmatch(r"-?\d+", value):
+            raise EngineError(f"llamacpp: engine argument {key}={value!r} is not a whole number")

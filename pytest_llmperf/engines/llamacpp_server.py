@@ -1,0 +1,80 @@
+"""Serves llama.cpp's own HTTP API from the ``xllamacpp`` wheel, in a process of its own.
+
+``python -m pytest_llmperf.engines.llamacpp_server ANNOUNCE SETTINGS``: SETTINGS is a JSON object of the keys in
+:data:`SETTINGS`, with ``model``; the server's address is written to the file ANNOUNCE once it answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Logs the sizes of weights and KV cache while loading, which the adapter reads.
+_VERBOSITY = 4
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An engine argument: its default and what it sets, named as llama-server names it."""
+
+    default: str
+    meaning: str
+    apply: Callable[[Any, str], None]
+
+
+def _set(name: str, convert: Callable[[str], Any] = int) -> Callable[[Any, str], None]:
+    return lambda params, value: setattr(params, name, convert(value))
+
+
+def _threads(params: Any, value: str) -> None:
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(value)
+
+
+def default_threads() -> str:
+    return str(min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+SETTINGS = {
+    "ctx_size": Setting("2048", "context of all slots together, in tokens", _set("n_ctx")),
+    "parallel": Setting("4", "slots: requests answered at the same time", _set("n_parallel")),
+    "threads": Setting(default_threads(), "compute threads", _threads),
+    "batch_size": Setting("2048", "logical batch, in tokens", _set("n_batch")),
+    "ubatch_size": Setting("512", "physical batch, in tokens", _set("n_ubatch")),
+    "n_gpu_layers": Setting("-1", "layers on the GPU, where the wheel was built for one; -1 all", _set("n_gpu_layers")),
+    # By default llama.cpp keeps 8 GiB of old prompts, and memory drifts from test to test.
+    "cache_ram": Setting("0", "MiB of host memory for a cache of prompts", _set("cache_ram_mib")),
+    "port": Setting("0", "port on 127.0.0.1; 0 is any free one", _set("port")),
+}
+
+
+def serve(announce: Path, settings: Mapping[str, str]) -> None:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = settings["model"]
+    params.model_alias = {settings["alias"]}
+    for key, setting in SETTINGS.items():
+        setting.apply(params, settings.get(key, setting.default))
+    params.endpoint_metrics = params.endpoint_slots = params.endpoint_props = True
+    params.ui = False
+    params.verbosity = _VERBOSITY
+    # Blocked before the server's threads start, so that only sigwait ever takes them.
+    endings = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, endings)
+    server = xllamacpp.Server(params)
+    temporary = announce.with_suffix(".tmp")
+    temporary.write_text(server.listening_address)
+    temporary.replace(announce)
+    signal.sigwait(endings)
+    # Destroying the server object can wait for ever on its own thread; the process has nothing left to save.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -1,0 +1,44 @@
+"""The engines by name; an engine's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec
+
+_ENGINES = {
+    "llamacpp": "LlamaCppEngine",
+    "openai": "OpenAIEngine",
+    "simulated": "SimulatedEngine",
+}
+_LATER = ("vllm", "ollama")
+
+
+def engine_class(name: str) -> type[Engine]:
+    """The class of an engine.
+
+    Raises:
+        EngineError: there is no such engine.
+    """
+    if name in _ENGINES:
+        module = import_module(f"pytest_llmperf.engines.{name}")
+        found: type[Engine] = getattr(module, _ENGINES[name])
+        return found
+    known = ", ".join(_ENGINES)
+    if name in _LATER:
+        raise EngineError(
+            f"engine {name!r} is not started by this version: start it yourself and attach with "
+            f"--llm-engine=openai --llmperf-url=http://HOST:PORT (engines started here: {known})"
+        )
+    raise EngineError(f"unknown engine {name!r}: it is one of {known}")
+
+
+def create(spec: EngineSpec) -> Engine:
+    """An engine, checked and not yet started.
+
+    Raises:
+        EngineError: unknown, or a spec that can never work.
+    """
+    found = engine_class(spec.engine)
+    found.check(spec)
+    return found.create(spec)

@@ -1,0 +1,50 @@
+"""The ``simulated`` engine: a server that emits tokens on a schedule instead of running a model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.process import ServerEngine, announced_url, check_port
+from pytest_llmperf.engines.simulation import Simulation, SimulationError
+from pytest_llmperf.telemetry.device import cpu_device
+
+_ANNOUNCE = "announce"
+
+
+class SimulatedEngine(ServerEngine):
+    """Every setting of :class:`Simulation` may be given as an engine argument or, per request, as ``simulate={...}``."""
+
+    name = "simulated"
+
+    @classmethod
+    def check(cls, spec: EngineSpec) -> None:
+        if spec.url or spec.binary:
+            raise EngineError(
+                "simulated is always started here: it takes neither --llmperf-url nor --llmperf-engine-bin"
+            )
+        try:
+            Simulation.from_strings(spec.args)
+        except SimulationError as error:
+            raise EngineError(f"simulated: {error}") from None
+        check_port(spec.args.get("port", "0"), "port")
+
+    def __init__(self, spec: EngineSpec) -> None:
+        super().__init__(spec)
+        self.model = self.spec.args.get("model", self.model or "simulated")
+        self.version = "1"
+        self.devices = (cpu_device(),)
+
+    def _command(self, directory: Path) -> list[str]:
+        command = [sys.executable, "-m", "pytest_llmperf.engines.simulated_server"]
+        command += ["--announce", str(directory / _ANNOUNCE)]
+        for key, value in {**self.spec.args, "model": self.model}.items():
+            command += ["--set", f"{key}={value}"]
+        return command
+
+    def _find_url(self, directory: Path) -> str | None:
+        return announced_url(directory / _ANNOUNCE)
+
+    def _on_ready(self) -> None:
+        """The command line has told it everything; there is nothing to ask."""

@@ -1,0 +1,260 @@
+"""What the simulated engine is told to do: its settings, and the schedule of tokens that follows from them.
+
+Nothing here waits or sends: all of it is a pure function of the settings and the number of a request, so that
+what the server will do can be known, and checked, before it does it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+from pytest_llmperf import units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class SimulationError(ValueError):
+    """A setting that cannot be understood; one line that names the key and what would be right."""
+
+
+def _seconds(text: str) -> float:
+    return units.parse(text, units.SECONDS)
+
+
+def _bytes(text: str) -> int:
+    return int(units.parse(text, units.BYTES))
+
+
+def _share(text: str) -> float:
+    share = units.parse(text, units.SHARE)
+    if share > 1:
+        raise ValueError(f"{text!r} is more than all: a share is at most '100 %'")
+    return share
+
+
+def _integer(least: int, most: int | None = None) -> Callable[[str], int]:
+    wanted = (
+        f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most}"
+    )
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not {wanted}") from None
+        if number < least or (most is not None and number > most):
+            raise ValueError(f"{text!r} is not {wanted}")
+        return number
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"{text!r} is empty: write a name")
+    return text
+
+
+def _setting(default: str, parse: Callable[[str], object], meaning: str, *, per_request: bool = False) -> Any:
+    about = {"default": default, "parse": parse, "meaning": meaning, "per_request": per_request}
+    return field(default=parse(default), metadata=about)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """How the simulated engine behaves: durations in seconds, sizes in bytes, shares from 0 to 1.
+
+    Users write each setting as a string with its unit, see :meth:`from_strings`; :meth:`describe` lists them.
+    """
+
+    ttft: float = _setting(
+        "20 ms", _seconds, "from the request's arrival to its first token", per_request=True
+    )
+    tpot: float = _setting(
+        "5 ms", _seconds, "time per token; k tokens in one chunk take k times it", per_request=True
+    )
+    jitter: float = _setting(
+        "0 ms", _seconds, "every gap is longer or shorter by up to this", per_request=True
+    )
+    tokens_per_chunk: int = _setting("1", _integer(1), "tokens in each chunk of a stream", per_request=True)
+    role_chunk: bool = _setting(
+        "true",
+        _flag,
+        "a chat stream begins at once with a chunk that has a role and no token",
+        per_request=True,
+    )
+    reasoning_tokens: int = _setting(
+        "0", _integer(0), "so many tokens are reasoning before the answer", per_request=True
+    )
+    output_tokens: int = _setting(
+        "0",
+        _integer(0),
+        "the answer stops by itself after so many tokens; 0: at max_tokens",
+        per_request=True,
+    )
+    default_max_tokens: int = _setting("16", _integer(1), "max_tokens of a request that names none")
+    error_rate: float = _setting("0 %", _share, "share of the requests, drawn by the seed, that fail")
+    error_every: int = _setting("0", _integer(0), "each Nth request fails; 0: none")
+    error_status: int = _setting(
+        "500", _integer(400, 599), "HTTP status of a failed request", per_request=True
+    )
+    stall_after: int = _setting(
+        "0", _integer(0), "the stream pauses once after so many tokens; 0: never", per_request=True
+    )
+    stall: float = _setting("0 s", _seconds, "how long it pauses then", per_request=True)
+    crash_after: int = _setting(
+        "0", _integer(0), "the server dies (exit status 70) after so many tokens in all its life; 0: never"
+    )
+    crash_on_start: bool = _setting("false", _flag, "the server dies while it loads (exit status 3)")
+    cut_after: int = _setting(
+        "0",
+        _integer(0),
+        "the connection closes after so many tokens of an answer; 0: never",
+        per_request=True,
+    )
+    memory: int = _setting("0 B", _bytes, "memory held from load to exit")
+    memory_per_request: int = _setting("0 B", _bytes, "memory held while a request runs", per_request=True)
+    slots: int = _setting("4", _integer(1), "requests answered at a time; others wait in order of arrival")
+    load_time: float = _setting("0 s", _seconds, "from the start of the server to the first request it takes")
+    usage: str = _setting(
+        "asked", _one_of("asked", "always", "never"), "when an answer states its token counts"
+    )
+    seed: int = _setting("0", _integer(0), "what text, jitter and error_rate are drawn from")
+    model: str = _setting("simulated", _name, "the model's name")
+    port: int = _setting("0", _integer(0, 65535), "TCP port on 127.0.0.1; 0: a free one")
+
+    @classmethod
+    def from_strings(cls, settings: Mapping[str, str]) -> Self:
+        """The simulation that ``settings`` ask for, ``{"ttft": "100 ms"}``; all others keep their defaults.
+
+        Raises:
+            SimulationError: an unknown key, or a value that is not what the key takes.
+        """
+        for key in settings:
+            if key not in _PARSERS:
+                raise SimulationError(
+                    f"unknown setting {key!r}; the simulated engine takes {', '.join(_PARSERS)}"
+                )
+        return cls(**{key: _parse(key, value, _PARSERS[key]) for key, value in settings.items()})
+
+    def with_request(self, settings: Mapping[str, object]) -> Self:
+        """The same simulation as one request wants it.
+
+        Values are strings with units, or JSON numbers and booleans; ``error`` says whether this request
+        fails, whatever ``error_every`` and ``error_rate`` say.
+
+        Raises:
+            SimulationError: a key that is unknown or concerns the whole server, or a bad value.
+        """
+        for key in settings:
+            if key not in (*_PER_REQUEST, "error"):
+                takes = ", ".join((*_PER_REQUEST, "error"))
+                raise SimulationError(f"{key!r} cannot be set for one request; 'simulate' takes {takes}")
+        values: dict[str, Any] = {
+            key: _parse(key, settings[key], _PARSERS[key]) for key in settings if key != "error"
+        }
+        if "error" in settings:
+            values |= {"error_every": int(bool(_parse("error", settings["error"], _flag))), "error_rate": 0.0}
+        return replace(self, **values)
+
+    @staticmethod
+    def describe() -> list[tuple[str, str, str]]:
+        """Every setting as (key, default, meaning), for help and documentation."""
+        return [(f.name, f.metadata["default"], f.metadata["meaning"]) for f in fields(Simulation)]
+
+    def fails(self, request_number: int) -> bool:
+        """Whether the request of this number, counted from 1, is answered with ``error_status``."""
+        if self.error_every and request_number % self.error_every == 0:
+            return True
+        return random.Random(f"{self.seed} error {request_number}").random() < self.error_rate
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {f.name: f.metadata["parse"] for f in fields(Simulation)}
+_PER_REQUEST = tuple(f.name for f in fields(Simulation) if f.metadata["per_request"])
+
+
+def _parse(key: str, value: object, parse: Callable[[str], object]) -> Any:
+    if isinstance(value, bool):
+        value = str(value).lower()
+    if not isinstance(value, str | int | float):
+        raise SimulationError(f"{key}={value!r} is neither a string, a number nor a boolean")
+    try:
+        return parse(str(value))
+    except ValueError as error:
+        raise SimulationError(f"{key}={error}") from None
+
+
+class Emission(NamedTuple):
+    """One chunk of an answer: seconds from the start of the request, tokens in it, and their kind."""
+
+    offset_s: float
+    tokens: int
+    kind: Literal["text", "reasoning"]
+
+
+def schedule(simulation: Simulation, request_number: int, tokens: int) -> list[Emission]:
+    """When the chunks of an answer of ``tokens`` tokens leave the server.
+
+    The first comes after ``ttft``, each later one of k tokens k times ``tpot`` after the one before, each gap
+    moved by its jitter and never negative. A chunk never mixes reasoning and text. The stall comes before the
+    first chunk that begins at or after ``stall_after`` tokens.
+    """
+    draw = random.Random(f"{simulation.seed} gaps {request_number}")
+    plan: list[Emission] = []
+    offset, sent, stalled = 0.0, 0, simulation.stall_after == 0
+    while sent < tokens:
+        reasoning = sent < simulation.reasoning_tokens
+        until = min(simulation.reasoning_tokens, tokens) if reasoning else tokens
+        size = min(simulation.tokens_per_chunk, until - sent)
+        gap = size * simulation.tpot if plan else simulation.ttft
+        offset += max(0.0, gap + draw.uniform(-simulation.jitter, simulation.jitter))
+        if not stalled and sent >= simulation.stall_after:
+            offset, stalled = offset + simulation.stall, True
+        plan.append(Emission(offset, size, "reasoning" if reasoning else "text"))
+        sent += size
+    return plan
+
+
+_VOCABULARY = (
+    *("a", "and", "answer", "attention", "batch", "block", "budget", "cache", "each", "every", "fast", "for"),
+    *(
+        "from",
+        "holds",
+        "in",
+        "is",
+        "key",
+        "memory",
+        "model",
+        "of",
+        "one",
+        "page",
+        "queue",
+        "reads",
+        "request",
+    ),
+    *("slow", "table", "the", "token", "value", "waits", "with"),
+)
+
+
+def words(simulation: Simulation, tokens: int) -> list[str]:
+    """The answer's tokens, each a word with a space before it: the same for every request under one seed."""
+    chosen = random.Random(f"{simulation.seed} words").choices(_VOCABULARY, k=tokens)
+    return [f" {word}" for word in chosen]

@@ -1,0 +1,85 @@
+"""The process between pytest and an engine: it outlives pytest by the moment it takes to end the engine.
+
+Run as ``python warden.py GRACE COMMAND...`` in a session of its own, so that Ctrl-C at the terminal reaches neither of
+them. Standard input is its lifeline: end of file there, whatever ended pytest, ends the engine. It prints the engine's
+pid, and exits with the engine's status (128 + signal for a signal). Standard library only, no package import: it must
+start fast and stay small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+_POLL_SECONDS = 0.5
+
+
+def _die_with_warden() -> Callable[[], None] | None:
+    """The kernel's own parent-death signal, for the case that the warden itself is killed. Linux only."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl, warden = ctypes.CDLL(None).prctl, os.getpid()
+
+    def before_exec() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != warden:
+            os._exit(1)
+
+    return before_exec
+
+
+def main(grace: float, command: list[str]) -> int:
+    wake_read, wake_write = os.pipe()
+    for end in (wake_read, wake_write):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    ended: list[int] = []
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _: ended.append(received))
+    parent = os.getppid()
+    # Its own process group, so that the warden can kill all of the engine without killing itself.
+    engine = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=sys.stderr, process_group=0, preexec_fn=_die_with_warden()
+    )
+    print(engine.pid, flush=True)
+    while engine.poll() is None and not ended and os.getppid() == parent:
+        ready, _, _ = select.select([0, wake_read], [], [], _POLL_SECONDS)
+        if wake_read in ready:
+            os.read(wake_read, 512)
+        if 0 in ready and not os.read(0, 512):
+            break
+    return _end(engine, grace)
+
+
+def _end(engine: subprocess.Popen[bytes], grace: float) -> int:
+    """Terminate, wait, kill; whatever the engine has left behind in its group is killed in any case."""
+    if engine.poll() is None:
+        _signal_group(engine.pid, signal.SIGTERM)
+        deadline = time.monotonic() + grace
+        while engine.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    _signal_group(engine.pid, signal.SIGKILL)
+    status = engine.wait()
+    return 128 - status if status < 0 else status
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main(float(sys.argv[1]), sys.argv[2:]))
+    except OSError as error:
+        print(f"cannot run {sys.argv[2]}: {error.strerror}", file=sys.stderr, flush=True)
+        raise SystemExit(127) from None

@@ -1,0 +1,138 @@
+"""The ladder of fixtures; each step may be overridden by the project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.session import NO_ENGINE, PROBE, SESSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.measurement import Measurement
+    from pytest_llmperf.probe import OpenWindow, Probe
+    from pytest_llmperf.session import Session
+    from pytest_llmperf.traffic.client import LLMClient
+
+
+@pytest.fixture(scope="session")
+def llm_engine_args() -> dict[str, Any]:
+    """Engine settings of the project: override it to return a dict such as {"ctx_size": 4096}.
+
+    A key may be meant for one engine only: {"llamacpp:ctx_size": 4096}. --llmperf-engine-arg wins over it.
+    """
+    return {}
+
+
+@pytest.fixture(scope="session")
+def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any]) -> Iterator[Engine]:
+    """The running engine, started once per session by --llm-engine.
+
+    It has name, version, model, base_url, api_key, pids, devices, load_time, memory(), restart(), unload().
+    """
+    session = request.config.stash[SESSION]
+    spec = getattr(request, "param", None) or next(iter(session.settings.engines), None)
+    if spec is None:
+        pytest.skip(NO_ENGINE)
+    spec = session.complete(spec, llm_engine_args)
+    yield session.acquire(spec)
+    if len(session.settings.engines) > 1:
+        session.provisioner.release(spec)
+
+
+@pytest.fixture(scope="session")
+def llm_engine_factory(request: pytest.FixtureRequest) -> LLMEngineFactory:
+    """Starts further engines: llm_engine_factory("llamacpp", model="/path/x.gguf", args={"ctx_size": 4096}).
+
+    They run until the session ends; asking again for the same one gives the running one.
+    """
+    return LLMEngineFactory(request.config.stash[SESSION])
+
+
+class LLMEngineFactory:
+    """Called with the name of an engine, it gives a running one."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(
+        self, engine: str, *, model: str | None = None, url: str | None = None, args: Mapping[str, Any] | None = None
+    ) -> Engine:
+        """The engine, started if it does not run yet.
+
+        Raises:
+            EngineUnavailable: unknown engine, settings it cannot work with, or a failed start.
+        """
+        from pytest_llmperf.engines.base import EngineSpec
+
+        texts = {key: str(value) for key, value in (args or {}).items()}
+        return self._session.acquire(EngineSpec(engine, model=model, url=url, args=texts))
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Every engine that runs in this session."""
+        return self._session.provisioner.running
+
+
+@pytest.fixture
+def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[LLMClient]:
+    """Sends requests to the engine and times them for this test: generate, chat, run, agenerate, achat.
+
+    base_url, api_key and model are for the app under test.
+    """
+    from pytest_llmperf.traffic.client import LLMClient
+
+    session = request.config.stash[SESSION]
+    engine = session.acquire(llm_engine.spec)
+    probe = request.node.stash.get(PROBE, None)
+    with LLMClient(
+        engine.base_url,
+        engine.model,
+        engine.api_key,
+        defaults=engine.request_defaults,
+        stream_options=engine.stream_options,
+        record=probe.add_request if probe is not None else None,
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def llm_perf(request: pytest.FixtureRequest) -> LLMPerf:
+    """The measurement of this test: window(name), record(name, value, unit), read(metric), measurement."""
+    return LLMPerf(request.node.stash.get(PROBE, None))
+
+
+class LLMPerf:
+    """Looks into the measurement of the test that runs, and adds to it."""
+
+    def __init__(self, probe: Probe | None) -> None:
+        self._probe = probe
+
+    @property
+    def probe(self) -> Probe:
+        if self._probe is None:
+            pytest.skip("nothing is measured under --llmperf-disable")
+        return self._probe
+
+    def window(self, name: str) -> AbstractContextManager[OpenWindow]:
+        """Measures a part: ``with llm_perf.window("prefill") as w: ...``, then ``w.read("memory.peak")``."""
+        return self.probe.window(name)
+
+    def record(self, name: str, value: float, unit: str) -> None:
+        """Adds a number of the test's own to the reports; it is not judged."""
+        self.probe.record(name, value, unit)
+
+    def read(self, name: str) -> float | None:
+        """A metric of the test so far, in its base unit: ``llm_perf.read("memory.peak")``; None if not measured."""
+        from pytest_llmperf.probe import read_metric
+
+        return read_metric(name, self.measurement).value
+
+    @property
+    def measurement(self) -> Measurement:
+        """Everything measured so far; after the test's body, all of it."""
+        return self.probe.snapshot()

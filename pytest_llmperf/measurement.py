@@ -1,0 +1,189 @@
+"""What was measured: plain frozen values, carried from the samplers and clients to the judge.
+
+All times are nanoseconds of ``time.monotonic_ns()``, one clock for every process of a host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ChunkKind = Literal["text", "reasoning", "tool"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One piece of a streamed answer that carries tokens; role-only, empty and usage-only pieces are not chunks.
+
+    ``tokens`` is the server's own count for this piece, None where it gives none.
+    """
+
+    at_ns: int
+    kind: ChunkKind = "text"
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class RequestTiming:
+    """One request, stamped at the socket.
+
+    ``sent_ns`` is the moment before the first byte is sent (in an open loop latency counts from ``scheduled_ns``
+    instead), ``end_ns`` the arrival of the last byte. Token counts are the server's; None where it gave none.
+    ``error`` is None for a request that was answered in full.
+    """
+
+    sent_ns: int
+    end_ns: int
+    chunks: tuple[Chunk, ...] = ()
+    output_tokens: int | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    streamed: bool = True
+    status: int | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    scheduled_ns: int | None = None
+
+    @property
+    def start_ns(self) -> int:
+        """What latencies count from: the scheduled moment where there is one, else the moment of sending."""
+        return self.sent_ns if self.scheduled_ns is None else self.scheduled_ns
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where an engine computes: ``kind`` is ``"cpu"`` or ``"cuda"``; ``name`` as in ``device="NVIDIA H100*"``."""
+
+    kind: str
+    name: str
+    uuid: str = ""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """Which engine answered: what a reader needs to repeat the measurement."""
+
+    name: str
+    version: str
+    model: str
+    devices: tuple[Device, ...] = ()
+    load_seconds: float | None = None
+
+    @property
+    def device_name(self) -> str:
+        """The names of the devices, joined; ``"unknown device"`` when the engine runs where we cannot see."""
+        return " + ".join(sorted({device.name for device in self.devices})) or "unknown device"
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the engine computes on the host's processor, so that its memory is the host's."""
+        return bool(self.devices) and all(device.kind == "cpu" for device in self.devices)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A span of time on the monotonic clock."""
+
+    start_ns: int
+    end_ns: int
+    name: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+@dataclass(frozen=True)
+class MemoryTrace:
+    """The engine's memory over a window: ``samples`` of (time ns, bytes), one before and one after it included.
+
+    ``before_bytes`` is the level at the last sample before the window, ``settled_bytes`` the stable level after it
+    (None when nobody waited for it, or it never settled: ``settled_reason`` says which). ``fault`` is why the samples
+    cannot be trusted, empty when they can. ``source`` says in words what was read and how often.
+    """
+
+    samples: tuple[tuple[int, int], ...]
+    source: str
+    before_bytes: int | None = None
+    settled_bytes: int | None = None
+    settled_reason: str = ""
+    max_gap_ns: int = 0
+    fault: str = ""
+
+    def cut(self, window: Window) -> MemoryTrace:
+        """The part inside ``window``, with one sample on either side of it."""
+        first = _last_index_at_or_before(self.samples, window.start_ns)
+        stop = next((i + 1 for i, s in enumerate(self.samples) if s[0] >= window.end_ns), len(self.samples))
+        kept = self.samples[first:stop]
+        before = kept[0][1] if kept and kept[0][0] <= window.start_ns else None
+        return MemoryTrace(kept, self.source, before, None, "", _max_gap(kept), self.fault)
+
+
+def _last_index_at_or_before(samples: tuple[tuple[int, int], ...], at_ns: int) -> int:
+    return max((i for i, s in enumerate(samples) if s[0] <= at_ns), default=0)
+
+
+def _max_gap(samples: tuple[tuple[int, int], ...]) -> int:
+    return max((b[0] - a[0] for a, b in zip(samples, samples[1:], strict=False)), default=0)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number and how it came about, or the reason why there is none.
+
+    ``value`` is in the base unit of its metric. ``samples`` says how many observations stand behind it.
+    """
+
+    value: float | None
+    how: str = ""
+    reason: str = ""
+    samples: int | None = None
+
+    @staticmethod
+    def missing(reason: str) -> Reading:
+        return Reading(None, reason=reason)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A value the test recorded itself with ``llm_perf.record(name, value, unit)``."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything known of one window: the input of the judge, together with the budgets.
+
+    ``engine_readings`` are numbers only the engine knows, by metric name (``memory.kv_cache``, ...); ``faults`` are
+    what makes every number of this window untrustworthy, one sentence each.
+    """
+
+    window: Window
+    engine: EngineInfo | None = None
+    requests: tuple[RequestTiming, ...] = ()
+    memory: MemoryTrace | None = None
+    memory_missing: str = ""
+    engine_readings: Mapping[str, Reading] = field(default_factory=dict)
+    records: tuple[Record, ...] = ()
+    windows: tuple[Window, ...] = ()
+    faults: tuple[str, ...] = ()
+    rounds: int = 1
+    attempt: int = 1
+
+    def cut(self, window: Window) -> Measurement:
+        """The same measurement inside a part of its window: the requests sent in it and the memory over it."""
+        return Measurement(
+            window=window,
+            engine=self.engine,
+            requests=tuple(r for r in self.requests if window.start_ns <= r.sent_ns < window.end_ns),
+            memory=self.memory.cut(window) if self.memory else None,
+            memory_missing=self.memory_missing,
+            engine_readings=self.engine_readings,
+            faults=self.faults,
+        )

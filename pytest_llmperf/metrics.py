@@ -1,0 +1,358 @@
+"""Every metric, defined once: name, unit, direction, formula, and the function that computes it.
+
+``t0`` is the moment before a request is sent (its scheduled moment in an open loop), ``t1`` the arrival of the first
+chunk that carries a token, ``tn`` of the last one, ``N`` the output tokens by the server's own count.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
+from pytest_llmperf.units import (
+    BYTES,
+    JOULES,
+    JOULES_PER_TOKEN,
+    REQUESTS_PER_SECOND,
+    SECONDS,
+    SHARE,
+    TOKENS_PER_SECOND,
+    WATTS,
+    Quantity,
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One thing that may be limited. ``distribution`` metrics are limited at a percentile (``ttft_p95``)."""
+
+    group: Literal["memory", "throughput", "latency", "energy"]
+    key: str
+    quantity: Quantity
+    better: Literal["lower", "higher"]
+    formula: str
+    distribution: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}.{self.key}"
+
+
+def _memory(key: str, formula: str, quantity: Quantity = BYTES, better: Literal["lower", "higher"] = "lower") -> Metric:
+    return Metric("memory", key, quantity, better, formula)
+
+
+def _latency(key: str, formula: str) -> Metric:
+    return Metric("latency", key, SECONDS, "lower", formula, distribution=True)
+
+
+_TABLE = (
+    _memory("peak", "largest sample of the engine's memory during the test"),
+    _memory("growth", "peak − the level just before the test"),
+    _memory("retained", "level after the test has settled − the level just before it"),
+    _memory("idle", "level after llm_engine.unload()"),
+    _memory("host_peak", "largest sample of the engine's host memory during the test"),
+    _memory("weights", "bytes of model weights, as the engine states them"),
+    _memory("kv_cache", "largest number of KV cache bytes in use, as the engine states them"),
+    _memory("kv_reserved", "bytes of KV cache set aside by the engine"),
+    _memory("required", "weights + peak KV cache in use + the rest"),
+    _memory("kv_waste", "1 − KV bytes that hold tokens ÷ KV bytes set aside for running requests", SHARE),
+    _memory("offload", "share of the model that lies on the GPU", SHARE, "higher"),
+    Metric("throughput", "output", TOKENS_PER_SECOND, "higher", "ΣN / (first send → last response)"),
+    Metric("throughput", "total", TOKENS_PER_SECOND, "higher", "Σ(N + prompt tokens) / (first send → last response)"),
+    Metric("throughput", "requests", REQUESTS_PER_SECOND, "higher", "requests / (first send → last response)"),
+    Metric(
+        "throughput",
+        "goodput",
+        REQUESTS_PER_SECOND,
+        "higher",
+        "requests that met every latency limit of the test / (first send → last response)",
+    ),
+    Metric("throughput", "per_user", TOKENS_PER_SECOND, "higher", "1 / mean TPOT"),
+    _latency("ttft", "t1 − t0"),
+    _latency("ttft_answer", "arrival of the first token that is not reasoning − t0"),
+    _latency("tpot", "(tn − t1) / (tokens after the first chunk)"),
+    _latency("itl", "the gap before each token; a chunk of k tokens gives one gap and k − 1 zeros"),
+    _latency("chunk_gap", "the gap before each chunk after the first"),
+    _latency("e2e", "tn − t0"),
+    Metric("latency", "load", SECONDS, "lower", "start of the engine → ready to answer"),
+    Metric("energy", "total", JOULES, "lower", "the device's energy counter over the test"),
+    Metric("energy", "per_output_token", JOULES_PER_TOKEN, "lower", "energy / ΣN"),
+    Metric("energy", "mean_power", WATTS, "lower", "energy / duration"),
+)
+METRICS = {metric.name: metric for metric in _TABLE}
+GROUPS = ("memory", "throughput", "latency", "energy")
+
+
+def keys(group: str) -> list[str]:
+    """What may be limited in a group, as it is written in a marker; distributions once, with ``_pNN``."""
+    return [m.key + ("_pNN" if m.distribution else "") for m in METRICS.values() if m.group == group]
+
+
+# ---------------------------------------------------------------------------------------------- statistics of a limit
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What of a distribution is limited: a percentile (``p95``), or ``max``, the largest value seen."""
+
+    percentile: float | None
+
+    @property
+    def suffix(self) -> str:
+        return "max" if self.percentile is None else f"p{self.percentile:g}".replace(".", "_")
+
+    @property
+    def minimum(self) -> int:
+        """How many samples it takes before this statistic means anything."""
+        return 1 if self.percentile is None else minimum_samples(self.percentile)
+
+    def of(self, samples: Sequence[float]) -> float:
+        """Nearest rank: the smallest sample that at least this share of the samples does not exceed."""
+        ordered = sorted(samples)
+        if self.percentile is None:
+            return ordered[-1]
+        return ordered[max(0, math.ceil(round(self.percentile / 100 * len(ordered), 9)) - 1)]
+
+
+_SUFFIX = re.compile(r"(?P<key>[a-z][a-z0-9_]*?)_(?:p(?P<percent>\d+(?:_\d+)?)|(?P<max>max))")
+
+
+def split_key(key: str) -> tuple[str, Statistic | None]:
+    """``"ttft_p95"`` → ``("ttft", p95)``, ``"load"`` → ``("load", None)``.
+
+    Raises:
+        ValueError: the percentile does not lie between 0 and 100, both excluded.
+    """
+    match = _SUFFIX.fullmatch(key)
+    if match is None:
+        return key, None
+    if match["max"]:
+        return match["key"], Statistic(None)
+    percent = float(match["percent"].replace("_", "."))
+    if not 0 < percent < 100:
+        raise ValueError(
+            f"{key!r} asks for percentile {percent:g}: it must lie between 0 and 100, both excluded "
+            f"({match['key']}_max limits the largest value)"
+        )
+    return match["key"], Statistic(percent)
+
+
+@cache
+def minimum_samples(percent: float) -> int:
+    """Samples needed before a percentile is stated: p50 11, p90 64, p95 130, p99 662.
+
+    The smallest n for which at least two of n samples lie beyond the true percentile with 99 % probability: with fewer
+    one cannot tell a tail from an outlier (the early-stopping rule of MLPerf inference).
+    """
+    share = max(percent, 100 - percent) / 100
+    n = 2
+    while share**n + n * (1 - share) * share ** (n - 1) > 0.01:
+        n += 1
+    return n
+
+
+# ------------------------------------------------------------------------------------------------- one request's times
+
+
+def ttft(request: RequestTiming) -> float | None:
+    return (request.chunks[0].at_ns - request.start_ns) / 1e9 if request.chunks else None
+
+
+def ttft_answer(request: RequestTiming) -> float | None:
+    first = next((chunk for chunk in request.chunks if chunk.kind != "reasoning"), None)
+    return (first.at_ns - request.start_ns) / 1e9 if first else None
+
+
+def e2e(request: RequestTiming) -> float | None:
+    """For an answer that was not streamed, its arrival is the last token's."""
+    if request.chunks:
+        return (request.chunks[-1].at_ns - request.start_ns) / 1e9
+    return None if request.streamed else (request.end_ns - request.start_ns) / 1e9
+
+
+def chunk_gaps(request: RequestTiming) -> list[float]:
+    stamps = [chunk.at_ns for chunk in request.chunks]
+    return [(b - a) / 1e9 for a, b in zip(stamps, stamps[1:], strict=False)]
+
+
+def tokens_per_chunk(request: RequestTiming) -> list[int] | None:
+    """The tokens of each chunk, None where the server leaves it open.
+
+    Without counts per chunk, one token each is certain only when there are as many chunks as tokens; one token more is
+    the end-of-sequence token, which is counted and not shown.
+    """
+    counts = [chunk.tokens for chunk in request.chunks if chunk.tokens is not None]
+    if request.chunks and len(counts) == len(request.chunks):
+        return counts
+    if request.output_tokens is not None and request.output_tokens - len(request.chunks) in (0, 1):
+        return [1] * len(request.chunks)
+    return None
+
+
+def itl(request: RequestTiming) -> list[float] | None:
+    counts = tokens_per_chunk(request)
+    if counts is None:
+        return None
+    gaps: list[float] = []
+    for gap, tokens in zip([None, *chunk_gaps(request)], counts, strict=True):
+        gaps += ([] if gap is None else [gap]) + [0.0] * (tokens - 1)
+    return gaps
+
+
+def tpot(request: RequestTiming) -> float | None:
+    """None for an answer of one chunk, and where nobody counted the tokens.
+
+    Without counts per chunk the first chunk is given its even share of the tokens.
+    """
+    if len(request.chunks) < 2:
+        return None
+    span = (request.chunks[-1].at_ns - request.chunks[0].at_ns) / 1e9
+    counts = tokens_per_chunk(request)
+    if counts is not None:
+        after_first = float(sum(counts[1:]))
+    elif request.output_tokens is not None:
+        after_first = request.output_tokens * (1 - 1 / len(request.chunks))
+    else:
+        return None
+    return span / after_first if after_first > 0 else None
+
+
+_PER_REQUEST: dict[str, Callable[[RequestTiming], float | None]] = {
+    "ttft": ttft,
+    "ttft_answer": ttft_answer,
+    "tpot": tpot,
+    "e2e": e2e,
+}
+_PER_GAP: dict[str, Callable[[RequestTiming], list[float] | None]] = {"itl": itl, "chunk_gap": chunk_gaps}
+
+
+def samples(requests: Sequence[RequestTiming], key: str) -> list[float]:
+    """All values of a latency metric, in seconds: one per answered request, or one per gap. Failed requests give none."""
+    answered = [request for request in requests if request.error is None]
+    if key in _PER_GAP:
+        return [gap for request in answered for gap in _PER_GAP[key](request) or ()]
+    return [value for request in answered if (value := _PER_REQUEST[key](request)) is not None]
+
+
+# ------------------------------------------------------------------------------------------------- the whole measurement
+
+
+def span_seconds(requests: Sequence[RequestTiming]) -> float:
+    """First send → last response: the denominator of every throughput."""
+    return (max(r.end_ns for r in requests) - min(r.sent_ns for r in requests)) / 1e9
+
+
+def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Reading:
+    """The value of a metric in a measurement, or the reason why there is none. Goodput is the judge's: it has limits."""
+    metric = METRICS[name]
+    if name in measurement.engine_readings:
+        return measurement.engine_readings[name]
+    if metric.distribution and statistic is not None:
+        return _read_distribution(metric, statistic, measurement)
+    if metric.group == "throughput":
+        return _read_throughput(metric.key, measurement.requests)
+    if name == "latency.load":
+        return _read_load(measurement)
+    if name in _FROM_TRACE:
+        return _read_trace(name, measurement)
+    return Reading.missing(_unmeasured(metric, measurement))
+
+
+def _read_distribution(metric: Metric, statistic: Statistic, measurement: Measurement) -> Reading:
+    values = samples(measurement.requests, metric.key)
+    noun = "token" if metric.key == "itl" else "chunk" if metric.key == "chunk_gap" else "request"
+    if not values:
+        return Reading.missing(_why_no_samples(metric.key, measurement.requests))
+    if len(values) < statistic.minimum:
+        return Reading.missing(
+            f"{statistic.suffix} needs {statistic.minimum} {noun} samples, the test gave {len(values)}"
+        )
+    return Reading(statistic.of(values), f"{metric.formula}, {len(values)} {noun}s", samples=len(values))
+
+
+def _why_no_samples(key: str, requests: Sequence[RequestTiming]) -> str:
+    if not requests:
+        return "the test sent no request through llm_client"
+    if not any(r.error is None for r in requests):
+        return "no request was answered"
+    if not any(r.streamed for r in requests):
+        return "answers were not streamed: use stream=True"
+    if key in ("itl", "tpot") and any(len(r.chunks) > 1 for r in requests):
+        return "the server sends several tokens in a chunk and does not say how many"
+    return f"no answer was long enough to give {key}"
+
+
+def _read_throughput(key: str, requests: Sequence[RequestTiming]) -> Reading:
+    answered = [r for r in requests if r.error is None]
+    if not answered:
+        return Reading.missing(_why_no_samples(key, requests))
+    if key == "per_user":
+        values = samples(answered, "tpot")
+        if not values or sum(values) <= 0:
+            return Reading.missing(_why_no_samples("tpot", requests))
+        return Reading(len(values) / sum(values), METRICS["throughput.per_user"].formula, samples=len(values))
+    span = span_seconds(requests)
+    if span <= 0:
+        return Reading.missing("the requests took no time")
+    formula = METRICS[f"throughput.{key}"].formula
+    if key == "requests":
+        return Reading(len(answered) / span, formula, samples=len(answered))
+    counts = [_tokens(r, key) for r in answered]
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts):
+        return Reading.missing("the server gave no token count (usage) for every answer")
+    return Reading(sum(known) / span, formula, samples=len(answered))
+
+
+def _tokens(request: RequestTiming, key: str) -> int | None:
+    if request.output_tokens is None or key == "output":
+        return request.output_tokens
+    return None if request.prompt_tokens is None else request.output_tokens + request.prompt_tokens
+
+
+def _read_load(measurement: Measurement) -> Reading:
+    if measurement.engine is None:
+        return Reading.missing("the test used no engine")
+    if measurement.engine.load_seconds is None:
+        return Reading.missing("the engine was already running: nobody saw it start")
+    return Reading(measurement.engine.load_seconds, METRICS["latency.load"].formula, samples=1)
+
+
+_FROM_TRACE = ("memory.peak", "memory.growth", "memory.retained", "memory.host_peak")
+
+
+def _read_trace(name: str, measurement: Measurement) -> Reading:
+    trace = measurement.memory
+    if trace is None:
+        return Reading.missing(measurement.memory_missing or "the test used no engine")
+    if name != "memory.host_peak" and measurement.engine and not measurement.engine.on_cpu:
+        return Reading.missing("the engine may use a GPU, whose memory is not read by this version; see host_peak")
+    if not trace.samples:
+        return Reading.missing("the sampler gave no sample")
+    count = len(trace.samples)
+    peak = max(value for _, value in trace.samples)
+    if name in ("memory.peak", "memory.host_peak"):
+        return Reading(peak, trace.source, samples=count)
+    if trace.before_bytes is None:
+        return Reading.missing("no sample from before the test")
+    if name == "memory.growth":
+        return Reading(peak - trace.before_bytes, trace.source, samples=count)
+    if trace.settled_bytes is None:
+        return Reading.missing(trace.settled_reason or "nobody waited for the memory to settle")
+    return Reading(trace.settled_bytes - trace.before_bytes, trace.source, samples=count)
+
+
+def _unmeasured(metric: Metric, measurement: Measurement) -> str:
+    if measurement.engine is None:
+        return "the test used no engine"
+    if metric.group == "energy":
+        return f"no energy counter is read on {measurement.engine.device_name}"
+    if metric.key == "idle":
+        return "the test did not call llm_engine.unload()"
+    return f"the engine {measurement.engine.name} does not state it"

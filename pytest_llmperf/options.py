@@ -1,0 +1,232 @@
+"""One table of options: command line beats ini beats default."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_llmperf.engines.base import EngineSpec
+
+# (flag, kind, default, metavar, help). The ini twin is the flag without its dashes in front, `-` as `_`.
+_TABLE: tuple[tuple[str, str, Any, str | None, str], ...] = (
+    (
+        "--llm-engine",
+        "list",
+        (),
+        "NAME[:MODEL]",
+        "Engine to run the tests on: llamacpp, openai (attach to any OpenAI-compatible server), simulated. "
+        "Repeat it to run the suite once per engine.",
+    ),
+    ("--llmperf-model", "string", None, "ID", "Model of the engines named without one, in the engine's own words."),
+    ("--llmperf-url", "string", None, "URL", "Use the server that already runs there; it is never stopped."),
+    (
+        "--llmperf-engine-arg",
+        "list",
+        (),
+        "[ENGINE:]KEY=VALUE",
+        "Setting passed on to the engine; may be repeated.",
+    ),
+    (
+        "--llmperf-engine-bin",
+        "list",
+        (),
+        "[ENGINE:]PATH",
+        "Program to run the engine with, for engines that live in another environment.",
+    ),
+    ("--llmperf-startup-timeout", "float", 300.0, "SECONDS", "How long an engine may take to become ready."),
+    (
+        "--llmperf-gpus",
+        "string",
+        "auto",
+        "auto|0,2|UUID|MIG-...",
+        "Devices to use, counted inside the caller's CUDA_VISIBLE_DEVICES.",
+    ),
+    ("--llmperf-sample-hz", "float", 200.0, "N", "Memory samples per second."),
+    ("--llmperf-rounds", "int", 1, "N", "How often the body of a measured test runs; all rounds are one measurement."),
+    ("--llmperf-warmup", "int", 0, "N", "How often the body of a measured test runs first, unmeasured."),
+    (
+        "--llmperf-strict",
+        "bool",
+        None,
+        None,
+        "Fail a test whose budget got no verdict (not measured, invalid, no budget for this device). "
+        "On by default when CI is set; --llmperf-no-strict turns it off.",
+    ),
+    (
+        "--llmperf-report",
+        "list",
+        (),
+        "PATH",
+        "Write a report; the suffix picks its form: .json or .md. May be repeated.",
+    ),
+    ("--llmperf-disable", "bool", False, None, "Collect and run the tests, measure and judge nothing."),
+)
+_INI_TYPES = {"list": "linelist", "string": "string", "float": "float", "int": "int", "bool": "bool"}
+_NAMES = [row[0].removeprefix("--").replace("-", "_") for row in _TABLE]
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("llmperf", "LLM performance budgets (pytest-llmperf)")
+    for (flag, kind, default, metavar, text), name in zip(_TABLE, _NAMES, strict=True):
+        if kind == "bool":
+            group.addoption(flag, action="store_true", default=None, dest=name, help=text)
+        elif kind == "list":
+            group.addoption(flag, action="append", default=None, dest=name, metavar=metavar, help=text)
+        else:
+            convert = {"float": float, "int": int}.get(kind, str)
+            group.addoption(flag, type=convert, default=None, dest=name, metavar=metavar, help=text)
+        parser.addini(name, text, type=_INI_TYPES[kind], default=default)  # type: ignore[arg-type]
+    group.addoption(
+        "--llmperf-no-strict",
+        action="store_false",
+        default=None,
+        dest="llmperf_strict",
+        help="Only broken budgets fail a test, in CI too.",
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for, checked. ``engines`` are in the order they were named."""
+
+    engines: tuple[EngineSpec, ...]
+    sample_hz: float
+    rounds: int
+    warmup: int
+    strict: bool
+    reports: tuple[Path, ...]
+    disable: bool
+    engine_arguments: tuple[str, ...]
+
+    @staticmethod
+    def from_config(config: pytest.Config) -> Settings:
+        """Reads every option once.
+
+        Raises:
+            pytest.UsageError: one line naming the option and what would be right.
+        """
+        try:
+            values = {name: _value(config, name) for name in _NAMES}
+            return _settings(values, config.invocation_params.dir)
+        except (TypeError, ValueError) as error:
+            raise pytest.UsageError(f"llmperf: {error}") from None
+
+
+def _value(config: pytest.Config, name: str) -> Any:
+    given = config.getoption(name)
+    return config.getini(name) if given is None else given
+
+
+def _settings(values: Mapping[str, Any], invoked_in: Path) -> Settings:
+    _at_least(values, "llmperf_rounds", 1)
+    _at_least(values, "llmperf_warmup", 0)
+    for name in ("llmperf_startup_timeout", "llmperf_sample_hz"):
+        if not 0 < values[name] < float("inf"):
+            raise ValueError(f"{_flag(name)}={values[name]:g} must be above 0")
+    if values["llmperf_sample_hz"] > 1000:
+        raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too often: 1000 at most")
+    strict = values["llmperf_strict"]
+    return Settings(
+        engines=_engines(values) if values["llm_engine"] else (),
+        sample_hz=values["llmperf_sample_hz"],
+        rounds=values["llmperf_rounds"],
+        warmup=values["llmperf_warmup"],
+        strict=_in_ci() if strict is None else strict,
+        reports=tuple(_report_path(text, invoked_in) for text in values["llmperf_report"]),
+        disable=values["llmperf_disable"],
+        engine_arguments=tuple(values["llmperf_engine_arg"]),
+    )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _at_least(values: Mapping[str, Any], name: str, least: int) -> None:
+    if values[name] < least:
+        raise ValueError(f"{_flag(name)}={values[name]} must be {least} or more")
+
+
+def _in_ci() -> bool:
+    return bool(os.environ.get("CI")) and os.environ["CI"].lower() not in ("0", "false")
+
+
+def _report_path(text: str, invoked_in: Path) -> Path:
+    path = invoked_in / text
+    if path.suffix not in (".json", ".md"):
+        raise ValueError(f"--llmperf-report={text} has no known suffix: write .json or .md")
+    if path.is_dir() or not os.access(next(p for p in path.parents if p.exists()), os.W_OK):
+        raise ValueError(f"--llmperf-report={text} cannot be written")
+    return path
+
+
+def _engines(values: Mapping[str, Any]) -> tuple[EngineSpec, ...]:
+    specs: list[EngineSpec] = []
+    for text in values["llm_engine"]:
+        spec = engine_spec(text, values)
+        if spec.key in [other.key for other in specs]:
+            raise ValueError(f"--llm-engine={text} is given twice")
+        specs.append(spec)
+    return tuple(specs)
+
+
+def engine_spec(text: str, values: Mapping[str, Any]) -> EngineSpec:
+    """``NAME[:MODEL]`` and the options that go with it.
+
+    Raises:
+        ValueError: unknown engine, or options it cannot work with.
+    """
+    from pytest_llmperf.engines.base import EngineError, EngineSpec
+    from pytest_llmperf.engines.registry import engine_class
+    from pytest_llmperf.telemetry.device import visible_devices
+
+    name, _, model = text.partition(":")
+    try:
+        spec = EngineSpec(
+            engine=name,
+            model=model or values["llmperf_model"] or None,
+            url=values["llmperf_url"] or None,
+            args=engine_arguments(values["llmperf_engine_arg"], name),
+            binary=_engine_binary(values["llmperf_engine_bin"], name),
+            startup_timeout=values["llmperf_startup_timeout"],
+            visible_devices=visible_devices(values["llmperf_gpus"], os.environ),
+        )
+        engine_class(name).check(spec)
+    except EngineError as error:
+        raise ValueError(str(error)) from None
+    return spec
+
+
+def engine_arguments(texts: Sequence[str], engine: str) -> dict[str, str]:
+    """The ``[ENGINE:]KEY=VALUE`` that are meant for this engine.
+
+    Raises:
+        ValueError: one of them has no ``=``.
+    """
+    found = {}
+    for text in texts:
+        left, equals, value = text.partition("=")
+        owner, colon, key = left.rpartition(":")
+        if not equals or not key:
+            raise ValueError(f"--llmperf-engine-arg={text} is not [ENGINE:]KEY=VALUE")
+        if not colon or owner == engine:
+            found[key] = value
+    return found
+
+
+def _engine_binary(texts: Sequence[str], engine: str) -> str | None:
+    found = None
+    for text in texts:
+        owner, colon, path = text.partition(":")
+        if not colon:
+            found = text
+        elif owner == engine:
+            return path
+    return found

@@ -1,0 +1,98 @@
+"""The pytest hooks, each a few lines that delegate. Every pytest run imports this file, so it reaches nothing heavy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf import options
+from pytest_llmperf.fixtures import llm_client, llm_engine, llm_engine_args, llm_engine_factory, llm_perf
+from pytest_llmperf.markers import MARKERS
+from pytest_llmperf.reporting import Reporter, header
+from pytest_llmperf.session import PROBE, RESULT, SESSION, Session
+from pytest_llmperf.workers import is_controller_of_workers, is_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["llm_client", "llm_engine", "llm_engine_args", "llm_engine_factory", "llm_perf"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in MARKERS.values():
+        config.addinivalue_line("markers", line)
+    session = Session(config, options.Settings.from_config(config))
+    session.load_file_budgets()
+    config.stash[SESSION] = session
+    if not is_worker(config):
+        config.pluginmanager.register(Reporter(session), "llmperf_reporter")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.close()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return header(config.stash[SESSION], distributed=is_controller_of_workers(config))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    engines = metafunc.config.stash[SESSION].settings.engines
+    if len(engines) > 1 and "llm_engine" in metafunc.fixturenames:
+        ids = [spec.label for spec in engines]
+        metafunc.parametrize("llm_engine", engines, ids=ids, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    session = config.stash[SESSION]
+    for item in items:
+        session.prepare(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    session = item.config.stash[SESSION]
+    session.refuse_mistakes(item)
+    session.skip_other_engines(item)
+    session.open_probe(item)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    probe = item.stash.get(PROBE, None)
+    if probe is None:
+        return (yield)
+    from pytest_llmperf.call import conclude, rounds
+
+    session = item.config.stash[SESSION]
+    try:
+        rounds(item, probe, session)
+        result = yield
+    except (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt):
+        raise
+    except BaseException:
+        conclude(item, probe)
+        raise
+    failure = conclude(item, probe)
+    if failure is not None:
+        raise failure
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.excinfo is not None or (call.when == "call" and RESULT in item.stash):
+        from pytest_llmperf.call import publish
+
+        publish(item, call, report)
+    return report

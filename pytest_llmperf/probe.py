@@ -1,0 +1,160 @@
+"""One test, measured: its window, its requests, the memory of its engines, and what the judge says of them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.budgets.judge import judge
+from pytest_llmperf.measurement import Measurement, MemoryTrace, Reading, Record, RequestTiming, Window
+from pytest_llmperf.metrics import METRICS, read, split_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_llmperf.budgets.budget import Limit
+    from pytest_llmperf.budgets.verdict import Verdict
+    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.telemetry.sampler import Sampler
+
+_SETTLE_TIMEOUT = 5.0
+_SETTLE_TOLERANCE = 1 << 20
+
+
+class Probe:
+    """Lives from a test's setup to the end of its call. Only what happens between ``open`` and ``close`` counts."""
+
+    def __init__(self, limits: Sequence[Limit], attempt: int) -> None:
+        self.limits = limits
+        self.attempt = attempt
+        self.rounds = 1
+        self.measurement: Measurement | None = None
+        self.sampler: Sampler | None = None
+        self._engines: list[Engine] = []
+        self._requests: list[RequestTiming] = []
+        self._records: list[Record] = []
+        self._windows: list[Window] = []
+        self._start_ns = 0
+
+    def use(self, engine: Engine) -> None:
+        if engine not in self._engines:
+            self._engines.append(engine)
+
+    def add_request(self, timing: RequestTiming) -> None:
+        self._requests.append(timing)
+
+    def record(self, name: str, value: float, unit: str) -> None:
+        self._records.append(Record(name, float(value), unit))
+
+    @contextmanager
+    def window(self, name: str) -> Iterator[OpenWindow]:
+        opened = OpenWindow(self, name)
+        start = time.monotonic_ns()
+        try:
+            yield opened
+        finally:
+            opened.window = Window(start, time.monotonic_ns(), name)
+            self._windows.append(opened.window)
+
+    def open(self, sampler: Sampler | None) -> None:
+        """Forgets what came before: fixtures' requests and warm-up rounds are not the test's."""
+        self.sampler = sampler
+        for seen in (self._requests, self._records, self._windows):
+            seen.clear()
+        self._start_ns = time.monotonic_ns()
+
+    def snapshot(self) -> Measurement:
+        """The measurement so far; once the test has ended, the whole of it."""
+        return self.measurement or self._measure(Window(self._start_ns, time.monotonic_ns()))
+
+    def close(self) -> tuple[Measurement, list[Verdict]]:
+        window = Window(self._start_ns, time.monotonic_ns())
+        measurement = self._measure(window)
+        if measurement.memory is not None and any(limit.metric == "memory.retained" for limit in self.limits):
+            measurement = replace(measurement, memory=self._settled(measurement.memory))
+        self.measurement = measurement
+        return measurement, judge(self.limits, measurement)
+
+    def log_tails(self) -> list[tuple[str, str]]:
+        """The logs of engines that ended during the test, as sections of its report."""
+        gone = [engine for engine in self._engines if engine.pids == () and engine.log_tail()]
+        return [(f"log of {engine.name}, its last lines", engine.log_tail()) for engine in gone]
+
+    def _measure(self, window: Window) -> Measurement:
+        engine = self._engines[0] if self._engines else None
+        memory, missing = self._memory(window)
+        return Measurement(
+            window=window,
+            engine=engine.info if engine else None,
+            requests=tuple(sorted(self._requests, key=lambda request: request.sent_ns)),
+            memory=memory,
+            memory_missing=missing,
+            engine_readings=self._engine_readings(),
+            records=tuple(self._records),
+            windows=tuple(self._windows),
+            faults=tuple(reason for e in self._engines if (reason := e.gone())),
+            rounds=self.rounds,
+            attempt=self.attempt,
+        )
+
+    def _memory(self, window: Window) -> tuple[MemoryTrace | None, str]:
+        if not self._engines:
+            return None, "the test used no engine"
+        pids = self._watched_pids()
+        if not pids or self.sampler is None:
+            return None, f"the processes of {self._engines[0].name} cannot be seen from this host"
+        return self.sampler.read(window, pids), ""
+
+    def _watched_pids(self) -> list[int]:
+        return [pid for engine in self._engines for pid in engine.watched_pids]
+
+    def _settled(self, trace: MemoryTrace) -> MemoryTrace:
+        assert self.sampler is not None
+        level, reason = self.sampler.settle(self._watched_pids(), _SETTLE_TIMEOUT, _SETTLE_TOLERANCE)
+        return replace(trace, settled_bytes=level, settled_reason=reason)
+
+    def _engine_readings(self) -> dict[str, Reading]:
+        return self._engines[0].readings() if len(self._engines) == 1 else {}
+
+
+class OpenWindow:
+    """A part of a test, as ``with llm_perf.window("prefill") as w`` gives it; readable once it is closed."""
+
+    def __init__(self, probe: Probe, name: str) -> None:
+        self._probe = probe
+        self.name = name
+        self.window: Window | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self._closed().seconds
+
+    @property
+    def measurement(self) -> Measurement:
+        """What happened inside the window."""
+        return self._probe.snapshot().cut(self._closed())
+
+    def read(self, name: str) -> Reading:
+        """A metric inside the window, such as ``w.read("latency.ttft_p50")`` or ``w.read("memory.peak")``."""
+        return read_metric(name, self.measurement)
+
+    def _closed(self) -> Window:
+        if self.window is None:
+            raise RuntimeError(f"the window {self.name!r} is still open: read it after its with block")
+        return self.window
+
+
+def read_metric(name: str, measurement: Measurement) -> Reading:
+    """A metric as it is limited: ``"memory.peak"``, ``"latency.ttft_p95"``.
+
+    Raises:
+        ValueError: there is no such metric.
+    """
+    group, _, key = name.partition(".")
+    base, statistic = split_key(key)
+    metric = METRICS.get(f"{group}.{base}")
+    if metric is None or metric.distribution != (statistic is not None):
+        raise ValueError(f"there is no metric {name!r}; it is written as in memory.peak or latency.ttft_p95")
+    return read(metric.name, statistic, measurement)

@@ -1,0 +1,109 @@
+"""What the process that talks to people does with the results: header, summary, report files."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_llmperf.reports.result import TestResult
+    from pytest_llmperf.session import Session
+
+
+def header(session: Session, *, distributed: bool) -> list[str]:
+    """One line of what will be measured and how; nothing for a run without an engine."""
+    settings = session.settings
+    if not settings.engines:
+        return []
+    if settings.disable:
+        return ["llmperf: disabled: nothing is measured or judged"]
+    from pytest_llmperf.engines.registry import create
+
+    engines = [create(spec) for spec in settings.engines]
+    named = ", ".join(f"{engine.name} ({engine.model or engine.base_url})" for engine in engines)
+    devices = " + ".join(dict.fromkeys(device.name for engine in engines for device in engine.devices))
+    parts = [f"engine {named}", devices, f"memory at {settings.sample_hz:g} samples/s"]
+    parts += ["strict"] if settings.strict else []
+    parts += ["one engine in each worker"] if distributed else []
+    return [f"llmperf: {'; '.join(part for part in parts if part)}"]
+
+
+class Reporter:
+    """Registered where reports are written: in the only process, or in the controller of pytest-xdist."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._results: dict[str, TestResult] = {}
+        self._without_engine = 0
+        self._problems: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        wire: dict[str, Any] | None = getattr(report, "llmperf", None)
+        if wire is not None:
+            from pytest_llmperf.reports.result import from_wire
+
+            # A rerun replaces the attempt before it: the last one counts.
+            self._results[report.nodeid] = from_wire(wire).with_outcome(report.outcome, report.duration)
+        if report.skipped and isinstance(report.longrepr, tuple) and "no engine: run pytest" in report.longrepr[2]:
+            self._without_engine += 1
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
+        if not self._session.settings.reports and not (summary_file and self._results):
+            return
+        from pytest_llmperf.reports import json_report, markdown
+
+        results, about = list(self._results.values()), self._about()
+        for path in self._session.settings.reports:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.suffix == ".json":
+                    json_report.write(path, results, about)
+                else:
+                    markdown.write(path, markdown.markdown(results, about))
+            except OSError as error:
+                self._problems.append(f"the report {path} could not be written: {error.strerror}")
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if summary_file and results:
+            try:
+                markdown.append(Path(summary_file), markdown.markdown(results, about))
+            except OSError as error:
+                self._problems.append(f"GITHUB_STEP_SUMMARY could not be written: {error.strerror}")
+
+    def _about(self) -> dict[str, Any]:
+        from pytest_llmperf import __version__
+
+        return {
+            "pytest_llmperf": __version__,
+            "pytest": pytest.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "strict": self._session.settings.strict,
+            "sample_hz": float(self._session.settings.sample_hz),
+        }
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        lines = self._summary(terminalreporter)
+        # Since pytest 9.2 --no-summary silences pytest's own summaries only.
+        if not lines or terminalreporter.config.getoption("no_summary", default=False):
+            return
+        terminalreporter.write_sep("=", "llmperf")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+    def _summary(self, terminalreporter: pytest.TerminalReporter) -> list[str]:
+        lines = []
+        if self._results:
+            from pytest_llmperf.reports.summary import summary_lines
+
+            width = terminalreporter.config.get_terminal_writer().fullwidth
+            lines += summary_lines(list(self._results.values()), width=width)
+        if self._without_engine:
+            lines.append(f"{self._without_engine} skipped for want of an engine: --llm-engine=NAME runs them")
+        written = [f"report: {path}" for path in self._session.settings.reports if self._results and path.exists()]
+        return lines + written + self._problems

@@ -1,0 +1,1 @@
+"""What people and machines read: table, summary, JSON, JUnit, Markdown."""

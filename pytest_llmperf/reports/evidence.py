@@ -1,0 +1,117 @@
+"""What was going on while a test was measured, in labelled sentences: memory, requests, engine, faults."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.timeline import ASCII_BLOCKS, BLOCKS, sparkline
+from pytest_llmperf.units import BYTES, SECONDS, format_apart, format_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SPARKLINE_WIDTH = 32
+_ERRORS_SHOWN = 3
+
+
+def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tuple[str, str]]:
+    """Pairs of a label and a sentence about a measurement in its wire form; none for an empty one."""
+    if not measurement:
+        return []
+    found = [("fault", fault) for fault in measurement["faults"]]
+    memory = measurement["memory"]
+    if memory is not None:
+        found.append(("memory", _memory(memory, BLOCKS if unicode else ASCII_BLOCKS)))
+        if memory["fault"]:
+            found.append(("memory", f"not to be trusted: {memory['fault']}"))
+    elif measurement["memory_missing"]:
+        found.append(("memory", f"not measured: {measurement['memory_missing']}"))
+    found += [("requests", text) for text in _requests(measurement["requests"])]
+    found += [("recorded", _record(record)) for record in measurement["records"]]
+    found += [("window", f"{w['name']}, {_seconds(w['seconds'])}") for w in measurement["windows"]]
+    engine = measurement["engine"]
+    found.append(("engine", engine_text(engine) if engine else "none: the test used no engine"))
+    found.append(("measured", _measured(measurement)))
+    return found
+
+
+def engine_text(engine: Mapping[str, Any]) -> str:
+    """``vllm 0.11.0, Qwen/Qwen3-0.6B, on NVIDIA L4, loaded in 42.1 s``."""
+    devices = " + ".join(
+        f"{count} x {name}" if count > 1 else name
+        for name, count in sorted(Counter(d["name"] for d in engine["devices"]).items())
+    )
+    loaded = engine["load_seconds"]
+    parts = [
+        f"{engine['name']} {engine['version']}".strip(),
+        engine["model"],
+        f"on {devices or 'unknown device'}",
+        "already running" if loaded is None else f"loaded in {_seconds(loaded)}",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _memory(memory: Mapping[str, Any], blocks: str) -> str:
+    timeline = memory["timeline"]
+    if not timeline:
+        return f"no samples ({memory['source']})"
+    values = [value for _, value in timeline]
+    low, high = min(values), max(values)
+    span = f"over {_seconds((timeline[-1][0] - timeline[0][0]) / 1e3)}"
+    level = (
+        f"level at {format_value(low, BYTES)}"
+        if low == high
+        else f"from {format_apart(low, high, BYTES)} to {format_apart(high, low, BYTES)}"
+    )
+    parts = [f"{sparkline(values, _SPARKLINE_WIDTH, blocks)} {level} {span}"]
+    before, settled = memory["before_bytes"], memory["settled_bytes"]
+    if before is not None:
+        parts.append(f"{format_value(before, BYTES)} before")
+    if settled is not None:
+        parts.append(f"{_settled(before, settled)} after it settled")
+    elif memory["settled_reason"]:
+        parts.append(f"not settled: {memory['settled_reason']}")
+    parts.append(f"{memory['samples']} samples, at most {_seconds(memory['max_gap_s'])} apart")
+    return "; ".join(parts)
+
+
+def _settled(before: int | None, settled: int) -> str:
+    if before is None:
+        return format_value(settled, BYTES)
+    if settled == before:
+        return "the same"
+    return f"{format_value(abs(settled - before), BYTES)} {'more' if settled > before else 'less'}"
+
+
+def _requests(requests: Mapping[str, Any]) -> Iterator[str]:
+    if not requests["total"]:
+        yield "none through llm_client"
+        return
+    known = [f"{count} {kind}" for kind, count in requests["tokens"].items() if count is not None]
+    tokens = f"tokens: {', '.join(known)}" if known else "tokens not counted by the server"
+    streamed = "all" if requests["streamed"] == requests["total"] else requests["streamed"]
+    yield f"{requests['total']} sent, {requests['failed']} failed, {streamed} streamed; {tokens}"
+    errors = Counter(r["error"] for r in requests["records"] if r["error"] is not None)
+    for error, count in errors.most_common(_ERRORS_SHOWN):
+        yield f"{count} failed: {error}"
+    if len(errors) > _ERRORS_SHOWN:
+        yield f"and {len(errors) - _ERRORS_SHOWN} other errors"
+
+
+def _measured(measurement: Mapping[str, Any]) -> str:
+    rounds, attempt = measurement["rounds"], measurement["attempt"]
+    parts = [f"over {_seconds(measurement['window']['seconds'])}"]
+    parts += [f"{rounds} rounds"] if rounds > 1 else []
+    parts += [f"attempt {attempt}"] if attempt > 1 else []
+    return ", ".join(parts)
+
+
+def _seconds(value: float | None) -> str:
+    return "an unknown time" if value is None else format_value(value, SECONDS)
+
+
+def _record(record: Mapping[str, Any]) -> str:
+    number = "not a finite number" if record["value"] is None else f"{record['value']:.6g}"
+    unit = "" if record["unit"] == "1" else record["unit"]
+    return f"{record['name']} {number} {unit}".rstrip()

@@ -1,0 +1,61 @@
+"""The report for machines: ``--llmperf-report=out.json``, in the shape of ``report.schema.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.files import write_whole
+from pytest_llmperf.reports.result import SCHEMA, to_wire
+from pytest_llmperf.reports.summary import counts
+
+if TYPE_CHECKING:
+    import os
+
+    from pytest_llmperf.reports.result import TestResult
+
+
+def report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
+    """Every test with its verdicts and its measurement. ``session`` is plain data and is passed on as it is.
+
+    Numbers that JSON cannot write (the margin of a limit of zero is infinite) are null.
+    """
+    return {
+        "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "session": _finite(session),
+        "counts": {status.value: count for status, count in counts(results).items()},
+        "tests": [_finite(to_wire(result)) for result in results],
+    }
+
+
+def write(path: str | os.PathLike[str], results: Sequence[TestResult], session: Mapping[str, Any]) -> None:
+    """Write the report: UTF-8, whole or not at all, missing folders are made.
+
+    Raises:
+        OSError: the file cannot be written.
+        TypeError: ``session`` holds something that is not plain data.
+    """
+    content = report(results, session=session)
+    write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) that every report is valid under."""
+    text = files("pytest_llmperf.reports").joinpath("report.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value

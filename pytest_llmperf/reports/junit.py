@@ -1,0 +1,46 @@
+"""A test's verdicts as JUnit properties."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.budgets.verdict import Verdict
+    from pytest_llmperf.reports.result import TestResult
+
+PREFIX = "llmperf."
+
+
+def properties(result: TestResult) -> list[tuple[str, str]]:
+    """``llmperf.engine``, ``.model``, ``.device``; for each budget its value, ``.limit`` and ``.verdict``.
+
+    Values and limits are in base units (``"17179869184 B"``), so that they can be plotted as they are.
+    A budget without a value has only its limit and its verdict.
+    """
+    found: list[tuple[str, str]] = []
+    engine = result.measurement.get("engine")
+    if engine:
+        found.append((f"{PREFIX}engine", f"{engine['name']} {engine['version']}".strip()))
+        found.append((f"{PREFIX}model", engine["model"]))
+        if engine["devices"]:
+            found.append((f"{PREFIX}device", " + ".join(sorted({d["name"] for d in engine["devices"]}))))
+    for verdict in result.verdicts:
+        name = f"{PREFIX}{verdict.name}" if verdict.name else PREFIX.rstrip(".")
+        if verdict.measured is not None:
+            found.append((name, _in_base(verdict.measured, verdict)))
+        if verdict.limit is not None:
+            found.append((f"{name}.limit", _in_base(verdict.limit, verdict)))
+        found.append((f"{name}.verdict", verdict.status.value))
+    return found
+
+
+def _in_base(value: float, verdict: Verdict) -> str:
+    number = str(int(value)) if float(value).is_integer() else repr(float(value))
+    return number if verdict.quantity.base == "1" else f"{number} {verdict.quantity.base}"
+
+
+def replace_properties(existing: list[tuple[str, object]], new: Sequence[tuple[str, str]]) -> None:
+    """Put ``new`` in place of all ``llmperf.`` properties: pytest keeps the list over reruns of a test."""
+    existing[:] = [pair for pair in existing if not pair[0].startswith(PREFIX)] + list(new)

@@ -1,0 +1,136 @@
+"""The report for people on a web page: a file, or the summary of a GitHub Actions step."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.reports.evidence import engine_text
+from pytest_llmperf.reports.files import write_whole
+from pytest_llmperf.reports.summary import counts, counts_text
+from pytest_llmperf.reports.table import failure_table, limit_text, worst_first
+from pytest_llmperf.reports.text import NO_VALUE, one_line
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.reports.result import TestResult
+
+STEP_SUMMARY_BYTES = 2**20
+_CUT = "\n\n_The rest was cut: GitHub shows at most 1 MiB of a step summary._\n"
+_ICONS = {Status.PASS: "✅", Status.FAIL: "❌"}
+_OTHER_ICON = "⚠️"
+_MARKUP = re.compile(r"[|`*_\[\]\\~#$]")
+
+
+def markdown(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
+    """The verdict, a table of all budgets (what did not pass first, then the tightest), each failure in full.
+
+    Of ``session`` the entries that are text or numbers are named at the end.
+    """
+    blocks = [_title(results), _table(results)]
+    blocks += [_details(result) for result in results if _failed(result)]
+    blocks += [f"Engine: {text}" for text in _engines(results)]
+    facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
+    blocks.append(" · ".join(_escape(f"{key} {value}") for key, value in facts.items()))
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def write(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text``: UTF-8, whole or not at all, missing folders are made."""
+    write_whole(path, text)
+
+
+def append(path: str | os.PathLike[str], text: str) -> None:
+    """Append ``text`` to the file of ``$GITHUB_STEP_SUMMARY``.
+
+    GitHub drops a summary of more than 1 MiB altogether. So what would not fit is cut, before a failure or
+    between two lines of the table, and a line says so.
+    """
+    target = Path(path)
+    room = STEP_SUMMARY_BYTES - (target.stat().st_size if target.exists() else 0)
+    with target.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(_fit(text, room))
+
+
+def _fit(text: str, room: int) -> str:
+    encoded = text.encode()
+    if len(encoded) <= room:
+        return text
+    left = room - len(_CUT.encode())
+    if left < 0:
+        return ""
+    kept = encoded[:left].decode(errors="ignore")
+    end = kept.rfind("\n\n<details>")
+    return kept[: end if end >= 0 else max(0, kept.rfind("\n"))] + _CUT
+
+
+def _failed(result: TestResult) -> bool:
+    return any(v.status is Status.FAIL for v in result.verdicts) or (
+        result.outcome == "failed" and bool(result.verdicts)
+    )
+
+
+def _title(results: Sequence[TestResult]) -> str:
+    found = counts(results)
+    total = sum(found.values())
+    if found[Status.FAIL]:
+        verdict = f"❌ {found[Status.FAIL]} of {_budgets(total)} broken"
+    elif total > found[Status.PASS]:
+        verdict = f"{_OTHER_ICON} {total - found[Status.PASS]} of {_budgets(total)} without a PASS"
+    else:
+        verdict = f"✅ {_budgets(total)} held" if total else "no budgets"
+    return f"## LLM performance: {verdict}\n\nBudgets: {counts_text(results)}"
+
+
+def _budgets(count: int) -> str:
+    return "1 budget" if count == 1 else f"{count} budgets"
+
+
+def _table(results: Sequence[TestResult]) -> str:
+    pairs = worst_first([(result, verdict) for result in results for verdict in result.verdicts])
+    if not pairs:
+        return ""
+    rows = [
+        "| verdict | test | budget | measured | limit | margin |",
+        "| :-- | :-- | :-- | --: | --: | --: |",
+    ]
+    for result, v in pairs:
+        verdict = f"{_ICONS.get(v.status, _OTHER_ICON)} {v.status}"
+        name = _code(v.name) if v.name else NO_VALUE
+        cells = (_code(result.nodeid), name, v.measured_text, _escape(limit_text(v)), v.margin_text)
+        rows.append(f"| {verdict} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _details(result: TestResult) -> str:
+    table = failure_table(result)
+    fence = "`" * max(3, _longest_run_of_backticks(table) + 1)
+    title = f"<summary>❌ <code>{html.escape(one_line(result.nodeid))}</code></summary>"
+    return f"<details>\n{title}\n\n{fence}text\n{table}\n{fence}\n\n</details>"
+
+
+def _engines(results: Sequence[TestResult]) -> list[str]:
+    engines = (result.measurement.get("engine") for result in results)
+    return [_escape(text) for text in dict.fromkeys(engine_text(engine) for engine in engines if engine)]
+
+
+def _code(text: str) -> str:
+    """``text`` as code in a cell of a table, where even code has its pipes escaped."""
+    line = one_line(text).replace("|", "\\|")
+    if "`" not in line:
+        return f"`{line}`"
+    fence = "`" * (_longest_run_of_backticks(line) + 1)
+    return f"{fence} {line} {fence}"
+
+
+def _longest_run_of_backticks(text: str) -> int:
+    return max((len(run) for run in re.findall(r"`+", text)), default=0)
+
+
+def _escape(text: str) -> str:
+    return _MARKUP.sub(r"\\\g<0>", html.escape(one_line(text), quote=False))

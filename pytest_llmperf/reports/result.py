@@ -1,0 +1,89 @@
+"""One test's outcome as the reports see it, and its form on the wire between processes.
+
+The wire form is built of exact builtin types only: pytest-xdist refuses everything else, subclasses included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pytest_llmperf.budgets.verdict import Status, Verdict
+
+SCHEMA = 1
+TIMELINE_POINTS = 120
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Everything a report may say of one test.
+
+    ``measurement`` is the plain dict of :func:`measurement_to_wire` in ``reports/wire.py``; ``outcome`` is pytest's
+    (``passed``, ``failed``, ``skipped``), ``duration_s`` that of the call phase.
+    """
+
+    __test__ = False
+
+    nodeid: str
+    verdicts: tuple[Verdict, ...]
+    measurement: Mapping[str, Any]
+    outcome: str = ""
+    duration_s: float = 0.0
+
+    def with_outcome(self, outcome: str, duration_s: float) -> TestResult:
+        return replace(self, outcome=outcome, duration_s=duration_s)
+
+
+def to_wire(result: TestResult) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "nodeid": result.nodeid,
+        "outcome": result.outcome,
+        "duration_s": float(result.duration_s),
+        "verdicts": [_verdict_to_wire(v) for v in result.verdicts],
+        "measurement": dict(result.measurement),
+    }
+
+
+def from_wire(data: Mapping[str, Any]) -> TestResult:
+    return TestResult(
+        nodeid=data["nodeid"],
+        outcome=data["outcome"],
+        duration_s=data["duration_s"],
+        verdicts=tuple(_verdict_from_wire(v) for v in data["verdicts"]),
+        measurement=data["measurement"],
+    )
+
+
+def _verdict_to_wire(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "status": str(verdict.status.value),
+        "name": verdict.name,
+        "metric": verdict.metric,
+        "unit": verdict.quantity.base,
+        "limit": None if verdict.limit is None else float(verdict.limit),
+        "limit_text": str(verdict.limit_text),
+        "measured": None if verdict.measured is None else float(verdict.measured),
+        "margin": None if verdict.margin is None else float(verdict.margin),
+        "how": str(verdict.how),
+        "reason": str(verdict.reason),
+    }
+
+
+def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
+    return Verdict(
+        status=Status(data["status"]),
+        name=data["name"],
+        metric=data["metric"],
+        limit=data["limit"],
+        limit_text=data["limit_text"],
+        measured=data["measured"],
+        how=data["how"],
+        reason=data["reason"],
+    )
+
+
+def tightest_first(verdicts: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:
+    """Broken budgets first, then by the room that is left, then those without a number."""
+    return sorted(verdicts, key=lambda pair: (pair[1].margin is None, pair[1].margin or 0.0))

@@ -1,0 +1,121 @@
+"""What stands at the end of the run: every budget with the room it has left, and the counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.budgets.verdict import Status, Verdict
+from pytest_llmperf.reports.table import limit_text, worst_first
+from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, shorten_left, to_ascii
+from pytest_llmperf.units import BYTES, SECONDS, TOKENS_PER_SECOND, Quantity, format_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_llmperf.reports.result import TestResult
+
+ROWS = 20
+_HEADER = ("budget", "measured", "limit", "margin", "verdict")
+_ALIGNS = "<>>><"
+_ENOUGH_OF_A_TEST_ID = 36
+_INDENT = "  "
+
+
+def counts(results: Sequence[TestResult]) -> dict[Status, int]:
+    """How many budgets ended in each status; every status is there."""
+    found = Counter(verdict.status for result in results for verdict in result.verdicts)
+    return {status: found[status] for status in Status}
+
+
+def counts_text(results: Sequence[TestResult]) -> str:
+    """``7 PASS, 1 FAIL, 2 NOT MEASURED``; ``none`` without budgets."""
+    return ", ".join(f"{count} {status}" for status, count in counts(results).items() if count) or "none"
+
+
+def summary_lines(results: Sequence[TestResult], *, width: int, unicode: bool = True) -> list[str]:
+    """The lines of the summary, without a title and without colour; none when no test had a budget.
+
+    What did not pass comes first, then the tightest. Where a column for the tests would be too narrow to tell
+    them apart, each test gets a line of its own above its budgets. With ``unicode=False`` in plain ASCII.
+    """
+    spell: Callable[[str], str] = one_line if unicode else lambda text: to_ascii(one_line(text))
+    lines = _budgets(results, width, spell)
+    engines = _engines(results, width, spell)
+    return [*lines, *([""] if lines and engines else []), *engines]
+
+
+def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
+    pairs = worst_first([(result, verdict) for result in results for verdict in result.verdicts])
+    if not pairs:
+        return []
+    shown, left_out = pairs[:ROWS], len(pairs) - ROWS
+    lines = _table(shown, width, spell)
+    if left_out > 0:
+        lines.append(f"+{left_out} more; see --llmperf-report=out.json")
+    return [*lines, f"budgets: {counts_text(results)}"]
+
+
+def _table(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Callable[[str], str]) -> list[str]:
+    cells = [_HEADER, *([spell(cell) for cell in _cells(verdict)] for _, verdict in pairs)]
+    tests = [spell(result.nodeid) for result, _ in pairs]
+    mark = spell("…")
+    taken = sum(max(map(display_width, column)) + len(GAP) for column in zip(*cells, strict=True))
+    longest = max(map(display_width, tests))
+    if width - taken >= min(longest, _ENOUGH_OF_A_TEST_ID):
+        rows = [(test, *row) for test, row in zip(["test", *tests], cells, strict=True)]
+        return columns(rows, "<" + _ALIGNS, width, mark)
+    header, *lines = (_INDENT + line for line in columns(cells, _ALIGNS, width - len(_INDENT), mark))
+    titles = [shorten_left(test, width, mark) for test in tests]
+    return [header, *_below_their_titles(titles, lines)]
+
+
+def _below_their_titles(titles: Sequence[str], lines: Sequence[str]) -> Iterator[str]:
+    previous = None
+    for title, line in zip(titles, lines, strict=True):
+        if title != previous:
+            yield title
+        yield line
+        previous = title
+
+
+def _cells(verdict: Verdict) -> tuple[str, ...]:
+    name = verdict.name or NO_VALUE
+    return (name, verdict.measured_text, limit_text(verdict), verdict.margin_text, verdict.status.value)
+
+
+# ---------------------------------------------------------------------------------- side by side, per engine
+
+
+def _engines(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
+    """A row for each engine, when there were several."""
+    groups: dict[tuple[str, str, str], list[TestResult]] = {}
+    for result in results:
+        if engine := result.measurement.get("engine"):
+            groups.setdefault((engine["name"], engine["version"], engine["model"]), []).append(result)
+    if len(groups) < 2:
+        return []
+    rows = [("engine", "tests", "load", "peak memory", "output (median)")]
+    for key, group in groups.items():
+        rows.append((" ".join(key), *_engine_cells(group)))
+    return columns([[spell(cell) for cell in row] for row in rows], "<>>>>", width, spell("…"))
+
+
+def _engine_cells(group: Sequence[TestResult]) -> tuple[str, str, str, str]:
+    outputs = _values(group, "throughput.output")
+    return (
+        str(len(group)),
+        _largest(_values(group, "latency.load"), SECONDS),
+        _largest(_values(group, "memory.peak"), BYTES),
+        format_value(median(outputs), TOKENS_PER_SECOND) if outputs else NO_VALUE,
+    )
+
+
+def _values(group: Sequence[TestResult], name: str) -> list[float]:
+    readings: list[dict[str, Any]] = [r.measurement["readings"].get(name, {}) for r in group]
+    return [reading["value"] for reading in readings if reading.get("value") is not None]
+
+
+def _largest(values: Sequence[float], quantity: Quantity) -> str:
+    return format_value(max(values), quantity) if values else NO_VALUE

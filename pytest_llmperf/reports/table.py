@@ -1,0 +1,101 @@
+"""What stands below a failed test: each budget, how its number came about, and what went on meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.budgets.verdict import Status, Verdict
+from pytest_llmperf.metrics import METRICS
+from pytest_llmperf.reports.evidence import evidence
+from pytest_llmperf.reports.result import tightest_first
+from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, pad, to_ascii, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from pytest_llmperf.reports.result import TestResult
+
+SEVERITY = (
+    Status.FAIL,
+    Status.INVALID,
+    Status.NOT_MEASURED,
+    Status.NO_BUDGET,
+    Status.INCONCLUSIVE,
+    Status.PASS,
+)
+_HEADER = ("budget", "limit", "measured", "margin", "verdict")
+_LABEL_WIDTH = 10
+
+
+def worst_first(pairs: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:
+    """By severity of the verdict, and among equals by the room that is left."""
+    return sorted(tightest_first(pairs), key=lambda pair: SEVERITY.index(pair[1].status))
+
+
+def failure_table(result: TestResult, *, width: int = 100, unicode: bool = True) -> str:
+    """The budgets of one test with all the evidence, worst first, in lines of at most ``width`` cells.
+
+    With ``unicode=False`` in plain ASCII. Never contains escape sequences.
+    """
+    spell: Callable[[str], str] = one_line if unicode else lambda text: to_ascii(one_line(text))
+    verdicts = [verdict for _, verdict in worst_first([(result, v) for v in result.verdicts])]
+    blocks = [_budgets(verdicts, width, spell)] if verdicts else []
+    labelled = [("why", reason_text(v)) for v in verdicts if v.status is not Status.PASS]
+    labelled += [("how", text) for v in verdicts if (text := _how(v, result.measurement.get("readings", {})))]
+    labelled += evidence(result.measurement, unicode=unicode)
+    blocks.append(_paragraphs([(label, spell(text)) for label, text in labelled], width))
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def limit_text(verdict: Verdict) -> str:
+    """``≤ 16 GiB`` or ``≥ 800 tok/s``: the limit in the user's own words, and on which side of it to stay."""
+    if verdict.limit is None:
+        return NO_VALUE
+    sign = "≥" if verdict.metric in METRICS and METRICS[verdict.metric].better == "higher" else "≤"
+    return f"{sign} {verdict.limit_text}"
+
+
+def reason_text(verdict: Verdict) -> str:
+    """Why there is no PASS, in one line."""
+    sentence = verdict.sentence()
+    if verdict.status is Status.FAIL and verdict.measured is not None and verdict.reason:
+        return f"{sentence}: {verdict.reason}"
+    return sentence.removesuffix(": ")
+
+
+def _budgets(verdicts: Sequence[Verdict], width: int, spell: Callable[[str], str]) -> list[str]:
+    rows = [_HEADER, *(_row(verdict) for verdict in verdicts)]
+    lines = columns([[spell(cell) for cell in row] for row in rows], "<>>><", width, mark=spell("…"))
+    rule = spell("─") * max(display_width(line) for line in lines)
+    return [lines[0], rule, *lines[1:]]
+
+
+def _row(v: Verdict) -> tuple[str, ...]:
+    return (v.name or NO_VALUE, limit_text(v), v.measured_text, v.margin_text, v.status.value)
+
+
+def _paragraphs(labelled: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """The texts to the right of their labels; a label that repeats stands only once."""
+    lines: list[str] = []
+    previous = ""
+    for label, text in labelled:
+        first, *rest = wrap(text, width - _LABEL_WIDTH - len(GAP))
+        lines.append(pad(label if label != previous else "", _LABEL_WIDTH) + first)
+        lines += [" " * _LABEL_WIDTH + GAP + line for line in rest]
+        previous = label
+    return lines
+
+
+def _how(verdict: Verdict, readings: Mapping[str, Any]) -> str:
+    """Formula, source and number of samples, each once: ``how`` often states some of them already."""
+    if verdict.measured is None:
+        return ""
+    formula = METRICS[verdict.metric].formula
+    if verdict.how.startswith(f"{formula}, "):
+        return f"{verdict.name}: {verdict.how}"
+    parts = [formula, verdict.how] if verdict.how not in ("", formula) else [formula]
+    samples = readings.get(verdict.name, {}).get("samples")
+    if samples is not None:
+        parts.append(f"{samples} sample{'' if samples == 1 else 's'}")
+    return f"{verdict.name}: {'; '.join(parts)}"

@@ -1,0 +1,199 @@
+"""A measurement as plain data: for the wire between processes and for the JSON report.
+
+Exact builtin types only, because pytest-xdist refuses subclasses as well; what is not finite becomes None.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf import metrics
+from pytest_llmperf.metrics import METRICS, Metric, Statistic, split_key
+from pytest_llmperf.reports.result import TIMELINE_POINTS
+from pytest_llmperf.reports.timeline import downsample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_llmperf.measurement import EngineInfo, Measurement, MemoryTrace, Reading, RequestTiming
+
+REQUEST_RECORDS = 1000
+_PERCENTILES = tuple(Statistic(p) for p in (50.0, 90.0, 95.0, 99.0))
+
+
+def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = ()) -> dict[str, Any]:
+    """Everything a report may say of a measurement; ``limit_names`` (``latency.ttft_p75``) are read as well.
+
+    ``readings`` holds, by name, each metric with its value in base units or the reason why it has none. A
+    latency has one reading for each statistic (``latency.ttft_p50``, ``_min``, ``_mean``, …), or, without a
+    single sample, one under its own name with the reason.
+    """
+    start_ns = measurement.window.start_ns
+    return {
+        "window": {"name": str(measurement.window.name), "seconds": _number(measurement.window.seconds)},
+        "engine": None if measurement.engine is None else _engine(measurement.engine),
+        "readings": _readings(measurement, limit_names),
+        "requests": _requests(measurement.requests, start_ns),
+        "memory": None if measurement.memory is None else _memory(measurement.memory, start_ns),
+        "memory_missing": str(measurement.memory_missing),
+        "records": [{"name": str(r.name), "value": _number(r.value), "unit": str(r.unit)} for r in measurement.records],
+        "windows": _windows(measurement),
+        "faults": [str(fault) for fault in measurement.faults],
+        "rounds": int(measurement.rounds),
+        "attempt": int(measurement.attempt),
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _count(value: int | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _milliseconds(at_ns: int | None, start_ns: int) -> float | None:
+    return None if at_ns is None else round((int(at_ns) - int(start_ns)) / 1e6, 3)
+
+
+def _engine(engine: EngineInfo) -> dict[str, Any]:
+    return {
+        "name": str(engine.name),
+        "version": str(engine.version),
+        "model": str(engine.model),
+        "devices": [{"kind": str(d.kind), "name": str(d.name), "uuid": str(d.uuid)} for d in engine.devices],
+        "load_seconds": _number(engine.load_seconds),
+    }
+
+
+# -------------------------------------------------------------------------------------------------- readings
+
+
+def _readings(measurement: Measurement, limit_names: Iterable[str] = ()) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    limited = [_split(name) for name in limit_names]
+    for metric in METRICS.values():
+        if metric.distribution:
+            extra = [statistic for base, statistic in limited if base == metric.name and statistic is not None]
+            found.update(_distribution(metric, extra, measurement))
+        elif metric.name != "throughput.goodput" or metric.name in measurement.engine_readings:
+            # Goodput depends on the test's latency limits: the judge computes it, the verdict carries it.
+            found[metric.name] = _reading(metric, metrics.read(metric.name, None, measurement))
+    return found
+
+
+def _split(name: str) -> tuple[str, Statistic | None]:
+    group, _, key = name.partition(".")
+    base, statistic = split_key(key)
+    return f"{group}.{base}", statistic
+
+
+def _distribution(metric: Metric, extra: Sequence[Statistic], measurement: Measurement) -> dict[str, Any]:
+    values = metrics.samples(measurement.requests, metric.key)
+    if not values and metric.name not in measurement.engine_readings:
+        reason = metrics.read(metric.name, _PERCENTILES[0], measurement).reason
+        return {metric.name: _fields(metric, None, "", reason, 0)}
+    statistics = dict.fromkeys((*_PERCENTILES, *extra))
+    found = {
+        f"{metric.name}_{s.suffix}": _reading(metric, metrics.read(metric.name, s, measurement)) for s in statistics
+    }
+    if values:
+        plain = {"min": min(values), "mean": sum(values) / len(values), "max": max(values)}
+        for suffix, value in plain.items():
+            found[f"{metric.name}_{suffix}"] = _fields(metric, value, metric.formula, "", len(values))
+    return found
+
+
+def _reading(metric: Metric, reading: Reading) -> dict[str, Any]:
+    return _fields(metric, reading.value, reading.how, reading.reason, reading.samples)
+
+
+def _fields(metric: Metric, value: float | None, how: str, reason: str, samples: int | None) -> dict[str, Any]:
+    number = _number(value)
+    if value is not None and number is None:
+        reason = "the value is not a finite number"
+    return {
+        "value": number,
+        "unit": metric.quantity.base,
+        "how": str(how),
+        "reason": str(reason),
+        "samples": _count(samples),
+        "formula": metric.formula,
+    }
+
+
+def _windows(measurement: Measurement) -> list[dict[str, Any]]:
+    """What the engine states holds for the whole test, so a window inside it leaves that out."""
+    whole = {*measurement.engine_readings, "latency.load"}
+    return [
+        {
+            "name": str(window.name),
+            "start_ms": _milliseconds(window.start_ns, measurement.window.start_ns),
+            "seconds": _number(window.seconds),
+            "readings": {
+                name: reading
+                for name, reading in _readings(measurement.cut(window)).items()
+                if name not in whole and _split(name)[0] not in whole
+            },
+        }
+        for window in measurement.windows
+    ]
+
+
+# --------------------------------------------------------------------------------------- requests and memory
+
+
+def _requests(requests: Sequence[RequestTiming], start_ns: int) -> dict[str, Any]:
+    answered = [r for r in requests if r.error is None]
+    return {
+        "total": len(requests),
+        "failed": len(requests) - len(answered),
+        "streamed": sum(1 for r in requests if r.streamed),
+        "tokens": {
+            "output": _total([r.output_tokens for r in answered]),
+            "prompt": _total([r.prompt_tokens for r in answered]),
+            "cached": _total([r.cached_tokens for r in answered]),
+        },
+        "records": [_request(r, start_ns) for r in requests[:REQUEST_RECORDS]],
+        "requests_left_out": max(0, len(requests) - REQUEST_RECORDS),
+    }
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    """None as soon as one answer is without a count: a sum of the others would read as the whole."""
+    known = [int(count) for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
+    return {
+        "scheduled_ms": _milliseconds(request.scheduled_ns, start_ns),
+        "sent_ms": _milliseconds(request.sent_ns, start_ns),
+        "ttft_s": _number(metrics.ttft(request)),
+        "tpot_s": _number(metrics.tpot(request)),
+        "e2e_s": _number(metrics.e2e(request)),
+        "output_tokens": _count(request.output_tokens),
+        "prompt_tokens": _count(request.prompt_tokens),
+        "cached_tokens": _count(request.cached_tokens),
+        "chunks": len(request.chunks),
+        "finish_reason": None if request.finish_reason is None else str(request.finish_reason),
+        "status": _count(request.status),
+        "error": None if request.error is None else str(request.error),
+    }
+
+
+def _memory(trace: MemoryTrace, start_ns: int) -> dict[str, Any]:
+    return {
+        "source": str(trace.source),
+        "before_bytes": _count(trace.before_bytes),
+        "settled_bytes": _count(trace.settled_bytes),
+        "settled_reason": str(trace.settled_reason),
+        "peak_bytes": max((int(value) for _, value in trace.samples), default=None),
+        "samples": len(trace.samples),
+        "max_gap_s": _number(trace.max_gap_ns / 1e9),
+        "fault": str(trace.fault),
+        "timeline": [
+            [_milliseconds(at_ns, start_ns), int(value)] for at_ns, value in downsample(trace.samples, TIMELINE_POINTS)
+        ],
+    }

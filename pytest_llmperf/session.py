@@ -1,0 +1,212 @@
+"""The state of one pytest process: its settings, engines, sampler, and the results that reach it."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.budgets.budget import Limit
+    from pytest_llmperf.budgets.file import FileBudget
+    from pytest_llmperf.engines.base import Engine, EngineSpec
+    from pytest_llmperf.engines.provision import Provisioner
+    from pytest_llmperf.options import Settings
+    from pytest_llmperf.probe import Probe
+    from pytest_llmperf.reports.result import TestResult
+    from pytest_llmperf.telemetry.sampler import Sampler
+
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+LIMITS: pytest.StashKey[list[Limit]] = pytest.StashKey()
+MISTAKE: pytest.StashKey[str] = pytest.StashKey()
+PROBE: pytest.StashKey[Probe] = pytest.StashKey()
+RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
+ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
+ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
+NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (llamacpp, openai, simulated)"
+
+
+class Session:
+    """One per pytest process, on ``config.stash[SESSION]``. Engines and sampler start when a test first needs them."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.config = config
+        self.settings = settings
+        self._sampler: Sampler | None = None
+        self._provisioner: Provisioner | None = None
+        self._file_budgets: tuple[FileBudget, ...] | None = None
+
+    # --------------------------------------------------------------------------------------------------- budgets
+
+    def load_file_budgets(self) -> None:
+        """Reads ``llmperf.toml`` beside the project's configuration.
+
+        Raises:
+            pytest.UsageError: it cannot be understood.
+        """
+        folder = self.config.inipath.parent if self.config.inipath else self.config.rootpath
+        path = folder / "llmperf.toml"
+        self._file_budgets = ()
+        if path.is_file():
+            from pytest_llmperf.budgets.budget import BudgetError
+            from pytest_llmperf.budgets.file import load
+
+            try:
+                self._file_budgets = load(path)
+            except BudgetError as error:
+                raise pytest.UsageError(f"llmperf: {error}") from None
+
+    def prepare(self, item: pytest.Item) -> None:
+        """Notes the limits of a test, or the mistake in them, on its stash."""
+        from pytest_llmperf import markers
+
+        try:
+            allowed = markers.allowed_engines(item)
+        except ValueError as error:
+            item.stash[MISTAKE] = str(error)
+            return
+        if allowed is not None:
+            item.stash[ENGINES] = allowed
+        if not self._file_budgets and not markers.has_budget_marker(item):
+            return
+        from pytest_llmperf.budgets.budget import BudgetError, merge
+        from pytest_llmperf.budgets.file import limits_for
+
+        try:
+            layers = markers.limits_of(item)
+            limits = merge([*layers, limits_for(item.nodeid, self._file_budgets or ())])
+        except BudgetError as error:
+            item.stash[MISTAKE] = str(error)
+        else:
+            if limits:
+                item.stash[LIMITS] = limits
+
+    def refuse_mistakes(self, item: pytest.Item) -> None:
+        """Fails a test whose markers cannot be understood, before any engine is started for it."""
+        if MISTAKE in item.stash:
+            from pytest_llmperf.failures import InvalidBudget
+
+            raise InvalidBudget(item.stash[MISTAKE])
+
+    # --------------------------------------------------------------------------------------------------- engines
+
+    def skip_other_engines(self, item: pytest.Item) -> None:
+        """Skips a test that ``llm_engines`` keeps off the engine it would run on, and one that has no engine at all."""
+        allowed = item.stash.get(ENGINES, None)
+        uses_engine = "llm_engine" in getattr(item, "fixturenames", ())
+        spec = self.spec_of(item)
+        if spec is None and uses_engine:
+            pytest.skip(NO_ENGINE)
+        if allowed is not None and spec is not None and spec.engine not in allowed:
+            pytest.skip(f"runs on {', '.join(allowed)} only, not on {spec.engine}")
+
+    def spec_of(self, item: pytest.Item) -> EngineSpec | None:
+        """The engine a test runs on: its parameter when there are several, else the only one."""
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "llm_engine" in callspec.params:
+            spec: EngineSpec = callspec.params["llm_engine"]
+            return spec
+        return self.settings.engines[0] if self.settings.engines else None
+
+    def complete(self, spec: EngineSpec, project_args: Mapping[str, Any]) -> EngineSpec:
+        """The spec with the settings of the project's ``llm_engine_args`` below those of the command line."""
+        from pytest_llmperf.options import engine_arguments
+
+        texts = [f"{key}={value}" for key, value in project_args.items()]
+        return replace(spec, args={**engine_arguments(texts, spec.engine), **spec.args})
+
+    @property
+    def provisioner(self) -> Provisioner:
+        if self._provisioner is None:
+            from pytest_llmperf.engines.provision import Provisioner
+
+            self._provisioner = Provisioner(self.say, self._watch, self._unwatch)
+        return self._provisioner
+
+    def acquire(self, spec: EngineSpec) -> Engine:
+        """The running engine.
+
+        Raises:
+            EngineUnavailable: with the reason in one line and the engine's log in a section.
+        """
+        from pytest_llmperf.engines.base import EngineError
+        from pytest_llmperf.failures import EngineUnavailable
+
+        try:
+            return self.provisioner.acquire(spec)
+        except EngineError as error:
+            sections = [(f"log of {spec.engine}, its last lines", error.log_tail)] if error.log_tail else []
+            raise EngineUnavailable(str(error), sections) from None
+
+    def _watch(self, engine: Engine) -> None:
+        engine.watched_pids = engine.pids
+        if self.settings.disable:
+            return
+        if self._sampler is None and engine.pids:
+            from pytest_llmperf.telemetry.sampler import Sampler
+
+            self._sampler = Sampler()
+            self._sampler.start(self.settings.sample_hz)
+        for pid in engine.pids:
+            assert self._sampler is not None
+            self._sampler.watch(pid)
+
+    def _unwatch(self, engine: Engine) -> None:
+        for pid in engine.watched_pids:
+            if self._sampler is not None and self._sampler.alive:
+                self._sampler.unwatch(pid)
+
+    # --------------------------------------------------------------------------------------------------- a test
+
+    def open_probe(self, item: pytest.Item) -> Probe | None:
+        """The probe of a test that has budgets or uses our fixtures; None for every other test."""
+        if self.settings.disable:
+            return None
+        ours = any(name.startswith("llm_") for name in getattr(item, "fixturenames", ()))
+        if LIMITS not in item.stash and not ours:
+            return None
+        from pytest_llmperf.probe import Probe
+
+        item.stash[ATTEMPTS] = item.stash.get(ATTEMPTS, 0) + 1
+        if RESULT in item.stash:
+            del item.stash[RESULT]
+        limits: list[Limit] = item.stash.get(LIMITS, [])
+        probe = Probe(limits, item.stash[ATTEMPTS])
+        item.stash[PROBE] = probe
+        return probe
+
+    def use_engines(self, item: pytest.Item, probe: Probe) -> None:
+        """Tells the probe which engines the test has at hand; one that crashed in an earlier test is started again."""
+        from pytest_llmperf.engines.base import Engine
+
+        values = getattr(item, "funcargs", {})
+        engine = values.get("llm_engine")
+        if isinstance(engine, Engine):
+            probe.use(self.acquire(engine.spec))
+        if "llm_engine_factory" in values:
+            for engine in self.provisioner.running:
+                probe.use(engine)
+
+    @property
+    def sampler(self) -> Sampler | None:
+        return self._sampler
+
+    def say(self, text: str) -> None:
+        """One line to the person who waits, whatever pytest captures."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None:
+            return
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.write_line(f"llmperf: {text}")
+
+    def close(self) -> None:
+        if self._provisioner is not None:
+            self._provisioner.close()
+        if self._sampler is not None:
+            self._sampler.stop()
+            self._sampler = None

@@ -1,0 +1,132 @@
+"""Resident memory of process trees, read from ``/proc`` (by psutil where there is none). All sizes are bytes.
+
+Two ways to read one process: RSS costs microseconds and counts shared pages in full; PSS divides each shared
+page by the number of its users, so that it may be summed over a tree, and costs a walk over the page tables
+(about 13 ms per GiB). A tree is therefore read as RSS minus its shared part, which changes rarely.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+_PROC = Path("/proc")
+HAS_PROC = (_PROC / "self" / "statm").exists()
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_GONE = (FileNotFoundError, ProcessLookupError)
+
+
+class ResidentReader(Protocol):
+    """Reads the RSS of one process again and again."""
+
+    def read(self) -> int | None:
+        """RSS; None once the process has ended, also while it waits to be reaped."""
+
+    def close(self) -> None: ...
+
+
+class StatmReader:
+    """RSS from ``/proc/<pid>/statm``; the open file stays bound to the process, not to the pid."""
+
+    def __init__(self, pid: int) -> None:
+        self._fd = os.open(_PROC / str(pid) / "statm", os.O_RDONLY)
+
+    def read(self) -> int | None:
+        try:
+            fields = os.pread(self._fd, 128, 0).split()
+        except _GONE:
+            return None
+        return int(fields[1]) * _PAGE if fields and fields[0] != b"0" else None
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class PsutilReader:
+    """RSS by psutil, for systems without ``/proc``."""
+
+    def __init__(self, pid: int) -> None:
+        import psutil
+
+        try:
+            self._process = psutil.Process(pid)
+        except psutil.Error:
+            raise ProcessLookupError(pid) from None
+
+    def read(self) -> int | None:
+        import psutil
+
+        try:
+            return int(self._process.memory_info().rss)
+        except psutil.Error:
+            return None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def open_reader(pid: int) -> ResidentReader | None:
+    """A reader for the process, None when there is no such process or it may not be seen."""
+    try:
+        return StatmReader(pid) if HAS_PROC else PsutilReader(pid)
+    except (*_GONE, PermissionError):
+        return None
+
+
+def shared_bytes(pid: int) -> int | None:
+    """RSS less PSS of a process, from ``smaps_rollup``; None where that cannot be read (other user, old kernel).
+
+    Raises:
+        ProcessLookupError: the process has ended.
+    """
+    try:
+        sizes = _rollup((_PROC / str(pid) / "smaps_rollup").read_bytes())
+    except PermissionError:
+        return None
+    except _GONE:
+        if HAS_PROC and not (_PROC / str(pid)).exists():
+            raise ProcessLookupError(pid) from None
+        return None
+    if b"Pss" not in sizes or b"Rss" not in sizes:
+        raise ProcessLookupError(pid)  # a zombie has no memory left to sum up
+    return max(0, sizes[b"Rss"] - sizes[b"Pss"])
+
+
+def _rollup(text: bytes) -> dict[bytes, int]:
+    fields = (line.split() for line in text.splitlines()[1:])
+    return {f[0].rstrip(b":"): int(f[1]) * 1024 for f in fields if len(f) == 3}
+
+
+def process_tree(root: int) -> tuple[int, ...]:
+    """``root`` and all its descendants, root first. ``root`` is listed even when it has ended."""
+    if not (_PROC / "self" / "task" / str(os.getpid()) / "children").exists():
+        return (root, *_descendants_by_psutil(root))
+    tree = [root]
+    for pid in tree:
+        tree += _children(pid)
+    return tuple(tree)
+
+
+def _children(pid: int) -> list[int]:
+    """The children of all threads: the kernel lists a child under the thread that forked it."""
+    try:
+        threads = list((_PROC / str(pid) / "task").iterdir())
+    except (*_GONE, PermissionError):
+        return []
+    found: list[int] = []
+    for thread in threads:
+        try:
+            found += map(int, (thread / "children").read_bytes().split())
+        except (*_GONE, PermissionError):
+            continue
+    return found
+
+
+def _descendants_by_psutil(root: int) -> list[int]:
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(root).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

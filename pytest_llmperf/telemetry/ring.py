@@ -1,0 +1,149 @@
+"""A ring of fixed-size records in memory shared by two processes: one writes, the other reads, nobody waits.
+
+The writer claims the slots of a tick, fills them, then moves the head; a reader copies what lies below the head
+and afterwards drops what was claimed meanwhile. All times are nanoseconds of ``time.monotonic_ns()``.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CAPACITY = 2**20
+HOST = 0
+"""Lane of host memory: ``key`` is the root pid, ``value`` bytes, ``processes`` those of its tree."""
+
+GONE = 1
+"""Flag: the root process has ended; the last record of its key."""
+RSS_ONLY = 2
+"""Flag: shared pages are counted in full, because PSS could not be read for every process."""
+
+_MAGIC = b"llmperf\0"
+_VERSION = 1
+# Native order and alignment, so that each 8-byte field is stored at once and never seen half written.
+_PREFIX = struct.Struct("@8sIIQ")
+_WORD = struct.Struct("@Q")
+_RECORD = struct.Struct("@QqIIII")
+_CLAIMED, _HEAD, _HEARTBEAT, _PERIOD, _COST = range(24, 64, 8)
+_HEADER_SIZE = 64
+
+
+class Record(NamedTuple):
+    """One reading. Records of one tick carry the same ``t_ns``."""
+
+    t_ns: int
+    value: int
+    key: int
+    processes: int
+    lane: int = HOST
+    flags: int = 0
+
+
+def file_size(capacity: int = CAPACITY) -> int:
+    """Bytes of the file behind a ring; it is sparse, only what was written takes room."""
+    return _HEADER_SIZE + capacity * _RECORD.size
+
+
+class Ring:
+    """A ring mapped from an open file; the file descriptor stays the caller's."""
+
+    def __init__(self, fd: int) -> None:
+        """Map the ring that :meth:`create` laid out.
+
+        Raises:
+            ValueError: the file holds no ring of this version.
+        """
+        if os.fstat(fd).st_size < _HEADER_SIZE:
+            raise ValueError("the file holds no ring")
+        self._map = mmap.mmap(fd, 0)
+        magic, version, size, self.capacity = _PREFIX.unpack_from(self._map)
+        if (magic, version, size) != (_MAGIC, _VERSION, _RECORD.size):
+            self._map.close()
+            raise ValueError("the file holds no ring of this version")
+
+    @classmethod
+    def create(cls, fd: int, capacity: int = CAPACITY) -> Ring:
+        """Lay out an empty ring in an empty file and map it."""
+        os.ftruncate(fd, file_size(capacity))
+        os.pwrite(fd, _PREFIX.pack(_MAGIC, _VERSION, _RECORD.size, capacity), 0)
+        return cls(fd)
+
+    def close(self) -> None:
+        self._map.close()
+
+    # ------------------------------------------------------------------------------------------------ writing
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Publish the records of one tick together."""
+        head = self.head
+        self._store(_CLAIMED, head + len(records))
+        for index, record in enumerate(records, head):
+            _RECORD.pack_into(self._map, self._offset(index), *record)
+        self._store(_HEAD, head + len(records))
+
+    def beat(self, t_ns: int, period_ns: int, cost_ns: int) -> None:
+        """Say that every tick up to ``t_ns`` is published, how far apart ticks are and what CPU time one costs."""
+        self._store(_PERIOD, period_ns)
+        self._store(_COST, cost_ns)
+        self._store(_HEARTBEAT, t_ns)
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    @property
+    def head(self) -> int:
+        """How many records were ever published."""
+        return self._load(_HEAD)
+
+    @property
+    def heartbeat_ns(self) -> int:
+        """All ticks up to this moment are published; 0 before the first."""
+        return self._load(_HEARTBEAT)
+
+    @property
+    def period_ns(self) -> int:
+        return self._load(_PERIOD)
+
+    @property
+    def cost_ns(self) -> int:
+        return self._load(_COST)
+
+    @property
+    def oldest_ns(self) -> int:
+        """The time of the oldest record left when older ones were overwritten, 0 while none was."""
+        oldest = self._oldest()
+        return self._time(oldest) if oldest else 0
+
+    def read(self, start_ns: int, end_ns: int) -> list[Record]:
+        """The records from ``start_ns`` to ``end_ns``, both included, as far as they were not overwritten."""
+        indices = range(self._oldest(), self.head)
+        first = indices.start + bisect_left(indices, start_ns, key=self._time)
+        stop = indices.start + bisect_right(indices, end_ns, key=self._time)
+        records = self.slice(first, stop)
+        return [record for record in records if start_ns <= record.t_ns <= end_ns]
+
+    def slice(self, first: int, stop: int) -> list[Record]:
+        """The records number ``first`` to ``stop`` (excluded) of all, without those overwritten."""
+        copies = [Record(*_RECORD.unpack_from(self._map, self._offset(i))) for i in range(first, stop)]
+        return copies[max(0, self._oldest() - first) :]
+
+    def _oldest(self) -> int:
+        return max(0, self._load(_CLAIMED) - self.capacity)
+
+    def _offset(self, index: int) -> int:
+        return _HEADER_SIZE + index % self.capacity * _RECORD.size
+
+    def _time(self, index: int) -> int:
+        return self._load(self._offset(index))
+
+    def _load(self, offset: int) -> int:
+        (value,) = _WORD.unpack_from(self._map, offset)
+        return int(value)
+
+    def _store(self, offset: int, value: int) -> None:
+        _WORD.pack_into(self._map, offset, value)

@@ -1,0 +1,130 @@
+"""Cutting windows out of the sampler's records: pure functions from records to a ``MemoryTrace``."""
+
+from __future__ import annotations
+
+from itertools import groupby, pairwise
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.measurement import MemoryTrace, Window
+from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+SMALLEST_GAP_NS = 250_000_000
+PERIODS_IN_GAP = 10
+
+
+def largest_gap_ns(period_ns: int) -> int:
+    """How long samples may be missing before a window is no longer trusted: 0.25 s, or 10 periods if that is more."""
+    return max(SMALLEST_GAP_NS, PERIODS_IN_GAP * period_ns)
+
+
+def totals(records: Iterable[Record], pids: Sequence[int]) -> list[tuple[int, int]]:
+    """(time ns, bytes summed over ``pids``) per tick, from host records in order of time.
+
+    A pid without a record in a tick keeps its last value, one that ended no longer counts.
+    """
+    levels: dict[int, int] = {}
+    summed: list[tuple[int, int]] = []
+    for t_ns, tick in groupby(_of(records, pids), key=attrgetter("t_ns")):
+        for record in tick:
+            if record.flags & GONE:
+                levels.pop(record.key, None)
+            else:
+                levels[record.key] = record.value
+        if levels:
+            summed.append((t_ns, sum(levels.values())))
+    return summed
+
+
+def host_trace(
+    records: Sequence[Record],
+    window: Window,
+    pids: Sequence[int],
+    *,
+    period_ns: int,
+    oldest_ns: int = 0,
+    sampler_fault: str = "",
+) -> MemoryTrace:
+    """The memory of the trees under ``pids`` over a window.
+
+    ``records`` reach a little beyond the window on both sides. ``oldest_ns`` is the time of the oldest record left if
+    the ring has overwritten some, else 0. ``sampler_fault`` is why no record follows the window, if none does.
+    """
+    samples = totals(records, pids)
+    first = max((i for i, (t, _) in enumerate(samples) if t <= window.start_ns), default=0)
+    stop = next((i + 1 for i, (t, _) in enumerate(samples) if t >= window.end_ns), len(samples))
+    kept = tuple(samples[first:stop])
+    before = kept[0][1] if kept and kept[0][0] <= window.start_ns else None
+    gap = _max_gap(kept, window)
+    fault = (
+        _engine_gone(records, window, pids)
+        or sampler_fault
+        or _overwritten(window, oldest_ns)
+        or _not_watched(records, pids)
+        or _gap_fault(gap, period_ns)
+    )
+    return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault)
+
+
+def _of(records: Iterable[Record], pids: Sequence[int]) -> Iterable[Record]:
+    wanted = set(pids)
+    return (record for record in records if record.lane == HOST and record.key in wanted)
+
+
+def _max_gap(samples: Sequence[tuple[int, int]], window: Window) -> int:
+    """Between neighbouring samples, and from the ends of the window to the nearest sample inside it."""
+    times = [t for t, _ in samples]
+    if not times or times[0] > window.start_ns:
+        times.insert(0, window.start_ns)
+    if times[-1] < window.end_ns:
+        times.append(window.end_ns)
+    return max((b - a for a, b in pairwise(times)), default=0)
+
+
+def _engine_gone(records: Sequence[Record], window: Window, pids: Sequence[int]) -> str:
+    for record in _of(records, pids):
+        if record.flags & GONE and record.t_ns <= window.end_ns:
+            when = "during" if record.t_ns >= window.start_ns else "before"
+            return f"the engine's process {record.key} ended {when} the test"
+    return ""
+
+
+def _overwritten(window: Window, oldest_ns: int) -> str:
+    if oldest_ns <= window.start_ns:
+        return ""
+    lost = (min(oldest_ns, window.end_ns) - window.start_ns) / 1e9
+    return f"the first {lost:.1f} s of the test were overwritten in the sampler's ring: the test ran too long"
+
+
+def _not_watched(records: Sequence[Record], pids: Sequence[int]) -> str:
+    missing = sorted(set(pids) - {record.key for record in _of(records, pids)})
+    if not pids:
+        return "the engine has no process to watch"
+    return f"the sampler did not watch process {missing[0]} during the test" if missing else ""
+
+
+def _gap_fault(gap_ns: int, period_ns: int) -> str:
+    return f"the sampler missed {gap_ns / 1e9:.2f} s of the test" if gap_ns > largest_gap_ns(period_ns) else ""
+
+
+def _source(records: Sequence[Record], pids: Sequence[int], samples: Sequence[tuple[int, int]]) -> str:
+    """``PSS of the engine's process tree (2 processes), 199 samples/s``."""
+    if not samples:
+        return "memory of the engine's process tree, no sample"
+    start, end = samples[0][0], samples[-1][0]
+    counts: dict[int, int] = {}
+    rss_only = False
+    for record in _of(records, pids):
+        if start <= record.t_ns <= end:
+            counts[record.key] = max(counts.get(record.key, 0), record.processes)
+            rss_only |= bool(record.flags & RSS_ONLY)
+    processes = sum(counts.values())
+    text = f"{'RSS' if rss_only else 'PSS'} of the engine's process tree ({processes} process"
+    text += ("" if processes == 1 else "es") + (", shared pages counted in full)" if rss_only else ")")
+    if end == start:
+        return f"{text}, 1 sample"
+    rate = (len(samples) - 1) / ((end - start) / 1e9)
+    return f"{text}, {rate:.{0 if rate >= 10 else 1}f} samples/s"

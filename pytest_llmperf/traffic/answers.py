@@ -1,0 +1,248 @@
+"""From the stamped pieces of an OpenAI-style answer, streamed or whole, to its text and its timing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.measurement import Chunk, ChunkKind, RequestTiming
+from pytest_llmperf.traffic import sse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_EXCERPT = 200
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said, and how long it took.
+
+    ``usage`` is the server's own, None where it gave none; ``raw`` is the body, of a stream its last event.
+    """
+
+    text: str
+    reasoning: str
+    tool_calls: list[dict[str, Any]]
+    finish_reason: str | None
+    usage: dict[str, Any] | None
+    timing: RequestTiming
+    raw: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An answer as it came over the wire; ``fault`` is why it did not come in full, empty when it did.
+
+    ``pieces`` are the body's bytes with their stamps; all times in ns. ``streamed`` says what was asked for.
+    """
+
+    sent_ns: int
+    end_ns: int
+    pieces: Sequence[tuple[int, bytes]] = ()
+    status: int | None = None
+    content_type: str = ""
+    streamed: bool = True
+    fault: str = ""
+
+    @property
+    def is_stream(self) -> bool:
+        """Some servers answer a request for a stream with a whole body; its pieces are no chunks."""
+        return self.streamed and "json" not in self.content_type.lower()
+
+
+def read(arrival: Arrival) -> Answer:
+    """The answer in what arrived. Never raises: what is wrong stands in ``timing.error``, in one line."""
+    parts = _Parts()
+    if arrival.status is not None and not 200 <= arrival.status < 300:
+        parts.reported = f"HTTP {arrival.status}: {_refusal(_body(arrival))}"
+    elif arrival.is_stream:
+        parts.take_stream(sse.events(arrival.pieces))
+    elif not arrival.fault:
+        parts.take(arrival.end_ns, _body(arrival))
+    return parts.answer(arrival)
+
+
+def _body(arrival: Arrival) -> str:
+    return b"".join(data for _, data in arrival.pieces).decode(errors="replace")
+
+
+def _refusal(body: str) -> str:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = None
+    error = _dict(content).get("error")
+    return _message(error) if error else _excerpt(body)
+
+
+def _message(error: object) -> str:
+    text = _dict(error).get("message") or error
+    return _excerpt(text if isinstance(text, str) else json.dumps(text))
+
+
+def _excerpt(text: str) -> str:
+    return " ".join(text.split())[:_EXCERPT]
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+@dataclass(frozen=True)
+class _Carrier:
+    """A piece that carries tokens, and the tokens so far by each of the two ways in which servers count."""
+
+    at_ns: int
+    kind: ChunkKind
+    by_usage: int | None
+    by_timings: int | None
+
+
+@dataclass
+class _Parts:
+    """What has been read of an answer so far."""
+
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    carriers: list[_Carrier] = field(default_factory=list)
+    finish_reason: str | None = None
+    usage: dict[str, Any] | None = None
+    timings: dict[str, Any] = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict)
+    reported: str = ""
+    malformed: str = ""
+    done: bool = False
+
+    def take_stream(self, events: Sequence[tuple[int, str]]) -> None:
+        for at_ns, data in events:
+            if data == "[DONE]":
+                self.done = True
+            else:
+                self.take(at_ns, data)
+            if self.done or self.reported or self.malformed:
+                return
+
+    def take(self, at_ns: int, data: str) -> None:
+        """One event of a stream, or a whole body: they differ in ``delta`` and ``message`` only."""
+        try:
+            content = json.loads(data)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            self.malformed = f"the server sent something that is not a JSON object: {_excerpt(data)!r}"
+            return
+        self.raw = content
+        if content.get("error"):
+            self.reported = f"the server reported an error: {_message(content['error'])}"
+            return
+        usage = _dict(content.get("usage"))
+        timings = _dict(content.get("timings"))
+        self.usage = usage or self.usage
+        self.timings = timings or self.timings
+        kind = self._take_choice(content)
+        if kind is not None:
+            by_usage, by_timings = _count(usage.get("completion_tokens")), _count(timings.get("predicted_n"))
+            self.carriers.append(_Carrier(at_ns, kind, by_usage, by_timings))
+
+    def _take_choice(self, content: Mapping[str, Any]) -> ChunkKind | None:
+        choice = _dict(next(iter(_list(content.get("choices"))), None))
+        self.finish_reason = _text(choice.get("finish_reason")) or self.finish_reason
+        delta = _dict(choice.get("delta")) or _dict(choice.get("message"))
+        text = _text(delta.get("content")) or _text(choice.get("text"))
+        reasoning = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
+        called = [self._take_call(_dict(call)) for call in _list(delta.get("tool_calls"))]
+        self.text.append(text)
+        self.reasoning.append(reasoning)
+        if any(called):
+            return "tool"
+        return "text" if text else "reasoning" if reasoning else None
+
+    def _take_call(self, call: Mapping[str, Any]) -> bool:
+        """Adds a tool call or a further part of one; whether it carried anything of the call itself."""
+        function = _dict(call.get("function"))
+        name, arguments = _text(function.get("name")), _text(function.get("arguments"))
+        whole = self._call_of(call)
+        whole["id"] = _text(call.get("id")) or whole["id"]
+        whole["function"]["name"] = name or whole["function"]["name"]
+        whole["function"]["arguments"] += arguments
+        return bool(name or arguments)
+
+    def _call_of(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        index = part.get("index")
+        for call in self.tool_calls:
+            if index is not None and call["index"] == index:
+                return call
+        if index is None and self.tool_calls and not part.get("id"):
+            return self.tool_calls[-1]
+        fresh = {"index": index, "id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        self.tool_calls.append(fresh)
+        return fresh
+
+    def answer(self, arrival: Arrival) -> Answer:
+        calls = [{key: call[key] for key in ("id", "type", "function")} for call in self.tool_calls]
+        text, reasoning = "".join(self.text), "".join(self.reasoning)
+        return Answer(text, reasoning, calls, self.finish_reason, self.usage, self._timing(arrival), self.raw)
+
+    def _timing(self, arrival: Arrival) -> RequestTiming:
+        usage, timings = self.usage or {}, self.timings
+        cached = _count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens"))
+        cache_n = _count(timings.get("cache_n"))
+        prompt_n = _count(timings.get("prompt_n"))
+        if self.usage is not None:
+            output, prompt = _count(usage.get("completion_tokens")), _count(usage.get("prompt_tokens"))
+        else:
+            output = _count(timings.get("predicted_n"))
+            # llama.cpp leaves the tokens it found in its cache out of prompt_n.
+            prompt = None if prompt_n is None else prompt_n + (cache_n or 0)
+        return RequestTiming(
+            sent_ns=arrival.sent_ns,
+            end_ns=arrival.end_ns,
+            chunks=self._chunks() if arrival.is_stream else (),
+            output_tokens=output,
+            prompt_tokens=prompt,
+            cached_tokens=cache_n if cached is None else cached,
+            streamed=arrival.is_stream,
+            status=arrival.status,
+            finish_reason=self.finish_reason,
+            error=self._error(arrival),
+        )
+
+    def _error(self, arrival: Arrival) -> str | None:
+        # A cut stream often ends in half an event: that it was cut says more than that the half is malformed.
+        unfinished = arrival.is_stream and not self.done and self.finish_reason is None
+        ending = "the stream ended without a finish reason" if unfinished else ""
+        return self.reported or arrival.fault or self.malformed or ending or None
+
+    def _chunks(self) -> tuple[Chunk, ...]:
+        counts = _rises([c.by_usage for c in self.carriers]) or _rises([c.by_timings for c in self.carriers])
+        if counts is None:
+            return tuple(Chunk(c.at_ns, c.kind) for c in self.carriers)
+        return tuple(Chunk(c.at_ns, c.kind, n) for c, n in zip(self.carriers, counts, strict=True))
+
+
+def _rises(totals: Sequence[int | None]) -> list[int] | None:
+    """The tokens each chunk adds to a running count, None where the server does not count as it goes.
+
+    What the count rose by in between, on pieces that carry nothing to see, falls to the next chunk. A count
+    that is 0 when text has come, or that falls, is a placeholder (Ollama sends zeros until the end).
+    """
+    known = [total for total in totals if total is not None]
+    if not known or len(known) < len(totals) or known[0] < 1:
+        return None
+    rises = [after - before for before, after in zip([0, *known], known, strict=False)]
+    return None if min(rises) < 0 else rises

@@ -1,0 +1,133 @@
+"""One request to a model: its body, checked; its way through the transport, watched; its answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.traffic.answers import Answer, Arrival, read
+from pytest_llmperf.traffic.http import Exchange, Target, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_llmperf.measurement import RequestTiming
+
+    Messages = str | Sequence[Mapping[str, Any]]
+
+
+class RequestFailed(Exception):  # noqa: N818
+    """A request was not answered in full; the message is one line, ``timing`` what was seen of it."""
+
+    def __init__(self, message: str, timing: RequestTiming) -> None:
+        super().__init__(message)
+        self.timing = timing
+
+
+@dataclass(frozen=True)
+class Server:
+    """Whom to ask, and what every body holds below the arguments of the call."""
+
+    target: Target
+    model: str
+    api_key: str
+    defaults: Mapping[str, Any]
+    stream_options: Mapping[str, Any]
+
+
+@dataclass
+class Call:
+    """One request on its way, and why it failed, empty while it has not."""
+
+    exchange: Exchange
+    streamed: bool
+    fault: str = ""
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Notes what goes wrong inside; a failure of the transport ends here, everything else goes on."""
+        try:
+            yield
+        except TransportError as error:
+            self.fault = str(error)
+        except Exception as error:
+            self.fault = f"{type(error).__name__}: {error}"
+            raise
+        except BaseException:
+            self.fault = "cancelled"
+            raise
+        finally:
+            if self.fault:
+                self.exchange.end_ns = time.monotonic_ns()
+
+    def answer(self) -> Answer:
+        """What has come, with the reason in ``timing.error`` where it is not all."""
+        exchange = self.exchange
+        return read(
+            Arrival(
+                sent_ns=exchange.sent_ns,
+                end_ns=exchange.end_ns,
+                pieces=exchange.pieces,
+                status=exchange.status,
+                content_type=exchange.headers.get("content-type", ""),
+                streamed=self.streamed,
+                fault=self.fault,
+            )
+        )
+
+    def checked(self, answer: Answer) -> Answer:
+        """The answer.
+
+        Raises:
+            RequestFailed: it is not complete.
+        """
+        if answer.timing.error is not None:
+            raise RequestFailed(f"POST {self.exchange.path}: {answer.timing.error}", answer.timing)
+        return answer
+
+
+def completion(server: Server, prompt: object, settings: Mapping[str, Any]) -> Call:
+    """``POST /completions``, not yet sent.
+
+    Raises:
+        ValueError: the prompt is not one string, or a setting cannot be measured.
+    """
+    if not isinstance(prompt, str):
+        raise ValueError("prompt must be a string; run() takes several prompts, chat() takes messages")
+    return _call(server, "/completions", {"prompt": prompt}, settings)
+
+
+def conversation(server: Server, messages: Messages, settings: Mapping[str, Any]) -> Call:
+    """``POST /chat/completions``, not yet sent; a string is one message of the user.
+
+    Raises:
+        ValueError: there is no message, or a setting cannot be measured.
+    """
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    if not messages:
+        raise ValueError("messages must hold at least one message")
+    return _call(server, "/chat/completions", {"messages": list(messages)}, settings)
+
+
+def _call(server: Server, path: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> Call:
+    body = {**server.defaults, "model": server.model, **content, **settings}
+    at_least_one("max_tokens", body["max_tokens"])
+    if body.get("n", 1) != 1:
+        raise ValueError(f"n={body['n']!r} cannot be measured: servers count the tokens of the first choice only")
+    streamed = bool(body["stream"])
+    if streamed:
+        asked = body.get("stream_options") or {}
+        body["stream_options"] = {"include_usage": True, **server.stream_options, **asked}
+    accept = "text/event-stream" if streamed else "application/json"
+    data = json.dumps(body).encode()
+    return Call(Exchange(server.target, path, data, api_key=server.api_key, accept=accept), streamed)
+
+
+def at_least_one(name: str, value: object) -> None:
+    """Refuses everything but a whole number from 1 on, with a ValueError that names the argument."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")

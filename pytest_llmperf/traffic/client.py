@@ -1,0 +1,200 @@
+"""The client that goes with a test: it asks an OpenAI-compatible server and times the answers at the socket."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.traffic.call import Call, RequestFailed, Server, at_least_one, completion, conversation
+from pytest_llmperf.traffic.connections import ConnectionPool, in_a_loop_of_its_own, perform
+from pytest_llmperf.traffic.http import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.traffic.answers import Answer
+    from pytest_llmperf.traffic.call import Messages
+
+__all__ = ["LLMClient", "RequestFailed"]
+
+
+class LLMClient:
+    """Asks one model of an OpenAI-compatible server, ``base_url`` being the URL that ends in ``/v1``.
+
+    ``defaults`` go into the body of every request, below the arguments of the call; ``stream_options`` are sent
+    with every stream, beside ``include_usage``. ``record`` is given the timing of every request exactly once,
+    failed and cancelled ones included, before the call returns or raises. ``timeout`` (seconds) bounds the
+    connecting and every single silence of the server, not the whole answer.
+
+    The blocking calls keep their connections and may come from several threads; each asynchronous call opens one
+    of its own, whose connecting is part of its latency.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: str = "",
+        *,
+        defaults: Mapping[str, Any] | None = None,
+        stream_options: Mapping[str, Any] | None = None,
+        record: Callable[[RequestTiming], None] | None = None,
+        timeout: float = 120.0,
+    ) -> None:
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("api_key holds characters that a header cannot carry, such as a line break")
+        self.base_url = base_url.rstrip("/")
+        self.model = model
+        self.api_key = api_key
+        target = Target.parse(self.base_url)
+        self._server = Server(target, model, api_key, dict(defaults or {}), dict(stream_options or {}))
+        self._record = record
+        self._timeout = timeout
+        self._pool = ConnectionPool(target, timeout)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        stream: bool = True,
+        **extra: Any,
+    ) -> Answer:
+        """Completes a text (``POST /completions``); ``extra`` goes into the body as it is.
+
+        Raises:
+            RequestFailed: there is no complete answer.
+            ValueError: an argument that cannot be measured.
+        """
+        return self._ask(completion(self._server, prompt, _settings(max_tokens, temperature, stream, extra)))
+
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        stream: bool = True,
+        **extra: Any,
+    ) -> Answer:
+        """Answers a conversation (``POST /chat/completions``); a string is one message of the user.
+
+        Raises:
+            RequestFailed: there is no complete answer.
+            ValueError: an argument that cannot be measured.
+        """
+        return self._ask(conversation(self._server, messages, _settings(max_tokens, temperature, stream, extra)))
+
+    async def agenerate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        stream: bool = True,
+        **extra: Any,
+    ) -> Answer:
+        """As :meth:`generate`, in the running event loop; cancelling it closes the connection."""
+        settings = _settings(max_tokens, temperature, stream, extra)
+        return await self._aask(completion(self._server, prompt, settings))
+
+    async def achat(
+        self,
+        messages: Messages,
+        *,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        stream: bool = True,
+        **extra: Any,
+    ) -> Answer:
+        """As :meth:`chat`, in the running event loop; cancelling it closes the connection."""
+        settings = _settings(max_tokens, temperature, stream, extra)
+        return await self._aask(conversation(self._server, messages, settings))
+
+    def run(
+        self,
+        prompts: Sequence[Messages],
+        *,
+        concurrency: int = 1,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        stream: bool = True,
+        chat: bool = False,
+        **extra: Any,
+    ) -> list[Answer]:
+        """All prompts, ``concurrency`` of them in flight at a time (a closed loop); the answers in their order.
+
+        It works in an event loop of its own, so it may be called from within a running one, which then waits.
+        The answers are taken apart after the last has come, so that this work delays no stamp.
+
+        Raises:
+            RequestFailed: for the first prompt without a complete answer, after all have ended.
+            ValueError: an argument that cannot be measured; nothing has been sent then.
+        """
+        if isinstance(prompts, str) or not prompts:
+            raise ValueError("prompts must be a list with at least one prompt")
+        at_least_one("concurrency", concurrency)
+        settings = _settings(max_tokens, temperature, stream, extra)
+        make = conversation if chat else completion
+        calls = [make(self._server, prompt, settings) for prompt in prompts]
+        try:
+            in_a_loop_of_its_own(self._carry_all(calls, concurrency))
+        finally:
+            answers = [self._recorded(call) for call in calls if call.exchange.sent_ns]
+        return [call.checked(answer) for call, answer in zip(calls, answers, strict=True)]
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, call: Call) -> Answer:
+        try:
+            with call.watched():
+                self._pool.perform(call.exchange)
+        finally:
+            answer = self._recorded(call)
+        return call.checked(answer)
+
+    async def _aask(self, call: Call) -> Answer:
+        try:
+            await self._carry(call)
+        finally:
+            answer = self._recorded(call)
+        return call.checked(answer)
+
+    async def _carry(self, call: Call) -> None:
+        with call.watched():
+            await perform(call.exchange, self._timeout)
+
+    async def _carry_all(self, calls: Sequence[Call], concurrency: int) -> None:
+        waiting = iter(calls)
+
+        async def carry_next() -> None:
+            for call in waiting:
+                await self._carry(call)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(calls))):
+                group.create_task(carry_next())
+
+    def _recorded(self, call: Call) -> Answer:
+        answer = call.answer()
+        if self._record is not None:
+            self._record(answer.timing)
+        return answer
+
+
+def _settings(max_tokens: int, temperature: float, stream: bool, extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {"max_tokens": max_tokens, "temperature": temperature, "stream": stream, **extra}

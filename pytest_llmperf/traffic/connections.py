@@ -1,0 +1,185 @@
+"""What moves the bytes of an exchange: blocking sockets that are kept, or asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+from pytest_llmperf.traffic.http import Exchange, Target, TransportError, TransportTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+_READ_SIZE = 65536
+
+
+def _explain(error: OSError, target: Target, timeout: float) -> TransportError:
+    if isinstance(error, TimeoutError):
+        return TransportTimeoutError(f"{target.origin} was silent for {timeout:g} s")
+    if isinstance(error, ConnectionError) and error.errno:
+        cause = os.strerror(error.errno).lower()
+    else:
+        cause = " ".join((error.strerror or str(error) or type(error).__name__).split())
+    return TransportError(f"{target.origin}: {cause}")
+
+
+class ConnectionPool:
+    """Blocking exchanges with one server over connections that are kept between them. Threads may share it.
+
+    ``timeout`` (seconds) bounds the connecting and every single silence of the server.
+    """
+
+    def __init__(self, target: Target, timeout: float) -> None:
+        self._target = target
+        self._timeout = timeout
+        self._idle: list[socket.socket] = []
+        self._closed = False
+
+    def perform(self, exchange: Exchange) -> None:
+        """Carries out the exchange. One that dies of a stale connection begins again on a fresh one.
+
+        Raises:
+            TransportError: no complete answer; what came is in the exchange.
+        """
+        idle = self._take_idle()
+        if idle is not None:
+            try:
+                return self._converse(exchange, idle)
+            except TransportTimeoutError:
+                raise
+            except TransportError:
+                if exchange.started:
+                    raise
+        return self._converse(exchange, None)
+
+    def _take_idle(self) -> socket.socket | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _converse(self, exchange: Exchange, connection: socket.socket | None) -> None:
+        request = exchange.begin()
+        complete = False
+        try:
+            connection = connection or self._connect()
+            connection.sendall(request)
+            while not complete:
+                data = connection.recv(_READ_SIZE)
+                complete = exchange.receive(data, time.monotonic_ns())
+        except OSError as error:
+            raise _explain(error, self._target, self._timeout) from None
+        finally:
+            if connection is not None:
+                if complete and exchange.reusable and not self._closed:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+
+    def _connect(self) -> socket.socket:
+        plain = socket.create_connection((self._target.host, self._target.port), timeout=self._timeout)
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._target.ssl_context is None:
+                return plain
+            return self._target.ssl_context.wrap_socket(plain, server_hostname=self._target.host)
+        except BaseException:
+            plain.close()
+            raise
+
+    def close(self) -> None:
+        self._closed = True
+        while (connection := self._take_idle()) is not None:
+            connection.close()
+
+
+class _Receiver(asyncio.Protocol):
+    """Hands every arrival to the exchange.
+
+    It does so within the event loop's own read: a stamp taken in a task would wait for all other tasks that
+    are ready.
+    """
+
+    def __init__(self, exchange: Exchange, request: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        self._exchange = exchange
+        self._request = request
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._take(data, time.monotonic_ns())
+
+    def eof_received(self) -> None:
+        self._take(b"", time.monotonic_ns())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is not None and not self.done.done():
+            self.done.set_exception(error)
+        self._take(b"", time.monotonic_ns())
+        self.closed.set_result(None)
+
+    def _take(self, data: bytes, at_ns: int) -> None:
+        if self.done.done():
+            return
+        try:
+            if self._exchange.receive(data, at_ns):
+                self.done.set_result(None)
+        except TransportError as error:
+            self.done.set_exception(error)
+
+    async def wait(self, timeout: float) -> None:
+        """Until the answer is complete, or nothing has come for ``timeout`` seconds."""
+        while not self.done.done():
+            quiet = (time.monotonic_ns() - self._exchange.end_ns) / 1e9
+            if quiet >= timeout:
+                raise TimeoutError
+            await asyncio.wait([self.done], timeout=timeout - quiet)
+        self.done.result()
+
+
+async def perform(exchange: Exchange, timeout: float) -> None:
+    """Carries out the exchange on a connection of its own in the running event loop, and closes it.
+
+    ``timeout`` (seconds) bounds the connecting and every single silence of the server.
+
+    Raises:
+        TransportError: no complete answer; what came is in the exchange.
+    """
+    target, request = exchange.target, exchange.begin()
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout):
+            transport, receiver = await loop.create_connection(
+                lambda: _Receiver(exchange, request), target.host, target.port, ssl=target.ssl_context
+            )
+        try:
+            await receiver.wait(timeout)
+        finally:
+            receiver.done.cancel()
+            transport.abort()
+            await receiver.closed
+    except OSError as error:
+        raise _explain(error, target, timeout) from None
+
+
+def in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
+    """Runs ``work`` to its end in another thread; when the caller is interrupted, ``work`` is cancelled."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+    with ThreadPoolExecutor(1, "llmperf-client") as executor:
+        try:
+            executor.submit(loop.run_until_complete, task).result()
+        except BaseException:
+            loop.call_soon_threadsafe(task.cancel)
+            raise
+        finally:
+            executor.shutdown()
+            loop.close()

@@ -1,0 +1,141 @@
+"""One HTTP/1.1 exchange whose every arrival is stamped, free of any input and output.
+
+A stamp is ``time.monotonic_ns()``, taken as soon as the bytes are ours, before anybody looks at them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import h11
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class TransportError(Exception):
+    """The answer did not come through; the message is one line."""
+
+
+class TransportTimeoutError(TransportError):
+    """The server was silent for too long."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server and the path below which it is asked: the parts of a base URL."""
+
+    origin: str
+    host: str
+    port: int
+    path: str
+    ssl_context: ssl.SSLContext | None = None
+
+    @staticmethod
+    def parse(url: str) -> Target:
+        """``http://127.0.0.1:8080/v1`` taken apart.
+
+        Raises:
+            ValueError: not an ``http`` or ``https`` URL, or one with a query.
+        """
+        parts = urlsplit(url)
+        plain = url.isascii() and not any(c.isspace() for c in url) and not parts.query and not parts.fragment
+        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+            raise ValueError(f"{url!r} is no base URL of a server: write it like 'http://127.0.0.1:8080/v1'")
+        secure = parts.scheme == "https"
+        origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        port = parts.port or (443 if secure else 80)
+        return Target(origin, parts.hostname, port, parts.path.rstrip("/"), _tls() if secure else None)
+
+
+def _tls() -> ssl.SSLContext:
+    import ssl
+
+    return ssl.create_default_context()
+
+
+class Exchange:
+    """One POST and its answer.
+
+    ``pieces`` are the body's bytes as (stamp, bytes); ``end_ns`` is the stamp of the latest arrival, which
+    is the answer's last byte once it is complete. ``started`` says whether any byte of the answer came.
+    """
+
+    def __init__(
+        self, target: Target, path: str, body: bytes, *, api_key: str = "", accept: str = "application/json"
+    ) -> None:
+        self.target = target
+        self.path = target.path + path
+        self._body = body
+        self._headers = [
+            ("Host", target.origin.partition("://")[2]),
+            ("User-Agent", "pytest-llmperf"),
+            ("Accept", accept),
+            ("Accept-Encoding", "identity"),
+            ("Connection", "keep-alive"),
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+        ]
+        if api_key:
+            self._headers.append(("Authorization", f"Bearer {api_key}"))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._wire = h11.Connection(h11.CLIENT)
+        self.sent_ns = 0
+        self.end_ns = 0
+        self.started = False
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.pieces: list[tuple[int, bytes]] = []
+
+    def begin(self) -> bytes:
+        """The bytes to send, with ``sent_ns`` stamped now; what an earlier attempt received is forgotten."""
+        self._forget()
+        request = h11.Request(method="POST", target=self.path, headers=self._headers)
+        parts = (request, h11.Data(data=self._body), h11.EndOfMessage())
+        data = b"".join(self._wire.send(part) or b"" for part in parts)
+        self.sent_ns = self.end_ns = time.monotonic_ns()
+        return data
+
+    def receive(self, data: bytes, at_ns: int) -> bool:
+        """Takes what arrived at ``at_ns``, ``b""`` when the connection ended; True once the answer is whole.
+
+        Raises:
+            TransportError: the connection ended too early, or what came is not HTTP.
+        """
+        self.end_ns = at_ns
+        self.started = self.started or bool(data)
+        try:
+            self._wire.receive_data(data)
+            if self._advance(at_ns):
+                return True
+        except h11.RemoteProtocolError as error:
+            if data:
+                raise TransportError(f"the answer is not HTTP/1.1: {error}") from None
+        if data:
+            return False
+        if self.started:
+            raise TransportError("the server closed the connection in the middle of the answer")
+        raise TransportError("the server closed the connection without an answer")
+
+    def _advance(self, at_ns: int) -> bool:
+        while True:
+            event = self._wire.next_event()
+            if isinstance(event, h11.Response):
+                self.status = event.status_code
+                self.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+            elif isinstance(event, h11.Data):
+                self.pieces.append((at_ns, bytes(event.data)))
+            elif isinstance(event, h11.EndOfMessage):
+                return True
+            elif not isinstance(event, h11.InformationalResponse):
+                return False
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection may carry another exchange after this one."""
+        return self._wire.our_state is self._wire.their_state is h11.DONE and not self._wire.trailing_data[0]

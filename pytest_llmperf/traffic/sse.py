@@ -1,0 +1,65 @@
+"""Server-sent events out of stamped pieces of a response body."""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def events(pieces: Sequence[tuple[int, bytes]]) -> list[tuple[int, str]]:
+    """The data of each event, stamped (ns) with the piece that brought the end of its closing blank line.
+
+    ``pieces`` are (stamp, bytes) in order of arrival, split anywhere. An event without its closing blank line
+    at the end of the body still counts, stamped with the last piece. The data of an ``event: error`` always
+    comes as an object with the key ``error``.
+    """
+    whole = b"".join(data for _, data in pieces)
+    ends = list(accumulate(len(data) for _, data in pieces))
+    found: list[tuple[int, str]] = []
+    data: list[bytes] = []
+    name = b""
+    for line, stop in _lines(whole):
+        if line:
+            field, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if field == b"data":
+                data.append(value)
+            elif field == b"event":
+                name = value
+        else:
+            if data:
+                # The piece that holds the byte before `stop` is the first whose end reaches `stop`.
+                found.append((pieces[bisect_left(ends, stop)][0], _text(name, data)))
+            data, name = [], b""
+    return found
+
+
+def _lines(whole: bytes) -> Iterator[tuple[bytes, int]]:
+    """Each line and the offset just after its end; one more blank line closes the last event."""
+    start = len(_BYTE_ORDER_MARK) if whole.startswith(_BYTE_ORDER_MARK) else 0
+    for end in _LINE_END.finditer(whole, start):
+        yield whole[start : end.start()], end.end()
+        start = end.end()
+    if start < len(whole):
+        yield whole[start:], len(whole)
+    yield b"", len(whole)
+
+
+def _text(name: bytes, data: Sequence[bytes]) -> str:
+    text = b"\n".join(data).decode(errors="replace")
+    if name != b"error":
+        return text
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = text
+    return text if isinstance(content, dict) and "error" in content else json.dumps({"error": content})

@@ -1,0 +1,147 @@
+"""Values with units: strict parsing of what users write, and formatting of what they read.
+
+Every value is kept in the base unit of its quantity (bytes, seconds, tokens per second, ...) as a float.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class UnitError(ValueError):
+    """The text is not a value of the quantity asked for; the message is one line and says what would be."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A kind of value and the units it may be written in.
+
+    ``units`` maps each accepted spelling to its size in ``base``; ``shown`` are the units used for output,
+    largest first.
+    """
+
+    name: str
+    base: str
+    units: Mapping[str, float]
+    shown: tuple[str, ...]
+    example: str
+
+
+_BINARY = {"B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40}
+_DECIMAL = {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+BYTES = Quantity("memory size", "B", _BINARY | _DECIMAL, ("TiB", "GiB", "MiB", "KiB", "B"), "16 GiB")
+DECIMAL_BYTES = Quantity(BYTES.name, "B", BYTES.units, ("TB", "GB", "MB", "kB", "B"), "16 GB")
+SECONDS = Quantity(
+    "duration",
+    "s",
+    {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0},
+    ("s", "ms", "us"),
+    "300 ms",
+)
+TOKENS_PER_SECOND = Quantity("token rate", "tok/s", {"tok/s": 1.0}, ("tok/s",), "800 tok/s")
+REQUESTS_PER_SECOND = Quantity("request rate", "req/s", {"req/s": 1.0}, ("req/s",), "10 req/s")
+JOULES = Quantity("energy", "J", {"mJ": 1e-3, "J": 1.0, "kJ": 1e3}, ("kJ", "J", "mJ"), "500 J")
+JOULES_PER_TOKEN = Quantity(
+    "energy per token", "J/tok", {"mJ/tok": 1e-3, "J/tok": 1.0}, ("J/tok", "mJ/tok"), "2 J/tok"
+)
+WATTS = Quantity("power", "W", {"mW": 1e-3, "W": 1.0, "kW": 1e3}, ("W",), "300 W")
+SHARE = Quantity("share", "1", {"%": 0.01}, ("%",), "10 %")
+
+_VALUE = re.compile(r"\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?nan|[+-]?inf)\s*(?P<unit>\S*)\s*")
+
+
+def parse(value: object, quantity: Quantity) -> float:
+    """``"16 GiB"`` → ``17179869184.0``: the value in the base unit of ``quantity``.
+
+    Raises:
+        UnitError: not a string, no unit, an unknown unit, a negative value, NaN or infinity.
+    """
+    if not isinstance(value, str):
+        raise UnitError(f"{value!r} has no unit: write a string such as {quantity.example!r}")
+    match = _VALUE.fullmatch(value)
+    if match is None:
+        raise UnitError(f"{value!r} is not a {quantity.name}: write a string such as {quantity.example!r}")
+    number, unit = float(match["number"]), match["unit"]
+    if not math.isfinite(number):
+        raise UnitError(f"{value!r} is not a finite {quantity.name}: write a string such as {quantity.example!r}")
+    if not unit:
+        raise UnitError(f"{value!r} has no unit: write a string such as {quantity.example!r}")
+    if unit not in quantity.units:
+        raise UnitError(f"{value!r} has the unknown unit {unit!r}: {_suggest(unit, quantity)}")
+    if number < 0:
+        raise UnitError(f"{value!r} is negative: a {quantity.name} is at least 0")
+    return number * quantity.units[unit]
+
+
+def _suggest(unit: str, quantity: Quantity) -> str:
+    if quantity is BYTES:
+        letter = unit[:1].upper()
+        binary, decimal = f"{letter}iB", f"{letter}B"
+        if binary in quantity.units and decimal in quantity.units and letter != "B":
+            exponent = {"K": 1, "M": 2, "G": 3, "T": 4}[letter]
+            return f"write {binary} (2**{10 * exponent} bytes) or {decimal} (10**{3 * exponent} bytes)"
+    return f"a {quantity.name} is written in one of {', '.join(quantity.units)}"
+
+
+def is_decimal_bytes(value: str) -> bool | None:
+    """Whether a memory size is written in kB, MB, GB, TB (True) or KiB, MiB, GiB, TiB (False); None for plain B."""
+    unit = value.strip().lstrip("+-.0123456789eE ").strip()
+    if unit in _DECIMAL:
+        return True
+    return False if unit in _BINARY and unit != "B" else None
+
+
+def as_written(quantity: Quantity, text: str) -> Quantity:
+    """How to show a value beside a limit written as ``text``: in GB where the limit is in GB, not in GiB."""
+    return DECIMAL_BYTES if quantity is BYTES and is_decimal_bytes(text) else quantity
+
+
+def format_value(value: float, quantity: Quantity) -> str:
+    """``format_value(17179869184, BYTES)`` → ``"16.0 GiB"``: three significant digits or more, largest fitting unit."""
+    unit = _unit(value, quantity)
+    scaled = value / quantity.units[unit]
+    return f"{scaled:.{_decimals(scaled, unit)}f} {unit}"
+
+
+_MOST_DECIMALS = 12
+
+
+def format_apart(value: float, limit: float, quantity: Quantity) -> str:
+    """``value`` as by :func:`format_value`, with more digits where it would else read the same as ``limit``.
+
+    ``format_apart(17182000000, 17179869184, BYTES)`` → ``"16.002 GiB"``, which nobody takes for 16 GiB.
+    """
+    unit = _unit(value, quantity)
+    scaled, against = value / quantity.units[unit], limit / quantity.units[unit]
+    decimals = _decimals(scaled, unit)
+    if value != limit and unit != "B":
+        while f"{scaled:.{decimals}f}" == f"{against:.{decimals}f}" and decimals < _MOST_DECIMALS:
+            decimals += 1
+    return f"{scaled:.{decimals}f} {unit}"
+
+
+def format_change(share: float) -> str:
+    """A signed share in percent: ``-0.081`` → ``"-8.1 %"``. What is not zero never reads as zero."""
+    percent = share * 100
+    if abs(percent) >= 100:
+        return f"{percent:+.0f} %"
+    return f"{percent:+.1f} %" if percent == 0 or abs(percent) >= 0.05 else f"{percent:+.1g} %"
+
+
+def _unit(value: float, quantity: Quantity) -> str:
+    if value == 0:
+        return "ms" if quantity is SECONDS else quantity.shown[-1]
+    return next((u for u in quantity.shown if abs(value) >= quantity.units[u]), quantity.shown[-1])
+
+
+def _decimals(scaled: float, unit: str) -> int:
+    if unit == "B" or abs(scaled) >= 100:
+        return 0
+    return 1 if abs(scaled) >= 10 else 2
