@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.budgets.judge import broken
+from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.failures import BudgetExceeded
 from pytest_llmperf.reports.junit import properties, replace_properties
 from pytest_llmperf.reports.result import TestResult, to_wire
 from pytest_llmperf.reports.table import failure_table
 from pytest_llmperf.reports.wire import measurement_to_wire
-from pytest_llmperf.session import LIMITS, PROBE, RESULT, SESSION, Session
+from pytest_llmperf.session import LIMITS, LOGS, PROBE, RESULT, SESSION, Session
 
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def rounds(item: pytest.Item, probe: Probe, session: Session) -> None:
     """Opens the window, and runs the test's body as often as asked for, less the once that pytest runs it itself."""
+    probe.open(session.sampler)  # for what may fail before the first round that counts
     session.use_engines(item, probe)
     repeated = LIMITS in item.stash and isinstance(item, pytest.Function)
     for _ in range(session.settings.warmup if repeated else 0):
@@ -36,19 +38,25 @@ def conclude(item: pytest.Item, probe: Probe) -> BudgetExceeded | None:
     """Closes the window and judges; gives the failure if a budget is broken."""
     measurement, verdicts = probe.close()
     del item.stash[PROBE]
-    result = TestResult(item.nodeid, tuple(verdicts), measurement_to_wire(measurement))
+    result = TestResult(
+        item.nodeid,
+        tuple(verdicts),
+        measurement_to_wire(measurement, [verdict.name for verdict in verdicts if verdict.name]),
+    )
     item.stash[RESULT] = result
+    item.stash[LOGS] = probe.log_tails()
     replace_properties(item.user_properties, properties(result))
     failing = broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
     if not failing:
         return None
-    return BudgetExceeded(_headline(failing, measurement), probe.log_tails())
+    return BudgetExceeded(_headline(failing, measurement))
 
 
 def _headline(failing: list[Verdict], measurement: Measurement) -> str:
-    where = f" on {measurement.engine.device_name}" if measurement.engine else ""
+    worst = failing[0]
+    where = f" on {measurement.engine.device_name}" if measurement.engine and worst.status is Status.FAIL else ""
     more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
-    return f"{failing[0].sentence()}{where}{more}"
+    return f"{worst.sentence()}{where}{more}"
 
 
 def publish(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
@@ -58,8 +66,8 @@ def publish(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestR
         result = item.stash[RESULT].with_outcome(str(report.outcome), float(call.duration))
         del item.stash[RESULT]
         report.llmperf = to_wire(result)  # type: ignore[attr-defined]
-        if result.verdicts:
-            sections.insert(0, ("llmperf", failure_table(result)))
+        table = [("llmperf", failure_table(result))] if result.verdicts else []
+        sections = [*table, *item.stash[LOGS], *sections]
     add_section = getattr(report.longrepr, "addsection", None)
     if report.failed and add_section is not None:
         for title, text in sections:

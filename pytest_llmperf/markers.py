@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,17 +59,30 @@ def limits_of(item: pytest.Item) -> list[list[Limit]]:
 
 
 def _layers(item: pytest.Item) -> Iterator[list[pytest.Mark]]:
-    by_node: dict[int, list[pytest.Mark]] = {}
+    by_node: dict[pytest.Item | pytest.Collector, list[pytest.Mark]] = {}
     for node, mark in item.iter_markers_with_node():
         if mark.name in _BUDGETS:
-            by_node.setdefault(id(node), []).append(mark)
+            by_node.setdefault(node, []).append(mark)
     # Marks of pytest.param() lie on the function's node as well, and are closer than the function's own.
     callspec = getattr(item, "callspec", None)
-    closest = [] if callspec is None else list(callspec.marks)
-    own = by_node.pop(id(item), [])
-    yield [mark for mark in own if any(mark is other for other in closest)]
-    yield [mark for mark in own if not any(mark is other for other in closest)]
-    yield from by_node.values()
+    yield from _divided(by_node.pop(item, []), () if callspec is None else callspec.marks)
+    for node, marks in by_node.items():
+        # All that a class inherits lies on its one node, and what it states itself is closer.
+        for cls in getattr(getattr(node, "obj", None), "__mro__", ()):
+            own, marks = _divided(marks, _as_marks(vars(cls).get("pytestmark", ())))
+            yield own
+        yield marks
+
+
+def _divided(marks: Sequence[pytest.Mark], first: Sequence[pytest.Mark]) -> tuple[list[pytest.Mark], list[pytest.Mark]]:
+    """Those of ``marks`` that are among the ``first``, and the others. Equal marks may stand in several places."""
+    ids = {id(mark) for mark in first}
+    return [mark for mark in marks if id(mark) in ids], [mark for mark in marks if id(mark) not in ids]
+
+
+def _as_marks(pytestmark: Any) -> list[pytest.Mark]:
+    decorators = pytestmark if isinstance(pytestmark, list | tuple) else [pytestmark]
+    return [getattr(decorator, "mark", decorator) for decorator in decorators]
 
 
 def _refuse_positional(mark: pytest.Mark, source: str) -> None:

@@ -5,6 +5,7 @@ All times are nanoseconds of ``time.monotonic_ns()``, one clock for every proces
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -127,7 +128,7 @@ def _last_index_at_or_before(samples: tuple[tuple[int, int], ...], at_ns: int) -
 
 
 def _max_gap(samples: tuple[tuple[int, int], ...]) -> int:
-    return max((b[0] - a[0] for a, b in zip(samples, samples[1:], strict=False)), default=0)
+    return max((b[0] - a[0] for a, b in itertools.pairwise(samples)), default=0)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
+from pytest_llmperf.timings import e2e as e2e
+from pytest_llmperf.timings import itl as itl
+from pytest_llmperf.timings import samples as samples
+from pytest_llmperf.timings import tpot as tpot
+from pytest_llmperf.timings import ttft as ttft
+from pytest_llmperf.timings import ttft_answer as ttft_answer
+from pytest_llmperf.timings import values as values
+from pytest_llmperf.timings import why_no_samples as why_no_samples
 from pytest_llmperf.units import (
     BYTES,
     JOULES,
@@ -25,6 +32,9 @@ from pytest_llmperf.units import (
     WATTS,
     Quantity,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ class Statistic:
 
     @property
     def suffix(self) -> str:
-        return "max" if self.percentile is None else f"p{self.percentile:g}".replace(".", "_")
+        return "max" if self.percentile is None else f"p{self.percentile:.15g}".replace(".", "_")
 
     @property
     def minimum(self) -> int:
@@ -120,7 +130,7 @@ class Statistic:
         return ordered[max(0, math.ceil(round(self.percentile / 100 * len(ordered), 9)) - 1)]
 
 
-_SUFFIX = re.compile(r"(?P<key>[a-z][a-z0-9_]*?)_(?:p(?P<percent>\d+(?:_\d+)?)|(?P<max>max))")
+_SUFFIX = re.compile(r"(?P<key>[a-z][a-z0-9_]*?)_(?:p(?P<percent>\d+(?:_\d{1,6})?)|(?P<max>max))")
 
 
 def split_key(key: str) -> tuple[str, Statistic | None]:
@@ -137,7 +147,7 @@ def split_key(key: str) -> tuple[str, Statistic | None]:
     percent = float(match["percent"].replace("_", "."))
     if not 0 < percent < 100:
         raise ValueError(
-            f"{key!r} asks for percentile {percent:g}: it must lie between 0 and 100, both excluded "
+            f"{key!r} asks for percentile {percent:.15g}: it must lie between 0 and 100, both excluded "
             f"({match['key']}_max limits the largest value)"
         )
     return match["key"], Statistic(percent)
@@ -151,105 +161,32 @@ def minimum_samples(percent: float) -> int:
     one cannot tell a tail from an outlier (the early-stopping rule of MLPerf inference).
     """
     share = max(percent, 100 - percent) / 100
-    n = 2
-    while share**n + n * (1 - share) * share ** (n - 1) > 0.01:
-        n += 1
-    return n
+
+    def enough(n: int) -> bool:
+        return share**n + n * (1 - share) * share ** (n - 1) <= 0.01
+
+    few, many = 1, 2
+    while not enough(many):
+        few, many = many, 2 * many
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if enough(middle) else (middle, many)
+    return many
 
 
-# ------------------------------------------------------------------------------------------------- one request's times
+# ------------------------------------------------------------------------------------------------ the whole measurement
 
 
-def ttft(request: RequestTiming) -> float | None:
-    return (request.chunks[0].at_ns - request.start_ns) / 1e9 if request.chunks else None
-
-
-def ttft_answer(request: RequestTiming) -> float | None:
-    first = next((chunk for chunk in request.chunks if chunk.kind != "reasoning"), None)
-    return (first.at_ns - request.start_ns) / 1e9 if first else None
-
-
-def e2e(request: RequestTiming) -> float | None:
-    """For an answer that was not streamed, its arrival is the last token's."""
-    if request.chunks:
-        return (request.chunks[-1].at_ns - request.start_ns) / 1e9
-    return None if request.streamed else (request.end_ns - request.start_ns) / 1e9
-
-
-def chunk_gaps(request: RequestTiming) -> list[float]:
-    stamps = [chunk.at_ns for chunk in request.chunks]
-    return [(b - a) / 1e9 for a, b in zip(stamps, stamps[1:], strict=False)]
-
-
-def tokens_per_chunk(request: RequestTiming) -> list[int] | None:
-    """The tokens of each chunk, None where the server leaves it open.
-
-    Without counts per chunk, one token each is certain only when there are as many chunks as tokens; one token more is
-    the end-of-sequence token, which is counted and not shown.
-    """
-    counts = [chunk.tokens for chunk in request.chunks if chunk.tokens is not None]
-    if request.chunks and len(counts) == len(request.chunks):
-        return counts
-    if request.output_tokens is not None and request.output_tokens - len(request.chunks) in (0, 1):
-        return [1] * len(request.chunks)
-    return None
-
-
-def itl(request: RequestTiming) -> list[float] | None:
-    counts = tokens_per_chunk(request)
-    if counts is None:
-        return None
-    gaps: list[float] = []
-    for gap, tokens in zip([None, *chunk_gaps(request)], counts, strict=True):
-        gaps += ([] if gap is None else [gap]) + [0.0] * (tokens - 1)
-    return gaps
-
-
-def tpot(request: RequestTiming) -> float | None:
-    """None for an answer of one chunk, and where nobody counted the tokens.
-
-    Without counts per chunk the first chunk is given its even share of the tokens.
-    """
-    if len(request.chunks) < 2:
-        return None
-    span = (request.chunks[-1].at_ns - request.chunks[0].at_ns) / 1e9
-    counts = tokens_per_chunk(request)
-    if counts is not None:
-        after_first = float(sum(counts[1:]))
-    elif request.output_tokens is not None:
-        after_first = request.output_tokens * (1 - 1 / len(request.chunks))
-    else:
-        return None
-    return span / after_first if after_first > 0 else None
-
-
-_PER_REQUEST: dict[str, Callable[[RequestTiming], float | None]] = {
-    "ttft": ttft,
-    "ttft_answer": ttft_answer,
-    "tpot": tpot,
-    "e2e": e2e,
-}
-_PER_GAP: dict[str, Callable[[RequestTiming], list[float] | None]] = {"itl": itl, "chunk_gap": chunk_gaps}
-
-
-def samples(requests: Sequence[RequestTiming], key: str) -> list[float]:
-    """All values of a latency metric, in seconds: one per answered request, or one per gap. Failed requests give none."""
-    answered = [request for request in requests if request.error is None]
-    if key in _PER_GAP:
-        return [gap for request in answered for gap in _PER_GAP[key](request) or ()]
-    return [value for request in answered if (value := _PER_REQUEST[key](request)) is not None]
-
-
-# ------------------------------------------------------------------------------------------------- the whole measurement
-
-
-def span_seconds(requests: Sequence[RequestTiming]) -> float:
-    """First send → last response: the denominator of every throughput."""
-    return (max(r.end_ns for r in requests) - min(r.sent_ns for r in requests)) / 1e9
+def rate(count: int, formula: str, requests: Sequence[RequestTiming]) -> Reading:
+    """``count`` per second of first send → last response, the denominator of every throughput."""
+    span_ns = max(r.end_ns for r in requests) - min(r.sent_ns for r in requests)
+    if span_ns <= 0:
+        return Reading.missing("the requests took no time")
+    return Reading(count * 1e9 / span_ns, formula, samples=len(requests))
 
 
 def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Reading:
-    """The value of a metric in a measurement, or the reason why there is none. Goodput is the judge's: it has limits."""
+    """The value of a metric in a measurement, or the reason why there is none. Goodput is the judge's."""
     metric = METRICS[name]
     if name in measurement.engine_readings:
         return measurement.engine_readings[name]
@@ -265,49 +202,46 @@ def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Re
 
 
 def _read_distribution(metric: Metric, statistic: Statistic, measurement: Measurement) -> Reading:
-    values = samples(measurement.requests, metric.key)
+    found = samples(measurement.requests, metric.key)
     noun = "token" if metric.key == "itl" else "chunk" if metric.key == "chunk_gap" else "request"
-    if not values:
-        return Reading.missing(_why_no_samples(metric.key, measurement.requests))
-    if len(values) < statistic.minimum:
+    if not found:
+        return Reading.missing(why_no_samples(metric.key, measurement.requests))
+    answered = [r for r in measurement.requests if r.error is None]
+    unanswered = sum(1 for r in answered if r.chunks and ttft_answer(r) is None)
+    if metric.key == "ttft_answer" and unanswered:
+        # Leaving out those that took longest would make the others look fast.
+        return Reading.missing(f"{unanswered} of {len(answered)} answers never got past their reasoning")
+    if len(found) < statistic.minimum:
         return Reading.missing(
-            f"{statistic.suffix} needs {statistic.minimum} {noun} samples, the test gave {len(values)}"
+            f"{statistic.suffix} needs {statistic.minimum} {noun} samples, the test gave {len(found)}"
         )
-    return Reading(statistic.of(values), f"{metric.formula}, {len(values)} {noun}s", samples=len(values))
-
-
-def _why_no_samples(key: str, requests: Sequence[RequestTiming]) -> str:
-    if not requests:
-        return "the test sent no request through llm_client"
-    if not any(r.error is None for r in requests):
-        return "no request was answered"
-    if not any(r.streamed for r in requests):
-        return "answers were not streamed: use stream=True"
-    if key in ("itl", "tpot") and any(len(r.chunks) > 1 for r in requests):
-        return "the server sends several tokens in a chunk and does not say how many"
-    return f"no answer was long enough to give {key}"
+    gave = sum(1 for r in answered if values(r, metric.key))
+    part = "" if gave == len(answered) else f" of {gave} of {len(answered)} requests"
+    counted = f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"
+    return Reading(statistic.of(found), f"{metric.formula}, {counted}{part}", samples=len(found))
 
 
 def _read_throughput(key: str, requests: Sequence[RequestTiming]) -> Reading:
     answered = [r for r in requests if r.error is None]
     if not answered:
-        return Reading.missing(_why_no_samples(key, requests))
+        return Reading.missing(why_no_samples(key, requests))
     if key == "per_user":
-        values = samples(answered, "tpot")
-        if not values or sum(values) <= 0:
-            return Reading.missing(_why_no_samples("tpot", requests))
-        return Reading(len(values) / sum(values), METRICS["throughput.per_user"].formula, samples=len(values))
-    span = span_seconds(requests)
-    if span <= 0:
-        return Reading.missing("the requests took no time")
+        times = samples(answered, "tpot")
+        if not times:
+            return Reading.missing(why_no_samples("tpot", requests))
+        if sum(times) <= 0:
+            return Reading.missing("the tokens of each answer arrived all at once")
+        return Reading(len(times) / sum(times), METRICS["throughput.per_user"].formula, samples=len(times))
+    if key == "goodput":
+        return Reading.missing("goodput counts requests that met the latency limits of a test: see its verdict")
     formula = METRICS[f"throughput.{key}"].formula
     if key == "requests":
-        return Reading(len(answered) / span, formula, samples=len(answered))
+        return rate(len(answered), formula, requests)
     counts = [_tokens(r, key) for r in answered]
     known = [count for count in counts if count is not None]
     if len(known) < len(counts):
         return Reading.missing("the server gave no token count (usage) for every answer")
-    return Reading(sum(known) / span, formula, samples=len(answered))
+    return rate(sum(known), formula, requests)
 
 
 def _tokens(request: RequestTiming, key: str) -> int | None:

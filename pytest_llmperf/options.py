@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -14,9 +13,23 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.base import EngineSpec
 
-# (flag, kind, default, metavar, help). The ini twin is the flag without its dashes in front, `-` as `_`.
-_TABLE: tuple[tuple[str, str, Any, str | None, str], ...] = (
-    (
+
+class Option(NamedTuple):
+    """One option and its ini twin: the flag without its dashes in front, ``-`` as ``_``."""
+
+    flag: str
+    kind: str
+    default: Any
+    metavar: str | None
+    help: str
+
+    @property
+    def name(self) -> str:
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+OPTIONS = (
+    Option(
         "--llm-engine",
         "list",
         (),
@@ -24,34 +37,38 @@ _TABLE: tuple[tuple[str, str, Any, str | None, str], ...] = (
         "Engine to run the tests on: llamacpp, openai (attach to any OpenAI-compatible server), simulated. "
         "Repeat it to run the suite once per engine.",
     ),
-    ("--llmperf-model", "string", None, "ID", "Model of the engines named without one, in the engine's own words."),
-    ("--llmperf-url", "string", None, "URL", "Use the server that already runs there; it is never stopped."),
-    (
+    Option(
+        "--llmperf-model", "string", None, "ID", "Model of the engines named without one, in the engine's own words."
+    ),
+    Option("--llmperf-url", "string", None, "URL", "Use the server that already runs there; it is never stopped."),
+    Option(
         "--llmperf-engine-arg",
         "list",
         (),
         "[ENGINE:]KEY=VALUE",
         "Setting passed on to the engine; may be repeated.",
     ),
-    (
+    Option(
         "--llmperf-engine-bin",
         "list",
         (),
         "[ENGINE:]PATH",
         "Program to run the engine with, for engines that live in another environment.",
     ),
-    ("--llmperf-startup-timeout", "float", 300.0, "SECONDS", "How long an engine may take to become ready."),
-    (
+    Option("--llmperf-startup-timeout", "float", 300.0, "SECONDS", "How long an engine may take to become ready."),
+    Option(
         "--llmperf-gpus",
         "string",
         "auto",
         "auto|0,2|UUID|MIG-...",
         "Devices to use, counted inside the caller's CUDA_VISIBLE_DEVICES.",
     ),
-    ("--llmperf-sample-hz", "float", 200.0, "N", "Memory samples per second."),
-    ("--llmperf-rounds", "int", 1, "N", "How often the body of a measured test runs; all rounds are one measurement."),
-    ("--llmperf-warmup", "int", 0, "N", "How often the body of a measured test runs first, unmeasured."),
-    (
+    Option("--llmperf-sample-hz", "float", 200.0, "N", "Memory samples per second."),
+    Option(
+        "--llmperf-rounds", "int", 1, "N", "How often the body of a measured test runs; all rounds are one measurement."
+    ),
+    Option("--llmperf-warmup", "int", 0, "N", "How often the body of a measured test runs first, unmeasured."),
+    Option(
         "--llmperf-strict",
         "bool",
         None,
@@ -59,22 +76,23 @@ _TABLE: tuple[tuple[str, str, Any, str | None, str], ...] = (
         "Fail a test whose budget got no verdict (not measured, invalid, no budget for this device). "
         "On by default when CI is set; --llmperf-no-strict turns it off.",
     ),
-    (
+    Option(
         "--llmperf-report",
         "list",
         (),
         "PATH",
         "Write a report; the suffix picks its form: .json or .md. May be repeated.",
     ),
-    ("--llmperf-disable", "bool", False, None, "Collect and run the tests, measure and judge nothing."),
+    Option("--llmperf-disable", "bool", False, None, "Collect and run the tests, measure and judge nothing."),
 )
 _INI_TYPES = {"list": "linelist", "string": "string", "float": "float", "int": "int", "bool": "bool"}
-_NAMES = [row[0].removeprefix("--").replace("-", "_") for row in _TABLE]
 
 
 def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("llmperf", "LLM performance budgets (pytest-llmperf)")
-    for (flag, kind, default, metavar, text), name in zip(_TABLE, _NAMES, strict=True):
+    for option in OPTIONS:
+        flag, kind, default, metavar, text = option
+        name = option.name
         if kind == "bool":
             group.addoption(flag, action="store_true", default=None, dest=name, help=text)
         elif kind == "list":
@@ -92,9 +110,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What was asked for, checked. ``engines`` are in the order they were named."""
+class Settings(NamedTuple):
+    """What was asked for, checked. ``engines`` are in the order they were named.
+
+    Not a dataclass: making that class would be a third of what every pytest start pays for this plugin.
+    """
 
     engines: tuple[EngineSpec, ...]
     sample_hz: float
@@ -113,7 +133,7 @@ class Settings:
             pytest.UsageError: one line naming the option and what would be right.
         """
         try:
-            values = {name: _value(config, name) for name in _NAMES}
+            values = {name: _value(config, name) for name in (option.name for option in OPTIONS)}
             return _settings(values, config.invocation_params.dir)
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
@@ -121,7 +141,12 @@ class Settings:
 
 def _value(config: pytest.Config, name: str) -> Any:
     given = config.getoption(name)
-    return config.getini(name) if given is None else given
+    if given is not None:
+        return given
+    try:
+        return config.getini(name)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        raise ValueError(f"the setting {name} in the configuration file: {error}") from None
 
 
 def _settings(values: Mapping[str, Any], invoked_in: Path) -> Settings:
@@ -162,7 +187,8 @@ def _report_path(text: str, invoked_in: Path) -> Path:
     path = invoked_in / text
     if path.suffix not in (".json", ".md"):
         raise ValueError(f"--llmperf-report={text} has no known suffix: write .json or .md")
-    if path.is_dir() or not os.access(next(p for p in path.parents if p.exists()), os.W_OK):
+    folder = next(parent for parent in path.parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(f"--llmperf-report={text} cannot be written")
     return path
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SETTLE_TIMEOUT = 5.0
 _SETTLE_TOLERANCE = 1 << 20
+_END_TIMEOUT = 0.5
 
 
 class Probe:
@@ -72,6 +73,8 @@ class Probe:
     def close(self) -> tuple[Measurement, list[Verdict]]:
         window = Window(self._start_ns, time.monotonic_ns())
         measurement = self._measure(window)
+        if _engine_may_have_ended(measurement):
+            measurement = replace(measurement, faults=self._faults(wait=_END_TIMEOUT))
         if measurement.memory is not None and any(limit.metric == "memory.retained" for limit in self.limits):
             measurement = replace(measurement, memory=self._settled(measurement.memory))
         self.measurement = measurement
@@ -94,10 +97,19 @@ class Probe:
             engine_readings=self._engine_readings(),
             records=tuple(self._records),
             windows=tuple(self._windows),
-            faults=tuple(reason for e in self._engines if (reason := e.gone())),
+            faults=self._faults(),
             rounds=self.rounds,
             attempt=self.attempt,
         )
+
+    def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
+        """Which engines have ended. With ``wait``, within so many seconds from now."""
+        deadline = time.monotonic() + wait
+        while not (found := tuple(reason for e in self._engines if (reason := e.gone()))):
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.01)
+        return found
 
     def _memory(self, window: Window) -> tuple[MemoryTrace | None, str]:
         if not self._engines:
@@ -117,6 +129,12 @@ class Probe:
 
     def _engine_readings(self) -> dict[str, Reading]:
         return self._engines[0].readings() if len(self._engines) == 1 else {}
+
+
+def _engine_may_have_ended(measurement: Measurement) -> bool:
+    """A process closes its connections, and gives back its memory, a moment before anybody can see that it has ended."""
+    broken = any(request.error is not None and request.finish_reason is None for request in measurement.requests)
+    return not measurement.faults and (broken or bool(measurement.memory and measurement.memory.fault))
 
 
 class OpenWindow:

@@ -25,6 +25,7 @@ LIMITS: pytest.StashKey[list[Limit]] = pytest.StashKey()
 MISTAKE: pytest.StashKey[str] = pytest.StashKey()
 PROBE: pytest.StashKey[Probe] = pytest.StashKey()
 RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
+LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
 NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (llamacpp, openai, simulated)"
@@ -144,20 +145,24 @@ class Session:
 
     def _watch(self, engine: Engine) -> None:
         engine.watched_pids = engine.pids
-        if self.settings.disable:
+        if self.settings.disable or not engine.pids:
             return
-        if self._sampler is None and engine.pids:
-            from pytest_llmperf.telemetry.sampler import Sampler
+        from pytest_llmperf.engines.base import EngineError
+        from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
 
+        if self._sampler is None:
             self._sampler = Sampler()
+        try:
             self._sampler.start(self.settings.sample_hz)
-        for pid in engine.pids:
-            assert self._sampler is not None
-            self._sampler.watch(pid)
+            for pid in engine.pids:
+                self._sampler.watch(pid)
+        except SamplerError as error:
+            engine.stop()
+            raise EngineError(f"the memory of {engine.name} cannot be sampled: {error}") from None
 
     def _unwatch(self, engine: Engine) -> None:
-        for pid in engine.watched_pids:
-            if self._sampler is not None and self._sampler.alive:
+        if self._sampler is not None and self._sampler.alive:
+            for pid in engine.watched_pids:
                 self._sampler.unwatch(pid)
 
     # --------------------------------------------------------------------------------------------------- a test
@@ -180,9 +185,15 @@ class Session:
         return probe
 
     def use_engines(self, item: pytest.Item, probe: Probe) -> None:
-        """Tells the probe which engines the test has at hand; one that crashed in an earlier test is started again."""
+        """Tells the probe which engines the test has at hand.
+
+        An engine that crashed in an earlier test is started again, and so is a sampler that died in one.
+        """
         from pytest_llmperf.engines.base import Engine
 
+        if self._sampler is not None and not self._sampler.alive:
+            for engine in self.provisioner.running:
+                self._watch(engine)
         values = getattr(item, "funcargs", {})
         engine = values.get("llm_engine")
         if isinstance(engine, Engine):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ SECONDS = Quantity(
 TOKENS_PER_SECOND = Quantity("token rate", "tok/s", {"tok/s": 1.0}, ("tok/s",), "800 tok/s")
 REQUESTS_PER_SECOND = Quantity("request rate", "req/s", {"req/s": 1.0}, ("req/s",), "10 req/s")
 JOULES = Quantity("energy", "J", {"mJ": 1e-3, "J": 1.0, "kJ": 1e3}, ("kJ", "J", "mJ"), "500 J")
-JOULES_PER_TOKEN = Quantity(
-    "energy per token", "J/tok", {"mJ/tok": 1e-3, "J/tok": 1.0}, ("J/tok", "mJ/tok"), "2 J/tok"
-)
+JOULES_PER_TOKEN = Quantity("energy per token", "J/tok", {"mJ/tok": 1e-3, "J/tok": 1.0}, ("J/tok", "mJ/tok"), "2 J/tok")
 WATTS = Quantity("power", "W", {"mW": 1e-3, "W": 1.0, "kW": 1e3}, ("W",), "300 W")
 SHARE = Quantity("share", "1", {"%": 0.01}, ("%",), "10 %")
 
-_VALUE = re.compile(r"\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?nan|[+-]?inf)\s*(?P<unit>\S*)\s*")
+_VALUE = re.compile(
+    r"\s*(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?i:nan|inf))\s*(?P<unit>\S*)\s*"
+)
 
 
 def parse(value: object, quantity: Quantity) -> float:
@@ -77,7 +78,15 @@ def parse(value: object, quantity: Quantity) -> float:
         raise UnitError(f"{value!r} has the unknown unit {unit!r}: {_suggest(unit, quantity)}")
     if number < 0:
         raise UnitError(f"{value!r} is negative: a {quantity.name} is at least 0")
-    return number * quantity.units[unit]
+    base = _times(number, quantity.units[unit])
+    if not math.isfinite(base):
+        raise UnitError(f"{value!r} is too large for a {quantity.name}")
+    return base
+
+
+def _times(number: float, unit: float) -> float:
+    # Limits are inclusive, and 5 * 1e-6 is less than the 5000 / 1e9 that 5 us are measured as: multiply in decimal.
+    return float(Decimal(repr(number)) * Decimal(repr(unit)))
 
 
 def _suggest(unit: str, quantity: Quantity) -> str:
@@ -104,7 +113,10 @@ def as_written(quantity: Quantity, text: str) -> Quantity:
 
 
 def format_value(value: float, quantity: Quantity) -> str:
-    """``format_value(17179869184, BYTES)`` → ``"16.0 GiB"``: three significant digits or more, largest fitting unit."""
+    """``format_value(17179869184, BYTES)`` → ``"16.0 GiB"``: three significant digits or more, largest fitting unit.
+
+    What is not zero never reads as zero, but for parts of a byte.
+    """
     unit = _unit(value, quantity)
     scaled = value / quantity.units[unit]
     return f"{scaled:.{_decimals(scaled, unit)}f} {unit}"
@@ -144,4 +156,6 @@ def _unit(value: float, quantity: Quantity) -> str:
 def _decimals(scaled: float, unit: str) -> int:
     if unit == "B" or abs(scaled) >= 100:
         return 0
-    return 1 if abs(scaled) >= 10 else 2
+    if scaled == 0 or abs(scaled) >= 1:
+        return 1 if abs(scaled) >= 10 else 2
+    return min(2 - math.floor(math.log10(abs(scaled))), _MOST_DECIMALS)

@@ -1,8 +1,23 @@
-"""Shared by all tests: an environment that does not leak into the pytest runs under test."""
+"""Shared by all tests: a neutral environment, and ways to run pytest with the plugin on tests given as text."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import walk_packages
+from textwrap import dedent
+
 import pytest
+
+import pytest_llmperf
+
+# A pytest run inside this process forgets the modules it was first to import, but not those that hold parts of them:
+# without this, one and the same constant would exist twice.
+for _module in walk_packages(pytest_llmperf.__path__, "pytest_llmperf."):
+    import_module(_module.name)
+
+SIMULATED = "--llm-engine=simulated"
+_FAST = {"ttft": "2 ms", "tpot": "1 ms"}
 
 
 @pytest.fixture(autouse=True)
@@ -10,3 +25,42 @@ def _neutral_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # CI turns strict mode on, and the step summary is written where GitHub says: both must be a test's own choice.
     for name in ("CI", "GITHUB_STEP_SUMMARY", "OPENAI_API_KEY", "CUDA_VISIBLE_DEVICES", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
+
+
+class Runs:
+    """Runs pytest on a test file given as text: called, on the simulated engine; by ``plain``, with no engine."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self._pytester = pytester
+        # pytest-asyncio warns where it is not told, and a warning is an error in here.
+        self.always = ["-o", "asyncio_default_fixture_loop_scope=function"] if find_spec("pytest_asyncio") else []
+
+    def __call__(self, source: str, *options: str, **engine_arguments: str) -> pytest.RunResult:
+        """In this process, on a simulated engine with these settings (``memory="50 MiB"``)."""
+        return self.plain(source, SIMULATED, *self.arguments(**engine_arguments), *options)
+
+    def in_subprocess(self, source: str, *options: str, **engine_arguments: str) -> pytest.RunResult:
+        """The same in a process of its own, for what would disturb this one."""
+        self.write(source)
+        arguments = self.arguments(**engine_arguments)
+        return self._pytester.runpytest_subprocess(*self.always, SIMULATED, *arguments, *options)
+
+    def plain(self, source: str, *options: str) -> pytest.RunResult:
+        """In this process, with these options and no others."""
+        self.write(source)
+        return self._pytester.runpytest_inprocess(*self.always, *options)
+
+    def write(self, source: str) -> None:
+        self._pytester.makepyfile(test_it="import pytest\n\n" + dedent(source))
+
+    @staticmethod
+    def arguments(**engine_arguments: str) -> list[str]:
+        settings = {**_FAST, **engine_arguments}
+        return [f"--llmperf-engine-arg={key}={value}" for key, value in settings.items()]
+
+
+@pytest.fixture
+def runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """Runs tests given as text: ``runs(source, "--llmperf-strict", memory="50 MiB")``; lines are 160 wide."""
+    monkeypatch.setenv("COLUMNS", "160")
+    return Runs(pytester)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from pytest_llmperf import units
-from pytest_llmperf.measurement import EngineInfo
 from pytest_llmperf.metrics import METRICS, Metric, Statistic, keys, split_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.measurement import EngineInfo
 
 
 class BudgetError(ValueError):
@@ -42,25 +46,25 @@ class Limit:
     def applies_to(self, engine: EngineInfo | None) -> bool:
         if engine is None:
             return True
-        return _matches(self.engine, [engine.name]) and _matches(
-            self.device, [device.name for device in engine.devices] or [engine.device_name]
+        devices = [device.name for device in engine.devices] or [engine.device_name]
+        return (self.engine is None or matches(engine.name, self.engine)) and (
+            self.device is None or any(matches(name, self.device) for name in devices)
         )
 
 
-def _matches(glob: str | None, names: Sequence[str]) -> bool:
-    return glob is None or any(fnmatchcase(name, glob) for name in names)
+def matches(name: str, glob: str) -> bool:
+    """Whether a glob means a name. A name means itself, even one with ``[...]``, as parametrized tests have."""
+    return name == glob or fnmatchcase(name, glob)
 
 
 def parse_limits(group: str, arguments: Mapping[str, object], source: str) -> list[Limit]:
     """The limits of one ``<group>_budget`` marker or table.
 
     Raises:
-        BudgetError: an unknown key, a value without its unit, a percentile out of range, decimal and binary sizes mixed.
+        BudgetError: an unknown key, a value without its unit, a percentile out of range, GB and GiB mixed.
     """
     scope = {name: _glob(name, arguments.get(name), source) for name in ("device", "engine")}
-    limits = [
-        _parse_limit(group, key, value, source, scope) for key, value in arguments.items() if key not in scope
-    ]
+    limits = [_parse_limit(group, key, value, source, scope) for key, value in arguments.items() if key not in scope]
     if not limits:
         raise BudgetError(f"{source}: limits nothing; give at least one of {', '.join(keys(group))}")
     _refuse_mixed_sizes(limits, source)
@@ -68,8 +72,8 @@ def parse_limits(group: str, arguments: Mapping[str, object], source: str) -> li
 
 
 def _glob(name: str, value: object, source: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value or None
+    if value is None or (isinstance(value, str) and value):
+        return value
     raise BudgetError(f"{source}: {name}={value!r} is not a name or glob")
 
 
@@ -117,7 +121,9 @@ def merge(layers: Sequence[Sequence[Limit]]) -> list[Limit]:
         for limit in layer:
             slot = (limit.name, limit.device, limit.engine)
             if slot in seen:
-                raise BudgetError(f"{limit.source}: {limit.name} is limited twice; {seen[slot].source} limits it already")
+                raise BudgetError(
+                    f"{limit.source}: {limit.name} is limited twice; {seen[slot].source} limits it already"
+                )
             seen[slot] = limit
         for slot, limit in seen.items():
             merged.setdefault(slot, limit)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.budgets.budget import BudgetError, Limit, parse_limits
+from pytest_llmperf.budgets.budget import BudgetError, Limit, matches, parse_limits
 from pytest_llmperf.metrics import GROUPS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 NAME = "llmperf.toml"
 _SCOPE = ("tests", "engine", "device")
@@ -51,9 +52,8 @@ def _refuse_twice(budgets: Sequence[FileBudget]) -> None:
         for limit in budget.limits:
             slot = (budget.tests, limit.name, limit.device, limit.engine)
             if slot in seen:
-                raise BudgetError(
-                    f"{limit.source}: {limit.name} is limited twice for {budget.tests!r}; {seen[slot].source} limits it already"
-                )
+                twice = f"{limit.name} is limited twice for {budget.tests!r}"
+                raise BudgetError(f"{limit.source}: {twice}; {seen[slot].source} limits it already")
             seen[slot] = limit
 
 
@@ -78,9 +78,10 @@ def _parse(table: Mapping[str, Any], source: str) -> FileBudget:
 
 
 def limits_for(nodeid: str, budgets: Sequence[FileBudget]) -> list[Limit]:
-    """The limits that stand on a test; of two tables that limit the same, the later one holds."""
+    """The limits that stand on a test, later tables first: of several that limit the same, the last one holds."""
     found: dict[tuple[str, str | None, str | None], Limit] = {}
-    for budget in budgets:
-        if fnmatchcase(nodeid, budget.tests):
-            found |= {(limit.name, limit.device, limit.engine): limit for limit in budget.limits}
+    for budget in reversed(budgets):
+        if matches(nodeid, budget.tests):
+            for limit in budget.limits:
+                found.setdefault((limit.name, limit.device, limit.engine), limit)
     return list(found.values())

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.budget import Limit, select
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
-from pytest_llmperf.metrics import METRICS, read, samples, span_seconds
+from pytest_llmperf.metrics import METRICS, rate, read, values, why_no_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GOODPUT = "throughput.goodput"
 
@@ -34,7 +38,8 @@ def _no_budget(limits: Sequence[Limit], measurement: Measurement) -> Verdict:
     engine = measurement.engine
     where = f"{engine.name} on {engine.device_name}" if engine else "a test without an engine"
     written = ", ".join(dict.fromkeys(_scope(limit) for limit in limits))
-    return Verdict(Status.NO_BUDGET, "", "", reason=f"no budget for {where}; the budgets of this test are for {written}")
+    reason = f"no budget for {where}; the budgets of this test are for {written}"
+    return Verdict(Status.NO_BUDGET, "", "", reason=reason)
 
 
 def _scope(limit: Limit) -> str:
@@ -43,11 +48,16 @@ def _scope(limit: Limit) -> str:
 
 
 def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) -> Verdict:
-    reading = _goodput(measurement, chosen) if limit.metric == GOODPUT else read(limit.metric, limit.statistic, measurement)
+    if limit.metric == GOODPUT:
+        reading = _goodput(measurement, chosen)
+    else:
+        reading = read(limit.metric, limit.statistic, measurement)
     reason = fault(limit.metric, measurement)
-    status = Status.INVALID if reason else Status.NOT_MEASURED if reading.value is None else _compare(limit, reading.value)
+    if reading.value is not None and not math.isfinite(reading.value):
+        reason = reason or f"the measured value is {reading.value}"
+        reading = Reading.missing(reason)
     return Verdict(
-        status,
+        Status.INVALID if reason else _status(limit, reading.value),
         limit.name,
         limit.metric,
         limit=limit.value,
@@ -58,7 +68,9 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) 
     )
 
 
-def _compare(limit: Limit, value: float) -> Status:
+def _status(limit: Limit, value: float | None) -> Status:
+    if value is None:
+        return Status.NOT_MEASURED
     holds = value <= limit.value if limit.definition.better == "lower" else value >= limit.value
     return Status.PASS if holds else Status.FAIL
 
@@ -69,14 +81,27 @@ def _goodput(measurement: Measurement, chosen: Sequence[Limit]) -> Reading:
         return Reading.missing("goodput counts requests that met the latency limits: add a latency_budget to the test")
     if not measurement.requests:
         return Reading.missing("the test sent no request through llm_client")
-    span = span_seconds(measurement.requests)
-    if span <= 0:
-        return Reading.missing("the requests took no time")
-    good = sum(all(_met(request, limit) for limit in objectives) for request in measurement.requests)
-    return Reading(good / span, METRICS[GOODPUT].formula, samples=len(measurement.requests))
+    good = 0
+    for request in measurement.requests:
+        met = [_met(request, limit) for limit in objectives]
+        if None in met:
+            key = objectives[met.index(None)].definition.key
+            return Reading.missing(f"{key} is not known of every answer: {why_no_samples(key, [request])}")
+        good += all(met)
+    return rate(good, METRICS[GOODPUT].formula, measurement.requests)
 
 
-def _met(request: RequestTiming, limit: Limit) -> bool:
-    """Each value of the request, whatever the percentile: a request is good or it is not. A failed one never is."""
-    values = samples([request], limit.definition.key)
-    return bool(values) and max(values) <= limit.value
+def _met(request: RequestTiming, limit: Limit) -> bool | None:
+    """Each value of the request, whatever the percentile: a request is good or it is not. A failed one never is.
+
+    None where nobody can tell.
+    """
+    if request.error is not None:
+        return False
+    key = limit.definition.key
+    if found := values(request, key):
+        return max(found) <= limit.value
+    if key == "ttft_answer" and request.chunks:
+        return False
+    # Between the tokens of a single chunk there is nothing to wait for.
+    return True if len(request.chunks) == 1 else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement import Measurement, RequestTiming
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.measurement import Measurement, RequestTiming
 
 _FROM_SAMPLER = ("memory.peak", "memory.growth", "memory.retained", "memory.host_peak")
 _BEFORE_THE_TEST = ("latency.load", "memory.weights", "memory.kv_reserved")
@@ -28,5 +31,6 @@ def _failed_requests(requests: Sequence[RequestTiming]) -> str:
 
 
 def _no_tokens(requests: Sequence[RequestTiming]) -> str:
-    empty = sum(1 for r in requests if r.error is None and r.output_tokens == 0)
+    # An engine that counts the end-of-sequence token says 1 of an empty answer: the stream shows that nothing came.
+    empty = sum(1 for r in requests if r.error is None and (r.output_tokens == 0 or (r.streamed and not r.chunks)))
     return f"{empty} of {len(requests)} answers had no token" if empty else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,12 +71,12 @@ class Verdict:
     @property
     def margin_text(self) -> str:
         """``-8.1 %`` for a peak 8.1 % over its limit; for a limit of zero the room itself, ``-3.00 MiB``."""
-        if self.margin is None or self.measured is None:
+        if self.margin is not None:
+            return format_change(self.margin)
+        if self.limit is None or self.measured is None:
             return "–"
-        if math.isinf(self.margin):
-            sign = "+" if self.margin > 0 else "-"
-            return sign + format_value(abs(self.measured), as_written(self.quantity, self.limit_text))
-        return format_change(self.margin)
+        amount = format_value(abs(self.measured), as_written(self.quantity, self.limit_text))
+        return f"-{amount}" if self.measured > 0 else f"+{amount}"
 
     def sentence(self) -> str:
         """One line: ``memory peak 17.3 GiB > 16 GiB (+8.1 %)``, or the status and its reason."""

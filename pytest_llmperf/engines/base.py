@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -73,6 +74,7 @@ class Engine(ABC):
         watched_pids: the processes whose memory is sampled; they stay known after they have ended.
         request_defaults: what every request carries unless the test says otherwise.
         stream_options: the same for ``stream_options`` of streamed requests.
+        on_start, on_stop: told of processes that have come, or are about to go, when it is started afresh.
     """
 
     name: ClassVar[str]
@@ -88,8 +90,11 @@ class Engine(ABC):
         self.devices: tuple[Device, ...] = ()
         self.load_time: float | None = None
         self.watched_pids: tuple[int, ...] = ()
+        self.on_start: Callable[[Engine], None] = _nobody_listens
+        self.on_stop: Callable[[Engine], None] = _nobody_listens
 
     @classmethod
+    @abstractmethod
     def check(cls, spec: EngineSpec) -> None:
         """Refuses a spec that can never work, before anything is started.
 
@@ -125,8 +130,18 @@ class Engine(ABC):
 
     def restart(self, progress: Progress = lambda _: None) -> None:
         """Stops and starts it again."""
+        self.revive(progress)
+
+    def revive(self, progress: Progress) -> None:
+        """Starts it afresh, whatever has become of it.
+
+        Raises:
+            EngineError: it cannot be started.
+        """
+        self.on_stop(self)
         self.stop()
         self.start(progress)
+        self.on_start(self)
 
     def unload(self) -> None:
         """Frees the model's memory and keeps the engine.
@@ -138,10 +153,7 @@ class Engine(ABC):
 
     def memory(self) -> EngineMemory:
         """What the engine holds now, and how it splits it."""
-        from pytest_llmperf.telemetry.host import tree_bytes
-
-        resident = tree_bytes(self.pids) if self.pids else None
-        return EngineMemory(resident=resident)
+        return EngineMemory(resident=_resident_bytes(self.pids))
 
     def readings(self) -> dict[str, Reading]:
         """Metrics only the engine knows, by name (``memory.weights``)."""
@@ -154,3 +166,23 @@ class Engine(ABC):
     @property
     def info(self) -> EngineInfo:
         return EngineInfo(self.name, self.version, self.model, self.devices, self.load_time)
+
+
+def _nobody_listens(_: Engine) -> None:
+    """The engine is used on its own."""
+
+
+def _resident_bytes(roots: tuple[int, ...]) -> int | None:
+    """What the process trees of ``roots`` hold, shared pages counted once; None when nothing can be seen of them."""
+    from pytest_llmperf.telemetry.host import open_reader, process_tree, shared_bytes
+
+    sizes = []
+    for pid in dict.fromkeys(pid for root in roots for pid in process_tree(root)):
+        reader = open_reader(pid)
+        if reader is None:
+            continue
+        with closing(reader), suppress(ProcessLookupError):
+            resident = reader.read()
+            if resident is not None:
+                sizes.append(resident - (shared_bytes(pid) or 0))
+    return sum(sizes) if sizes else None

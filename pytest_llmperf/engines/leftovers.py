@@ -1,7 +1,7 @@
 """The pid files of running engines, and the ending of those whose pytest is gone.
 
-A warden ends its engine when pytest dies. These files are for what no process can catch: both killed at once, or a
-kernel without parent-death signals. A process is known by its pid and its start time, so a reused pid is never killed.
+A warden ends its engine when pytest dies. These files are for what no process can catch: both killed at once. A
+process is known by its pid and its start, and a group by its session as well, so a reused pid is never killed.
 """
 
 from __future__ import annotations
@@ -9,32 +9,44 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from pytest_llmperf.engines.base import Progress
+from pytest_llmperf.engines.base import EngineError, Progress
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def directory() -> Path:
-    """Where the pid files lie: one folder per user, which nobody else may write to."""
+    """Where the pid files lie: one folder per user, which nobody else may write to.
+
+    Raises:
+        EngineError: somebody else holds its name.
+    """
     path = Path(tempfile.gettempdir()) / f"pytest-llmperf-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to another user")
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    if path.is_symlink() or not path.is_dir() or path.stat().st_uid != os.getuid():
+        raise EngineError(f"{path} is not a folder of this user: remove it, or set TMPDIR to a folder of your own")
     return path
 
 
-def note(name: str, warden: int, engine: int | None) -> Path:
-    """Writes the pid file of an engine that was just started."""
-    path = directory() / f"{warden}.json"
+def note(name: str, warden: int, engine: int, files: Path) -> None:
+    """Writes the pid file of an engine that was just started; ``files`` is the folder to remove with it."""
     processes = {"owner": os.getpid(), "warden": warden, "engine": engine}
-    text = json.dumps({"name": name} | {role: _identify(pid) for role, pid in processes.items() if pid is not None})
+    found = {role: {"pid": pid, "started": _started(pid)} for role, pid in processes.items()}
+    path = _path(warden)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
+    temporary.write_text(json.dumps({"name": name, "files": str(files), **found}))
     temporary.replace(path)
-    return path
+
+
+def forget(warden: int) -> None:
+    """Removes the pid file of an engine that has ended."""
+    _path(warden).unlink(missing_ok=True)
 
 
 def sweep(progress: Progress) -> None:
@@ -44,36 +56,58 @@ def sweep(progress: Progress) -> None:
             found = json.loads(path.read_text())
         except FileNotFoundError:
             continue  # its pytest has just ended it
-        except ValueError:
-            found = {}
-        if _alive(found.get("owner")):
-            continue
-        engine, warden = found.get("engine"), found.get("warden")
-        if _alive(engine):
-            progress(f"{found['name']}: ending pid {engine['pid']}, left over from a run that was killed")
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(engine["pid"], signal.SIGKILL)
-        if _alive(warden):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(warden["pid"], signal.SIGKILL)
-        path.unlink(missing_ok=True)
+        if not _is_same(found["owner"]):
+            _end(found, progress)
+            path.unlink(missing_ok=True)
 
 
-def _identify(pid: int) -> dict[str, Any]:
+def _end(found: dict[str, Any], progress: Progress) -> None:
+    warden, engine = found["warden"], found["engine"]
+    taken_over = _started(engine["pid"]) is not None and not _is_same(engine)
+    if not taken_over and kill_group(engine["pid"], warden["pid"]):
+        progress(f"{found['name']}: ended pid {engine['pid']}, left over from a run that was killed")
+    if _is_same(warden):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(warden["pid"], signal.SIGKILL)
+    shutil.rmtree(found["files"], ignore_errors=True)
+
+
+def kill_group(group: int, session: int) -> bool:
+    """Kills what still runs in a process group, when it belongs to this session; whether anything did."""
     import psutil
 
-    with contextlib.suppress(psutil.Error):
-        return {"pid": pid, "started": psutil.Process(pid).create_time()}
-    return {"pid": pid, "started": None}
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(pid) == group and os.getsid(pid) == session and _started(pid) is not None:
+                os.killpg(group, signal.SIGKILL)
+                return True
+    return False
 
 
-def _alive(process: dict[str, Any] | None) -> bool:
+def _path(warden: int) -> Path:
+    return directory() / f"{warden}.json"
+
+
+def _is_same(process: dict[str, Any]) -> bool:
+    started = process["started"]
+    return started is not None and _started(process["pid"]) == started
+
+
+def _started(pid: int) -> str | None:
+    """What tells a process from every other that has or had its pid; None once it has ended.
+
+    On Linux the ticks since boot, since a time of day would move with the clock.
+    """
+    if _BOOT_ID.exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] in (b"Z", b"X") else f"{_BOOT_ID.read_text().strip()} {fields[19].decode()}"
     import psutil
 
-    if not process or process.get("started") is None:
-        return False
     try:
-        found = psutil.Process(process["pid"])
-        return bool(found.create_time() == process["started"] and found.status() != psutil.STATUS_ZOMBIE)
+        found = psutil.Process(pid)
+        return None if found.status() == psutil.STATUS_ZOMBIE else str(found.create_time())
     except psutil.Error:
-        return False
+        return None

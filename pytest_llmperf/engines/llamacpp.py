@@ -8,17 +8,20 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
-from pytest_llmperf.engines.llamacpp_server import SETTINGS
+from pytest_llmperf.engines.llamacpp_server import SETTINGS, VERBOSITY
 from pytest_llmperf.engines.models import NAME, bundled_model
+from pytest_llmperf.engines.net import check_port, free_port, http_get
 from pytest_llmperf.engines.openai import OpenAIEngine
-from pytest_llmperf.engines.process import ServerEngine, announced_url, check_port, free_port, http_get
+from pytest_llmperf.engines.process import ServerEngine, announced_url
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import engine_devices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ANNOUNCE = "announce"
 # A prompt that was answered before would come from the cache, with a TTFT ten times too good; with timings per token
@@ -37,9 +40,9 @@ class LlamaCppEngine(ServerEngine):
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
         if spec.url:
-            OpenAIEngine.check(spec)
+            AttachedLlamaCppEngine.check(spec)
             return
-        if spec.model and not Path(spec.model).is_file():
+        if spec.model and not _model_file(spec.model).is_file():
             raise EngineError(f"llamacpp: there is no model file {spec.model!r}; --llmperf-model is a path to a GGUF")
         if spec.binary:
             if shutil.which(spec.binary) is None:
@@ -54,9 +57,9 @@ class LlamaCppEngine(ServerEngine):
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
-        self._file = Path(spec.model) if spec.model else None
+        self._file = _model_file(spec.model) if spec.model else None
         self.model = self._file.stem if self._file else NAME
-        self.devices = engine_devices(cpu_only=spec.args.get("n_gpu_layers") == "0")
+        self._sizes: dict[str, Reading] = {}
 
     def _prepare(self, progress: Progress) -> None:
         if self._file is None:
@@ -72,11 +75,11 @@ class LlamaCppEngine(ServerEngine):
             return self._binary_command(self.spec.binary, directory)
         settings = {**self.spec.args, "model": str(self._file), "alias": self.model}
         module = "pytest_llmperf.engines.llamacpp_server"
-        return [sys.executable, "-m", module, str(directory / _ANNOUNCE), json.dumps(settings)]
+        return [sys.executable, "-P", "-m", module, str(directory / _ANNOUNCE), json.dumps(settings)]
 
     def _binary_command(self, binary: str, directory: Path) -> list[str]:
         defaults = {key: SETTINGS[key].default for key in ("ctx_size", "parallel", "threads", "cache_ram")}
-        settings = {**defaults, **self.spec.args}
+        settings = {**defaults, "verbosity": VERBOSITY, **self.spec.args}
         port = settings.pop("port", "0")
         port = str(free_port()) if port == "0" else port
         (directory / _ANNOUNCE).write_text(f"http://127.0.0.1:{port}")
@@ -89,13 +92,15 @@ class LlamaCppEngine(ServerEngine):
         return announced_url(directory / _ANNOUNCE)
 
     def _on_ready(self) -> None:
+        assert self._process is not None
+        log = self._process.log.read_text(errors="replace")
+        self._sizes = parse_sizes(log)
+        self.devices = engine_devices(cpu_only=only_on_cpu(log))
         self.version = _server_version(self.base_url) if self.spec.binary else importlib.metadata.version("xllamacpp")
 
     def readings(self) -> dict[str, Reading]:
         """Weights and KV cache as the server stated them while loading."""
-        if self._process is None:
-            return {}
-        return parse_sizes(self._process.log.read_text(errors="replace"))
+        return dict(self._sizes)
 
 
 class AttachedLlamaCppEngine(OpenAIEngine):
@@ -110,7 +115,7 @@ class AttachedLlamaCppEngine(OpenAIEngine):
 
 
 def parse_sizes(log: str) -> dict[str, Reading]:
-    """``memory.weights`` and ``memory.kv_reserved`` from the log of a loading server, in bytes; what it lacks is left out."""
+    """``memory.weights`` and ``memory.kv_reserved`` in bytes, as far as the log of a loading server states them."""
     weights = dict(_WEIGHTS.findall(log))
     caches = _KV_CACHE.findall(log)
     found = {}
@@ -119,6 +124,17 @@ def parse_sizes(log: str) -> dict[str, Reading]:
     if caches:
         found["memory.kv_reserved"] = _stated(sum(map(float, caches)))
     return found
+
+
+def only_on_cpu(log: str) -> bool:
+    """Whether a loading server put all weights into buffers of the CPU (``CPU_Mapped``, ``CPU_REPACK``)."""
+    buffers = [name for name, _ in _WEIGHTS.findall(log)]
+    return bool(buffers) and all(name.startswith("CPU") for name in buffers)
+
+
+def _model_file(model: str) -> Path:
+    # Made absolute, since a test may change the folder before the engine is started again.
+    return Path(model).expanduser().absolute()
 
 
 def _stated(mebibytes: float) -> Reading:
@@ -136,7 +152,8 @@ def _server_version(base_url: str) -> str:
 def _check_wheel_settings(arguments: Mapping[str, str]) -> None:
     if importlib.util.find_spec("xllamacpp") is None:
         raise EngineError(
-            "llamacpp needs llama.cpp: pip install 'pytest-llmperf[llamacpp]', or --llmperf-engine-bin=/path/to/llama-server"
+            "llamacpp needs llama.cpp: pip install 'pytest-llmperf[llamacpp]', "
+            "or --llmperf-engine-bin=/path/to/llama-server"
         )
     for key, value in arguments.items():
         if key not in SETTINGS:

@@ -10,13 +10,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 # Logs the sizes of weights and KV cache while loading, which the adapter reads.
-_VERBOSITY = 4
+VERBOSITY = "4"
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,14 @@ def serve(announce: Path, settings: Mapping[str, str]) -> None:
         setting.apply(params, settings.get(key, setting.default))
     params.endpoint_metrics = params.endpoint_slots = params.endpoint_props = True
     params.ui = False
-    params.verbosity = _VERBOSITY
+    params.verbosity = int(VERBOSITY)
     # Blocked before the server's threads start, so that only sigwait ever takes them.
     endings = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, endings)
-    server = xllamacpp.Server(params)
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise SystemExit(f"llama.cpp cannot serve {settings['model']}: {error}") from None
     temporary = announce.with_suffix(".tmp")
     temporary.write_text(server.listening_address)
     temporary.replace(announce)

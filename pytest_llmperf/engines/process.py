@@ -6,34 +6,40 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.base import Engine, EngineError, EngineMemory, EngineSpec, Progress
+from pytest_llmperf.engines.net import http_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PROGRESS_SECONDS = 10.0
 STOP_GRACE_SECONDS = 5.0
 _LOG_TAIL_LINES = 20
 _WARDEN = Path(__file__).with_name("warden.py")
-# A proxy set for the outside world must not stand between us and a server on this host.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_LOG_TAIL_BYTES = 64 * 1024
 
 
 class ServerProcess:
-    """One server under its warden. Its output goes to ``log``; ``directory`` is its own and vanishes with it."""
+    """One server under its warden; its output goes to ``NAME.log`` in ``directory``.
+
+    ``pid`` leads the process group of the server, in the session that its warden leads.
+
+    Raises:
+        EngineError: the command cannot be run.
+    """
 
     def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], directory: Path) -> None:
         self.log = directory / f"{name}.log"
-        self._directory = directory
+        self.pid = 0
         with self.log.open("wb") as log:
             self._warden = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_WARDEN), str(STOP_GRACE_SECONDS), *command],
@@ -43,18 +49,29 @@ class ServerProcess:
                 env=dict(environ),
                 start_new_session=True,
             )
+        try:
+            self.pid = self._read_pid(name)
+            leftovers.note(name, self._warden.pid, self.pid, directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _read_pid(self, name: str) -> int:
         assert self._warden.stdout is not None
         first_line = self._warden.stdout.readline()
-        self.pid = int(first_line) if first_line.strip() else None
-        self._note = leftovers.note(name, self._warden.pid, self.pid)
+        if not first_line.strip():
+            raise EngineError(f"{name} cannot be started: {self.log_tail(1) or 'it was killed at once'}")
+        return int(first_line)
 
     def status(self) -> int | None:
         """The exit status once the server has ended (128 + signal for a signal), None while it runs."""
-        return self._warden.poll()
+        status = self._warden.poll()
+        return status if status is None or status >= 0 else 128 - status
 
     def log_tail(self, lines: int = _LOG_TAIL_LINES) -> str:
-        with contextlib.suppress(FileNotFoundError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        with contextlib.suppress(FileNotFoundError), self.log.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_TAIL_BYTES))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
         return ""
 
     def stop(self) -> None:
@@ -67,11 +84,10 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self._warden.kill()
             self._warden.wait()
-        if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
-        self._note.unlink(missing_ok=True)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if self.pid:
+            # For the case that the warden itself was killed, and did not end what the server had started.
+            leftovers.kill_group(self.pid, self._warden.pid)
+        leftovers.forget(self._warden.pid)
 
 
 class ServerEngine(Engine):
@@ -80,6 +96,7 @@ class ServerEngine(Engine):
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
         self._process: ServerProcess | None = None
+        self._directory: Path | None = None
         self._last_log = ""
 
     @abstractmethod
@@ -106,10 +123,10 @@ class ServerEngine(Engine):
     def start(self, progress: Progress) -> None:
         self._prepare(progress)
         leftovers.sweep(progress)
-        directory = Path(tempfile.mkdtemp(prefix=f"llmperf-{self.name}-"))
+        directory = self._directory = Path(tempfile.mkdtemp(prefix=f"llmperf-{self.name}-"))
         started = time.monotonic()
-        self._process = ServerProcess(self.name, self._command(directory), self._environ(), directory)
         try:
+            self._process = ServerProcess(self.name, self._command(directory), self._environ(), directory)
             self._wait_ready(directory, started, progress)
             self.load_time = time.monotonic() - started
             self._on_ready()
@@ -149,10 +166,13 @@ class ServerEngine(Engine):
             self._last_log = self._process.log_tail()
             self._process.stop()
             self._process = None
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
 
     @property
     def pids(self) -> tuple[int, ...]:
-        if self._process is None or self._process.pid is None or self._process.status() is not None:
+        if self._process is None or self._process.status() is not None:
             return ()
         return (self._process.pid,)
 
@@ -176,7 +196,7 @@ class ServerEngine(Engine):
 
 
 def describe_status(status: int) -> str:
-    """``status 3``, or ``SIGKILL`` for 137."""
+    """``status 3``, or ``SIGKILL`` for 137, as a shell counts."""
     if status > 128:
         with contextlib.suppress(ValueError):
             return signal.Signals(status - 128).name
@@ -188,62 +208,9 @@ def _last_line(text: str) -> str:
     return f" ({lines[-1][:100]})" if lines else ""
 
 
-def http_status(url: str, timeout: float = 2.0) -> int | None:
-    """The status of a GET; None while nobody answers."""
-    try:
-        with _OPENER.open(url, timeout=timeout) as response:
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except OSError:
-        return None
-
-
-def http_get(url: str, *, api_key: str = "", timeout: float = 5.0) -> bytes:
-    """The body of a GET.
-
-    Raises:
-        OSError: nobody answers, or with an error status (``urllib.error.HTTPError``).
-    """
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
-    with _OPENER.open(request, timeout=timeout) as response:
-        body: bytes = response.read()
-        return body
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago, for servers that cannot choose one and say which."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def check_port(text: str, setting: str) -> int:
-    """The port asked for, once it is known to be free.
-
-    Raises:
-        EngineError: not a port, or somebody listens on it.
-    """
-    if not text.isdecimal() or not 0 <= int(text) <= 65535:
-        raise EngineError(f"{setting}={text!r} is not a port: give 0 (any free one) to 65535")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", int(text)))
-        except OSError as error:
-            raise EngineError(
-                f"{setting}={text}: the port cannot be used ({error.strerror}); leave it out to get a free one"
-            ) from None
-    return int(text)
-
-
 def announced_url(path: Path) -> str | None:
     """The address a server of ours wrote to its announce file."""
     try:
         return f"{path.read_text().strip()}/v1"
     except FileNotFoundError:
         return None
-
-

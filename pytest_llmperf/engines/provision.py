@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.registry import create
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Provisioner:
@@ -27,17 +30,17 @@ class Provisioner:
             EngineError: it cannot be started. A start that failed is not tried again: the same error is raised at once.
         """
         if spec.key in self._failed:
-            raise self._failed[spec.key]
+            raise self._failed[spec.key].with_traceback(None)
         try:
             engine = self._running.get(spec.key)
             if engine is None:
                 engine = create(spec)
-                self._start(engine)
+                engine.on_start, engine.on_stop = self._on_start, self._on_stop
+                engine.start(self._progress)
+                self._on_start(engine)
             elif reason := engine.gone():
                 self._progress(f"{reason}; starting it again")
-                self._on_stop(engine)
-                engine.stop()
-                self._start(engine)
+                engine.revive(self._progress)
         except EngineError as error:
             self._failed[spec.key] = error
             self._running.pop(spec.key, None)
@@ -45,29 +48,29 @@ class Provisioner:
         self._running[spec.key] = engine
         return engine
 
-    def _start(self, engine: Engine) -> None:
-        engine.start(self._progress)
-        self._on_start(engine)
-
     def release(self, spec: EngineSpec) -> None:
         """Stops the engine of this spec, if it runs."""
         engine = self._running.pop(spec.key, None)
         if engine is not None:
-            self._on_stop(engine)
-            engine.stop()
+            self._stop(engine)
 
     def close(self) -> None:
         """Stops all of them; the first error is raised after the last was stopped."""
         errors: list[BaseException] = []
         for engine in list(self._running.values()):
             try:
-                self._on_stop(engine)
-                engine.stop()
+                self._stop(engine)
             except Exception as error:
                 errors.append(error)
         self._running.clear()
         if errors:
             raise errors[0]
+
+    def _stop(self, engine: Engine) -> None:
+        try:
+            self._on_stop(engine)
+        finally:
+            engine.stop()
 
     @property
     def running(self) -> tuple[Engine, ...]:

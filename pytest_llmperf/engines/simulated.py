@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.base import EngineError, EngineSpec
-from pytest_llmperf.engines.process import ServerEngine, announced_url, check_port
+from pytest_llmperf.engines.net import check_port
+from pytest_llmperf.engines.process import ServerEngine, announced_url
 from pytest_llmperf.engines.simulation import Simulation, SimulationError
 from pytest_llmperf.telemetry.device import cpu_device
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _ANNOUNCE = "announce"
 
 
 class SimulatedEngine(ServerEngine):
-    """Every setting of :class:`Simulation` may be given as an engine argument or, per request, as ``simulate={...}``."""
+    """Every setting of :class:`Simulation` is an engine argument; most may be given per request: ``simulate={...}``."""
 
     name = "simulated"
 
@@ -37,7 +41,7 @@ class SimulatedEngine(ServerEngine):
         self.devices = (cpu_device(),)
 
     def _command(self, directory: Path) -> list[str]:
-        command = [sys.executable, "-m", "pytest_llmperf.engines.simulated_server"]
+        command = [sys.executable, "-P", "-m", "pytest_llmperf.engines.simulated_server"]
         command += ["--announce", str(directory / _ANNOUNCE)]
         for key, value in {**self.spec.args, "model": self.model}.items():
             command += ["--set", f"{key}={value}"]

@@ -62,9 +62,7 @@ def read_request(chat: bool, body: bytes, simulation: Simulation) -> Ask:
         raise RequestError(400, f"n={asked['n']!r}: the simulated engine gives one answer to a request")
     simulation = _with_request(simulation, asked.get("simulate"))
     options = _stream_options(asked)
-    usage = simulation.usage == "always" or (
-        simulation.usage == "asked" and options.get("include_usage") is True
-    )
+    usage = simulation.usage == "always" or (simulation.usage == "asked" and options.get("include_usage") is True)
     return Ask(
         chat=chat,
         # /v1/completions has no field for reasoning

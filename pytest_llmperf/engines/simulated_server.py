@@ -78,9 +78,7 @@ class Server:
             while True:
                 await asyncio.sleep(3600)
 
-    async def answer(
-        self, connection: Connection, method: str, path: str, body: bytes, arrived_ns: int
-    ) -> None:
+    async def answer(self, connection: Connection, method: str, path: str, body: bytes, arrived_ns: int) -> None:
         """Answers one request, whose last byte came at ``arrived_ns``."""
         if not self._loaded:
             connection.respond(503, error_payload(503, "Loading model", "unavailable_error"))
@@ -110,9 +108,7 @@ class Server:
         try:
             if ask.simulation.fails(record.request):
                 record.status, record.outcome = ask.simulation.error_status, "failed"
-                connection.respond(
-                    record.status, error_payload(record.status, "simulated failure", "server_error")
-                )
+                connection.respond(record.status, error_payload(record.status, "simulated failure", "server_error"))
             else:
                 await self._generate(connection, ask, record)
         finally:
@@ -128,9 +124,7 @@ class Server:
             async with _held(ask.simulation.memory_per_request):
                 await self._emit(connection, ask, answer, record, start_ns)
 
-    async def _emit(
-        self, connection: Connection, ask: Ask, answer: Answer, record: _Record, start_ns: int
-    ) -> None:
+    async def _emit(self, connection: Connection, ask: Ask, answer: Answer, record: _Record, start_ns: int) -> None:
         text = words(ask.simulation, ask.output_tokens)
         sent = 0
         for offset_s, tokens, kind in schedule(ask.simulation, record.request, ask.output_tokens):
@@ -151,9 +145,7 @@ class Server:
                 return
         self._finish(connection, ask, answer, record, text)
 
-    def _finish(
-        self, connection: Connection, ask: Ask, answer: Answer, record: _Record, text: Sequence[str]
-    ) -> None:
+    def _finish(self, connection: Connection, ask: Ask, answer: Answer, record: _Record, text: Sequence[str]) -> None:
         if ask.stream:
             connection.write(connection.event(answer.finish()))
             if ask.usage:
@@ -170,6 +162,7 @@ class Server:
     def _crash(self, record: _Record) -> NoReturn:
         record.outcome = "crashed"
         self._write(record)
+        print(f"simulated engine: crash_after: {self._emitted} tokens were sent", file=sys.stderr, flush=True)
         os._exit(CRASH_STATUS)
 
     def _write(self, record: _Record) -> None:
@@ -226,18 +219,10 @@ async def _serve(simulation: Simulation, announce: Path, log: TextIO | None) -> 
 
 
 def _read_arguments(argv: Sequence[str] | None) -> tuple[Simulation, Path, Path | None]:
-    parser = argparse.ArgumentParser(
-        prog="simulated_server", description="A server that simulates an LLM engine."
-    )
-    parser.add_argument(
-        "--announce", type=Path, required=True, metavar="FILE", help="where to write the base URL"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable"
-    )
-    parser.add_argument(
-        "--log", type=Path, metavar="FILE", help="where to append what was really sent, and when"
-    )
+    parser = argparse.ArgumentParser(prog="simulated_server", description="A server that simulates an LLM engine.")
+    parser.add_argument("--announce", type=Path, required=True, metavar="FILE", help="where to write the base URL")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; repeatable")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="where to append what was really sent, and when")
     arguments = parser.parse_args(argv)
     try:
         settings: dict[str, Any] = dict(pair.split("=", 1) for pair in arguments.set)

@@ -36,9 +36,7 @@ def _share(text: str) -> float:
 
 
 def _integer(least: int, most: int | None = None) -> Callable[[str], int]:
-    wanted = (
-        f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most}"
-    )
+    wanted = f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most}"
 
     def parse(text: str) -> int:
         try:
@@ -85,15 +83,9 @@ class Simulation:
     Users write each setting as a string with its unit, see :meth:`from_strings`; :meth:`describe` lists them.
     """
 
-    ttft: float = _setting(
-        "20 ms", _seconds, "from the request's arrival to its first token", per_request=True
-    )
-    tpot: float = _setting(
-        "5 ms", _seconds, "time per token; k tokens in one chunk take k times it", per_request=True
-    )
-    jitter: float = _setting(
-        "0 ms", _seconds, "every gap is longer or shorter by up to this", per_request=True
-    )
+    ttft: float = _setting("20 ms", _seconds, "from the request's arrival to its first token", per_request=True)
+    tpot: float = _setting("5 ms", _seconds, "time per token; k tokens in one chunk take k times it", per_request=True)
+    jitter: float = _setting("0 ms", _seconds, "every gap is longer or shorter by up to this", per_request=True)
     tokens_per_chunk: int = _setting("1", _integer(1), "tokens in each chunk of a stream", per_request=True)
     role_chunk: bool = _setting(
         "true",
@@ -113,9 +105,7 @@ class Simulation:
     default_max_tokens: int = _setting("16", _integer(1), "max_tokens of a request that names none")
     error_rate: float = _setting("0 %", _share, "share of the requests, drawn by the seed, that fail")
     error_every: int = _setting("0", _integer(0), "each Nth request fails; 0: none")
-    error_status: int = _setting(
-        "500", _integer(400, 599), "HTTP status of a failed request", per_request=True
-    )
+    error_status: int = _setting("500", _integer(400, 599), "HTTP status of a failed request", per_request=True)
     stall_after: int = _setting(
         "0", _integer(0), "the stream pauses once after so many tokens; 0: never", per_request=True
     )
@@ -134,9 +124,7 @@ class Simulation:
     memory_per_request: int = _setting("0 B", _bytes, "memory held while a request runs", per_request=True)
     slots: int = _setting("4", _integer(1), "requests answered at a time; others wait in order of arrival")
     load_time: float = _setting("0 s", _seconds, "from the start of the server to the first request it takes")
-    usage: str = _setting(
-        "asked", _one_of("asked", "always", "never"), "when an answer states its token counts"
-    )
+    usage: str = _setting("asked", _one_of("asked", "always", "never"), "when an answer states its token counts")
     seed: int = _setting("0", _integer(0), "what text, jitter and error_rate are drawn from")
     model: str = _setting("simulated", _name, "the model's name")
     port: int = _setting("0", _integer(0, 65535), "TCP port on 127.0.0.1; 0: a free one")
@@ -150,9 +138,7 @@ class Simulation:
         """
         for key in settings:
             if key not in _PARSERS:
-                raise SimulationError(
-                    f"unknown setting {key!r}; the simulated engine takes {', '.join(_PARSERS)}"
-                )
+                raise SimulationError(f"unknown setting {key!r}; the simulated engine takes {', '.join(_PARSERS)}")
         return cls(**{key: _parse(key, value, _PARSERS[key]) for key, value in settings.items()})
 
     def with_request(self, settings: Mapping[str, object]) -> Self:
@@ -168,9 +154,7 @@ class Simulation:
             if key not in (*_PER_REQUEST, "error"):
                 takes = ", ".join((*_PER_REQUEST, "error"))
                 raise SimulationError(f"{key!r} cannot be set for one request; 'simulate' takes {takes}")
-        values: dict[str, Any] = {
-            key: _parse(key, settings[key], _PARSERS[key]) for key in settings if key != "error"
-        }
+        values: dict[str, Any] = {key: _parse(key, settings[key], _PARSERS[key]) for key in settings if key != "error"}
         if "error" in settings:
             values |= {"error_every": int(bool(_parse("error", settings["error"], _flag))), "error_rate": 0.0}
         return replace(self, **values)

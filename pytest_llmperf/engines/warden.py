@@ -16,7 +16,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.5
@@ -47,10 +50,16 @@ def main(grace: float, command: list[str]) -> int:
         signal.signal(number, lambda received, _: ended.append(received))
     parent = os.getppid()
     # Its own process group, so that the warden can kill all of the engine without killing itself.
-    engine = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=sys.stderr, process_group=0, preexec_fn=_die_with_warden()
-    )
-    print(engine.pid, flush=True)
+    try:
+        engine = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sys.stderr, process_group=0, preexec_fn=_die_with_warden()
+        )
+    except OSError as error:
+        print(f"cannot run {command[0]} ({error.strerror})", file=sys.stderr, flush=True)
+        return 127
+    # Nobody is left to read it? Then standard input has ended as well, and the loop ends at once.
+    with contextlib.suppress(BrokenPipeError):
+        print(engine.pid, flush=True)
     while engine.poll() is None and not ended and os.getppid() == parent:
         ready, _, _ = select.select([0, wake_read], [], [], _POLL_SECONDS)
         if wake_read in ready:
@@ -78,8 +87,4 @@ def _signal_group(group: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main(float(sys.argv[1]), sys.argv[2:]))
-    except OSError as error:
-        print(f"cannot run {sys.argv[2]}: {error.strerror}", file=sys.stderr, flush=True)
-        raise SystemExit(127) from None
+    raise SystemExit(main(float(sys.argv[1]), sys.argv[2:]))

@@ -39,7 +39,7 @@ def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tu
 def engine_text(engine: Mapping[str, Any]) -> str:
     """``vllm 0.11.0, Qwen/Qwen3-0.6B, on NVIDIA L4, loaded in 42.1 s``."""
     devices = " + ".join(
-        f"{count} x {name}" if count > 1 else name
+        f"{count} × {name}" if count > 1 else name
         for name, count in sorted(Counter(d["name"] for d in engine["devices"]).items())
     )
     loaded = engine["load_seconds"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
     """Every test with its verdicts and its measurement. ``session`` is plain data and is passed on as it is.
 
-    Numbers that JSON cannot write (the margin of a limit of zero is infinite) are null.
+    Numbers that JSON cannot write, NaN and the infinities, are null.
     """
     return {
         "schema": SCHEMA,

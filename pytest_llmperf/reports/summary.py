@@ -12,7 +12,7 @@ from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, o
 from pytest_llmperf.units import BYTES, SECONDS, TOKENS_PER_SECOND, Quantity, format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_llmperf.reports.result import TestResult
 
@@ -38,7 +38,7 @@ def summary_lines(results: Sequence[TestResult], *, width: int, unicode: bool = 
     """The lines of the summary, without a title and without colour; none when no test had a budget.
 
     What did not pass comes first, then the tightest. Where a column for the tests would be too narrow to tell
-    them apart, each test gets a line of its own above its budgets. With ``unicode=False`` in plain ASCII.
+    them apart, each test gets a line of its own above its budgets, the test with the worst of them first. With ``unicode=False`` in plain ASCII.
     """
     spell: Callable[[str], str] = one_line if unicode else lambda text: to_ascii(one_line(text))
     lines = _budgets(results, width, spell)
@@ -67,17 +67,11 @@ def _table(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Calla
         rows = [(test, *row) for test, row in zip(["test", *tests], cells, strict=True)]
         return columns(rows, "<" + _ALIGNS, width, mark)
     header, *lines = (_INDENT + line for line in columns(cells, _ALIGNS, width - len(_INDENT), mark))
-    titles = [shorten_left(test, width, mark) for test in tests]
-    return [header, *_below_their_titles(titles, lines)]
-
-
-def _below_their_titles(titles: Sequence[str], lines: Sequence[str]) -> Iterator[str]:
-    previous = None
-    for title, line in zip(titles, lines, strict=True):
-        if title != previous:
-            yield title
-        yield line
-        previous = title
+    groups: dict[str, list[str]] = {}
+    for test, line in zip(tests, lines, strict=True):
+        groups.setdefault(test, []).append(line)
+    blocks = ([shorten_left(test, width, mark), *group] for test, group in groups.items())
+    return [header, *(line for block in blocks for line in block)]
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:

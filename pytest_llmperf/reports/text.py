@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 GAP = "  "
 _NARROWEST = 8
-NO_VALUE = "\N{EN DASH}"
+NO_VALUE = "–"
 _SPELLINGS = {
-    "\N{EN DASH}": "-",
-    "\N{MINUS SIGN}": "-",
-    "\N{MULTIPLICATION SIGN}": "x",
-    "\N{DIVISION SIGN}": "/",
-    "\N{MICRO SIGN}": "u",
+    "–": "-",
+    "−": "-",
+    "×": "x",
+    "÷": "/",
+    "µ": "u",
     "Σ": "sum ",
     "→": "->",
     "≤": "<=",

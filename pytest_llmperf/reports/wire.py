@@ -134,7 +134,7 @@ def _windows(measurement: Measurement) -> list[dict[str, Any]]:
             "readings": {
                 name: reading
                 for name, reading in _readings(measurement.cut(window)).items()
-                if name not in whole and _split(name)[0] not in whole
+                if _split(name)[0] not in whole
             },
         }
         for window in measurement.windows

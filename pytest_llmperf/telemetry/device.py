@@ -87,5 +87,5 @@ def _shown(caller: list[str]) -> str:
 
 
 def engine_devices(*, cpu_only: bool = False) -> tuple[Device, ...]:
-    """Where an engine of this host computes: the CPU, unless the host has an NVIDIA driver; then it is unknown, ``()``."""
+    """Where an engine of this host computes: the CPU; unknown, ``()``, where the host has an NVIDIA driver."""
     return (cpu_device(),) if cpu_only or not Path("/dev/nvidiactl").exists() else ()

@@ -84,12 +84,12 @@ def shared_bytes(pid: int) -> int | None:
         sizes = _rollup((_PROC / str(pid) / "smaps_rollup").read_bytes())
     except PermissionError:
         return None
-    except _GONE:
+    except FileNotFoundError:
         if HAS_PROC and not (_PROC / str(pid)).exists():
             raise ProcessLookupError(pid) from None
         return None
     if b"Pss" not in sizes or b"Rss" not in sizes:
-        raise ProcessLookupError(pid)  # a zombie has no memory left to sum up
+        raise ProcessLookupError(pid)  # it ended while it was read
     return max(0, sizes[b"Rss"] - sizes[b"Pss"])
 
 

@@ -226,22 +226,20 @@ def _launch(hz: float) -> _Child:
     log = tempfile.TemporaryFile()  # noqa: SIM115
     with tempfile.TemporaryFile(dir=_roomy_directory()) as file:
         ring = Ring.create(file.fileno())
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                _CHILD_MODULE,
-                str(file.fileno()),
-                str(hz),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            env=_environment(),
-            pass_fds=[file.fileno()],
-            start_new_session=True,  # Ctrl-C is for pytest; the sampler ends with it
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _CHILD_MODULE, str(file.fileno()), str(hz)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=_environment(),
+                pass_fds=[file.fileno()],
+                start_new_session=True,  # Ctrl-C is for pytest; the sampler ends with it
+            )
+        except OSError as error:
+            ring.close()
+            log.close()
+            raise SamplerError(f"the sampler cannot be started: {error}") from error
     return _Child(process, ring, log)
 
 

@@ -35,23 +35,28 @@ Sharing = Mapping[int, int | None]
 
 
 class Pace:
-    """The distance of ticks: as asked, or longer where ticks would take more than 2 % of the time."""
+    """The distance of ticks: as asked, or longer where ticks would take more than 2 % of the time.
+
+    ``cost_ns`` is the CPU time of a tick, averaged over the last few hundred.
+    """
 
     def __init__(self, asked_ns: int) -> None:
+        self.period_ns = asked_ns
+        self.cost_ns = 0
         self._asked_ns = asked_ns
-        self._cost_ns = 0.0
+        self._spent_ns = 0
+        self._ticks = 0
 
-    @property
-    def cost_ns(self) -> int:
-        """CPU time of one tick, averaged over about the last 64."""
-        return int(self._cost_ns)
-
-    @property
-    def period_ns(self) -> int:
-        return max(self._asked_ns, FAST_COST_BOUND * self.cost_ns)
-
-    def note(self, cost_ns: int) -> None:
-        self._cost_ns += (cost_ns - self._cost_ns) / 64
+    def note(self, cost_ns: int) -> bool:
+        """Take one tick's cost in; after every 64th the pace is set anew, and the answer is True."""
+        self._spent_ns += cost_ns
+        self._ticks += 1
+        if self._ticks < 64:
+            return False
+        self.cost_ns += (self._spent_ns // 64 - self.cost_ns) // 4
+        self.period_ns = max(self._asked_ns, FAST_COST_BOUND * self.cost_ns)
+        self._spent_ns = self._ticks = 0
+        return True
 
 
 def next_deadline(last_ns: int, period_ns: int, now_ns: int) -> int:
@@ -153,39 +158,44 @@ class Tree:
 
     def __init__(self, root: int, reader: ResidentReader) -> None:
         self._root = root
-        self._readers = {root: reader}
-        self._sharing: Sharing | None = None
+        self._members: dict[int, tuple[ResidentReader, int | None]] = {root: (reader, None)}
+        self._known = False
 
     def update(self, sharing: Sharing) -> None:
-        for pid in self._readers.keys() - sharing.keys() - {self._root}:
-            self._readers.pop(pid).close()
-        for pid in sharing.keys() - self._readers.keys():
-            reader = open_reader(pid)
+        before = self._members
+        self._members = {self._root: (before[self._root][0], sharing.get(self._root))}
+        for pid, shared in sharing.items():
+            reader = before[pid][0] if pid in before else open_reader(pid)
             if reader is not None:
-                self._readers[pid] = reader
-        self._sharing = sharing
+                self._members[pid] = (reader, shared)
+        for pid in before.keys() - self._members.keys():
+            before[pid][0].close()
+        self._known = True
 
     def sample(self, t_ns: int) -> tuple[Record | None, bool]:
         """The record of this tick, if there is one, and whether the sharing is to be read anew."""
         total, flags, distrust = 0, 0, False
-        for pid, reader in list(self._readers.items()):
+        ended = []
+        for pid, (reader, shared) in self._members.items():
             resident = reader.read()
-            if resident is None and pid == self._root:
-                return Record(t_ns, 0, pid, 0, HOST, GONE), False
             if resident is None:
-                self._readers.pop(pid).close()
+                ended.append(pid)
+            elif shared is None:
+                total += resident
+                flags = RSS_ONLY
+            elif resident >= shared:
+                total += resident - shared
+            else:
                 distrust = True
-                continue
-            shared = (self._sharing or {}).get(pid)
-            flags |= RSS_ONLY if shared is None else 0
-            distrust |= resident < (shared or 0)
-            total += max(0, resident - (shared or 0))
-        if self._sharing is None:
-            return None, False
-        return Record(t_ns, total, self._root, len(self._readers), HOST, flags), distrust
+        if self._root in ended:
+            return Record(t_ns, 0, self._root, 0, HOST, GONE), False
+        for pid in ended:
+            self._members.pop(pid)[0].close()
+        record = Record(t_ns, total, self._root, len(self._members), HOST, flags) if self._known else None
+        return record, distrust or bool(ended)
 
     def close(self) -> None:
-        for reader in self._readers.values():
+        for reader, _ in self._members.values():
             reader.close()
 
 
@@ -197,12 +207,13 @@ class FastLane:
         self._pace = pace
         self._slow = SlowLane()
         self._trees: dict[int, Tree] = {}
-        self._gone: list[int] = []
+        self._gone: list[Record] = []
         self._parent = os.getppid()
 
     def run(self, commands: int) -> None:
         """Until ``commands`` (a file descriptor) ends or the parent does."""
         self._slow.start()
+        self._ring.set_pace(self._pace.period_ns, self._pace.cost_ns)
         deadline, rest = time.monotonic_ns(), b""
         while os.getppid() == self._parent:
             wait_ns = max(0, deadline - time.monotonic_ns())
@@ -227,7 +238,7 @@ class FastLane:
         if word == b"watch" and pid not in self._trees:
             reader = open_reader(pid)
             if reader is None:
-                self._gone.append(pid)
+                self._gone.append(Record(time.monotonic_ns(), 0, pid, 0, HOST, GONE))
             else:
                 self._trees[pid] = Tree(pid, reader)
                 self._slow.add(pid)
@@ -246,9 +257,8 @@ class FastLane:
             root, sharing = self._slow.results.popleft()
             if root in self._trees:
                 self._trees[root].update(sharing)
-        records = [Record(t_ns, 0, pid, 0, HOST, GONE) for pid in self._gone]
-        self._gone.clear()
-        for root, tree in list(self._trees.items()):
+        records, self._gone = self._gone, []
+        for root, tree in tuple(self._trees.items()):
             record, distrust = tree.sample(t_ns)
             if record is not None:
                 records.append(record)
@@ -256,10 +266,9 @@ class FastLane:
                     self._drop(root)
             if distrust:
                 self._slow.distrust(root)
-        self._ring.append(records)
-        if self._trees:
-            self._pace.note(time.thread_time_ns() - begun)
-        self._ring.beat(t_ns, self._period_ns(), self._pace.cost_ns)
+        self._ring.publish(t_ns, records)
+        if self._trees and self._pace.note(time.thread_time_ns() - begun):
+            self._ring.set_pace(self._pace.period_ns, self._pace.cost_ns)
 
 
 def main(arguments: list[str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.answers import Answer, Arrival, read
-from pytest_llmperf.traffic.http import Exchange, Target, TransportError
+from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

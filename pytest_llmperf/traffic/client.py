@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.call import Call, RequestFailed, Server, at_least_one, completion, conversation
 from pytest_llmperf.traffic.connections import ConnectionPool, in_a_loop_of_its_own, perform
-from pytest_llmperf.traffic.http import Target
+from pytest_llmperf.traffic.exchange import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

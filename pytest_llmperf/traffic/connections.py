@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_llmperf.traffic.http import Exchange, Target, TransportError, TransportTimeoutError
+from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError, TransportTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -100,25 +100,25 @@ class ConnectionPool:
 class _Receiver(asyncio.Protocol):
     """Hands every arrival to the exchange.
 
-    It does so within the event loop's own read: a stamp taken in a task would wait for all other tasks that
-    are ready.
+    An arrival is stamped within the event loop's own read and looked at only in its next round: whatever else has
+    arrived by then has its stamp already.
     """
 
     def __init__(self, exchange: Exchange, request: bytes) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self._exchange = exchange
         self._request = request
-        self.done: asyncio.Future[None] = loop.create_future()
-        self.closed: asyncio.Future[None] = loop.create_future()
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast("asyncio.Transport", transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        self._take(data, time.monotonic_ns())
+        self._loop.call_soon(self._take, data, time.monotonic_ns())
 
     def eof_received(self) -> None:
-        self._take(b"", time.monotonic_ns())
+        self._loop.call_soon(self._take, b"", time.monotonic_ns())
 
     def connection_lost(self, error: Exception | None) -> None:
         if error is not None and not self.done.done():

@@ -3,112 +3,30 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import select
-import signal
 import socket
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psutil
 import pytest
+from simulated_process import (
+    CHAT,
+    COMPLETIONS,
+    PATIENCE_S,
+    Running,
+    events,
+    exchange,
+    serving,
+    texts,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-MIB = 2**20
-PATIENCE_S = 60
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-
-
-@dataclass
-class Running:
-    """A server process and the ways to talk to it."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-
-    def send(self, path: str, body: object = None) -> tuple[int, str, str]:
-        """(status, content type, body text) of one request on its own connection."""
-        with contextlib.closing(
-            http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
-        ) as connection:
-            return exchange(connection, path, body)
-
-    def chat(self, **asked: object) -> tuple[int, str, str]:
-        return self.send(CHAT, {"messages": [{"role": "user", "content": "one two three"}], **asked})
-
-    def stream(self, **asked: object) -> list[dict[str, Any]]:
-        """The events of a chat stream that ends with ``[DONE]``."""
-        return events(self.chat(stream=True, **asked)[2])
-
-    def records(self, count: int) -> list[dict[str, Any]]:
-        """The first ``count`` lines of the log, once they are there."""
-        until(lambda: len(self._lines()) >= count)
-        return [json.loads(line) for line in self._lines()]
-
-    def _lines(self) -> list[str]:
-        return self.log.read_text().splitlines()
-
-
-def exchange(connection: http.client.HTTPConnection, path: str, body: object) -> tuple[int, str, str]:
-    if body is None:
-        connection.request("GET", path)
-    else:
-        connection.request("POST", path, body if isinstance(body, bytes) else json.dumps(body))
-    response = connection.getresponse()
-    return response.status, response.getheader("content-type", ""), response.read().decode()
-
-
-def events(text: str) -> list[dict[str, Any]]:
-    *lines, done, last = text.split("\n\n")
-    assert (done, last) == ("data: [DONE]", "")
-    return [json.loads(line.removeprefix("data: ")) for line in lines]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
-@contextlib.contextmanager
-def launched(tmp_path: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "pytest_llmperf.engines.simulated_server"]
-    command += ["--announce", str(tmp_path / "announce"), "--log", str(tmp_path / "log")]
-    for key, value in settings.items():
-        command += ["--set", f"{key}={value}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@contextlib.contextmanager
-def serving(tmp_path: Path, **settings: str) -> Iterator[Running]:
-    with launched(tmp_path, **{"ttft": "0 ms", "tpot": "0 ms", **settings}) as process:
-        announce = tmp_path / "announce"
-        until(lambda: announce.exists() or process.poll() is not None)
-        server = Running(process, int(announce.read_text().rpartition(":")[2]), tmp_path / "log")
-        until(lambda: server.send("/health")[0] == 200)
-        yield server
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with serving(tmp_path_factory.mktemp("server")) as running:
         yield running
-
-
-def texts(stream: list[dict[str, Any]], key: str = "content") -> list[str]:
-    deltas = [event["choices"][0]["delta"] for event in stream if event["choices"]]
-    return [delta[key] for delta in deltas if delta.get(key)]
 
 
 def test_the_server_says_that_it_is_well_and_what_it_serves(server: Running) -> None:
@@ -211,9 +129,7 @@ def test_a_bad_request_is_told_what_is_wrong(
 
 
 def test_one_connection_carries_many_requests(server: Running) -> None:
-    with contextlib.closing(
-        http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
-    ) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)) as connection:
         connection.connect()
         address = connection.sock.getsockname()
         for body in (
@@ -242,9 +158,7 @@ def test_a_request_may_ask_for_its_own_failure(server: Running) -> None:
 
 
 def test_a_cut_answer_ends_without_done(server: Running) -> None:
-    with contextlib.closing(
-        http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
-    ) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)) as connection:
         asked = {"prompt": "a", "max_tokens": 8, "stream": True, "simulate": {"cut_after": 3}}
         connection.request("POST", COMPLETIONS, json.dumps(asked))
         with pytest.raises(http.client.IncompleteRead) as caught:
@@ -264,9 +178,7 @@ def test_usage_may_always_or_never_be_stated(tmp_path: Path) -> None:
         assert always.stream(max_tokens=2)[-1]["usage"]["completion_tokens"] == 2
     (tmp_path / "never").mkdir()
     with serving(tmp_path / "never", usage="never") as never:
-        stream = never.stream(
-            max_tokens=2, stream_options={"include_usage": True, "continuous_usage_stats": True}
-        )
+        stream = never.stream(max_tokens=2, stream_options={"include_usage": True, "continuous_usage_stats": True})
         assert not any("usage" in event for event in stream)
         assert "usage" not in json.loads(never.chat()[2])
 
@@ -282,124 +194,3 @@ def test_each_nth_request_fails_with_the_status_that_was_set(tmp_path: Path) -> 
         (4, 503, "failed"),
     ]
     assert [[tokens for _, tokens in record["written_ns"]] for record in records] == [[3], [], [3], []]
-
-
-def test_nothing_is_written_before_its_deadline(tmp_path: Path) -> None:
-    settings = {
-        "ttft": "30 ms",
-        "tpot": "2 ms",
-        "tokens_per_chunk": "2",
-        "stall_after": "4",
-        "stall": "50 ms",
-    }
-    with serving(tmp_path, **settings) as server:
-        before_ns = time.monotonic_ns()
-        server.stream(max_tokens=6)
-        after_ns = time.monotonic_ns()
-        (record,) = server.records(1)
-    assert before_ns <= record["arrived_ns"] <= record["ended_ns"] <= after_ns
-    due_ns = [record["arrived_ns"] + offset * 1_000_000 for offset in (30, 34, 88)]
-    written_ns = [written for written, _ in record["written_ns"]]
-    assert [tokens for _, tokens in record["written_ns"]] == [2, 2, 2]
-    # a clock may wake us a hair early: the loop rounds to its resolution
-    assert all(written >= due - 1000 for written, due in zip(written_ns, due_ns, strict=True))
-
-
-def test_the_role_chunk_comes_before_the_first_token_is_due(tmp_path: Path) -> None:
-    with serving(tmp_path, ttft="10 min") as server, stream_of(server) as client:
-        assert b'"role":"assistant"' in client.recv(65536)
-
-
-@contextlib.contextmanager
-def stream_of(server: Running, **simulate: object) -> Iterator[socket.socket]:
-    """A connection on which a chat stream has been asked for and nothing read."""
-    body = json.dumps({"messages": [{"role": "user", "content": "a"}], "stream": True, "simulate": simulate})
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as client:
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-        client.sendall((head + body).encode())
-        yield client
-
-
-def test_a_client_that_leaves_frees_its_slot(tmp_path: Path) -> None:
-    with serving(tmp_path, slots="1") as server:
-        with stream_of(server, ttft="10 min") as leaving:
-            leaving.recv(65536)
-            with stream_of(server, role_chunk=False) as waiting:
-                assert select.select([waiting], [], [], 0.05)[0] == []
-                leaving.close()
-                assert waiting.recv(65536).startswith(b"HTTP/1.1 200 ")
-        records = server.records(2)
-    assert (records[0]["request"], records[0]["outcome"]) == (1, "disconnected")
-    assert records[1]["written_ns"][0][0] >= records[0]["ended_ns"]
-
-
-def test_a_crash_takes_the_process_with_it_in_the_middle_of_a_stream(tmp_path: Path) -> None:
-    with serving(tmp_path, crash_after="5") as server:
-        assert len(texts(server.stream(max_tokens=3))) == 3
-        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-            server.chat(max_tokens=10, stream=True)
-        assert server.process.wait(PATIENCE_S) == 70
-        assert [record["outcome"] for record in server.records(2)] == ["answered", "crashed"]
-        assert sum(tokens for record in server.records(2) for _, tokens in record["written_ns"]) == 5
-
-
-def test_a_failed_load_prints_why_and_exits(tmp_path: Path) -> None:
-    with launched(tmp_path, crash_on_start="true") as process:
-        _, errors = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 3
-        assert errors == b"simulated engine: crash_on_start: cannot load the model\n"
-
-
-def test_while_it_loads_it_is_not_well(tmp_path: Path) -> None:
-    with launched(tmp_path, load_time="10 min") as process:
-        announce = tmp_path / "announce"
-        until(announce.exists)
-        server = Running(process, int(announce.read_text().rpartition(":")[2]), tmp_path / "log")
-        for status, _, body in (server.send("/health"), server.chat()):
-            assert status == 503
-            assert json.loads(body)["error"]["message"] == "Loading model"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_at_once_and_well(tmp_path: Path, number: signal.Signals) -> None:
-    with serving(tmp_path) as server, stream_of(server, ttft="10 min") as client:
-        client.recv(65536)
-        server.process.send_signal(number)
-        assert server.process.wait(PATIENCE_S) == 0
-
-
-@pytest.mark.parametrize("setting", [["--set", "ttft=9"], ["--set", "ttft"], ["--set", "nonsense=1"]])
-def test_a_bad_setting_stops_it_before_it_starts(tmp_path: Path, setting: list[str]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest_llmperf.engines.simulated_server",
-        "--announce",
-        str(tmp_path / "a"),
-    ]
-    ended = subprocess.run([*command, *setting], capture_output=True, timeout=PATIENCE_S, check=False)
-    assert ended.returncode == 2
-    assert setting[1].split("=")[0].encode() in ended.stderr.splitlines()[-1]
-    assert not (tmp_path / "a").exists()
-
-
-def test_its_memory_is_really_there(tmp_path: Path) -> None:
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "large").mkdir()
-    with serving(tmp_path / "plain") as plain, serving(tmp_path / "large", memory="96 MiB") as large:
-        grown = resident(large) - resident(plain)
-    assert 90 * MIB < grown < 110 * MIB
-
-
-def test_a_request_holds_its_memory_only_while_it_runs(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        server.stream()
-        idle = resident(server)
-        with stream_of(server, ttft="10 min", memory_per_request="64 MiB") as client:
-            client.recv(65536)
-            until(lambda: resident(server) > idle + 60 * MIB)
-        until(lambda: resident(server) < idle + 8 * MIB)
-
-
-def resident(server: Running) -> int:
-    return int(psutil.Process(server.process.pid).memory_info().rss)

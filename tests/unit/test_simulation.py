@@ -60,9 +60,7 @@ def test_a_request_changes_only_what_it_names() -> None:
 
 @pytest.mark.parametrize("key", ["slots", "seed", "crash_after", "memory", "error_every", "nonsense"])
 def test_a_request_cannot_set_what_concerns_the_server(key: str) -> None:
-    with pytest.raises(
-        SimulationError, match=f"^'{key}' cannot be set for one request; 'simulate' takes ttft"
-    ):
+    with pytest.raises(SimulationError, match=f"^'{key}' cannot be set for one request; 'simulate' takes ttft"):
         Simulation().with_request({key: "1"})
 
 

@@ -138,4 +138,6 @@ class Exchange:
     @property
     def reusable(self) -> bool:
         """Whether the connection may carry another exchange after this one."""
-        return self._wire.our_state is self._wire.their_state is h11.DONE and not self._wire.trailing_data[0]
+        # The trailing data are what came beyond the answer, and whether the connection has ended.
+        done = self._wire.our_state is self._wire.their_state is h11.DONE
+        return done and self._wire.trailing_data == (b"", False)

@@ -1,0 +1,70 @@
+"""Small talk with servers: a GET, its status, and ports on loopback."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import urllib.error
+import urllib.request
+
+from pytest_llmperf.engines.base import EngineError
+
+# A proxy set for the outside world must not stand between us and a server on this host.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def http_status(url: str, timeout: float = 2.0) -> int | None:
+    """The status of a GET; None while nobody answers, or not in HTTP."""
+    try:
+        with _OPENER.open(url, timeout=timeout) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def http_get(url: str, *, api_key: str = "", timeout: float = 5.0) -> bytes:
+    """The body of a GET.
+
+    Raises:
+        OSError: nobody answers, or not in HTTP, or with an error status (``urllib.error.HTTPError``, closed already).
+    """
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
+    try:
+        with _OPENER.open(request, timeout=timeout) as response:
+            body: bytes = response.read()
+            return body
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+    except http.client.HTTPException as error:
+        raise OSError(f"the answer is not HTTP ({' '.join(str(error).split()) or type(error).__name__})") from error
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago, for servers that cannot choose one and say which."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def check_port(text: str, setting: str) -> int:
+    """The port asked for, once it is known to be free.
+
+    Raises:
+        EngineError: not a port, or somebody listens on it.
+    """
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise EngineError(f"{setting}={text!r} is not a port: give 0 (any free one) to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(text)))
+        except OSError as error:
+            raise EngineError(
+                f"{setting}={text}: the port cannot be used ({error.strerror}); leave it out to get a free one"
+            ) from None
+    return int(text)

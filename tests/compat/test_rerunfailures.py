@@ -1,0 +1,71 @@
+"""pytest-rerunfailures: a broken budget is retried when asked, each attempt is measured afresh, the last one counts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Runs
+
+pytest.importorskip("pytest_rerunfailures")
+# Where flaky is installed it takes all tests over, by a patch that stays in the process.
+ALONE = ("-p", "no:flaky")
+
+OVER = """
+@pytest.mark.memory_budget(peak="1 MiB")
+def test_over(llm_client):
+    llm_client.generate("x", max_tokens=2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "reruns"),
+    [
+        ((), 0),
+        (("--reruns=2",), 2),
+        (("--reruns=2", "--only-rerun=BudgetExceeded"), 2),
+        (("--reruns=2", "--only-rerun=ZeroDivisionError"), 0),
+    ],
+)
+def test_a_broken_budget_stays_broken(
+    runs: Runs, pytester: pytest.Pytester, options: tuple[str, ...], reruns: int
+) -> None:
+    result = runs.in_subprocess(OVER, *ALONE, *options, "--llmperf-report=out.json", "--junit-xml=out.xml")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    outcomes = result.parseoutcomes()
+    assert (outcomes["failed"], outcomes.get("rerun", 0)) == (1, reruns)
+    [test] = json.loads((pytester.path / "out.json").read_text())["tests"]
+    assert (test["outcome"], test["measurement"]["attempt"]) == ("failed", reruns + 1)
+    assert (pytester.path / "out.xml").read_text().count('name="llmperf.memory.peak.verdict"') == 1
+    result.stdout.fnmatch_lines(["budgets: 1 FAIL"])
+
+
+def test_requests_of_an_earlier_attempt_do_not_count(runs: Runs, pytester: pytest.Pytester) -> None:
+    result = runs.in_subprocess(
+        """
+        attempts = []
+
+        @pytest.mark.latency_budget(e2e_max="1 min")
+        def test_flaky(llm_client):
+            attempts.append(1)
+            llm_client.generate("x", max_tokens=2)
+            assert len(attempts) == 3
+        """,
+        *ALONE,
+        "--reruns=2",
+        "--llmperf-report=out.json",
+    )
+    assert result.ret == 0
+    [test] = json.loads((pytester.path / "out.json").read_text())["tests"]
+    assert test["outcome"] == "passed"
+    assert test["measurement"]["requests"]["total"] == 1
+    assert test["measurement"]["attempt"] == 3
+
+
+def test_an_engine_that_cannot_start_is_not_started_again_by_a_rerun(runs: Runs) -> None:
+    result = runs.in_subprocess(OVER, *ALONE, "--reruns=2", crash_on_start="true")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.stdout.str().count("simulated: loading") == 1

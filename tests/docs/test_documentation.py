@@ -1,0 +1,72 @@
+"""The code in the docs runs, and the reference leaves nothing out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_llmperf import metrics
+from pytest_llmperf.engines.llamacpp_server import SETTINGS
+from pytest_llmperf.engines.simulation import Simulation
+from pytest_llmperf.markers import MARKERS
+from pytest_llmperf.options import OPTIONS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(?P<language>python|toml)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def _blocks(language: str) -> list[tuple[Path, str]]:
+    return [
+        (page, match["code"])
+        for page in PAGES
+        for match in BLOCK.finditer(page.read_text(encoding="utf-8"))
+        if match["language"] == language
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(_blocks("python"))))
+def test_each_python_block_passes_as_it_stands_with_its_budgets_judged(number: int, pytester: pytest.Pytester) -> None:
+    page, code = _blocks("python")[number]
+    tests = len(re.findall(r"^(?:async )?def test_", code, re.MULTILINE))
+    assert tests, f"a block without a test in {page.name} is run by nobody"
+    pytester.makepyfile(code)
+    result = pytester.runpytest("--llm-engine=simulated", "-o", "asyncio_default_fixture_loop_scope=function")
+    result.assert_outcomes(passed=tests)
+    if "_budget(" in code:
+        result.stdout.fnmatch_lines(["budgets: * PASS"])
+
+
+def test_the_budget_file_of_the_tutorial_is_understood(pytester: pytest.Pytester) -> None:
+    ((_, text),) = _blocks("toml")
+    (pytester.path / "llmperf.toml").write_text(text.replace('engine = "llamacpp"', 'engine = "simulated"'))
+    pytester.makepyfile("def test_one(llm_client): llm_client.chat('Hello', max_tokens=2)")
+    result = pytester.runpytest("--llm-engine=simulated")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["budgets: 2 PASS"])
+
+
+def test_the_reference_names_every_option() -> None:
+    missing = [option.flag for option in OPTIONS if f"`{option.flag}" not in REFERENCE]
+    assert not missing
+
+
+def test_the_reference_names_every_marker_and_metric() -> None:
+    missing = [name for name in MARKERS if f"`{name}`" not in REFERENCE and f"@pytest.mark.{name}" not in REFERENCE]
+    missing += [metric.name for metric in metrics.METRICS.values() if f"`{metric.key}`" not in REFERENCE]
+    assert not missing
+
+
+def test_the_reference_names_every_engine_setting() -> None:
+    missing = [key for key in SETTINGS if f"`{key}`" not in REFERENCE]
+    missing += [key for key, default, _ in Simulation.describe() if f"| `{key}` | `{default}` |" not in REFERENCE]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -1,0 +1,49 @@
+"""Real engines: each is skipped by its name, with the reason, where it is not installed."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.engines.registry import create
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_llmperf.engines.base import Engine, EngineSpec
+
+
+@pytest.fixture(scope="session")
+def llamacpp_installed() -> None:
+    if find_spec("xllamacpp") is None:
+        pytest.skip("llamacpp: xllamacpp is not installed")
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[EngineSpec], Engine]]:
+    """Starts the engine of a spec; it is stopped after the test."""
+    engines: list[Engine] = []
+
+    def start(spec: EngineSpec) -> Engine:
+        engines.append(create(spec))
+        engines[-1].start(lambda _: None)
+        return engines[-1]
+
+    yield start
+    for engine in engines:
+        engine.stop()
+
+
+def chat(engine: Engine, **asked: object) -> dict[str, Any]:
+    """One chat answer of at most 8 tokens, not streamed."""
+    body = {"messages": [{"role": "user", "content": "Write one sentence about the ocean."}], "max_tokens": 8, **asked}
+    request = urllib.request.Request(
+        f"{engine.base_url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=120) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer

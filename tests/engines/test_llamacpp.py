@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from pytest_llmperf.engines.base import EngineError, EngineSpec
+from tests.engines.conftest import chat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytest_llmperf.engines.base import Engine
+
+pytestmark = pytest.mark.usefixtures("llamacpp_installed")
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def engine(llamacpp_installed: None) -> Iterator[Engine]:
+    """The bundled model."""
+    from pytest_llmperf.engines.registry import create
+
+    engine = create(EngineSpec("llamacpp"))
+    engine.start(lambda _: None)
+    yield engine
+    engine.stop()
+
+
+def test_it_answers_and_counts_its_tokens(engine: Engine) -> None:
+    answer = chat(engine, temperature=0, **engine.request_defaults)
+    assert "ocean" in answer["choices"][0]["message"]["content"].lower()
+    assert answer["usage"]["completion_tokens"] == 8
+    assert answer["model"] == engine.model == "SmolLM2-135M-Instruct-Q4_1"
+
+
+def test_a_repeated_prompt_is_not_taken_from_a_cache(engine: Engine) -> None:
+    answers = [chat(engine, temperature=0, **engine.request_defaults) for _ in range(2)]
+    assert [answer["timings"]["cache_n"] for answer in answers] == [0, 0]
+
+
+def test_it_states_its_weights_and_its_kv_cache(engine: Engine) -> None:
+    memory = engine.memory()
+    assert memory.weights is not None
+    assert memory.weights == pytest.approx(92.1 * MIB, rel=1e-3)
+    assert memory.kv_reserved == 45 * MIB
+    assert memory.resident is not None
+    assert memory.resident > memory.weights + memory.kv_reserved
+
+
+def test_a_larger_context_reserves_more_for_it(started: Callable[[EngineSpec], Engine]) -> None:
+    engine = started(EngineSpec("llamacpp", args={"ctx_size": "4096", "parallel": "2"}))
+    assert engine.memory().kv_reserved == 90 * MIB
+
+
+def test_it_knows_its_version_and_where_it_computes(engine: Engine) -> None:
+    import xllamacpp
+
+    assert engine.version == xllamacpp.__version__
+    assert [device.kind for device in engine.devices] == ["cpu"]
+    assert engine.load_time is not None
+
+
+def test_another_engine_attaches_to_it_and_leaves_it_running(
+    engine: Engine, started: Callable[[EngineSpec], Engine]
+) -> None:
+    attached = started(EngineSpec("llamacpp", url=engine.base_url))
+    assert (attached.model, attached.pids) == (engine.model, engine.pids)
+    attached.stop()
+    assert engine.gone() == ""
+
+
+def test_stopping_leaves_no_process(started: Callable[[EngineSpec], Engine]) -> None:
+    engine = started(EngineSpec("llamacpp"))
+    (pid,) = engine.pids
+    session = os.getsid(pid)
+    engine.stop()
+    assert not psutil.pid_exists(pid)
+    assert not psutil.pid_exists(session)
+
+
+def test_a_file_that_is_no_model_is_one_line_and_the_log_says_why(
+    tmp_path: Path, started: Callable[[EngineSpec], Engine]
+) -> None:
+    path = tmp_path / "garbage.gguf"
+    path.write_bytes(b"garbage" * 1000)
+    with pytest.raises(EngineError) as caught:
+        started(EngineSpec("llamacpp", model=str(path)))
+    assert str(caught.value) == "llamacpp ended with status 1 while starting"
+    assert "invalid magic" in caught.value.log_tail
+    assert "Traceback" not in caught.value.log_tail
+
+
+def test_a_file_that_vanished_before_a_restart_is_one_line_and_the_log_says_which(
+    tmp_path: Path, started: Callable[[EngineSpec], Engine]
+) -> None:
+    from pytest_llmperf.engines.models import bundled_model
+
+    path = tmp_path / "copy.gguf"
+    path.symlink_to(bundled_model(lambda _: None))
+    engine = started(EngineSpec("llamacpp", model=str(path)))
+    path.unlink()
+    with pytest.raises(EngineError, match=r"^llamacpp ended with status 1 while starting$") as caught:
+        engine.restart()
+    assert str(path) in caught.value.log_tail
+    assert engine.pids == ()

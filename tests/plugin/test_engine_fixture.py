@@ -1,0 +1,90 @@
+"""llm_engine: one running engine for the session, one run of the suite for each engine that was named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.conftest import Runs
+
+ASKS = """
+def test_asks(llm_client):
+    assert llm_client.generate("x", max_tokens=2).text
+
+def test_asks_again(llm_client):
+    assert llm_client.generate("x", max_tokens=2).text
+
+def test_other():
+    pass
+"""
+
+
+def test_without_an_engine_tests_are_skipped_with_the_reason_and_counted(runs: Runs) -> None:
+    result = runs.plain(ASKS, "-rs")
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines(["2 skipped for want of an engine: --llm-engine=NAME runs them"])
+    result.stdout.fnmatch_lines(["SKIPPED * no engine: run pytest with --llm-engine=NAME *"])
+
+
+def test_one_engine_is_started_once_and_leaves_the_test_ids_alone(runs: Runs) -> None:
+    result = runs(ASKS, "-v")
+    result.assert_outcomes(passed=3)
+    assert str(result.stdout).count("ready after") == 1
+    result.stdout.fnmatch_lines(["test_it.py::test_asks_again PASSED*"])
+
+
+def test_several_engines_run_the_suite_once_each_and_are_compared(runs: Runs) -> None:
+    result = runs.plain(ASKS, "--llm-engine=simulated:small", "--llm-engine=simulated:large", *runs.arguments(), "-v")
+    result.assert_outcomes(passed=5)
+    assert str(result.stdout).count("ready after") == 2
+    result.stdout.fnmatch_lines_random(
+        [
+            "test_it.py::test_asks[[]simulated:small] *",
+            "test_it.py::test_asks[[]simulated:large] *",
+            "test_it.py::test_other PASSED*",
+            "engine * tests * load * peak memory * output (median)",
+            "simulated 1 small * 2 * tok/s",
+            "simulated 1 large * 2 * tok/s",
+        ]
+    )
+
+
+def test_the_engine_tells_what_it_is(runs: Runs) -> None:
+    result = runs(
+        """
+        def test_engine(llm_engine):
+            import os
+
+            assert (llm_engine.name, llm_engine.model) == ("simulated", "tiny")
+            assert llm_engine.base_url.endswith("/v1")
+            assert llm_engine.load_time > 0
+            assert llm_engine.memory().resident > 20 * 2**20
+            assert [device.kind for device in llm_engine.devices] == ["cpu"]
+            [pid] = llm_engine.pids
+            os.kill(pid, 0)
+
+        def test_restart_gives_a_fresh_process(llm_engine, llm_client):
+            before = llm_engine.pids
+            llm_engine.restart()
+            assert llm_engine.pids != before
+        """,
+        model="tiny",
+        memory="20 MiB",
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_memory_is_still_measured_after_a_restart(runs: Runs) -> None:
+    result = runs(
+        """
+        def test_restarts(llm_engine):
+            llm_engine.restart()
+
+        @pytest.mark.memory_budget(peak="2 GiB")
+        def test_after_it(llm_client):
+            llm_client.generate("x", max_tokens=2)
+        """,
+        "--llmperf-strict",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*memory.peak * PASS"])

@@ -1,0 +1,57 @@
+"""The summary at the end of a run: every budget with the room it has left, what did not pass first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.conftest import Runs
+
+SOURCE = """
+@pytest.mark.memory_budget(peak="2 GiB")
+@pytest.mark.latency_budget(e2e_max="10 s")
+def test_inside(llm_client):
+    llm_client.generate("x", max_tokens=2)
+
+@pytest.mark.memory_budget(peak="1 MiB", kv_cache="1 MiB")
+def test_beyond(llm_client):
+    llm_client.generate("x", max_tokens=2)
+"""
+
+
+def summary(result: pytest.RunResult) -> list[str]:
+    start = next(i for i, line in enumerate(result.outlines) if line.startswith("=") and " llmperf " in line)
+    stop = next(i for i, line in enumerate(result.outlines) if i > start and line.startswith("="))
+    return result.outlines[start + 1 : stop]
+
+
+def test_it_shows_what_did_not_pass_first_and_counts_the_verdicts(runs: Runs) -> None:
+    header, *rows, counts = summary(runs(SOURCE))
+    assert header.split() == ["test", "budget", "measured", "limit", "margin", "verdict"]
+    assert [row.split("  ")[-1] for row in rows] == ["FAIL", "NOT MEASURED", "PASS", "PASS"]
+    assert counts == "budgets: 2 PASS, 1 FAIL, 1 NOT MEASURED"
+
+
+def test_it_fits_into_a_narrow_terminal(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = runs(SOURCE, "-q")
+    wide = summary(result)
+    monkeypatch.setenv("COLUMNS", "60")
+    result = runs(SOURCE, "-q")
+    narrow = summary(result)
+    assert len(wide) == 6
+    assert max(len(line) for line in narrow) <= 60
+    assert narrow[-1] == wide[-1]
+
+
+def test_a_run_without_budgets_has_none(runs: Runs) -> None:
+    result = runs("def test_plain():\n    pass\n")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*= llmperf =*")
+
+
+def test_no_summary_silences_it(runs: Runs) -> None:
+    result = runs(SOURCE, "--no-summary")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.no_fnmatch_line("*budgets: *")

@@ -1,0 +1,146 @@
+"""Server scripts for the tests of the engines' life cycle, and ways to wait for processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from pytest_llmperf.engines.process import ServerEngine, announced_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytest_llmperf.engines.base import EngineSpec
+
+PATIENCE_S = 60
+
+# Ends on SIGTERM, but has a child that does not; the child's pid is in the file "child" once it is deaf to it.
+STUBBORN = """
+import os, signal, sys
+folder = sys.argv[-1]
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with open(folder + "/child.tmp", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(folder + "/child.tmp", folder + "/child")
+while True:
+    signal.pause()
+"""
+
+# Answers 200 to everything; exits with status 9 when asked for /crash.
+ANSWERING = """
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/crash":
+            os._exit(9)
+        self.send_response(200)
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+with open(sys.argv[-1] + "/announce.tmp", "w") as file:
+    file.write(f"http://127.0.0.1:{server.server_port}")
+os.rename(sys.argv[-1] + "/announce.tmp", sys.argv[-1] + "/announce")
+print("listening", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+server.serve_forever()
+"""
+
+# Stands for pytest: starts a server under a warden, says its pid, and its status for every line it reads.
+PARENT = """
+import os, signal, sys
+from pathlib import Path
+from pytest_llmperf.engines import process
+process.STOP_GRACE_SECONDS = 0.2
+signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
+folder, script = sys.argv[1:]
+server = process.ServerProcess("fake", [sys.executable, "-c", script, folder], os.environ, Path(folder))
+print(server.pid, flush=True)
+for line in sys.stdin:
+    print(server.status(), flush=True)
+server.stop()
+"""
+
+
+class ScriptedEngine(ServerEngine):
+    """Runs a Python script as its server; the script gets its folder as the last argument."""
+
+    name = "scripted"
+    script = ANSWERING
+
+    def __init__(self, spec: EngineSpec) -> None:
+        super().__init__(spec)
+        self.directories: list[Path] = []
+
+    @classmethod
+    def check(cls, spec: EngineSpec) -> None:
+        """Every spec will do."""
+
+    def _command(self, directory: Path) -> list[str]:
+        self.directories.append(directory)
+        return [sys.executable, "-c", self.script, str(directory)]
+
+    def _find_url(self, directory: Path) -> str | None:
+        return announced_url(directory / "announce")
+
+    def _on_ready(self) -> None:
+        self.version = "1"
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def child_of(folder: Path) -> int:
+    """The pid of the deaf child of a STUBBORN server."""
+    until((folder / "child").exists)
+    return int((folder / "child").read_text())
+
+
+@contextlib.contextmanager
+def parent_of_server(folder: Path, script: str = STUBBORN) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process that stands for pytest, leader of its own group, and the pid of the server that it has started."""
+    environ = {**os.environ, "TMPDIR": tempfile.gettempdir()}
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(folder), script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environ,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        server = int(parent.stdout.readline())
+        try:
+            yield parent, server
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server, signal.SIGKILL)
+            parent.kill()
+
+
+@pytest.fixture
+def own_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for run directories and pid files that no other pytest run uses."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder

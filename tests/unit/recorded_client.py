@@ -1,0 +1,32 @@
+"""A client that keeps what it records, in front of a scripted server."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from scripted_server import ScriptedServer, sized
+
+from pytest_llmperf.traffic.client import LLMClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from scripted_server import Turn
+
+    from pytest_llmperf.measurement import RequestTiming
+
+WHOLE = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}
+REFUSAL = sized({"error": {"message": "too busy"}}, "503 Service Unavailable")
+
+
+class Recorded(LLMClient):
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.timings: list[RequestTiming] = []
+        super().__init__(url, "tiny", record=self.timings.append, **settings)
+
+
+@contextmanager
+def client_of(*scripts: Sequence[Turn], **settings: Any) -> Iterator[tuple[Recorded, ScriptedServer]]:
+    with ScriptedServer(*scripts) as server, Recorded(server.url, **settings) as client:
+        yield client, server

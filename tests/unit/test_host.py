@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.telemetry import host
+from tests.unit.memory_process import MIB, MemoryProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(not host.HAS_PROC, reason="reads /proc")
+
+
+@pytest.fixture
+def process() -> Iterator[MemoryProcess]:
+    with MemoryProcess() as process:
+        yield process
+
+
+@pytest.fixture(params=[host.StatmReader, host.PsutilReader])
+def reader(request: pytest.FixtureRequest, process: MemoryProcess) -> Iterator[host.ResidentReader]:
+    reader: host.ResidentReader = request.param(process.pid)
+    yield reader
+    reader.close()
+
+
+def resident(reader: host.ResidentReader) -> int:
+    value = reader.read()
+    assert value is not None
+    return value
+
+
+def test_growth_and_shrinkage_are_read(process: MemoryProcess, reader: host.ResidentReader) -> None:
+    before = resident(reader)
+    process.grow(50)
+    grown = resident(reader)
+    process.shrink()
+    after = resident(reader)
+    assert 45 * MIB < grown - before < 55 * MIB
+    assert abs(after - before) < 5 * MIB
+
+
+def test_a_process_that_ended_has_no_memory(process: MemoryProcess, reader: host.ResidentReader) -> None:
+    process.exit()
+    assert reader.read() is None
+
+
+def test_a_process_that_waits_to_be_reaped_has_no_memory(process: MemoryProcess) -> None:
+    reader = host.StatmReader(process.pid)
+    process.become_a_zombie()
+    while reader.read() is not None:  # it closes its output a moment before it is gone
+        time.sleep(0.001)
+    with pytest.raises(ProcessLookupError):
+        host.shared_bytes(process.pid)
+    reader.close()
+
+
+def test_there_is_no_reader_for_a_process_that_does_not_exist(
+    process: MemoryProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.exit()
+    assert host.open_reader(process.pid) is None
+    monkeypatch.setattr(host, "HAS_PROC", False)
+    assert host.open_reader(process.pid) is None
+
+
+def test_memory_of_its_own_is_not_shared_until_the_process_forks(process: MemoryProcess) -> None:
+    process.grow(64)
+    alone = host.shared_bytes(process.pid)
+    child = process.fork()
+    forked = [host.shared_bytes(pid) for pid in (process.pid, child)]
+    assert alone is not None
+    assert alone < 20 * MIB
+    for shared in forked:  # each of the two is charged half of the 64 MiB
+        assert shared is not None
+        assert 30 * MIB < shared < 55 * MIB
+
+
+def test_the_shared_part_of_a_process_that_ended_is_an_error(process: MemoryProcess) -> None:
+    process.exit()
+    with pytest.raises(ProcessLookupError):
+        host.shared_bytes(process.pid)
+
+
+@pytest.mark.parametrize("error", [PermissionError, FileNotFoundError])
+def test_the_shared_part_is_unknown_where_it_cannot_be_read(
+    error: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise error(str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert host.shared_bytes(os.getpid()) is None
+
+
+def test_the_tree_holds_children_and_their_children(process: MemoryProcess) -> None:
+    first, second = process.child(1), process.fork()
+    assert set(host.process_tree(process.pid)) == {process.pid, first, second}
+    tree = host.process_tree(os.getpid())
+    assert tree[0] == os.getpid()
+    assert {process.pid, first, second} <= set(tree)
+
+
+def test_the_tree_is_the_same_where_the_kernel_lists_no_children(
+    process: MemoryProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    child = process.child(1)
+    monkeypatch.setattr(host, "_PROC", tmp_path)
+    assert set(host.process_tree(process.pid)) == {process.pid, child}
+
+
+def test_the_tree_of_a_process_that_ended_is_its_root_alone(
+    process: MemoryProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    process.exit()
+    assert host.process_tree(process.pid) == (process.pid,)
+    monkeypatch.setattr(host, "_PROC", tmp_path)
+    assert host.process_tree(process.pid) == (process.pid,)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.engines import leftovers
+from pytest_llmperf.engines.base import EngineError
+from tests.unit.engine_processes import PATIENCE_S, child_of, own_tmp, parent_of_server, runs, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["own_tmp"]
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that leads its own session, as a warden does, and its own group, as an engine does."""
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def dead() -> int:
+    """The pid of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        return process.pid
+
+
+def pid_files() -> list[Path]:
+    return list(leftovers.directory().iterdir())
+
+
+def change(**found: Any) -> None:
+    (path,) = pid_files()
+    path.write_text(json.dumps(json.loads(path.read_text()) | found))
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_what_outlived_a_killed_pytest_and_its_killed_warden_is_ended_by_the_next_sweep(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with parent_of_server(run) as (parent, server):
+        child = child_of(run)
+        warden = os.getsid(server)
+        os.kill(parent.pid, signal.SIGSTOP)  # or it could notice the end of the warden
+        os.kill(warden, signal.SIGKILL)
+        os.kill(parent.pid, signal.SIGKILL)
+        until(lambda: not runs(warden) and not runs(parent.pid))
+        assert runs(child)
+        said: list[str] = []
+        leftovers.sweep(said.append)
+        assert said == [f"fake: ended pid {server}, left over from a run that was killed"]
+        until(lambda: not runs(child) and not runs(server))
+    assert pid_files() == []
+    assert not run.exists()
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_the_engine_of_a_pytest_that_lives_is_left_alone(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    leftovers.note("fake", sleeper.pid, sleeper.pid, tmp_path)
+    said: list[str] = []
+    leftovers.sweep(said.append)
+    assert said == []
+    assert sleeper.poll() is None
+    assert len(pid_files()) == 1
+    assert tmp_path.exists()
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_the_engine_of_a_pytest_whose_pid_was_reused_is_ended(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    leftovers.note("fake", sleeper.pid, sleeper.pid, tmp_path / "run")
+    change(owner={"pid": os.getpid(), "started": "long ago"})
+    leftovers.sweep(lambda _: None)
+    assert sleeper.wait(PATIENCE_S) == -signal.SIGKILL
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_a_process_that_has_got_the_pid_of_an_engine_is_not_killed(
+    sleeper: subprocess.Popen[bytes], dead: int, tmp_path: Path
+) -> None:
+    leftovers.note("fake", sleeper.pid, sleeper.pid, tmp_path / "run")
+    reused = {"pid": sleeper.pid, "started": "long ago"}
+    change(owner={"pid": dead, "started": "long ago"}, engine=reused, warden=reused)
+    said: list[str] = []
+    leftovers.sweep(said.append)
+    assert said == []
+    assert sleeper.poll() is None
+    assert pid_files() == []
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_a_group_that_belongs_to_another_session_is_not_killed(sleeper: subprocess.Popen[bytes], dead: int) -> None:
+    assert not leftovers.kill_group(sleeper.pid, session=dead)
+    assert sleeper.poll() is None
+    assert leftovers.kill_group(sleeper.pid, session=sleeper.pid)
+    assert sleeper.wait(PATIENCE_S) == -signal.SIGKILL
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_the_file_of_an_engine_that_has_ended_is_removed_without_a_word(dead: int, tmp_path: Path) -> None:
+    leftovers.note("fake", dead, dead, tmp_path / "run")
+    change(owner={"pid": dead, "started": None})
+    said: list[str] = []
+    leftovers.sweep(said.append)
+    assert said == []
+    assert pid_files() == []
+
+
+def test_a_folder_that_somebody_else_has_made_is_refused(own_tmp: Path) -> None:
+    elsewhere = own_tmp / "elsewhere"
+    elsewhere.mkdir()
+    (own_tmp / f"pytest-llmperf-{os.getuid()}").symlink_to(elsewhere)
+    with pytest.raises(EngineError, match="is not a folder of this user"):
+        leftovers.directory()
+
+
+def test_the_folder_can_be_entered_by_its_user_only(own_tmp: Path) -> None:
+    path = leftovers.directory()
+    assert path.parent == own_tmp
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert leftovers.directory() == path

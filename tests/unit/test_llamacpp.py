@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.llamacpp import AttachedLlamaCppEngine, LlamaCppEngine, only_on_cpu, parse_sizes
+from tests.unit.engine_processes import own_tmp
+
+__all__ = ["own_tmp"]
+MIB = 1 << 20
+LOG = """\
+0.00.681.843 I load_tensors:   CPU_Mapped model buffer size =    92.10 MiB
+0.00.686.262 I llama_context:        CPU  output buffer size =     0.75 MiB
+0.00.686.454 I llama_kv_cache:        CPU KV buffer size =    45.00 MiB
+0.00.717.075 I llama_kv_cache: size =   45.00 MiB (   512 cells,  30 layers,  4/4 seqs), K (f16):   22.50 MiB
+"""
+
+# Stands for llama-server: writes down how it was called, and what it is asked for; claims to be build b1234.
+LLAMA_SERVER = f"""\
+#!{sys.executable}
+import http.server, json, sys
+arguments = sys.argv[1:]
+with open(__file__ + ".called", "w") as file:
+    json.dump(arguments, file)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{{"build_info": "b1234"}}')
+print("load_tensors:        CUDA0 model buffer size =  1000.50 MiB", flush=True)
+print("llama_kv_cache: size =  256.00 MiB (  4096 cells)", flush=True)
+http.server.HTTPServer(("127.0.0.1", int(arguments[arguments.index("--port") + 1])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture(autouse=True)
+def wheel(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether xllamacpp is installed, whatever really is."""
+    installed = [True]
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: (installed[0] or None) if name == "xllamacpp" else find(name)
+    )
+    return installed
+
+
+@pytest.fixture
+def gguf(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny-Q4_1.gguf"
+    path.write_bytes(b"GGUF")
+    return path
+
+
+@pytest.fixture
+def binary(tmp_path: Path) -> Path:
+    path = tmp_path / "llama-server"
+    path.write_text(LLAMA_SERVER)
+    path.chmod(0o755)
+    return path
+
+
+def refusal(spec: EngineSpec) -> str:
+    with pytest.raises(EngineError) as caught:
+        LlamaCppEngine.check(spec)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_sizes_are_read_from_the_log() -> None:
+    sizes = parse_sizes(LOG)
+    assert sizes["memory.weights"].value == pytest.approx(92.1 * MIB)
+    assert sizes["memory.kv_reserved"].value == 45 * MIB
+
+
+def test_weights_and_caches_of_several_devices_are_summed() -> None:
+    log = LOG + (
+        "load_tensors:        CUDA0 model buffer size =  1000.00 MiB\n"
+        "llama_kv_cache_unified: size =   5.00 MiB (  64 cells)\n"
+    )
+    sizes = parse_sizes(log)
+    assert sizes["memory.weights"].value == pytest.approx(1092.1 * MIB)
+    assert sizes["memory.kv_reserved"].value == 50 * MIB
+
+
+def test_what_the_log_does_not_state_is_left_out() -> None:
+    assert parse_sizes("") == {}
+    assert list(parse_sizes(LOG.splitlines()[0])) == ["memory.weights"]
+
+
+def test_a_server_is_on_the_cpu_when_all_its_weights_are() -> None:
+    repacked = LOG + "load_tensors:   CPU_REPACK model buffer size =    50.00 MiB\n"
+    assert only_on_cpu(LOG)
+    assert only_on_cpu(repacked)
+    assert not only_on_cpu(LOG + "load_tensors:        CUDA0 model buffer size =  1000.00 MiB\n")
+    assert not only_on_cpu("")
+
+
+def test_a_model_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "no.gguf"
+    assert refusal(EngineSpec("llamacpp", model=str(missing))) == (
+        f"llamacpp: there is no model file {str(missing)!r}; --llmperf-model is a path to a GGUF"
+    )
+
+
+def test_without_the_wheel_it_says_what_to_install(wheel: list[bool]) -> None:
+    wheel[0] = False
+    assert "pip install 'pytest-llmperf[llamacpp]'" in refusal(EngineSpec("llamacpp"))
+
+
+def test_the_wheel_is_not_needed_where_a_binary_is_given(wheel: list[bool], binary: Path) -> None:
+    wheel[0] = False
+    LlamaCppEngine.check(EngineSpec("llamacpp", binary=str(binary)))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"context": "1"}, "unknown engine argument 'context'; it takes ctx_size, parallel"),
+        ({"ctx_size": "4k"}, "engine argument ctx_size='4k' is not a whole number"),
+        ({"port": "99999"}, "port='99999' is not a port"),
+    ],
+)
+def test_a_setting_that_can_never_work_is_refused(args: dict[str, str], message: str) -> None:
+    assert message in refusal(EngineSpec("llamacpp", args=args))
+
+
+def test_a_port_that_is_taken_is_refused_before_the_model_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert f"port={port}: the port cannot be used" in refusal(EngineSpec("llamacpp", args={"port": port}))
+
+
+def test_a_binary_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    assert "cannot be run; --llmperf-engine-bin is a llama-server" in refusal(
+        EngineSpec("llamacpp", binary=str(tmp_path / "no-server"))
+    )
+
+
+def test_the_model_is_found_wherever_a_test_goes(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(gguf.parent)
+    engine = LlamaCppEngine(EngineSpec("llamacpp", model=gguf.name))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert json.loads(engine._command(elsewhere)[-1])["model"] == str(gguf)
+
+
+def test_a_home_directory_may_be_written_as_a_tilde(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(gguf.parent))
+    spec = EngineSpec("llamacpp", model=f"~/{gguf.name}")
+    LlamaCppEngine.check(spec)
+    assert LlamaCppEngine(spec).model == "tiny-Q4_1"
+
+
+def test_an_address_makes_it_attach() -> None:
+    spec = EngineSpec("llamacpp", url="http://127.0.0.1:1")
+    LlamaCppEngine.check(spec)
+    assert isinstance(LlamaCppEngine.create(spec), AttachedLlamaCppEngine)
+    with pytest.raises(EngineError, match="llamacpp with --llmperf-url starts nothing"):
+        LlamaCppEngine.check(EngineSpec("llamacpp", url="http://127.0.0.1:1", binary="x"))
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_a_binary_is_called_as_llama_server_wants_it_and_read_like_the_wheel(gguf: Path, binary: Path) -> None:
+    args = {"ctx_size": "4096", "flash_attn": "on", "no_warmup": ""}
+    spec = EngineSpec("llamacpp", model=str(gguf), binary=str(binary), args=args, startup_timeout=60)
+    LlamaCppEngine.check(spec)
+    engine = LlamaCppEngine(spec)
+    try:
+        engine.start(lambda _: None)
+        called = json.loads(Path(f"{binary}.called").read_text())
+        attached = AttachedLlamaCppEngine(EngineSpec("llamacpp", model="x", url=engine.base_url))
+        assert (engine.version, engine.model) == ("b1234", "tiny-Q4_1")
+        assert engine.memory().weights == 1000.5 * MIB
+        assert engine.memory().kv_reserved == 256 * MIB
+        with pytest.raises(EngineError, match="is no OpenAI API"):
+            attached.start(lambda _: None)
+    finally:
+        engine.stop()
+    port = called[called.index("--port") + 1]
+    threads = called[called.index("--threads") + 1]
+    assert called == [
+        *("--model", str(gguf), "--alias", "tiny-Q4_1", "--host", "127.0.0.1", "--port", port),
+        *("--ctx-size", "4096", "--parallel", "4", "--threads", threads, "--cache-ram", "0", "--verbosity", "4"),
+        *("--flash-attn", "on", "--no-warmup", "--metrics", "--slots"),
+    ]
+    assert int(threads) >= 1

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.net import check_port, free_port, http_status
+from pytest_llmperf.engines.openai import OpenAIEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: ModelServer
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers["Authorization"]))
+        self.send_response(self.server.status)
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is to be logged."""
+
+
+class ModelServer(ThreadingHTTPServer):
+    """Answers every GET alike and notes its path and authorization."""
+
+    daemon_threads = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.status = 200
+        self.body = b""
+        self.asked: list[tuple[str, str | None]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def serves(self, *models: str) -> None:
+        self.body = json.dumps({"object": "list", "data": [{"id": model} for model in models]}).encode()
+
+
+@contextlib.contextmanager
+def serving(server: ModelServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    server = ModelServer()
+    server.serves("llama")
+    with serving(server):
+        yield server
+
+
+@contextlib.contextmanager
+def raw_server(answer: bytes) -> Iterator[str]:
+    """The address of a server that sends ``answer`` to whoever connects, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def attach(url: str, **asked: str) -> OpenAIEngine:
+    spec = EngineSpec("openai", url=url, model=asked.pop("model", None), args=asked)
+    OpenAIEngine.check(spec)
+    engine = OpenAIEngine(spec)
+    engine.start(lambda _: None)
+    return engine
+
+
+def refusal(url: str, **asked: str) -> str:
+    with pytest.raises(EngineError) as caught:
+        attach(url, **asked)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_only_model_of_a_server_is_taken(server: ModelServer) -> None:
+    engine = attach(server.url)
+    assert (engine.model, engine.base_url) == ("llama", f"{server.url}/v1")
+    assert engine.load_time is None
+    assert engine.gone() == ""
+    assert server.asked[0] == ("/v1/models", None)
+
+
+@pytest.mark.parametrize("ending", ["/", "/v1", "/v1/"])
+def test_the_address_may_be_written_with_or_without_its_version(server: ModelServer, ending: str) -> None:
+    assert attach(server.url + ending).base_url == f"{server.url}/v1"
+
+
+def test_one_of_several_models_must_be_named(server: ModelServer) -> None:
+    server.serves("llama", "qwen")
+    assert refusal(server.url).endswith("serves several models: name one; --llmperf-model is one of llama, qwen")
+    assert attach(server.url, model="qwen").model == "qwen"
+
+
+def test_a_model_that_the_server_does_not_serve_is_refused(server: ModelServer) -> None:
+    assert "does not serve 'gpt'; --llmperf-model is one of llama" in refusal(server.url, model="gpt")
+
+
+def test_a_server_without_any_model_is_refused(server: ModelServer) -> None:
+    server.serves()
+    assert "serves no model" in refusal(server.url)
+
+
+def test_the_key_is_sent_from_the_argument_or_the_environment(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
+    assert attach(server.url).api_key == "from-environment"
+    assert attach(server.url, api_key="given").api_key == "given"
+    assert [key for _, key in server.asked] == ["Bearer from-environment", "Bearer given"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_says_how_to_give_one(server: ModelServer, status: int) -> None:
+    server.status = status
+    assert refusal(server.url) == (
+        f"{server.url}/v1/models answered HTTP {status}; give --llmperf-engine-arg=api_key=KEY"
+    )
+
+
+def test_another_status_is_told(server: ModelServer) -> None:
+    server.status = 500
+    assert refusal(server.url) == f"{server.url}/v1/models answered HTTP 500"
+
+
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", b"[]", b'{"data": [{"name": "x"}]}', b'{"data": null}'])
+def test_a_server_with_another_api_is_refused(server: ModelServer, body: bytes) -> None:
+    server.body = body
+    assert refusal(server.url) == f"{server.url}/v1/models is no OpenAI API: its answer lists no models"
+
+
+def test_a_server_that_does_not_speak_http_is_refused() -> None:
+    with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
+        assert "the answer is not HTTP" in refusal(url)
+    with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
+        assert http_status(url) is None
+
+
+def test_a_server_that_is_not_there_is_refused() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert refusal(url).startswith(f"nobody answers at {url}/v1/models: ")
+
+
+def test_a_server_of_this_host_is_seen_and_neither_stopped_nor_restarted(server: ModelServer) -> None:
+    engine = attach(server.url)
+    assert engine.pids == (os.getpid(),)
+    assert engine.memory().resident
+    engine.stop()
+    engine.stop()
+    assert engine.gone() == ""
+    with pytest.raises(EngineError, match="was not started here"):
+        engine.restart()
+
+
+def test_workers_that_share_the_socket_are_one_engine_with_their_parent(tmp_path: Path) -> None:
+    script = (
+        "import http.server, os, sys\n"
+        "class Handler(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200)\n"
+        "        self.end_headers()\n"
+        '        self.wfile.write(b\'{"data": [{"id": "m"}]}\')\n'
+        "server = http.server.HTTPServer(('127.0.0.1', 0), Handler)\n"
+        "worker = os.fork()\n"
+        "if worker:\n"
+        "    print(worker, server.server_port, flush=True)\n"
+        "server.serve_forever()\n"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as parent:
+        assert parent.stdout is not None
+        _, port = parent.stdout.readline().split()
+        try:
+            assert attach(f"http://127.0.0.1:{port}").pids == (parent.pid,)
+        finally:
+            os.killpg(parent.pid, 9)
+
+
+def test_a_server_elsewhere_has_no_processes_here(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_llmperf.engines.openai._LOOPBACK", ())
+    engine = attach(server.url)
+    assert engine.pids == ()
+    assert engine.devices == ()
+    assert engine.memory().resident is None
+
+
+def test_a_tunnel_to_a_server_elsewhere_is_not_taken_for_the_server(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.Process.name", lambda _: "ssh")
+    assert attach(server.url).pids == ()
+
+
+def test_a_server_that_went_away_is_gone() -> None:
+    server = ModelServer()
+    server.serves("llama")
+    with serving(server):
+        engine = attach(server.url)
+    assert engine.gone().startswith(f"the server at {server.url}/v1 no longer answers (")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (EngineSpec("openai"), "give --llmperf-url=http://HOST:PORT"),
+        (EngineSpec("openai", url="localhost:8000"), "is not an address"),
+        (EngineSpec("openai", url="http://"), "is not an address"),
+        (EngineSpec("openai", url="http://host:port"), "is not an address"),
+        (EngineSpec("openai", url="http://[::1"), "is not an address"),
+        (EngineSpec("openai", url="http://host", binary="vllm"), "takes no --llmperf-engine-bin"),
+        (EngineSpec("openai", url="http://host", args={"ctx": "1"}), "unknown engine argument 'ctx'; it takes api_key"),
+    ],
+)
+def test_what_can_never_work_is_refused_before_anything_is_asked(spec: EngineSpec, message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        OpenAIEngine.check(spec)
+
+
+def test_a_port_that_is_taken_is_one_line(server: ModelServer) -> None:
+    with pytest.raises(EngineError) as caught:
+        check_port(str(server.server_port), "port")
+    assert str(caught.value) == (
+        f"port={server.server_port}: the port cannot be used (Address already in use); leave it out to get a free one"
+    )
+
+
+@pytest.mark.parametrize("text", ["http", "-1", "65536", "", "80.0"])
+def test_what_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(EngineError, match="is not a port: give 0"):
+        check_port(text, "port")
+
+
+def test_a_free_port_can_be_used() -> None:
+    port = free_port()
+    assert check_port(str(port), "port") == port
+    assert check_port("0", "port") == 0

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.engines import provision
+from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec
+from pytest_llmperf.engines.provision import Provisioner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_llmperf.engines.base import Progress
+
+SPEC = EngineSpec("fake")
+OTHER = EngineSpec("fake", model="other")
+
+
+class Fake(Engine):
+    """Starts unless told to fail; notes what happens to it."""
+
+    name = "fake"
+
+    def __init__(self, spec: EngineSpec) -> None:
+        super().__init__(spec)
+        self.events: list[str] = []
+        self.failure = ""
+        self.end = ""
+
+    @classmethod
+    def check(cls, spec: EngineSpec) -> None:
+        if spec.args:
+            raise EngineError("fake takes no arguments")
+
+    def start(self, progress: Progress) -> None:
+        self.events.append("start")
+        if self.failure:
+            raise EngineError(self.failure, "its log")
+        self.end = ""
+
+    def stop(self) -> None:
+        self.events.append("stop")
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return ()
+
+    def gone(self) -> str:
+        return self.end
+
+
+class House:
+    """A provisioner of fakes, the fakes it has made, and what it has told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[Fake] = []
+        self.said: list[str] = []
+        self.failure = ""
+        monkeypatch.setattr(provision, "create", self._create)
+        self.provisioner = Provisioner(self.said.append, self._note("watch"), self._note("unwatch"))
+
+    def _create(self, spec: EngineSpec) -> Fake:
+        Fake.check(spec)
+        fake = Fake(spec)
+        fake.failure = self.failure
+        self.made.append(fake)
+        return fake
+
+    def _note(self, event: str) -> Callable[[Engine], None]:
+        def note(engine: Engine) -> None:
+            assert isinstance(engine, Fake)
+            engine.events.append(event)
+
+        return note
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    return House(monkeypatch)
+
+
+def test_an_engine_is_started_once_and_then_shared(house: House) -> None:
+    first = house.provisioner.acquire(SPEC)
+    assert house.provisioner.acquire(EngineSpec("fake")) is first
+    assert house.made[0].events == ["start", "watch"]
+    assert house.provisioner.running == (first,)
+
+
+def test_each_spec_has_its_own_engine(house: House) -> None:
+    assert house.provisioner.acquire(SPEC) is not house.provisioner.acquire(OTHER)
+
+
+def test_a_start_that_failed_is_not_tried_again(house: House) -> None:
+    house.failure = "no GPU"
+    for _ in range(3):
+        with pytest.raises(EngineError, match="no GPU") as caught:
+            house.provisioner.acquire(SPEC)
+        assert caught.value.log_tail == "its log"
+    assert len(house.made) == 1
+    assert house.made[0].events == ["start"]
+    assert house.provisioner.running == ()
+
+
+def test_an_error_that_is_raised_again_does_not_gather_the_frames_of_every_test(house: House) -> None:
+    house.failure = "no GPU"
+    depths = []
+    for _ in range(3):
+        with pytest.raises(EngineError) as caught:
+            house.provisioner.acquire(SPEC)
+        depths.append(len(caught.traceback))
+    assert depths[1] == depths[2] <= depths[0]
+
+
+def test_a_spec_that_can_never_work_is_remembered_as_well(house: House) -> None:
+    for _ in range(2):
+        with pytest.raises(EngineError, match="takes no arguments"):
+            house.provisioner.acquire(EngineSpec("fake", args={"a": "b"}))
+    assert house.made == []
+
+
+def test_the_failure_of_one_engine_does_not_touch_another(house: House) -> None:
+    house.failure = "no GPU"
+    with pytest.raises(EngineError):
+        house.provisioner.acquire(SPEC)
+    house.failure = ""
+    assert house.provisioner.acquire(OTHER).gone() == ""
+
+
+def test_an_engine_that_crashed_is_started_again_and_that_is_said(house: House) -> None:
+    engine = house.provisioner.acquire(SPEC)
+    house.made[0].end = "fake ended with SIGKILL"
+    assert house.provisioner.acquire(SPEC) is engine
+    assert house.made[0].events == ["start", "watch", "unwatch", "stop", "start", "watch"]
+    assert house.said == ["fake ended with SIGKILL; starting it again"]
+
+
+def test_an_engine_that_crashed_and_does_not_come_back_is_given_up(house: House) -> None:
+    house.provisioner.acquire(SPEC)
+    house.made[0].end, house.made[0].failure = "fake ended with status 1", "no memory left"
+    for _ in range(2):
+        with pytest.raises(EngineError, match="no memory left"):
+            house.provisioner.acquire(SPEC)
+    assert house.made[0].events.count("start") == 2
+    assert house.provisioner.running == ()
+
+
+def test_an_engine_that_a_test_restarts_is_watched_afresh(house: House) -> None:
+    house.provisioner.acquire(SPEC).restart()
+    assert house.made[0].events == ["start", "watch", "unwatch", "stop", "start", "watch"]
+
+
+def test_a_released_engine_is_stopped_and_the_next_one_is_new(house: House) -> None:
+    house.provisioner.acquire(SPEC)
+    house.provisioner.release(SPEC)
+    house.provisioner.release(SPEC)
+    assert house.made[0].events == ["start", "watch", "unwatch", "stop"]
+    assert house.provisioner.running == ()
+    assert house.provisioner.acquire(SPEC) is house.made[1]
+
+
+def test_closing_stops_every_engine_even_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(monkeypatch)
+
+    def fail(engine: Engine) -> None:
+        if engine.spec == SPEC:
+            raise RuntimeError("the sampler is gone")
+
+    house.provisioner = Provisioner(house.said.append, lambda _: None, fail)
+    for spec in (SPEC, OTHER):
+        house.provisioner.acquire(spec)
+    with pytest.raises(RuntimeError, match="the sampler is gone"):
+        house.provisioner.close()
+    assert [fake.events[-1] for fake in house.made] == ["stop", "stop"]
+    assert house.provisioner.running == ()
+    house.provisioner.close()

@@ -1,0 +1,78 @@
+"""What makes a measurement untrustworthy, and for which metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from streams import measured, stream, trace, whole
+
+from pytest_llmperf.budgets.validity import fault
+from pytest_llmperf.metrics import METRICS
+
+if TYPE_CHECKING:
+    from pytest_llmperf.measurement import RequestTiming
+
+GOOD = stream(100, 120, output_tokens=2)
+BEFORE_THE_TEST = {"latency.load", "memory.weights", "memory.kv_reserved"}
+FROM_SAMPLER = {"memory.peak", "memory.growth", "memory.retained", "memory.host_peak"}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_nothing_is_wrong_with_a_good_measurement(metric: str) -> None:
+    assert fault(metric, measured(GOOD, whole(0, 90, output_tokens=3), memory=trace(1, 2))) == ""
+    assert fault(metric, measured()) == ""
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_failed_request_taints_every_number_but_those_from_before_the_test(metric: str) -> None:
+    found = measured(GOOD, stream(error="HTTP 500: boom"), stream(error="timed out"))
+    expected = "" if metric in BEFORE_THE_TEST else "2 of 3 requests failed, the first with: HTTP 500: boom"
+    assert fault(metric, found) == expected
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_samples_that_cannot_be_trusted_taint_what_is_read_from_them(metric: str) -> None:
+    found = measured(GOOD, memory=trace(1, 2, fault="the sampler stalled for 2.0 s"))
+    assert fault(metric, found) == ("the sampler stalled for 2.0 s" if metric in FROM_SAMPLER else "")
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        stream(100, output_tokens=0),
+        stream(output_tokens=0),
+        stream(output_tokens=1, finish_reason="stop"),
+        stream(),
+        whole(0, 90, output_tokens=0),
+    ],
+    ids=["counted none", "nothing came", "an end-of-sequence token only", "neither counted nor came", "not streamed"],
+)
+def test_an_answer_without_tokens_is_no_answer(empty: RequestTiming) -> None:
+    assert fault("throughput.output", measured(GOOD, empty)) == "1 of 2 answers had no token"
+
+
+@pytest.mark.parametrize(
+    "answer", [stream(100, output_tokens=1), stream(100), whole(0, 90, output_tokens=1), whole(0, 90)]
+)
+def test_an_answer_with_tokens_is_one_even_if_nobody_counted_them(answer: RequestTiming) -> None:
+    assert fault("throughput.output", measured(answer)) == ""
+
+
+def test_a_failed_request_is_not_called_empty_as_well() -> None:
+    assert fault("latency.ttft", measured(stream(error="cut", output_tokens=0))) == (
+        "1 of 1 requests failed, the first with: cut"
+    )
+
+
+def test_all_that_is_wrong_is_said() -> None:
+    found = measured(
+        stream(error="cut"),
+        stream(output_tokens=0),
+        memory=trace(1, fault="a gap of 2 s"),
+        faults=("the engine ended",),
+    )
+    assert fault("memory.peak", found) == (
+        "the engine ended; 1 of 2 requests failed, the first with: cut; 1 of 2 answers had no token; a gap of 2 s"
+    )
+    assert fault("memory.weights", found) == ""

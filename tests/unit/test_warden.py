@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.engines import warden
+from tests.unit.engine_processes import PATIENCE_S, STUBBORN, child_of, runs, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GRACE = "0.2"
+SLEEPER = "import signal; signal.pause()"
+
+
+@contextlib.contextmanager
+def warden_of(folder: Path, *command: str, stdin: int = subprocess.PIPE) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A warden and the pid of its server, 0 when it has none."""
+    line = [sys.executable, "-I", "-S", warden.__file__, GRACE, *command]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            line, stdin=stdin, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+        )
+    with process:
+        assert process.stdout is not None
+        server = int(process.stdout.readline() or 0)
+        try:
+            yield process, server
+        finally:
+            if server:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(server, signal.SIGKILL)
+            process.kill()
+
+
+def python(script: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-c", script, *map(str, arguments)]
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("pass", 0),
+        ("raise SystemExit(3)", 3),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 128 + signal.SIGKILL),
+    ],
+)
+def test_the_exit_status_of_the_server_is_passed_on(tmp_path: Path, script: str, status: int) -> None:
+    with warden_of(tmp_path, *python(script)) as (process, _):
+        assert process.wait(PATIENCE_S) == status
+
+
+def test_the_server_leads_a_process_group_in_the_wardens_session(tmp_path: Path) -> None:
+    with warden_of(tmp_path, *python(SLEEPER)) as (process, server):
+        assert os.getpgid(server) == server
+        assert os.getsid(server) == process.pid
+        assert os.getsid(0) != process.pid
+
+
+def test_the_end_of_standard_input_ends_the_server_and_a_child_deaf_to_sigterm(tmp_path: Path) -> None:
+    with warden_of(tmp_path, *python(STUBBORN, tmp_path)) as (process, server):
+        child = child_of(tmp_path)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
+        until(lambda: not runs(server) and not runs(child))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_warden_ends_the_server_and_its_children(tmp_path: Path, number: signal.Signals) -> None:
+    with warden_of(tmp_path, *python(STUBBORN, tmp_path)) as (process, server):
+        child = child_of(tmp_path)
+        process.send_signal(number)
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
+        until(lambda: not runs(server) and not runs(child))
+
+
+def test_a_server_deaf_to_sigterm_is_killed(tmp_path: Path) -> None:
+    deaf = (
+        "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); open(sys.argv[1], 'w').close();"
+        "\nwhile True: signal.pause()"
+    )
+    with warden_of(tmp_path, *python(deaf, tmp_path / "deaf")) as (process, _):
+        until((tmp_path / "deaf").exists)
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGKILL
+
+
+def test_what_a_server_leaves_behind_when_it_ends_by_itself_is_killed(tmp_path: Path) -> None:
+    with warden_of(tmp_path, *python(STUBBORN, tmp_path)) as (process, server):
+        child = child_of(tmp_path)
+        os.kill(server, signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
+        until(lambda: not runs(child))
+
+
+def test_the_server_dies_with_a_killed_warden(tmp_path: Path) -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("parent-death signals are Linux only")
+    if ctypes.CDLL(None).prctl(2, ctypes.byref(ctypes.c_int())) != 0:
+        pytest.skip("this kernel has no parent-death signals")
+    with warden_of(tmp_path, *python(SLEEPER)) as (process, server):
+        process.kill()
+        until(lambda: not runs(server))
+
+
+def test_the_death_of_the_parent_ends_the_server_though_somebody_holds_the_pipe(tmp_path: Path) -> None:
+    starter = "import subprocess, sys; subprocess.run(sys.argv[1:], start_new_session=True)"
+    command = python(starter, sys.executable, "-I", "-S", warden.__file__, GRACE, *python(STUBBORN, tmp_path))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        server = int(parent.stdout.readline())
+        child = child_of(tmp_path)
+        parent.kill()
+        until(lambda: not runs(server) and not runs(child))
+
+
+def test_a_command_that_cannot_be_run_is_named_in_the_log(tmp_path: Path) -> None:
+    with warden_of(tmp_path, str(tmp_path / "no-server")) as (process, server):
+        assert process.wait(PATIENCE_S) == 127
+        assert server == 0
+    assert (tmp_path / "log").read_text() == f"cannot run {tmp_path}/no-server (No such file or directory)\n"
+
+
+def test_the_server_writes_to_the_log_and_reads_nothing(tmp_path: Path) -> None:
+    with warden_of(tmp_path, *python("import sys; print('read', repr(sys.stdin.read()))")) as (process, _):
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+    assert (tmp_path / "log").read_text() == "read ''\n"

@@ -1,0 +1,164 @@
+"""A measurement as plain data: reports/wire.py."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any
+
+import pytest
+
+from pytest_llmperf.measurement import Measurement, MemoryTrace, Reading, RequestTiming, Window
+from pytest_llmperf.reports.result import from_wire, to_wire
+from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
+from tests.unit.report_samples import GIB, MS, START, measurement, request, result, trace
+
+PLAIN = (dict, list, str, int, float, bool, type(None))
+
+
+def foreign(value: Any) -> list[Any]:
+    """Everything inside ``value`` that is not exactly of a builtin type."""
+    if type(value) is dict:
+        return [x for pair in value.items() for part in pair for x in foreign(part)]
+    if type(value) is list:
+        return [x for part in value for x in foreign(part)]
+    return [] if type(value) in PLAIN else [value]
+
+
+class Code(IntEnum):
+    OK = 200
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Number(float):
+    __slots__ = ()
+
+
+def test_everything_is_exactly_of_a_builtin_type_even_where_subclasses_went_in() -> None:
+    odd = RequestTiming(START, START + MS, status=Code.OK, finish_reason=Text("stop"), error=Text("no"))
+    strange = replace(
+        measurement(),
+        requests=(*measurement().requests, odd),
+        engine_readings={"memory.weights": Reading(Number(5.0), Text("said so"), samples=Code.OK)},
+        faults=(Text("a fault"),),
+    )
+    wire = measurement_to_wire(strange)
+    assert foreign(wire) == []
+    assert wire["readings"]["memory.weights"]["value"] == 5.0
+    assert wire["requests"]["records"][-1]["status"] == 200
+
+
+def test_it_survives_json_and_the_way_through_a_result() -> None:
+    original = result()
+    again = from_wire(json.loads(json.dumps(to_wire(original), allow_nan=False)))
+    assert again == original
+
+
+def test_an_empty_measurement_is_plain_data_too() -> None:
+    wire = measurement_to_wire(Measurement(Window(START, START)))
+    assert wire["engine"] is None
+    assert wire["memory"] is None
+    assert wire["requests"]["tokens"] == {"output": None, "prompt": None, "cached": None}
+    assert foreign(wire) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_becomes_none_with_a_reason(value: float) -> None:
+    wire = measurement_to_wire(replace(measurement(), engine_readings={"memory.weights": Reading(value)}))
+    assert wire["readings"]["memory.weights"]["value"] is None
+    assert wire["readings"]["memory.weights"]["reason"] == "the value is not a finite number"
+
+
+def test_a_reading_has_its_value_in_the_base_unit_and_its_origin() -> None:
+    reading = measurement_to_wire(measurement())["readings"]["memory.peak"]
+    assert reading["value"] == pytest.approx(17.3 * GIB)
+    assert (reading["unit"], reading["samples"], reading["reason"]) == ("B", 400, "")
+    assert "resident memory" in reading["how"]
+
+
+def test_what_has_no_value_says_why() -> None:
+    readings = measurement_to_wire(replace(measurement(), requests=(), memory=None, memory_missing="no access"))[
+        "readings"
+    ]
+    assert readings["memory.peak"]["reason"] == "no access"
+    assert readings["latency.ttft"] == {
+        "value": None,
+        "unit": "s",
+        "how": "",
+        "reason": "the test sent no request through llm_client",
+        "samples": 0,
+        "formula": "t1 − t0",
+    }
+    assert "latency.ttft_p50" not in readings
+
+
+def test_percentiles_stop_where_the_samples_do_but_the_extremes_are_always_there() -> None:
+    readings = measurement_to_wire(measurement())["readings"]
+    assert readings["latency.ttft_p50"]["value"] == pytest.approx(0.1)
+    assert readings["latency.ttft_p95"]["value"] is None
+    assert "needs 130 request samples, the test gave 12" in readings["latency.ttft_p95"]["reason"]
+    for statistic in ("min", "mean", "max"):
+        assert readings[f"latency.ttft_{statistic}"]["value"] == pytest.approx(0.1)
+        assert readings[f"latency.ttft_{statistic}"]["samples"] == 12
+
+
+def test_the_statistics_of_the_limits_are_read_as_well() -> None:
+    enough = replace(measurement(), requests=tuple(request(i) for i in range(30)))
+    assert "latency.ttft_p40" not in measurement_to_wire(enough)["readings"]
+    readings = measurement_to_wire(enough, ["latency.ttft_p40", "memory.peak"])["readings"]
+    assert readings["latency.ttft_p40"]["value"] == pytest.approx(0.1)
+    assert "latency.tpot_p40" not in readings
+
+
+def test_goodput_is_left_to_the_verdict() -> None:
+    assert "throughput.goodput" not in measurement_to_wire(measurement())["readings"]
+
+
+def test_requests_are_counted_in_full_and_recorded_up_to_a_bound() -> None:
+    many = tuple(request(i, tokens=2) for i in range(REQUEST_RECORDS + 5))
+    wire = measurement_to_wire(replace(measurement(), requests=(*many, request(0, error="refused"))))["requests"]
+    assert (wire["total"], wire["failed"]) == (REQUEST_RECORDS + 6, 1)
+    assert (len(wire["records"]), wire["requests_left_out"]) == (REQUEST_RECORDS, 6)
+    assert wire["tokens"] == {"output": 2 * (REQUEST_RECORDS + 5), "prompt": 7 * (REQUEST_RECORDS + 5), "cached": 0}
+
+
+def test_a_request_is_placed_on_the_clock_of_the_test() -> None:
+    scheduled = replace(request(300), scheduled_ns=START + 250 * MS)
+    record = measurement_to_wire(replace(measurement(), requests=(scheduled,)))["requests"]["records"][0]
+    assert (record["scheduled_ms"], record["sent_ms"]) == (250.0, 300.0)
+    assert record["ttft_s"] == pytest.approx(0.15)
+    assert record["tpot_s"] == pytest.approx(0.01)
+    assert (record["output_tokens"], record["chunks"], record["finish_reason"]) == (20, 20, "length")
+
+
+def test_a_sum_of_tokens_is_not_stated_when_one_answer_was_not_counted() -> None:
+    uncounted = replace(request(0), output_tokens=None)
+    wire = measurement_to_wire(replace(measurement(), requests=(request(0), uncounted)))
+    assert wire["requests"]["tokens"]["output"] is None
+    assert wire["requests"]["tokens"]["prompt"] == 14
+
+
+def test_the_memory_timeline_is_small_and_keeps_its_spike() -> None:
+    memory = measurement_to_wire(replace(measurement(), memory=trace(5000, peak=20 * GIB)))["memory"]
+    assert len(memory["timeline"]) <= 120
+    assert max(value for _, value in memory["timeline"]) == 20 * GIB == memory["peak_bytes"]
+    assert memory["timeline"][0][0] == -10.0
+    assert memory["samples"] == 5000
+    assert memory["max_gap_s"] == pytest.approx(0.01)
+
+
+def test_a_trace_without_samples_has_no_peak() -> None:
+    memory = measurement_to_wire(replace(measurement(), memory=MemoryTrace((), "nothing", fault="it died")))["memory"]
+    assert (memory["peak_bytes"], memory["timeline"], memory["fault"]) == (None, [], "it died")
+
+
+def test_a_window_has_readings_of_its_own_and_none_that_hold_for_the_whole_test() -> None:
+    window = measurement_to_wire(measurement())["windows"][0]
+    assert (window["name"], window["start_ms"], window["seconds"]) == ("prefill", 0.0, 1.0)
+    assert window["readings"]["latency.ttft_max"]["samples"] == 4
+    assert "memory.kv_cache" not in window["readings"]
+    assert "latency.load" not in window["readings"]

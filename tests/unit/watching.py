@@ -1,0 +1,48 @@
+"""What the tests of the sampler ask and wait for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_llmperf.telemetry.sampler import Sampler
+
+PATIENCE_S = 20
+
+
+def pid_of(sampler: Sampler) -> int:
+    assert sampler.pid is not None
+    return sampler.pid
+
+
+def level(sampler: Sampler, *pids: int) -> int:
+    value = sampler.level(pids)
+    assert value is not None
+    return value
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what must come; how soon is not the matter."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
+
+def ticks(sampler: Sampler, count: int) -> None:
+    """Wait until the sampler has gone on by so many ticks, whatever the load of the machine."""
+    ring = sampler._started().ring
+    for _ in range(count):
+        last = ring.heartbeat_ns
+        until(lambda last=last: ring.heartbeat_ns > last)  # type: ignore[misc]
+
+
+def runs(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
