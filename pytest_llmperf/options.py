@@ -83,6 +83,13 @@ OPTIONS = (
         "PATH",
         "Write a report; the suffix picks its form: .json or .md. May be repeated.",
     ),
+    Option(
+        "--llmperf-keep-engine",
+        "float",
+        0.0,
+        "SECONDS",
+        "Leave the engine running for so long after the session; the next run with this option finds it again.",
+    ),
     Option("--llmperf-disable", "bool", False, None, "Collect and run the tests, measure and judge nothing."),
 )
 _INI_TYPES = {"list": "linelist", "string": "string", "float": "float", "int": "int", "bool": "bool"}
@@ -155,6 +162,8 @@ def _settings(values: Mapping[str, Any], invoked_in: Path) -> Settings:
     for name in ("llmperf_startup_timeout", "llmperf_sample_hz"):
         if not 0 < values[name] < float("inf"):
             raise ValueError(f"{_flag(name)}={values[name]:g} must be above 0")
+    if not 0 <= values["llmperf_keep_engine"] < float("inf"):
+        raise ValueError(f"--llmperf-keep-engine={values['llmperf_keep_engine']:g} must be 0 or more")
     if values["llmperf_sample_hz"] > 1000:
         raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too often: 1000 at most")
     strict = values["llmperf_strict"]
@@ -222,6 +231,7 @@ def engine_spec(text: str, values: Mapping[str, Any]) -> EngineSpec:
             args=engine_arguments(values["llmperf_engine_arg"], name),
             binary=_engine_binary(values["llmperf_engine_bin"], name),
             startup_timeout=values["llmperf_startup_timeout"],
+            keep=values["llmperf_keep_engine"],
             visible_devices=visible_devices(values["llmperf_gpus"], os.environ),
         )
         engine_class(name).check(spec)

@@ -216,8 +216,10 @@ class Session:
             reporter.write_line(f"llmperf: {text}")
 
     def close(self) -> None:
-        if self._provisioner is not None:
-            self._provisioner.close()
-        if self._sampler is not None:
-            self._sampler.stop()
-            self._sampler = None
+        try:
+            if self._provisioner is not None:
+                self._provisioner.close()
+        finally:
+            if self._sampler is not None:
+                self._sampler.stop()
+                self._sampler = None

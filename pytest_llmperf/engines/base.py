@@ -29,7 +29,7 @@ class EngineSpec:
     """What was asked for: enough to start the engine, and to tell two engines apart.
 
     ``args`` are the engine's own settings, as text. ``visible_devices`` is the CUDA_VISIBLE_DEVICES to start it with,
-    None to leave the caller's.
+    None to leave the caller's. ``keep`` is for how many seconds it shall outlive the session, 0 not at all.
     """
 
     engine: str
@@ -39,6 +39,7 @@ class EngineSpec:
     binary: str | None = None
     startup_timeout: float = 300.0
     visible_devices: str | None = None
+    keep: float = 0.0
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -118,6 +119,10 @@ class Engine(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Ends what ``start`` began, and only that. May be called twice."""
+
+    def leave(self) -> None:
+        """At the end of a session: leaves it to the next one where the spec says so, else stops it."""
+        self.stop()
 
     @property
     @abstractmethod

@@ -13,9 +13,12 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.base import EngineError, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -34,13 +37,16 @@ def directory() -> Path:
     return path
 
 
-def note(name: str, warden: int, engine: int, files: Path) -> None:
-    """Writes the pid file of an engine that was just started; ``files`` is the folder to remove with it."""
+def note(name: str, warden: int, engine: int, files: Path, kept: Mapping[str, Any] | None = None) -> None:
+    """Writes the pid file of a running engine; ``files`` is the folder to remove with it.
+
+    ``kept`` says what a later run may find there, for an engine that outlives its pytest.
+    """
     processes = {"owner": os.getpid(), "warden": warden, "engine": engine}
     found = {role: {"pid": pid, "started": _started(pid)} for role, pid in processes.items()}
     path = _path(warden)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"name": name, "files": str(files), **found}))
+    temporary.write_text(json.dumps({"name": name, "files": str(files), "kept": kept, **found}))
     temporary.replace(path)
 
 
@@ -52,21 +58,32 @@ def forget(warden: int) -> None:
 def sweep(progress: Progress) -> None:
     """Ends the engines whose pytest is gone and says so; removes the files of those that have ended."""
     for path in sorted(directory().glob("*.json")):
-        try:
-            found = json.loads(path.read_text())
-        except FileNotFoundError:
-            continue  # its pytest has just ended it
-        if not _is_same(found["owner"]):
+        found = _read(path)
+        if found and not is_same(found["owner"]) and not (found["kept"] and is_same(found["warden"])):
             _end(found, progress)
             path.unlink(missing_ok=True)
 
 
+def kept_engines() -> list[dict[str, Any]]:
+    """The pid files of engines that outlive the run that started them."""
+    notes = [_read(path) for path in sorted(directory().glob("*.json"))]
+    return [note for note in notes if note and note["kept"] and is_same(note["warden"]) and is_same(note["engine"])]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None  # its pytest has just ended it
+    return found
+
+
 def _end(found: dict[str, Any], progress: Progress) -> None:
     warden, engine = found["warden"], found["engine"]
-    taken_over = _started(engine["pid"]) is not None and not _is_same(engine)
+    taken_over = _started(engine["pid"]) is not None and not is_same(engine)
     if not taken_over and kill_group(engine["pid"], warden["pid"]):
         progress(f"{found['name']}: ended pid {engine['pid']}, left over from a run that was killed")
-    if _is_same(warden):
+    if is_same(warden):
         with contextlib.suppress(ProcessLookupError):
             os.kill(warden["pid"], signal.SIGKILL)
     shutil.rmtree(found["files"], ignore_errors=True)
@@ -88,7 +105,8 @@ def _path(warden: int) -> Path:
     return directory() / f"{warden}.json"
 
 
-def _is_same(process: dict[str, Any]) -> bool:
+def is_same(process: dict[str, Any]) -> bool:
+    """Whether a process of a pid file, ``{"pid", "started"}``, still runs."""
     started = process["started"]
     return started is not None and _started(process["pid"]) == started
 

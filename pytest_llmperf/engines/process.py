@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -12,10 +13,11 @@ import tempfile
 import time
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import leftovers
+from pytest_llmperf.engines import keep, leftovers
 from pytest_llmperf.engines.base import Engine, EngineError, EngineMemory, EngineSpec, Progress
+from pytest_llmperf.engines.logs import tail
 from pytest_llmperf.engines.net import http_status
 
 if TYPE_CHECKING:
@@ -23,9 +25,7 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 10.0
 STOP_GRACE_SECONDS = 5.0
-_LOG_TAIL_LINES = 20
 _WARDEN = Path(__file__).with_name("warden.py")
-_LOG_TAIL_BYTES = 64 * 1024
 
 
 class ServerProcess:
@@ -60,7 +60,7 @@ class ServerProcess:
         assert self._warden.stdout is not None
         first_line = self._warden.stdout.readline()
         if not first_line.strip():
-            raise EngineError(f"{name} cannot be started: {self.log_tail(1) or 'it was killed at once'}")
+            raise EngineError(f"{name} cannot be started: {tail(self.log, 1) or 'it was killed at once'}")
         return int(first_line)
 
     def status(self) -> int | None:
@@ -68,17 +68,24 @@ class ServerProcess:
         status = self._warden.poll()
         return status if status is None or status >= 0 else 128 - status
 
-    def log_tail(self, lines: int = _LOG_TAIL_LINES) -> str:
-        with contextlib.suppress(FileNotFoundError), self.log.open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_TAIL_BYTES))
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
-        return ""
+
+    def leave(self, name: str, seconds: float, kept: Mapping[str, Any]) -> None:
+        """Lets the server run on until nobody has wanted it for so long; ``kept`` tells the next run what it is."""
+        assert self._warden.stdin is not None
+        folder = self.log.parent
+        (folder / keep.LEASE).touch()
+        leftovers.note(name, self._warden.pid, self.pid, folder, kept)
+        order = {"seconds": seconds, "lease": str(folder / keep.LEASE), "folder": str(folder)}
+        with contextlib.suppress(BrokenPipeError):
+            self._warden.stdin.write(json.dumps(order).encode())
+            self._warden.stdin.flush()
+        self._close_pipes()
+        # It is no longer ours to wait for; Popen would warn of it.
+        self._warden.returncode = 0
 
     def stop(self) -> None:
         """Ends the server and all it started: terminate, wait, kill. May be called twice."""
-        for pipe in (self._warden.stdin, self._warden.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._close_pipes()
         try:
             self._warden.wait(STOP_GRACE_SECONDS + 5)
         except subprocess.TimeoutExpired:
@@ -90,12 +97,19 @@ class ServerProcess:
         leftovers.forget(self._warden.pid)
 
 
+    def _close_pipes(self) -> None:
+        for pipe in (self._warden.stdin, self._warden.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
 class ServerEngine(Engine):
     """An engine that is a server process of ours: subclasses say what to run and how to see that it is ready."""
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
-        self._process: ServerProcess | None = None
+        self._process: ServerProcess | keep.KeptProcess | None = None
         self._directory: Path | None = None
         self._last_log = ""
 
@@ -123,6 +137,9 @@ class ServerEngine(Engine):
     def start(self, progress: Progress) -> None:
         self._prepare(progress)
         leftovers.sweep(progress)
+        if self.spec.keep and self._find_kept():
+            progress(f"{self.name}: {self.model} found running, kept from an earlier run")
+            return
         directory = self._directory = Path(tempfile.mkdtemp(prefix=f"llmperf-{self.name}-"))
         started = time.monotonic()
         try:
@@ -135,13 +152,32 @@ class ServerEngine(Engine):
             raise
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
+    def _find_kept(self) -> bool:
+        found = keep.find(self.spec)
+        if found is None:
+            return False
+        self._process, self._directory = found, found.log.parent
+        self.base_url, self.load_time = found.kept["base_url"], None
+        try:
+            healthy = http_status(self._health_url()) == 200
+            self._on_ready()
+        except EngineError:
+            healthy = False
+        if not healthy or self.version != found.kept["version"]:
+            self.stop()
+            return False
+        return True
+
+    def _health_url(self) -> str:
+        return f"{self.base_url.removesuffix('/v1')}/health"
+
     def _wait_ready(self, directory: Path, started: float, progress: Progress) -> None:
         said = started
         progress(f"{self.name}: loading {self.model}")
         while True:
             self._fail_if_ended()
             self.base_url = self._find_url(directory) or ""
-            if self.base_url and http_status(f"{self.base_url.removesuffix('/v1')}/health") == 200:
+            if self.base_url and http_status(self._health_url()) == 200:
                 return
             now = time.monotonic()
             if now - started > self.spec.startup_timeout:
@@ -163,12 +199,20 @@ class ServerEngine(Engine):
 
     def stop(self) -> None:
         if self._process is not None:
-            self._last_log = self._process.log_tail()
+            self._last_log = tail(self._process.log)
             self._process.stop()
             self._process = None
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
+
+    def leave(self) -> None:
+        if not self.spec.keep or self._process is None or self.gone():
+            self.stop()
+            return
+        kept = {"spec": keep.fingerprint(self.spec), "base_url": self.base_url, "version": self.version}
+        self._process.leave(self.name, self.spec.keep, kept)
+        self._process = self._directory = None
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -183,7 +227,7 @@ class ServerEngine(Engine):
         return "" if status is None else f"{self.name} ended with {describe_status(status)}"
 
     def log_tail(self) -> str:
-        return self._process.log_tail() if self._process else self._last_log
+        return tail(self._process.log) if self._process else self._last_log
 
     def memory(self) -> EngineMemory:
         readings = {name: reading.value for name, reading in self.readings().items()}
@@ -197,6 +241,8 @@ class ServerEngine(Engine):
 
 def describe_status(status: int) -> str:
     """``status 3``, or ``SIGKILL`` for 137, as a shell counts."""
+    if status == keep.UNKNOWN_STATUS:
+        return "a status that nobody saw"
     if status > 128:
         with contextlib.suppress(ValueError):
             return signal.Signals(status - 128).name

@@ -52,25 +52,25 @@ class Provisioner:
         """Stops the engine of this spec, if it runs."""
         engine = self._running.pop(spec.key, None)
         if engine is not None:
-            self._stop(engine)
+            self._end(engine, engine.stop)
 
     def close(self) -> None:
-        """Stops all of them; the first error is raised after the last was stopped."""
+        """Stops all of them, or leaves those to the next session that shall be kept; the first error is raised after the last was stopped."""
         errors: list[BaseException] = []
         for engine in list(self._running.values()):
             try:
-                self._stop(engine)
+                self._end(engine, engine.leave)
             except Exception as error:
                 errors.append(error)
         self._running.clear()
         if errors:
             raise errors[0]
 
-    def _stop(self, engine: Engine) -> None:
+    def _end(self, engine: Engine, how: Callable[[], None]) -> None:
         try:
             self._on_stop(engine)
         finally:
-            engine.stop()
+            how()
 
     @property
     def running(self) -> tuple[Engine, ...]:

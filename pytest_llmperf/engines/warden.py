@@ -4,14 +4,20 @@ Run as ``python warden.py GRACE COMMAND...`` in a session of its own, so that Ct
 them. Standard input is its lifeline: end of file there, whatever ended pytest, ends the engine. It prints the engine's
 pid, and exits with the engine's status (128 + signal for a signal). Standard library only, no package import: it must
 start fast and stay small.
+
+A line of JSON on standard input, ``{"seconds": S, "lease": PATH, "folder": PATH}``, asks it to outlive pytest: it then
+ends the engine, and removes the folder, once nobody has held a lock on the lease for S seconds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,13 +66,37 @@ def main(grace: float, command: list[str]) -> int:
     # Nobody is left to read it? Then standard input has ended as well, and the loop ends at once.
     with contextlib.suppress(BrokenPipeError):
         print(engine.pid, flush=True)
+    order = b""
     while engine.poll() is None and not ended and os.getppid() == parent:
         ready, _, _ = select.select([0, wake_read], [], [], _POLL_SECONDS)
         if wake_read in ready:
             os.read(wake_read, 512)
-        if 0 in ready and not os.read(0, 512):
+        if 0 in ready:
+            order = os.read(0, select.PIPE_BUF)
             break
-    return _end(engine, grace)
+    if not order:
+        return _end(engine, grace)
+    kept = json.loads(order)
+    idle_since = time.monotonic()
+    while engine.poll() is None and not ended and time.monotonic() - idle_since < kept["seconds"]:
+        ready, _, _ = select.select([wake_read], [], [], _POLL_SECONDS)
+        if wake_read in ready:
+            os.read(wake_read, 512)
+        if _is_leased(kept["lease"]):
+            idle_since = time.monotonic()
+    status = _end(engine, grace)
+    shutil.rmtree(kept["folder"], ignore_errors=True)
+    return status
+
+
+def _is_leased(lease: str) -> bool:
+    """Whether a pytest that found the engine holds the lock, which the kernel takes back however that pytest ends."""
+    with open(lease, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _end(engine: subprocess.Popen[bytes], grace: float) -> int:

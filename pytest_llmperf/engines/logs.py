@@ -1,0 +1,21 @@
+"""The end of an engine's log: what a person reads first when it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LINES = 20
+_BYTES = 64 * 1024
+
+
+def tail(log: Path, lines: int = _LINES) -> str:
+    """The last lines of a log, of which only the end is read; empty when there is none."""
+    with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _BYTES))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    return ""
