@@ -59,7 +59,7 @@ def limits_of(item: pytest.Item) -> list[list[Limit]]:
 
 
 def _layers(item: pytest.Item) -> Iterator[list[pytest.Mark]]:
-    by_node: dict[pytest.Item | pytest.Collector, list[pytest.Mark]] = {}
+    by_node: dict[Any, list[pytest.Mark]] = {}
     for node, mark in item.iter_markers_with_node():
         if mark.name in _BUDGETS:
             by_node.setdefault(node, []).append(mark)
@@ -82,7 +82,7 @@ def _divided(marks: Sequence[pytest.Mark], first: Sequence[pytest.Mark]) -> tupl
 
 def _as_marks(pytestmark: Any) -> list[pytest.Mark]:
     decorators = pytestmark if isinstance(pytestmark, list | tuple) else [pytestmark]
-    return [getattr(decorator, "mark", decorator) for decorator in decorators]
+    return [found for found in (getattr(decorator, "mark", decorator) for decorator in decorators) if found]
 
 
 def _refuse_positional(mark: pytest.Mark, source: str) -> None:

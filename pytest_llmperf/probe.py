@@ -132,7 +132,7 @@ class Probe:
 
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:
-    """A process closes its connections, and gives back its memory, a moment before anybody can see that it has ended."""
+    """A process closes its connections, and gives back its memory, just before anybody can see that it has ended."""
     broken = any(request.error is not None and request.finish_reason is None for request in measurement.requests)
     return not measurement.faults and (broken or bool(measurement.memory and measurement.memory.fault))
 

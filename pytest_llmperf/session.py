@@ -192,15 +192,15 @@ class Session:
         from pytest_llmperf.engines.base import Engine
 
         if self._sampler is not None and not self._sampler.alive:
-            for engine in self.provisioner.running:
-                self._watch(engine)
+            for running in self.provisioner.running:
+                self._watch(running)
         values = getattr(item, "funcargs", {})
         engine = values.get("llm_engine")
         if isinstance(engine, Engine):
             probe.use(self.acquire(engine.spec))
         if "llm_engine_factory" in values:
-            for engine in self.provisioner.running:
-                probe.use(engine)
+            for running in self.provisioner.running:
+                probe.use(running)
 
     @property
     def sampler(self) -> Sampler | None:

@@ -68,7 +68,6 @@ class ServerProcess:
         status = self._warden.poll()
         return status if status is None or status >= 0 else 128 - status
 
-
     def leave(self, name: str, seconds: float, kept: Mapping[str, Any]) -> None:
         """Lets the server run on until nobody has wanted it for so long; ``kept`` tells the next run what it is."""
         assert self._warden.stdin is not None
@@ -95,7 +94,6 @@ class ServerProcess:
             # For the case that the warden itself was killed, and did not end what the server had started.
             leftovers.kill_group(self.pid, self._warden.pid)
         leftovers.forget(self._warden.pid)
-
 
     def _close_pipes(self) -> None:
         for pipe in (self._warden.stdin, self._warden.stdout):

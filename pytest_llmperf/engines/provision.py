@@ -55,7 +55,10 @@ class Provisioner:
             self._end(engine, engine.stop)
 
     def close(self) -> None:
-        """Stops all of them, or leaves those to the next session that shall be kept; the first error is raised after the last was stopped."""
+        """Stops all of them, but for those that shall be kept for the next session.
+
+        The first error is raised after the last was stopped.
+        """
         errors: list[BaseException] = []
         for engine in list(self._running.values()):
             try:

@@ -38,7 +38,8 @@ def summary_lines(results: Sequence[TestResult], *, width: int, unicode: bool = 
     """The lines of the summary, without a title and without colour; none when no test had a budget.
 
     What did not pass comes first, then the tightest. Where a column for the tests would be too narrow to tell
-    them apart, each test gets a line of its own above its budgets, the test with the worst of them first. With ``unicode=False`` in plain ASCII.
+    them apart, each test gets a line of its own above its budgets, the test with the worst of them first.
+    With ``unicode=False`` in plain ASCII.
     """
     spell: Callable[[str], str] = one_line if unicode else lambda text: to_ascii(one_line(text))
     lines = _budgets(results, width, spell)

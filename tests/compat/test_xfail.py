@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import pytest
-
 if TYPE_CHECKING:
+    import pytest
+
     from tests.conftest import Runs
 
 SOURCE = """

@@ -34,7 +34,8 @@ def test_asynchronous_calls_are_measured(runs: Runs) -> None:
         @pytest.mark.asyncio
         @pytest.mark.latency_budget(e2e_max="1 ms")
         async def test_calls(llm_client, llm_perf):
-            one, two = await asyncio.gather(llm_client.agenerate("x", max_tokens=4), llm_client.achat("x", max_tokens=4))
+            calls = llm_client.agenerate("x", max_tokens=4), llm_client.achat("x", max_tokens=4)
+            one, two = await asyncio.gather(*calls)
             assert one.text and two.text
             assert len(llm_perf.measurement.requests) == 2
         """,

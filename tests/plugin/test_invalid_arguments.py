@@ -111,7 +111,7 @@ def test_a_bad_marker_reads_the_same_in_a_worker(runs: Runs, options: tuple[str,
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [
-            "test_bad: @memory_budget: peak='16 gb' has the unknown unit 'gb': write GiB (2[*][*]30 bytes) or GB (10[*][*]9 bytes)"
+            "test_bad: @memory_budget: peak='16 gb' has the unknown unit 'gb': write GiB (2[*][*]30 bytes) or GB (10[*][*]9 bytes)"  # noqa: E501
         ]
     )
     assert_no_engine_was_started(result)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def test_lower_limits_hold_when_reached_and_fail_when_missed(runs: Runs) -> None:
     result = runs(
         """
-        @pytest.mark.throughput_budget(output="0.1 tok/s", total="0.1 tok/s", requests="0.01 req/s", per_user="0.1 tok/s")
+        @pytest.mark.throughput_budget(output="1 tok/s", total="1 tok/s", requests="0.1 req/s", per_user="1 tok/s")
         def test_fast_enough(llm_client):
             llm_client.run(["x"] * 4, concurrency=2, max_tokens=4)
 
@@ -42,9 +42,7 @@ def test_goodput_counts_the_requests_that_met_the_latency_limits(runs: Runs) -> 
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        [
-            "FAILED *::test_good_by_what - *throughput goodput NOT MEASURED: goodput counts requests that met the latency limits*"
-        ]
+        ["FAILED *::test_good_by_what - *throughput goodput NOT MEASURED: goodput counts requests that met*"]
     )
 
 

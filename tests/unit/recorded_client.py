@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from scripted_server import ScriptedServer, sized
-
 from pytest_llmperf.traffic.client import LLMClient
+from tests.unit.scripted_server import ScriptedServer, sized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from scripted_server import Turn
+    from tests.unit.scripted_server import Turn
 
     from pytest_llmperf.measurement import RequestTiming
 

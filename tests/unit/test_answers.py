@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from scripted_server import event
-from written_answers import DONE, FINISH, MS, ROLE, answer, delta, ms, text, timings, usage, whole
 
 from pytest_llmperf import metrics
+from tests.unit.scripted_server import event
+from tests.unit.written_answers import DONE, FINISH, MS, ROLE, answer, delta, ms, text, timings, usage, whole
 
 # --------------------------------------------------------------------------------------------------- what is a chunk
 

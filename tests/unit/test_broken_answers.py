@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from scripted_server import event
-from written_answers import DONE, FINISH, answer, text, whole
+
+from tests.unit.scripted_server import event
+from tests.unit.written_answers import DONE, FINISH, answer, text, whole
 
 
 def test_a_stream_without_a_finish_reason_and_without_done_is_an_error() -> None:

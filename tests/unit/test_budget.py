@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from streams import CPU, L4, limits
 
 from pytest_llmperf.budgets.budget import BudgetError, Limit, matches, merge, parse_limits, select
 from pytest_llmperf.measurement import EngineInfo
 from pytest_llmperf.metrics import METRICS, Statistic
+from tests.unit.streams import CPU, L4, limits
 
 GIB = 2.0**30
 

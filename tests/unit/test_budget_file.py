@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from streams import CPU, L4
 
 from pytest_llmperf.budgets.budget import BudgetError, merge, select
 from pytest_llmperf.budgets.file import FileBudget, limits_for, load
+from tests.unit.streams import CPU, L4
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,11 +5,20 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from recorded_client import REFUSAL, WHOLE, Recorded, client_of
-from scripted_server import PATIENCE_S, STREAM_HEAD, chunk, event, refused_url, sized, text_stream, wait_for_the_end
 
 from pytest_llmperf.traffic.client import LLMClient, RequestFailed
 from pytest_llmperf.traffic.exchange import Exchange
+from tests.unit.recorded_client import REFUSAL, WHOLE, Recorded, client_of
+from tests.unit.scripted_server import (
+    PATIENCE_S,
+    STREAM_HEAD,
+    chunk,
+    event,
+    refused_url,
+    sized,
+    text_stream,
+    wait_for_the_end,
+)
 
 if TYPE_CHECKING:
     import socket

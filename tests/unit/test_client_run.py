@@ -5,16 +5,16 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from recorded_client import REFUSAL, WHOLE, client_of
-from scripted_server import PATIENCE_S, STREAM_HEAD, sized, text_stream, wait_for_the_end
 
 from pytest_llmperf.traffic.client import RequestFailed
+from tests.unit.recorded_client import REFUSAL, WHOLE, client_of
+from tests.unit.scripted_server import PATIENCE_S, STREAM_HEAD, sized, text_stream, wait_for_the_end
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from scripted_server import Turn
+    from tests.unit.scripted_server import Turn
 
     from pytest_llmperf.traffic.answers import Answer
     from pytest_llmperf.traffic.client import LLMClient

@@ -10,7 +10,10 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from scripted_server import (
+
+from pytest_llmperf.traffic.connections import ConnectionPool, perform
+from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError, TransportTimeoutError
+from tests.unit.scripted_server import (
     STREAM_END,
     STREAM_HEAD,
     ScriptedServer,
@@ -21,13 +24,10 @@ from scripted_server import (
     wait_for_the_end,
 )
 
-from pytest_llmperf.traffic.connections import ConnectionPool, perform
-from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError, TransportTimeoutError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from scripted_server import Step
+    from tests.unit.scripted_server import Step
 
     Drive = Callable[[Exchange, float], None]
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from scripted_server import STREAM_END, STREAM_HEAD, chunk, sized
 
 from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError
+from tests.unit.scripted_server import STREAM_END, STREAM_HEAD, chunk, sized
 
 LOCAL = Target.parse("http://127.0.0.1:8080/v1")
 CUT = STREAM_HEAD + chunk(b"half of it")

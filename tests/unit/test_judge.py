@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from streams import L4, limits, measured, stream, trace, whole
 
 from pytest_llmperf.budgets.judge import broken, judge
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
+from tests.unit.streams import L4, limits, measured, stream, trace, whole
 
 GOOD = stream(100, 120, output_tokens=2)
 

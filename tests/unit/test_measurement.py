@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from streams import CPU, L4, MS, measured, stream, trace
 
 from pytest_llmperf.measurement import Device, EngineInfo, MemoryTrace, Reading, Record, RequestTiming, Window
+from tests.unit.streams import CPU, L4, MS, measured, stream, trace
 
 
 def part(start_ms: float, end_ms: float) -> Window:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from streams import CPU, L4, MS, measured, stream, trace, whole
 
 from pytest_llmperf.measurement import EngineInfo, Reading, RequestTiming, Window
 from pytest_llmperf.metrics import METRICS, Statistic, rate, read
+from tests.unit.streams import CPU, L4, MS, measured, stream, trace, whole
 
 P50 = Statistic(50.0)
 MAX = Statistic(None)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from simulated_process import (
+
+from tests.unit.simulated_process import (
     PATIENCE_S,
     Running,
     launched,

@@ -7,7 +7,8 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from simulated_process import (
+
+from tests.unit.simulated_process import (
     CHAT,
     COMPLETIONS,
     PATIENCE_S,

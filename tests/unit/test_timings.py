@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from streams import MS, stream, whole
 
 from pytest_llmperf.measurement import Chunk, RequestTiming
 from pytest_llmperf.timings import chunk_gaps, e2e, itl, samples, tokens_per_chunk, tpot, ttft, ttft_answer, values
+from tests.unit.streams import MS, stream, whole
 
 EVERY_KEY = ("ttft", "ttft_answer", "tpot", "itl", "chunk_gap", "e2e")
 

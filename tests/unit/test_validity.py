@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from streams import measured, stream, trace, whole
 
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.metrics import METRICS
+from tests.unit.streams import measured, stream, trace, whole
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement import RequestTiming

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from scripted_server import event
-
 from pytest_llmperf.traffic.answers import Answer, Arrival, read
+from tests.unit.scripted_server import event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
