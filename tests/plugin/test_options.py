@@ -28,6 +28,7 @@ OPTIONS = {
     "--llmperf-warmup": "llmperf_warmup (int):",
     "--llmperf-strict": "llmperf_strict (bool):",
     "--llmperf-report": "llmperf_report (linelist):",
+    "--llmperf-keep-engine": "llmperf_keep_engine (float):",
     "--llmperf-disable": "llmperf_disable (bool):",
 }
 
@@ -136,6 +137,7 @@ NATIVE: dict[str, Any] = {
     "llmperf_warmup": "2",
     "llmperf_strict": "true",
     "llmperf_report": '["a.json"]',
+    "llmperf_keep_engine": "0.0",
     "llmperf_disable": "true",
 }
 

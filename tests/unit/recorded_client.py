@@ -11,9 +11,8 @@ from tests.unit.scripted_server import ScriptedServer, sized
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.unit.scripted_server import Turn
-
     from pytest_llmperf.measurement import RequestTiming
+    from tests.unit.scripted_server import Turn
 
 WHOLE = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}
 REFUSAL = sized({"error": {"message": "too busy"}}, "503 Service Unavailable")

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tests.unit.scripted_server import Turn
-
     from pytest_llmperf.traffic.answers import Answer
     from pytest_llmperf.traffic.client import LLMClient
+    from tests.unit.scripted_server import Turn
 
 
 def echo(count: int, before: Callable[[], object]) -> list[list[Turn]]:
