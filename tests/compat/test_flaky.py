@@ -13,7 +13,8 @@ pytest.importorskip("flaky")
 
 
 def test_a_broken_budget_stays_broken(runs: Runs) -> None:
-    result = runs(
+    # A process of its own: flaky keeps its report in its class, and every later run in this process would show it.
+    result = runs.in_subprocess(
         """
         from flaky import flaky
 

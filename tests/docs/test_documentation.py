@@ -16,6 +16,7 @@ from pytest_llmperf.options import OPTIONS
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+OPTIONS_OF_A_RUN = ("--llm-engine=simulated", "-o", "asyncio_default_fixture_loop_scope=function")
 BLOCK = re.compile(r"^```(?P<language>python|toml)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -34,7 +35,7 @@ def test_each_python_block_passes_as_it_stands_with_its_budgets_judged(number: i
     tests = len(re.findall(r"^(?:async )?def test_", code, re.MULTILINE))
     assert tests, f"a block without a test in {page.name} is run by nobody"
     pytester.makepyfile(code)
-    result = pytester.runpytest("--llm-engine=simulated", "-o", "asyncio_default_fixture_loop_scope=function")
+    result = pytester.runpytest(*OPTIONS_OF_A_RUN)
     result.assert_outcomes(passed=tests)
     if "_budget(" in code:
         result.stdout.fnmatch_lines(["budgets: * PASS"])
@@ -44,7 +45,7 @@ def test_the_budget_file_of_the_tutorial_is_understood(pytester: pytest.Pytester
     ((_, text),) = _blocks("toml")
     (pytester.path / "llmperf.toml").write_text(text.replace('engine = "llamacpp"', 'engine = "simulated"'))
     pytester.makepyfile("def test_one(llm_client): llm_client.chat('Hello', max_tokens=2)")
-    result = pytester.runpytest("--llm-engine=simulated")
+    result = pytester.runpytest(*OPTIONS_OF_A_RUN)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["budgets: 2 PASS"])
 
