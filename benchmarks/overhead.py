@@ -4,8 +4,9 @@
     python benchmarks/overhead.py
 
 CPU time (user + system) of whole pytest processes, with one plugin each and nothing else loaded. The variants run in
-turn, round after round, and the ratios are taken within a round, so that a machine that drifts does not decide. Two
-suites: one test (the cost of a start), and 3,000 empty tests (the cost of a test without budgets).
+turn, round after round, and the ratios are taken within a round, so that a machine that drifts does not decide. First
+the import by itself; then two suites: one test (the cost of a start), and 3,000 empty tests (the cost of a test without
+budgets).
 """
 
 from __future__ import annotations
@@ -51,6 +52,24 @@ def measure(plugins: dict[str, str | None], suite: Path, rounds: int) -> dict[st
     return times
 
 
+def import_seconds(plugin: str) -> float:
+    """CPU time of importing a plugin into a process that has pytest already."""
+    code = f"import time, pytest; t = time.process_time(); import {plugin}; print(time.process_time() - t)"
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+
+
+def show_imports(plugins: dict[str, str | None], rounds: int) -> None:
+    print("\nImporting the plugin")
+    times: dict[str, list[float]] = {name: [] for name, plugin in plugins.items() if plugin}
+    for _ in range(rounds):
+        for name in times:
+            times[name].append(import_seconds(plugins[name] or name))
+    ours = times["pytest-llmperf"]
+    for name, seconds in times.items():
+        ratio = statistics.median(a / b for a, b in zip(seconds, ours, strict=True))
+        print(f"{name:18} {statistics.median(seconds) * 1e3:6.1f} ms {ratio:8.1f} times pytest-llmperf")
+
+
 def show(title: str, times: dict[str, list[float]], tests: int) -> None:
     bare = times["bare pytest"]
     print(f"\n{title}\n{'':18} {'CPU':>9} {'ratio to bare':>14} {'added':>10} {'per test':>10}")
@@ -70,6 +89,7 @@ def main() -> None:
     present = {name: plugin for name, plugin in PLUGINS.items() if plugin is None or importlib.util.find_spec(plugin)}
     for name in PLUGINS.keys() - present.keys():
         print(f"{name} is not installed and left out")
+    show_imports(present, rounds)
     with tempfile.TemporaryDirectory() as folder:
         one, many = Path(folder) / "test_one.py", Path(folder) / "test_many.py"
         one.write_text("def test_nothing():\n    pass\n")

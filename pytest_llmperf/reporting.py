@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.measurement import Device
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.session import Session
 
@@ -25,11 +27,19 @@ def header(session: Session, *, distributed: bool) -> list[str]:
 
     engines = [create(spec) for spec in settings.engines]
     named = ", ".join(f"{engine.name} ({engine.model or engine.base_url})" for engine in engines)
-    devices = " + ".join(dict.fromkeys(device.name for engine in engines for device in engine.devices))
+    # An engine that has yet to start here says only then where it computes.
+    found = [device for engine in engines for device in engine.devices or _local_devices(engine)]
+    devices = " + ".join(dict.fromkeys(device.name for device in found))
     parts = [f"engine {named}", devices, f"memory at {settings.sample_hz:g} samples/s"]
     parts += ["strict"] if settings.strict else []
     parts += ["one engine in each worker"] if distributed else []
     return [f"llmperf: {'; '.join(part for part in parts if part)}"]
+
+
+def _local_devices(engine: Engine) -> tuple[Device, ...]:
+    from pytest_llmperf.telemetry.device import engine_devices
+
+    return () if engine.spec.url else engine_devices()
 
 
 class Reporter:
