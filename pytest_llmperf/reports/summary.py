@@ -7,8 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.reports.table import limit_text, worst_first
-from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, shorten_left, to_ascii
+from pytest_llmperf.reports.table import limit_text, reason_text, worst_first
+from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, shorten_left, to_ascii, wrap
 from pytest_llmperf.units import BYTES, SECONDS, TOKENS_PER_SECOND, Quantity, format_value
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
 
 ROWS = 20
+REASONS = 8
+_WHY = "why: "
 _HEADER = ("budget", "measured", "limit", "margin", "verdict")
 _ALIGNS = "<>>><"
 _ENOUGH_OF_A_TEST_ID = 36
@@ -55,7 +57,15 @@ def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], s
     lines = _table(shown, width, spell)
     if left_out > 0:
         lines.append(f"+{left_out} more; see --llmperf-report=out.json")
-    return [*lines, f"budgets: {counts_text(results)}"]
+    return [*lines, *_reasons(pairs, width, spell), f"budgets: {counts_text(results)}"]
+
+
+def _reasons(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Callable[[str], str]) -> list[str]:
+    """Why budgets have no verdict, each reason once: a test that passes all the same shows no table of its own."""
+    reasons = dict.fromkeys(reason_text(verdict) for _, verdict in pairs if verdict.status.without_verdict)
+    shown, left_out = list(reasons)[:REASONS], len(reasons) - REASONS
+    lines = [line for reason in shown for line in wrap(spell(f"{_WHY}{reason}"), width)]
+    return [*lines, f"{_WHY}+{left_out} more reasons"] if left_out > 0 else lines
 
 
 def _table(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Callable[[str], str]) -> list[str]:

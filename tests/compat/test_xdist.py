@@ -58,7 +58,6 @@ def test_budgets_judged_in_workers_reach_summary_json_and_junit(
 
 
 def test_what_is_put_on_the_wire_can_be_dumped(runs: Runs, pytester: pytest.Pytester) -> None:
-    execnet = pytest.importorskip("execnet")
     pytester.makeconftest(
         """
         import execnet
@@ -71,7 +70,6 @@ def test_what_is_put_on_the_wire_can_be_dumped(runs: Runs, pytester: pytest.Pyte
     result = runs(SOURCE, "-s")
     result.assert_outcomes(passed=2, failed=1)
     assert result.stdout.str().count("wire:") == 2
-    assert execnet is not None
 
 
 def test_skips_for_want_of_an_engine_are_counted_on_the_controller(runs: Runs) -> None:

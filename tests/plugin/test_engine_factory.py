@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
 
 
-def test_it_starts_engines_of_its_own_once_and_ends_them_with_the_session(
-    runs: Runs, pytester: pytest.Pytester
-) -> None:
+def test_it_starts_further_engines_once_and_ends_them_with_the_session(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs.plain(
         """
         from pytest_llmperf.traffic.client import LLMClient

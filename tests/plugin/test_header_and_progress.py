@@ -31,9 +31,7 @@ def test_a_run_without_an_engine_has_no_header(runs: Runs) -> None:
 def test_the_start_of_the_engine_is_told_live(runs: Runs, options: tuple[str, ...]) -> None:
     result = runs(ASKS, *options)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(
-        ["*llmperf: simulated: loading simulated", "*llmperf: simulated: simulated ready after * s"]
-    )
+    result.stdout.fnmatch_lines(["*llmperf: simulated: loading simulated", "*llmperf: simulated: * ready after * s"])
 
 
 def test_a_long_start_shows_a_sign_of_life(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

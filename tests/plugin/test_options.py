@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.options import Settings
     from tests.conftest import Runs
 
+    Read = Callable[..., Settings]
+
 NATIVE_TOML = pytest.version_tuple >= (9,)
 OPTIONS = {
     "--llm-engine": "llm_engine (linelist):",
@@ -34,7 +36,8 @@ OPTIONS = {
 
 
 @pytest.fixture
-def settings(runs: Runs, pytester: pytest.Pytester) -> Callable[..., Settings]:
+def settings(runs: Runs, pytester: pytest.Pytester) -> Read:
+    """Gives the settings that a run with some options would have."""
     return lambda *options: pytester.parseconfigure(*runs.always, *options).stash[SESSION].settings
 
 
@@ -64,7 +67,7 @@ llmperf_disable = true
 """
 
 
-def test_without_options_the_defaults_hold(settings: Callable[..., Settings]) -> None:
+def test_without_options_the_defaults_hold(settings: Read) -> None:
     found = settings()
     assert found.engines == ()
     assert (found.rounds, found.warmup, found.sample_hz) == (1, 0, 200)
@@ -80,12 +83,12 @@ def check_ini(found: Settings) -> None:
     assert [path.name for path in found.reports] == ["a.json"]
 
 
-def test_the_ini_wins_over_the_defaults(pytester: pytest.Pytester, settings: Callable[..., Settings]) -> None:
+def test_the_ini_wins_over_the_defaults(pytester: pytest.Pytester, settings: Read) -> None:
     pytester.makeini(f"[pytest]{INI}")
     check_ini(settings())
 
 
-def test_the_command_line_wins_over_the_ini(pytester: pytest.Pytester, settings: Callable[..., Settings]) -> None:
+def test_the_command_line_wins_over_the_ini(pytester: pytest.Pytester, settings: Read) -> None:
     pytester.makeini(f"[pytest]{INI}")
     found = settings(
         "--llm-engine=simulated",
@@ -104,9 +107,7 @@ def test_the_command_line_wins_over_the_ini(pytester: pytest.Pytester, settings:
     assert [path.name for path in found.reports] == ["b.md"]
 
 
-def test_ini_options_of_pyproject_toml_are_read_as_text(
-    pytester: pytest.Pytester, settings: Callable[..., Settings]
-) -> None:
+def test_ini_options_of_pyproject_toml_are_read(pytester: pytest.Pytester, settings: Read) -> None:
     pytester.makepyprojecttoml(
         """
         [tool.pytest.ini_options]
@@ -143,9 +144,7 @@ NATIVE: dict[str, Any] = {
 
 
 @pytest.mark.skipif(not NATIVE_TOML, reason="native TOML configuration came with pytest 9")
-def test_native_toml_takes_every_option_in_its_own_type(
-    pytester: pytest.Pytester, settings: Callable[..., Settings]
-) -> None:
+def test_native_toml_takes_every_option(pytester: pytest.Pytester, settings: Read) -> None:
     lines = "\n".join(f"{key} = {value}" for key, value in NATIVE.items())
     pytester.makepyprojecttoml(f"[tool.pytest]\n{lines}\n")
     assert list(NATIVE) == [twin.split()[0] for twin in OPTIONS.values()]

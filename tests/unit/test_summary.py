@@ -100,3 +100,10 @@ def test_a_single_engine_is_not_compared() -> None:
 def test_without_budgets_there_is_nothing_to_say() -> None:
     assert summary_lines([], width=80) == []
     assert summary_lines([TestResult("t.py::t", (), {})], width=80) == []
+
+
+def test_each_reason_for_a_missing_verdict_stands_below_the_table_once() -> None:
+    missing = Verdict(Status.NOT_MEASURED, "energy.total", "energy.total", 5.0, "5 J", reason="no counter is read here")
+    lines = summary_lines([result(f"t.py::{name}", (missing,)) for name in "ab"], width=120)
+    assert lines[-2:] == ["why: energy total NOT MEASURED: no counter is read here", "budgets: 2 NOT MEASURED"]
+    assert sum("no counter" in line for line in lines) == 1
