@@ -62,15 +62,15 @@ class LLMEngineFactory:
     def __call__(
         self, engine: str, *, model: str | None = None, url: str | None = None, args: Mapping[str, Any] | None = None
     ) -> Engine:
-        """The engine, started if it does not run yet.
+        """The engine, started if it does not run yet, with these settings and no others.
+
+        The options that say how an engine is started (program, time, devices) hold for it as well.
 
         Raises:
             EngineUnavailable: unknown engine, settings it cannot work with, or a failed start.
         """
-        from pytest_llmperf.engines.base import EngineSpec
-
         texts = {key: str(value) for key, value in (args or {}).items()}
-        return self._session.acquire(EngineSpec(engine, model=model, url=url, args=texts))
+        return self._session.acquire(self._session.settings.further_spec(engine, model, url, texts))
 
     @property
     def engines(self) -> tuple[Engine, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 ChunkKind = Literal["text", "reasoning", "tool"]
 
@@ -116,15 +116,16 @@ class MemoryTrace:
 
     def cut(self, window: Window) -> MemoryTrace:
         """The part inside ``window``, with one sample on either side of it."""
-        first = _last_index_at_or_before(self.samples, window.start_ns)
-        stop = next((i + 1 for i, s in enumerate(self.samples) if s[0] >= window.end_ns), len(self.samples))
-        kept = self.samples[first:stop]
-        before = kept[0][1] if kept and kept[0][0] <= window.start_ns else None
+        kept, before = around(self.samples, window)
         return MemoryTrace(kept, self.source, before, None, "", _max_gap(kept), self.fault)
 
 
-def _last_index_at_or_before(samples: tuple[tuple[int, int], ...], at_ns: int) -> int:
-    return max((i for i, s in enumerate(samples) if s[0] <= at_ns), default=0)
+def around(samples: Sequence[tuple[int, int]], window: Window) -> tuple[tuple[tuple[int, int], ...], int | None]:
+    """The samples inside a window with one on either side, and the level before it, None where no sample lies there."""
+    first = max((i for i, (t, _) in enumerate(samples) if t <= window.start_ns), default=0)
+    stop = next((i + 1 for i, (t, _) in enumerate(samples) if t >= window.end_ns), len(samples))
+    kept = tuple(samples[first:stop])
+    return kept, kept[0][1] if kept and kept[0][0] <= window.start_ns else None
 
 
 def _max_gap(samples: tuple[tuple[int, int], ...]) -> int:

@@ -13,14 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
-from pytest_llmperf.timings import e2e as e2e
-from pytest_llmperf.timings import itl as itl
-from pytest_llmperf.timings import samples as samples
-from pytest_llmperf.timings import tpot as tpot
-from pytest_llmperf.timings import ttft as ttft
-from pytest_llmperf.timings import ttft_answer as ttft_answer
-from pytest_llmperf.timings import values as values
-from pytest_llmperf.timings import why_no_samples as why_no_samples
+from pytest_llmperf.timings import samples, ttft_answer, values, why_no_samples
 from pytest_llmperf.units import (
     BYTES,
     JOULES,

@@ -130,7 +130,8 @@ class Settings(NamedTuple):
     strict: bool
     reports: tuple[Path, ...]
     disable: bool
-    engine_arguments: tuple[str, ...]
+    launch: Mapping[str, Any]
+    binaries: tuple[str, ...]
 
     @staticmethod
     def from_config(config: pytest.Config) -> Settings:
@@ -144,6 +145,14 @@ class Settings(NamedTuple):
             return _settings(values, config.invocation_params.dir)
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
+
+    def further_spec(self, engine: str, model: str | None, url: str | None, args: Mapping[str, str]) -> EngineSpec:
+        """An engine that a test asks for by itself: started as the options say, with the settings given here."""
+        from pytest_llmperf.engines.base import EngineSpec
+
+        named = any(spec.engine == engine for spec in self.engines)
+        texts = [text for text in self.binaries if named or text.startswith(f"{engine}:")]
+        return EngineSpec(engine, model, url, args, binary=_engine_binary(texts, engine), **self.launch)
 
 
 def _value(config: pytest.Config, name: str) -> Any:
@@ -166,16 +175,24 @@ def _settings(values: Mapping[str, Any], invoked_in: Path) -> Settings:
         raise ValueError(f"--llmperf-keep-engine={values['llmperf_keep_engine']:g} must be 0 or more")
     if values["llmperf_sample_hz"] > 1000:
         raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too often: 1000 at most")
+    if values["llmperf_sample_hz"] < 0.1:
+        raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too rare: 0.1 at least")
     strict = values["llmperf_strict"]
+    launch = {
+        "startup_timeout": values["llmperf_startup_timeout"],
+        "keep": values["llmperf_keep_engine"],
+        "visible_devices": _visible_devices(values["llmperf_gpus"]),
+    }
     return Settings(
-        engines=_engines(values) if values["llm_engine"] else (),
+        engines=_engines(values, launch) if values["llm_engine"] else (),
         sample_hz=values["llmperf_sample_hz"],
         rounds=values["llmperf_rounds"],
         warmup=values["llmperf_warmup"],
         strict=_in_ci() if strict is None else strict,
         reports=tuple(_report_path(text, invoked_in) for text in values["llmperf_report"]),
         disable=values["llmperf_disable"],
-        engine_arguments=tuple(values["llmperf_engine_arg"]),
+        launch=launch,
+        binaries=tuple(values["llmperf_engine_bin"]),
     )
 
 
@@ -202,17 +219,25 @@ def _report_path(text: str, invoked_in: Path) -> Path:
     return path
 
 
-def _engines(values: Mapping[str, Any]) -> tuple[EngineSpec, ...]:
+def _visible_devices(selection: str) -> str | None:
+    if selection == "auto":
+        return None
+    from pytest_llmperf.telemetry.device import visible_devices
+
+    return visible_devices(selection, os.environ)
+
+
+def _engines(values: Mapping[str, Any], launch: Mapping[str, Any]) -> tuple[EngineSpec, ...]:
     specs: list[EngineSpec] = []
     for text in values["llm_engine"]:
-        spec = engine_spec(text, values)
+        spec = engine_spec(text, values, launch)
         if spec.key in [other.key for other in specs]:
             raise ValueError(f"--llm-engine={text} is given twice")
         specs.append(spec)
     return tuple(specs)
 
 
-def engine_spec(text: str, values: Mapping[str, Any]) -> EngineSpec:
+def engine_spec(text: str, values: Mapping[str, Any], launch: Mapping[str, Any]) -> EngineSpec:
     """``NAME[:MODEL]`` and the options that go with it.
 
     Raises:
@@ -220,7 +245,6 @@ def engine_spec(text: str, values: Mapping[str, Any]) -> EngineSpec:
     """
     from pytest_llmperf.engines.base import EngineError, EngineSpec
     from pytest_llmperf.engines.registry import engine_class
-    from pytest_llmperf.telemetry.device import visible_devices
 
     name, _, model = text.partition(":")
     try:
@@ -230,9 +254,7 @@ def engine_spec(text: str, values: Mapping[str, Any]) -> EngineSpec:
             url=values["llmperf_url"] or None,
             args=engine_arguments(values["llmperf_engine_arg"], name),
             binary=_engine_binary(values["llmperf_engine_bin"], name),
-            startup_timeout=values["llmperf_startup_timeout"],
-            keep=values["llmperf_keep_engine"],
-            visible_devices=visible_devices(values["llmperf_gpus"], os.environ),
+            **launch,
         )
         engine_class(name).check(spec)
     except EngineError as error:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.session import NO_ENGINE
+
 if TYPE_CHECKING:
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.measurement import Device
@@ -58,7 +60,7 @@ class Reporter:
 
             # A rerun replaces the attempt before it: the last one counts.
             self._results[report.nodeid] = from_wire(wire).with_outcome(report.outcome, report.duration)
-        if report.skipped and isinstance(report.longrepr, tuple) and "no engine: run pytest" in report.longrepr[2]:
+        if report.skipped and isinstance(report.longrepr, tuple) and NO_ENGINE in report.longrepr[2]:
             self._without_engine += 1
 
     @pytest.hookimpl(trylast=True)

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.budget import Limit
     from pytest_llmperf.budgets.file import FileBudget
-    from pytest_llmperf.engines.base import Engine, EngineSpec
+    from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
+    from pytest_llmperf.failures import EngineUnavailable
     from pytest_llmperf.options import Settings
     from pytest_llmperf.probe import Probe
     from pytest_llmperf.reports.result import TestResult
@@ -28,6 +29,7 @@ RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
+_MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_client", "llm_perf"})
 NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (llamacpp, openai, simulated)"
 
 
@@ -135,13 +137,11 @@ class Session:
             EngineUnavailable: with the reason in one line and the engine's log in a section.
         """
         from pytest_llmperf.engines.base import EngineError
-        from pytest_llmperf.failures import EngineUnavailable
 
         try:
             return self.provisioner.acquire(spec)
         except EngineError as error:
-            sections = [(f"log of {spec.engine}, its last lines", error.log_tail)] if error.log_tail else []
-            raise EngineUnavailable(str(error), sections) from None
+            raise _unavailable(spec.engine, error) from None
 
     def _watch(self, engine: Engine) -> None:
         engine.watched_pids = engine.pids
@@ -171,8 +171,7 @@ class Session:
         """The probe of a test that has budgets or uses our fixtures; None for every other test."""
         if self.settings.disable:
             return None
-        ours = any(name.startswith("llm_") for name in getattr(item, "fixturenames", ()))
-        if LIMITS not in item.stash and not ours:
+        if LIMITS not in item.stash and _MEASURED.isdisjoint(getattr(item, "fixturenames", ())):
             return None
         from pytest_llmperf.probe import Probe
 
@@ -189,11 +188,14 @@ class Session:
 
         An engine that crashed in an earlier test is started again, and so is a sampler that died in one.
         """
-        from pytest_llmperf.engines.base import Engine
+        from pytest_llmperf.engines.base import Engine, EngineError
 
         if self._sampler is not None and not self._sampler.alive:
             for running in self.provisioner.running:
-                self._watch(running)
+                try:
+                    self._watch(running)
+                except EngineError as error:
+                    raise _unavailable(running.name, error) from None
         values = getattr(item, "funcargs", {})
         engine = values.get("llm_engine")
         if isinstance(engine, Engine):
@@ -223,3 +225,10 @@ class Session:
             if self._sampler is not None:
                 self._sampler.stop()
                 self._sampler = None
+
+
+def _unavailable(engine: str, error: EngineError) -> EngineUnavailable:
+    from pytest_llmperf.failures import EngineUnavailable
+
+    sections = [(f"log of {engine}, its last lines", error.log_tail)] if error.log_tail else []
+    return EngineUnavailable(str(error), sections)

@@ -9,7 +9,8 @@ from pytest_llmperf.budgets.budget import Limit, select
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
-from pytest_llmperf.metrics import METRICS, rate, read, values, why_no_samples
+from pytest_llmperf.metrics import METRICS, rate, read
+from pytest_llmperf.timings import values, why_no_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf import metrics
+from pytest_llmperf import metrics, timings
 from pytest_llmperf.metrics import METRICS, Metric, Statistic, split_key
 from pytest_llmperf.reports.result import TIMELINE_POINTS
 from pytest_llmperf.reports.timeline import downsample
@@ -90,7 +90,7 @@ def _split(name: str) -> tuple[str, Statistic | None]:
 
 
 def _distribution(metric: Metric, extra: Sequence[Statistic], measurement: Measurement) -> dict[str, Any]:
-    values = metrics.samples(measurement.requests, metric.key)
+    values = timings.samples(measurement.requests, metric.key)
     if not values and metric.name not in measurement.engine_readings:
         reason = metrics.read(metric.name, _PERCENTILES[0], measurement).reason
         return {metric.name: _fields(metric, None, "", reason, 0)}
@@ -170,9 +170,9 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
     return {
         "scheduled_ms": _milliseconds(request.scheduled_ns, start_ns),
         "sent_ms": _milliseconds(request.sent_ns, start_ns),
-        "ttft_s": _number(metrics.ttft(request)),
-        "tpot_s": _number(metrics.tpot(request)),
-        "e2e_s": _number(metrics.e2e(request)),
+        "ttft_s": _number(timings.ttft(request)),
+        "tpot_s": _number(timings.tpot(request)),
+        "e2e_s": _number(timings.e2e(request)),
         "output_tokens": _count(request.output_tokens),
         "prompt_tokens": _count(request.prompt_tokens),
         "cached_tokens": _count(request.cached_tokens),

@@ -6,7 +6,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement import MemoryTrace, Window
+from pytest_llmperf.measurement import MemoryTrace, Window, around
 from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record
 
 if TYPE_CHECKING:
@@ -54,10 +54,7 @@ def host_trace(
     the ring has overwritten some, else 0. ``sampler_fault`` is why no record follows the window, if none does.
     """
     samples = totals(records, pids)
-    first = max((i for i, (t, _) in enumerate(samples) if t <= window.start_ns), default=0)
-    stop = next((i + 1 for i, (t, _) in enumerate(samples) if t >= window.end_ns), len(samples))
-    kept = tuple(samples[first:stop])
-    before = kept[0][1] if kept and kept[0][0] <= window.start_ns else None
+    kept, before = around(samples, window)
     gap = _max_gap(kept, window)
     fault = (
         _engine_gone(records, window, pids)
@@ -111,7 +108,10 @@ def _gap_fault(gap_ns: int, period_ns: int) -> str:
 
 
 def _source(records: Sequence[Record], pids: Sequence[int], samples: Sequence[tuple[int, int]]) -> str:
-    """``PSS of the engine's process tree (2 processes), 199 samples/s``."""
+    """``RSS less shared pages of the engine's process tree (2 processes), 199 samples/s``.
+
+    Not plainly PSS: that is read about once a second, and only corrects the RSS read at the full rate.
+    """
     if not samples:
         return "memory of the engine's process tree, no sample"
     start, end = samples[0][0], samples[-1][0]
@@ -122,7 +122,7 @@ def _source(records: Sequence[Record], pids: Sequence[int], samples: Sequence[tu
             counts[record.key] = max(counts.get(record.key, 0), record.processes)
             rss_only |= bool(record.flags & RSS_ONLY)
     processes = sum(counts.values())
-    text = f"{'RSS' if rss_only else 'PSS'} of the engine's process tree ({processes} process"
+    text = f"{'RSS' if rss_only else 'RSS less shared pages'} of the engine's process tree ({processes} process"
     text += ("" if processes == 1 else "es") + (", shared pages counted in full)" if rss_only else ")")
     if end == start:
         return f"{text}, 1 sample"

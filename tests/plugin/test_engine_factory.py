@@ -38,6 +38,18 @@ def test_it_starts_further_engines_once_and_ends_them_with_the_session(runs: Run
     assert_gone(pids_in(pytester.path / "pids"))
 
 
+def test_the_options_of_the_start_hold_for_it_too(runs: Runs) -> None:
+    result = runs.plain(
+        """
+        def test_slow(llm_engine_factory):
+            llm_engine_factory("simulated", args={"load_time": "600 s"})
+        """,
+        "--llmperf-startup-timeout=0.3",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["FAILED * - EngineUnavailable: simulated was not ready after 0.3 s; *"])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

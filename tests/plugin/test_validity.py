@@ -65,7 +65,8 @@ def test_a_dead_sampler_makes_memory_invalid_and_is_replaced_for_the_next_test(r
         @pytest.mark.memory_budget(peak="2 GiB")
         def test_after_it(llm_client):
             llm_client.generate("x", max_tokens=2)
-        """
+        """,
+        "-Werror",
     )
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,25 +13,7 @@ from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
 from tests.unit.memory_process import MIB, MemoryProcess
 from tests.unit.watching import PATIENCE_S, level, ticks, until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
-
-
-@pytest.fixture
-def sampler() -> Iterator[Sampler]:
-    sampler = Sampler()
-    sampler.start()
-    yield sampler
-    sampler.stop()
-
-
-@pytest.fixture
-def process(sampler: Sampler) -> Iterator[MemoryProcess]:
-    with MemoryProcess() as process:
-        sampler.watch(process.pid)
-        yield process
 
 
 def test_the_level_is_known_as_soon_as_watch_returns(sampler: Sampler, process: MemoryProcess) -> None:
@@ -54,7 +35,7 @@ def test_growth_is_seen_and_what_was_given_back_is_gone_from_the_settled_level(
     growth = max(value for _, value in trace.samples) - trace.before_bytes
     assert 45 * MIB < growth < 55 * MIB
     assert abs(settled - trace.before_bytes) < 5 * MIB
-    assert trace.source.startswith("PSS of the engine's process tree (1 process), ")
+    assert trace.source.startswith("RSS less shared pages of the engine's process tree (1 process), ")
 
 
 def test_a_window_has_a_sample_before_it_and_one_after(sampler: Sampler, process: MemoryProcess) -> None:

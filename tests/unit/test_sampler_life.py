@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,25 +15,7 @@ from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
 from tests.unit.memory_process import MIB, MemoryProcess
 from tests.unit.watching import level, pid_of, runs, ticks, until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
-
-
-@pytest.fixture
-def sampler() -> Iterator[Sampler]:
-    sampler = Sampler()
-    sampler.start()
-    yield sampler
-    sampler.stop()
-
-
-@pytest.fixture
-def process(sampler: Sampler) -> Iterator[MemoryProcess]:
-    with MemoryProcess() as process:
-        sampler.watch(process.pid)
-        yield process
 
 
 def test_a_sampler_that_was_killed_is_a_fault_and_its_samples_are_kept(

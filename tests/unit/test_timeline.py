@@ -119,7 +119,7 @@ def test_a_process_that_nobody_watched_is_a_fault() -> None:
 def test_the_source_says_what_was_read_of_how_many_processes_and_how_often() -> None:
     records = in_order(ticks(900, 2100, processes=2), ticks(900, 2100, key=2))
     source = host_trace(records, WINDOW, [1, 2], period_ns=PERIOD).source
-    assert source == "PSS of the engine's process tree (3 processes), 200 samples/s"
+    assert source == "RSS less shared pages of the engine's process tree (3 processes), 200 samples/s"
 
 
 def test_the_source_says_rss_once_one_process_could_not_be_read_exactly() -> None:
