@@ -119,7 +119,7 @@ def _source(records: Sequence[Record], pids: Sequence[int], samples: Sequence[tu
     rss_only = False
     for record in _of(records, pids):
         if start <= record.t_ns <= end:
-            counts[record.key] = max(counts.get(record.key, 0), record.processes)
+            counts[record.key] = max(counts.get(record.key, 0), record.detail)
             rss_only |= bool(record.flags & RSS_ONLY)
     processes = sum(counts.values())
     text = f"{'RSS' if rss_only else 'RSS less shared pages'} of the engine's process tree ({processes} process"

@@ -168,7 +168,7 @@ def test_a_tree_has_no_level_before_its_sharing_is_known(monkeypatch: pytest.Mon
     tree.update({1: 30})
     record, _ = tree.sample(7)
     assert record is not None
-    assert (record.t_ns, record.value, record.key, record.processes, record.flags) == (7, 70, 1, 1, 0)
+    assert (record.t_ns, record.value, record.key, record.detail, record.flags) == (7, 70, 1, 1, 0)
 
 
 def test_a_tree_counts_shared_pages_in_full_where_they_are_unknown_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_a_tree_counts_shared_pages_in_full_where_they_are_unknown_and_says_so(m
     tree.update({1: None, 2: 20})
     record, _ = tree.sample(7)
     assert record is not None
-    assert (record.value, record.processes, record.flags) == (130, 2, RSS_ONLY)
+    assert (record.value, record.detail, record.flags) == (130, 2, RSS_ONLY)
 
 
 def test_a_child_that_ended_is_left_out_and_the_sharing_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_a_child_that_ended_is_left_out_and_the_sharing_read_anew(monkeypatch: p
     tree.sample(1)
     record, distrust = tree.sample(2)
     assert record is not None
-    assert (record.value, record.processes, distrust, child.closed) == (100, 1, True, True)
+    assert (record.value, record.detail, distrust, child.closed) == (100, 1, True, True)
 
 
 def test_a_child_that_left_the_tree_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,4 +216,4 @@ def test_the_last_record_of_a_tree_says_that_its_root_ended(monkeypatch: pytest.
     tree.sample(1)
     record, _ = tree.sample(2)
     assert record is not None
-    assert (record.flags, record.processes) == (GONE, 0)
+    assert (record.flags, record.detail) == (GONE, 0)
