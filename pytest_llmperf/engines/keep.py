@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,36 +21,52 @@ from pytest_llmperf.engines import leftovers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.base import EngineSpec
+    from pytest_llmperf.engines.base import Progress
+    from pytest_llmperf.engines.identity import Identity
 
 LEASE = "lease"
 UNKNOWN_STATUS = -1
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 20.0
+_KILL_SECONDS = 5.0
 _LOCK_TRIES = 20
 
 
-def fingerprint(spec: EngineSpec) -> dict[str, Any]:
-    """What must be the same for a running engine to be the one asked for, as plain values."""
-    stat = Path(spec.model).expanduser().stat() if spec.model and Path(spec.model).expanduser().is_file() else None
-    return {
-        "engine": spec.engine,
-        "model": spec.model,
-        "file": [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns] if stat else None,
-        "args": dict(sorted(spec.args.items())),
-        "binary": spec.binary,
-        "devices": os.environ.get("CUDA_VISIBLE_DEVICES") if spec.visible_devices is None else spec.visible_devices,
-    }
+@dataclass(frozen=True)
+class Kept:
+    """What a run notes of the engine it leaves behind, for whoever finds it. ``seconds``: how long without a user."""
+
+    identity: Identity
+    engine: str
+    model: str
+    version: str
+    base_url: str
+    seconds: float
 
 
-def find(spec: EngineSpec) -> KeptProcess | None:
-    """A running engine of this spec that nobody else uses, now leased to us."""
-    wanted = fingerprint(spec)
-    for found in leftovers.kept_engines():
-        if found["kept"]["spec"] == wanted:
-            lease = _lock(Path(found["files"]) / LEASE)
-            if lease is not None:
-                return KeptProcess(found, lease)
+def find(wanted: Identity, progress: Progress) -> KeptProcess | None:
+    """A running engine that is the one wanted and that nobody else uses, now leased to us.
+
+    One that was, but whose model or program has changed since it was started, is stopped, and that is said.
+    """
+    for note in leftovers.kept_engines():
+        found = note["kept"].get("identity", {})
+        if found.get("asked") != wanted.asked:
+            continue
+        lease = take_lease(note)
+        if lease is None:
+            continue
+        process = KeptProcess(note, lease)
+        changed = wanted.changes_since(found)
+        if not changed:
+            return process
+        process.discard()
+        progress(f"{note['name']}: the engine kept from an earlier run (pid {process.pid}) was stopped: {changed}")
     return None
+
+
+def take_lease(note: Mapping[str, Any]) -> int | None:
+    """The lock on a kept engine, as an open file; None while somebody else uses it, or when it has just ended."""
+    return _lock(Path(note["files"]) / LEASE)
 
 
 def _lock(path: Path) -> int | None:
@@ -68,10 +86,10 @@ def _lock(path: Path) -> int | None:
 class KeptProcess:
     """A server that an earlier run has started, as :class:`ServerProcess` is one of this run.
 
-    ``kept`` is what that run noted of it.
+    ``kept`` is what that run noted of it; ``lease`` our lock on it, None without one.
     """
 
-    def __init__(self, found: Mapping[str, Any], lease: int) -> None:
+    def __init__(self, found: Mapping[str, Any], lease: int | None) -> None:
         self.kept: dict[str, Any] = found["kept"]
         self.pid: int = found["engine"]["pid"]
         self.log = Path(found["files"]) / f"{found['name']}.log"
@@ -82,21 +100,35 @@ class KeptProcess:
         """None while it runs; how it ended is known to its warden only."""
         return None if leftovers.is_same(self._engine) else UNKNOWN_STATUS
 
-    def leave(self, name: str, seconds: float, kept: Mapping[str, Any]) -> None:
+    def leave(self, name: str, kept: Kept) -> None:
         """Lets it run on, for as long as the run that started it has said."""
         self._release()
 
     def stop(self) -> None:
         """Ends the server and all it started. May be called twice."""
-        if leftovers.is_same(self._warden):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._warden["pid"], signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while leftovers.is_same(self._warden) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self._tell_warden(signal.SIGTERM)
+        self._wait_for_the_end(_STOP_SECONDS)
+        # For a warden that was killed or stopped.
         leftovers.kill_group(self.pid, self._warden["pid"])
+        self._tell_warden(signal.SIGKILL)
+        self._wait_for_the_end(_KILL_SECONDS)
         leftovers.forget(self._warden["pid"])
         self._release()
+
+    def _tell_warden(self, number: int) -> None:
+        if leftovers.is_same(self._warden):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._warden["pid"], number)
+
+    def _wait_for_the_end(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while any(map(leftovers.is_same, (self._engine, self._warden))) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def discard(self) -> None:
+        """Stops it and removes its files."""
+        self.stop()
+        shutil.rmtree(self.log.parent, ignore_errors=True)
 
     def _release(self) -> None:
         if self._lease is not None:

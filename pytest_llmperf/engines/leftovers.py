@@ -37,8 +37,8 @@ def directory() -> Path:
     return path
 
 
-def note(name: str, warden: int, engine: int, files: Path, kept: Mapping[str, Any] | None = None) -> None:
-    """Writes the pid file of a running engine; ``files`` is the folder to remove with it.
+def note(name: str, warden: int, engine: int, files: Path, kept: Mapping[str, Any] | None = None) -> Path:
+    """Writes the pid file of a running engine and gives its path; ``files`` is the folder to remove with it.
 
     ``kept`` says what a later run may find there, for an engine that outlives its pytest.
     """
@@ -48,6 +48,7 @@ def note(name: str, warden: int, engine: int, files: Path, kept: Mapping[str, An
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps({"name": name, "files": str(files), "kept": kept, **found}))
     temporary.replace(path)
+    return path
 
 
 def forget(warden: int) -> None:
@@ -56,10 +57,10 @@ def forget(warden: int) -> None:
 
 
 def sweep(progress: Progress) -> None:
-    """Ends the engines whose pytest is gone and says so; removes the files of those that have ended."""
+    """Ends the engines whose pytest is gone, or whose warden if they were kept, and says so; removes their files."""
     for path in sorted(directory().glob("*.json")):
         found = _read(path)
-        if found and not is_same(found["owner"]) and not (found["kept"] and is_same(found["warden"])):
+        if found and not is_same(found["warden" if found["kept"] else "owner"]):
             _end(found, progress)
             path.unlink(missing_ok=True)
 
@@ -83,6 +84,8 @@ def _end(found: dict[str, Any], progress: Progress) -> None:
     taken_over = _started(engine["pid"]) is not None and not is_same(engine)
     if not taken_over and kill_group(engine["pid"], warden["pid"]):
         progress(f"{found['name']}: ended pid {engine['pid']}, left over from a run that was killed")
+    elif found["kept"]:
+        progress(f"{found['name']}: the kept engine, pid {engine['pid']}, has ended by itself; its entry is removed")
     if is_same(warden):
         with contextlib.suppress(ProcessLookupError):
             os.kill(warden["pid"], signal.SIGKILL)

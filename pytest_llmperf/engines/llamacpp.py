@@ -65,6 +65,9 @@ class LlamaCppEngine(ServerEngine):
         if self._file is None:
             self._file = bundled_model(progress)
 
+    def _program(self) -> str:
+        return super()._program() or f"xllamacpp {importlib.metadata.version('xllamacpp')}"
+
     def _environ(self) -> dict[str, str]:
         # libgomp's default spinning makes the server crawl as soon as anything else wants the cores.
         return {"GOMP_SPINCOUNT": "1000"} | super()._environ()

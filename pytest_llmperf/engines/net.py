@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import urllib.error
 import urllib.request
@@ -41,6 +42,25 @@ def http_get(url: str, *, api_key: str = "", timeout: float = 5.0) -> bytes:
         raise
     except http.client.HTTPException as error:
         raise OSError(f"the answer is not HTTP ({' '.join(str(error).split()) or type(error).__name__})") from error
+
+
+def served_models(base_url: str, api_key: str = "") -> list[str]:
+    """The models that an OpenAI API lists.
+
+    Raises:
+        EngineError: nobody answers, or what answers is no OpenAI API; the message is one line.
+    """
+    url = f"{base_url}/models"
+    try:
+        return [str(model["id"]) for model in json.loads(http_get(url, api_key=api_key))["data"]]
+    except urllib.error.HTTPError as error:
+        hint = "; give --llmperf-engine-arg=api_key=KEY" if error.code in (401, 403) else ""
+        raise EngineError(f"{url} answered HTTP {error.code}{hint}") from None
+    except OSError as error:
+        cause = getattr(error, "reason", error)
+        raise EngineError(f"nobody answers at {url}: {cause}; is the server running?") from None
+    except (ValueError, KeyError, TypeError):
+        raise EngineError(f"{url} is no OpenAI API: its answer lists no models") from None
 
 
 def free_port() -> int:

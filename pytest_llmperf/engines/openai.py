@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import urllib.error
 from urllib.parse import urlsplit
 
 import psutil
 
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
-from pytest_llmperf.engines.net import http_get
+from pytest_llmperf.engines.net import http_get, served_models
 from pytest_llmperf.telemetry.device import engine_devices
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -47,7 +45,7 @@ class OpenAIEngine(Engine):
         self._pids: tuple[int, ...] = ()
 
     def start(self, progress: Progress) -> None:
-        served = self._served_models()
+        served = served_models(self.base_url, self.api_key)
         if not self.model and len(served) == 1:
             self.model = served[0]
         if not served:
@@ -59,20 +57,6 @@ class OpenAIEngine(Engine):
         if self._pids:
             self.devices = engine_devices()
         progress(f"{self.name}: attached to {self.model} at {self.base_url}")
-
-    def _served_models(self) -> list[str]:
-        url = f"{self.base_url}/models"
-        try:
-            body = http_get(url, api_key=self.api_key)
-            return [str(model["id"]) for model in json.loads(body)["data"]]
-        except urllib.error.HTTPError as error:
-            hint = "; give --llmperf-engine-arg=api_key=KEY" if error.code in (401, 403) else ""
-            raise EngineError(f"{url} answered HTTP {error.code}{hint}") from None
-        except OSError as error:
-            cause = getattr(error, "reason", error)
-            raise EngineError(f"nobody answers at {url}: {cause}; is the server running?") from None
-        except (ValueError, KeyError, TypeError):
-            raise EngineError(f"{url} is no OpenAI API: its answer lists no models") from None
 
     def stop(self) -> None:
         """It was not started here, so it is not stopped here."""

@@ -12,13 +12,15 @@ import sys
 import tempfile
 import time
 from abc import abstractmethod
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines import keep, leftovers
 from pytest_llmperf.engines.base import Engine, EngineError, EngineMemory, EngineSpec, Progress
+from pytest_llmperf.engines.identity import Identity, program_file
 from pytest_llmperf.engines.logs import tail
-from pytest_llmperf.engines.net import http_status
+from pytest_llmperf.engines.net import http_status, served_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,13 +70,18 @@ class ServerProcess:
         status = self._warden.poll()
         return status if status is None or status >= 0 else 128 - status
 
-    def leave(self, name: str, seconds: float, kept: Mapping[str, Any]) -> None:
+    def leave(self, name: str, kept: keep.Kept) -> None:
         """Lets the server run on until nobody has wanted it for so long; ``kept`` tells the next run what it is."""
         assert self._warden.stdin is not None
         folder = self.log.parent
         (folder / keep.LEASE).touch()
-        leftovers.note(name, self._warden.pid, self.pid, folder, kept)
-        order = {"seconds": seconds, "lease": str(folder / keep.LEASE), "folder": str(folder)}
+        note = leftovers.note(name, self._warden.pid, self.pid, folder, asdict(kept))
+        order = {
+            "seconds": kept.seconds,
+            "lease": str(folder / keep.LEASE),
+            "folder": str(folder),
+            "note": str(note),
+        }
         with contextlib.suppress(BrokenPipeError):
             self._warden.stdin.write(json.dumps(order).encode())
             self._warden.stdin.flush()
@@ -110,6 +117,7 @@ class ServerEngine(Engine):
         self._process: ServerProcess | keep.KeptProcess | None = None
         self._directory: Path | None = None
         self._last_log = ""
+        self._identity: Identity | None = None
 
     @abstractmethod
     def _command(self, directory: Path) -> list[str]:
@@ -126,6 +134,10 @@ class ServerEngine(Engine):
     def _prepare(self, progress: Progress) -> None:
         """Gets what the command needs, before it is run."""
 
+    def _program(self) -> str:
+        """What ``_command`` would run now, with its version: a kept engine is used only while this is the same."""
+        return program_file(self.spec.binary) if self.spec.binary else ""
+
     def _environ(self) -> dict[str, str]:
         environ = dict(os.environ)
         if self.spec.visible_devices is not None:
@@ -135,9 +147,12 @@ class ServerEngine(Engine):
     def start(self, progress: Progress) -> None:
         self._prepare(progress)
         leftovers.sweep(progress)
-        if self.spec.keep and self._find_kept():
-            progress(f"{self.name}: {self.model} found running, kept from an earlier run")
-            return
+        if self.spec.keep:
+            # Noted now: what changes from here on is not what this server has loaded.
+            self._identity = Identity.of(self.spec, self._environ(), self._program())
+            if self._find_kept(self._identity, progress):
+                progress(f"{self.name}: {self.model} found running, kept from an earlier run")
+                return
         directory = self._directory = Path(tempfile.mkdtemp(prefix=f"llmperf-{self.name}-"))
         started = time.monotonic()
         try:
@@ -150,21 +165,29 @@ class ServerEngine(Engine):
             raise
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
-    def _find_kept(self) -> bool:
-        found = keep.find(self.spec)
-        if found is None:
-            return False
-        self._process, self._directory = found, found.log.parent
-        self.base_url, self.load_time = found.kept["base_url"], None
-        try:
-            healthy = http_status(self._health_url()) == 200
-            self._on_ready()
-        except EngineError:
-            healthy = False
-        if not healthy or self.version != found.kept["version"]:
+    def _find_kept(self, wanted: Identity, progress: Progress) -> bool:
+        while (found := keep.find(wanted, progress)) is not None:
+            self._process, self._directory = found, found.log.parent
+            self.base_url, self.load_time = found.kept["base_url"], None
+            unfit = self._why_unfit(found.kept)
+            if not unfit:
+                return True
             self.stop()
-            return False
-        return True
+            progress(f"{self.name}: the engine kept from an earlier run (pid {found.pid}) was stopped: {unfit}")
+        return False
+
+    def _why_unfit(self, kept: Mapping[str, Any]) -> str:
+        """Why a running server cannot be used, in a few words; empty when it is as its run has left it."""
+        if http_status(self._health_url()) != 200:
+            return "it no longer answers"
+        try:
+            self._on_ready()
+            served = served_models(self.base_url)
+        except EngineError as error:
+            return str(error)
+        if self.version != kept["version"]:
+            return f"it is version {kept['version']}, and {self.version} is asked for"
+        return "" if self.model in served else f"it serves {', '.join(served) or 'no model'}, not {self.model}"
 
     def _health_url(self) -> str:
         return f"{self.base_url.removesuffix('/v1')}/health"
@@ -205,11 +228,11 @@ class ServerEngine(Engine):
             self._directory = None
 
     def leave(self) -> None:
-        if not self.spec.keep or self._process is None or self.gone():
+        if self._identity is None or self._process is None or self.gone():
             self.stop()
             return
-        kept = {"spec": keep.fingerprint(self.spec), "base_url": self.base_url, "version": self.version}
-        self._process.leave(self.name, self.spec.keep, kept)
+        kept = keep.Kept(self._identity, self.name, self.model, self.version, self.base_url, self.spec.keep)
+        self._process.leave(self.name, kept)
         self._process = self._directory = None
 
     @property

@@ -5,8 +5,9 @@ them. Standard input is its lifeline: end of file there, whatever ended pytest, 
 pid, and exits with the engine's status (128 + signal for a signal). Standard library only, no package import: it must
 start fast and stay small.
 
-A line of JSON on standard input, ``{"seconds": S, "lease": PATH, "folder": PATH}``, asks it to outlive pytest: it then
-ends the engine, and removes the folder, once nobody has held a lock on the lease for S seconds.
+A line of JSON on standard input, ``{"seconds": S, "lease": PATH, "folder": PATH, "note": PATH}``, asks it to outlive
+pytest: it then ends the engine, and removes folder and note, once nobody has held a lock on the lease for S seconds.
+The lease's time of change is when somebody was last seen to hold it.
 """
 
 from __future__ import annotations
@@ -86,15 +87,18 @@ def main(grace: float, command: list[str]) -> int:
             idle_since = time.monotonic()
     status = _end(engine, grace)
     shutil.rmtree(kept["folder"], ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(kept["note"])
     return status
 
 
 def _is_leased(lease: str) -> bool:
     """Whether a pytest that found the engine holds the lock, which the kernel takes back however that pytest ends."""
-    with open(lease, "ab") as file:
+    with contextlib.suppress(FileNotFoundError), open(lease, "rb") as file:  # not there: the folder was cleared away
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.utime(lease)
             return True
     return False
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from pytest_llmperf.engines import keep, leftovers
+from pytest_llmperf.engines.base import EngineSpec
+from pytest_llmperf.engines.simulated import SimulatedEngine
+from tests.unit.engine_processes import own_tmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.conftest import Runs
 
+__all__ = ["own_tmp"]
+pytestmark = pytest.mark.usefixtures("own_tmp")
 PATIENCE_S = 60.0
 SUITE = """
 def test_which(llm_engine, llm_client):
@@ -68,9 +74,85 @@ def test_one_that_has_crashed_since_is_replaced(kept: int, runs: Runs, pytester:
     _end(fresh)
 
 
+STALE = "llmperf: simulated: the engine kept from an earlier run (pid {}) was stopped: {}"
+
+
+def test_one_whose_model_file_has_changed_is_stopped_and_replaced(runs: Runs, pytester: pytest.Pytester) -> None:
+    model = pytester.path / "weights"
+    model.write_text("one")
+    options = (*KEEP, f"--llmperf-model={model}")
+    runs(SUITE, *options)
+    stale = int(_said(pytester.path)[0])
+    model.write_text("two!")
+    _replaced(runs(SUITE, *options), stale, "its model changed since it was started", pytester.path)
+
+
+def test_one_whose_model_file_changed_while_its_own_run_used_it_is_not_taken_for_the_new_one(
+    runs: Runs, pytester: pytest.Pytester
+) -> None:
+    model = pytester.path / "weights"
+    model.write_text("one")
+    options = (*KEEP, f"--llmperf-model={model}")
+    runs(SUITE + f"    open({str(model)!r}, 'w').write('two!')", *options)
+    stale = int(_said(pytester.path)[0])
+    _replaced(runs(SUITE, *options), stale, "its model changed since it was started", pytester.path)
+
+
+def test_one_whose_program_was_installed_anew_is_stopped_and_replaced(
+    kept: int, runs: Runs, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedEngine, "_program", lambda self: "version 2")
+    _replaced(runs(SUITE, *KEEP), kept, "its program changed since it was started", pytester.path)
+
+
+def test_one_that_hears_nothing_any_more_is_stopped_and_replaced(
+    kept: int, runs: Runs, pytester: pytest.Pytester
+) -> None:
+    os.kill(kept, signal.SIGSTOP)
+    _replaced(runs(SUITE, *KEEP), kept, "it no longer answers", pytester.path)
+
+
+def test_one_of_another_version_than_was_noted_is_stopped_and_replaced(
+    kept: int, runs: Runs, pytester: pytest.Pytester
+) -> None:
+    _change_note(kept, version="0")
+    _replaced(runs(SUITE, *KEEP), kept, "it is version 0, and 1 is asked for", pytester.path)
+
+
+def test_an_address_where_another_model_is_served_by_now_is_not_used(
+    kept: int, runs: Runs, pytester: pytest.Pytester
+) -> None:
+    other = SimulatedEngine(EngineSpec("simulated", model="other"))
+    other.start(lambda _: None)
+    try:
+        _change_note(kept, base_url=other.base_url)
+        _replaced(runs(SUITE, *KEEP), kept, "it serves other, not simulated", pytester.path)
+        assert other.gone() == ""
+    finally:
+        other.stop()
+
+
+def _replaced(result: pytest.RunResult, stale: int, reason: str, folder: Path) -> None:
+    """The run passed on a fresh engine, the stale one has ended, and the reason was said."""
+    result.assert_outcomes(passed=1)
+    fresh = int(_said(folder)[0])
+    assert fresh != stale
+    assert not _alive(stale)
+    assert STALE.format(stale, reason) in result.outlines
+    _end(fresh)
+
+
+def _change_note(pid: int, **kept: str) -> None:
+    """Edits what was noted of a kept engine."""
+    for path in leftovers.directory().glob("*.json"):
+        note = json.loads(path.read_text())
+        if note["engine"]["pid"] == pid:
+            path.write_text(json.dumps({**note, "kept": {**note["kept"], **kept}}))
+
+
 def test_one_that_is_in_use_is_not_shared(kept: int, runs: Runs, pytester: pytest.Pytester) -> None:
     (note,) = [note for note in leftovers.kept_engines() if note["engine"]["pid"] == kept]
-    lease = keep._lock(Path(note["files"]) / keep.LEASE)
+    lease = keep.take_lease(note)
     assert lease is not None
     try:
         runs(SUITE, *KEEP).assert_outcomes(passed=1)
@@ -81,11 +163,13 @@ def test_one_that_is_in_use_is_not_shared(kept: int, runs: Runs, pytester: pytes
     _end(second)
 
 
-def test_it_ends_by_itself_and_leaves_no_file_when_nobody_wants_it(runs: Runs, pytester: pytest.Pytester) -> None:
+def test_it_ends_by_itself_and_leaves_no_file_when_nobody_wants_it(
+    own_tmp: Path, runs: Runs, pytester: pytest.Pytester
+) -> None:
     runs(SUITE, "--llmperf-keep-engine=0.2").assert_outcomes(passed=1)
     pid = int(_said(pytester.path)[0])
     _until(lambda: not _alive(pid))
-    _until(lambda: not list(pytester.path.glob("**/simulated.log")))
+    _until(lambda: [path for path in own_tmp.rglob("*") if path != leftovers.directory()] == [])
 
 
 def _said(folder: Path) -> list[str]:

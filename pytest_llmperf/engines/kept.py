@@ -1,0 +1,93 @@
+"""The kept engines of this user, for a person: what runs, who uses it, and how to end it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.engines import leftovers
+from pytest_llmperf.engines.keep import LEASE, KeptProcess, take_lease
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.engines.base import Progress
+
+
+@dataclass(frozen=True)
+class KeptEngine:
+    """A running engine that ``--llmperf-keep-engine`` has left behind.
+
+    ``age_seconds`` counts from its start. ``left_seconds`` is how long it will stay if nobody comes, None while
+    a run uses it.
+    """
+
+    engine: str
+    model: str
+    version: str
+    base_url: str
+    pid: int
+    age_seconds: float
+    left_seconds: float | None
+    note: Mapping[str, Any]
+
+    @property
+    def in_use(self) -> bool:
+        return self.left_seconds is None
+
+    def stop(self, force: bool = False) -> str:
+        """Ends it, its children and its warden; why it still runs, in a few words, or empty when it does not.
+
+        One that a run uses is ended only with ``force``.
+        """
+        lease = take_lease(self.note)
+        if lease is None and not force and leftovers.is_same(self.note["engine"]):
+            return "a run is using it"
+        KeptProcess(self.note, lease).discard()
+        return (
+            "it could not be ended" if any(leftovers.is_same(self.note[role]) for role in ("engine", "warden")) else ""
+        )
+
+
+def kept_engines(progress: Progress) -> list[KeptEngine]:
+    """All of them, the oldest first. What earlier runs have left in disorder is cleaned up, and that is said."""
+    leftovers.sweep(progress)
+    found = []
+    for note in leftovers.kept_engines():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found.append(_look(note))
+    return sorted(found, key=lambda engine: -engine.age_seconds)
+
+
+def _look(note: Mapping[str, Any]) -> KeptEngine:
+    import psutil
+
+    kept, pid = note["kept"], note["engine"]["pid"]
+    try:
+        age = time.time() - psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        raise ProcessLookupError(pid) from None
+    return KeptEngine(
+        kept.get("engine", note["name"]),
+        kept.get("model", "unknown"),
+        kept["version"],
+        kept["base_url"],
+        pid,
+        age,
+        _left(note),
+        note,
+    )
+
+
+def _left(note: Mapping[str, Any]) -> float | None:
+    lease = take_lease(note)
+    if lease is None:
+        return None
+    os.close(lease)
+    seconds: float = note["kept"]["seconds"]
+    idle = time.time() - (Path(note["files"]) / LEASE).stat().st_mtime
+    return max(0.0, seconds - idle)
