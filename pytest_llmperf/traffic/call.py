@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.answers import Answer, Arrival, read
-from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError
+from pytest_llmperf.traffic.exchange import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.traffic.transport import Attempt, Transport
 
     Messages = str | Sequence[Mapping[str, Any]]
 
@@ -31,9 +31,8 @@ class RequestFailed(Exception):  # noqa: N818
 class Server:
     """Whom to ask, and what every body holds below the arguments of the call."""
 
-    target: Target
+    transport: Transport
     model: str
-    api_key: str
     defaults: Mapping[str, Any]
     stream_options: Mapping[str, Any]
 
@@ -42,7 +41,7 @@ class Server:
 class Call:
     """One request on its way, and why it failed, empty while it has not."""
 
-    exchange: Exchange
+    attempt: Attempt
     streamed: bool
     fault: str = ""
 
@@ -61,18 +60,18 @@ class Call:
             raise
         finally:
             if self.fault:
-                self.exchange.end_ns = time.monotonic_ns()
+                self.attempt.end_ns = time.monotonic_ns()
 
     def answer(self) -> Answer:
         """What has come, with the reason in ``timing.error`` where it is not all."""
-        exchange = self.exchange
+        attempt = self.attempt
         return read(
             Arrival(
-                sent_ns=exchange.sent_ns,
-                end_ns=exchange.end_ns,
-                pieces=exchange.pieces,
-                status=exchange.status,
-                content_type=exchange.headers.get("content-type", ""),
+                sent_ns=attempt.sent_ns,
+                end_ns=attempt.end_ns,
+                pieces=attempt.pieces,
+                status=attempt.status,
+                content_type=attempt.headers.get("content-type", ""),
                 streamed=self.streamed,
                 fault=self.fault,
             )
@@ -85,7 +84,7 @@ class Call:
             RequestFailed: it is not complete.
         """
         if answer.timing.error is not None:
-            raise RequestFailed(f"POST {self.exchange.path}: {answer.timing.error}", answer.timing)
+            raise RequestFailed(f"POST {self.attempt.path}: {answer.timing.error}", answer.timing)
         return answer
 
 
@@ -122,9 +121,7 @@ def _call(server: Server, path: str, content: Mapping[str, Any], settings: Mappi
     if streamed:
         asked = body.get("stream_options") or {}
         body["stream_options"] = {"include_usage": True, **server.stream_options, **asked}
-    accept = "text/event-stream" if streamed else "application/json"
-    data = json.dumps(body).encode()
-    return Call(Exchange(server.target, path, data, api_key=server.api_key, accept=accept), streamed)
+    return Call(server.transport.attempt(path, body), streamed)
 
 
 def at_least_one(name: str, value: object) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.call import Call, RequestFailed, Server, at_least_one, completion, conversation
-from pytest_llmperf.traffic.connections import ConnectionPool, in_a_loop_of_its_own, perform
 from pytest_llmperf.traffic.exchange import Target
+from pytest_llmperf.traffic.transport import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +16,10 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement import RequestTiming
     from pytest_llmperf.traffic.answers import Answer
     from pytest_llmperf.traffic.call import Messages
+    from pytest_llmperf.traffic.transport import Transport
 
 __all__ = ["LLMClient", "RequestFailed"]
+NO_ADDRESS = "the engine runs inside pytest and has no address: an app needs a server (for vllm leave out mode=offline)"
 
 
 class LLMClient:
@@ -27,7 +28,8 @@ class LLMClient:
     ``defaults`` go into the body of every request, below the arguments of the call; ``stream_options`` are sent
     with every stream, beside ``include_usage``. ``record`` is given the timing of every request exactly once,
     failed and cancelled ones included, before the call returns or raises. ``timeout`` (seconds) bounds the
-    connecting and every single silence of the server, not the whole answer.
+    connecting and every single silence of the server, not the whole answer. A ``transport`` of the engine's own takes
+    the place of HTTP, and ``base_url`` is empty then.
 
     The blocking calls keep their connections and may come from several threads; each asynchronous call opens one
     of its own, whose connecting is part of its latency.
@@ -43,17 +45,27 @@ class LLMClient:
         stream_options: Mapping[str, Any] | None = None,
         record: Callable[[RequestTiming], None] | None = None,
         timeout: float = 120.0,
+        transport: Transport | None = None,
     ) -> None:
         if not (api_key.isascii() and api_key.isprintable()):
             raise ValueError("api_key holds characters that a header cannot carry, such as a line break")
-        self.base_url = base_url.rstrip("/")
+        self._base_url = base_url.rstrip("/")
         self.model = model
         self.api_key = api_key
-        target = Target.parse(self.base_url)
-        self._server = Server(target, model, api_key, dict(defaults or {}), dict(stream_options or {}))
+        self._transport = transport or HttpTransport(Target.parse(self._base_url), api_key, timeout)
+        self._server = Server(self._transport, model, dict(defaults or {}), dict(stream_options or {}))
         self._record = record
-        self._timeout = timeout
-        self._pool = ConnectionPool(target, timeout)
+
+    @property
+    def base_url(self) -> str:
+        """The address of the OpenAI API, for the app under test.
+
+        Raises:
+            RuntimeError: the engine has none.
+        """
+        if not self._base_url:
+            raise RuntimeError(NO_ADDRESS)
+        return self._base_url
 
     def generate(
         self,
@@ -128,7 +140,7 @@ class LLMClient:
     ) -> list[Answer]:
         """All prompts, ``concurrency`` of them in flight at a time (a closed loop); the answers in their order.
 
-        It works in an event loop of its own, so it may be called from within a running one, which then waits.
+        It may be called from within a running event loop, which then waits.
         The answers are taken apart after the last has come, so that this work delays no stamp.
 
         Raises:
@@ -142,14 +154,14 @@ class LLMClient:
         make = conversation if chat else completion
         calls = [make(self._server, prompt, settings) for prompt in prompts]
         try:
-            in_a_loop_of_its_own(self._carry_all(calls, concurrency))
+            self._transport.perform_all(calls, concurrency)
         finally:
-            answers = [self._recorded(call) for call in calls if call.exchange.sent_ns]
+            answers = [self._recorded(call) for call in calls if call.attempt.sent_ns]
         return [call.checked(answer) for call, answer in zip(calls, answers, strict=True)]
 
     def close(self) -> None:
         """Closes the idle connections."""
-        self._pool.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -162,32 +174,18 @@ class LLMClient:
     def _ask(self, call: Call) -> Answer:
         try:
             with call.watched():
-                self._pool.perform(call.exchange)
+                self._transport.perform(call.attempt)
         finally:
             answer = self._recorded(call)
         return call.checked(answer)
 
     async def _aask(self, call: Call) -> Answer:
         try:
-            await self._carry(call)
+            with call.watched():
+                await self._transport.aperform(call.attempt)
         finally:
             answer = self._recorded(call)
         return call.checked(answer)
-
-    async def _carry(self, call: Call) -> None:
-        with call.watched():
-            await perform(call.exchange, self._timeout)
-
-    async def _carry_all(self, calls: Sequence[Call], concurrency: int) -> None:
-        waiting = iter(calls)
-
-        async def carry_next() -> None:
-            for call in waiting:
-                await self._carry(call)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(calls))):
-                group.create_task(carry_next())
 
     def _recorded(self, call: Call) -> Answer:
         answer = call.answer()
