@@ -89,15 +89,33 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
     session = request.config.stash[SESSION]
     engine = session.acquire(llm_engine.spec)
     probe = request.node.stash.get(PROBE, None)
+    transport = engine.transport()
     with LLMClient(
-        engine.base_url,
+        "" if transport else engine.base_url,
         engine.model,
         engine.api_key,
         defaults=engine.request_defaults,
         stream_options=engine.stream_options,
         record=probe.add_request if probe is not None else None,
+        transport=transport,
     ) as client:
         yield client
+
+
+@pytest.fixture
+def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any]:
+    """The vllm.LLM itself, of --llm-engine=vllm --llmperf-engine-arg=mode=offline; its requests count as the test's.
+
+    The test is skipped on every other engine.
+    """
+    from pytest_llmperf.engines.vllm_offline import VLLMOfflineEngine
+
+    engine = request.config.stash[SESSION].acquire(llm_engine.spec)
+    if not isinstance(engine, VLLMOfflineEngine):
+        pytest.skip(f"vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline, and this is {engine.name}")
+    probe = request.node.stash.get(PROBE, None)
+    with engine.steps.recorded(probe.add_request if probe is not None else None):
+        yield engine.llm
 
 
 @pytest.fixture

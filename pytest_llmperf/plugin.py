@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf import options
-from pytest_llmperf.fixtures import llm_client, llm_engine, llm_engine_args, llm_engine_factory, llm_perf
+from pytest_llmperf.fixtures import llm_client, llm_engine, llm_engine_args, llm_engine_factory, llm_perf, vllm_llm
 from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.reporting import Reporter, header
 from pytest_llmperf.session import PROBE, RESULT, SESSION, Session
@@ -16,7 +16,7 @@ from pytest_llmperf.workers import is_controller_of_workers, is_worker
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["llm_client", "llm_engine", "llm_engine_args", "llm_engine_factory", "llm_perf"]
+__all__ = ["llm_client", "llm_engine", "llm_engine_args", "llm_engine_factory", "llm_perf", "vllm_llm"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

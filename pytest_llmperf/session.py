@@ -29,7 +29,7 @@ RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
-_MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_client", "llm_perf"})
+_MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_client", "llm_perf", "vllm_llm"})
 NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (llamacpp, openai, simulated)"
 
 

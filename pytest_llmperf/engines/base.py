@@ -6,9 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_llmperf.measurement import Device, EngineInfo, Reading
+
+if TYPE_CHECKING:
+    from pytest_llmperf.traffic.transport import Transport
 
 Progress = Callable[[str], None]
 
@@ -163,6 +166,10 @@ class Engine(ABC):
     def readings(self) -> dict[str, Reading]:
         """Metrics only the engine knows, by name (``memory.weights``)."""
         return {}
+
+    def transport(self) -> Transport | None:
+        """How llm_client reaches it, None over HTTP."""
+        return None
 
     def log_tail(self) -> str:
         """The last lines of its log; empty when it keeps none."""

