@@ -1,7 +1,7 @@
 """Makes the two models that the tests run on vLLM: ``python scripts/vllm_models.py FOLDER``, in vLLM's environment.
 
-``tiny-llama`` has random weights (8 MB, 2 KiB of KV cache per token); ``smollm2-135m`` is the bundled model, taken out of
-its GGUF (260 MB).
+``tiny-llama`` has random weights (6 MB, 2 KiB of KV cache per token); ``smollm2-135m`` is the bundled model, taken out
+of its GGUF (260 MB).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.measurement import Device, EngineInfo, Reading
 
 Progress = Callable[[str], None]
@@ -162,6 +163,14 @@ class Engine(ABC):
 
     def readings(self) -> dict[str, Reading]:
         """Metrics only the engine knows, by name (``memory.weights``)."""
+        return {}
+
+    def observe(self) -> Observation:
+        """Begins to look at the engine for the time of one test. Never raises: what is wrong stands in what it saw."""
+        return Observation(self)
+
+    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
+        """What a request carries so that its prompt is computed afresh, or may ``share`` what a cache holds of it."""
         return {}
 
     def log_tail(self) -> str:
