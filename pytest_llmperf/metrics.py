@@ -63,7 +63,7 @@ _TABLE = (
     _memory("weights", "bytes of model weights, as the engine states them"),
     _memory("kv_cache", "largest number of KV cache bytes in use, as the engine states them"),
     _memory("kv_reserved", "bytes of KV cache set aside by the engine"),
-    _memory("required", "weights + peak KV cache in use + the rest"),
+    _memory("required", "peak − KV cache set aside + largest number of KV cache bytes in use"),
     _memory("kv_waste", "1 − KV bytes that hold tokens ÷ KV bytes set aside for running requests", SHARE),
     _memory("offload", "share of the model that lies on the GPU", SHARE, "higher"),
     Metric("throughput", "output", TOKENS_PER_SECOND, "higher", "ΣN / (first send → last response)"),
@@ -191,6 +191,8 @@ def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Re
         return _read_load(measurement)
     if name in _FROM_TRACE:
         return _read_trace(name, measurement)
+    if name == "memory.required":
+        return _read_required(measurement)
     return Reading.missing(_unmeasured(metric, measurement))
 
 
@@ -273,6 +275,19 @@ def _read_trace(name: str, measurement: Measurement) -> Reading:
     if trace.settled_bytes is None:
         return Reading.missing(trace.settled_reason or "nobody waited for the memory to settle")
     return Reading(trace.settled_bytes - trace.before_bytes, trace.source, samples=count)
+
+
+def _read_required(measurement: Measurement) -> Reading:
+    """Weights + KV in use + the rest: all that the engine holds, less the KV cache that it took and nobody used."""
+    names = ("memory.peak", "memory.kv_reserved", "memory.kv_cache")
+    parts = [read(name, None, measurement) for name in names]
+    for name, part in zip(names, parts, strict=True):
+        if part.value is None:
+            return Reading.missing(f"{name} is not known: {part.reason}")
+    peak, reserved, used = (part.value or 0.0 for part in parts)
+    if reserved > peak:
+        return Reading.missing("the engine set aside more for its KV cache than it holds: not all of it is resident")
+    return Reading(peak - reserved + used, parts[0].how, samples=parts[0].samples)
 
 
 def _unmeasured(metric: Metric, measurement: Measurement) -> str:

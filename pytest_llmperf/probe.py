@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.budget import Limit
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.observation import Observation, Observed
     from pytest_llmperf.telemetry.sampler import Sampler
 
 _SETTLE_TIMEOUT = 5.0
@@ -37,6 +38,7 @@ class Probe:
         self._requests: list[RequestTiming] = []
         self._records: list[Record] = []
         self._windows: list[Window] = []
+        self._observation: Observation | None = None
         self._start_ns = 0
 
     def use(self, engine: Engine) -> None:
@@ -64,17 +66,30 @@ class Probe:
         self.sampler = sampler
         for seen in (self._requests, self._records, self._windows):
             seen.clear()
+        self.abandon()
+        # Of several engines nobody can tell which one answered a request.
+        self._observation = self._engines[0].observe() if len(self._engines) == 1 else None
         self._start_ns = time.monotonic_ns()
+
+    def abandon(self) -> None:
+        """Stops looking at the engine: the test ends without a measurement."""
+        if self._observation is not None:
+            self._observation.abandon()
+            self._observation = None
 
     def snapshot(self) -> Measurement:
         """The measurement so far; once the test has ended, the whole of it."""
-        return self.measurement or self._measure(Window(self._start_ns, time.monotonic_ns()))
+        if self.measurement is not None:
+            return self.measurement
+        window = Window(self._start_ns, time.monotonic_ns())
+        return self._measure(window, self._observation.read(self._requests, window) if self._observation else None)
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         window = Window(self._start_ns, time.monotonic_ns())
-        measurement = self._measure(window)
-        if _engine_may_have_ended(measurement):
-            measurement = replace(measurement, faults=self._faults(wait=_END_TIMEOUT))
+        observed = self._observation.end(self._requests, window) if self._observation else None
+        measurement = self._measure(window, observed)
+        if not self._faults() and _engine_may_have_ended(measurement):
+            measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
         if measurement.memory is not None and any(limit.metric == "memory.retained" for limit in self.limits):
             measurement = replace(measurement, memory=self._settled(measurement.memory))
         self.measurement = measurement
@@ -85,7 +100,7 @@ class Probe:
         gone = [engine for engine in self._engines if engine.pids == () and engine.log_tail()]
         return [(f"log of {engine.name}, its last lines", engine.log_tail()) for engine in gone]
 
-    def _measure(self, window: Window) -> Measurement:
+    def _measure(self, window: Window, observed: Observed | None) -> Measurement:
         engine = self._engines[0] if self._engines else None
         memory, missing = self._memory(window)
         return Measurement(
@@ -94,10 +109,11 @@ class Probe:
             requests=tuple(sorted(self._requests, key=lambda request: request.sent_ns)),
             memory=memory,
             memory_missing=missing,
-            engine_readings=self._engine_readings(),
+            engine_readings=observed.readings if observed else {},
+            engine_stats=observed.stats if observed else {},
             records=tuple(self._records),
             windows=tuple(self._windows),
-            faults=self._faults(),
+            faults=(*self._faults(), *(observed.faults if observed else ())),
             rounds=self.rounds,
             attempt=self.attempt,
         )
@@ -127,14 +143,11 @@ class Probe:
         level, reason = self.sampler.settle(self._watched_pids(), _SETTLE_TIMEOUT, _SETTLE_TOLERANCE)
         return replace(trace, settled_bytes=level, settled_reason=reason)
 
-    def _engine_readings(self) -> dict[str, Reading]:
-        return self._engines[0].readings() if len(self._engines) == 1 else {}
-
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:
     """A process closes its connections, and gives back its memory, just before anybody can see that it has ended."""
     broken = any(request.error is not None and request.finish_reason is None for request in measurement.requests)
-    return not measurement.faults and (broken or bool(measurement.memory and measurement.memory.fault))
+    return broken or bool(measurement.faults) or bool(measurement.memory and measurement.memory.fault)
 
 
 class OpenWindow:

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement import Measurement, RequestTiming
 
-_FROM_SAMPLER = ("memory.peak", "memory.growth", "memory.retained", "memory.host_peak")
+_FROM_SAMPLER = ("memory.peak", "memory.growth", "memory.retained", "memory.host_peak", "memory.required")
+# A prompt that comes from a cache is not computed: the first token is early, and the prompt's tokens cost nothing.
+_FROM_PREFILL = ("latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput")
 _BEFORE_THE_TEST = ("latency.load", "memory.weights", "memory.kv_reserved")
 
 
@@ -20,6 +22,8 @@ def fault(metric: str, measurement: Measurement) -> str:
     faults = [*measurement.faults, _failed_requests(measurement.requests), _no_tokens(measurement.requests)]
     if metric in _FROM_SAMPLER and measurement.memory is not None:
         faults.append(measurement.memory.fault)
+    if metric in _FROM_PREFILL:
+        faults.append(_cached_prompts(measurement.requests))
     return "; ".join(text for text in faults if text)
 
 
@@ -28,6 +32,16 @@ def _failed_requests(requests: Sequence[RequestTiming]) -> str:
     if not failed:
         return ""
     return f"{len(failed)} of {len(requests)} requests failed, the first with: {failed[0]}"
+
+
+def _cached_prompts(requests: Sequence[RequestTiming]) -> str:
+    cached = [r.cached_tokens for r in requests if r.error is None and r.cached_tokens and not r.shared_prefix]
+    if not cached:
+        return ""
+    return (
+        f"{len(cached)} of {len(requests)} requests took {sum(cached)} prompt tokens from a cache, "
+        "which the test did not ask for (share_prefix=True does)"
+    )
 
 
 def _no_tokens(requests: Sequence[RequestTiming]) -> str:

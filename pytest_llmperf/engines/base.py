@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.measurement import Device, EngineInfo, Reading
 
 if TYPE_CHECKING:
@@ -170,6 +171,14 @@ class Engine(ABC):
     def transport(self) -> Transport | None:
         """How llm_client reaches it, None over HTTP."""
         return None
+
+    def observe(self) -> Observation:
+        """Begins to look at the engine for the time of one test. Never raises: what is wrong stands in what it saw."""
+        return Observation(self)
+
+    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
+        """What a request carries so that its prompt is computed afresh, or may ``share`` what a cache holds of it."""
+        return {}
 
     def log_tail(self) -> str:
         """The last lines of its log; empty when it keeps none."""

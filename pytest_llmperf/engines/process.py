@@ -138,6 +138,14 @@ class ServerEngine(Engine):
         """What ``_command`` would run now, with its version: a kept engine is used only while this is the same."""
         return program_file(self.spec.binary) if self.spec.binary else ""
 
+    def _stage(self) -> str:
+        """What a starting server is doing, in a few words; empty where it does not say."""
+        return ""
+
+    def _explain(self) -> str:
+        """Why a server that has ended did so, in its own words and one line; empty where it gave no reason."""
+        return ""
+
     def _environ(self) -> dict[str, str]:
         environ = dict(os.environ)
         if self.spec.visible_devices is not None:
@@ -193,7 +201,7 @@ class ServerEngine(Engine):
         return f"{self.base_url.removesuffix('/v1')}/health"
 
     def _wait_ready(self, directory: Path, started: float, progress: Progress) -> None:
-        said = started
+        said, stage = started, ""
         progress(f"{self.name}: loading {self.model}")
         while True:
             self._fail_if_ended()
@@ -207,16 +215,20 @@ class ServerEngine(Engine):
                     "--llmperf-startup-timeout=SECONDS gives it more time",
                     self.log_tail(),
                 )
-            if now - said >= PROGRESS_SECONDS:
-                progress(f"{self.name}: still loading after {now - started:.0f} s{_last_line(self.log_tail())}")
-                said = now
+            doing = self._stage()
+            if now - said >= PROGRESS_SECONDS or _words(doing) != _words(stage):
+                words = doing or f"still loading{_last_line(self.log_tail())}"
+                progress(f"{self.name}: {words}, {now - started:.0f} s after its start")
+                said, stage = now, doing
             time.sleep(0.05)
 
     def _fail_if_ended(self) -> None:
         assert self._process is not None
         status = self._process.status()
         if status is not None:
-            raise EngineError(f"{self.name} ended with {describe_status(status)} while starting", self.log_tail())
+            words = self._explain()
+            ended = f": {words}" if words else f" ended with {describe_status(status)} while starting"
+            raise EngineError(f"{self.name}{ended}", self.log_tail())
 
     def stop(self) -> None:
         if self._process is not None:
@@ -268,6 +280,11 @@ def describe_status(status: int) -> str:
         with contextlib.suppress(ValueError):
             return signal.Signals(status - 128).name
     return f"status {status}"
+
+
+def _words(stage: str) -> str:
+    """A stage without its progress."""
+    return stage.partition(" (")[0]
 
 
 def _last_line(text: str) -> str:

@@ -37,6 +37,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "requests": _requests(measurement.requests, start_ns),
         "memory": None if measurement.memory is None else _memory(measurement.memory, start_ns),
         "memory_missing": str(measurement.memory_missing),
+        "engine_stats": {str(name): _number(value) for name, value in measurement.engine_stats.items()},
         "records": [{"name": str(r.name), "value": _number(r.value), "unit": str(r.unit)} for r in measurement.records],
         "windows": _windows(measurement),
         "faults": [str(fault) for fault in measurement.faults],
