@@ -157,7 +157,7 @@ class ServerEngine(Engine):
         leftovers.sweep(progress)
         if self.spec.keep:
             # Noted now: what changes from here on is not what this server has loaded.
-            self._identity = Identity.of(self.spec, self._environ(), self._program())
+            self._identity = Identity.of(self.spec, ServerEngine._environ(self), self._program())
             if self._find_kept(self._identity, progress):
                 progress(f"{self.name}: {self.model} found running, kept from an earlier run")
                 return

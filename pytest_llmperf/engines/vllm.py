@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,18 @@ from pytest_llmperf.engines.net import check_port, free_port, http_get
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.shared_memory import SharedMemory
-from pytest_llmperf.engines.vllm_arguments import command_line, default_kv_cache, kv_cache_bytes, served_name
+from pytest_llmperf.engines.vllm_arguments import (
+    command_line,
+    default_kv_cache,
+    kv_cache_bytes,
+    prefix_settings,
+    served_name,
+)
 from pytest_llmperf.engines.vllm_environment import VLLMEnvironment, find_vllm
 from pytest_llmperf.engines.vllm_log import Startup, reason, stage
-from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url
+from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, reserved
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
+from pytest_llmperf.engines.vllm_offline import MODE, VLLMOfflineEngine
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import engine_devices
 from pytest_llmperf.telemetry.prometheus import MetricsPage
@@ -40,21 +46,16 @@ _DEFAULTS = {
 }
 
 
-def _prefix_settings(*, share: bool) -> dict[str, Any]:
-    """vLLM finds cached blocks only under the salt they were computed with."""
-    return {} if share else {"cache_salt": secrets.token_hex(16)}
-
-
 class VLLMEngine(ServerEngine):
-    """A model behind vLLM's OpenAI API."""
+    """A model behind vLLM's OpenAI API; with ``mode=offline`` it is a :class:`VLLMOfflineEngine` instead."""
 
     name = "vllm"
     stream_options = _STREAM_OPTIONS
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
-        if spec.url:
-            AttachedVLLMEngine.check(spec)
+        if MODE in spec.args or spec.url:
+            (VLLMOfflineEngine if MODE in spec.args else AttachedVLLMEngine).check(spec)
             return
         if not spec.model:
             raise EngineError("vllm needs a model: --llmperf-model=ID, a hub id or a folder")
@@ -64,6 +65,8 @@ class VLLMEngine(ServerEngine):
 
     @classmethod
     def create(cls, spec: EngineSpec) -> Engine:
+        if MODE in spec.args:
+            return VLLMOfflineEngine(spec)
         return AttachedVLLMEngine(spec) if spec.url else cls(spec)
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -80,10 +83,14 @@ class VLLMEngine(ServerEngine):
         self._shared_memory = SharedMemory()
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        return _prefix_settings(share=share)
+        return prefix_settings(share=share)
 
     def _prepare(self, progress: Progress) -> None:
         self._environment = find_vllm(self.spec.binary)
+
+    def _program(self) -> str:
+        environment = find_vllm(self.spec.binary)
+        return " ".join([super()._program(), environment.version, *environment.command])
 
     def _command(self, directory: Path) -> list[str]:
         asked = {key: value for key, value in self.spec.args.items() if key not in ("kv_cache", "port")}
@@ -171,7 +178,7 @@ class AttachedVLLMEngine(OpenAIEngine):
         self._pool: KVPool | None = None
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        return _prefix_settings(share=share)
+        return prefix_settings(share=share)
 
     def start(self, progress: Progress) -> None:
         super().start(progress)
@@ -212,16 +219,6 @@ def read_metrics(base_url: str) -> list[Sample]:
     finally:
         page.close()
     return samples
-
-
-def reserved(pool: KVPool | None) -> Reading:
-    """``memory.kv_reserved`` of a pool."""
-    if pool is None or pool.total_bytes is None:
-        return Reading.missing(
-            "the server does not state the size of its KV cache; llm_engine_args['kv_cache'] sets it"
-        )
-    how = f"stated by vLLM: {pool.blocks} blocks of {pool.block_tokens} tokens"
-    return Reading(pool.total_bytes, how, samples=1)
 
 
 def unwell(base_url: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -62,6 +63,11 @@ def default_kv_cache(arguments: Mapping[str, str]) -> int | None:
     if any(key in arguments for key in _SIZES_OF_KV_CACHE):
         return None
     return int(min(_CPU_KV_CACHE, psutil.virtual_memory().total // 4))
+
+
+def prefix_settings(*, share: bool) -> dict[str, Any]:
+    """What a request carries so that its prompt is computed afresh: vLLM finds cached blocks only under their salt."""
+    return {} if share else {"cache_salt": secrets.token_hex(16)}
 
 
 def served_name(arguments: Mapping[str, str], model: str, folder: Path | None) -> str:

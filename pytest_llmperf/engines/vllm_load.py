@@ -8,8 +8,11 @@ import dataclasses
 import gc
 import importlib.metadata
 import io
+import logging
 import os
 import sys
+import warnings
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.base import EngineError
@@ -22,6 +25,27 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.base import EngineSpec
 
 _OURS = ("mode", "kv_cache")
+_LOG_LINES = 20
+
+
+class LogTail(logging.Handler):
+    """The last lines that vLLM has logged in this process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=_LOG_LINES)
+
+    def listen(self) -> None:
+        """Begins anew; vLLM must have been imported, since that replaces the handlers of its log."""
+        self._lines.clear()
+        logging.getLogger("vllm").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record))
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._lines)
 
 
 @contextlib.contextmanager
@@ -43,7 +67,10 @@ def environment(spec: EngineSpec, folder: Path | None) -> Iterator[None]:
     before = {key: os.environ.get(key) for key in changed}
     os.environ.update(changed)
     try:
-        yield
+        # What vLLM and torch do that is deprecated is not the test's, even where warnings are errors.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for key, value in before.items():
             if value is None:
@@ -98,13 +125,13 @@ def engine_arguments(model: str, arguments: Mapping[str, str]) -> dict[str, Any]
 
 
 def weights_bytes(llm: Any) -> int:
-    """What the parameters and buffers of a model in this process take, those that share memory counted once."""
+    """What the parameters of a model in this process take, those that share memory counted once."""
     sizes: list[int] = llm.apply_model(_tensor_bytes)
     return sum(sizes)
 
 
 def _tensor_bytes(model: Any) -> int:
-    storages = {t.untyped_storage() for t in (*model.parameters(), *model.buffers())}
+    storages = [parameter.untyped_storage() for parameter in model.parameters()]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.kv import KVPoll, KVPool
+from pytest_llmperf.measurement import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,6 +98,16 @@ def kv_pool(samples: Sequence[Sample], workers: int = 1, kv_bytes: float | None 
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None
+
+
+def reserved(pool: KVPool | None) -> Reading:
+    """``memory.kv_reserved`` of a pool."""
+    if pool is None or pool.total_bytes is None:
+        return Reading.missing(
+            "the server does not state the size of its KV cache; llm_engine_args['kv_cache'] sets it"
+        )
+    how = f"stated by vLLM: {pool.blocks} blocks of {pool.block_tokens} tokens"
+    return Reading(pool.total_bytes, how, samples=1)
 
 
 def poll(samples: Sequence[Sample], at_ns: int, pool: KVPool) -> KVPoll:

@@ -65,15 +65,15 @@ class VLLMObservation(Observation):
             return Observed(readings, (f"the server's counters could not be read: {self._failure}",), stats)
         try:
             rises = Counters.of(self._page.read()).since(self._before)
-            fault = _counts_differ(rises, requests) if final else ""
+            fault = counts_differ(rises, requests) if final else ""
             deadline = time.monotonic() + _SETTLE_SECONDS
             while fault and time.monotonic() < deadline:
                 time.sleep(0.02)
                 rises = Counters.of(self._page.read()).since(self._before)
-                fault = _counts_differ(rises, requests)
+                fault = counts_differ(rises, requests)
         except (OSError, ValueError) as error:
             return Observed(readings, (str(error),), stats)
-        return Observed(readings, (fault,) if fault else (), {**_counted(rises), **stats})
+        return Observed(readings, (fault,) if fault else (), {**counted(rises), **stats})
 
     # ------------------------------------------------------------------------------------------- the KV cache
 
@@ -123,7 +123,7 @@ def _looks(polls: Sequence[KVPoll]) -> str:
     return f"{len(polls)} looks, at most {gap / 1e6:.0f} ms apart"
 
 
-def _counted(rises: dict[str, float]) -> dict[str, float]:
+def counted(rises: dict[str, float]) -> dict[str, float]:
     """The counters for the report: of the queue time, its mean."""
     stats = {key: rise for key, rise in rises.items() if key not in ("queue_seconds", "requests_queued")}
     if rises.get("requests_queued"):
@@ -131,7 +131,7 @@ def _counted(rises: dict[str, float]) -> dict[str, float]:
     return stats
 
 
-def _counts_differ(rises: dict[str, float], requests: Sequence[RequestTiming]) -> str:
+def counts_differ(rises: dict[str, float], requests: Sequence[RequestTiming]) -> str:
     """What is wrong where the server has generated more or less than its answers to the test say; empty where not.
 
     Calls of the app under test go past llm_client. Where that sent nothing itself, all of it is theirs; where a request

@@ -18,16 +18,23 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.checkpoint import tensor_bytes
+from pytest_llmperf.engines.kv import KVPool
+from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.engines.tether import tethered
-from pytest_llmperf.engines.vllm_arguments import kv_cache_bytes
+from pytest_llmperf.engines.vllm_arguments import kv_cache_bytes, prefix_settings, served_name
 from pytest_llmperf.engines.vllm_inprocess import InProcessTransport
-from pytest_llmperf.engines.vllm_load import engine_arguments, environment, on_cpu, release, weights_bytes
+from pytest_llmperf.engines.vllm_load import LogTail, engine_arguments, environment, on_cpu, release, weights_bytes
+from pytest_llmperf.engines.vllm_metrics import reserved
+from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
 from pytest_llmperf.engines.vllm_steps import Steps
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import engine_devices
 from pytest_llmperf.traffic.client import NO_ADDRESS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_llmperf.traffic.transport import Transport
 
 MODE = "mode"
@@ -64,12 +71,14 @@ class VLLMOfflineEngine(Engine):
         assert spec.model is not None
         folder = Path(spec.model).expanduser().absolute()
         self._folder = folder if folder.is_dir() else None
-        self.model = folder.name if self._folder else spec.model
+        self.model = served_name(spec.args, spec.model, self._folder)
         self._llm: Any = None
         self._transport: InProcessTransport | None = None
         self._steps: Steps | None = None
         self._children: tuple[psutil.Process, ...] = ()
         self._readings: dict[str, Reading] = {}
+        self._log = LogTail()
+        self._pool: KVPool | None = None
 
     @property
     def base_url(self) -> str:
@@ -102,6 +111,14 @@ class VLLMOfflineEngine(Engine):
             raise EngineError("vllm was stopped")
         return self._steps
 
+    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
+        return prefix_settings(share=share)
+
+    def observe(self) -> Observation:
+        if self._steps is None or self._pool is None:
+            return Observation(self)
+        return OfflineObservation(self, self._steps, self._pool)
+
     def transport(self) -> Transport | None:
         return self._transport
 
@@ -115,10 +132,8 @@ class VLLMOfflineEngine(Engine):
             self._end_children(_new_children(before), 0.0)
             if isinstance(error, EngineError) or not isinstance(error, Exception):
                 raise
-            raise EngineError(f"vllm cannot load {self.model}: {_reason(error)}") from error
+            raise EngineError(f"vllm cannot load {self.model}: {_reason(error)}", self.log_tail()) from error
         self._children = _new_children(before)
-        self._transport = InProcessTransport(self._llm)
-        self._steps = Steps(self._llm.llm_engine)
         self.load_time = time.monotonic() - started
         self._look()
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
@@ -127,6 +142,7 @@ class VLLMOfflineEngine(Engine):
         with tempfile.TemporaryDirectory(prefix="llmperf-vllm-") as folder, environment(self.spec, self._folder):
             from vllm import LLM
 
+            self._log.listen()
             arguments = engine_arguments(str(self._folder or self.spec.model), self.spec.args)
             with tethered(Path(folder)):
                 # Without statistics nobody knows when a token came.
@@ -137,16 +153,28 @@ class VLLMOfflineEngine(Engine):
 
         self.version = vllm.__version__
         self.devices = engine_devices(cpu_only=on_cpu())
-        config = self._llm.llm_engine.vllm_config.cache_config
-        self._readings = {"memory.weights": self._weights()}
-        if config.kv_cache_memory_bytes:
-            how = f"stated by vLLM: {config.num_gpu_blocks} blocks of {config.block_size} tokens"
-            self._readings["memory.kv_reserved"] = Reading(float(config.kv_cache_memory_bytes), how, samples=1)
+        config = self._llm.llm_engine.vllm_config
+        cache, workers = config.cache_config, config.parallel_config.world_size
+        given = cache.kv_cache_memory_bytes
+        self._transport = InProcessTransport(self._llm)
+        self._steps = Steps(self._llm.llm_engine, cache.num_gpu_blocks)
+        self._pool = KVPool(cache.num_gpu_blocks, cache.block_size, float(given * workers) if given else None)
+        self._readings = {"memory.weights": self._weights(config), "memory.kv_reserved": reserved(self._pool)}
 
-    def _weights(self) -> Reading:
-        if self._children:
-            return Reading.missing("the model lives in another process, which does not state it")
-        return Reading(float(weights_bytes(self._llm)), "parameters and buffers of the loaded model", samples=1)
+    def _weights(self, config: Any) -> Reading:
+        if not self._children:
+            return Reading(float(weights_bytes(self._llm)), "parameters of the loaded model", samples=1)
+        try:
+            found = tensor_bytes(self._folder) if self._folder else {}
+        except (OSError, ValueError, KeyError) as error:
+            return Reading.missing(f"the size of the checkpoint cannot be read: {error}")
+        dtype = str(config.model_config.dtype).removeprefix("torch.")
+        if list(found) == [dtype] and config.parallel_config.world_size == 1:
+            how = f"tensors of the checkpoint, all of them {dtype} as they are computed with"
+            return Reading(found[dtype], how, samples=1)
+        return Reading.missing(
+            "the model lives in other processes, and its checkpoint does not tell what it takes there"
+        )
 
     def stop(self) -> None:
         llm, self._llm, self._transport = self._llm, None, None
@@ -183,6 +211,9 @@ class VLLMOfflineEngine(Engine):
             return self._transport.failure
         ended = [child for child in self._children if not _runs(child)]
         return f"vllm has lost its engine core (pid {ended[0].pid})" if ended else ""
+
+    def log_tail(self) -> str:
+        return self._log.text
 
     def readings(self) -> dict[str, Reading]:
         """Weights and KV cache of the loaded model."""

@@ -1,12 +1,14 @@
-"""Looks over the shoulder of vLLM's engine in this process: which request got its tokens in which step."""
+"""Looks over the shoulder of vLLM's engine in this process: what each of its steps brought to whom, and held for it."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.engines.kv import KVPoll
 from pytest_llmperf.engines.vllm_inprocess import REQUEST_PREFIX
 from pytest_llmperf.measurement import Chunk, RequestTiming
 
@@ -37,20 +39,31 @@ class _Life:
 
 
 class Steps:
-    """Times the requests that a test sends through ``vllm.LLM`` itself; those of ``llm_client`` are timed by it."""
+    """Times the requests that a test sends through ``vllm.LLM`` itself; those of ``llm_client`` are timed by it.
 
-    def __init__(self, llm_engine: Any) -> None:
+    ``counts`` are the engine's own sums since it was loaded, by the names that the reports use; ``looks`` one look at
+    its KV cache after each step, while somebody has put a list there. ``blocks`` is how many blocks it hands out.
+    """
+
+    def __init__(self, llm_engine: Any, blocks: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self.ended = False
+        self.looks: list[KVPoll] | None = None
+        self._blocks = blocks
         self._engine = llm_engine
-        self._output = llm_engine.output_processor
-        self._add_request, self._process_outputs = llm_engine.add_request, self._output.process_outputs
-        llm_engine.add_request, self._output.process_outputs = self._add, self._process
+        self._output = output = llm_engine.output_processor
+        self._add_request, self._process_outputs = llm_engine.add_request, output.process_outputs
+        self._update = output.update_scheduler_stats
+        llm_engine.add_request = self._add
+        output.process_outputs, output.update_scheduler_stats = self._process, self._look
         self._lives: dict[str, _Life] = {}
         self._record: Callable[[RequestTiming], None] | None = None
 
     def forget(self) -> None:
-        """Lets go of the engine."""
-        del self._engine.add_request, self._output.process_outputs
-        self._engine = self._output = self._add_request = self._process_outputs = None
+        """Lets go of the engine, which has been stopped."""
+        self.ended = True
+        del self._engine.add_request, self._output.process_outputs, self._output.update_scheduler_stats
+        self._engine = self._output = self._add_request = self._process_outputs = self._update = None
 
     @contextmanager
     def recorded(self, record: Callable[[RequestTiming], None] | None) -> Iterator[None]:
@@ -77,6 +90,7 @@ class Steps:
 
     def _process(self, outputs: Sequence[Any], *arguments: Any, **settings: Any) -> Any:
         processed = self._process_outputs(outputs, *arguments, **settings)
+        self._count(settings.get("iteration_stats"))
         for output in outputs:
             life = self._lives.get(output.request_id)
             if life is None:
@@ -89,6 +103,30 @@ class Steps:
                 # Where the engine gives no reason, a stop string was found in the text.
                 self._tell(life.timing("stop" if output.finish_reason is None else str(output.finish_reason)))
         return processed
+
+    def _count(self, stats: Any) -> None:
+        """From what vLLM feeds its own counters with."""
+        if stats is None:
+            return
+        self.counts["prompt_tokens"] += stats.num_prompt_tokens
+        self.counts["generation_tokens"] += stats.num_generation_tokens
+        self.counts["preemptions"] += stats.num_preempted_reqs
+        for finished in stats.finished_requests:
+            self.counts["requests_finished"] += 1
+            self.counts["requests_queued"] += 1
+            self.counts["queue_seconds"] += finished.queued_time
+
+    def _look(self, stats: Any) -> None:
+        self._update(stats)
+        if stats is None:
+            return
+        self.counts["prefix_cache_queries"] += stats.prefix_cache_stats.queries
+        self.counts["prefix_cache_hits"] += stats.prefix_cache_stats.hits
+        if self.looks is not None:
+            # vLLM states a share, of all blocks but the one that it keeps empty.
+            used = round(stats.kv_cache_usage * (self._blocks - 1))
+            now_ns = time.monotonic_ns()
+            self.looks.append(KVPoll(now_ns, used, stats.num_running_reqs, stats.num_waiting_reqs))
 
     def _tell(self, timing: RequestTiming) -> None:
         if self._record is not None:

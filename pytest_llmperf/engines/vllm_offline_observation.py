@@ -1,0 +1,80 @@
+"""vLLM inside pytest, seen over one test: what its counts rose by, and how full its KV cache was after each step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.engines import kv
+from pytest_llmperf.engines.observation import Observation, Observed
+from pytest_llmperf.engines.vllm_observation import counted, counts_differ
+from pytest_llmperf.measurement import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.kv import KVPoll, KVPool
+    from pytest_llmperf.engines.vllm_steps import Steps
+    from pytest_llmperf.measurement import RequestTiming, Window
+
+
+_RESTARTED = "the engine was started afresh during the test: its counts are not those of before"
+
+
+class OfflineObservation(Observation):
+    """Of an engine with this KV pool. No look is missed: each step of the engine is one."""
+
+    def __init__(self, engine: Engine, steps: Steps, pool: KVPool) -> None:
+        super().__init__(engine)
+        self._steps = steps
+        self._pool = pool
+        self._before = steps.counts.copy()
+        self._looks: list[KVPoll] = []
+        steps.looks = self._looks
+
+    def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        looks = [look for look in self._looks if window.start_ns <= look.at_ns <= window.end_ns]
+        readings = {
+            **self._engine.readings(),
+            "memory.kv_cache": self._peak(looks),
+            "memory.kv_waste": self._waste(looks, requests),
+        }
+        rises = {key: float(value - self._before[key]) for key, value in self._steps.counts.items()}
+        return Observed(readings, stats={**counted(rises), **self._stats(looks)})
+
+    def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        seen = self.read(requests, window)
+        self.abandon()
+        rises = {"generation_tokens": seen.stats.get("generation_tokens", 0.0)}
+        fault = _RESTARTED if self._steps.ended else counts_differ(rises, requests)
+        return Observed(seen.readings, (fault,) if fault else (), seen.stats)
+
+    def abandon(self) -> None:
+        if self._steps.looks is self._looks:
+            self._steps.looks = None
+
+    def _peak(self, looks: Sequence[KVPoll]) -> Reading:
+        if self._pool.block_bytes is None:
+            return Reading.missing("nobody states how many bytes a KV block takes; llm_engine_args['kv_cache'] sets it")
+        if not looks:
+            return Reading.missing("the engine took no step during the test")
+        used = max(look.used_blocks for look in looks)
+        how = f"{used:.0f} of {self._pool.blocks} blocks of {self._pool.block_tokens} tokens, after each of its steps"
+        return Reading(used * self._pool.block_bytes, how, samples=len(looks))
+
+    def _waste(self, looks: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> Reading:
+        share, seen = kv.waste(looks, requests, self._pool.block_tokens)
+        if share is None:
+            return Reading.missing(str(seen))
+        return Reading(share, f"blocks of {self._pool.block_tokens} tokens; mean of {seen} steps", samples=int(seen))
+
+    def _stats(self, looks: Sequence[KVPoll]) -> dict[str, float]:
+        stats: dict[str, float] = {"kv_blocks": self._pool.blocks, "kv_block_tokens": self._pool.block_tokens}
+        if looks:
+            used = max(look.used_blocks for look in looks)
+            stats["kv_usage_peak_share"] = used / max(1, self._pool.blocks - 1)
+            stats["running_peak"] = max(look.running for look in looks)
+            stats["waiting_peak"] = max(look.waiting for look in looks)
+            if self._pool.block_bytes is not None:
+                stats["kv_headroom_bytes"] = max(0.0, self._pool.blocks - 1 - used) * self._pool.block_bytes
+        return stats
