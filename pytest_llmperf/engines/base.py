@@ -160,6 +160,27 @@ class Engine(ABC):
         """
         raise EngineError(f"{self.name} cannot unload its model while it runs; llm_engine.restart() gives a fresh one")
 
+    def sleep(self, level: int = 1) -> None:
+        """Frees device memory and keeps the engine, until ``wake``; ``level`` says what becomes of the weights.
+
+        Raises:
+            EngineError: this engine cannot.
+        """
+        raise EngineError(f"{self.name} cannot sleep; llm_engine.restart() gives a fresh one")
+
+    def wake(self) -> None:
+        """Ends the sleep; does nothing when it does not sleep.
+
+        Raises:
+            EngineError: it did not wake, or cannot sleep at all.
+        """
+        raise EngineError(f"{self.name} cannot sleep, so there is nothing to wake")
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it was put to sleep and not woken since."""
+        return False
+
     def memory(self) -> EngineMemory:
         """What the engine holds now, and how it splits it."""
         return EngineMemory(resident=_resident_bytes(self.pids))

@@ -240,7 +240,7 @@ class ServerEngine(Engine):
             self._directory = None
 
     def leave(self) -> None:
-        if self._identity is None or self._process is None or self.gone():
+        if self._identity is None or self._process is None or self.asleep or self.gone():
             self.stop()
             return
         kept = keep.Kept(self._identity, self.name, self.model, self.version, self.base_url, self.spec.keep)

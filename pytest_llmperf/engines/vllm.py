@@ -25,6 +25,7 @@ from pytest_llmperf.engines.vllm_log import Startup, reason, stage
 from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, reserved
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
 from pytest_llmperf.engines.vllm_offline import MODE, VLLMOfflineEngine
+from pytest_llmperf.engines.vllm_sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingEngine
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import engine_devices
 from pytest_llmperf.telemetry.prometheus import MetricsPage
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_llmperf.engines.kv import KVPool
+    from pytest_llmperf.engines.vllm_sleep import Sleeper
     from pytest_llmperf.telemetry.prometheus import Sample
 
 # vLLM merges tokens into one chunk when it falls behind: only the running count says how many each one brings.
@@ -46,7 +48,7 @@ _DEFAULTS = {
 }
 
 
-class VLLMEngine(ServerEngine):
+class VLLMEngine(SleepingEngine, ServerEngine):
     """A model behind vLLM's OpenAI API; with ``mode=offline`` it is a :class:`VLLMOfflineEngine` instead."""
 
     name = "vllm"
@@ -111,6 +113,8 @@ class VLLMEngine(ServerEngine):
         defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         if self._folder is not None:
             defaults["HF_HUB_OFFLINE"] = "1"
+        if ARGUMENT in self.spec.args:
+            defaults |= SERVER_ENVIRON
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self._environment.for_cpu and cores <= 4:
             # Threads that wait for each other crawl as soon as anything else, such as the client, wants a core.
@@ -131,6 +135,7 @@ class VLLMEngine(ServerEngine):
         return self._process.log.read_text(errors="replace") if self._process else ""
 
     def _on_ready(self) -> None:
+        self._level = 0
         self.version = server_version(self.base_url)
         samples = read_metrics(self.base_url)
         startup = Startup.read(self._log())
@@ -157,6 +162,9 @@ class VLLMEngine(ServerEngine):
 
     def observe(self) -> VLLMObservation:
         return VLLMObservation(self, self._pool)
+
+    def _sleeper(self) -> Sleeper:
+        return ServerSleeper(self.base_url)
 
     def gone(self) -> str:
         return super().gone() or unwell(self.base_url)

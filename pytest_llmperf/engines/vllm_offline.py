@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.base import EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.checkpoint import tensor_bytes
 from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.observation import Observation
@@ -27,6 +27,7 @@ from pytest_llmperf.engines.vllm_inprocess import InProcessTransport
 from pytest_llmperf.engines.vllm_load import LogTail, engine_arguments, environment, on_cpu, release, weights_bytes
 from pytest_llmperf.engines.vllm_metrics import reserved
 from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
+from pytest_llmperf.engines.vllm_sleep import LLMSleeper, SleepingEngine
 from pytest_llmperf.engines.vllm_steps import Steps
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import engine_devices
@@ -35,6 +36,7 @@ from pytest_llmperf.traffic.client import NO_ADDRESS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_llmperf.engines.vllm_sleep import Sleeper
     from pytest_llmperf.traffic.transport import Transport
 
 MODE = "mode"
@@ -42,7 +44,7 @@ OFFLINE = "offline"
 _SHUTDOWN_SECONDS = 15.0
 
 
-class VLLMOfflineEngine(Engine):
+class VLLMOfflineEngine(SleepingEngine):
     """A ``vllm.LLM`` of this process. ``llm`` is the object itself; what goes through it is seen step by step.
 
     The memory that is sampled is that of the processes the model lives in: on the CPU that is pytest's own.
@@ -135,6 +137,7 @@ class VLLMOfflineEngine(Engine):
             raise EngineError(f"vllm cannot load {self.model}: {_reason(error)}", self.log_tail()) from error
         self._children = _new_children(before)
         self.load_time = time.monotonic() - started
+        self._level = 0
         self._look()
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
@@ -211,6 +214,9 @@ class VLLMOfflineEngine(Engine):
             return self._transport.failure
         ended = [child for child in self._children if not _runs(child)]
         return f"vllm has lost its engine core (pid {ended[0].pid})" if ended else ""
+
+    def _sleeper(self) -> Sleeper:
+        return LLMSleeper(self.llm)
 
     def log_tail(self) -> str:
         return self._log.text

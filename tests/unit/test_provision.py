@@ -135,6 +135,15 @@ def test_an_engine_that_crashed_is_started_again_and_that_is_said(house: House) 
     assert house.said == ["fake ended with SIGKILL; starting it again"]
 
 
+def test_an_engine_that_was_left_asleep_is_woken(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = house.provisioner.acquire(SPEC)
+    monkeypatch.setattr(Fake, "asleep", True)
+    monkeypatch.setattr(Fake, "wake", lambda self: self.events.append("wake"))
+    assert house.provisioner.acquire(SPEC) is engine
+    assert house.made[0].events == ["start", "watch", "wake"]
+    assert house.said == ["fake was left asleep; waking it"]
+
+
 def test_an_engine_that_crashed_and_does_not_come_back_is_given_up(house: House) -> None:
     house.provisioner.acquire(SPEC)
     house.made[0].end, house.made[0].failure = "fake ended with status 1", "no memory left"

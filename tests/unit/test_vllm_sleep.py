@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.vllm_sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingEngine
+from pytest_llmperf.measurement import Device
+from tests.unit.test_provision import Fake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ASKED = {"enable_sleep_mode": "true"}
+GPU, CPU = Device("cuda", "NVIDIA L4"), Device("cpu", "CPU")
+
+
+class Dev(HTTPServer):
+    """The part of vLLM's server that puts it to sleep, with the orders it got."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.orders: list[str] = []
+        self.sleeping = self.deaf = False
+        self.status = 200
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Dev
+
+    def do_GET(self) -> None:
+        self._answer(json.dumps({"is_sleeping": self.server.sleeping}).encode())
+
+    def do_POST(self) -> None:
+        parts, server = urlsplit(self.path), self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        server.orders.append(" ".join([self.path, body.decode()]).strip())
+        if server.status == 200 and not server.deaf:
+            tags = parse_qs(parts.query).get("tags")
+            server.sleeping = parts.path == "/sleep" or (server.sleeping and tags == ["weights"])
+            if parts.path == "/collective_rpc":
+                server.sleeping = True
+        self._answer(b"{}")
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing is logged."""
+
+
+@pytest.fixture
+def server() -> Iterator[Dev]:
+    with Dev() as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+class Bed(SleepingEngine, Fake):
+    name = "vllm"
+
+    def __init__(self, sleeper: Sleeper, device: Device = GPU, args: Mapping[str, str] = ASKED) -> None:
+        super().__init__(EngineSpec("vllm", args=args))
+        self.devices = (device,)
+        self._how = sleeper
+
+    def _sleeper(self) -> Sleeper:
+        return self._how
+
+
+@pytest.fixture
+def engine(server: Dev) -> Bed:
+    return Bed(ServerSleeper(f"http://127.0.0.1:{server.server_port}/v1"))
+
+
+def asleep(engine: Bed) -> bool:
+    return engine.asleep
+
+
+def test_a_server_is_put_to_sleep_and_woken(server: Dev, engine: Bed) -> None:
+    engine.sleep()
+    assert asleep(engine)
+    engine.wake()
+    assert not asleep(engine)
+    assert server.orders == ["/sleep?level=1", "/wake_up"]
+
+
+def test_weights_that_were_given_up_are_read_anew_before_it_is_used(server: Dev, engine: Bed) -> None:
+    engine.sleep(level=2)
+    engine.wake()
+    assert server.orders == [
+        "/sleep?level=2",
+        "/wake_up?tags=weights",
+        '/collective_rpc {"method": "reload_weights"}',
+        "/wake_up?tags=kv_cache",
+    ]
+
+
+def test_waking_what_does_not_sleep_asks_nobody(server: Dev, engine: Bed) -> None:
+    engine.wake()
+    assert server.orders == []
+
+
+def test_a_sleep_or_a_wake_that_did_not_happen_is_an_error(server: Dev, engine: Bed) -> None:
+    server.deaf = True
+    with pytest.raises(EngineError, match="was told to sleep, and does not"):
+        engine.sleep()
+    assert not asleep(engine)
+    server.deaf = False
+    engine.sleep()
+    server.deaf = True
+    with pytest.raises(EngineError, match="was told to wake, and sleeps on"):
+        engine.wake()
+    assert asleep(engine)
+
+
+def test_a_server_without_the_addresses_says_what_is_missing(server: Dev, engine: Bed) -> None:
+    server.status = 404
+    with pytest.raises(EngineError, match=r"^vllm did not sleep: HTTP 404; VLLM_SERVER_DEV_MODE=1 must be set"):
+        engine.sleep()
+
+
+def test_an_engine_that_fails_at_it_is_one_line(engine: Bed, server: Dev) -> None:
+    server.status = 500
+    with pytest.raises(EngineError, match=r"^vllm did not sleep: HTTP 500$"):
+        engine.sleep()
+
+
+class Llm:
+    """A ``vllm.LLM`` as far as its sleep goes."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+        self.llm_engine = self
+        self.sleeping = False
+
+    def sleep(self, level: int) -> None:
+        self.calls.append(level)
+        self.sleeping = True
+
+    def wake_up(self, tags: list[str] | None) -> None:
+        self.calls.append(tags)
+        self.sleeping = tags == ["weights"]
+
+    def collective_rpc(self, method: str) -> None:
+        self.calls.append(method)
+
+    def is_sleeping(self) -> bool:
+        return self.sleeping
+
+
+def test_an_engine_of_this_process_sleeps_as_well() -> None:
+    llm = Llm()
+    engine = Bed(LLMSleeper(llm))
+    engine.sleep(2)
+    engine.wake()
+    assert llm.calls == [2, ["weights"], "reload_weights", ["kv_cache"]]
+    assert not asleep(engine)
+
+
+def test_on_the_cpu_it_is_refused_before_it_would_do_nothing() -> None:
+    llm = Llm()
+    with pytest.raises(EngineError, match="sleep is not supported here: its sleep mode is for CUDA and ROCm"):
+        Bed(LLMSleeper(llm), CPU).sleep()
+    assert llm.calls == []
+
+
+def test_without_the_mode_or_at_an_unknown_level_it_is_refused_with_what_to_do() -> None:
+    llm = Llm()
+    with pytest.raises(EngineError, match="give --llmperf-engine-arg=enable_sleep_mode=true"):
+        Bed(LLMSleeper(llm), args={}).sleep()
+    with pytest.raises(EngineError, match=r"no sleep at level 0 \(1: the weights go to the host's memory, 2:"):
+        Bed(LLMSleeper(llm)).sleep(0)
+    assert llm.calls == []
+
+
+def test_other_engines_cannot_sleep() -> None:
+    with pytest.raises(EngineError, match=r"^fake cannot sleep; llm_engine\.restart"):
+        Fake(EngineSpec("fake")).sleep()
+    with pytest.raises(EngineError, match=r"^fake cannot sleep, so there is nothing to wake"):
+        Fake(EngineSpec("fake")).wake()
