@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PROGRESS_SECONDS = 10.0
+_STAGE_SECONDS = 0.5
 STOP_GRACE_SECONDS = 5.0
 _WARDEN = Path(__file__).with_name("warden.py")
 
@@ -201,7 +202,7 @@ class ServerEngine(Engine):
         return f"{self.base_url.removesuffix('/v1')}/health"
 
     def _wait_ready(self, directory: Path, started: float, progress: Progress) -> None:
-        said, stage = started, ""
+        said, looked, stage, doing = started, started, "", ""
         progress(f"{self.name}: loading {self.model}")
         while True:
             self._fail_if_ended()
@@ -215,10 +216,11 @@ class ServerEngine(Engine):
                     "--llmperf-startup-timeout=SECONDS gives it more time",
                     self.log_tail(),
                 )
-            doing = self._stage()
+            if now - looked >= _STAGE_SECONDS:
+                looked, doing = now, self._stage()
             if now - said >= PROGRESS_SECONDS or _words(doing) != _words(stage):
-                words = doing or f"still loading{_last_line(self.log_tail())}"
-                progress(f"{self.name}: {words}, {now - started:.0f} s after its start")
+                last = "" if doing else _last_line(self.log_tail())
+                progress(f"{self.name}: {doing or 'still loading'} after {now - started:.0f} s{last}")
                 said, stage = now, doing
             time.sleep(0.05)
 

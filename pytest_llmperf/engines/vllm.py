@@ -126,6 +126,7 @@ class VLLMEngine(SleepingEngine, ServerEngine):
         return f"http://127.0.0.1:{self._port}/v1"
 
     def _stage(self) -> str:
+        self._shared_memory.note(self.pids)
         return stage(self._log())
 
     def _explain(self) -> str:

@@ -21,7 +21,7 @@ _PREFIX = r"^(?:\([^)\n]*\) )?(?:(?:ERROR|CRITICAL) [\d-]+ [\d:]+ \[[^\]\n]*\] )
 _REASON = re.compile(
     _PREFIX + r"(?:[\w./-]+: error: (?P<usage>.+)|(?:[\w.]+\.)?(?P<error>\w*Error: .+))$", re.MULTILINE
 )
-_DETAIL = re.compile(_PREFIX + r"  (?P<detail>(?:Value error|Assertion failed), .+?)(?: \[type=.*)?$", re.MULTILINE)
+_DETAIL = re.compile(_PREFIX + r"  (?:Value error|Assertion failed), (?P<detail>.+?)(?: \[type=.*)?$", re.MULTILINE)
 # They say only that something else has failed.
 _FOLLOW_UPS = ("Engine core initialization failed", "Worker failed", "WorkerProc initialization failed", "cancelled")
 _WEIGHTS = re.compile(r"Model loading took ([\d.]+) GiB")
@@ -43,7 +43,8 @@ def stage(log: str) -> str:
 
 def reason(log: str) -> str:
     """Why a server ended, in its own words and one line; empty where it gave none."""
-    for match in _REASON.finditer(log):
+    # What was raised last is the most telling: each error says what the ones before it mean.
+    for match in reversed(list(_REASON.finditer(log))):
         text = match["usage"] or match["error"]
         if any(words in text for words in _FOLLOW_UPS):
             continue
