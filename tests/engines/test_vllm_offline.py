@@ -1,0 +1,138 @@
+"""vLLM inside pytest, for real: its tests run in an environment that has it, with this pytest and this plugin."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.engines.conftest import ROOT
+from tests.unit.engine_processes import runs, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+SUITE, CHILD_SUITE = HERE / "vllm_offline_suite.py", HERE / "vllm_child_suite.py"
+# What pytest is made of; everything else that the plugin needs, vLLM's environment has.
+LENT = ("pytest", "pluggy", "iniconfig")
+ARGUMENTS = ("mode=offline", "kv_cache=64 MiB", "enforce_eager=true", "max_model_len=2048")
+CHILD = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+
+
+def names(suite: Path) -> list[str]:
+    return [node.name for node in ast.parse(suite.read_text()).body if isinstance(node, ast.FunctionDef)]
+
+
+class House:
+    """Runs pytest in vLLM's environment, in a folder of its own."""
+
+    def __init__(self, environment: Path, folder: Path) -> None:
+        self.folder = folder
+        self.temporary = folder / "tmp"
+        self._python = environment / "bin" / "python"
+        self._model = environment / "models" / "tiny-llama"
+        lent = folder / "lent"
+        for path in (lent, self.temporary):
+            path.mkdir()
+        for found in map(distribution, LENT):
+            for name in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+                (lent / name).symlink_to(str(found.locate_file(name)))
+        self._path = os.pathsep.join([str(ROOT), str(lent)])
+
+    def start(self, suite: Path, *options: str, environ: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        shutil.copy(suite, self.folder / "test_it.py")
+        command = [str(self._python), "-m", "pytest", "-p", "pytest_llmperf.plugin", "-p", "no:cacheprovider", "-rA"]
+        command += ["--llm-engine=vllm", f"--llmperf-model={self._model}", "--llmperf-strict", *options, "test_it.py"]
+        command += [f"--llmperf-engine-arg={argument}" for argument in ARGUMENTS]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("VLLM_", "HF_", "OMP_"))}
+        settings = {"PYTHONPATH": self._path, "TMPDIR": str(self.temporary), **(environ or {})}
+        return subprocess.Popen(
+            command, cwd=self.folder, env=kept | settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def run(self, suite: Path, *options: str, environ: dict[str, str] | None = None) -> str:
+        """All that it says."""
+        with self.start(suite, *options, environ=environ) as process:
+            return process.communicate()[0]
+
+
+@pytest.fixture
+def house(vllm_environment: Path, tmp_path: Path) -> House:
+    return House(vllm_environment, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def session(vllm_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """What the session in one process said, and its report."""
+    house = House(vllm_environment, tmp_path_factory.mktemp("session"))
+    # A warning of vLLM's own must not fail a project that turns warnings into errors.
+    said = house.run(SUITE, "--llmperf-report=report.json", "-Werror")
+    report = house.folder / "report.json"
+    assert report.exists(), said
+    return said, json.loads(report.read_text())
+
+
+@pytest.fixture(scope="module")
+def child_session(vllm_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, House]:
+    """What the session with a child process said, and where it ran."""
+    house = House(vllm_environment, tmp_path_factory.mktemp("child"))
+    return house.run(CHILD_SUITE, environ=CHILD), house
+
+
+@pytest.mark.parametrize("name", [name for name in names(SUITE) if name.startswith("test_")])
+def test_in_this_process(name: str, session: tuple[str, dict[str, Any]]) -> None:
+    assert f"PASSED test_it.py::{name}\n" in session[0], session[0]
+
+
+def test_budgets_are_judged_on_what_the_engine_tells(session: tuple[str, dict[str, Any]]) -> None:
+    [judged] = [test for test in session[1]["tests"] if test["verdicts"]]
+    assert {verdict["status"] for verdict in judged["verdicts"]} == {"PASS"}
+    assert len(judged["verdicts"]) == 10
+
+
+@pytest.mark.parametrize("name", [name for name in names(CHILD_SUITE) if name.startswith("test_")])
+def test_with_a_child(name: str, child_session: tuple[str, House]) -> None:
+    outcome = "SKIPPED" if name.startswith("test_waits") else "PASSED"
+    assert any(outcome in line and (name in line or outcome == "SKIPPED") for line in child_session[0].splitlines()), (
+        child_session[0]
+    )
+
+
+def test_a_session_leaves_no_file_behind(child_session: tuple[str, House]) -> None:
+    left = [path.name for path in child_session[1].temporary.iterdir()]
+    assert [name for name in left if not name.startswith("pytest-")] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_a_pytest_that_is_ended_by(number: signal.Signals, house: House) -> None:
+    ready = house.folder / "ready"
+    with house.start(CHILD_SUITE, environ={**CHILD, "WAIT_IN": str(ready)}) as process, _killed(process.pid):
+        until(lambda: ready.exists() or process.poll() is not None)
+        assert ready.exists(), process.communicate()[0]
+        tree = [int(pid) for pid in ready.read_text().split()]
+        assert len(tree) >= 3
+        process.send_signal(number)
+        until(lambda: not any(map(runs, tree)) and process.poll() is not None)
+    assert not list(Path("/dev/shm").glob(f"*{process.pid}*"))
+
+
+@contextlib.contextmanager
+def _killed(pid: int) -> Iterator[None]:
+    """Whatever happens, nothing of it is left running."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for member in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
+                member.kill()
