@@ -172,6 +172,11 @@ class InProcessTransport:
     def close(self) -> None:
         """Nothing is kept between requests."""
 
+    def forget(self) -> None:
+        """Lets go of the LLM, which is to be stopped; a client that still holds this gets no answer any more."""
+        with self._lock:
+            self._llm, self.failure = None, self.failure or "vllm was stopped"
+
     def _begin(self, generation: Generation) -> None:
         with self._lock:
             generation.request_id = f"{REQUEST_PREFIX}{next(self._numbers)}"

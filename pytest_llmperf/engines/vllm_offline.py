@@ -7,7 +7,6 @@ pytest itself must not touch CUDA; the child is tied to the life of this process
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib.util
 import os
 import tempfile
@@ -15,14 +14,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from pytest_llmperf.engines.base import EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.checkpoint import tensor_bytes
 from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.engines.tether import tethered
 from pytest_llmperf.engines.vllm_arguments import kv_cache_bytes, prefix_settings, served_name
+from pytest_llmperf.engines.vllm_children import Children
 from pytest_llmperf.engines.vllm_inprocess import InProcessTransport
 from pytest_llmperf.engines.vllm_load import LogTail, engine_arguments, environment, on_cpu, release, weights_bytes
 from pytest_llmperf.engines.vllm_metrics import reserved
@@ -77,7 +75,7 @@ class VLLMOfflineEngine(SleepingEngine):
         self._llm: Any = None
         self._transport: InProcessTransport | None = None
         self._steps: Steps | None = None
-        self._children: tuple[psutil.Process, ...] = ()
+        self._children: Children | None = None
         self._readings: dict[str, Reading] = {}
         self._log = LogTail()
         self._pool: KVPool | None = None
@@ -127,18 +125,21 @@ class VLLMOfflineEngine(SleepingEngine):
     def start(self, progress: Progress) -> None:
         progress(f"{self.name}: loading {self.model} inside pytest")
         started = time.monotonic()
-        before = set(psutil.Process().children())
+        before = Children.present()
+        failure: EngineError | None = None
         try:
             self._load()
+            self.load_time = time.monotonic() - started
+            self._children = Children(before)
+            self._look()
         except BaseException as error:
-            self._end_children(_new_children(before), 0.0)
+            self.stop()
+            Children(before).end(0.0)
             if isinstance(error, EngineError) or not isinstance(error, Exception):
                 raise
-            raise EngineError(f"vllm cannot load {self.model}: {_reason(error)}", self.log_tail()) from error
-        self._children = _new_children(before)
-        self.load_time = time.monotonic() - started
-        self._level = 0
-        self._look()
+            failure = EngineError(f"vllm cannot load {self.model}: {_reason(error)}", self.log_tail())
+        if failure is not None:  # raised out here, since the error that is its cause holds what was loaded
+            raise failure
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
     def _load(self) -> None:
@@ -154,6 +155,9 @@ class VLLMOfflineEngine(SleepingEngine):
     def _look(self) -> None:
         import vllm
 
+        self._level = 0
+        assert self._children is not None
+        self._children.watch(self._llm.llm_engine.engine_core)
         self.version = vllm.__version__
         self.devices = engine_devices(cpu_only=on_cpu())
         config = self._llm.llm_engine.vllm_config
@@ -165,7 +169,7 @@ class VLLMOfflineEngine(SleepingEngine):
         self._readings = {"memory.weights": self._weights(config), "memory.kv_reserved": reserved(self._pool)}
 
     def _weights(self, config: Any) -> Reading:
-        if not self._children:
+        if not self._child_pids:
             return Reading(float(weights_bytes(self._llm)), "parameters of the loaded model", samples=1)
         try:
             found = tensor_bytes(self._folder) if self._folder else {}
@@ -180,7 +184,10 @@ class VLLMOfflineEngine(SleepingEngine):
         )
 
     def stop(self) -> None:
-        llm, self._llm, self._transport = self._llm, None, None
+        llm, self._llm = self._llm, None
+        if self._transport is not None:
+            self._transport.forget()
+            self._transport = None
         if self._steps is not None:
             self._steps.forget()
             self._steps = None
@@ -189,31 +196,26 @@ class VLLMOfflineEngine(SleepingEngine):
                 llm.llm_engine.engine_core.shutdown(timeout=_SHUTDOWN_SECONDS)
             del llm
             release()
-        self._end_children(self._children, _SHUTDOWN_SECONDS)
-        self._children = ()
-
-    def _end_children(self, children: tuple[psutil.Process, ...], seconds: float) -> None:
-        _, alive = psutil.wait_procs(children, timeout=seconds if children else 0)
-        for process in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for member in (process, *process.children(recursive=True)):
-                    member.kill()
-        psutil.wait_procs(alive)
-        gc.collect()
+        if self._children is not None:
+            self._children.end(_SHUTDOWN_SECONDS)
+            self._children = None
 
     @property
     def pids(self) -> tuple[int, ...]:
         if self._llm is None:
             return ()
-        return tuple(child.pid for child in self._children) or (os.getpid(),)
+        return self._child_pids or (os.getpid(),)
+
+    @property
+    def _child_pids(self) -> tuple[int, ...]:
+        return self._children.pids if self._children is not None else ()
 
     def gone(self) -> str:
         if self._llm is None:
             return "vllm was stopped"
         if self._transport is not None and self._transport.failure:
             return self._transport.failure
-        ended = [child for child in self._children if not _runs(child)]
-        return f"vllm has lost its engine core (pid {ended[0].pid})" if ended else ""
+        return self._children.ended() if self._children is not None else ""
 
     def _sleeper(self) -> Sleeper:
         return LLMSleeper(self.llm)
@@ -224,23 +226,6 @@ class VLLMOfflineEngine(SleepingEngine):
     def readings(self) -> dict[str, Reading]:
         """Weights and KV cache of the loaded model."""
         return dict(self._readings)
-
-
-def _new_children(before: set[psutil.Process]) -> tuple[psutil.Process, ...]:
-    """The children that came since, but for the helper that cleans up after ``multiprocessing``."""
-    found = []
-    for child in set(psutil.Process().children()) - before:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if not any("resource_tracker" in word for word in child.cmdline()):
-                found.append(child)
-    return tuple(sorted(found, key=lambda child: child.pid))
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _reason(error: BaseException) -> str:

@@ -27,6 +27,7 @@ SUITE, CHILD_SUITE = HERE / "vllm_offline_suite.py", HERE / "vllm_child_suite.py
 # What pytest is made of; everything else that the plugin needs, vLLM's environment has.
 LENT = ("pytest", "pluggy", "iniconfig")
 ARGUMENTS = ("mode=offline", "kv_cache=64 MiB", "enforce_eager=true", "max_model_len=2048")
+START_PATIENCE_S = 300
 CHILD = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
 
 
@@ -118,7 +119,7 @@ def test_a_session_leaves_no_file_behind(child_session: tuple[str, House]) -> No
 def test_nothing_outlives_a_pytest_that_is_ended_by(number: signal.Signals, house: House) -> None:
     ready = house.folder / "ready"
     with house.start(CHILD_SUITE, environ={**CHILD, "WAIT_IN": str(ready)}) as process, _killed(process.pid):
-        until(lambda: ready.exists() or process.poll() is not None)
+        until(lambda: ready.exists() or process.poll() is not None, START_PATIENCE_S)
         assert ready.exists(), process.communicate()[0]
         tree = [int(pid) for pid in ready.read_text().split()]
         assert len(tree) >= 3
