@@ -17,7 +17,7 @@ from pytest_llmperf.engines.shared_memory import SharedMemory
 from pytest_llmperf.engines.vllm_arguments import command_line, default_kv_cache, kv_cache_bytes, served_name
 from pytest_llmperf.engines.vllm_environment import VLLMEnvironment, find_vllm
 from pytest_llmperf.engines.vllm_log import Startup, reason, stage
-from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url
+from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, kv_pool, metrics_url
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import engine_devices
@@ -218,9 +218,7 @@ def read_metrics(base_url: str) -> list[Sample]:
 def reserved(pool: KVPool | None) -> Reading:
     """``memory.kv_reserved`` of a pool."""
     if pool is None or pool.total_bytes is None:
-        return Reading.missing(
-            "the server does not state the size of its KV cache; llm_engine_args['kv_cache'] sets it"
-        )
+        return Reading.missing(UNKNOWN_SIZE)
     how = f"stated by vLLM: {pool.blocks} blocks of {pool.block_tokens} tokens"
     return Reading(pool.total_bytes, how, samples=1)
 

@@ -23,6 +23,7 @@ COUNTERS = {
     "requests_queued": "vllm:request_queue_time_seconds_count",
     "queue_seconds": "vllm:request_queue_time_seconds_sum",
 }
+UNKNOWN_SIZE = "the server does not state how large its KV cache is; engine argument kv_cache sets it"
 _USAGE, _RUNNING, _WAITING = "vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"
 _CONFIG = "vllm:cache_config_info"
 _STARTED = "process_start_time_seconds"
