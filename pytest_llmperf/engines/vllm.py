@@ -14,7 +14,13 @@ from pytest_llmperf.engines.net import check_port, free_port, http_get
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.shared_memory import SharedMemory
-from pytest_llmperf.engines.vllm_arguments import command_line, default_kv_cache, kv_cache_bytes, served_name
+from pytest_llmperf.engines.vllm_arguments import (
+    command_line,
+    default_kv_cache,
+    kv_cache_bytes,
+    served_name,
+    sizes_kv_cache,
+)
 from pytest_llmperf.engines.vllm_environment import VLLMEnvironment, find_vllm
 from pytest_llmperf.engines.vllm_log import Startup, reason, stage
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, kv_pool, metrics_url
@@ -38,6 +44,11 @@ _DEFAULTS = {
     # We ask for its metrics many times a second.
     "disable_uvicorn_access_log": "true",
 }
+
+_PEAK_CAVEAT = (
+    "vllm takes a share of the device whatever a test does (gpu_memory_utilization): give its KV cache a size, "
+    "llm_engine_args['kv_cache'] = '4 GiB', or limit what the test needed, memory_budget(required=...)"
+)
 
 
 def _prefix_settings(*, share: bool) -> dict[str, Any]:
@@ -131,6 +142,7 @@ class VLLMEngine(ServerEngine):
         self.devices = engine_devices(cpu_only=True) if startup.on_cpu else ()
         self._pool = kv_pool(samples, startup.workers, startup.kv_bytes)
         self._readings = {"memory.weights": self._weights(startup), "memory.kv_reserved": reserved(self._pool)}
+        self.peak_caveat = "" if startup.on_cpu or sizes_kv_cache(self.spec.args) else _PEAK_CAVEAT
         self._shared_memory.note(self.pids)
 
     def _weights(self, startup: Startup) -> Reading:

@@ -54,6 +54,11 @@ def kv_cache_bytes(arguments: Mapping[str, str]) -> int | None:
         raise EngineError(f"vllm: engine argument kv_cache={error}") from None
 
 
+def sizes_kv_cache(arguments: Mapping[str, str]) -> bool:
+    """Whether the KV cache has a size of its own, and not what is left of a share of the device."""
+    return any(key in arguments for key in ("kv_cache", "kv_cache_memory_bytes", "num_gpu_blocks_override"))
+
+
 def default_kv_cache(arguments: Mapping[str, str]) -> int | None:
     """The KV cache where the host's memory holds it and nobody says how much: 4 GiB, or a quarter of a smaller host.
 

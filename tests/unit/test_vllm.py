@@ -134,6 +134,23 @@ def test_a_server_on_a_gpu_leaves_its_devices_to_those_who_see_them(engine: VLLM
     engine.start(lambda _: None)
     assert engine.devices == ()
     assert engine.memory().weights == 1.5 * 2**30
+    assert engine.peak_caveat == ""
+
+
+def test_a_server_that_takes_a_share_of_the_gpu_has_a_peak_that_says_nothing_of_a_test(
+    binary: Path, folder: Path, own_tmp: Path
+) -> None:
+    log = captured("vllm-start.log").replace("device_config=cpu", "device_config=cuda")
+    binary.with_name("start.log").write_text(log)
+    engine = VLLMEngine(EngineSpec("vllm", model=str(folder), binary=str(binary), startup_timeout=60))
+    try:
+        engine.start(lambda _: None)
+        assert "llm_engine_args['kv_cache'] = '4 GiB'" in engine.peak_caveat
+        binary.with_name("start.log").write_text(captured("vllm-start.log"))
+        engine.restart()
+        assert engine.peak_caveat == ""
+    finally:
+        engine.stop()
 
 
 def test_what_it_is_doing_is_told_while_it_starts(engine: VLLMEngine) -> None:

@@ -6,7 +6,13 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines.base import EngineError
-from pytest_llmperf.engines.vllm_arguments import command_line, default_kv_cache, kv_cache_bytes, served_name
+from pytest_llmperf.engines.vllm_arguments import (
+    command_line,
+    default_kv_cache,
+    kv_cache_bytes,
+    served_name,
+    sizes_kv_cache,
+)
 from pytest_llmperf.options import argument_text
 
 GIB = 2**30
@@ -70,3 +76,8 @@ def test_a_folder_is_served_under_its_name() -> None:
     assert served_name({}, "models/tiny", Path("/models/tiny")) == "tiny"
     assert served_name({}, "Qwen/Qwen3-0.6B", None) == "Qwen/Qwen3-0.6B"
     assert served_name({"served_model_name": "chat other"}, "Qwen/Qwen3-0.6B", None) == "chat"
+
+
+def test_a_share_of_the_device_is_no_size() -> None:
+    assert sizes_kv_cache({"kv_cache": "4 GiB"})
+    assert not sizes_kv_cache({"gpu_memory_utilization": "0.5"})
