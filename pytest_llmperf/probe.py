@@ -61,6 +61,11 @@ class Probe:
             opened.window = Window(start, time.monotonic_ns(), name)
             self._windows.append(opened.window)
 
+    def caveats(self) -> list[str]:
+        """Why the peak that the test limits says nothing of it, for each of its engines of which that is so."""
+        limited = any(limit.metric == "memory.peak" for limit in self.limits)
+        return [engine.peak_caveat for engine in self._engines if limited and engine.peak_caveat]
+
     def open(self, sampler: Sampler | None) -> None:
         """Forgets what came before: fixtures' requests and warm-up rounds are not the test's."""
         self.sampler = sampler

@@ -79,12 +79,14 @@ class Engine(ABC):
         watched_pids: the processes whose memory is sampled; they stay known after they have ended.
         request_defaults: what every request carries unless the test says otherwise.
         stream_options: the same for ``stream_options`` of streamed requests.
+        peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
         on_start, on_stop: told of processes that have come, or are about to go, when it is started afresh.
     """
 
     name: ClassVar[str]
     request_defaults: Mapping[str, Any] = {}
     stream_options: Mapping[str, Any] = {}
+    peak_caveat: str = ""
 
     def __init__(self, spec: EngineSpec) -> None:
         self.spec = spec

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement import Reading
 from pytest_llmperf.timings import tokens_per_chunk
 
 if TYPE_CHECKING:
@@ -60,17 +61,15 @@ class TokensOverTime:
         return self._totals[bisect_right(self._stamps, at_ns) - 1]
 
 
-def waste(
-    polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_tokens: int
-) -> tuple[float, int] | tuple[None, str]:
-    """1 − tokens held ÷ tokens that the blocks handed out have room for, over the polls; and how many these were.
+def waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_tokens: int) -> Reading:
+    """1 − tokens held ÷ tokens that the blocks handed out have room for, over the polls.
 
     Only polls count at which exactly the requests ran that had begun to answer: of a request that still waits for its
-    first token, or was preempted, nobody can tell how much it holds. Without one, None and the reason.
+    first token, or was preempted, nobody can tell how much it holds.
     """
     lives = [TokensOverTime(request) for request in requests]
     if not lives or any(not life.known for life in lives):
-        return None, _unknown(requests)
+        return Reading.missing(_unknown(requests))
     held = room = 0.0
     count = 0
     for poll in polls:
@@ -80,8 +79,9 @@ def waste(
             room += poll.used_blocks * block_tokens
             count += 1
     if not room:
-        return None, "no look at the engine fell into a time when only requests ran that had begun to answer"
-    return max(0.0, 1 - held / room), count
+        return Reading.missing("no look at the engine fell into a time when only requests ran that had begun to answer")
+    how = f"blocks of {block_tokens} tokens; mean of {count} looks"
+    return Reading(max(0.0, 1 - held / room), how, samples=count)
 
 
 def _unknown(requests: Sequence[RequestTiming]) -> str:

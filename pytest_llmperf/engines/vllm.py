@@ -14,11 +14,13 @@ from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.shared_memory import SharedMemory
 from pytest_llmperf.engines.vllm_arguments import (
+    SHARE_CAVEAT,
     command_line,
     default_kv_cache,
     kv_cache_bytes,
     prefix_settings,
     served_name,
+    sizes_kv_cache,
 )
 from pytest_llmperf.engines.vllm_environment import VLLMEnvironment, find_vllm
 from pytest_llmperf.engines.vllm_log import Startup, reason, stage
@@ -143,6 +145,7 @@ class VLLMEngine(SleepingEngine, ServerEngine):
         self.devices = engine_devices(cpu_only=True) if startup.on_cpu else ()
         self._pool = kv_pool(samples, startup.workers, startup.kv_bytes)
         self._readings = {"memory.weights": self._weights(startup), "memory.kv_reserved": reserved(self._pool)}
+        self.peak_caveat = "" if startup.on_cpu or sizes_kv_cache(self.spec.args) else SHARE_CAVEAT
         self._shared_memory.note(self.pids)
 
     def _weights(self, startup: Startup) -> Reading:

@@ -18,6 +18,11 @@ _GIB = 2**30
 _CPU_KV_CACHE = 4 * _GIB
 _SIZES_OF_KV_CACHE = ("kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override")
 
+SHARE_CAVEAT = (
+    "vllm takes a share of the device whatever a test does (gpu_memory_utilization): give its KV cache a size, "
+    "llm_engine_args['kv_cache'] = '4 GiB', or limit what the test needed, memory_budget(required=...)"
+)
+
 
 def command_line(settings: Mapping[str, str]) -> list[str]:
     """``{"max_model_len": "2048", "enforce_eager": "true"}`` → ``--max-model-len=2048 --enforce-eager``.
@@ -53,6 +58,11 @@ def kv_cache_bytes(arguments: Mapping[str, str]) -> int | None:
         return int(parse(arguments["kv_cache"], BYTES))
     except UnitError as error:
         raise EngineError(f"vllm: engine argument kv_cache={error}") from None
+
+
+def sizes_kv_cache(arguments: Mapping[str, str]) -> bool:
+    """Whether the KV cache has a size of its own, and not what is left of a share of the device."""
+    return any(key in arguments for key in ("kv_cache", "kv_cache_memory_bytes", "num_gpu_blocks_override"))
 
 
 def default_kv_cache(arguments: Mapping[str, str]) -> int | None:

@@ -49,9 +49,13 @@ class LogTail(logging.Handler):
 
 
 @contextlib.contextmanager
-def environment(spec: EngineSpec, folder: Path | None) -> Iterator[None]:
-    """The environment variables to load a model with; what the caller has set himself is left as it is."""
+def environment(spec: EngineSpec, folder: Path | None, files: Path) -> Iterator[None]:
+    """The environment variables to load a model with; what the caller has set himself is left as it is.
+
+    ``folder`` is the model's, where it has one; ``files`` takes what vLLM would leave among the temporary files.
+    """
     settings = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+    settings["VLLM_RPC_BASE_PATH"] = str(files)
     if folder is not None:
         settings["HF_HUB_OFFLINE"] = "1"
     if for_cpu():
@@ -61,7 +65,7 @@ def environment(spec: EngineSpec, folder: Path | None) -> Iterator[None]:
         if cores <= 4:
             # Threads that wait for each other crawl as soon as anything else wants a core.
             settings |= {"OMP_NUM_THREADS": str(max(1, cores // 2)), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    changed = {key: value for key, value in settings.items() if key not in os.environ}
+    changed = {key: value for key, value in settings.items() if key not in os.environ} | {"TMPDIR": str(files)}
     if spec.visible_devices is not None:
         changed["CUDA_VISIBLE_DEVICES"] = spec.visible_devices
     before = {key: os.environ.get(key) for key in changed}

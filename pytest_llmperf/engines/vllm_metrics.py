@@ -24,6 +24,7 @@ COUNTERS = {
     "requests_queued": "vllm:request_queue_time_seconds_count",
     "queue_seconds": "vllm:request_queue_time_seconds_sum",
 }
+UNKNOWN_SIZE = "the server does not state how large its KV cache is; engine argument kv_cache sets it"
 _USAGE, _RUNNING, _WAITING = "vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"
 _CONFIG = "vllm:cache_config_info"
 _STARTED = "process_start_time_seconds"
@@ -103,9 +104,7 @@ def _number(text: str | None) -> int | None:
 def reserved(pool: KVPool | None) -> Reading:
     """``memory.kv_reserved`` of a pool."""
     if pool is None or pool.total_bytes is None:
-        return Reading.missing(
-            "the server does not state the size of its KV cache; llm_engine_args['kv_cache'] sets it"
-        )
+        return Reading.missing(UNKNOWN_SIZE)
     how = f"stated by vLLM: {pool.blocks} blocks of {pool.block_tokens} tokens"
     return Reading(pool.total_bytes, how, samples=1)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines import kv
 from pytest_llmperf.engines.observation import Observation, Observed
 from pytest_llmperf.engines.poller import POLLS_PER_SECOND, Poller
-from pytest_llmperf.engines.vllm_metrics import Counters, metrics_url, poll, polled_url
+from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.prometheus import MetricsPage
 
@@ -83,12 +83,12 @@ class VLLMObservation(Observation):
             return {"memory.kv_cache": missing, "memory.kv_waste": missing}
         return {
             "memory.kv_cache": self._peak(self._pool, polls, requests),
-            "memory.kv_waste": self._waste(self._pool, polls, requests),
+            "memory.kv_waste": kv.waste(polls, requests, self._pool.block_tokens),
         }
 
     def _peak(self, pool: KVPool, polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> Reading:
         if pool.block_bytes is None:
-            return Reading.missing("nobody states how many bytes a KV block takes; llm_engine_args['kv_cache'] sets it")
+            return Reading.missing(UNKNOWN_SIZE)
         if not polls:
             failure = self._poller.failure if self._poller else self._failure
             return Reading.missing(failure or "the test was over before the engine could be looked at")
@@ -97,12 +97,6 @@ class VLLMObservation(Observation):
         used = max(p.used_blocks for p in polls)
         how = f"{used:.0f} of {pool.blocks} blocks of {pool.block_tokens} tokens; {_looks(polls)}"
         return Reading(used * pool.block_bytes, how, samples=len(polls))
-
-    def _waste(self, pool: KVPool, polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> Reading:
-        share, seen = kv.waste(polls, requests, pool.block_tokens)
-        if share is None:
-            return Reading.missing(str(seen))
-        return Reading(share, f"blocks of {pool.block_tokens} tokens; mean of {seen} looks", samples=int(seen))
 
     def _kv_stats(self, polls: Sequence[KVPoll]) -> dict[str, float]:
         if self._pool is None:

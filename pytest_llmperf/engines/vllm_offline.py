@@ -9,17 +9,25 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.base import EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.checkpoint import tensor_bytes
 from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.engines.tether import tethered
-from pytest_llmperf.engines.vllm_arguments import kv_cache_bytes, prefix_settings, served_name
+from pytest_llmperf.engines.vllm_arguments import (
+    SHARE_CAVEAT,
+    kv_cache_bytes,
+    prefix_settings,
+    served_name,
+    sizes_kv_cache,
+)
 from pytest_llmperf.engines.vllm_children import Children
 from pytest_llmperf.engines.vllm_inprocess import InProcessTransport
 from pytest_llmperf.engines.vllm_load import LogTail, engine_arguments, environment, on_cpu, release, weights_bytes
@@ -40,6 +48,10 @@ if TYPE_CHECKING:
 MODE = "mode"
 OFFLINE = "offline"
 _SHUTDOWN_SECONDS = 15.0
+_INSIDE_CAVEAT = (
+    "vllm runs inside pytest here, whose own memory and all that the tests have imported is part of its peak: "
+    "limit what a test adds, memory_budget(growth=...)"
+)
 
 
 class VLLMOfflineEngine(SleepingEngine):
@@ -76,6 +88,8 @@ class VLLMOfflineEngine(SleepingEngine):
         self._transport: InProcessTransport | None = None
         self._steps: Steps | None = None
         self._children: Children | None = None
+        self._files: Path | None = None
+        self._noted = 0
         self._readings: dict[str, Reading] = {}
         self._log = LogTail()
         self._pool: KVPool | None = None
@@ -123,6 +137,7 @@ class VLLMOfflineEngine(SleepingEngine):
         return self._transport
 
     def start(self, progress: Progress) -> None:
+        leftovers.sweep(progress)
         progress(f"{self.name}: loading {self.model} inside pytest")
         started = time.monotonic()
         before = Children.present()
@@ -143,12 +158,14 @@ class VLLMOfflineEngine(SleepingEngine):
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
     def _load(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="llmperf-vllm-") as folder, environment(self.spec, self._folder):
+        self._files = Path(tempfile.mkdtemp(prefix="llmperf-vllm-"))
+        self._note(os.getpid())
+        with environment(self.spec, self._folder, self._files):
             from vllm import LLM
 
             self._log.listen()
             arguments = engine_arguments(str(self._folder or self.spec.model), self.spec.args)
-            with tethered(Path(folder)):
+            with tethered(self._files):
                 # Without statistics nobody knows when a token came.
                 self._llm = LLM(**{**arguments, "disable_log_stats": False})
 
@@ -158,8 +175,10 @@ class VLLMOfflineEngine(SleepingEngine):
         self._level = 0
         assert self._children is not None
         self._children.watch(self._llm.llm_engine.engine_core)
+        self._note(self._children.pids[0] if self._children.pids else os.getpid())
         self.version = vllm.__version__
         self.devices = engine_devices(cpu_only=on_cpu())
+        self.peak_caveat = self._why_peak_says_nothing()
         config = self._llm.llm_engine.vllm_config
         cache, workers = config.cache_config, config.parallel_config.world_size
         given = cache.kv_cache_memory_bytes
@@ -167,6 +186,19 @@ class VLLMOfflineEngine(SleepingEngine):
         self._steps = Steps(self._llm.llm_engine, cache.num_gpu_blocks)
         self._pool = KVPool(cache.num_gpu_blocks, cache.block_size, float(given * workers) if given else None)
         self._readings = {"memory.weights": self._weights(config), "memory.kv_reserved": reserved(self._pool)}
+
+    def _note(self, pid: int) -> None:
+        """For a pytest that is killed: the next run removes the files, and ends the process of this pid."""
+        assert self._files is not None
+        leftovers.note(self.name, pid, pid, self._files)
+        if self._noted not in (0, pid):
+            leftovers.forget(self._noted)
+        self._noted = pid
+
+    def _why_peak_says_nothing(self) -> str:
+        if not self._child_pids:
+            return _INSIDE_CAVEAT
+        return "" if on_cpu() or sizes_kv_cache(self.spec.args) else SHARE_CAVEAT
 
     def _weights(self, config: Any) -> Reading:
         if not self._child_pids:
@@ -199,6 +231,10 @@ class VLLMOfflineEngine(SleepingEngine):
         if self._children is not None:
             self._children.end(_SHUTDOWN_SECONDS)
             self._children = None
+        if self._files is not None:
+            shutil.rmtree(self._files, ignore_errors=True)
+            leftovers.forget(self._noted)
+            self._files = None
 
     @property
     def pids(self) -> tuple[int, ...]:

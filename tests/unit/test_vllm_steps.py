@@ -126,7 +126,7 @@ def test_without_a_step_or_a_size_there_is_a_reason_instead(bench: Bench) -> Non
     assert "took no step" in bench.observe().read((), WHOLE).readings["memory.kv_cache"].reason
     unknown = OfflineObservation(Fake(EngineSpec("fake")), bench.steps, KVPool(101, 4))
     bench.answer(["0"])
-    assert "llm_engine_args['kv_cache'] sets it" in unknown.read((), WHOLE).readings["memory.kv_cache"].reason
+    assert "engine argument kv_cache sets it" in unknown.read((), WHOLE).readings["memory.kv_cache"].reason
 
 
 def test_tokens_that_nobody_saw_make_the_measurement_untrustworthy(bench: Bench) -> None:
