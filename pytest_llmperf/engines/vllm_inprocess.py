@@ -50,7 +50,7 @@ class Generation:
         self.request_id = ""
         self.sent_ns = self.end_ns = 0
         self.status: int | None = None
-        self.headers: dict[str, str] = {}
+        self.headers = {"content-type": "text/event-stream" if body["stream"] else "application/json"}
         self.done = False
         self._steps: list[_Step] = []
         self._finish_reason: str | None = None
@@ -82,7 +82,6 @@ class Generation:
         if self._refusal:
             return [(self.end_ns, _line({"error": {"message": self._refusal}}))]
         if not self.body["stream"]:
-            self.headers = {"content-type": "application/json"}
             text = "".join(step.text for step in self._steps)
             tokens = [token for step in self._steps for token in step.token_ids]
             return [(self.end_ns, _line(self._event(text, tokens, len(tokens), last=True)))] if self.done else []

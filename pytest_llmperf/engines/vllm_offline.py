@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +29,15 @@ from pytest_llmperf.engines.vllm_arguments import (
 )
 from pytest_llmperf.engines.vllm_children import Children
 from pytest_llmperf.engines.vllm_inprocess import InProcessTransport
-from pytest_llmperf.engines.vllm_load import LogTail, engine_arguments, environment, on_cpu, release, weights_bytes
+from pytest_llmperf.engines.vllm_load import (
+    LogTail,
+    engine_arguments,
+    environment,
+    folder_for_files,
+    on_cpu,
+    release,
+    weights_bytes,
+)
 from pytest_llmperf.engines.vllm_metrics import reserved
 from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
 from pytest_llmperf.engines.vllm_sleep import LLMSleeper, SleepingEngine
@@ -158,7 +165,7 @@ class VLLMOfflineEngine(SleepingEngine):
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
     def _load(self) -> None:
-        self._files = Path(tempfile.mkdtemp(prefix="llmperf-vllm-"))
+        self._files = folder_for_files()
         self._note(os.getpid())
         with environment(self.spec, self._folder, self._files):
             from vllm import LLM

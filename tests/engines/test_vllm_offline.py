@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,10 +42,10 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.temporary = folder / "tmp"
+        # Short, since sockets lie in it.
+        self.temporary = Path(tempfile.mkdtemp(prefix="llmperf-test-", dir="/tmp"))
         lent = folder / "lent"
-        for path in (lent, self.temporary):
-            path.mkdir()
+        lent.mkdir()
         for found in map(distribution, LENT):
             for module in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
                 (lent / module).symlink_to(str(found.locate_file(module)))
@@ -75,8 +76,9 @@ class House:
         subprocess.run(command, env=os.environ | self._settings, check=True, capture_output=True)
 
     def left(self) -> list[str]:
-        """The files that are left of engines, but for those that pytest itself keeps."""
-        return [path.name for path in self.temporary.iterdir() if not path.name.startswith("pytest-")]
+        """The files that are left of engines, but for what pytest keeps, and torch's cache of what it has compiled."""
+        names = [path.name for path in self.temporary.iterdir()]
+        return [name for name in names if not name.startswith(("pytest-", "torchinductor_"))]
 
     @property
     def said(self) -> str:
@@ -84,26 +86,30 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    shutil.rmtree(house.temporary)
 
 
 @pytest.fixture(scope="module")
-def session(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+def session(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the session in one process said, and its report."""
     house = House(tmp_path_factory.mktemp("session"))
     # A warning of vLLM's own must not fail a project that turns warnings into errors.
     said = house.run(SUITE, "--llmperf-report=report.json", "-Werror")
     report = house.folder / "report.json"
     assert report.exists(), said
-    return said, json.loads(report.read_text())
+    yield said, json.loads(report.read_text())
+    shutil.rmtree(house.temporary)
 
 
 @pytest.fixture(scope="module")
-def child_session(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, House]:
+def child_session(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, House]]:
     """What the session with a child process said, and where it ran."""
     house = House(tmp_path_factory.mktemp("child"))
-    return house.run(CHILD_SUITE, environ=CHILD), house
+    yield house.run(CHILD_SUITE, environ=CHILD), house
+    shutil.rmtree(house.temporary)
 
 
 @pytest.mark.parametrize("name", [name for name in names(SUITE) if name.startswith("test_")])
