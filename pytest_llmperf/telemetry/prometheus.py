@@ -1,0 +1,168 @@
+"""Metrics pages in the Prometheus text format: a strict parser, and a page that is fetched again and again."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+_MAX_BYTES = 64 * 2**20
+
+_LABEL = r'[a-zA-Z_]\w*[ \t]*=[ \t]*"(?:[^"\\]|\\[\\"n])*"'
+_LABELS = rf"[ \t]*(?:{_LABEL}[ \t]*(?:,[ \t]*|(?=\}})))*"
+_NUMBER = r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)"
+_LINE = re.compile(
+    rf"([a-zA-Z_:][\w:]*)[ \t]*(?:\{{({_LABELS})\}}[ \t]*|(?<=[ \t]))((?i:{_NUMBER}))(?:[ \t]+(-?\d+))?", re.ASCII
+)
+_PAIR = re.compile(r'(\w+)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"', re.ASCII)
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPED = {"\\": "\\", '"': '"', "n": "\n"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a page: a value of a metric, told apart by its labels. ``timestamp_ms`` is Unix time."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+    timestamp_ms: int | None = None
+
+
+def parse(text: str) -> list[Sample]:
+    """The samples of a page in the Prometheus text format (version 0.0.4), in its order; comments are left out.
+
+    Raises:
+        ValueError: a line is not of this format; the message names the line.
+    """
+    samples = []
+    # Only a line feed ends a line: label values may hold every other character that str.splitlines() splits at.
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip(" \t")
+        if stripped and not stripped.startswith("#"):
+            samples.append(_sample(stripped, number))
+    return samples
+
+
+def _sample(line: str, number: int) -> Sample:
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise ValueError(f"line {number} is not in the Prometheus text format: {line[:120]!r}")
+    name, labels, value, timestamp = match.groups()
+    try:
+        pairs = _labels(labels or "")
+    except ValueError as error:
+        raise ValueError(f"line {number} {error}: {line[:120]!r}") from None
+    return Sample(name, pairs, float(value), None if timestamp is None else int(timestamp))
+
+
+@lru_cache(maxsize=4096)
+def _labels(text: str) -> Mapping[str, str]:
+    """The labels written between braces; a page has the same ones each time it is read."""
+    pairs = _PAIR.findall(text)
+    labels = {name: _ESCAPE.sub(lambda found: _ESCAPED[found[1]], value) for name, value in pairs}
+    if len(labels) < len(pairs):
+        raise ValueError("has a label twice")
+    return MappingProxyType(labels)
+
+
+class MetricsPage:
+    """A page of metrics behind a URL, read over one connection that is kept open. Proxies are not used."""
+
+    def __init__(self, url: str, timeout: float = 2.0) -> None:
+        """The page at ``url``; ``timeout`` in seconds is for one reading as a whole.
+
+        Raises:
+            ValueError: the URL is not one of http or https with a host, or it carries a user name.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url} is not the URL of a metrics page: write http://host:port/metrics")
+        if parts.username is not None:
+            raise ValueError(f"the URL of a metrics page at {parts.hostname} carries a user name; leave it out")
+        self.url = url
+        self._timeout = timeout
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        secure = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        self._connection: http.client.HTTPConnection = kind(parts.hostname, parts.port)
+
+    def read(self) -> list[Sample]:
+        """The samples of the page as it is now.
+
+        Raises:
+            OSError: there is no such page to be had; the message is one sentence that names the URL.
+        """
+        body = self._body()
+        try:
+            return parse(body.decode())
+        except UnicodeDecodeError:
+            problem = "it is not UTF-8 text"
+        except ValueError as error:
+            problem = str(error)
+        raise OSError(f"{self.url} is not a metrics page: {problem}")
+
+    def close(self) -> None:
+        """Closes the connection; another reading opens a new one."""
+        self._connection.close()
+
+    def _body(self) -> bytes:
+        try:
+            return self._fetch(time.monotonic() + self._timeout)
+        except TimeoutError:
+            problem = f"{self.url} did not answer within {self._timeout:g} s"
+        except ConnectionRefusedError:
+            problem = f"nobody listens at {self.url}"
+        except (OSError, http.client.HTTPException) as error:
+            cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            problem = f"{self.url} cannot be read: {cause}"
+        self.close()
+        raise OSError(problem)
+
+    def _fetch(self, deadline: float) -> bytes:
+        if self._connection.sock is not None:
+            try:
+                return self._exchange(deadline)
+            except ConnectionError:
+                # A server may close a kept connection at any time; that says nothing about a new one.
+                self.close()
+        return self._exchange(deadline)
+
+    def _exchange(self, deadline: float) -> bytes:
+        connection = self._connection
+        if connection.sock is None:
+            connection.timeout = _left(deadline)
+            connection.connect()
+        kept: socket.socket = connection.sock
+        kept.settimeout(_left(deadline))
+        connection.request("GET", self._target, headers={"Accept": "text/plain;version=0.0.4"})
+        response = connection.getresponse()
+        body = bytearray()
+        while not response.isclosed() and (piece := response.read1(65536)):
+            body += piece
+            if len(body) > _MAX_BYTES:
+                raise OSError(f"it is longer than {_MAX_BYTES >> 20} MiB")
+            if not response.isclosed():
+                kept.settimeout(_left(deadline))
+        if response.length:
+            raise ConnectionResetError("the answer ended early")
+        response.close()
+        if response.status != http.client.OK:
+            raise OSError(f"the answer is {response.status} {response.reason}")
+        return bytes(body)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
