@@ -1,0 +1,66 @@
+"""Which of the pids that a driver lists are an engine's, also where the driver counts in another pid namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.telemetry.host import process_tree
+from pytest_llmperf.telemetry.ring import MAPPED, MATCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_PROC = Path("/proc")
+
+
+@dataclass
+class Matches:
+    """``owners``: listed pid → (the engine's root pid, MATCHED or MAPPED). ``visible``: pids of this namespace."""
+
+    roots: tuple[int, ...]
+    owners: dict[int, tuple[int, int]] = field(default_factory=dict)
+    visible: set[int] = field(default_factory=set)
+
+
+def host_proc() -> Path | None:
+    """Where the host's ``/proc`` is mounted in this container: ``$HOST_PROC`` or ``/host/proc``; None if nowhere."""
+    for path in (os.environ.get("HOST_PROC", ""), "/host/proc"):
+        if path and path != str(_PROC) and (Path(path) / "self").is_symlink():
+            return Path(path)
+    return None
+
+
+class ProcessMatcher:
+    """Matches pids by themselves, then through ``NSpid`` in the host's ``/proc`` where that can be seen."""
+
+    def __init__(self, proc: Path = _PROC, host: Path | None = None) -> None:
+        self._proc = proc
+        self._host = host
+
+    def match(self, pids: Sequence[int], roots: Iterable[int]) -> Matches:
+        trees = {root: set(process_tree(root)) for root in roots}
+        found = Matches(tuple(trees), visible={pid for pid in pids if (self._proc / str(pid)).exists()})
+        for pid in pids:
+            for how, inner in ((MATCHED, pid), (MAPPED, self._inner_pid(pid))):
+                root = next((root for root, tree in trees.items() if inner in tree), None)
+                if root is not None:
+                    found.owners[pid] = (root, how)
+                    break
+        return found
+
+    def _inner_pid(self, pid: int) -> int | None:
+        """The pid that a process of the host has in our own namespace; None when it is not in there."""
+        if self._host is None:
+            return None
+        with contextlib.suppress(OSError):
+            folder = self._host / str(pid)
+            if os.readlink(folder / "ns" / "pid") != os.readlink(self._proc / "self" / "ns" / "pid"):
+                return None
+            for line in (folder / "status").read_text().splitlines():
+                if line.startswith("NSpid:"):
+                    return int(line.split()[-1])
+        return None
