@@ -20,6 +20,7 @@ from pytest_llmperf.telemetry.ring import (
     FAULT,
     KNOWN,
     LISTED,
+    OURS,
     POWER,
     PROCESS,
     STEADY,
@@ -278,9 +279,8 @@ class DriverLane(threading.Thread):
             if process.name:
                 self.names[process.pid] = process.name
             root, how = found.owners.get(process.pid, (None, 0))
-            flags = (
-                how | (0 if process.used_bytes is None else KNOWN) | (VISIBLE if process.pid in found.visible else 0)
-            )
+            flags = how | (VISIBLE if process.pid in found.visible else 0) | (OURS if process.pid in found.ours else 0)
+            flags |= 0 if process.used_bytes is None else KNOWN
             records.append(Record(t_ns, process.used_bytes or 0, slot, process.pid, PROCESS, flags))
             if root is not None:
                 held, known = shares[root]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IDLE_PERIOD_NS = 50_000_000
 # A tick is repeated after this many times the CPU time it took, and the time it spent in the driver, at the earliest:
-# 2 % of a core, and 0.7 % of the time in calls that other processes may wait for; the driver lane takes the rest of 1 %.
+# 2 % of a core, and 0.7 % of the time in calls that others may wait for; the driver lane takes the rest of 1 %.
 CPU_COST_BOUND = 50
 DRIVER_COST_BOUND = 143
 # Costs are taken of every so many-th tick, and the pace is set anew after so many of those.

@@ -19,11 +19,15 @@ _PROC = Path("/proc")
 
 @dataclass
 class Matches:
-    """``owners``: listed pid → (the engine's root pid, MATCHED or MAPPED). ``visible``: pids of this namespace."""
+    """``owners``: listed pid → (the engine's root pid, MATCHED or MAPPED).
+
+    ``visible``: pids that exist in this namespace. ``ours``: pids of this run that are not an engine's.
+    """
 
     roots: tuple[int, ...]
     owners: dict[int, tuple[int, int]] = field(default_factory=dict)
     visible: set[int] = field(default_factory=set)
+    ours: set[int] = field(default_factory=set)
 
 
 def host_proc() -> Path | None:
@@ -37,12 +41,15 @@ def host_proc() -> Path | None:
 class ProcessMatcher:
     """Matches pids by themselves, then through ``NSpid`` in the host's ``/proc`` where that can be seen."""
 
-    def __init__(self, proc: Path = _PROC, host: Path | None = None) -> None:
+    def __init__(self, owner: int = 0, proc: Path = _PROC, host: Path | None = None) -> None:
+        """``owner`` is the pytest at the root of this run, 0 for none."""
+        self._owner = owner
         self._proc = proc
         self._host = host
 
     def match(self, pids: Sequence[int], roots: Iterable[int]) -> Matches:
         trees = {root: set(process_tree(root)) for root in roots}
+        run = set(process_tree(self._owner)) if self._owner and pids else set()
         found = Matches(tuple(trees), visible={pid for pid in pids if (self._proc / str(pid)).exists()})
         for pid in pids:
             for how, inner in ((MATCHED, pid), (MAPPED, self._inner_pid(pid))):
@@ -50,6 +57,8 @@ class ProcessMatcher:
                 if root is not None:
                     found.owners[pid] = (root, how)
                     break
+                if inner in run:
+                    found.ours.add(pid)
         return found
 
     def _inner_pid(self, pid: int) -> int | None:

@@ -52,6 +52,7 @@ class _Child:
     ) -> None:
         self.ring, self.driver, self.pages = rings
         self.process = process
+        self.started_ns = time.monotonic_ns()
         self._log = log
         self._connection = connection
         self._rest = b""
@@ -156,6 +157,30 @@ class Sampler:
         """Where other processes of this host may :meth:`join`; empty where they cannot."""
         return self._address
 
+    @property
+    def memory(self) -> Ring:
+        """The ring of the memory lane."""
+        return self._started().ring
+
+    @property
+    def driver(self) -> Ring:
+        """The ring of the driver's slow readings."""
+        return self._started().driver
+
+    @property
+    def pages(self) -> Ring:
+        """The ring of exporters and metrics pages."""
+        return self._started().pages
+
+    @property
+    def started_ns(self) -> int:
+        """When this sampler was started or joined: another number, another sampler."""
+        return self._started().started_ns
+
+    def death(self) -> str:
+        """Why the sampler has ended, in one line; empty while it runs."""
+        return self._started().death()
+
     def start(self, hz: float = DEFAULT_HZ, *, shared: bool = False) -> None:
         """Start the process unless it runs; one that died is replaced, and what it watched is forgotten.
 
@@ -238,15 +263,19 @@ class Sampler:
             self.ask("unwatch", pid=pid)
 
     def read(self, window: Window, pids: Sequence[int]) -> MemoryTrace:
-        """The memory of the trees under ``pids``, added up, over a window that has ended.
+        """The memory of the trees under ``pids``, added up, over a window that has ended."""
+        self.wait(window)
+        return self._cut(self._started(), window, pids)
 
-        Waits for the first sample after the window, two periods and 0.2 s at most.
-        """
+    def wait(self, window: Window) -> None:
+        """Until there is a sample after the window: two periods and 0.2 s at most, a second inside a driver call."""
         child = self._started()
-        deadline = time.monotonic() + 2 * child.ring.period_ns / 1e9 + 0.2
-        while child.ring.heartbeat_ns < window.end_ns and self.alive and time.monotonic() < deadline:
+        begun = time.monotonic_ns()
+        while child.ring.heartbeat_ns < window.end_ns and self.alive:
             time.sleep(0.002)
-        return self._cut(child, window, pids)
+            patience = STALL_NS + CALM_NS if child.ring.call[0] else 2 * child.ring.period_ns + CALM_NS
+            if time.monotonic_ns() - begun > patience:
+                return
 
     def level(self, pids: Sequence[int]) -> int | None:
         """The latest level of the trees under ``pids``, None when the sampler or one of them is gone."""
@@ -318,7 +347,8 @@ class Sampler:
     def _cut(self, child: _Child, window: Window, pids: Sequence[int]) -> MemoryTrace:
         heartbeat, fault = child.ring.heartbeat_ns, ""
         silent = time.monotonic_ns() - heartbeat
-        if heartbeat < window.end_ns:
+        hang = self.hang() if heartbeat < window.end_ns else ""
+        if heartbeat < window.end_ns and not hang:
             fault = child.death()
             if not fault and silent > max(STALL_NS, largest_gap_ns(child.ring.period_ns)):
                 fault = f"the sampler stalled for {silent / 1e9:.1f} s"
@@ -329,6 +359,7 @@ class Sampler:
             period_ns=child.ring.period_ns,
             oldest_ns=child.ring.oldest_ns,
             sampler_fault=fault,
+            missing=hang,
         )
 
 

@@ -3,8 +3,8 @@
 The main thread takes orders; the lanes do the reading, each in a thread with a ring of its own: memory at the full
 rate, the driver's slow readings, exporters and pages. Orders come as lines of JSON, ``{"id": 1, "do": "watch", ...}``,
 from the process that started this one, over the socket, and from others of the host, which connect to the abstract
-address and are given the rings. Each order is answered by ``{"id": 1, ...}``. What a client watched is forgotten when its
-connection ends; the process ends with its owner's connection or its owner.
+address and are given the rings. Each order is answered by ``{"id": 1, ...}``. What a client watched is forgotten when
+its connection ends; the process ends with its owner's connection or its owner.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Control:
         self._facts: dict[int, DeviceFacts] = {}
         self._sharing = SharingLane()
         self._memory = MemoryLane(rings[0], Pace(round(1e9 / hz)), self._faults.number)
-        matcher = ProcessMatcher(host=host_proc())
+        matcher = ProcessMatcher(os.getppid(), host=host_proc())
         self._driver = DriverLane(rings[1], self._faults.number, lambda: tuple(self._watched), matcher)
         self._pages = PagesLane(rings[2], self._faults.number)
         for lane in (self._sharing, self._memory, self._driver):
