@@ -52,8 +52,8 @@ def energy(records: Sequence[Record], window: Window, *, idle_watts: float | Non
     """The energy of one device over a window.
 
     ``records`` are of this device alone and reach beyond the window on both sides: ENERGY readings (mJ; with TICK where
-    the counter was seen to move) and POWER readings (mW). ``idle_watts`` is its power while nothing ran. ``shared`` is
-    not empty when the engine has a part of the device only, whose sensor measures the whole.
+    the counter was seen to move) and POWER readings (mW). ``idle_watts`` is its power while nothing ran. ``shared``
+    says why these readings are not the engine's, such as a sensor of the whole GPU for a part of it; empty if they are.
     """
     counter = sorted(record for record in records if record.lane == ENERGY)
     power = sorted(record for record in records if record.lane == POWER)
@@ -84,7 +84,7 @@ def energy(records: Sequence[Record], window: Window, *, idle_watts: float | Non
 
 def _span(counter: Sequence[Record], window: Window, shared: str) -> _Span:
     if shared:
-        raise _NotMeasuredError("energy is measured for the whole GPU, of which the engine has a MIG instance")
+        raise _NotMeasuredError(shared)
     if window.seconds < MIN_SECONDS:
         raise _NotMeasuredError(
             f"a window of {window.seconds:.2g} s is too short for the energy sensor, which sees a part of the time "
@@ -134,25 +134,29 @@ def _from_change_to_change(counter: Sequence[Record], window: Window) -> _Span:
 
 
 def _around(readings: Sequence[Record], window: Window, reach_ns: int, what: str) -> _Span | None:
-    """The last reading up to the start, or else the first after it, and the first from the end on, all within reach."""
-    before = [r for r in readings if window.start_ns - reach_ns <= r.t_ns <= window.start_ns]
-    late = [r for r in readings if window.start_ns < r.t_ns <= window.start_ns + reach_ns]
-    after = [r for r in readings if window.end_ns <= r.t_ns <= window.end_ns + reach_ns]
-    first = before[-1] if before else late[0] if late else None
-    return _Span(first, after[0], what) if first is not None and after else None
+    """The last reading up to the start and the first from the end on, within reach; else the nearest ones inside."""
+    start = [r for r in readings if abs(r.t_ns - window.start_ns) <= reach_ns]
+    end = [r for r in readings if abs(r.t_ns - window.end_ns) <= reach_ns]
+    if not start or not end:
+        return None
+    before = [r for r in start if r.t_ns <= window.start_ns]
+    after = [r for r in end if r.t_ns >= window.end_ns]
+    return _Span(before[-1] if before else start[0], after[0] if after else end[-1], what)
 
 
 # ------------------------------------------------------------------------------------------ what lies beside the window
 
 
 def _outside(span: _Span, power: Sequence[Record], window: Window, idle_watts: float | None) -> float:
-    """Joules between the two readings that are not of the window; less than 0 where a part of it is missing."""
-    start, end = window.start_ns, window.end_ns
-    joules = _joules(power, end, span.last.t_ns, idle_watts)
-    if span.first.t_ns <= start:
-        return joules + _joules(power, span.first.t_ns, start, idle_watts)
-    # Inside of the window the device is at work, not idle.
-    return joules - _joules(power, start, span.first.t_ns, None)
+    """Joules between the two readings that are not of the window; less than 0 where parts of it are missing."""
+    joules = 0.0
+    for begin, end in ((span.first.t_ns, window.start_ns), (window.end_ns, span.last.t_ns)):
+        if begin <= end:
+            joules += _joules(power, begin, end, idle_watts)
+        else:
+            # Inside of the window the device is at work, not idle.
+            joules -= _joules(power, end, begin, None)
+    return joules
 
 
 def _joules(power: Sequence[Record], start_ns: int, end_ns: int, idle_watts: float | None) -> float:

@@ -113,6 +113,6 @@ def test_an_unknown_interval_is_refused() -> None:
 
 
 def test_a_test_too_short_for_any_interval_is_told_to_be_longer() -> None:
-    assert refusal(100_000_000, 0.5, URL).endswith("at least 10 are needed: make the test longer than 1 s")
-    assert refusal(30 * SECOND, 0.5, URL).endswith("(milliseconds), and make the test longer than 1 s")
-    assert refusal(None, 0.5, URL).endswith("(milliseconds), and make the test longer than 1 s")
+    assert refusal(200_000_000, 1.5, URL).endswith("at least 10 are needed: make the test longer than 2 s")
+    assert refusal(30 * SECOND, 1.5, URL).endswith("(milliseconds), and make the test longer than 2 s")
+    assert refusal(None, 1.5, URL).endswith("(milliseconds), and make the test longer than 2 s")

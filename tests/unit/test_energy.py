@@ -124,6 +124,13 @@ def test_a_tick_just_after_the_start_is_taken_where_none_was_seen_before() -> No
     assert result.joules == pytest.approx(585 + 30 - 5)
 
 
+def test_a_tick_just_before_the_end_is_taken_where_none_was_seen_after_it() -> None:
+    records = steady(reading(950, 1000, TICK), reading(2800, 1560, TICK))
+    result = energy(records, window(1000, 3000), idle_watts=100)
+    # 560 J between the ticks; 100 W for 0.05 s too much at the start, 300 W for the 0.2 s that are missing.
+    assert result.joules == pytest.approx(560 - 5 + 60)
+
+
 def test_of_several_ticks_the_nearest_outside_of_the_window_count() -> None:
     ticks = [reading(900 + 20 * n, 6 * n, TICK) for n in range(120)]
     result = energy(steady(*ticks), window(1010, 3010), idle_watts=300)
@@ -211,9 +218,9 @@ def test_a_short_window_is_refused() -> None:
 
 def test_a_part_of_a_gpu_has_no_energy_of_its_own() -> None:
     sensor = ScriptedSensor(20, 3000, 6000)
-    result = energy(sensor.sampled(8000), window(3000, 6000), idle_watts=100, shared="GPU-1")
-    assert result.joules is None
-    assert result.reason == "energy is measured for the whole GPU, of which the engine has a MIG instance"
+    whole = "energy is measured for the whole GPU, of which the engine has a MIG instance"
+    result = energy(sensor.sampled(8000), window(3000, 6000), idle_watts=100, shared=whole)
+    assert (result.joules, result.reason) == (None, whole)
 
 
 def test_no_reading_of_the_counter_is_said_so() -> None:
