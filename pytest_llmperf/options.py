@@ -222,7 +222,7 @@ def _report_path(text: str, invoked_in: Path) -> Path:
 def _visible_devices(selection: str) -> str | None:
     if selection == "auto":
         return None
-    from pytest_llmperf.telemetry.device import visible_devices
+    from pytest_llmperf.telemetry.visible import visible_devices
 
     return visible_devices(selection, os.environ)
 

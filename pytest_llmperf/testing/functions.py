@@ -233,6 +233,13 @@ def _is_instance(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> No
     put(out, int(target.instance is not None))
 
 
+def _instance_id(kind: str) -> Answer:
+    def answer(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+        put(out, getattr(target.instance, kind, None))
+
+    return answer
+
+
 def _index(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
     put(out, target.index)
 
@@ -292,6 +299,8 @@ FUNCTIONS: dict[str, tuple[Find, Answer]] = {
     "nvmlDeviceGetMigMode": (by_handle, _mig_mode),
     "nvmlDeviceGetMaxMigDeviceCount": (by_handle, _max_instances),
     "nvmlDeviceIsMigDeviceHandle": (by_handle, _is_instance),
+    "nvmlDeviceGetGpuInstanceId": (by_handle, _instance_id("gpu_instance")),
+    "nvmlDeviceGetComputeInstanceId": (by_handle, _instance_id("compute_instance")),
     "nvmlDeviceGetPowerUsage": (by_handle, _sensor(readings.power_usage)),
     "nvmlDeviceGetTotalEnergyConsumption": (by_handle, _sensor(readings.energy)),
     "nvmlDeviceGetCurrentClocksEventReasons": (by_handle, _sensor(readings.event_reasons)),
