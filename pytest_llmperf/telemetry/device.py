@@ -23,6 +23,6 @@ def _model_name(cpuinfo: Path) -> str:
     return " ".join(match[1].split()) if match else ""
 
 
-def engine_devices(*, cpu_only: bool = False) -> tuple[Device, ...]:
+def engine_devices() -> tuple[Device, ...]:
     """Where an engine of this host computes: the CPU; unknown, ``()``, where the host has an NVIDIA driver."""
-    return (cpu_device(),) if cpu_only or not Path("/dev/nvidiactl").exists() else ()
+    return () if Path("/dev/nvidiactl").exists() else (cpu_device(),)

@@ -120,8 +120,8 @@ class PagesLane:
     def _begin(self, number: int, order: Mapping[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
         try:
             source, facts = self._source(number, order)
-        except SourceError as error:
-            answer({"error": str(error), "why": str(error.why.value)})
+        except (SourceError, ValueError) as error:
+            answer({"error": str(error)})
             return
         page = self._pages[number] = _Page(number, source, 1 / order["hz"], self._publish, self._fault)
         page.start()

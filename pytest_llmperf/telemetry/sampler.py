@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import signal
 import socket
 import subprocess
@@ -63,10 +64,10 @@ class _Child:
         if self.process is not None:
             return self.process.poll() is not None
         try:
-            return self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
+            poll = select.poll()
+            poll.register(self._connection, select.POLLIN)
+            return bool(poll.poll(0)) and self._connection.recv(1, socket.MSG_PEEK) == b""
+        except ConnectionError:
             return True
 
     def death(self) -> str:
