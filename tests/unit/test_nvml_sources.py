@@ -20,9 +20,8 @@ from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance,
 from tests.unit.scripted_gpus import SECOND, backend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from pytest_llmperf.telemetry.nvml import NvmlBackend
     from pytest_llmperf.telemetry.ring import Record
     from pytest_llmperf.telemetry.source import Source
 
@@ -244,78 +243,3 @@ def test_a_mig_instance_that_was_destroyed_is_lost() -> None:
 def test_an_argument_that_a_whole_gpu_refuses_does_not_make_it_lost() -> None:
     with backend(faults=(Fault("nvmlDeviceGetClockInfo", Code.INVALID_ARGUMENT),)) as (gpus, _, _):
         assert (TEMPERATURE, 0) in values(gpus.state(0).read(1))
-
-
-# ----------------------------------------------------------------------------------------- every error, every source
-
-READERS: dict[str, tuple[str, Callable[[NvmlBackend], Source]]] = {
-    "memory": (MEMORY, lambda gpus: gpus.memory(0)),
-    "sensors": (FIELDS, lambda gpus: gpus.sensors(0)),
-    "energy": (FIELDS, lambda gpus: gpus.energy(0)),
-    "state": ("*", lambda gpus: gpus.state(0)),
-}
-
-
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize(
-    ("code", "why", "words"),
-    [
-        (Code.NO_PERMISSION, Why.ABSENT, "this user may not read the .*: root may"),
-        (Code.GPU_IS_LOST, Why.LOST, "the GPU is lost, the kernel log .* `Xid`: reset it or reboot"),
-        (Code.RESET_REQUIRED, Why.LOST, "the GPU must be reset, .*`nvidia-smi --gpu-reset`"),
-        (Code.FUNCTION_NOT_FOUND, Why.ABSENT, "this driver is too old to give the .*: update it"),
-        (Code.NOT_FOUND, Why.TRANSIENT, "the driver has no .* at this moment"),
-        (Code.TIMEOUT, Why.TRANSIENT, "the driver did not give the .* in time"),
-        (Code.ARGUMENT_VERSION_MISMATCH, Why.TRANSIENT, "the driver does not understand how the .* is asked for"),
-        (Code.INSUFFICIENT_SIZE, Why.TRANSIENT, "grew faster than it could be read"),
-        (Code.UNKNOWN, Why.TRANSIENT, "failed to give the .*, for a reason unknown to itself"),
-        (20, Why.TRANSIENT, r"failed to give the .* \(NVML error 20 of nvmlDevice"),
-        (Code.DRIVER_NOT_LOADED, Why.UNAVAILABLE, "installed but not loaded"),
-        (Code.LIB_RM_VERSION_MISMATCH, Why.UNAVAILABLE, "was updated, but the old one is still loaded"),
-    ],
-)
-def test_an_error_while_reading_is_one_sentence_and_says_whether_to_ask_again(
-    reader: str, code: int, why: Why, words: str
-) -> None:
-    function, source_of = READERS[reader]
-    with backend() as (gpus, script, _):
-        source = source_of(gpus)
-        script.faults.append(Fault(function, code))
-        error = refusal(source)
-        assert error.why is why
-        with pytest.raises(SourceError, match=words):
-            source.read(1)
-        script.faults.clear()
-        if why is Why.TRANSIENT:
-            assert source.read(1)
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_not_supported_is_believed_the_tenth_time_in_a_row(reader: str) -> None:
-    function, source_of = READERS[reader]
-    with backend() as (gpus, script, _):
-        source = source_of(gpus)
-        for _ in range(3):
-            script.faults.append(Fault(function, Code.NOT_SUPPORTED))
-            for _ in range(PATIENCE - 1):
-                assert refusal(source).why is Why.TRANSIENT
-            script.faults.clear()
-            assert source.read(1)
-        script.faults.append(Fault(function, Code.NOT_SUPPORTED))
-        assert [refusal(source).why for _ in range(PATIENCE)] == [Why.TRANSIENT] * (PATIENCE - 1) + [Why.ABSENT]
-
-
-def test_one_lost_gpu_leaves_the_others_readable() -> None:
-    with backend(ScriptedDevice(), ScriptedDevice(used=GIB)) as (gpus, script, _):
-        sources = [gpus.memory(0), gpus.memory(1)]
-        script.faults.append(Fault("*", Code.GPU_IS_LOST, device=script.devices[0].uuid))
-        assert refusal(sources[0]).why is Why.LOST
-        assert sources[1].read(1)[0].value == GIB
-
-
-def test_sources_have_nothing_to_close() -> None:
-    with backend() as (gpus, _, _):
-        for _, source_of in READERS.values():
-            source = source_of(gpus)
-            source.close()
-            assert source.read(1)
