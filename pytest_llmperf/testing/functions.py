@@ -188,9 +188,10 @@ def _field_values(nvml: NvmlDouble, target: Target, _handle: Any, count: Any, va
 
 
 def _temperature(nvml: NvmlDouble, target: Target, _handle: Any, sensor: Any, out: Any) -> None:
+    device = whole(target)
     if number(sensor) != 0:
         raise Refused(INVALID_ARGUMENT)
-    put(out, readings.value_at(whole(target).temperature, nvml.now_ns))
+    put(out, readings.value_at(device.temperature, nvml.now_ns))
 
 
 def _temperature_v(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:

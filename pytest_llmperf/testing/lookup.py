@@ -6,6 +6,7 @@ Arguments arrive as ``pynvml`` passes them to a C function: ctypes values, and r
 from __future__ import annotations
 
 import ctypes
+import re
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,7 @@ def _first(found: Iterable[Target], otherwise: int = NOT_FOUND) -> Target:
 
 def pci_numbers(bus_id: str) -> tuple[int, ...]:
     """Domain, bus and device: ``0000:3B:00.0`` is ``00000000:3b:00.0``."""
-    try:
-        return tuple(int(part, 16) for part in bus_id.split(".")[0].split(":"))
-    except ValueError:
-        raise Refused(INVALID_ARGUMENT) from None
+    match = re.match(r"([0-9a-f]+):([0-9a-f]+):([0-9a-f]+)", bus_id, re.IGNORECASE)
+    if match is None:
+        raise Refused(INVALID_ARGUMENT)
+    return tuple(int(part, 16) for part in match.groups())
