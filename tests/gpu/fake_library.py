@@ -102,7 +102,7 @@ class LiveScenario:
             self._part(uuid).set(name, value)
 
     def set_process(self, uuid: str, process: ScriptedProcess) -> None:
-        """Add a process to the list of a device, or change the one with this pid and kind."""
+        """Add a process to the list of a device, or change the one with this pid."""
         slots = self._part(uuid).processes
         same = [slot for slot in slots if slot.end and slot.pid == process.pid]
         _first(same or [slot for slot in slots if not slot.end]).write(process)

@@ -250,5 +250,5 @@ EXPORT int nvmlDeviceGetPersistenceMode(device_t handle, unsigned *out) { GPU();
 /* What a test compares with the sizes that pynvml knows. */
 EXPORT const unsigned fakenvml_sizes[] = {
     sizeof(nvmlMemory_t), sizeof(nvmlMemory_v2_t), sizeof(nvmlPciInfo_t), sizeof(nvmlProcessInfo_t),
-    sizeof(nvmlUtilization_t), sizeof(nvmlFieldValue_t), sizeof(nvmlAccountingStats_t),
+    sizeof(nvmlUtilization_t), sizeof(nvmlFieldValue_t), sizeof(nvmlAccountingStats_t), sizeof(nvmlTemperature_t),
 };

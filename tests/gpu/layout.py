@@ -62,8 +62,11 @@ class FileSpike(Structure):
 class FileProcess(Structure):
     _fields_ = _numbers("pid used kind start end peak") + _texts("name")
 
+    pid: int
+
     def write(self, process: ScriptedProcess) -> None:
-        self.end = 0
+        if self.pid != process.pid:  # one that only changes stays listed meanwhile
+            self.end = 0
         self.pid, self.kind, self.start = process.pid, _KINDS.index(process.kind), process.start_ns
         self.used, self.peak = (NONE if size is None else size for size in (process.used, process.peak))
         self.name = process.name.encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,12 +14,15 @@ import pynvml
 import pytest
 
 from pytest_llmperf.testing import (
+    ANY,
     GIB,
+    Delay,
     Fault,
     Scenario,
     ScriptedDevice,
     ScriptedProcess,
     Spike,
+    Throttle,
 )
 from pytest_llmperf.testing.functions import FUNCTIONS
 from tests.gpu.fake_library import SCENARIO, LiveScenario, build_library
@@ -105,7 +109,7 @@ class TestBuild:
         assert [name for name in FUNCTIONS if not hasattr(library, name)] == sorted(old, key=list(FUNCTIONS).index)
 
     def test_its_structures_are_as_large_as_those_of_pynvml(self, fake_library: Path) -> None:
-        sizes = (ctypes.c_uint * 7).in_dll(ctypes.CDLL(str(fake_library)), "fakenvml_sizes")
+        sizes = (ctypes.c_uint * 8).in_dll(ctypes.CDLL(str(fake_library)), "fakenvml_sizes")
         structures = [
             pynvml.c_nvmlMemory_t,
             pynvml.c_nvmlMemory_v2_t,
@@ -114,8 +118,19 @@ class TestBuild:
             pynvml.c_nvmlUtilization_t,
             pynvml.c_nvmlFieldValue_t,
             pynvml.c_nvmlAccountingStats_t,
+            pynvml.c_nvmlTemperature_v1_t,
         ]
         assert list(sizes) == [ctypes.sizeof(structure) for structure in structures]
+
+    def test_a_process_that_has_loaded_it_needs_no_search_path(self, live: LiveScenario, fake_library: Path) -> None:
+        code = f"""if True:
+            import ctypes, pynvml
+            ctypes.CDLL({str(fake_library)!r})
+            pynvml.nvmlInit()
+            assert pynvml.nvmlDeviceGetCount() == 1
+        """
+        subprocess.run([sys.executable, "-c", code], env={SCENARIO: str(live.path)}, check=True)
+        assert live.calls("nvmlDeviceGetCount_v2") == 1
 
     def test_without_a_scenario_there_is_no_driver(
         self, fake_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -176,6 +191,33 @@ class TestOtherProcesses:
         live.set(UUID, power=55_000)
         live.clear_delays()
         assert asked.receive() == 55_000
+
+    def test_a_delayed_call_answers_all_the_same(self, live: LiveScenario, asked: Asked) -> None:
+        live.add_delay(Delay(ANY, 1_000_000))
+        live.add_delay(Delay("nvmlDeviceGetPowerUsage", 1_000_000, spin=True))
+        before = time.monotonic_ns()
+        assert asked.ask("nvmlDeviceGetPowerUsage") == 30_000
+        assert time.monotonic_ns() - before >= 2_000_000
+
+    def test_throttling_starts(self, live: LiveScenario, asked: Asked) -> None:
+        live.add_throttle(UUID, Throttle(270))
+        assert asked.ask("nvmlDeviceGetCurrentClocksEventReasons") == pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
+
+    def test_a_forked_process_must_init_again(
+        self, live: LiveScenario, fake_library: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(SCENARIO, str(live.path))
+        with loaded_library(fake_library):
+            pynvml.nvmlInit()
+            if (pid := os.fork()) == 0:
+                code = 0
+                try:
+                    code = refusal(pynvml.nvmlDeviceGetCount)
+                finally:
+                    os._exit(code)
+            _, status = os.waitpid(pid, 0)
+            assert os.waitstatus_to_exitcode(status) == pynvml.NVML_ERROR_UNINITIALIZED
+            assert pynvml.nvmlDeviceGetCount() == 1
 
     def test_anyone_may_attach_and_change_it(self, live: LiveScenario, asked: Asked) -> None:
         code = f"""
