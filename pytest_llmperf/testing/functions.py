@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.testing import readings
 from pytest_llmperf.testing.lookup import (
+    ERRORS,
     INSUFFICIENT_SIZE,
     INVALID_ARGUMENT,
     NOT_FOUND,
@@ -47,24 +48,6 @@ _NO_INSTANCE = 2**32 - 1
 _MOST_INSTANCES = 7
 _MEMORY_V2 = 40 | 2 << 24
 _TEMPERATURE_V1 = 12 | 1 << 24
-ERRORS = {
-    0: "Success",
-    1: "Uninitialized",
-    2: "Invalid Argument",
-    3: "Not Supported",
-    4: "Insufficient Permissions",
-    6: "Not Found",
-    7: "Insufficient Size",
-    9: "Driver Not Loaded",
-    10: "Timeout",
-    12: "NVML Shared Library Not Found",
-    13: "Function Not Found",
-    15: "GPU is lost",
-    16: "GPU requires reset",
-    18: "Driver/library version mismatch",
-    25: "Argument version mismatch",
-    28: "No GPUs found",
-}
 
 
 def _init(nvml: NvmlDouble, _target: None, *_: Any) -> None:

@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from pytest_llmperf.testing.scenario import Scenario, ScriptedDevice, ScriptedInstance, ScriptedMemory
 
 SUCCESS, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, INSUFFICIENT_SIZE, VERSION_MISMATCH = 0, 2, 3, 6, 7, 25
+ERRORS = {
+    0: "Success",
+    1: "Uninitialized",
+    2: "Invalid Argument",
+    3: "Not Supported",
+    4: "Insufficient Permissions",
+    6: "Not Found",
+    7: "Insufficient Size",
+    9: "Driver Not Loaded",
+    10: "Timeout",
+    12: "NVML Shared Library Not Found",
+    13: "Function Not Found",
+    15: "GPU is lost",
+    16: "GPU requires reset",
+    18: "Driver/library version mismatch",
+    25: "Argument version mismatch",
+    28: "No GPUs found",
+}
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
