@@ -28,7 +28,7 @@ def read_memory(key: str, measurement: Measurement) -> Reading:
     readings = [(device, _from_trace(key, trace)) for device, trace in traces]
     for device, reading in readings:
         if reading.value is None:
-            return Reading.missing(reading.reason if device is None else f"{_name(device)}: {reading.reason}")
+            return Reading.missing(reading.reason if device is None else _said_of(device, reading.reason))
     device, worst = max(readings, key=lambda pair: pair[1].value or 0.0)
     if device is None:
         return worst
@@ -93,7 +93,7 @@ def _joules(measurement: Measurement) -> float | str:
     total = 0.0
     for trace in measurement.devices:
         if trace.energy.joules is None:
-            return f"{_name(trace.device)}: {trace.energy.reason}"
+            return _said_of(trace.device, trace.energy.reason)
         total += trace.energy.joules
     return total
 
@@ -116,7 +116,11 @@ def _energy_fault(trace: DeviceTrace) -> str:
 
 
 def _first(measurement: Measurement, fault: Callable[[DeviceTrace], str]) -> str:
-    return next((f"{_name(t.device)}: {text}" for t in measurement.devices if (text := fault(t))), "")
+    return next((_said_of(t.device, text) for t in measurement.devices if (text := fault(t))), "")
+
+
+def _said_of(device: Device, text: str) -> str:
+    return text if text.startswith(device.name) else f"{_name(device)}: {text}"
 
 
 def _name(device: Device) -> str:

@@ -13,7 +13,7 @@ from pytest_llmperf.telemetry.attribution import Baseline, Listing, device_trace
 from pytest_llmperf.telemetry.cadence import collection_interval_ns, refusal
 from pytest_llmperf.telemetry.conditions import conditions
 from pytest_llmperf.telemetry.energy import energy
-from pytest_llmperf.telemetry.ring import FAULT, POWER, PROCESS, Record, Ring
+from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, POWER, PROCESS, Record, Ring
 from pytest_llmperf.telemetry.sampler import CALM_NS, SamplerError
 from pytest_llmperf.telemetry.source import DeviceFacts, Why
 from pytest_llmperf.telemetry.visible import ambiguous_integers, visible
@@ -153,10 +153,17 @@ class Devices:
         self.edge()
         found = {}
         for f in facts:
-            last = self._last_listing(f, ())
+            last, level = self._last_listing(f, ()), self._level(f)
             if last is not None:
                 found[f.slot] = Baseline(last.level, last.others)
+            elif level is not None:
+                found[f.slot] = Baseline(level)
         return found
+
+    def _level(self, facts: DeviceFacts) -> int | None:
+        now = time.monotonic_ns()
+        records = self._sampler.memory.read(now - _REACH_NS, now)
+        return next((r.value for r in reversed(records) if r.key == facts.slot and r.lane == DEVICE_MEMORY), None)
 
     def _strangers(self, facts: DeviceFacts) -> list[DeviceProcess]:
         last = self._last_listing(facts, ())

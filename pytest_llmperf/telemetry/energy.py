@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.measurement import Energy
 from pytest_llmperf.telemetry.ring import ENERGY, POWER, TICK
+from pytest_llmperf.units import JOULES, WATTS, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ TICKS_IN_WINDOW = 10
 READINGS_IN_WINDOW = 50
 MAX_DISAGREEMENT = 0.25
 MIN_POWER_SAMPLES = 10
-_NEAREST_POWER_NS = 1_000_000_000
+_NEAREST_POWER_NS = 250_000_000
 
 
 class _Span(NamedTuple):
@@ -149,38 +150,40 @@ def _around(readings: Sequence[Record], window: Window, reach_ns: int, what: str
 
 def _outside(span: _Span, power: Sequence[Record], window: Window, idle_watts: float | None) -> float:
     """Joules between the two readings that are not of the window; less than 0 where parts of it are missing."""
+    before = [record for record in power if record.t_ns <= window.start_ns]
+    inside = [record for record in power if window.start_ns < record.t_ns < window.end_ns]
+    after = [record for record in power if record.t_ns >= window.end_ns]
     joules = 0.0
-    for begin, end in ((span.first.t_ns, window.start_ns), (window.end_ns, span.last.t_ns)):
+    for begin, end, beside in ((span.first.t_ns, window.start_ns, before), (window.end_ns, span.last.t_ns, after)):
         if begin <= end:
-            joules += _joules(power, begin, end, idle_watts)
+            joules += _joules(beside, begin, end, idle_watts)
         else:
             # Inside of the window the device is at work, not idle.
-            joules -= _joules(power, end, begin, None)
+            joules -= _joules(inside, end, begin, None)
     return joules
 
 
 def _joules(power: Sequence[Record], start_ns: int, end_ns: int, idle_watts: float | None) -> float:
-    """Joules of a short time: by its instant power where that was read often enough, else the idle or nearest power."""
+    """Joules of a short time: by its instant power, or the nearest that was read, or that of the idle device."""
     if start_ns == end_ns:
         return 0.0
     inside = [record.value / 1000 for record in power if start_ns < record.t_ns < end_ns]
-    if len(inside) < 3 and idle_watts is not None:
-        watts = idle_watts
-    elif inside:
+    if inside:
         watts = statistics.fmean(inside)
     else:
-        watts = _nearest_watts(power, start_ns, end_ns)
+        near = _nearest_watts(power, start_ns, end_ns)
+        watts = idle_watts if near is None else near
+    if watts is None:
+        raise _NotMeasuredError("the counter's ticks lie beside the window, and the power at that time is not known")
     return watts * (end_ns - start_ns) / 1e9
 
 
-def _nearest_watts(power: Sequence[Record], start_ns: int, end_ns: int) -> float:
+def _nearest_watts(power: Sequence[Record], start_ns: int, end_ns: int) -> float | None:
     def distance(record: Record) -> int:
         return max(start_ns - record.t_ns, record.t_ns - end_ns)
 
     nearest = min(power, key=distance, default=None)
-    if nearest is None or distance(nearest) > _NEAREST_POWER_NS:
-        raise _NotMeasuredError("the counter's ticks lie beside the window, and the power at that time is not known")
-    return nearest.value / 1000
+    return None if nearest is None or distance(nearest) > _NEAREST_POWER_NS else nearest.value / 1000
 
 
 # ----------------------------------------------------------------------------------------------------- how sure it is
@@ -213,6 +216,6 @@ def _disagreement(joules: float, window: Window, watts: Sequence[float]) -> str:
     if abs(second - joules) <= MAX_DISAGREEMENT * joules:
         return ""
     return (
-        f"the energy counter says {joules:.4g} J, but an instant power of {mean:.4g} W on average over "
-        f"{window.seconds:.3g} s is {second:.4g} J: one of the two sensors is wrong"
+        f"the energy counter says {format_value(joules, JOULES)}, but an instant power of {format_value(mean, WATTS)} "
+        f"on average over {window.seconds:.3g} s is {format_value(second, JOULES)}: one of the two sensors is wrong"
     )

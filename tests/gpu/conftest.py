@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.gpu.fake_library import build_library
+from tests.gpu.gpu_runs import GpuRuns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from pytest_llmperf.testing import Scenario
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +28,11 @@ def library_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fake_library(library_folder: Path) -> Path:
     """A library with all functions; the test is skipped where there is no C compiler."""
     return build_library(library_folder)
+
+
+@pytest.fixture
+def gpu_runs(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fake_library: Path
+) -> Callable[[Scenario], GpuRuns]:
+    """``gpu_runs(scenario)`` gives a way to run pytest on such a host."""
+    return lambda scenario: GpuRuns(pytester, monkeypatch, fake_library, scenario)

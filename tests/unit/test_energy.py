@@ -120,15 +120,15 @@ def reading(t_ms: int, joules: float, flags: int = 0) -> Record:
 def test_a_tick_just_after_the_start_is_taken_where_none_was_seen_before() -> None:
     records = steady(reading(1100, 1000, TICK), reading(3050, 1585, TICK))
     result = energy(records, window(1000, 3000), idle_watts=100)
-    # 585 J between the ticks, 300 W for the 0.1 s that is missing; at the end 100 W for 0.05 s too much.
-    assert result.joules == pytest.approx(585 + 30 - 5)
+    # 585 J between the ticks, 300 W for the 0.1 s that is missing; at the end 300 W for 0.05 s too much.
+    assert result.joules == pytest.approx(585 + 30 - 15)
 
 
 def test_a_tick_just_before_the_end_is_taken_where_none_was_seen_after_it() -> None:
     records = steady(reading(950, 1000, TICK), reading(2800, 1560, TICK))
     result = energy(records, window(1000, 3000), idle_watts=100)
-    # 560 J between the ticks; 100 W for 0.05 s too much at the start, 300 W for the 0.2 s that are missing.
-    assert result.joules == pytest.approx(560 - 5 + 60)
+    # 560 J between the ticks; 300 W for 0.05 s too much at the start, 300 W for the 0.2 s that are missing.
+    assert result.joules == pytest.approx(560 - 15 + 60)
 
 
 def test_of_several_ticks_the_nearest_outside_of_the_window_count() -> None:
