@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.base import EngineError
 from pytest_llmperf.telemetry.device import cpu_device, engine_devices
 from pytest_llmperf.telemetry.devices import Devices, Footing, as_device
+from pytest_llmperf.telemetry.host import process_tree
 from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Watcher:
             if devices.present and not devices.missing:
                 facts, _ = _candidates(devices, engine.spec)
                 devices.sample({f.slot: f for f in (*facts, *self._sampled())}.values())
-                self._check_quiet(devices, facts)
+                self._check_quiet(devices, facts, keeps=engine.spec.keep > 0)
                 self._baselines[engine] = devices.baselines(facts)
         except SamplerError as error:
             raise EngineError(f"the GPU cannot be watched: {error}") from None
@@ -99,11 +101,15 @@ class Watcher:
     def _sampled(self) -> list[DeviceFacts]:
         return list({f.slot: f for facts in self._facts.values() for f in facts}.values())
 
-    def _check_quiet(self, devices: Devices, facts: Sequence[DeviceFacts]) -> None:
+    def _check_quiet(self, devices: Devices, facts: Sequence[DeviceFacts], *, keeps: bool) -> None:
         if self._was_quiet or not facts:
             return
         refuse = self._settings.refuse_busy_gpu
-        problem = _describe(devices.settle(facts, patience_s=_PATIENCE_S if refuse else 0.0))
+        kept = _kept_pids()
+        # With --llmperf-keep-engine it may be the very engine that this run is going to find.
+        expected = kept.keys() if keeps else ()
+        quiet = devices.settle(facts, patience_s=_PATIENCE_S if refuse else 0.0, expected=expected)
+        problem = _describe(quiet, kept)
         if problem and refuse:
             raise EngineError(
                 f"the GPU is busy before the first engine starts: {problem}; end what is on it, choose another by "
@@ -231,7 +237,17 @@ def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, 
     return devices.visible(value, os.environ.get("CUDA_DEVICE_ORDER"))
 
 
-def _describe(quiet: Quiet) -> str:
-    parts = [f"{process} computes on {facts.name}" for facts, process in quiet.strangers]
+def _kept_pids() -> dict[int, str]:
+    """The processes of engines that earlier runs have left behind, each with the engine's name."""
+    return {
+        pid: str(note["name"]) for note in leftovers.kept_engines() for pid in process_tree(int(note["engine"]["pid"]))
+    }
+
+
+def _describe(quiet: Quiet, kept: Mapping[int, str]) -> str:
+    parts = []
+    for facts, process in quiet.strangers:
+        whose = f", of the {kept[process.pid]} that an earlier run has kept," if process.pid in kept else ""
+        parts.append(f"{process}{whose} computes on {facts.name}")
     parts += [f"the memory of {text} does not settle" for text in quiet.restless]
     return ", ".join(parts)

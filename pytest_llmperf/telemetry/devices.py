@@ -20,7 +20,7 @@ from pytest_llmperf.telemetry.visible import ambiguous_integers, visible
 from pytest_llmperf.units import BYTES, format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pytest_llmperf.telemetry.sampler import Sampler
 
@@ -121,11 +121,18 @@ class Devices:
 
     # ------------------------------------------------------------------------------------- before an engine starts
 
-    def settle(self, facts: Sequence[DeviceFacts], *, patience_s: float, timeout_s: float = 30.0) -> Quiet:
+    def settle(
+        self,
+        facts: Sequence[DeviceFacts],
+        *,
+        patience_s: float,
+        timeout_s: float = 30.0,
+        expected: Collection[int] = (),
+    ) -> Quiet:
         """Waits until the devices are quiet: levels that stand still, and nobody computing who is not of this run.
 
         For strangers it waits ``patience_s``, since memory is given back a while after its process has ended; for
-        levels that move ``timeout_s``. The idle power is learned meanwhile.
+        levels that move ``timeout_s``. Pids that are ``expected`` may be there. The idle power is learned meanwhile.
 
         Raises:
             SamplerError: the driver does not answer.
@@ -134,13 +141,14 @@ class Devices:
         while True:
             time.sleep(CALM_S)
             self.edge()
-            strangers = [(f, process) for f in facts for process in self._strangers(f)]
+            present = [(f, process) for f in facts for process in self._strangers(f)]
+            strangers = [(f, process) for f, process in present if process.pid not in expected]
             restless = [text for f in facts if (text := self._restless(f))]
             waited = time.monotonic() - begun
             if (not strangers or waited >= patience_s) and (not restless or waited >= timeout_s):
                 break
         for f in facts:
-            self._known_pids[f.slot] = frozenset(p.pid for g, p in strangers if g == f)
+            self._known_pids[f.slot] = frozenset(p.pid for g, p in present if g == f)
             self._learn_idle_power(f)
         return Quiet(tuple(strangers), tuple(restless))
 
