@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.base import EngineError
 from pytest_llmperf.telemetry.device import cpu_device, engine_devices
-from pytest_llmperf.telemetry.devices import Devices, Footing, as_device
+from pytest_llmperf.telemetry.device_traces import Footing, as_device
+from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.host import process_tree
 from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
 
@@ -211,7 +212,11 @@ class Watcher:
         if not facts or self._devices is None or self._sampler is None:
             return (), "" if all(engine.info.on_cpu for engine in engines) else self._why_no_device(engines[0])
         self._sampler.wait(window)
-        return self._devices.traces(window, list(facts.values()), [self.footing(engine) for engine in engines]), ""
+        traces = [self._devices.traces(window, [f], self._footings(f, engines)) for f in facts.values()]
+        return tuple(trace for each in traces for trace in each), ""
+
+    def _footings(self, facts: DeviceFacts, engines: Sequence[Engine]) -> list[Footing]:
+        return [self.footing(engine) for engine in engines if facts in self._facts.get(engine, ())]
 
     def _why_no_device(self, engine: Engine) -> str:
         if not engine.watched_pids:
@@ -228,8 +233,8 @@ class Watcher:
     def settle_device(self, uuid: str, engines: Sequence[Engine]) -> tuple[int | None, str]:
         """The same for a device of the engines."""
         assert self._devices is not None
-        facts = next(f for engine in engines for f in self._facts[engine] if f.uuid == uuid)
-        return self._devices.settled(facts, [self.footing(engine) for engine in engines], _SETTLE_TIMEOUT_S)
+        facts = next(f for engine in engines for f in self._facts.get(engine, ()) if f.uuid == uuid)
+        return self._devices.settled(facts, self._footings(facts, engines), _SETTLE_TIMEOUT_S)
 
 
 def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, ...], str]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.telemetry.source import DeviceFacts
 
 # What others hold may move by so much before it is worth a word.
-_RESTLESS_BYTES = 16 << 20
+_RESTLESS = 16 << 20
 _WORDS: dict[Rung, str] = {
     "pids": "less what is not of the engine's processes, which the driver lists by their pids",
     "nspid": "less what is not of the engine's processes, which the driver lists by pids of another namespace",
@@ -51,8 +51,10 @@ _WORDS: dict[Rung, str] = {
 class Listing:
     """A list of the processes of a device, taken at ``t_ns`` at a level of ``level``.
 
-    ``held`` is what the engine's processes hold: None when they are not in the list, or not with their memory.
-    ``others`` are all pids that are not of this run, ``strangers`` those that surely are somebody else's.
+    ``present`` says whether processes of the engine are in the list, and ``held`` what they hold: None when they are
+    not there, or the driver does not say.
+    ``others`` are all pids that are not of this run, ``strangers`` those that surely are somebody else's, and
+    ``neighbours`` those of this run that are not the engine's: other engines by their roots, and what tests started.
     """
 
     t_ns: int
@@ -62,14 +64,21 @@ class Listing:
     mapped: bool
     others: frozenset[int]
     strangers: frozenset[int]
+    neighbours: frozenset[int] = frozenset()
+    present: bool = False
+
+    @property
+    def everybody(self) -> frozenset[int]:
+        """All whose memory is not the engine's, and those of whom that is not known."""
+        return self.others | self.neighbours
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A device just before an engine started: its level, and who was there that is not of this run."""
+    """A device just before an engine started: its level, and who was there; ``pids`` is None when nobody could tell."""
 
     level: int
-    pids: frozenset[int] = frozenset()
+    pids: frozenset[int] | None = frozenset()
 
 
 def listings(records: Sequence[Record], slot: int, roots: Collection[int]) -> list[Listing]:
@@ -85,9 +94,12 @@ def listings(records: Sequence[Record], slot: int, roots: Collection[int]) -> li
 
 
 def _listing(t_ns: int, end: Record, parts: Sequence[Record], roots: Collection[int]) -> Listing:
-    shares = [r for r in parts if r.lane == ENGINE_SHARE and r.detail in roots and r.flags & (MATCHED | MAPPED)]
+    engines = [r for r in parts if r.lane == ENGINE_SHARE and r.flags & (MATCHED | MAPPED)]
+    shares = [r for r in engines if r.detail in roots]
     stated = bool(shares) and all(r.flags & KNOWN for r in shares)
-    others = [r for r in parts if r.lane == PROCESS and not r.flags & (MATCHED | MAPPED | OURS)]
+    unmatched = [r for r in parts if r.lane == PROCESS and not r.flags & (MATCHED | MAPPED)]
+    others = [r for r in unmatched if not r.flags & OURS]
+    neighbours = [r for r in engines if r.detail not in roots] + [r for r in unmatched if r.flags & OURS]
     return Listing(
         t_ns,
         end.value,
@@ -96,14 +108,21 @@ def _listing(t_ns: int, end: Record, parts: Sequence[Record], roots: Collection[
         any(r.flags & MAPPED for r in shares),
         frozenset(r.detail for r in others),
         frozenset(r.detail for r in others if r.flags & VISIBLE),
+        frozenset(r.detail for r in neighbours),
+        bool(shares),
     )
 
 
 def surrounding(found: Sequence[Listing], window: Window) -> list[Listing]:
-    """The lists inside a window, the last one before it and the first one after it."""
+    """The lists inside a window, the last one before it and the first one after it.
+
+    When the engine is not in the last one before it, the last one that it is in comes along: an engine that has left
+    the device holds nothing there, and what others hold is still known.
+    """
     first = max((i for i, one in enumerate(found) if one.t_ns <= window.start_ns), default=0)
     stop = next((i + 1 for i, one in enumerate(found) if one.t_ns >= window.end_ns), len(found))
-    return list(found[first:stop])
+    there = [one for one in found[:first] if one.held is not None] if found and found[first].held is None else []
+    return [*there[-1:], *found[first:stop]]
 
 
 def rung_of(found: Sequence[Listing], baseline: Baseline | None, *, unified: bool = False) -> Rung:
@@ -115,9 +134,10 @@ def rung_of(found: Sequence[Listing], baseline: Baseline | None, *, unified: boo
         return "nspid" if any(one.mapped for one in held) else "pids"
     if baseline is None:
         return "device"
-    strangers = baseline.pids.union(*(one.strangers for one in found))
     # An empty list says that nobody is there; no list at all says nothing.
-    return "rise" if strangers or not found else "exclusive"
+    if baseline.pids is None or not found:
+        return "rise"
+    return "rise" if baseline.pids.union(*(one.strangers | one.neighbours for one in found)) else "exclusive"
 
 
 def device_trace(
@@ -180,8 +200,12 @@ def _source(samples: Sequence[tuple[int, int]], lists: Sequence[Listing], facts:
     if facts.unified:
         what = "the host's memory in use (MemTotal less MemAvailable)"
     text = f"{what}, {_WORDS[rung]}, {rate_text(samples)}"
-    rests = [rest for _, rest in _rests(lists)] if rung in ("pids", "nspid") else []
-    if rests and max(rests) - min(rests) > _RESTLESS_BYTES:
-        moved = format_value(max(rests) - min(rests), BYTES)
-        text += f"; what is not the engine's moved by {moved} meanwhile"
-    return text
+    return text + (_doubt(lists) if rung in ("pids", "nspid") else "")
+
+
+def _doubt(lists: Sequence[Listing]) -> str:
+    rests = [rest for _, rest in _rests(lists)]
+    moved = max(rests) - min(rests)
+    text = f"; what is not the engine's moved by {format_value(moved, BYTES)} meanwhile" if moved > _RESTLESS else ""
+    steady = any(one.steady for one in lists if one.held is not None)
+    return text if steady else f"{text}; the level moved whenever the processes were listed"

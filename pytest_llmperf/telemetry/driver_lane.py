@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.telemetry.host import HostMemory
-from pytest_llmperf.telemetry.lanes import next_deadline
+from pytest_llmperf.telemetry.lanes import Rhythm
 from pytest_llmperf.telemetry.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -41,10 +41,9 @@ if TYPE_CHECKING:
 SENSORS_PERIOD_NS = 100_000_000
 STATE_PERIOD_NS = 500_000_000
 LIST_PERIOD_NS = 1_000_000_000
-# Each of the three takes 0.1 % of the time in the driver at most; the memory lane takes 0.7 %.
-DRIVER_COST_BOUND = 1000
 TICK_POLL_S = 0.0025
 TICK_PATIENCE_S = 0.3
+TICKS = 2
 STEADY_TRIES = 3
 STEADY_BYTES = 2 << 20
 
@@ -58,18 +57,6 @@ class DriverBackend(Protocol):
     def state(self, slot: int) -> Source: ...
     def energy(self, slot: int) -> Source: ...
     def processes(self, slot: int) -> Sequence[DeviceProcess]: ...
-
-
-class Rhythm:
-    """When something is due again: after its period, or after so many times what it took."""
-
-    def __init__(self, period_ns: int) -> None:
-        self._period_ns = period_ns
-        self.due_ns = 0
-
-    def done(self, begun_ns: int, ended_ns: int) -> None:
-        period = max(self._period_ns, DRIVER_COST_BOUND * (ended_ns - begun_ns))
-        self.due_ns = next_deadline(self.due_ns or begun_ns, period, ended_ns)
 
 
 def memory_source(backend: DriverBackend, facts: DeviceFacts) -> Source | None:
@@ -93,7 +80,10 @@ class WatchedDevice:
 
 
 class DriverLane(threading.Thread):
-    """Runs orders (functions) as they come, and between them what is due for each sampled device."""
+    """Runs orders (functions) as they come, and between them what is due for each sampled device.
+
+    The backend is to tell :meth:`call_begins` and :meth:`call_ended` of its calls.
+    """
 
     def __init__(
         self,
@@ -112,6 +102,8 @@ class DriverLane(threading.Thread):
         self._devices: dict[int, WatchedDevice] = {}
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._sensors, self._state, self._lists = map(Rhythm, (SENSORS_PERIOD_NS, STATE_PERIOD_NS, LIST_PERIOD_NS))
+        self._entered_ns = 0
+        self._spent_ns = 0
 
     def order(self, what: Callable[[], None]) -> None:
         """Runs it in this thread, soon; what it calls may block."""
@@ -135,11 +127,23 @@ class DriverLane(threading.Thread):
             (self._state, self._read_state),
             (self._lists, self._read_lists),
         ):
-            begun = time.monotonic_ns()
+            begun, spent = time.monotonic_ns(), self._spent_ns
             if self._devices and begun >= rhythm.due_ns:
                 what()
-                rhythm.done(begun, time.monotonic_ns())
+                rhythm.done(begun, time.monotonic_ns(), self._spent_ns - spent)
         self._ring.publish(time.monotonic_ns(), ())
+
+    def call_begins(self, call: str) -> None:
+        """A call of the driver begins. Those of other threads are not this lane's to tell of."""
+        if threading.current_thread() is self:
+            self._entered_ns = time.monotonic_ns()
+            self._ring.enter(call, self._entered_ns)
+
+    def call_ended(self) -> None:
+        """The call has returned."""
+        if threading.current_thread() is self:
+            self._spent_ns += time.monotonic_ns() - self._entered_ns
+            self._ring.leave()
 
     # ---------------------------------------------------------------------------------------------------- orders
 
@@ -149,12 +153,8 @@ class DriverLane(threading.Thread):
         Raises:
             SourceError: there is no usable driver.
         """
-        self._ring.enter("nvmlInit", time.monotonic_ns())
-        try:
-            self._backend = self._backend or backend()
-            return list(self._backend.devices())
-        finally:
-            self._ring.leave()
+        self._backend = self._backend or backend()
+        return list(self._backend.devices())
 
     def sample(self, facts: DeviceFacts) -> Source | None:
         """Samples a device from now on; the answer is what gives its level, for the memory lane."""
@@ -177,26 +177,23 @@ class DriverLane(threading.Thread):
 
     def _read_sensors(self) -> None:
         for device in self._devices.values():
-            device.sensors = self._ask(device, device.sensors, POWER, "nvmlDeviceGetFieldValues")
+            device.sensors = self._ask(device, device.sensors, POWER)
 
     def _read_state(self) -> None:
         for device in self._devices.values():
-            device.state = self._ask(device, device.state, TEMPERATURE, "nvmlDeviceGetClockInfo")
+            device.state = self._ask(device, device.state, TEMPERATURE)
 
-    def _ask(self, device: WatchedDevice, source: Source | None, lane: int, call: str) -> Source | None:
+    def _ask(self, device: WatchedDevice, source: Source | None, lane: int) -> Source | None:
         """Publishes one reading; the source, or None when it is not to be asked again."""
         if source is None:
             return None
         now = time.monotonic_ns()
-        self._ring.enter(call, now)
         try:
             self._ring.publish(now, source.read(now))
         except SourceError as error:
             self._failed(device, lane, error)
             if error.why is not Why.TRANSIENT:
                 return None
-        finally:
-            self._ring.leave()
         return source
 
     def _failed(self, device: WatchedDevice, lane: int, error: SourceError) -> None:
@@ -204,23 +201,25 @@ class DriverLane(threading.Thread):
         self._ring.publish(now, [Record(now, self._fault(device.slot, lane, error), device.slot, lane, FAULT)])
 
     def _wait_for_ticks(self) -> None:
-        """Until each energy counter was seen to move on, or 0.3 s."""
+        """Until each energy counter was seen to move on twice, which shows how far its ticks are apart, or 0.3 s."""
         last: dict[int, int] = {}
         waiting = {d.slot: d for d in self._devices.values() if d.energy is not None}
+        seen = dict.fromkeys(waiting, 0)
         deadline = time.monotonic() + TICK_PATIENCE_S
         while waiting and time.monotonic() < deadline:
             for slot, device in tuple(waiting.items()):
                 now = time.monotonic_ns()
                 value = self._counter(device, now)
-                if value is None or value != last.setdefault(slot, value):
+                if value is not None and value != last.setdefault(slot, value):
+                    last[slot] = value
+                    seen[slot] += 1
+                    self._ring.publish(now, [Record(now, value, slot, 0, ENERGY, TICK)])
+                if value is None or seen[slot] == TICKS:
                     del waiting[slot]
-                    if value is not None:
-                        self._ring.publish(now, [Record(now, value, slot, 0, ENERGY, TICK)])
             time.sleep(TICK_POLL_S)
 
     def _counter(self, device: WatchedDevice, now: int) -> int | None:
         assert device.energy is not None
-        self._ring.enter("nvmlDeviceGetTotalEnergyConsumption", now)
         try:
             return device.energy.read(now)[0].value
         except SourceError as error:
@@ -228,8 +227,6 @@ class DriverLane(threading.Thread):
             if error.why is not Why.TRANSIENT:
                 device.energy = None
             return None
-        finally:
-            self._ring.leave()
 
     # -------------------------------------------------------------------------------------------------- processes
 
@@ -240,15 +237,12 @@ class DriverLane(threading.Thread):
 
     def _list(self, device: WatchedDevice) -> None:
         assert self._backend is not None
-        self._ring.enter("nvmlDeviceGetComputeRunningProcesses", time.monotonic_ns())
         try:
             level, steady, processes = self._level_and_processes(self._backend, device)
         except SourceError as error:
             device.lists = error.why is Why.TRANSIENT
             self._failed(device, PROCESS, error)
             return
-        finally:
-            self._ring.leave()
         self._ring.publish(t := time.monotonic_ns(), self._listing(t, device.slot, level, steady, processes))
 
     def _level_and_processes(
@@ -264,11 +258,15 @@ class DriverLane(threading.Thread):
             before = after
         return before, False, processes
 
-    @staticmethod
-    def _level(device: WatchedDevice) -> int:
+    def _level(self, device: WatchedDevice) -> int:
         if device.memory is None:
             return 0
-        return next(r.value for r in device.memory.read(0) if r.lane == DEVICE_MEMORY)
+        # Read at the full rate elsewhere, these sources tell nobody of their calls.
+        self.call_begins("nvmlDeviceGetMemoryInfo")
+        try:
+            return next(r.value for r in device.memory.read(0) if r.lane == DEVICE_MEMORY)
+        finally:
+            self.call_ended()
 
     def _listing(
         self, t_ns: int, slot: int, level: int, steady: bool, processes: Sequence[DeviceProcess]

@@ -168,11 +168,9 @@ def _joules(power: Sequence[Record], start_ns: int, end_ns: int, idle_watts: flo
     if start_ns == end_ns:
         return 0.0
     inside = [record.value / 1000 for record in power if start_ns < record.t_ns < end_ns]
-    if inside:
-        watts = statistics.fmean(inside)
-    else:
-        near = _nearest_watts(power, start_ns, end_ns)
-        watts = idle_watts if near is None else near
+    watts = statistics.fmean(inside) if inside else _nearest_watts(power, start_ns, end_ns)
+    if watts is None:
+        watts = idle_watts
     if watts is None:
         raise _NotMeasuredError("the counter's ticks lie beside the window, and the power at that time is not known")
     return watts * (end_ns - start_ns) / 1e9

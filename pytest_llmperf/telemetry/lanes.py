@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.telemetry.ring import FAULT, GONE, Record, Ring
+from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, GONE, Record, Ring
 from pytest_llmperf.telemetry.source import SourceError, Why
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ IDLE_PERIOD_NS = 50_000_000
 # 2 % of a core, and 0.7 % of the time in calls that others may wait for; the driver lane takes the rest of 1 %.
 CPU_COST_BOUND = 50
 DRIVER_COST_BOUND = 143
+SLOW_COST_BOUND = 1000
 # Costs are taken of every so many-th tick, and the pace is set anew after so many of those.
 COSTED_TICKS = 4
 COSTS_PER_PACE = 16
@@ -50,6 +51,25 @@ class Pace:
         self.period_ns = max(self._asked_ns, CPU_COST_BOUND * self.cost_ns, DRIVER_COST_BOUND * self.driver_ns)
         self._costs, self._driver = [], []
         return True
+
+
+class Rhythm:
+    """When something is due again: after its period, or after 1000 times what it typically took in the driver.
+
+    There are three of these beside the memory lane, each with 0.1 % of the time.
+    """
+
+    def __init__(self, period_ns: int) -> None:
+        self.due_ns = 0
+        self._period_ns = period_ns
+        self._costs: deque[int] = deque(maxlen=5)
+
+    def done(self, begun_ns: int, ended_ns: int, driver_ns: int) -> None:
+        """It was done just now. One time that took long says nothing: of the last five the median counts."""
+        self._costs.append(driver_ns)
+        typical = sorted(self._costs)[len(self._costs) // 2] if len(self._costs) > 2 else 0
+        period = max(self._period_ns, SLOW_COST_BOUND * typical)
+        self.due_ns = next_deadline(self.due_ns or begun_ns, period, ended_ns)
 
 
 def _typical(costs: list[int]) -> int:
@@ -155,8 +175,8 @@ class MemoryLane(threading.Thread):
             try:
                 records.extend(device.read(t_ns))
             except SourceError as error:
-                number = self._fault(slot, 0, error)
-                records.append(Record(t_ns, number, slot, 0, FAULT))
+                number = self._fault(slot, DEVICE_MEMORY, error)
+                records.append(Record(t_ns, number, slot, DEVICE_MEMORY, FAULT))
                 if error.why is not Why.TRANSIENT:
                     self.leave(slot)
         self._ring.leave()

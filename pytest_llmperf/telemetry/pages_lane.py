@@ -66,7 +66,7 @@ class MetricsSource:
 
 
 class _Page(threading.Thread):
-    """Reads one source at its pace until it is stopped. What it read carries the time at which its request began."""
+    """Reads one source at its pace until it is stopped. What it read carries the time at which its answer was there."""
 
     def __init__(
         self,
@@ -99,23 +99,28 @@ class PagesLane:
     def __init__(self, ring: Ring, fault: Callable[[int, int, SourceError], int]) -> None:
         self._ring = ring
         self._fault = fault
+        self._wanted: set[int] = set()
         self._pages: dict[int, _Page] = {}
         self._next = 0
         self._lock = threading.Lock()
         ring.set_pace(round(_LIVENESS_S * 1e9), 0)
         threading.Thread(target=self._show_life, name="pages-life", daemon=True).start()
 
-    def order(self, order: Mapping[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
-        """``{"url": …, "names": […], "hz": N}``, ``{"dcgm": [URL…], "hz": N}`` or ``{"drop": page}``."""
-        if "drop" in order:
-            page = self._pages.pop(order["drop"], None)
-            if page is not None:
-                page.ended.set()
-            answer({})
-            return
+    def read(self, order: Mapping[str, Any], answer: Callable[[dict[str, Any]], None]) -> int:
+        """Reads ``{"url": …, "names": […], "hz": N}`` or ``{"dcgm": [URL…], "hz": N}``; the number of the page."""
         self._next += 1
+        self._wanted.add(self._next)
         # What is asked of a server may take its time, and other orders must not wait for it.
         threading.Thread(target=self._begin, args=(self._next, order, answer), daemon=True).start()
+        return self._next
+
+    def drop(self, number: int) -> None:
+        """Reads a page no more, also one that is still to answer for the first time."""
+        with self._lock:
+            self._wanted.discard(number)
+            page = self._pages.pop(number, None)
+        if page is not None:
+            page.ended.set()
 
     def _begin(self, number: int, order: Mapping[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
         try:
@@ -123,7 +128,12 @@ class PagesLane:
         except (SourceError, ValueError) as error:
             answer({"error": str(error)})
             return
-        page = self._pages[number] = _Page(number, source, 1 / order["hz"], self._publish, self._fault)
+        page = _Page(number, source, 1 / order["hz"], self._publish, self._fault)
+        with self._lock:
+            if number in self._wanted:
+                self._pages[number] = page
+            else:
+                page.ended.set()
         page.start()
         answer({"page": number, "devices": facts})
 

@@ -64,7 +64,7 @@ MAPPED = 16
 STEADY = 32
 """The device's level was the same before and after the list of its processes was taken."""
 VISIBLE = 64
-"""The process can be seen from here under this pid: without MATCHED it is surely not an engine's."""
+"""The process can be seen from here under this pid: without MATCHED or MAPPED it is surely not an engine's."""
 OURS = 256
 """The process is one of this run, though not of an engine: pytest, what a test started, an engine that still starts."""
 TICK = 128

@@ -27,7 +27,7 @@ from pytest_llmperf.telemetry.lanes import MemoryLane, Pace
 from pytest_llmperf.telemetry.pages_lane import PagesLane
 from pytest_llmperf.telemetry.pidmap import ProcessMatcher, host_proc
 from pytest_llmperf.telemetry.ring import Ring
-from pytest_llmperf.telemetry.source import DeviceFacts, SourceError
+from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.trees import SharingLane, Tree
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Client:
         self.connection = connection
         self.pids: list[int] = []
         self.slots: list[int] = []
+        self.pages: list[int] = []
         self._rest = b""
         self._lock = threading.Lock()
 
@@ -141,6 +142,8 @@ class Control:
     def _forget(self, client: Client) -> None:
         for pid in client.pids:
             self._unwatch(pid)
+        for page in client.pages:
+            self._pages.drop(page)
         self._driver.order(partial(self._leave_all, client))
         client.connection.close()
 
@@ -165,7 +168,10 @@ class Control:
             case "edge":
                 self._in_driver_lane(answer, partial(self._edge, align=order["align"]))
             case "page":
-                self._pages.order(order, answer)
+                client.pages.append(self._pages.read(order, answer))
+            case "drop":
+                self._pages.drop(order["page"])
+                answer({})
             case "faults":
                 answer({"faults": self._faults.known})
 
@@ -204,10 +210,12 @@ class Control:
     def _open_nvml(self) -> DriverBackend:
         from pytest_llmperf.telemetry.nvml import NvmlBackend
 
-        return NvmlBackend()
+        return NvmlBackend(self._driver.call_begins, self._driver.call_ended)
 
     def _sample(self, client: Client, slots: list[int]) -> dict[str, Any]:
         """Exactly these are sampled for this client from now on."""
+        if unknown := set(slots) - self._facts.keys():
+            raise SourceError(f"the driver was not asked for a device {min(unknown)} yet", Why.ABSENT)
         for slot in slots:
             if slot not in client.slots:
                 client.slots.append(slot)

@@ -94,7 +94,7 @@ def test_a_device_is_read_at_every_tick_and_one_reading_that_failed_is_passed_ov
         lane.tick(t_ns)
     assert ring.read(0, 1000) == [
         Record(100, 10, 3, 0, DEVICE_MEMORY),
-        Record(200, 7, 3, 0, FAULT),
+        Record(200, 7, 3, DEVICE_MEMORY, FAULT),
         Record(300, 30, 3, 0, DEVICE_MEMORY),
     ]
 
