@@ -6,13 +6,22 @@ All times are nanoseconds of ``time.monotonic_ns()``, one clock for every proces
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ChunkKind = Literal["text", "reasoning", "tool"]
+
+Rung = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "unified"]
+"""How memory was attributed to the engine, the surest way first.
+
+``tree``: host memory of its processes. On a device: ``pids``, the driver lists its processes; ``nspid``, it lists them
+under the pids of another namespace; ``exclusive``, nobody else was on the device when it started: level less the level
+then; ``rise``, somebody was: the same, with what they took since; ``device``, all of the device, whoever holds it;
+``unified``, the host's memory less its level then, because the device computes in it and has none of its own.
+"""
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,8 @@ class MemoryTrace:
 
     ``before_bytes`` is the level at the last sample before the window, ``settled_bytes`` the stable level after it
     (None when nobody waited for it, or it never settled: ``settled_reason`` says which). ``fault`` is why the samples
-    cannot be trusted, empty when they can. ``source`` says in words what was read and how often.
+    cannot be trusted and ``missing`` why they do not suffice to tell, each empty when there is no such reason.
+    ``source`` says in words what was read and how often. ``rung`` says how it was attributed to the engine.
     """
 
     samples: tuple[tuple[int, int], ...]
@@ -115,11 +125,24 @@ class MemoryTrace:
     settled_reason: str = ""
     max_gap_ns: int = 0
     fault: str = ""
+    missing: str = ""
+    rung: Rung = "tree"
+
+    @property
+    def peak_bytes(self) -> int | None:
+        return max((value for _, value in self.samples), default=None)
 
     def cut(self, window: Window) -> MemoryTrace:
         """The part inside ``window``, with one sample on either side of it."""
         kept, before = around(self.samples, window)
-        return MemoryTrace(kept, self.source, before, None, "", _max_gap(kept), self.fault)
+        return replace(
+            self,
+            samples=kept,
+            before_bytes=before,
+            settled_bytes=None,
+            settled_reason="",
+            max_gap_ns=_max_gap(kept),
+        )
 
 
 def around(samples: Sequence[tuple[int, int]], window: Window) -> tuple[tuple[tuple[int, int], ...], int | None]:
@@ -132,6 +155,72 @@ def around(samples: Sequence[tuple[int, int]], window: Window) -> tuple[tuple[tu
 
 def _max_gap(samples: tuple[tuple[int, int], ...]) -> int:
     return max((b[0] - a[0] for a, b in itertools.pairwise(samples)), default=0)
+
+
+@dataclass(frozen=True)
+class DeviceProcess:
+    """A process that computes on a device: ``used_bytes`` is None where the driver does not say.
+
+    ``name`` is empty where nobody can see it from here (another container, or it has ended).
+    """
+
+    pid: int
+    name: str = ""
+    used_bytes: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.pid} ({self.name})" if self.name else str(self.pid)
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What a device consumed over a window, in joules; None with the ``reason`` why it is not known.
+
+    ``above_idle_joules`` leaves out what the quiet device would have consumed, ``idle_watts`` before any engine ran.
+    ``instant_watts`` is the mean of the instant power, the second opinion; ``fault`` says that the two disagree.
+    """
+
+    joules: float | None = None
+    above_idle_joules: float | None = None
+    idle_watts: float | None = None
+    instant_watts: float | None = None
+    tick_seconds: float | None = None
+    how: str = ""
+    reason: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The state a device was in over a window: the cause beside the number.
+
+    ``throttled_seconds`` by reason (``hardware thermal``, ``software power cap``, ...). Temperatures are at start and
+    end in °C, clocks and utilization the mean; None where the device does not say. ``newcomers`` are foreign processes
+    that were not on the device when the session began. ``slowdown`` is why times and rates are not the engine's own.
+    """
+
+    throttled_seconds: Mapping[str, float] = field(default_factory=dict)
+    temperature_c: tuple[float, float] | None = None
+    memory_temperature_c: tuple[float, float] | None = None
+    sm_clock_mhz: float | None = None
+    utilization: float | None = None
+    newcomers: tuple[DeviceProcess, ...] = ()
+    slowdown: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceTrace:
+    """One device over a window: the engine's memory on it, its energy, and the state it was in."""
+
+    device: Device
+    memory: MemoryTrace
+    energy: Energy = Energy(reason="no energy counter was read")
+    conditions: Conditions = Conditions()
+
+    def cut(self, window: Window) -> DeviceTrace:
+        """The part inside ``window``; energy and conditions are read for whole tests only."""
+        energy = Energy(reason="energy is measured for a whole test, not for a part of it")
+        return DeviceTrace(self.device, self.memory.cut(window), energy)
 
 
 @dataclass(frozen=True)
@@ -164,6 +253,8 @@ class Record:
 class Measurement:
     """Everything known of one window: the input of the judge, together with the budgets.
 
+    ``memory`` is the host's, of the engine's processes; ``devices`` are those it computes on beside the CPU. What is
+    not there has its reason in ``memory_missing`` and ``devices_missing``.
     ``engine_readings`` are numbers only the engine knows, by metric name (``memory.kv_cache``, ...); ``faults`` are
     what makes every number of this window untrustworthy, one sentence each. ``engine_stats`` are further counts of the
     engine over the window, for the reports.
@@ -174,6 +265,8 @@ class Measurement:
     requests: tuple[RequestTiming, ...] = ()
     memory: MemoryTrace | None = None
     memory_missing: str = ""
+    devices: tuple[DeviceTrace, ...] = ()
+    devices_missing: str = ""
     engine_readings: Mapping[str, Reading] = field(default_factory=dict)
     engine_stats: Mapping[str, float] = field(default_factory=dict)
     records: tuple[Record, ...] = ()
@@ -190,6 +283,8 @@ class Measurement:
             requests=tuple(r for r in self.requests if window.start_ns <= r.sent_ns < window.end_ns),
             memory=self.memory.cut(window) if self.memory else None,
             memory_missing=self.memory_missing,
+            devices=tuple(trace.cut(window) for trace in self.devices),
+            devices_missing=self.devices_missing,
             engine_readings=self.engine_readings,
             faults=self.faults,
         )

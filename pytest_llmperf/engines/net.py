@@ -31,7 +31,21 @@ def http_get(url: str, *, api_key: str = "", timeout: float = 5.0) -> bytes:
     Raises:
         OSError: nobody answers, or not in HTTP, or with an error status (``urllib.error.HTTPError``, closed already).
     """
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
+    return _body(
+        urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {}), timeout
+    )
+
+
+def http_post(url: str, *, timeout: float = 5.0) -> bytes:
+    """The body of the answer to a POST without content.
+
+    Raises:
+        OSError: as of :func:`http_get`.
+    """
+    return _body(urllib.request.Request(url, data=b"", method="POST"), timeout)
+
+
+def _body(request: urllib.request.Request, timeout: float) -> bytes:
     try:
         with _OPENER.open(request, timeout=timeout) as response:
             body: bytes = response.read()

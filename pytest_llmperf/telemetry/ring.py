@@ -16,23 +16,71 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CAPACITY = 2**20
-HOST = 0
-"""Lane of host memory: ``key`` is the root pid, ``value`` bytes, ``processes`` those of its tree."""
 
+# ------------------------------------------------------------------------------------------------- what a record is of
+# ``key`` is a root pid for host memory, an exporter's or page's number for SCRAPED, else the slot of a device.
+HOST = 0
+"""Memory of a process tree: ``value`` bytes, ``detail`` the number of its processes."""
+DEVICE_MEMORY = 1
+"""Allocated memory of a device: ``value`` bytes."""
+POWER = 2
+"""Instant power: ``value`` mW."""
+ENERGY = 3
+"""Energy counter: ``value`` mJ since the driver was loaded."""
+THROTTLE = 4
+"""Time a device was slowed down: ``value`` ns since the driver was loaded, ``detail`` a bit of the event reasons."""
+REASONS = 5
+"""Why clocks are held back right now: ``value`` the bit mask of the event reasons."""
+TEMPERATURE = 6
+"""``value`` in °C of the GPU."""
+MEMORY_TEMPERATURE = 7
+"""``value`` in °C of the device's memory."""
+SM_CLOCK = 8
+"""``value`` in MHz."""
+UTILIZATION = 9
+"""``value`` in percent of the driver's last sample period in which a kernel ran."""
+PROCESS = 10
+"""A process on a device: ``value`` bytes (with KNOWN), ``detail`` its pid; with MATCHED or MAPPED one of an engine."""
+ENGINE_SHARE = 11
+"""What an engine's processes hold of a device: ``value`` bytes, ``detail`` the engine's root pid."""
+LISTED = 12
+"""End of a list of processes: ``value`` the device's level while it was taken, ``detail`` how many there were."""
+FAULT = 13
+"""A source failed: ``value`` the number of the fault, ``detail`` the lane it was for."""
+SCRAPED = 14
+"""A value of a metrics page: ``value`` the bits of a float, ``detail`` the number of the metric."""
+
+# --------------------------------------------------------------------------------------------------------------- flags
 GONE = 1
-"""Flag: the root process has ended; the last record of its key."""
+"""The root process has ended; the last record of its key."""
 RSS_ONLY = 2
-"""Flag: shared pages are counted in full, because PSS could not be read for every process."""
+"""Shared pages are counted in full, because PSS could not be read for every process."""
+KNOWN = 4
+"""The driver states how much memory the process holds."""
+MATCHED = 8
+"""The pid is one of an engine's process tree."""
+MAPPED = 16
+"""The pid is one of an engine's process tree in another pid namespace (``NSpid``)."""
+STEADY = 32
+"""The device's level was the same before and after the list of its processes was taken."""
+VISIBLE = 64
+"""The process can be seen from here under this pid: without MATCHED or MAPPED it is surely not an engine's."""
+OURS = 256
+"""The process is one of this run, though not of an engine: pytest, what a test started, an engine that still starts."""
+TICK = 128
+"""The energy counter was seen to change to this value, at this time."""
 
 _MAGIC = b"llmperf\0"
-_VERSION = 1
+_VERSION = 2
 # Native order and alignment, so that each 8-byte field is stored at once and never seen half written.
 _PREFIX = struct.Struct("@8sIIQ")
 _WORD = struct.Struct("@Q")
 _PAIR = struct.Struct("@QQ")
 _RECORD = struct.Struct("@QqIIII")
-_HEAD, _HEARTBEAT, _PERIOD, _COST = range(24, 56, 8)
-_HEADER_SIZE = 64
+_HEAD, _HEARTBEAT, _PERIOD, _COST, _CALLED = range(24, 64, 8)
+_CALL = struct.Struct("@56s")
+_CALL_AT = 64
+_HEADER_SIZE = 128
 # The writer fills a tick's slots before it moves the head: this share of the ring is his, readers keep away from it.
 _WRITERS_SHARE = 16
 
@@ -43,7 +91,7 @@ class Record(NamedTuple):
     t_ns: int
     value: int
     key: int
-    processes: int
+    detail: int = 0
     lane: int = HOST
     flags: int = 0
 
@@ -98,7 +146,22 @@ class Ring:
         """Say how far apart ticks are and what CPU time one costs."""
         _PAIR.pack_into(self._map, _PERIOD, period_ns, cost_ns)
 
+    def enter(self, call: str, t_ns: int) -> None:
+        """Say which call outside of our hands begins, so that one that never returns can be named."""
+        _CALL.pack_into(self._map, _CALL_AT, call.encode())
+        _WORD.pack_into(self._map, _CALLED, t_ns)
+
+    def leave(self) -> None:
+        """Say that the call has returned."""
+        _WORD.pack_into(self._map, _CALLED, 0)
+
     # ------------------------------------------------------------------------------------------------ reading
+
+    @property
+    def call(self) -> tuple[str, int]:
+        """The call that has not returned yet and when it began; ``("", 0)`` outside of calls."""
+        since = self._load(_CALLED)
+        return (_CALL.unpack_from(self._map, _CALL_AT)[0].rstrip(b"\0").decode(), since) if since else ("", 0)
 
     @property
     def head(self) -> int:

@@ -78,7 +78,7 @@ def test_memory_shared_with_a_fork_counts_once(sampler: Sampler, process: Memory
     alone = level(sampler, process.pid)
     ring = sampler._started().ring
     process.fork()
-    until(lambda: ring.slice(ring.head - 1, ring.head)[0].processes == 2)
+    until(lambda: ring.slice(ring.head - 1, ring.head)[0].detail == 2)
     assert abs(level(sampler, process.pid) - alone) < 20 * MIB
     process.bury()
     until(lambda: abs(level(sampler, process.pid) - alone) < 5 * MIB)
