@@ -116,7 +116,9 @@ class DeviceTraces:
             conditions(slow, window, known_pids=self.known_pids.get(facts.slot, frozenset()), names=self.names),
         )
 
-    def memory(self, window: Window, facts: DeviceFacts, footings: Sequence[Footing]) -> MemoryTrace:
+    def memory(
+        self, window: Window, facts: DeviceFacts, footings: Sequence[Footing], *, settling: bool = False
+    ) -> MemoryTrace:
         """What the engines held of it."""
         roots = [root for footing in footings for root in footing.roots]
         slow = _around(self._sampler.driver, window, facts.slot)
@@ -134,6 +136,7 @@ class DeviceTraces:
             oldest_ns=self._sampler.memory.oldest_ns,
             fault=fault,
             missing="" if lost else self._sampler.hang() or given_up,
+            settling=settling,
         )
         return trace if fault else _explained(trace, [f for f in told if f["lane"] == DEVICE_MEMORY])
 

@@ -238,7 +238,7 @@ class Devices:
             now = time.monotonic_ns()
             if now - begun < calm_ns:
                 continue
-            trace = self._traces.memory(Window(now - calm_ns, now), facts, footings)
+            trace = self._traces.memory(Window(now - calm_ns, now), facts, footings, settling=True)
             values = [value for _, value in trace.samples]
             broken = trace.fault or trace.missing or ("" if values else "the sampler gave no sample")
             moved = max(values, default=0) - min(values, default=0)
