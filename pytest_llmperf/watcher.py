@@ -128,6 +128,7 @@ class Watcher:
             facts: tuple[DeviceFacts, ...] = ()
             if self._settings.dcgm:
                 devices = self._all_devices()
+                self._started()
                 devices.open_remote()
                 facts = devices.remote
         else:
@@ -220,6 +221,8 @@ class Watcher:
 
     def _why_no_device(self, engine: Engine) -> str:
         if not engine.watched_pids:
+            if self._devices is not None and self._devices.remote_missing:
+                return self._devices.remote_missing
             where = "--llmperf-dcgm=URL names the DCGM exporter that tells of it"
             return f"the GPU of {engine.name} is not one of this host; {where}"
         return self._devices.missing if self._devices is not None else "the GPU was not watched"

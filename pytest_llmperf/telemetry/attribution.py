@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement import MemoryTrace, Rung, Window, around
@@ -151,11 +151,13 @@ def device_trace(
     oldest_ns: int = 0,
     fault: str = "",
     missing: str = "",
+    settling: bool = False,
 ) -> MemoryTrace:
     """The engine's memory on one device over a window.
 
     ``records`` are of the memory lane and reach a little beyond the window, ``lists`` are those that surround it.
     ``fault`` is why the samples cannot be trusted and ``missing`` why there are none, as far as that is known already.
+    While it is ``settling``, memory of others that moves is waited for as the engine's is.
     """
     levels = [(r.t_ns, r.value) for r in records if r.lane == DEVICE_MEMORY and r.key == facts.slot]
     rung = rung_of(lists, baseline, unified=facts.unified)
@@ -163,6 +165,8 @@ def device_trace(
     gap = max_gap(samples, window)
     if not facts.unified and facts.total_bytes is None:
         missing = missing or facts.no_memory
+    if rung in ("pids", "nspid") and not settling:
+        missing = missing or _uncertain(levels, samples, lists, window)
     return MemoryTrace(
         samples,
         _source(samples, lists, facts, rung),
@@ -182,10 +186,29 @@ def _engine_part(
     if rung not in ("pids", "nspid"):
         assert baseline is not None
         return [(t_ns, max(0, level - baseline.level)) for t_ns, level in levels]
+    return [(t_ns, max(0, level - max(_rests_around(lists, t_ns)))) for t_ns, level in levels]
+
+
+def _uncertain(
+    levels: Sequence[tuple[int, int]], samples: Sequence[tuple[int, int]], lists: Sequence[Listing], window: Window
+) -> str:
+    """Why the peak cannot be told: others moved between two lists, and what of that was the engine's nobody knows."""
+    inside, _ = around(levels, window)
+    most = max((level - min(_rests_around(lists, t_ns)) for t_ns, level in inside), default=0)
+    least = max((value for _, value in samples), default=0)
+    if most - least <= _RESTLESS:
+        return ""
+    return (
+        f"others on the device took or gave back memory during the test, so that the engine's peak lies anywhere from "
+        f"{format_value(least, BYTES)} to {format_value(most, BYTES)}"
+    )
+
+
+def _rests_around(lists: Sequence[Listing], t_ns: int) -> list[int]:
+    """What is on the device beside the engine by the last list before a time and the first one after it."""
     rests = _rests(lists)
-    times = [t_ns for t_ns, _ in rests]
-    # Before the first list its rest is the best that is known.
-    return [(t, max(0, level - rests[max(0, bisect_right(times, t) - 1)][1])) for t, level in levels]
+    after = bisect_right(rests, t_ns, key=itemgetter(0))
+    return [rest for _, rest in rests[max(0, after - 1) : after + 1]]
 
 
 def _rests(lists: Sequence[Listing]) -> list[tuple[int, int]]:

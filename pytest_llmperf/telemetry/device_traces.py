@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CALM_S = 1.0
 DCGM_HZ = 5.0
+PAGE_PATIENCE_S = 0.5
 _REACH_NS = 3_000_000_000
 
 
@@ -41,10 +42,12 @@ class Footing:
 
 @dataclass(frozen=True)
 class Exporters:
-    """DCGM exporters that are read: their URLs, and the number of their page."""
+    """DCGM exporters that are read: their URLs, the number of their page, their devices, and who reads them."""
 
     urls: str
     page: int
+    facts: tuple[DeviceFacts, ...]
+    sampler: int
 
 
 class DeviceTraces:
@@ -113,7 +116,9 @@ class DeviceTraces:
             conditions(slow, window, known_pids=self.known_pids.get(facts.slot, frozenset()), names=self.names),
         )
 
-    def memory(self, window: Window, facts: DeviceFacts, footings: Sequence[Footing]) -> MemoryTrace:
+    def memory(
+        self, window: Window, facts: DeviceFacts, footings: Sequence[Footing], *, settling: bool = False
+    ) -> MemoryTrace:
         """What the engines held of it."""
         roots = [root for footing in footings for root in footing.roots]
         slow = _around(self._sampler.driver, window, facts.slot)
@@ -131,25 +136,47 @@ class DeviceTraces:
             oldest_ns=self._sampler.memory.oldest_ns,
             fault=fault,
             missing="" if lost else self._sampler.hang() or given_up,
+            settling=settling,
         )
         return trace if fault else _explained(trace, [f for f in told if f["lane"] == DEVICE_MEMORY])
 
     def remote(self, window: Window, facts: DeviceFacts, exporters: Exporters) -> DeviceTrace:
         """What a device behind an exporter did over a window that has ended."""
         pages = self._sampler.pages
+        self._wait_for_page(window, facts.slot)
         records = _around(pages, window, facts.slot)
-        interval = collection_interval_ns(pages.read(0, window.end_ns))
-        missing = refusal(interval, window.seconds, exporters.urls) or facts.no_memory
+        told = self._told(_around(pages, window, exporters.page), window)
+        refused = refusal(collection_interval_ns(pages.read(0, window.end_ns)), window.seconds, exporters.urls)
+        if refused and told:
+            refused = str(told[-1]["text"])
         fault = self._death(pages, window)
         memory = device_trace(
-            records, [], window, facts, None, period_ns=round(1e9 / DCGM_HZ), fault=fault, missing=missing
+            records,
+            [],
+            window,
+            facts,
+            None,
+            period_ns=round(1e9 / DCGM_HZ),
+            oldest_ns=pages.oldest_ns,
+            fault=fault,
+            missing=refused or facts.no_memory,
         )
+        consumed = energy(records, window, idle_watts=None, shared=refused or _shared(facts))
+        bound = 100 / DCGM_HZ / window.seconds
         return DeviceTrace(
             as_device(facts),
-            memory if fault else _explained(memory, self._told(_around(pages, window, exporters.page), window)),
-            energy(records, window, idle_watts=None, shared=missing or _shared(facts)),
+            memory if fault else _explained(memory, told),
+            replace(consumed, how=f"{consumed.how}, ±{bound:.2g} % by the exporter" if consumed.how else ""),
             conditions(records, window, known_pids=(), names={}),
         )
+
+    def _wait_for_page(self, window: Window, slot: int) -> None:
+        """Until there is a reading from after the window, for 0.5 s: what it shows was collected during the window."""
+        deadline = time.monotonic() + PAGE_PATIENCE_S
+        while time.monotonic() < deadline and self._sampler.alive:
+            if any(record.key == slot for record in self._sampler.pages.read(window.end_ns, time.monotonic_ns())):
+                return
+            time.sleep(0.01)
 
     # ----------------------------------------------------------------------------------------------------- what failed
 

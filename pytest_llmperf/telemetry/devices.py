@@ -40,18 +40,19 @@ class Quiet:
 class Devices:
     """Everything that is asked about devices. ``missing`` is why there are none, in one sentence.
 
-    ``present`` is False on a host without an NVIDIA driver: there everything computes on the CPU.
+    ``remote_missing`` is the same of those behind exporters. ``present`` is False on a host without an NVIDIA driver:
+    there everything computes on the CPU.
     """
 
     def __init__(self, sampler: Sampler, dcgm: Sequence[str] = ()) -> None:
         self._sampler = sampler
         self._dcgm = tuple(dcgm)
         self._local: tuple[DeviceFacts, ...] = ()
-        self._remote: tuple[DeviceFacts, ...] = ()
         self._exporters: Exporters | None = None
         self._traces = DeviceTraces(sampler)
         self._opened: int | None = None
         self.missing = ""
+        self.remote_missing = ""
         self.present = False
 
     # ------------------------------------------------------------------------------------------------ what there is
@@ -75,15 +76,21 @@ class Devices:
             self.missing = "" if self._local else "the NVIDIA driver lists no device"
 
     def open_remote(self) -> None:
-        """Lists the devices of the DCGM exporters, and has them read from now on.
+        """Lists the devices of the DCGM exporters, and has them read from now on, once for each sampler process.
 
-        Raises:
-            SamplerError: an exporter does not answer, or is none.
+        What fails is noted in ``remote_missing``, and tried again when the next engine starts.
         """
-        if self._dcgm and not self._remote:
+        token = self._sampler.started_ns
+        if not self._dcgm or (self._exporters is not None and self._exporters.sampler == token):
+            return
+        self._exporters, self.remote_missing = None, ""
+        try:
             answer = self._sampler.ask("page", OPEN_TIMEOUT_S, dcgm=list(self._dcgm), hz=DCGM_HZ)
-            self._remote = tuple(DeviceFacts(**facts) for facts in answer["devices"])
-            self._exporters = Exporters(", ".join(self._dcgm), answer["page"])
+        except SamplerError as error:
+            self.remote_missing = str(error)
+            return
+        facts = tuple(DeviceFacts(**each) for each in answer["devices"])
+        self._exporters = Exporters(", ".join(self._dcgm), answer["page"], facts, token)
 
     def visible(self, value: str | None, order: str | None) -> tuple[tuple[DeviceFacts, ...], str]:
         """The devices of a process with this CUDA_VISIBLE_DEVICES, and what is doubtful about them, if anything."""
@@ -91,7 +98,7 @@ class Devices:
 
     @property
     def remote(self) -> tuple[DeviceFacts, ...]:
-        return self._remote
+        return self._exporters.facts if self._exporters is not None else ()
 
     def sample(self, facts: Iterable[DeviceFacts]) -> None:
         """Samples exactly these from now on, and reads everything of them once.
@@ -215,14 +222,14 @@ class Devices:
         """What each device did over a window that has ended; the engines of ``footings`` are on all of them."""
         return tuple(
             self._traces.remote(window, f, self._exporters)
-            if self._exporters and f in self._remote
+            if self._exporters is not None and f in self._exporters.facts
             else self._traces.local(window, f, footings)
             for f in facts
         )
 
     def settled(self, facts: DeviceFacts, footings: Sequence[Footing], timeout_s: float) -> tuple[int | None, str]:
         """The engine's level once it has stood still for 0.3 s; else None, and why, with who holds the memory."""
-        if facts in self._remote:
+        if facts in self.remote:
             return None, "a DCGM exporter collects too seldom to tell when the memory has settled"
         begun = time.monotonic_ns()
         calm_ns = max(CALM_NS, 2 * self._sampler.memory.period_ns)
@@ -231,7 +238,7 @@ class Devices:
             now = time.monotonic_ns()
             if now - begun < calm_ns:
                 continue
-            trace = self._traces.memory(Window(now - calm_ns, now), facts, footings)
+            trace = self._traces.memory(Window(now - calm_ns, now), facts, footings, settling=True)
             values = [value for _, value in trace.samples]
             broken = trace.fault or trace.missing or ("" if values else "the sampler gave no sample")
             moved = max(values, default=0) - min(values, default=0)

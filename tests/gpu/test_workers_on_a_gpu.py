@@ -30,12 +30,26 @@ def join(gpu, pid, used):
         sizes.write_text(str(level))
         gpu.set(UUID, used=level)
 
+@pytest.fixture
+def joined(llm_engine, gpu, used):
+    # Both engines are on the device before either is measured.
+    join(gpu, llm_engine.pids[0], used * GIB)
+    Path(f"joined-{used}").touch()
+    deadline = time.monotonic() + 60
+    while len(list(Path().glob("joined-*"))) < 2:
+        assert time.monotonic() < deadline, "the other worker never came"
+        time.sleep(0.05)
+    yield
+    # An engine that ends is no longer in the list; until both were measured, both stay.
+    Path(f"measured-{used}").touch()
+    while len(list(Path().glob("measured-*"))) < 2:
+        assert time.monotonic() < deadline, "the other worker never measured"
+        time.sleep(0.05)
+
 @pytest.mark.memory_budget(peak="4 GiB")
 @pytest.mark.latency_budget(ttft_max="20 s")
 @pytest.mark.parametrize("used", [2, 3])
-def test_own(llm_engine, llm_client, gpu, used):
-    join(gpu, llm_engine.pids[0], used * GIB)
-    time.sleep(2)
+def test_own(joined, llm_client):
     assert llm_client.generate("x", max_tokens=4).text
 """
 

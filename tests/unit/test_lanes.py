@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.lanes import MemoryLane, Pace, next_deadline
+from pytest_llmperf.telemetry.lanes import MemoryLane, Pace, Rhythm, next_deadline
 from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, GONE, HOST, Record, Ring
 from pytest_llmperf.telemetry.source import SourceError, Why
 
@@ -53,6 +53,37 @@ def test_calls_that_hold_the_driver_for_more_than_a_hundredth_of_the_time_come_l
     for _ in range(16 * 40):
         pace.note(MS // 20, MS // 5)
     assert pace.period_ns == pytest.approx(143 * MS // 5, rel=0.02)
+
+
+def due_after(*costs: int) -> int:
+    """When something with a period of 100 ms is due again first done at 1 s, with these costs in the driver."""
+    rhythm = Rhythm(100 * MS)
+    now = 1000 * MS
+    for cost in costs:
+        now = max(now, rhythm.due_ns)
+        rhythm.done(now, now + cost, cost)
+    return rhythm.due_ns // MS
+
+
+def test_what_costs_little_is_due_after_its_period() -> None:
+    assert due_after(MS // 20) == 1100
+    assert due_after(MS // 20, MS // 20, MS // 20) == 1300
+
+
+def test_what_was_late_is_due_at_the_next_beat() -> None:
+    rhythm = Rhythm(100 * MS)
+    rhythm.done(1000 * MS, 1001 * MS, MS // 20)
+    rhythm.done(1270 * MS, 1271 * MS, MS // 20)
+    assert rhythm.due_ns == 1300 * MS
+
+
+def test_what_holds_the_driver_for_long_is_due_after_a_thousand_times_as_long() -> None:
+    assert due_after(*[5 * MS] * 6) - due_after(*[5 * MS] * 5) == 5000
+
+
+def test_one_call_that_took_long_does_not_stop_the_readings() -> None:
+    assert due_after(50 * MS) == 1100
+    assert due_after(MS // 20, MS // 20, MS // 20, 50 * MS, MS // 20) == 1500
 
 
 class Device:
