@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def rounds(item: pytest.Item, probe: Probe, session: Session) -> None:
     """Opens the window, and runs the test's body as often as asked for, less the once that pytest runs it itself."""
-    probe.open(session.sampler)  # for what may fail before the first round that counts
+    probe.open()  # for what may fail before the first round that counts
     session.use_engines(item, probe)
     for caveat in probe.caveats():
         item.warn(LLMPerfWarning(f"memory_budget(peak=...): {caveat}"))
@@ -31,7 +31,7 @@ def rounds(item: pytest.Item, probe: Probe, session: Session) -> None:
     for _ in range(session.settings.warmup if repeated else 0):
         item.runtest()
     probe.rounds = session.settings.rounds if repeated else 1
-    probe.open(session.sampler)
+    probe.open()
     for _ in range(probe.rounds - 1):
         item.runtest()
 
@@ -40,6 +40,7 @@ def conclude(item: pytest.Item, probe: Probe) -> BudgetExceeded | None:
     """Closes the window and judges; gives the failure if a budget is broken."""
     measurement, verdicts = probe.close()
     del item.stash[PROBE]
+    item.config.stash[SESSION].probe = None
     result = TestResult(
         item.nodeid,
         tuple(verdicts),

@@ -20,7 +20,7 @@ Rung = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "unified"
 ``tree``: host memory of its processes. On a device: ``pids``, the driver lists its processes; ``nspid``, it lists them
 under the pids of another namespace; ``exclusive``, nobody else was on the device when it started: level less the level
 then; ``rise``, somebody was: the same, with what they took since; ``device``, all of the device, whoever holds it;
-``unified``, host memory of its processes, because the device has none of its own.
+``unified``, the host's memory less its level then, because the device computes in it and has none of its own.
 """
 
 

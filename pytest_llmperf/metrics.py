@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
+from pytest_llmperf.resources import read_energy, read_memory
 from pytest_llmperf.timings import samples, ttft_answer, values, why_no_samples
 from pytest_llmperf.units import (
     BYTES,
@@ -84,11 +85,12 @@ _TABLE = (
     _latency("chunk_gap", "the gap before each chunk after the first"),
     _latency("e2e", "tn − t0"),
     Metric("latency", "load", SECONDS, "lower", "start of the engine → ready to answer"),
-    Metric("energy", "total", JOULES, "lower", "the device's energy counter over the test"),
+    Metric("energy", "total", JOULES, "lower", "the energy counters of the engine's devices over the test"),
     Metric("energy", "per_output_token", JOULES_PER_TOKEN, "lower", "energy / ΣN"),
     Metric("energy", "mean_power", WATTS, "lower", "energy / duration"),
 )
 METRICS = {metric.name: metric for metric in _TABLE}
+FROM_SAMPLER = ("memory.peak", "memory.growth", "memory.retained", "memory.host_peak")
 GROUPS = ("memory", "throughput", "latency", "energy")
 
 
@@ -189,10 +191,12 @@ def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Re
         return _read_throughput(metric.key, measurement.requests)
     if name == "latency.load":
         return _read_load(measurement)
-    if name in _FROM_TRACE:
-        return _read_trace(name, measurement)
+    if name in FROM_SAMPLER:
+        return read_memory(metric.key, measurement)
     if name == "memory.required":
         return _read_required(measurement)
+    if metric.group == "energy":
+        return read_energy(metric.key, measurement)
     return Reading.missing(_unmeasured(metric, measurement))
 
 
@@ -253,30 +257,6 @@ def _read_load(measurement: Measurement) -> Reading:
     return Reading(measurement.engine.load_seconds, METRICS["latency.load"].formula, samples=1)
 
 
-_FROM_TRACE = ("memory.peak", "memory.growth", "memory.retained", "memory.host_peak")
-
-
-def _read_trace(name: str, measurement: Measurement) -> Reading:
-    trace = measurement.memory
-    if trace is None:
-        return Reading.missing(measurement.memory_missing or "the test used no engine")
-    if name != "memory.host_peak" and measurement.engine and not measurement.engine.on_cpu:
-        return Reading.missing("the engine may use a GPU, whose memory is not read by this version; see host_peak")
-    if not trace.samples:
-        return Reading.missing("the sampler gave no sample")
-    count = len(trace.samples)
-    peak = max(value for _, value in trace.samples)
-    if name in ("memory.peak", "memory.host_peak"):
-        return Reading(peak, trace.source, samples=count)
-    if trace.before_bytes is None:
-        return Reading.missing("no sample from before the test")
-    if name == "memory.growth":
-        return Reading(peak - trace.before_bytes, trace.source, samples=count)
-    if trace.settled_bytes is None:
-        return Reading.missing(trace.settled_reason or "nobody waited for the memory to settle")
-    return Reading(trace.settled_bytes - trace.before_bytes, trace.source, samples=count)
-
-
 def _read_required(measurement: Measurement) -> Reading:
     """Weights + KV in use + the rest: all that the engine holds, less the KV cache that it took and nobody used."""
     names = ("memory.peak", "memory.kv_reserved", "memory.kv_cache")
@@ -285,16 +265,16 @@ def _read_required(measurement: Measurement) -> Reading:
         if part.value is None:
             return Reading.missing(f"{name} is not known: {part.reason}")
     peak, reserved, used = (part.value or 0.0 for part in parts)
-    if reserved > peak:
+    # The peak is that of the fullest device, and each has an equal part of the KV cache.
+    unused = (reserved - used) / max(1, len(measurement.devices))
+    if unused > peak:
         return Reading.missing("the engine set aside more for its KV cache than it holds: not all of it is resident")
-    return Reading(peak - reserved + used, parts[0].how, samples=parts[0].samples)
+    return Reading(peak - unused, parts[0].how, samples=parts[0].samples)
 
 
 def _unmeasured(metric: Metric, measurement: Measurement) -> str:
     if measurement.engine is None:
         return "the test used no engine"
-    if metric.group == "energy":
-        return f"no energy counter is read on {measurement.engine.device_name}"
     if metric.key == "idle":
         return "the test did not call llm_engine.unload()"
     return f"the engine {measurement.engine.name} does not state it"

@@ -64,6 +64,21 @@ OPTIONS = (
         "auto|0,2|UUID|MIG-...",
         "Devices to use, counted inside the caller's CUDA_VISIBLE_DEVICES.",
     ),
+    Option(
+        "--llmperf-busy-gpu",
+        "string",
+        None,
+        "fail|warn",
+        "What to do when others compute on the GPU before the first engine starts, or its memory does not settle: fail "
+        "the tests that need an engine, or warn. fail by default when CI is set, else warn.",
+    ),
+    Option(
+        "--llmperf-dcgm",
+        "list",
+        (),
+        "URL",
+        "DCGM exporter of a host that an engine runs on which is not this one; may be repeated.",
+    ),
     Option("--llmperf-sample-hz", "float", 200.0, "N", "Memory samples per second."),
     Option(
         "--llmperf-rounds", "int", 1, "N", "How often the body of a measured test runs; all rounds are one measurement."
@@ -131,6 +146,8 @@ class Settings(NamedTuple):
     strict: bool
     reports: tuple[Path, ...]
     disable: bool
+    refuse_busy_gpu: bool
+    dcgm: tuple[str, ...]
     launch: Mapping[str, Any]
     binaries: tuple[str, ...]
 
@@ -192,6 +209,8 @@ def _settings(values: Mapping[str, Any], invoked_in: Path) -> Settings:
         strict=_in_ci() if strict is None else strict,
         reports=tuple(_report_path(text, invoked_in) for text in values["llmperf_report"]),
         disable=values["llmperf_disable"],
+        refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
+        dcgm=_exporters(values["llmperf_dcgm"]),
         launch=launch,
         binaries=tuple(values["llmperf_engine_bin"]),
     )
@@ -204,6 +223,20 @@ def _flag(name: str) -> str:
 def _at_least(values: Mapping[str, Any], name: str, least: int) -> None:
     if values[name] < least:
         raise ValueError(f"{_flag(name)}={values[name]} must be {least} or more")
+
+
+def _refuse_busy_gpu(text: str | None) -> bool:
+    if text not in (None, "fail", "warn"):
+        raise ValueError(f"--llmperf-busy-gpu={text} is neither fail nor warn")
+    return _in_ci() if text is None else text == "fail"
+
+
+def _exporters(urls: Sequence[str]) -> tuple[str, ...]:
+    if not urls:
+        return ()
+    from pytest_llmperf.telemetry.dcgm import exporter_url
+
+    return tuple(exporter_url(url) for url in urls)
 
 
 def _in_ci() -> bool:
@@ -223,7 +256,7 @@ def _report_path(text: str, invoked_in: Path) -> Path:
 def _visible_devices(selection: str) -> str | None:
     if selection == "auto":
         return None
-    from pytest_llmperf.telemetry.device import visible_devices
+    from pytest_llmperf.telemetry.visible import visible_devices
 
     return visible_devices(selection, os.environ)
 

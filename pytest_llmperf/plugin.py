@@ -11,7 +11,7 @@ from pytest_llmperf.fixtures import llm_client, llm_engine, llm_engine_args, llm
 from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.reporting import Reporter, header
 from pytest_llmperf.session import PROBE, RESULT, SESSION, Session
-from pytest_llmperf.workers import is_controller_of_workers, is_worker
+from pytest_llmperf.workers import Controller, is_controller_of_workers, is_worker
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = session
     if not is_worker(config):
         config.pluginmanager.register(Reporter(session), "llmperf_reporter")
+    if is_controller_of_workers(config) and session.settings.engines and not session.settings.disable:
+        config.pluginmanager.register(Controller(session), "llmperf_controller")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -10,35 +10,36 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.measurement import Measurement, MemoryTrace, Reading, Record, RequestTiming, Window
 from pytest_llmperf.metrics import METRICS, read, split_key
+from pytest_llmperf.resources import read_idle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.budget import Limit
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.observation import Observation, Observed
-    from pytest_llmperf.telemetry.sampler import Sampler
+    from pytest_llmperf.measurement import DeviceTrace
+    from pytest_llmperf.watcher import Watcher
 
-_SETTLE_TIMEOUT = 5.0
-_SETTLE_TOLERANCE = 1 << 20
 _END_TIMEOUT = 0.5
 
 
 class Probe:
     """Lives from a test's setup to the end of its call. Only what happens between ``open`` and ``close`` counts."""
 
-    def __init__(self, limits: Sequence[Limit], attempt: int) -> None:
+    def __init__(self, limits: Sequence[Limit], attempt: int, watcher: Watcher) -> None:
         self.limits = limits
+        self._watcher = watcher
         self.attempt = attempt
         self.rounds = 1
         self.measurement: Measurement | None = None
-        self.sampler: Sampler | None = None
         self._engines: list[Engine] = []
         self._requests: list[RequestTiming] = []
         self._records: list[Record] = []
         self._windows: list[Window] = []
         self._observation: Observation | None = None
+        self._idle: Reading | None = None
         self._start_ns = 0
 
     def use(self, engine: Engine) -> None:
@@ -66,14 +67,15 @@ class Probe:
         limited = any(limit.metric == "memory.peak" for limit in self.limits)
         return [engine.peak_caveat for engine in self._engines if limited and engine.peak_caveat]
 
-    def open(self, sampler: Sampler | None) -> None:
+    def open(self) -> None:
         """Forgets what came before: fixtures' requests and warm-up rounds are not the test's."""
-        self.sampler = sampler
         for seen in (self._requests, self._records, self._windows):
             seen.clear()
+        self._idle = None
         self.abandon()
         # Of several engines nobody can tell which one answered a request.
         self._observation = self._engines[0].observe() if len(self._engines) == 1 else None
+        self._watcher.edge(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
 
     def abandon(self) -> None:
@@ -91,12 +93,13 @@ class Probe:
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         window = Window(self._start_ns, time.monotonic_ns())
+        self._watcher.edge(self._engines, align=self._judges_energy)
         observed = self._observation.end(self._requests, window) if self._observation else None
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
             measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
-        if measurement.memory is not None and any(limit.metric == "memory.retained" for limit in self.limits):
-            measurement = replace(measurement, memory=self._settled(measurement.memory))
+        if any(limit.metric == "memory.retained" for limit in self.limits):
+            measurement = self._settled(measurement)
         self.measurement = measurement
         return measurement, judge(self.limits, measurement)
 
@@ -108,13 +111,16 @@ class Probe:
     def _measure(self, window: Window, observed: Observed | None) -> Measurement:
         engine = self._engines[0] if self._engines else None
         memory, missing = self._memory(window)
+        devices, devices_missing = self._devices(window)
         return Measurement(
             window=window,
             engine=engine.info if engine else None,
             requests=tuple(sorted(self._requests, key=lambda request: request.sent_ns)),
             memory=memory,
             memory_missing=missing,
-            engine_readings=observed.readings if observed else {},
+            devices=devices,
+            devices_missing=devices_missing,
+            engine_readings=self._engine_readings(observed),
             engine_stats=observed.stats if observed else {},
             records=tuple(self._records),
             windows=tuple(self._windows),
@@ -133,20 +139,36 @@ class Probe:
         return found
 
     def _memory(self, window: Window) -> tuple[MemoryTrace | None, str]:
-        if not self._engines:
-            return None, "the test used no engine"
-        pids = self._watched_pids()
-        if not pids or self.sampler is None:
-            return None, f"the processes of {self._engines[0].name} cannot be seen from this host"
-        return self.sampler.read(window, pids), ""
+        return self._watcher.memory(window, self._engines) if self._engines else (None, "the test used no engine")
 
-    def _watched_pids(self) -> list[int]:
-        return [pid for engine in self._engines for pid in engine.watched_pids]
+    def _devices(self, window: Window) -> tuple[tuple[DeviceTrace, ...], str]:
+        return self._watcher.devices(window, self._engines) if self._engines else ((), "")
 
-    def _settled(self, trace: MemoryTrace) -> MemoryTrace:
-        assert self.sampler is not None
-        level, reason = self.sampler.settle(self._watched_pids(), _SETTLE_TIMEOUT, _SETTLE_TOLERANCE)
-        return replace(trace, settled_bytes=level, settled_reason=reason)
+    @property
+    def _judges_energy(self) -> bool:
+        return any(limit.definition.group == "energy" for limit in self.limits)
+
+    def _settled(self, measurement: Measurement) -> Measurement:
+        """With the levels after the test, once they have stood still."""
+        memory = measurement.memory
+        if memory is not None:
+            level, reason = self._watcher.settle_memory(self._engines)
+            memory = replace(memory, settled_bytes=level, settled_reason=reason)
+        devices = []
+        for trace in measurement.devices:
+            level, reason = self._watcher.settle_device(trace.device.uuid, self._engines)
+            devices.append(replace(trace, memory=replace(trace.memory, settled_bytes=level, settled_reason=reason)))
+        return replace(measurement, memory=memory, devices=tuple(devices))
+
+    def note_idle(self) -> None:
+        """An engine has unloaded its model: what the engines hold once that has settled is the test's idle memory."""
+        at = time.monotonic_ns()
+        settled = self._settled(self._measure(Window(at, at + 1), None))
+        self._idle = read_idle(settled)
+
+    def _engine_readings(self, observed: Observed | None) -> Mapping[str, Reading]:
+        stated = observed.readings if observed else {}
+        return stated if self._idle is None else {**stated, "memory.idle": self._idle}
 
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf import workers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.probe import Probe
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.telemetry.sampler import Sampler
+    from pytest_llmperf.watcher import Watcher
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 LIMITS: pytest.StashKey[list[Limit]] = pytest.StashKey()
@@ -39,9 +42,10 @@ class Session:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self.config = config
         self.settings = settings
-        self._sampler: Sampler | None = None
+        self._watcher: Watcher | None = None
         self._provisioner: Provisioner | None = None
         self._file_budgets: tuple[FileBudget, ...] | None = None
+        self.probe: Probe | None = None
 
     # --------------------------------------------------------------------------------------------------- budgets
 
@@ -127,8 +131,34 @@ class Session:
         if self._provisioner is None:
             from pytest_llmperf.engines.provision import Provisioner
 
-            self._provisioner = Provisioner(self.say, self._watch, self._unwatch)
+            self._provisioner = Provisioner(self.say, self)
         return self._provisioner
+
+    @property
+    def watcher(self) -> Watcher:
+        if self._watcher is None:
+            from pytest_llmperf.watcher import Watcher
+
+            self._watcher = Watcher(self.settings, self.say, workers.sampler_address(self.config))
+        return self._watcher
+
+    @property
+    def sampler(self) -> Sampler | None:
+        return self.watcher.sampler
+
+    def before_start(self, engine: Engine) -> None:
+        self.watcher.before_start(engine)
+
+    def on_start(self, engine: Engine) -> None:
+        self.watcher.on_start(engine)
+
+    def on_stop(self, engine: Engine) -> None:
+        self.watcher.on_stop(engine)
+
+    def on_unload(self, engine: Engine) -> None:
+        """The test that runs has unloaded a model; without a test that is measured there is nobody to note it for."""
+        if self.probe is not None:
+            self.probe.note_idle()
 
     def acquire(self, spec: EngineSpec) -> Engine:
         """The running engine.
@@ -142,28 +172,6 @@ class Session:
             return self.provisioner.acquire(spec)
         except EngineError as error:
             raise _unavailable(spec.engine, error) from None
-
-    def _watch(self, engine: Engine) -> None:
-        engine.watched_pids = engine.pids
-        if self.settings.disable or not engine.pids:
-            return
-        from pytest_llmperf.engines.base import EngineError
-        from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
-
-        if self._sampler is None:
-            self._sampler = Sampler()
-        try:
-            self._sampler.start(self.settings.sample_hz)
-            for pid in engine.pids:
-                self._sampler.watch(pid)
-        except SamplerError as error:
-            engine.stop()
-            raise EngineError(f"the memory of {engine.name} cannot be sampled: {error}") from None
-
-    def _unwatch(self, engine: Engine) -> None:
-        if self._sampler is not None and self._sampler.alive:
-            for pid in engine.watched_pids:
-                self._sampler.unwatch(pid)
 
     # --------------------------------------------------------------------------------------------------- a test
 
@@ -179,7 +187,7 @@ class Session:
         if RESULT in item.stash:
             del item.stash[RESULT]
         limits: list[Limit] = item.stash.get(LIMITS, [])
-        probe = Probe(limits, item.stash[ATTEMPTS])
+        probe = self.probe = Probe(limits, item.stash[ATTEMPTS], self.watcher)
         item.stash[PROBE] = probe
         return probe
 
@@ -190,12 +198,10 @@ class Session:
         """
         from pytest_llmperf.engines.base import Engine, EngineError
 
-        if self._sampler is not None and not self._sampler.alive:
-            for running in self.provisioner.running:
-                try:
-                    self._watch(running)
-                except EngineError as error:
-                    raise _unavailable(running.name, error) from None
+        try:
+            self.watcher.mend(self.provisioner.running)
+        except EngineError as error:
+            raise _unavailable("the engine", error) from None
         values = getattr(item, "funcargs", {})
         engine = values.get("llm_engine")
         if isinstance(engine, Engine):
@@ -203,10 +209,6 @@ class Session:
         if "llm_engine_factory" in values:
             for running in self.provisioner.running:
                 probe.use(running)
-
-    @property
-    def sampler(self) -> Sampler | None:
-        return self._sampler
 
     def say(self, text: str) -> None:
         """One line to the person who waits, whatever pytest captures."""
@@ -222,9 +224,8 @@ class Session:
             if self._provisioner is not None:
                 self._provisioner.close()
         finally:
-            if self._sampler is not None:
-                self._sampler.stop()
-                self._sampler = None
+            if self._watcher is not None:
+                self._watcher.close()
 
 
 def _unavailable(engine: str, error: EngineError) -> EngineUnavailable:

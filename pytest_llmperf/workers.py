@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
-    import pytest
+    from xdist.workermanage import WorkerController
+
+    from pytest_llmperf.session import Session
+
+_SAMPLER = "llmperf_sampler"
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -18,3 +24,23 @@ def is_controller_of_workers(config: pytest.Config) -> bool:
     return not is_worker(config) and bool(
         getattr(config.option, "dist", "no") != "no" and getattr(config.option, "tx", None)
     )
+
+
+def sampler_address(config: pytest.Config) -> str:
+    """Where the sampler of this run may be joined; empty where there is none to share."""
+    workerinput: dict[str, object] = getattr(config, "workerinput", {})
+    return str(workerinput.get(_SAMPLER, ""))
+
+
+class Controller:
+    """Registered in the controller of workers: it starts the one sampler of this host, and tells the workers of it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._address: str | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: WorkerController) -> None:
+        if self._address is None:
+            self._address = self._session.watcher.share()
+        node.workerinput[_SAMPLER] = self._address

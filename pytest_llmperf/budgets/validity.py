@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.metrics import FROM_SAMPLER
+from pytest_llmperf.resources import energy_fault, memory_traces, slowdown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement import Measurement, RequestTiming
 
-_FROM_SAMPLER = ("memory.peak", "memory.growth", "memory.retained", "memory.host_peak", "memory.required")
 # A prompt that comes from a cache is not computed: the first token is early, and the prompt's tokens cost nothing.
 _FROM_PREFILL = ("latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput")
 _BEFORE_THE_TEST = ("latency.load", "memory.weights", "memory.kv_reserved")
@@ -20,8 +22,14 @@ def fault(metric: str, measurement: Measurement) -> str:
     if metric in _BEFORE_THE_TEST:
         return ""
     faults = [*measurement.faults, _failed_requests(measurement.requests), _no_tokens(measurement.requests)]
-    if metric in _FROM_SAMPLER and measurement.memory is not None:
-        faults.append(measurement.memory.fault)
+    group, _, key = metric.partition(".")
+    if metric in FROM_SAMPLER or metric == "memory.required":
+        traces = memory_traces("peak" if key == "required" else key, measurement)
+        faults += [] if isinstance(traces, str) else [trace.fault for _, trace in traces]
+    elif group == "energy":
+        faults.append(energy_fault(measurement))
+    elif group in ("latency", "throughput"):
+        faults.append(slowdown(measurement))
     if metric in _FROM_PREFILL:
         faults.append(_cached_prompts(measurement.requests))
     return "; ".join(text for text in faults if text)

@@ -76,14 +76,18 @@ class Engine(ABC):
         api_key: empty when it asks for none.
         devices: where it computes.
         load_time: seconds from start to ready, None when it was already running.
+        computes_on_gpu: whether it does; None when only its being on a device tells.
         watched_pids: the processes whose memory is sampled; they stay known after they have ended.
         request_defaults: what every request carries unless the test says otherwise.
         stream_options: the same for ``stream_options`` of streamed requests.
         peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
-        on_start, on_stop: told of processes that have come, or are about to go, when it is started afresh.
+        before_start, on_start, on_stop: told before its processes come, when they have, and before they go, whenever it
+            is started afresh.
+        on_unload: told when its model has been unloaded.
     """
 
     name: ClassVar[str]
+    computes_on_gpu: bool | None = None
     request_defaults: Mapping[str, Any] = {}
     stream_options: Mapping[str, Any] = {}
     peak_caveat: str = ""
@@ -97,8 +101,10 @@ class Engine(ABC):
         self.devices: tuple[Device, ...] = ()
         self.load_time: float | None = None
         self.watched_pids: tuple[int, ...] = ()
+        self.before_start: Callable[[Engine], None] = _nobody_listens
         self.on_start: Callable[[Engine], None] = _nobody_listens
         self.on_stop: Callable[[Engine], None] = _nobody_listens
+        self.on_unload: Callable[[Engine], None] = _nobody_listens
 
     @classmethod
     @abstractmethod
@@ -151,15 +157,22 @@ class Engine(ABC):
         """
         self.on_stop(self)
         self.stop()
+        self.before_start(self)
         self.start(progress)
         self.on_start(self)
 
     def unload(self) -> None:
-        """Frees the model's memory and keeps the engine.
+        """Frees the model's memory and keeps the engine; what it holds then is the test's ``memory.idle``.
+
+        The next request loads the model again.
 
         Raises:
             EngineError: this engine cannot.
         """
+        self._unload()
+        self.on_unload(self)
+
+    def _unload(self) -> None:
         raise EngineError(f"{self.name} cannot unload its model while it runs; llm_engine.restart() gives a fresh one")
 
     def sleep(self, level: int = 1) -> None:

@@ -18,7 +18,7 @@ from pytest_llmperf.engines.net import check_port, free_port, http_get
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine, announced_url
 from pytest_llmperf.measurement import Reading
-from pytest_llmperf.telemetry.device import engine_devices
+from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +101,7 @@ class LlamaCppEngine(ServerEngine):
         assert self._process is not None
         log = self._process.log.read_text(errors="replace")
         self._sizes = parse_sizes(log)
-        self.devices = engine_devices(cpu_only=only_on_cpu(log))
+        self.devices = (cpu_device(),) if only_on_cpu(log) else ()
         self.version = _server_version(self.base_url) if self.spec.binary else importlib.metadata.version("xllamacpp")
 
     def readings(self) -> dict[str, Reading]:

@@ -32,11 +32,23 @@ def http_get(url: str, *, api_key: str = "", timeout: float = 5.0) -> bytes:
     Raises:
         OSError: nobody answers, or not in HTTP, or with an error status (``urllib.error.HTTPError``, closed already).
     """
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
-    return _answer(request, timeout)
+    return _body(
+        urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {}), timeout
+    )
 
 
-def _answer(request: urllib.request.Request, timeout: float) -> bytes:
+def http_post(url: str, content: object = None, *, timeout: float = 5.0) -> bytes:
+    """The body of the answer to a POST, without content or with some in JSON.
+
+    Raises:
+        OSError: as of :func:`http_get`.
+    """
+    data = b"" if content is None else json.dumps(content).encode()
+    headers = {"Content-Type": "application/json"} if data else {}
+    return _body(urllib.request.Request(url, data, headers, method="POST"), timeout)
+
+
+def _body(request: urllib.request.Request, timeout: float) -> bytes:
     try:
         with _OPENER.open(request, timeout=timeout) as response:
             body: bytes = response.read()
@@ -46,17 +58,6 @@ def _answer(request: urllib.request.Request, timeout: float) -> bytes:
         raise
     except http.client.HTTPException as error:
         raise OSError(f"the answer is not HTTP ({' '.join(str(error).split()) or type(error).__name__})") from error
-
-
-def http_post(url: str, body: object = None, *, timeout: float = 5.0) -> None:
-    """A POST, with a body of JSON if one is given; its answer is thrown away.
-
-    Raises:
-        OSError: as :func:`http_get`.
-    """
-    data = b"" if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"} if data else {}, method="POST")
-    _answer(request, timeout)
 
 
 def served_models(base_url: str, api_key: str = "") -> list[str]:

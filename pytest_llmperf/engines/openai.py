@@ -9,7 +9,6 @@ import psutil
 
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.net import http_get, served_models
-from pytest_llmperf.telemetry.device import engine_devices
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PORTS = {"http": 80, "https": 443}
@@ -54,8 +53,6 @@ class OpenAIEngine(Engine):
             asked = f"does not serve {self.model!r}" if self.model else "serves several models: name one"
             raise EngineError(f"the server at {self.base_url} {asked}; --llmperf-model is one of {', '.join(served)}")
         self._pids = _listening_pids(self.base_url)
-        if self._pids:
-            self.devices = engine_devices()
         progress(f"{self.name}: attached to {self.model} at {self.base_url}")
 
     def stop(self) -> None:

@@ -151,6 +151,8 @@ class ServerEngine(Engine):
         environ = dict(os.environ)
         if self.spec.visible_devices is not None:
             environ["CUDA_VISIBLE_DEVICES"] = self.spec.visible_devices
+        # CUDA counts the fastest GPU first, the driver and everybody's tools by PCI address: let there be one order.
+        environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         return environ
 
     def start(self, progress: Progress) -> None:

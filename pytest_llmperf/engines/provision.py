@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.registry import create
@@ -11,15 +11,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Provisioner:
-    """The engines of one session. ``on_start`` and ``on_stop`` are told of each engine whose processes came or go."""
+class EngineWatcher(Protocol):
+    """Who wants to know of engines that come and go. What it raises, an ``EngineError``, is as if the engine failed."""
 
-    def __init__(
-        self, progress: Progress, on_start: Callable[[Engine], None], on_stop: Callable[[Engine], None]
-    ) -> None:
+    def before_start(self, engine: Engine) -> None: ...
+    def on_start(self, engine: Engine) -> None: ...
+    def on_stop(self, engine: Engine) -> None: ...
+    def on_unload(self, engine: Engine) -> None: ...
+
+
+class Provisioner:
+    """The engines of one session.
+
+    ``watcher`` is told before the processes of an engine come, when they have, before they go, and of unloading.
+    """
+
+    def __init__(self, progress: Progress, watcher: EngineWatcher) -> None:
         self._progress = progress
-        self._on_start = on_start
-        self._on_stop = on_stop
+        self._watcher = watcher
         self._running: dict[tuple[object, ...], Engine] = {}
         self._failed: dict[tuple[object, ...], EngineError] = {}
 
@@ -35,9 +44,10 @@ class Provisioner:
             engine = self._running.get(spec.key)
             if engine is None:
                 engine = create(spec)
-                engine.on_start, engine.on_stop = self._on_start, self._on_stop
+                self._introduce(engine)
+                engine.before_start(engine)
                 engine.start(self._progress)
-                self._on_start(engine)
+                engine.on_start(engine)
             elif reason := engine.gone():
                 self._progress(f"{reason}; starting it again")
                 engine.revive(self._progress)
@@ -50,6 +60,10 @@ class Provisioner:
             raise
         self._running[spec.key] = engine
         return engine
+
+    def _introduce(self, engine: Engine) -> None:
+        engine.before_start, engine.on_unload = self._watcher.before_start, self._watcher.on_unload
+        engine.on_start, engine.on_stop = self._watcher.on_start, self._watcher.on_stop
 
     def release(self, spec: EngineSpec) -> None:
         """Stops the engine of this spec, if it runs."""
@@ -74,7 +88,7 @@ class Provisioner:
 
     def _end(self, engine: Engine, how: Callable[[], None]) -> None:
         try:
-            self._on_stop(engine)
+            engine.on_stop(engine)
         finally:
             how()
 

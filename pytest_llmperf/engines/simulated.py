@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.base import EngineError, EngineSpec
-from pytest_llmperf.engines.net import check_port
+from pytest_llmperf.engines.net import check_port, http_post
 from pytest_llmperf.engines.process import ServerEngine, announced_url
 from pytest_llmperf.engines.simulation import Simulation, SimulationError
 from pytest_llmperf.telemetry.device import cpu_device
@@ -38,7 +38,8 @@ class SimulatedEngine(ServerEngine):
         super().__init__(spec)
         self.model = self.spec.args.get("model", self.model or "simulated")
         self.version = "1"
-        self.devices = (cpu_device(),)
+        self.computes_on_gpu = spec.args.get("device", "cpu") == "gpu"
+        self.devices = () if self.computes_on_gpu else (cpu_device(),)
 
     def _command(self, directory: Path) -> list[str]:
         command = [sys.executable, "-P", "-m", "pytest_llmperf.engines.simulated_server"]
@@ -52,3 +53,6 @@ class SimulatedEngine(ServerEngine):
 
     def _on_ready(self) -> None:
         """The command line has told it everything; there is nothing to ask."""
+
+    def _unload(self) -> None:
+        http_post(f"{self.base_url.removesuffix('/v1')}/unload")

@@ -63,24 +63,33 @@ class Server:
         self._simulation = simulation
         self._log = log
         self._slots = asyncio.Semaphore(simulation.slots)
-        self._loaded = False
+        self._up = False
+        self._loaded, self._unwanted, self._wanted = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._requests = 0
         self._emitted = 0
 
     async def load_and_hold(self, began_ns: int) -> NoReturn:
-        """Loads for ``load_time`` from ``began_ns`` on, then holds the memory until cancelled."""
-        async with _held(self._simulation.memory):
-            await _sleep_until(began_ns, self._simulation.load_time)
-            if self._simulation.crash_on_start:
-                print("simulated engine: crash_on_start: cannot load the model", file=sys.stderr, flush=True)
-                os._exit(FAILED_LOAD_STATUS)
-            self._loaded = True
-            while True:
-                await asyncio.sleep(3600)
+        """Loads for ``load_time`` from ``began_ns`` on, and holds the memory until it is told to unload.
+
+        Then it waits for a request, and loads again.
+        """
+        while True:
+            async with _held(self._simulation.memory):
+                await _sleep_until(began_ns, self._simulation.load_time)
+                if self._simulation.crash_on_start:
+                    print("simulated engine: crash_on_start: cannot load the model", file=sys.stderr, flush=True)
+                    os._exit(FAILED_LOAD_STATUS)
+                self._up = True
+                self._wanted.clear()
+                self._loaded.set()
+                await self._unwanted.wait()
+            self._unwanted.clear()
+            await self._wanted.wait()
+            began_ns = time.monotonic_ns()
 
     async def answer(self, connection: Connection, method: str, path: str, body: bytes, arrived_ns: int) -> None:
         """Answers one request, whose last byte came at ``arrived_ns``."""
-        if not self._loaded:
+        if not self._up:
             connection.respond(503, error_payload(503, "Loading model", "unavailable_error"))
         elif (method, path) == ("GET", "/health"):
             connection.respond(200, {"status": "ok"})
@@ -92,6 +101,10 @@ class Server:
                 "owned_by": "pytest-llmperf",
             }
             connection.respond(200, {"object": "list", "data": [model]})
+        elif (method, path) == ("POST", "/unload"):
+            self._loaded.clear()
+            self._unwanted.set()
+            connection.respond(200, {"status": "unloaded"})
         elif method == "POST" and path in _COMPLETIONS:
             await self._complete(connection, _COMPLETIONS[path], body, arrived_ns)
         else:
@@ -103,6 +116,8 @@ class Server:
         except RequestError as error:
             connection.respond(error.status, error.payload)
             return
+        self._wanted.set()
+        await self._loaded.wait()
         self._requests += 1
         record = _Record(self._requests, arrived_ns)
         try:

@@ -122,6 +122,9 @@ class Simulation:
     )
     memory: int = _setting("0 B", _bytes, "memory held from load to exit")
     memory_per_request: int = _setting("0 B", _bytes, "memory held while a request runs", per_request=True)
+    device: str = _setting(
+        "cpu", _one_of("cpu", "gpu"), "what it claims to compute on; with gpu the GPU is measured, whoever uses it"
+    )
     slots: int = _setting("4", _integer(1), "requests answered at a time; others wait in order of arrival")
     load_time: float = _setting("0 s", _seconds, "from the start of the server to the first request it takes")
     usage: str = _setting("asked", _one_of("asked", "always", "never"), "when an answer states its token counts")

@@ -22,14 +22,14 @@ from pytest_llmperf.engines.vllm_arguments import (
     served_name,
     sizes_kv_cache,
 )
-from pytest_llmperf.engines.vllm_environment import VLLMEnvironment, find_vllm
+from pytest_llmperf.engines.vllm_environment import find_vllm
 from pytest_llmperf.engines.vllm_log import Startup, reason, stage
 from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, reserved
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
 from pytest_llmperf.engines.vllm_offline import MODE, VLLMOfflineEngine
 from pytest_llmperf.engines.vllm_sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingEngine
 from pytest_llmperf.measurement import Reading
-from pytest_llmperf.telemetry.device import engine_devices
+from pytest_llmperf.telemetry.device import cpu_device
 from pytest_llmperf.telemetry.prometheus import MetricsPage
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class VLLMEngine(SleepingEngine, ServerEngine):
         folder = Path(spec.model).expanduser().absolute()
         self._folder = folder if folder.is_dir() else None
         self.model = served_name(spec.args, spec.model, self._folder)
-        self._environment = VLLMEnvironment(())
+        self._environment = find_vllm(spec.binary)
+        self.computes_on_gpu = None if self._environment.for_cpu is None else not self._environment.for_cpu
         self._port = 0
         self._readings: dict[str, Reading] = {}
         self._pool: KVPool | None = None
@@ -89,12 +90,8 @@ class VLLMEngine(SleepingEngine, ServerEngine):
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return prefix_settings(share=share)
 
-    def _prepare(self, progress: Progress) -> None:
-        self._environment = find_vllm(self.spec.binary)
-
     def _program(self) -> str:
-        environment = find_vllm(self.spec.binary)
-        return " ".join([super()._program(), environment.version, *environment.command])
+        return " ".join([super()._program(), self._environment.version, *self._environment.command])
 
     def _command(self, directory: Path) -> list[str]:
         asked = {key: value for key, value in self.spec.args.items() if key not in ("kv_cache", "port")}
@@ -142,10 +139,12 @@ class VLLMEngine(SleepingEngine, ServerEngine):
         self.version = server_version(self.base_url)
         samples = read_metrics(self.base_url)
         startup = Startup.read(self._log())
-        self.devices = engine_devices(cpu_only=True) if startup.on_cpu else ()
+        on_cpu = self._environment.for_cpu or startup.on_cpu
+        self.computes_on_gpu = not on_cpu
+        self.devices = (cpu_device(),) if on_cpu else ()
         self._pool = kv_pool(samples, startup.workers, startup.kv_bytes)
         self._readings = {"memory.weights": self._weights(startup), "memory.kv_reserved": reserved(self._pool)}
-        self.peak_caveat = "" if startup.on_cpu or sizes_kv_cache(self.spec.args) else SHARE_CAVEAT
+        self.peak_caveat = "" if on_cpu or sizes_kv_cache(self.spec.args) else SHARE_CAVEAT
         self._shared_memory.note(self.pids)
 
     def _weights(self, startup: Startup) -> Reading:

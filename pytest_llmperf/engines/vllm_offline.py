@@ -34,6 +34,7 @@ from pytest_llmperf.engines.vllm_load import (
     engine_arguments,
     environment,
     folder_for_files,
+    for_cpu,
     on_cpu,
     release,
     weights_bytes,
@@ -43,7 +44,7 @@ from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
 from pytest_llmperf.engines.vllm_sleep import LLMSleeper, SleepingEngine
 from pytest_llmperf.engines.vllm_steps import Steps
 from pytest_llmperf.measurement import Reading
-from pytest_llmperf.telemetry.device import engine_devices
+from pytest_llmperf.telemetry.device import cpu_device
 from pytest_llmperf.traffic.client import NO_ADDRESS
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class VLLMOfflineEngine(SleepingEngine):
         folder = Path(spec.model).expanduser().absolute()
         self._folder = folder if folder.is_dir() else None
         self.model = served_name(spec.args, spec.model, self._folder)
+        self.computes_on_gpu = not for_cpu()
         self._llm: Any = None
         self._transport: InProcessTransport | None = None
         self._steps: Steps | None = None
@@ -184,7 +186,8 @@ class VLLMOfflineEngine(SleepingEngine):
         self._children.watch(self._llm.llm_engine.engine_core)
         self._note(self._children.pids[0] if self._children.pids else os.getpid())
         self.version = vllm.__version__
-        self.devices = engine_devices(cpu_only=on_cpu())
+        self.computes_on_gpu = not on_cpu()
+        self.devices = () if self.computes_on_gpu else (cpu_device(),)
         self.peak_caveat = self._why_peak_says_nothing()
         config = self._llm.llm_engine.vllm_config
         cache, workers = config.cache_config, config.parallel_config.world_size

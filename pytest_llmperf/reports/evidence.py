@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.reports.timeline import ASCII_BLOCKS, BLOCKS, sparkline
-from pytest_llmperf.units import BYTES, SECONDS, SHARE, format_apart, format_value
+from pytest_llmperf.units import BYTES, JOULES, SECONDS, SHARE, WATTS, format_apart, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,11 +21,13 @@ def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tu
     if not measurement:
         return []
     found = [("fault", fault) for fault in measurement["faults"]]
+    blocks = BLOCKS if unicode else ASCII_BLOCKS
+    found += [pair for device in measurement["devices"] for pair in _device(device, blocks)]
+    if measurement["devices_missing"]:
+        found.append(("device", f"not measured: {measurement['devices_missing']}"))
     memory = measurement["memory"]
     if memory is not None:
-        found.append(("memory", _memory(memory, BLOCKS if unicode else ASCII_BLOCKS)))
-        if memory["fault"]:
-            found.append(("memory", f"not to be trusted: {memory['fault']}"))
+        found += [("host" if measurement["devices"] else "memory", text) for text in _memory_lines(memory, blocks)]
     elif measurement["memory_missing"]:
         found.append(("memory", f"not measured: {measurement['memory_missing']}"))
     found += [("requests", text) for text in _requests(measurement["requests"])]
@@ -53,6 +55,54 @@ def engine_text(engine: Mapping[str, Any]) -> str:
         "already running" if loaded is None else f"loaded in {_seconds(loaded)}",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _device(device: Mapping[str, Any], blocks: str) -> Iterator[tuple[str, str]]:
+    name = device["device"]["name"]
+    yield "device", f"{name} {device['device']['uuid']}; {_conditions(device['conditions'])}"
+    yield from (("memory", text) for text in _memory_lines(device["memory"], blocks))
+    yield "energy", _energy(device["energy"])
+
+
+def _conditions(state: Mapping[str, Any]) -> str:
+    parts = []
+    if state["temperature_c"] is not None:
+        before, after = state["temperature_c"]
+        parts.append(f"{before:.0f} °C before, {after:.0f} °C after")
+    if state["sm_clock_mhz"] is not None:
+        parts.append(f"SM clock {state['sm_clock_mhz']:.0f} MHz")
+    if state["utilization"] is not None:
+        parts.append(f"kernels ran {state['utilization']:.0%} of the time".replace("%", " %"))
+    throttled = {reason: seconds for reason, seconds in state["throttled_s"].items() if seconds}
+    slowed = ", ".join(f"{reason} {_seconds(seconds)}" for reason, seconds in throttled.items())
+    if state["throttled_s"]:
+        parts.append(f"slowed down: {slowed}" if slowed else "not slowed down")
+    parts += [f"newcomer {p['pid']} ({p['name'] or 'not visible from here'})" for p in state["newcomers"]]
+    return ", ".join(parts) or "its state was not read"
+
+
+def _energy(energy: Mapping[str, Any]) -> str:
+    if energy["joules"] is None:
+        return f"not measured: {energy['reason']}"
+    above = energy["above_idle_joules"]
+    parts = [format_value(energy["joules"], JOULES)]
+    if above is not None:
+        parts.append(
+            f"{format_value(above, JOULES)} above the {format_value(energy['idle_watts'], WATTS)} of the idle device"
+        )
+    if energy["instant_watts"] is not None:
+        parts.append(f"mean instant power {format_value(energy['instant_watts'], WATTS)}")
+    parts += [energy["how"]]
+    parts += [f"not to be trusted: {energy['fault']}"] if energy["fault"] else []
+    return "; ".join(parts)
+
+
+def _memory_lines(memory: Mapping[str, Any], blocks: str) -> Iterator[str]:
+    yield _memory(memory, blocks)
+    if memory["missing"]:
+        yield f"not measured: {memory['missing']}"
+    if memory["fault"]:
+        yield f"not to be trusted: {memory['fault']}"
 
 
 def _memory(memory: Mapping[str, Any], blocks: str) -> str:

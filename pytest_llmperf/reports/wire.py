@@ -16,7 +16,15 @@ from pytest_llmperf.reports.timeline import downsample
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_llmperf.measurement import EngineInfo, Measurement, MemoryTrace, Reading, RequestTiming
+    from pytest_llmperf.measurement import (
+        Device,
+        DeviceTrace,
+        EngineInfo,
+        Measurement,
+        MemoryTrace,
+        Reading,
+        RequestTiming,
+    )
 
 REQUEST_RECORDS = 1000
 _PERCENTILES = tuple(Statistic(p) for p in (50.0, 90.0, 95.0, 99.0))
@@ -37,6 +45,8 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "requests": _requests(measurement.requests, start_ns),
         "memory": None if measurement.memory is None else _memory(measurement.memory, start_ns),
         "memory_missing": str(measurement.memory_missing),
+        "devices": [_device(trace, start_ns) for trace in measurement.devices],
+        "devices_missing": str(measurement.devices_missing),
         "engine_stats": {str(name): _number(value) for name, value in measurement.engine_stats.items()},
         "records": [{"name": str(r.name), "value": _number(r.value), "unit": str(r.unit)} for r in measurement.records],
         "windows": _windows(measurement),
@@ -63,7 +73,7 @@ def _engine(engine: EngineInfo) -> dict[str, Any]:
         "name": str(engine.name),
         "version": str(engine.version),
         "model": str(engine.model),
-        "devices": [{"kind": str(d.kind), "name": str(d.name), "uuid": str(d.uuid)} for d in engine.devices],
+        "devices": [_identity(device) for device in engine.devices],
         "load_seconds": _number(engine.load_seconds),
     }
 
@@ -187,14 +197,51 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
 def _memory(trace: MemoryTrace, start_ns: int) -> dict[str, Any]:
     return {
         "source": str(trace.source),
+        "rung": str(trace.rung),
         "before_bytes": _count(trace.before_bytes),
         "settled_bytes": _count(trace.settled_bytes),
         "settled_reason": str(trace.settled_reason),
-        "peak_bytes": max((int(value) for _, value in trace.samples), default=None),
+        "peak_bytes": _count(trace.peak_bytes),
         "samples": len(trace.samples),
         "max_gap_s": _number(trace.max_gap_ns / 1e9),
         "fault": str(trace.fault),
+        "missing": str(trace.missing),
         "timeline": [
             [_milliseconds(at_ns, start_ns), int(value)] for at_ns, value in downsample(trace.samples, TIMELINE_POINTS)
         ],
     }
+
+
+def _identity(device: Device) -> dict[str, str]:
+    return {"kind": str(device.kind), "name": str(device.name), "uuid": str(device.uuid)}
+
+
+def _device(trace: DeviceTrace, start_ns: int) -> dict[str, Any]:
+    energy, state = trace.energy, trace.conditions
+    return {
+        "device": _identity(trace.device),
+        "memory": _memory(trace.memory, start_ns),
+        "energy": {
+            "joules": _number(energy.joules),
+            "above_idle_joules": _number(energy.above_idle_joules),
+            "idle_watts": _number(energy.idle_watts),
+            "instant_watts": _number(energy.instant_watts),
+            "tick_s": _number(energy.tick_seconds),
+            "how": str(energy.how),
+            "reason": str(energy.reason),
+            "fault": str(energy.fault),
+        },
+        "conditions": {
+            "throttled_s": {str(reason): _number(seconds) for reason, seconds in state.throttled_seconds.items()},
+            "temperature_c": _pair(state.temperature_c),
+            "memory_temperature_c": _pair(state.memory_temperature_c),
+            "sm_clock_mhz": _number(state.sm_clock_mhz),
+            "utilization": _number(state.utilization),
+            "newcomers": [{"pid": int(p.pid), "name": str(p.name)} for p in state.newcomers],
+            "slowdown": str(state.slowdown),
+        },
+    }
+
+
+def _pair(pair: tuple[float, float] | None) -> list[float | None] | None:
+    return None if pair is None else [_number(value) for value in pair]

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, Record
+from pytest_llmperf.telemetry.source import SourceError, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PROC = Path("/proc")
 HAS_PROC = (_PROC / "self" / "statm").exists()
@@ -96,6 +102,25 @@ def shared_bytes(pid: int) -> int | None:
 def _rollup(text: bytes) -> dict[bytes, int]:
     fields = (line.split() for line in text.splitlines()[1:])
     return {f[0].rstrip(b":"): int(f[1]) * 1024 for f in fields if len(f) == 3}
+
+
+class HostMemory:
+    """All memory of the host in use, MemTotal less MemAvailable: for devices that have none of their own."""
+
+    def __init__(self, slot: int, meminfo: Path = _PROC / "meminfo") -> None:
+        self._slot = slot
+        self._path = meminfo
+
+    def read(self, t_ns: int) -> Sequence[Record]:
+        try:
+            fields = dict(line.split(b":", 1) for line in self._path.read_bytes().splitlines()[:8])
+            total, available = (int(fields[name].split()[0]) * 1024 for name in (b"MemTotal", b"MemAvailable"))
+        except (OSError, KeyError, ValueError) as error:
+            raise SourceError(f"the host's memory cannot be read from {self._path}: {error}", Why.ABSENT) from None
+        return (Record(t_ns, total - available, self._slot, 0, DEVICE_MEMORY),)
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 def process_tree(root: int) -> tuple[int, ...]:

@@ -63,7 +63,11 @@ MAPPED = 16
 """The pid is one of an engine's process tree in another pid namespace (``NSpid``)."""
 STEADY = 32
 """The device's level was the same before and after the list of its processes was taken."""
-TICK = 64
+VISIBLE = 64
+"""The process can be seen from here under this pid: without MATCHED or MAPPED it is surely not an engine's."""
+OURS = 256
+"""The process is one of this run, though not of an engine: pytest, what a test started, an engine that still starts."""
+TICK = 128
 """The energy counter was seen to change to this value, at this time."""
 
 _MAGIC = b"llmperf\0"
@@ -73,8 +77,10 @@ _PREFIX = struct.Struct("@8sIIQ")
 _WORD = struct.Struct("@Q")
 _PAIR = struct.Struct("@QQ")
 _RECORD = struct.Struct("@QqIIII")
-_HEAD, _HEARTBEAT, _PERIOD, _COST = range(24, 56, 8)
-_HEADER_SIZE = 64
+_HEAD, _HEARTBEAT, _PERIOD, _COST, _CALLED = range(24, 64, 8)
+_CALL = struct.Struct("@56s")
+_CALL_AT = 64
+_HEADER_SIZE = 128
 # The writer fills a tick's slots before it moves the head: this share of the ring is his, readers keep away from it.
 _WRITERS_SHARE = 16
 
@@ -140,7 +146,22 @@ class Ring:
         """Say how far apart ticks are and what CPU time one costs."""
         _PAIR.pack_into(self._map, _PERIOD, period_ns, cost_ns)
 
+    def enter(self, call: str, t_ns: int) -> None:
+        """Say which call outside of our hands begins, so that one that never returns can be named."""
+        _CALL.pack_into(self._map, _CALL_AT, call.encode())
+        _WORD.pack_into(self._map, _CALLED, t_ns)
+
+    def leave(self) -> None:
+        """Say that the call has returned."""
+        _WORD.pack_into(self._map, _CALLED, 0)
+
     # ------------------------------------------------------------------------------------------------ reading
+
+    @property
+    def call(self) -> tuple[str, int]:
+        """The call that has not returned yet and when it began; ``("", 0)`` outside of calls."""
+        since = self._load(_CALLED)
+        return (_CALL.unpack_from(self._map, _CALL_AT)[0].rstrip(b"\0").decode(), since) if since else ("", 0)
 
     @property
     def head(self) -> int:

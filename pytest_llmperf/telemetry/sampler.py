@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
-import sys
-import tempfile
+import secrets
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement import MemoryTrace, Window
-from pytest_llmperf.telemetry.ring import GONE, Record, Ring, file_size
+from pytest_llmperf.telemetry.ring import GONE, Record, Ring
+from pytest_llmperf.telemetry.sampler_process import (
+    ABSTRACT_SOCKETS,
+    START_TIMEOUT_S,
+    SamplerError,
+    SamplerProcess,
+    join,
+    launch,
+)
 from pytest_llmperf.telemetry.timeline import host_trace, largest_gap_ns, totals
 from pytest_llmperf.units import BYTES, format_value
 
@@ -22,47 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_HZ = 200.0
-START_TIMEOUT_S = 15.0
 WATCH_TIMEOUT_S = 5.0
 STALL_NS = 1_000_000_000
 CALM_NS = 300_000_000
-_CHILD_MODULE = "pytest_llmperf.telemetry.sampler_child"
-_PACKAGE_HOME = Path(__file__).resolve().parents[2]
-
-
-class SamplerError(Exception):
-    """The sampler cannot do what was asked; the message is one line."""
-
-
-@dataclass(frozen=True)
-class _Child:
-    process: subprocess.Popen[bytes]
-    ring: Ring
-    log: IO[bytes]
-
-    def death(self) -> str:
-        """Why the process ended, in one line; empty while it runs."""
-        status = self.process.poll()
-        if status is None:
-            return ""
-        how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
-        self.log.seek(0)
-        lines = self.log.read().decode(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f"the sampler died ({how}{': ' + last[:200] if last else ''})"
-
-    def stop(self) -> None:
-        """End the process and free everything; its own end of stdin is what it waits for."""
-        if self.process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.close()
-        try:
-            self.process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.ring.close()
-        self.log.close()
+__all__ = ["CALM_NS", "DEFAULT_HZ", "STALL_NS", "Sampler", "SamplerError"]
 
 
 class Sampler:
@@ -73,19 +39,52 @@ class Sampler:
     """
 
     def __init__(self) -> None:
-        self._child: _Child | None = None
+        self._child: SamplerProcess | None = None
+        self._address = ""
 
     @property
     def alive(self) -> bool:
         """Whether the process runs (it may still be stalled)."""
-        return self._child is not None and self._child.process.poll() is None
+        return self._child is not None and not self._child.ended
 
     @property
     def pid(self) -> int | None:
-        return self._child.process.pid if self._child else None
+        """Of the process, where this one has started it."""
+        return self._child.process.pid if self._child and self._child.process else None
 
-    def start(self, hz: float = DEFAULT_HZ) -> None:
+    @property
+    def address(self) -> str:
+        """Where other processes of this host may :meth:`join`; empty where they cannot."""
+        return self._address
+
+    @property
+    def memory(self) -> Ring:
+        """The ring of the memory lane."""
+        return self._started().ring
+
+    @property
+    def driver(self) -> Ring:
+        """The ring of the driver's slow readings."""
+        return self._started().driver
+
+    @property
+    def pages(self) -> Ring:
+        """The ring of exporters and metrics pages."""
+        return self._started().pages
+
+    @property
+    def started_ns(self) -> int:
+        """When this sampler was started or joined: another number, another sampler."""
+        return self._started().started_ns
+
+    def death(self) -> str:
+        """Why the sampler has ended, in one line; empty while it runs."""
+        return self._started().death()
+
+    def start(self, hz: float = DEFAULT_HZ, *, shared: bool = False) -> None:
         """Start the process unless it runs; one that died is replaced, and what it watched is forgotten.
+
+        With ``shared`` other processes of this user may join it under its ``address``.
 
         Raises:
             SamplerError: it cannot be started, or a rate outside 0.1 to 2000 Hz.
@@ -95,7 +94,8 @@ class Sampler:
         if not 0.1 <= hz <= 2000:
             raise SamplerError(f"the sampler cannot run at {hz:g} Hz: give 0.1 to 2000")
         self.stop()
-        child = self._child = _launch(hz)
+        self._address = f"pytest-llmperf-{os.getpid()}-{secrets.token_hex(8)}" if shared and ABSTRACT_SOCKETS else ""
+        child = self._child = launch(hz, self._address)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not child.ring.heartbeat_ns:
             reason = child.death()
@@ -106,8 +106,15 @@ class Sampler:
                 raise SamplerError(reason)
             time.sleep(0.002)
 
+    def join(self, address: str) -> bool:
+        """Use the sampler that another process of this host has started; False where there is none."""
+        self.stop()
+        self._child = join(address)
+        self._address = address if self._child else ""
+        return self._child is not None
+
     def stop(self) -> None:
-        """End the process. Traces that were read stay valid."""
+        """End the process, or leave the one of another. Traces that were read stay valid."""
         child, self._child = self._child, None
         if child is not None:
             child.stop()
@@ -120,7 +127,7 @@ class Sampler:
         """
         child = self._started()
         seen = child.ring.head
-        self._command(child, f"watch {pid}")
+        self.ask("watch", pid=pid)
         deadline = time.monotonic() + WATCH_TIMEOUT_S
         while True:
             head = child.ring.head
@@ -138,20 +145,24 @@ class Sampler:
 
     def unwatch(self, pid: int) -> None:
         """Stop sampling ``pid``; nothing happens if it is not watched or the sampler has died."""
-        child = self._started()
+        self._started()
         with contextlib.suppress(SamplerError):
-            self._command(child, f"unwatch {pid}")
+            self.ask("unwatch", pid=pid)
 
     def read(self, window: Window, pids: Sequence[int]) -> MemoryTrace:
-        """The memory of the trees under ``pids``, added up, over a window that has ended.
+        """The memory of the trees under ``pids``, added up, over a window that has ended."""
+        self.wait(window)
+        return self._cut(self._started(), window, pids)
 
-        Waits for the first sample after the window, two periods and 0.2 s at most.
-        """
+    def wait(self, window: Window) -> None:
+        """Until there is a sample after the window: two periods and 0.2 s at most, a second inside a driver call."""
         child = self._started()
-        deadline = time.monotonic() + 2 * child.ring.period_ns / 1e9 + 0.2
-        while child.ring.heartbeat_ns < window.end_ns and self.alive and time.monotonic() < deadline:
+        begun = time.monotonic_ns()
+        while child.ring.heartbeat_ns < window.end_ns and self.alive:
             time.sleep(0.002)
-        return self._cut(child, window, pids)
+            patience = STALL_NS + CALM_NS if child.ring.call[0] else 2 * child.ring.period_ns + CALM_NS
+            if time.monotonic_ns() - begun > patience:
+                return
 
     def level(self, pids: Sequence[int]) -> int | None:
         """The latest level of the trees under ``pids``, None when the sampler or one of them is gone."""
@@ -180,34 +191,52 @@ class Sampler:
             trace = self._cut(child, Window(now - CALM_NS, now), pids)
             values = [value for _, value in trace.samples]
             moved = max(values) - min(values) if values else 0
-            if not trace.fault and values and moved <= tolerance_bytes:
+            broken = trace.fault or trace.missing
+            if not broken and values and moved <= tolerance_bytes:
                 return values[-1], ""
-            if (now - begun) / 1e9 >= timeout_s or not values or not self.alive:
+            if (now - begun) / 1e9 >= timeout_s or not values or not self.alive or trace.missing:
                 moving = f"the memory still moved by {format_value(moved, BYTES)} in 0.3 s"
-                return None, trace.fault or f"{moving}, {timeout_s:g} s after the test"
+                return None, broken or f"{moving}, {timeout_s:g} s after the test"
 
-    def _started(self) -> _Child:
+    def _started(self) -> SamplerProcess:
         if self._child is None:
             raise SamplerError("the sampler was not started")
         return self._child
 
-    def _command(self, child: _Child, line: str) -> None:
-        assert child.process.stdin is not None
-        try:
-            child.process.stdin.write(line.encode() + b"\n")
-            child.process.stdin.flush()
-        except BrokenPipeError:
-            child.process.wait()
-            raise SamplerError(child.death()) from None
+    def ask(self, what: str, timeout_s: float = WATCH_TIMEOUT_S, **details: Any) -> dict[str, Any]:
+        """Have the sampler process do something, and get its answer.
 
-    def _records(self, child: _Child, start_ns: int, end_ns: int) -> list[Record]:
+        Raises:
+            SamplerError: it has ended, it does not answer, or what was asked cannot be had.
+        """
+        child = self._started()
+        try:
+            answer = child.ask({"do": what, **details}, timeout_s)
+        except TimeoutError:
+            raise SamplerError(self.hang() or f"the sampler did not answer within {timeout_s:g} s") from None
+        if "error" in answer:
+            raise SamplerError(answer["error"])
+        return answer
+
+    def hang(self) -> str:
+        """Which driver call has not returned for a second, in a sentence; empty when there is none."""
+        child = self._started()
+        for ring in (child.ring, child.driver):
+            call, since_ns = ring.call
+            waited = time.monotonic_ns() - since_ns
+            if call and waited > STALL_NS and not child.ended:
+                return f"the driver hangs: {call} has not returned for {waited / 1e9:.1f} s"
+        return ""
+
+    def _records(self, child: SamplerProcess, start_ns: int, end_ns: int) -> list[Record]:
         reach = largest_gap_ns(child.ring.period_ns)
         return child.ring.read(start_ns - reach, end_ns + reach)
 
-    def _cut(self, child: _Child, window: Window, pids: Sequence[int]) -> MemoryTrace:
+    def _cut(self, child: SamplerProcess, window: Window, pids: Sequence[int]) -> MemoryTrace:
         heartbeat, fault = child.ring.heartbeat_ns, ""
         silent = time.monotonic_ns() - heartbeat
-        if heartbeat < window.end_ns:
+        hang = self.hang() if heartbeat < window.end_ns else ""
+        if heartbeat < window.end_ns and not hang:
             fault = child.death()
             if not fault and silent > max(STALL_NS, largest_gap_ns(child.ring.period_ns)):
                 fault = f"the sampler stalled for {silent / 1e9:.1f} s"
@@ -218,48 +247,5 @@ class Sampler:
             period_ns=child.ring.period_ns,
             oldest_ns=child.ring.oldest_ns,
             sampler_fault=fault,
+            missing=hang,
         )
-
-
-def _launch(hz: float) -> _Child:
-    # Neither file has a name: nothing is left behind, however this process ends.
-    log = tempfile.TemporaryFile()  # noqa: SIM115
-    with tempfile.TemporaryFile(dir=_roomy_directory()) as file:
-        ring = Ring.create(file.fileno())
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _CHILD_MODULE, str(file.fileno()), str(hz)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                env=_environment(),
-                pass_fds=[file.fileno()],
-                start_new_session=True,  # Ctrl-C is for pytest; the sampler ends with it
-            )
-        except OSError as error:
-            ring.close()
-            log.close()
-            raise SamplerError(f"the sampler cannot be started: {error}") from error
-    return _Child(process, ring, log)
-
-
-def _roomy_directory() -> str | None:
-    """Memory rather than disk, where the whole ring would fit: a write to a full ``/dev/shm`` kills the writer."""
-    shm = "/dev/shm"
-    if not os.access(shm, os.W_OK):
-        return None
-    room = os.statvfs(shm)
-    return shm if room.f_bavail * room.f_frsize > 2 * file_size() else None
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the package on the path where it is not installed."""
-    environment = dict(os.environ)
-    if _PACKAGE_HOME.name not in ("site-packages", "dist-packages"):
-        paths = [environment.get("PYTHONPATH", ""), str(_PACKAGE_HOME)]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    return environment
-
-
-def _signal_name(number: int) -> str:
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

@@ -1,281 +1,268 @@
-"""The sampler process: ``python -m pytest_llmperf.telemetry.sampler_child RING_FD HZ``.
+"""The sampler process: ``python -m pytest_llmperf.telemetry.sampler_child HZ SOCKET_FD ADDRESS RING_FD...``.
 
-Two lanes. The fast one (the main thread) writes the level of each watched process tree into the ring at the asked rate.
-The slow one (a thread, because its reads may take long) says which processes form the trees and how much of their
-memory is shared. Commands come line by line on stdin, ``watch PID`` and ``unwatch PID``; its end ends the process.
+The main thread takes orders; the lanes do the reading, each in a thread with a ring of its own: memory at the full
+rate, the driver's slow readings, exporters and pages. Orders come as lines of JSON, ``{"id": 1, "do": "watch", ...}``,
+from the process that started this one, over the socket, and from others of the host, which connect to the abstract
+address and are given the rings. Each order is answered by ``{"id": 1, ...}``. What a client watched is forgotten when
+its connection ends; the process ends with its owner's connection or its owner.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import select
+import selectors
+import socket
+import struct
 import sys
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping
+import traceback
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.telemetry.host import (
-    ResidentReader,
-    open_reader,
-    process_tree,
-    shared_bytes,
-)
-from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record, Ring
+from pytest_llmperf.telemetry.driver_lane import DriverLane
+from pytest_llmperf.telemetry.host import open_reader
+from pytest_llmperf.telemetry.lanes import MemoryLane, Pace
+from pytest_llmperf.telemetry.pages_lane import PagesLane
+from pytest_llmperf.telemetry.pidmap import ProcessMatcher, host_proc
+from pytest_llmperf.telemetry.ring import Ring
+from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.trees import SharingLane, Tree
 
-IDLE_PERIOD_NS = 50_000_000
-LISTING_PERIOD_S = 0.25
-SHARING_PERIOD_S = 1.0
-# A reading is repeated after this many times its own cost at the earliest.
-FAST_COST_BOUND = 50
-SLOW_COST_BOUND = 100
-CHANGED_COST_BOUND = 10
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
-Sharing = Mapping[int, int | None]
+    from pytest_llmperf.telemetry.driver_lane import DriverBackend
 
-
-class Pace:
-    """The distance of ticks: as asked, or longer where ticks would take more than 2 % of the time.
-
-    ``cost_ns`` is the CPU time of a tick, averaged over the last few hundred.
-    """
-
-    def __init__(self, asked_ns: int) -> None:
-        self.period_ns = asked_ns
-        self.cost_ns = 0
-        self._asked_ns = asked_ns
-        self._spent_ns = 0
-        self._ticks = 0
-
-    def note(self, cost_ns: int) -> bool:
-        """Take one tick's cost in; after every 64th the pace is set anew, and the answer is True."""
-        self._spent_ns += cost_ns
-        self._ticks += 1
-        if self._ticks < 64:
-            return False
-        self.cost_ns += (self._spent_ns // 64 - self.cost_ns) // 4
-        self.period_ns = max(self._asked_ns, FAST_COST_BOUND * self.cost_ns)
-        self._spent_ns = self._ticks = 0
-        return True
+PARENT_CHECK_S = 0.25
+_LONGEST_ORDER = 1 << 20
 
 
-def next_deadline(last_ns: int, period_ns: int, now_ns: int) -> int:
-    """One period after the last deadline; deadlines that have passed already are skipped, not caught up with."""
-    missed = max(0, (now_ns - last_ns) // period_ns)
-    return last_ns + (missed + 1) * period_ns
-
-
-class Survey:
-    """The slow lane's knowledge of one tree: its processes, and what each shares with others."""
-
-    def __init__(self, root: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._root = root
-        self._clock = clock
-        self._pids: tuple[int, ...] = ()
-        self._changed = True
-        self._list_due = self._share_due = self._share_due_if_changed = float("-inf")
-
-    @property
-    def due(self) -> float:
-        return min(self._list_due, self._share_due_if_changed if self._changed else self._share_due)
-
-    def distrust(self) -> None:
-        """The sharing has changed: a process ended, or gave its shared pages back."""
-        self._changed = True
-
-    def step(self) -> Sharing | None:
-        """Do what is due; the sharing per process if it was read anew."""
-        if self._clock() >= self._list_due:
-            self._list()
-        if self._clock() >= (self._share_due_if_changed if self._changed else self._share_due):
-            return self._share()
-        return None
-
-    def _list(self) -> None:
-        begun = time.thread_time()
-        pids = process_tree(self._root)
-        cost = time.thread_time() - begun
-        self._list_due = self._clock() + max(LISTING_PERIOD_S, SLOW_COST_BOUND * cost)
-        if set(pids) != set(self._pids):
-            self._pids, self._changed = pids, True
-
-    def _share(self) -> Sharing:
-        # All processes are read together: a fork moves pages from "mine" to "ours" in the parent as well.
-        begun = time.thread_time()
-        self._changed = False
-        sharing: dict[int, int | None] = {}
-        for pid in self._pids:
-            try:
-                sharing[pid] = shared_bytes(pid)
-            except ProcessLookupError:
-                continue
-        cost = time.thread_time() - begun
-        self._share_due = self._clock() + max(SHARING_PERIOD_S, SLOW_COST_BOUND * cost)
-        self._share_due_if_changed = self._clock() + CHANGED_COST_BOUND * cost
-        return sharing
-
-
-class SlowLane(threading.Thread):
-    """Surveys the trees in turn and leaves what it learns in ``results``, as (root, sharing)."""
+class Faults:
+    """The sentences of what failed; records carry their numbers."""
 
     def __init__(self) -> None:
-        super().__init__(name="slow-lane", daemon=True)
-        self.results: deque[tuple[int, Sharing]] = deque()
-        self._surveys: dict[int, Survey] = {}
+        self.known: list[dict[str, Any]] = []
+        self._numbers: dict[tuple[int, int, str], int] = {}
         self._lock = threading.Lock()
-        self._wake = threading.Event()
 
-    def add(self, root: int) -> None:
+    def number(self, slot: int, lane: int, error: SourceError) -> int:
+        key = (slot, lane, str(error))
         with self._lock:
-            self._surveys[root] = Survey(root)
-        self._wake.set()
+            if key not in self._numbers:
+                self._numbers[key] = len(self.known)
+                self.known.append({"slot": slot, "lane": lane, "why": str(error.why.value), "text": str(error)})
+            return self._numbers[key]
 
-    def discard(self, root: int) -> None:
+
+class Client:
+    """One connection: what it asked to watch, and the way back to it. Answers come from several threads."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.pids: list[int] = []
+        self.slots: list[int] = []
+        self.pages: list[int] = []
+        self._rest = b""
+        self._lock = threading.Lock()
+
+    def orders(self) -> list[dict[str, Any]] | None:
+        """The orders that have arrived; None at the end of the connection."""
+        try:
+            read = self.connection.recv(65536)
+        except ConnectionError:
+            return None
+        *lines, self._rest = (self._rest + read).split(b"\n")
+        return [json.loads(line) for line in lines] if read and len(self._rest) < _LONGEST_ORDER else None
+
+    def answer(self, number: int, content: dict[str, Any]) -> None:
+        line = json.dumps({"id": number, **content}).encode() + b"\n"
         with self._lock:
-            self._surveys.pop(root, None)
-
-    def distrust(self, root: int) -> None:
-        with self._lock:
-            if root in self._surveys:
-                self._surveys[root].distrust()
-        self._wake.set()
-
-    def run(self) -> None:
-        while True:
-            with self._lock:
-                surveys = list(self._surveys.items())
-            for root, survey in surveys:
-                sharing = survey.step()
-                if sharing is not None:
-                    self.results.append((root, sharing))
-            due = min((survey.due for _, survey in surveys), default=float("inf"))
-            self._wake.wait(min(1.0, max(0.0, due - time.monotonic())))
-            self._wake.clear()
+            try:
+                self.connection.sendall(line)
+            except OSError:
+                return  # nobody is left to answer; its end is noticed where it is read
 
 
-class Tree:
-    """The fast lane's view of one tree; it has no level until its sharing is known."""
+class Control:
+    """Takes orders and passes them to the lanes."""
 
-    def __init__(self, root: int, reader: ResidentReader) -> None:
-        self._root = root
-        self._members: dict[int, tuple[ResidentReader, int | None]] = {root: (reader, None)}
-        self._known = False
+    def __init__(self, hz: float, rings: list[Ring], ring_fds: list[int]) -> None:
+        self._ring_fds = ring_fds
+        self._faults = Faults()
+        self._watched: dict[int, int] = {}
+        self._sampled: dict[int, int] = {}
+        self._facts: dict[int, DeviceFacts] = {}
+        self._sharing = SharingLane()
+        self._memory = MemoryLane(rings[0], Pace(round(1e9 / hz)), self._faults.number)
+        matcher = ProcessMatcher(os.getppid(), host=host_proc())
+        self._driver = DriverLane(rings[1], self._faults.number, lambda: tuple(self._watched), matcher)
+        self._pages = PagesLane(rings[2], self._faults.number)
+        for lane in (self._sharing, self._memory, self._driver):
+            lane.start()
 
-    def update(self, sharing: Sharing) -> None:
-        before = self._members
-        self._members = {self._root: (before[self._root][0], sharing.get(self._root))}
-        for pid, shared in sharing.items():
-            reader = before[pid][0] if pid in before else open_reader(pid)
-            if reader is not None:
-                self._members[pid] = (reader, shared)
-        for pid in before.keys() - self._members.keys():
-            before[pid][0].close()
-        self._known = True
+    # ------------------------------------------------------------------------------------------------ connections
 
-    def sample(self, t_ns: int) -> tuple[Record | None, bool]:
-        """The record of this tick, if there is one, and whether the sharing is to be read anew."""
-        total, flags, distrust = 0, 0, False
-        ended = []
-        for pid, (reader, shared) in self._members.items():
-            resident = reader.read()
-            if resident is None:
-                ended.append(pid)
-            elif shared is None:
-                total += resident
-                flags = RSS_ONLY
-            elif resident >= shared:
-                total += resident - shared
-            else:
-                distrust = True
-        if self._root in ended:
-            return Record(t_ns, 0, self._root, 0, HOST, GONE), False
-        for pid in ended:
-            self._members.pop(pid)[0].close()
-        record = Record(t_ns, total, self._root, len(self._members), HOST, flags) if self._known else None
-        return record, distrust or bool(ended)
+    def run(self, owner: socket.socket, address: str) -> None:
+        """Until the owner's connection ends, or the owner does."""
+        parent = os.getppid()
+        with selectors.DefaultSelector() as selector, socket.socket(socket.AF_UNIX) as listener:
+            selector.register(owner, selectors.EVENT_READ, Client(owner))
+            if address:
+                listener.bind("\0" + address)
+                listener.listen()
+                selector.register(listener, selectors.EVENT_READ, None)
+            while os.getppid() == parent:
+                for key, _ in selector.select(PARENT_CHECK_S):
+                    if key.data is None:
+                        self._admit(listener, selector)
+                    elif not self._serve(key.data):
+                        if key.fileobj is owner:
+                            return
+                        selector.unregister(key.fileobj)
+                        self._forget(key.data)
 
-    def close(self) -> None:
-        for reader, _ in self._members.values():
+    def _admit(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
+        """Gives the rings to another process of this user."""
+        connection, _ = listener.accept()
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        if struct.unpack("3i", credentials)[1] != os.getuid():
+            connection.close()
+            return
+        socket.send_fds(connection, [b"\n"], self._ring_fds)
+        selector.register(connection, selectors.EVENT_READ, Client(connection))
+
+    def _serve(self, client: Client) -> bool:
+        orders = client.orders()
+        for order in orders or ():
+            self._obey(client, order)
+        return orders is not None
+
+    def _forget(self, client: Client) -> None:
+        for pid in client.pids:
+            self._unwatch(pid)
+        for page in client.pages:
+            self._pages.drop(page)
+        self._driver.order(partial(self._leave_all, client))
+        client.connection.close()
+
+    # ----------------------------------------------------------------------------------------------------- orders
+
+    def _obey(self, client: Client, order: dict[str, Any]) -> None:
+        answer = partial(client.answer, order["id"])
+        match order["do"]:
+            case "watch":
+                client.pids.append(order["pid"])
+                self._watch(order["pid"])
+                answer({})
+            case "unwatch":
+                if order["pid"] in client.pids:
+                    client.pids.remove(order["pid"])
+                    self._unwatch(order["pid"])
+                answer({})
+            case "devices":
+                self._in_driver_lane(answer, self._list_devices)
+            case "sample":
+                self._in_driver_lane(answer, partial(self._sample, client, order["slots"]))
+            case "edge":
+                self._in_driver_lane(answer, partial(self._edge, align=order["align"]))
+            case "page":
+                client.pages.append(self._pages.read(order, answer))
+            case "drop":
+                self._pages.drop(order["page"])
+                answer({})
+            case "faults":
+                answer({"faults": self._faults.known})
+
+    def _in_driver_lane(self, answer: Callable[[dict[str, Any]], None], what: Callable[[], dict[str, Any]]) -> None:
+        def run() -> None:
+            try:
+                answer(what())
+            except SourceError as error:
+                answer({"error": str(error), "why": str(error.why.value)})
+
+        self._driver.order(run)
+
+    def _watch(self, pid: int) -> None:
+        reader = open_reader(pid)
+        if reader is None:
+            self._memory.watch(pid, None)
+            return
+        self._watched[pid] = self._watched.get(pid, 0) + 1
+        if self._watched[pid] > 1:
             reader.close()
+            return
+        tree = Tree(pid, reader, partial(self._sharing.distrust, pid))
+        self._memory.watch(pid, tree)
+        self._sharing.add(pid, tree)
+
+    def _unwatch(self, pid: int) -> None:
+        if _one_less(self._watched, pid):
+            self._memory.unwatch(pid)
+            self._sharing.discard(pid)
+
+    def _list_devices(self) -> dict[str, Any]:
+        found = self._driver.devices(self._open_nvml)
+        self._facts = {facts.slot: facts for facts in found}
+        return {"devices": [asdict(facts) for facts in found]}
+
+    def _open_nvml(self) -> DriverBackend:
+        from pytest_llmperf.telemetry.nvml import NvmlBackend
+
+        return NvmlBackend(self._driver.call_begins, self._driver.call_ended)
+
+    def _sample(self, client: Client, slots: list[int]) -> dict[str, Any]:
+        """Exactly these are sampled for this client from now on."""
+        if unknown := set(slots) - self._facts.keys():
+            raise SourceError(f"the driver was not asked for a device {min(unknown)} yet", Why.ABSENT)
+        for slot in slots:
+            if slot not in client.slots:
+                client.slots.append(slot)
+                self._sampled[slot] = self._sampled.get(slot, 0) + 1
+                source = self._driver.sample(self._facts[slot])
+                if source is not None and self._sampled[slot] == 1:
+                    self._memory.sample(slot, source)
+        self._leave_all(client, but=slots)
+        self._driver.edge(align=False)
+        return {}
+
+    def _leave_all(self, client: Client, but: Collection[int] = ()) -> None:
+        for slot in set(client.slots) - set(but):
+            client.slots.remove(slot)
+            if _one_less(self._sampled, slot):
+                self._memory.leave(slot)
+                self._driver.leave(slot)
+
+    def _edge(self, *, align: bool) -> dict[str, Any]:
+        self._driver.edge(align=align)
+        return {"names": {str(pid): name for pid, name in self._driver.names.items()}, "faults": self._faults.known}
 
 
-class FastLane:
-    """The loop: wait for the next deadline or a command, read all trees, publish."""
+def _one_less(counts: dict[int, int], key: int) -> bool:
+    """Whether nobody is left who wants ``key``."""
+    if counts.get(key, 0) > 1:
+        counts[key] -= 1
+        return False
+    return counts.pop(key, None) is not None
 
-    def __init__(self, ring: Ring, pace: Pace) -> None:
-        self._ring = ring
-        self._pace = pace
-        self._slow = SlowLane()
-        self._trees: dict[int, Tree] = {}
-        self._gone: list[Record] = []
-        self._parent = os.getppid()
 
-    def run(self, commands: int) -> None:
-        """Until ``commands`` (a file descriptor) ends or the parent does."""
-        self._slow.start()
-        self._ring.set_pace(self._pace.period_ns, self._pace.cost_ns)
-        deadline, rest = time.monotonic_ns(), b""
-        while os.getppid() == self._parent:
-            wait_ns = max(0, deadline - time.monotonic_ns())
-            if select.select([commands], [], [], wait_ns / 1e9)[0]:
-                read = os.read(commands, 4096)
-                if not read:
-                    return
-                *lines, rest = (rest + read).split(b"\n")
-                for line in lines:
-                    self._obey(line)
-            now = time.monotonic_ns()
-            if now >= deadline:
-                self._tick(now)
-                deadline = next_deadline(deadline, self._period_ns(), time.monotonic_ns())
-
-    def _period_ns(self) -> int:
-        return self._pace.period_ns if self._trees else max(IDLE_PERIOD_NS, self._pace.period_ns)
-
-    def _obey(self, line: bytes) -> None:
-        word, number = line.split()
-        pid = int(number)
-        if word == b"watch" and pid not in self._trees:
-            reader = open_reader(pid)
-            if reader is None:
-                self._gone.append(Record(time.monotonic_ns(), 0, pid, 0, HOST, GONE))
-            else:
-                self._trees[pid] = Tree(pid, reader)
-                self._slow.add(pid)
-        elif word == b"unwatch":
-            self._drop(pid)
-
-    def _drop(self, pid: int) -> None:
-        tree = self._trees.pop(pid, None)
-        if tree is not None:
-            tree.close()
-            self._slow.discard(pid)
-
-    def _tick(self, t_ns: int) -> None:
-        begun = time.thread_time_ns()
-        while self._slow.results:
-            root, sharing = self._slow.results.popleft()
-            if root in self._trees:
-                self._trees[root].update(sharing)
-        records, self._gone = self._gone, []
-        for root, tree in tuple(self._trees.items()):
-            record, distrust = tree.sample(t_ns)
-            if record is not None:
-                records.append(record)
-                if record.flags & GONE:
-                    self._drop(root)
-            if distrust:
-                self._slow.distrust(root)
-        self._ring.publish(t_ns, records)
-        if self._trees and self._pace.note(time.thread_time_ns() - begun):
-            self._ring.set_pace(self._pace.period_ns, self._pace.cost_ns)
+def _die(arguments: threading.ExceptHookArgs) -> None:
+    """A lane that failed takes the process along: a sampler that misses a lane would only look alive."""
+    traceback.print_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+    sys.stderr.flush()
+    os._exit(70)
 
 
 def main(arguments: list[str]) -> None:
-    ring_fd, hz = int(arguments[0]), float(arguments[1])
-    ring = Ring(ring_fd)
-    FastLane(ring, Pace(round(1e9 / hz))).run(sys.stdin.fileno())
-    ring.close()
+    threading.excepthook = _die
+    hz, socket_fd, address, *ring_fds = arguments
+    fds = list(map(int, ring_fds))
+    with socket.socket(fileno=int(socket_fd)) as owner:
+        Control(float(hz), [Ring(fd) for fd in fds], fds).run(owner, address)
+    sys.stderr.flush()
+    # The lanes may be inside a driver call that never returns.
+    os._exit(0)
 
 
 if __name__ == "__main__":

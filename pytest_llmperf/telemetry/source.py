@@ -58,8 +58,9 @@ class DeviceFacts:
 
     ``total_bytes`` is None where memory is not read, with the reason in ``no_memory``. ``unified`` says that the
     device computes in the host's memory. ``parent`` is the UUID of the GPU that a MIG instance is a part of, or
-    empty; ``has_instances`` says that MIG is on, so that work runs on its instances. ``memory_api`` names the call that
-    gives the level (``NVML memory v2``, ``DCGM FB_USED``): levels of different calls are never compared.
+    empty, and ``instance`` its ``<GPU instance>/<compute instance>``; ``has_instances`` says that MIG is on, so that
+    work runs on its instances. ``memory_api`` names the call that gives the level (``NVML memory v2``,
+    ``DCGM FB_USED``): levels of different calls are never compared.
     """
 
     slot: int
@@ -73,6 +74,7 @@ class DeviceFacts:
     parent: str = ""
     has_instances: bool = False
     memory_api: str = ""
+    instance: str = ""
 
 
 class Backend(Protocol):

@@ -47,23 +47,25 @@ def host_trace(
     period_ns: int,
     oldest_ns: int = 0,
     sampler_fault: str = "",
+    missing: str = "",
 ) -> MemoryTrace:
     """The memory of the trees under ``pids`` over a window.
 
     ``records`` reach a little beyond the window on both sides. ``oldest_ns`` is the time of the oldest record left if
-    the ring has overwritten some, else 0. ``sampler_fault`` is why no record follows the window, if none does.
+    the ring has overwritten some, else 0. ``sampler_fault`` is why no record follows the window, if none does, or
+    ``missing`` where that is not the sampler's fault.
     """
     samples = totals(records, pids)
     kept, before = around(samples, window)
-    gap = _max_gap(kept, window)
+    gap = max_gap(kept, window)
     fault = (
         _engine_gone(records, window, pids)
         or sampler_fault
-        or _overwritten(window, oldest_ns)
+        or overwritten(window, oldest_ns)
         or _not_watched(records, pids)
-        or _gap_fault(gap, period_ns)
+        or ("" if missing else gap_fault(gap, period_ns))
     )
-    return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault)
+    return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault, missing)
 
 
 def _of(records: Iterable[Record], pids: Sequence[int]) -> Iterable[Record]:
@@ -71,7 +73,7 @@ def _of(records: Iterable[Record], pids: Sequence[int]) -> Iterable[Record]:
     return (record for record in records if record.lane == HOST and record.key in wanted)
 
 
-def _max_gap(samples: Sequence[tuple[int, int]], window: Window) -> int:
+def max_gap(samples: Sequence[tuple[int, int]], window: Window) -> int:
     """Between neighbouring samples, and from the ends of the window to the nearest sample inside it."""
     times = [t for t, _ in samples]
     if not times or times[0] > window.start_ns:
@@ -89,7 +91,7 @@ def _engine_gone(records: Sequence[Record], window: Window, pids: Sequence[int])
     return ""
 
 
-def _overwritten(window: Window, oldest_ns: int) -> str:
+def overwritten(window: Window, oldest_ns: int) -> str:
     if oldest_ns <= window.start_ns:
         return ""
     lost = (min(oldest_ns, window.end_ns) - window.start_ns) / 1e9
@@ -103,7 +105,7 @@ def _not_watched(records: Sequence[Record], pids: Sequence[int]) -> str:
     return f"the sampler did not watch process {missing[0]} during the test" if missing else ""
 
 
-def _gap_fault(gap_ns: int, period_ns: int) -> str:
+def gap_fault(gap_ns: int, period_ns: int) -> str:
     return f"the sampler missed {gap_ns / 1e9:.2f} s of the test" if gap_ns > largest_gap_ns(period_ns) else ""
 
 
@@ -124,7 +126,12 @@ def _source(records: Sequence[Record], pids: Sequence[int], samples: Sequence[tu
     processes = sum(counts.values())
     text = f"{'RSS' if rss_only else 'RSS less shared pages'} of the engine's process tree ({processes} process"
     text += ("" if processes == 1 else "es") + (", shared pages counted in full)" if rss_only else ")")
-    if end == start:
-        return f"{text}, 1 sample"
-    rate = (len(samples) - 1) / ((end - start) / 1e9)
-    return f"{text}, {rate:.{0 if rate >= 10 else 1}f} samples/s"
+    return f"{text}, {rate_text(samples)}"
+
+
+def rate_text(samples: Sequence[tuple[int, int]]) -> str:
+    """``199 samples/s``, as it was reached."""
+    if len(samples) < 2:
+        return "1 sample" if samples else "no sample"
+    rate = (len(samples) - 1) / ((samples[-1][0] - samples[0][0]) / 1e9)
+    return f"{rate:.{0 if rate >= 10 else 1}f} samples/s"

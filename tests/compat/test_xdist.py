@@ -85,6 +85,28 @@ def test_an_engine_that_cannot_start_is_reported_with_its_log(runs: Runs) -> Non
     result.stdout.fnmatch_lines(["ERROR *EngineUnavailable: simulated ended with status 3 while starting"])
 
 
+def test_all_workers_of_a_host_share_one_sampler(runs: Runs, pytester: pytest.Pytester) -> None:
+    result = runs(
+        """
+        import psutil
+
+        @pytest.mark.memory_budget(peak="1 GiB")
+        @pytest.mark.parametrize("number", [1, 2, 3, 4])
+        def test_memory(llm_client, number):
+            assert llm_client.generate("x", max_tokens=2).text
+            children = psutil.Process().parent().children(recursive=True)
+            samplers = [c.pid for c in children if "pytest_llmperf.telemetry.sampler_child" in c.cmdline()]
+            with open(f"samplers-{number}", "w") as file:
+                print(*samplers, file=file)
+        """,
+        "-n2",
+    )
+    result.assert_outcomes(passed=4)
+    seen = {path.read_text() for path in pytester.path.glob("samplers-*")}
+    assert len(seen) == 1
+    assert len(seen.pop().split()) == 1
+
+
 def test_a_worker_that_is_killed_leaves_no_engine_behind(runs: Runs, pytester: pytest.Pytester) -> None:
     from tests.plugin.test_signals import assert_gone, pids_in
 
@@ -95,7 +117,8 @@ def test_a_worker_that_is_killed_leaves_no_engine_behind(runs: Runs, pytester: p
 
         def test_dies(llm_engine, request):
             with open("pids", "w") as file:
-                print(*llm_engine.pids, request.config.stash[SESSION].sampler.pid, file=file)
+                print(*llm_engine.pids, file=file)
+            assert request.config.stash[SESSION].sampler.pid is None
             os.kill(os.getpid(), signal.SIGKILL)
 
         def test_after_it(llm_client):

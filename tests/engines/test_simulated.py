@@ -42,9 +42,27 @@ def test_the_memory_it_holds_is_seen(started: Callable[[EngineSpec], Engine]) ->
     until(lambda: (engine.memory().resident or 0) > 64 * MIB)
 
 
+class NobodyWatches:
+    def before_start(self, engine: Engine) -> None: ...
+    def on_start(self, engine: Engine) -> None: ...
+    def on_stop(self, engine: Engine) -> None: ...
+    def on_unload(self, engine: Engine) -> None: ...
+
+
+def test_a_model_that_was_unloaded_gives_its_memory_back_and_the_next_request_loads_it_again(
+    started: Callable[[EngineSpec], Engine],
+) -> None:
+    engine = started(simulated(memory="64 MiB"))
+    until(lambda: (engine.memory().resident or 0) > 64 * MIB)
+    engine.unload()
+    until(lambda: (engine.memory().resident or 0) < 64 * MIB)
+    assert chat(engine)
+    assert (engine.memory().resident or 0) > 64 * MIB
+
+
 def test_a_crash_in_the_middle_of_an_answer_is_seen_and_the_next_test_gets_a_fresh_one() -> None:
     said: list[str] = []
-    provisioner = Provisioner(said.append, lambda _: None, lambda _: None)
+    provisioner = Provisioner(said.append, NobodyWatches())
     try:
         engine = provisioner.acquire(simulated(crash_after="4"))
         before = engine.pids

@@ -18,7 +18,7 @@ from pytest_llmperf.measurement import Window
 from pytest_llmperf.timings import tokens_per_chunk
 from pytest_llmperf.traffic.client import LLMClient
 from tests.engines.conftest import chat
-from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY
+from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
 from tests.unit.engine_processes import until
 
 if TYPE_CHECKING:
@@ -214,8 +214,8 @@ def test_stopping_it_in_the_middle_of_a_stream_leaves_no_process_and_no_file() -
     (pid,) = engine.pids
     family = [pid, os.getsid(pid), *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     folders = [Path(psutil.Process(pid).environ()["TMPDIR"])]
-    mapped = {path for pid in family for path in _shared_memory(pid)}
-    assert mapped
+    shared = shared_files(family)
+    assert shared
     with client_of(engine, []) as client:
         # Never read to its end: nobody closes it before the engine is stopped.
         stream = urllib.request.urlopen(
@@ -230,9 +230,4 @@ def test_stopping_it_in_the_middle_of_a_stream_leaves_no_process_and_no_file() -
         engine.stop()
         stream.close()
     until(lambda: not any(psutil.pid_exists(pid) for pid in family))
-    assert not any(path.exists() for path in (*folders, *mapped))
-
-
-def _shared_memory(pid: int) -> list[Path]:
-    maps = psutil.Process(pid).memory_maps(grouped=False)
-    return [Path(entry.path) for entry in maps if entry.path.startswith("/dev/shm/") and "(deleted)" not in entry.path]
+    assert not any(path.exists() for path in (*folders, *shared))

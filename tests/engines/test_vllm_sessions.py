@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines.models import bundled_path
-from tests.engines.vllm_here import PYTHON, SMALL_POOL, SMOLLM2, TINY
+from tests.engines.vllm_here import PYTHON, SMALL_POOL, SMOLLM2, TINY, shared_files
 from tests.unit.engine_processes import PATIENCE_S, until
 
 if TYPE_CHECKING:
@@ -138,12 +138,15 @@ def test_nothing_of_it_outlives_a_killed_pytest(runs: Runs, pytester: pytest.Pyt
     command = [sys.executable, "-m", "pytest", *runs.always, *OPTIONS, f"--llmperf-model={TINY}", *arguments]
     with _process(command) as process:
         family = pytester.path / "family"
-        until(lambda: family.exists() or process.poll() is not None)
+        until(lambda: family.exists() or process.poll() is not None, patience_s=600)
         pids = [int(pid) for pid in family.read_text().split()]
         assert len(pids) >= 4
+        shared = shared_files(pids)
+        assert shared
         process.kill()
         process.wait(PATIENCE_S)
         until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+        assert not [path for path in shared if path.exists()]
 
 
 @contextlib.contextmanager

@@ -37,6 +37,8 @@ class MetricsServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body in one packet: written apart, the second waits for the acknowledgement of the first.
+    wbufsize = -1
     server: MetricsServer
 
     def setup(self) -> None:

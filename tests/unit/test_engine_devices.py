@@ -21,8 +21,3 @@ def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
 
 def test_an_engine_computes_on_the_cpu_unless_it_might_be_a_gpu(driver: bool) -> None:
     assert engine_devices() == (() if driver else (cpu_device(),))
-
-
-@pytest.mark.usefixtures("driver")
-def test_an_engine_told_to_use_the_cpu_computes_there_on_every_host() -> None:
-    assert engine_devices(cpu_only=True) == (cpu_device(),)

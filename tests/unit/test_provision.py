@@ -50,6 +50,31 @@ class Fake(Engine):
         return self.end
 
 
+class Noting:
+    """Notes on each engine what it is told of it."""
+
+    def __init__(self, unwatch: Callable[[Engine], None] = lambda _: None) -> None:
+        self._unwatch = unwatch
+
+    def before_start(self, engine: Engine) -> None:
+        self._note(engine, "before")
+
+    def on_start(self, engine: Engine) -> None:
+        self._note(engine, "watch")
+
+    def on_stop(self, engine: Engine) -> None:
+        self._unwatch(engine)
+        self._note(engine, "unwatch")
+
+    def on_unload(self, engine: Engine) -> None:
+        self._note(engine, "unloaded")
+
+    @staticmethod
+    def _note(engine: Engine, event: str) -> None:
+        assert isinstance(engine, Fake)
+        engine.events.append(event)
+
+
 class House:
     """A provisioner of fakes, the fakes it has made, and what it has told."""
 
@@ -58,7 +83,7 @@ class House:
         self.said: list[str] = []
         self.failure = ""
         monkeypatch.setattr(provision, "create", self._create)
-        self.provisioner = Provisioner(self.said.append, self._note("watch"), self._note("unwatch"))
+        self.provisioner = Provisioner(self.said.append, Noting())
 
     def _create(self, spec: EngineSpec) -> Fake:
         Fake.check(spec)
@@ -66,13 +91,6 @@ class House:
         fake.failure = self.failure
         self.made.append(fake)
         return fake
-
-    def _note(self, event: str) -> Callable[[Engine], None]:
-        def note(engine: Engine) -> None:
-            assert isinstance(engine, Fake)
-            engine.events.append(event)
-
-        return note
 
 
 @pytest.fixture
@@ -83,7 +101,7 @@ def house(monkeypatch: pytest.MonkeyPatch) -> House:
 def test_an_engine_is_started_once_and_then_shared(house: House) -> None:
     first = house.provisioner.acquire(SPEC)
     assert house.provisioner.acquire(EngineSpec("fake")) is first
-    assert house.made[0].events == ["start", "watch"]
+    assert house.made[0].events == ["before", "start", "watch"]
     assert house.provisioner.running == (first,)
 
 
@@ -98,7 +116,7 @@ def test_a_start_that_failed_is_not_tried_again(house: House) -> None:
             house.provisioner.acquire(SPEC)
         assert caught.value.log_tail == "its log"
     assert len(house.made) == 1
-    assert house.made[0].events == ["start"]
+    assert house.made[0].events == ["before", "start"]
     assert house.provisioner.running == ()
 
 
@@ -131,7 +149,7 @@ def test_an_engine_that_crashed_is_started_again_and_that_is_said(house: House) 
     engine = house.provisioner.acquire(SPEC)
     house.made[0].end = "fake ended with SIGKILL"
     assert house.provisioner.acquire(SPEC) is engine
-    assert house.made[0].events == ["start", "watch", "unwatch", "stop", "start", "watch"]
+    assert house.made[0].events == ["before", "start", "watch", "unwatch", "stop", "before", "start", "watch"]
     assert house.said == ["fake ended with SIGKILL; starting it again"]
 
 
@@ -140,7 +158,7 @@ def test_an_engine_that_was_left_asleep_is_woken(house: House, monkeypatch: pyte
     monkeypatch.setattr(Fake, "asleep", True)
     monkeypatch.setattr(Fake, "wake", lambda self: self.events.append("wake"))
     assert house.provisioner.acquire(SPEC) is engine
-    assert house.made[0].events == ["start", "watch", "wake"]
+    assert house.made[0].events == ["before", "start", "watch", "wake"]
     assert house.said == ["fake was left asleep; waking it"]
 
 
@@ -156,14 +174,14 @@ def test_an_engine_that_crashed_and_does_not_come_back_is_given_up(house: House)
 
 def test_an_engine_that_a_test_restarts_is_watched_afresh(house: House) -> None:
     house.provisioner.acquire(SPEC).restart()
-    assert house.made[0].events == ["start", "watch", "unwatch", "stop", "start", "watch"]
+    assert house.made[0].events == ["before", "start", "watch", "unwatch", "stop", "before", "start", "watch"]
 
 
 def test_a_released_engine_is_stopped_and_the_next_one_is_new(house: House) -> None:
     house.provisioner.acquire(SPEC)
     house.provisioner.release(SPEC)
     house.provisioner.release(SPEC)
-    assert house.made[0].events == ["start", "watch", "unwatch", "stop"]
+    assert house.made[0].events == ["before", "start", "watch", "unwatch", "stop"]
     assert house.provisioner.running == ()
     assert house.provisioner.acquire(SPEC) is house.made[1]
 
@@ -175,7 +193,7 @@ def test_closing_stops_every_engine_even_after_an_error(monkeypatch: pytest.Monk
         if engine.spec == SPEC:
             raise RuntimeError("the sampler is gone")
 
-    house.provisioner = Provisioner(house.said.append, lambda _: None, fail)
+    house.provisioner = Provisioner(house.said.append, Noting(fail))
     for spec in (SPEC, OTHER):
         house.provisioner.acquire(spec)
     with pytest.raises(RuntimeError, match="the sampler is gone"):

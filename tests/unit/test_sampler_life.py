@@ -9,9 +9,9 @@ import time
 import pytest
 
 from pytest_llmperf.measurement import Window
-from pytest_llmperf.telemetry import sampler as sampler_module
+from pytest_llmperf.telemetry import sampler_process
 from pytest_llmperf.telemetry.host import HAS_PROC
-from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
+from pytest_llmperf.telemetry.sampler import STALL_NS, Sampler, SamplerError
 from tests.unit.memory_process import MIB, MemoryProcess
 from tests.unit.watching import level, pid_of, runs, ticks, until
 
@@ -59,12 +59,12 @@ def test_a_sampler_that_stands_still_is_a_fault(sampler: Sampler, process: Memor
     os.kill(pid_of(sampler), signal.SIGSTOP)
     try:
         ring = sampler._started().ring
-        until(lambda: time.monotonic_ns() - ring.heartbeat_ns > sampler_module.STALL_NS)
+        until(lambda: time.monotonic_ns() - ring.heartbeat_ns > STALL_NS)
         stalled = sampler.read(Window(start, time.monotonic_ns()), [process.pid])
     finally:
         os.kill(pid_of(sampler), signal.SIGCONT)
     assert stalled.fault.startswith("the sampler stalled for ")
-    until(lambda: time.monotonic_ns() - ring.heartbeat_ns < sampler_module.STALL_NS)
+    until(lambda: time.monotonic_ns() - ring.heartbeat_ns < STALL_NS)
     later = sampler.read(Window(start, time.monotonic_ns()), [process.pid])
     assert later.fault.startswith("the sampler missed ")
 
@@ -142,7 +142,7 @@ def test_a_rate_that_cannot_be_is_refused(hz: float) -> None:
 
 
 def test_a_sampler_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampler_module, "_CHILD_MODULE", "pytest_llmperf.nowhere")
+    monkeypatch.setattr(sampler_process, "_CHILD_MODULE", "pytest_llmperf.nowhere")
     with pytest.raises(SamplerError, match=r"the sampler died \(exit status 1: .*pytest_llmperf.nowhere") as refused:
         Sampler().start()
     assert "\n" not in str(refused.value)

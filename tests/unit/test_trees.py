@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry import sampler_child
+from pytest_llmperf.telemetry import trees
 from pytest_llmperf.telemetry.ring import GONE, RSS_ONLY
-from pytest_llmperf.telemetry.sampler_child import Pace, Survey, Tree, next_deadline
+from pytest_llmperf.telemetry.trees import Survey, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-MS = 1_000_000
 
 
 class Clocks:
@@ -66,8 +64,8 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 @pytest.fixture
 def host(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(clocks, {1: 10})
-    monkeypatch.setattr(sampler_child, "process_tree", host.process_tree)
-    monkeypatch.setattr(sampler_child, "shared_bytes", host.shared_bytes)
+    monkeypatch.setattr(trees, "process_tree", host.process_tree)
+    monkeypatch.setattr(trees, "shared_bytes", host.shared_bytes)
     return host
 
 
@@ -76,42 +74,24 @@ def survey(clocks: Clocks, host: Host) -> Survey:
     return Survey(1, clock=lambda: clocks.now)
 
 
-def tree_of(readers: Mapping[int, Reader], monkeypatch: pytest.MonkeyPatch) -> Tree:
-    monkeypatch.setattr(sampler_child, "open_reader", readers.get)
-    return Tree(1, readers[1])
+class Trees:
+    """Makes trees out of scripted readers, and counts how often they distrust what is known of the sharing."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.distrusts = 0
+
+    def __call__(self, readers: Mapping[int, Reader]) -> Tree:
+        self._monkeypatch.setattr(trees, "open_reader", readers.get)
+        return Tree(1, readers[1], self._distrust)
+
+    def _distrust(self) -> None:
+        self.distrusts += 1
 
 
-def test_the_next_deadline_is_one_period_after_the_last() -> None:
-    assert next_deadline(100, 10, 103) == 110
-
-
-@pytest.mark.parametrize(("now", "expected"), [(110, 120), (139, 140), (140, 150)])
-def test_deadlines_that_passed_are_skipped(now: int, expected: int) -> None:
-    assert next_deadline(100, 10, now) == expected
-
-
-def test_ticks_that_cost_little_come_as_asked() -> None:
-    pace = Pace(5 * MS)
-    for _ in range(1000):
-        pace.note(MS // 20)
-    assert pace.period_ns == 5 * MS
-
-
-def test_ticks_that_cost_more_than_two_percent_of_the_time_come_less_often() -> None:
-    pace = Pace(5 * MS)
-    changes = [pace.note(MS) for _ in range(64 * 40)]
-    assert changes.count(True) == 40
-    assert pace.period_ns == pytest.approx(50 * MS, rel=0.01)
-    for _ in range(64 * 40):
-        pace.note(MS // 20)
-    assert pace.period_ns == 5 * MS
-
-
-def test_one_expensive_tick_does_not_change_the_pace() -> None:
-    pace = Pace(5 * MS)
-    for number in range(640):
-        pace.note(2 * MS if number == 100 else MS // 20)
-    assert pace.period_ns == 5 * MS
+@pytest.fixture
+def tree_of(monkeypatch: pytest.MonkeyPatch) -> Trees:
+    return Trees(monkeypatch)
 
 
 def test_the_first_survey_reads_at_once(survey: Survey) -> None:
@@ -162,58 +142,52 @@ def test_sharing_that_changed_is_read_at_once_unless_that_is_dear(survey: Survey
     assert survey.step() == {1: 10}
 
 
-def test_a_tree_has_no_level_before_its_sharing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = tree_of({1: Reader(100)}, monkeypatch)
-    assert tree.sample(7) == (None, False)
-    tree.update({1: 30})
-    record, _ = tree.sample(7)
-    assert record is not None
+def test_a_tree_has_no_level_before_its_sharing_is_known(tree_of: Trees) -> None:
+    tree = tree_of({1: Reader(100)})
+    assert tree.read(7) == ()
+    tree.learn({1: 30})
+    (record,) = tree.read(7)
     assert (record.t_ns, record.value, record.key, record.detail, record.flags) == (7, 70, 1, 1, 0)
 
 
-def test_a_tree_counts_shared_pages_in_full_where_they_are_unknown_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = tree_of({1: Reader(100), 2: Reader(50)}, monkeypatch)
-    tree.update({1: None, 2: 20})
-    record, _ = tree.sample(7)
-    assert record is not None
+def test_a_tree_counts_shared_pages_in_full_where_they_are_unknown_and_says_so(tree_of: Trees) -> None:
+    tree = tree_of({1: Reader(100), 2: Reader(50)})
+    tree.learn({1: None, 2: 20})
+    (record,) = tree.read(7)
     assert (record.value, record.detail, record.flags) == (130, 2, RSS_ONLY)
 
 
-def test_a_child_that_ended_is_left_out_and_the_sharing_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_ended_is_left_out_and_the_sharing_read_anew(tree_of: Trees) -> None:
     child = Reader(50, None)
-    tree = tree_of({1: Reader(100), 2: child}, monkeypatch)
-    tree.update({1: 0, 2: 0})
-    tree.sample(1)
-    record, distrust = tree.sample(2)
-    assert record is not None
-    assert (record.value, record.detail, distrust, child.closed) == (100, 1, True, True)
+    tree = tree_of({1: Reader(100), 2: child})
+    tree.learn({1: 0, 2: 0})
+    tree.read(1)
+    assert tree_of.distrusts == 0
+    (record,) = tree.read(2)
+    assert (record.value, record.detail, tree_of.distrusts, child.closed) == (100, 1, 1, True)
 
 
-def test_a_child_that_left_the_tree_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_left_the_tree_is_closed(tree_of: Trees) -> None:
     child = Reader(50)
-    tree = tree_of({1: Reader(100), 2: child}, monkeypatch)
-    tree.update({1: 0, 2: 0})
-    tree.update({1: 0})
-    record, _ = tree.sample(2)
-    assert record is not None
+    tree = tree_of({1: Reader(100), 2: child})
+    tree.learn({1: 0, 2: 0})
+    tree.learn({1: 0})
+    (record,) = tree.read(2)
     assert (record.value, child.closed) == (100, True)
 
 
-def test_a_process_smaller_than_what_it_shared_counts_nothing_until_it_is_read_anew(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tree = tree_of({1: Reader(100, 20)}, monkeypatch)
-    tree.update({1: 30})
-    assert tree.sample(1)[1] is False
-    record, distrust = tree.sample(2)
-    assert record is not None
-    assert (record.value, distrust) == (0, True)
+def test_a_process_smaller_than_what_it_shared_counts_nothing_until_it_is_read_anew(tree_of: Trees) -> None:
+    tree = tree_of({1: Reader(100, 20)})
+    tree.learn({1: 30})
+    tree.read(1)
+    assert tree_of.distrusts == 0
+    (record,) = tree.read(2)
+    assert (record.value, tree_of.distrusts) == (0, 1)
 
 
-def test_the_last_record_of_a_tree_says_that_its_root_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = tree_of({1: Reader(100, None)}, monkeypatch)
-    tree.update({1: 0})
-    tree.sample(1)
-    record, _ = tree.sample(2)
-    assert record is not None
+def test_the_last_record_of_a_tree_says_that_its_root_ended(tree_of: Trees) -> None:
+    tree = tree_of({1: Reader(100, None)})
+    tree.learn({1: 0})
+    tree.read(1)
+    (record,) = tree.read(2)
     assert (record.flags, record.detail) == (GONE, 0)

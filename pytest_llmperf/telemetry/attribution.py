@@ -1,0 +1,234 @@
+"""Whose memory it is: from the level of a device and the lists of its processes to what the engine holds.
+
+A driver gives the level of a device often and cheaply, and what each process holds seldom and dearly. So the level is
+sampled, and what is not the engine's is taken off it, by the surest way there is here: the ladder of
+:data:`pytest_llmperf.measurement.Rung`. Pure functions; all sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.measurement import MemoryTrace, Rung, Window, around
+from pytest_llmperf.telemetry.ring import (
+    DEVICE_MEMORY,
+    ENGINE_SHARE,
+    KNOWN,
+    LISTED,
+    MAPPED,
+    MATCHED,
+    OURS,
+    PROCESS,
+    STEADY,
+    VISIBLE,
+    Record,
+)
+from pytest_llmperf.telemetry.timeline import gap_fault, max_gap, overwritten, rate_text
+from pytest_llmperf.units import BYTES, format_value
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from pytest_llmperf.telemetry.source import DeviceFacts
+
+# What others hold may move by so much before it is worth a word.
+_RESTLESS = 16 << 20
+_WORDS: dict[Rung, str] = {
+    "pids": "less what is not of the engine's processes, which the driver lists by their pids",
+    "nspid": "less what is not of the engine's processes, which the driver lists by pids of another namespace",
+    "exclusive": "less the level before the engine started, when nobody else was on the device",
+    "rise": "less the level before the engine started; what others took or gave back since then is counted too",
+    "device": "of the whole device, whoever holds it",
+    "unified": "less the level before the engine started; the device computes in it and has no memory of its own",
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of the processes of a device, taken at ``t_ns`` at a level of ``level``.
+
+    ``present`` says whether processes of the engine are in the list, and ``held`` what they hold: None when they are
+    not there, or the driver does not say.
+    ``others`` are all pids that are not of this run, ``strangers`` those that surely are somebody else's, and
+    ``neighbours`` those of this run that are not the engine's: other engines by their roots, and what tests started.
+    """
+
+    t_ns: int
+    level: int
+    steady: bool
+    held: int | None
+    mapped: bool
+    others: frozenset[int]
+    strangers: frozenset[int]
+    neighbours: frozenset[int] = frozenset()
+    present: bool = False
+
+    @property
+    def everybody(self) -> frozenset[int]:
+        """All whose memory is not the engine's, and those of whom that is not known."""
+        return self.others | self.neighbours
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A device just before an engine started: its level, and who was there; ``pids`` is None when nobody could tell."""
+
+    level: int
+    pids: frozenset[int] | None = frozenset()
+
+
+def listings(records: Sequence[Record], slot: int, roots: Collection[int]) -> list[Listing]:
+    """The lists of one device in order of time; the engine is what runs under ``roots``."""
+    found = []
+    of_slot = (r for r in records if r.key == slot and r.lane in (PROCESS, ENGINE_SHARE, LISTED))
+    for t_ns, group in groupby(of_slot, key=attrgetter("t_ns")):
+        parts = list(group)
+        end = next((r for r in parts if r.lane == LISTED), None)
+        if end is not None:
+            found.append(_listing(t_ns, end, parts, roots))
+    return found
+
+
+def _listing(t_ns: int, end: Record, parts: Sequence[Record], roots: Collection[int]) -> Listing:
+    engines = [r for r in parts if r.lane == ENGINE_SHARE and r.flags & (MATCHED | MAPPED)]
+    shares = [r for r in engines if r.detail in roots]
+    stated = bool(shares) and all(r.flags & KNOWN for r in shares)
+    unmatched = [r for r in parts if r.lane == PROCESS and not r.flags & (MATCHED | MAPPED)]
+    others = [r for r in unmatched if not r.flags & OURS]
+    neighbours = [r for r in engines if r.detail not in roots] + [r for r in unmatched if r.flags & OURS]
+    return Listing(
+        t_ns,
+        end.value,
+        bool(end.flags & STEADY),
+        sum(r.value for r in shares) if stated else None,
+        any(r.flags & MAPPED for r in shares),
+        frozenset(r.detail for r in others),
+        frozenset(r.detail for r in others if r.flags & VISIBLE),
+        frozenset(r.detail for r in neighbours),
+        bool(shares),
+    )
+
+
+def surrounding(found: Sequence[Listing], window: Window) -> list[Listing]:
+    """The lists inside a window, the last one before it and the first one after it.
+
+    When the engine is not in the last one before it, the last one that it is in comes along: an engine that has left
+    the device holds nothing there, and what others hold is still known.
+    """
+    first = max((i for i, one in enumerate(found) if one.t_ns <= window.start_ns), default=0)
+    stop = next((i + 1 for i, one in enumerate(found) if one.t_ns >= window.end_ns), len(found))
+    there = [one for one in found[:first] if one.held is not None] if found and found[first].held is None else []
+    return [*there[-1:], *found[first:stop]]
+
+
+def rung_of(found: Sequence[Listing], baseline: Baseline | None, *, unified: bool = False) -> Rung:
+    """The surest way to tell the engine's memory from that of others."""
+    if unified:
+        return "unified" if baseline is not None else "device"
+    held = [one for one in found if one.held is not None]
+    if held:
+        return "nspid" if any(one.mapped for one in held) else "pids"
+    if baseline is None:
+        return "device"
+    # An empty list says that nobody is there; no list at all says nothing.
+    if baseline.pids is None or not found:
+        return "rise"
+    return "rise" if baseline.pids.union(*(one.strangers | one.neighbours for one in found)) else "exclusive"
+
+
+def device_trace(
+    records: Sequence[Record],
+    lists: Sequence[Listing],
+    window: Window,
+    facts: DeviceFacts,
+    baseline: Baseline | None,
+    *,
+    period_ns: int,
+    oldest_ns: int = 0,
+    fault: str = "",
+    missing: str = "",
+    settling: bool = False,
+) -> MemoryTrace:
+    """The engine's memory on one device over a window.
+
+    ``records`` are of the memory lane and reach a little beyond the window, ``lists`` are those that surround it.
+    ``fault`` is why the samples cannot be trusted and ``missing`` why there are none, as far as that is known already.
+    While it is ``settling``, memory of others that moves is waited for as the engine's is.
+    """
+    levels = [(r.t_ns, r.value) for r in records if r.lane == DEVICE_MEMORY and r.key == facts.slot]
+    rung = rung_of(lists, baseline, unified=facts.unified)
+    samples, before = around(_engine_part(levels, lists, rung, baseline), window)
+    gap = max_gap(samples, window)
+    if not facts.unified and facts.total_bytes is None:
+        missing = missing or facts.no_memory
+    if rung in ("pids", "nspid") and not settling:
+        missing = missing or _uncertain(levels, samples, lists, window)
+    return MemoryTrace(
+        samples,
+        _source(samples, lists, facts, rung),
+        before,
+        max_gap_ns=gap,
+        fault=fault or ("" if missing else overwritten(window, oldest_ns) or gap_fault(gap, period_ns)),
+        missing=missing,
+        rung=rung,
+    )
+
+
+def _engine_part(
+    levels: Sequence[tuple[int, int]], lists: Sequence[Listing], rung: Rung, baseline: Baseline | None
+) -> list[tuple[int, int]]:
+    if rung == "device":
+        return list(levels)
+    if rung not in ("pids", "nspid"):
+        assert baseline is not None
+        return [(t_ns, max(0, level - baseline.level)) for t_ns, level in levels]
+    return [(t_ns, max(0, level - max(_rests_around(lists, t_ns)))) for t_ns, level in levels]
+
+
+def _uncertain(
+    levels: Sequence[tuple[int, int]], samples: Sequence[tuple[int, int]], lists: Sequence[Listing], window: Window
+) -> str:
+    """Why the peak cannot be told: others moved between two lists, and what of that was the engine's nobody knows."""
+    inside, _ = around(levels, window)
+    most = max((level - min(_rests_around(lists, t_ns)) for t_ns, level in inside), default=0)
+    least = max((value for _, value in samples), default=0)
+    if most - least <= _RESTLESS:
+        return ""
+    return (
+        f"others on the device took or gave back memory during the test, so that the engine's peak lies anywhere from "
+        f"{format_value(least, BYTES)} to {format_value(most, BYTES)}"
+    )
+
+
+def _rests_around(lists: Sequence[Listing], t_ns: int) -> list[int]:
+    """What is on the device beside the engine by the last list before a time and the first one after it."""
+    rests = _rests(lists)
+    after = bisect_right(rests, t_ns, key=itemgetter(0))
+    return [rest for _, rest in rests[max(0, after - 1) : after + 1]]
+
+
+def _rests(lists: Sequence[Listing]) -> list[tuple[int, int]]:
+    """(time, what is on the device beside the engine): of the lists at whose time the level stood still, if any did."""
+    held = [one for one in lists if one.held is not None]
+    trusted = [one for one in held if one.steady] or held
+    return [(one.t_ns, max(0, one.level - (one.held or 0))) for one in trusted]
+
+
+def _source(samples: Sequence[tuple[int, int]], lists: Sequence[Listing], facts: DeviceFacts, rung: Rung) -> str:
+    what = facts.memory_api or "memory in use"
+    if facts.unified:
+        what = "the host's memory in use (MemTotal less MemAvailable)"
+    text = f"{what}, {_WORDS[rung]}, {rate_text(samples)}"
+    return text + (_doubt(lists) if rung in ("pids", "nspid") else "")
+
+
+def _doubt(lists: Sequence[Listing]) -> str:
+    rests = [rest for _, rest in _rests(lists)]
+    moved = max(rests) - min(rests)
+    text = f"; what is not the engine's moved by {format_value(moved, BYTES)} meanwhile" if moved > _RESTLESS else ""
+    steady = any(one.steady for one in lists if one.held is not None)
+    return text if steady else f"{text}; the level moved whenever the processes were listed"

@@ -1,0 +1,174 @@
+"""The state a device was in over a window, from its records: what explains a number, or takes its meaning away."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_llmperf.measurement import Conditions, DeviceProcess
+from pytest_llmperf.telemetry.ring import (
+    KNOWN,
+    MAPPED,
+    MATCHED,
+    MEMORY_TEMPERATURE,
+    OURS,
+    PROCESS,
+    REASONS,
+    SM_CLOCK,
+    TEMPERATURE,
+    THROTTLE,
+    UTILIZATION,
+    VISIBLE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from pytest_llmperf.measurement import Window
+    from pytest_llmperf.telemetry.ring import Record
+
+_HARDWARE_SLOWDOWN = 0x8
+NAMES = {
+    0x4: "software power cap",
+    0x10: "sync boost",
+    0x20: "software thermal",
+    0x40: "hardware thermal",
+    0x80: "hardware power brake",
+    _HARDWARE_SLOWDOWN: "hardware slowdown",
+}
+"""The event reasons by their bits. An idle device and clocks set by its owner are none of them."""
+# A power cap is how a loaded device works; these are not.
+_SLOWING = (0x40, 0x80, _HARDWARE_SLOWDOWN, 0x20)
+SLOWING_SHARE = 0.01
+# The list that is taken when a test ends is of the test.
+_EDGE_NS = 250_000_000
+_OF_THIS_RUN = MATCHED | MAPPED | OURS
+
+
+class _Held(NamedTuple):
+    """How long clocks were held back for a reason; ``passing`` when a single sample of several is all that shows it."""
+
+    seconds: float
+    passing: bool = False
+
+
+def conditions(
+    records: Sequence[Record], window: Window, *, known_pids: Collection[int], names: Mapping[int, str]
+) -> Conditions:
+    """The state of one device over a window.
+
+    ``records`` are of this device alone and reach beyond the window on both sides. ``known_pids`` were on the device
+    when the session began. ``names`` are those of processes, by pid, as far as they are known.
+    """
+    ordered = sorted(records, key=lambda record: record.t_ns)
+    held = _held_back(ordered, window)
+    newcomers = _newcomers(ordered, window, known_pids, names)
+    return Conditions(
+        throttled_seconds={NAMES[reason]: one.seconds for reason, one in held.items()},
+        temperature_c=_at_the_edges(_of(ordered, TEMPERATURE), window),
+        memory_temperature_c=_at_the_edges(_of(ordered, MEMORY_TEMPERATURE), window),
+        sm_clock_mhz=_mean(_of(ordered, SM_CLOCK), window, 1),
+        utilization=_mean(_of(ordered, UTILIZATION), window, 100),
+        newcomers=newcomers,
+        slowdown=_slowdown(held, newcomers, window),
+    )
+
+
+def _of(records: Sequence[Record], lane: int) -> list[Record]:
+    return [record for record in records if record.lane == lane]
+
+
+def _edges(records: Sequence[Record], window: Window) -> tuple[Record, Record] | None:
+    """The last record up to the start and the first from the end on; the outermost ones where there are none."""
+    if not records:
+        return None
+    before = [record for record in records if record.t_ns <= window.start_ns]
+    after = [record for record in records if record.t_ns >= window.end_ns]
+    return before[-1] if before else records[0], after[0] if after else records[-1]
+
+
+def _at_the_edges(records: Sequence[Record], window: Window) -> tuple[float, float] | None:
+    edges = _edges(records, window)
+    return (float(edges[0].value), float(edges[1].value)) if edges else None
+
+
+def _mean(records: Sequence[Record], window: Window, unit: int) -> float | None:
+    inside = _inside(records, window)
+    return statistics.fmean(record.value for record in inside) / unit if inside else None
+
+
+def _inside(records: Sequence[Record], window: Window) -> list[Record]:
+    return [record for record in records if window.start_ns <= record.t_ns <= window.end_ns]
+
+
+# ----------------------------------------------------------------------------------------------------- clocks held back
+
+
+def _held_back(records: Sequence[Record], window: Window) -> dict[int, _Held]:
+    """Every reason that the device tells of: by its counter, or else by the share of samples that show it."""
+    masks = [record.value for record in _inside(_of(records, REASONS), window)]
+    counters = _of(records, THROTTLE)
+    held = {}
+    for reason in NAMES:
+        counted = _counted([record for record in counters if record.detail == reason], window)
+        if counted is not None:
+            held[reason] = _Held(counted)
+        elif masks:
+            shown = sum(1 for mask in masks if mask & reason)
+            held[reason] = _Held(window.seconds * shown / len(masks), passing=shown == 1 < len(masks))
+    return held
+
+
+def _counted(counter: Sequence[Record], window: Window) -> float | None:
+    """Seconds by the counter; None where it was not read twice, or began anew."""
+    edges = _edges(counter, window)
+    if edges is None or edges[0].t_ns == edges[1].t_ns or edges[1].value < edges[0].value:
+        return None
+    return min(window.seconds, (edges[1].value - edges[0].value) / 1e9)
+
+
+# -------------------------------------------------------------------------------------------------------------- others
+
+
+def _newcomers(
+    records: Sequence[Record], window: Window, known_pids: Collection[int], names: Mapping[int, str]
+) -> tuple[DeviceProcess, ...]:
+    """Foreign processes that came after the session began.
+
+    Where the driver lists pids of a namespace that cannot be seen from here, an unknown pid may well be the engine's.
+    It is a stranger's for sure when it can be seen, or when the pids of this run are found in the same lists.
+    """
+    listed = [r for r in _of(records, PROCESS) if window.start_ns <= r.t_ns <= window.end_ns + _EDGE_NS]
+    understood = any(record.flags & _OF_THIS_RUN for record in listed)
+    held: dict[int, int | None] = {}
+    for record in listed:
+        if record.flags & _OF_THIS_RUN or record.detail in known_pids:
+            continue
+        if understood or record.flags & VISIBLE:
+            before = held.setdefault(record.detail, None)
+            held[record.detail] = max(before or 0, record.value) if record.flags & KNOWN else before
+    return tuple(DeviceProcess(pid, names.get(pid, ""), used) for pid, used in sorted(held.items()))
+
+
+# -------------------------------------------------------------------------------------------------------- what follows
+
+
+def _slowdown(held: Mapping[int, _Held], newcomers: Sequence[DeviceProcess], window: Window) -> str:
+    causes = [
+        f"{NAMES[reason]} held the clocks back for {one.seconds:.2g} of {window.seconds:.3g} s"
+        for reason in _SLOWING
+        if (one := held.get(reason)) and one.seconds >= SLOWING_SHARE * window.seconds and not _is_passing(reason, one)
+    ]
+    if newcomers:
+        causes.append(f"{_listed(newcomers)} computed on the device as well")
+    return f"{' and '.join(causes)}, so times and rates are not the engine's own" if causes else ""
+
+
+def _is_passing(reason: int, held: _Held) -> bool:
+    # A device shows this reason for a moment when it leaves its idle state, too.
+    return reason == _HARDWARE_SLOWDOWN and held.passing
+
+
+def _listed(processes: Sequence[DeviceProcess]) -> str:
+    noun = "process" if len(processes) == 1 else "processes"
+    return f"{noun} {', '.join(map(str, processes))}"

@@ -1,0 +1,233 @@
+"""What the sampler's rings hold of one device: its level and processes of now, and what it did over a window."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.measurement import Device, DeviceProcess, DeviceTrace, MemoryTrace, Window
+from pytest_llmperf.telemetry.attribution import Baseline, Listing, device_trace, listings, surrounding
+from pytest_llmperf.telemetry.cadence import collection_interval_ns, refusal
+from pytest_llmperf.telemetry.conditions import conditions
+from pytest_llmperf.telemetry.energy import energy
+from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, KNOWN, LISTED, POWER, PROCESS, SCRAPED, Record, Ring
+from pytest_llmperf.telemetry.sampler import SamplerError
+from pytest_llmperf.telemetry.source import DeviceFacts, Why
+from pytest_llmperf.units import BYTES, format_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_llmperf.telemetry.sampler import Sampler
+
+CALM_S = 1.0
+DCGM_HZ = 5.0
+PAGE_PATIENCE_S = 0.5
+_REACH_NS = 3_000_000_000
+
+
+@dataclass(frozen=True)
+class Footing:
+    """What is known of an engine on the devices of this host: its root processes, and the devices before it came.
+
+    ``baselines`` by slot; empty for an engine that was there before us.
+    """
+
+    roots: tuple[int, ...]
+    baselines: Mapping[int, Baseline] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exporters:
+    """DCGM exporters that are read: their URLs, the number of their page, their devices, and who reads them."""
+
+    urls: str
+    page: int
+    facts: tuple[DeviceFacts, ...]
+    sampler: int
+
+
+class DeviceTraces:
+    """Reads the rings. ``names`` of processes by pid, ``faults`` by number, the other two by slot."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.names: dict[int, str] = {}
+        self.faults: list[dict[str, Any]] = []
+        self.known_pids: dict[int, frozenset[int]] = {}
+        self.idle_watts: dict[int, float] = {}
+        self._sampler = sampler
+
+    # ------------------------------------------------------------------------------------------------------------ now
+
+    def level(self, facts: DeviceFacts) -> int | None:
+        """The last level that was read in the last seconds."""
+        levels = self._levels(facts, _REACH_NS)
+        return levels[-1] if levels else None
+
+    def moved(self, facts: DeviceFacts) -> int:
+        """By how much the level moved in the last second."""
+        levels = self._levels(facts, round(CALM_S * 1e9))
+        return max(levels) - min(levels) if levels else 0
+
+    def watts(self, facts: DeviceFacts) -> float | None:
+        """The mean power of the last second."""
+        now = time.monotonic_ns()
+        records = self._sampler.driver.read(now - round(CALM_S * 1e9), now)
+        watts = [r.value / 1e3 for r in records if r.key == facts.slot and r.lane == POWER]
+        return fmean(watts) if watts else None
+
+    def listing(self, facts: DeviceFacts, roots: Sequence[int] = (), since_ns: int = 0) -> Listing | None:
+        """The last list of processes, of the last seconds and not older than ``since_ns``."""
+        now = time.monotonic_ns()
+        records = self._sampler.driver.read(max(since_ns, now - _REACH_NS), now)
+        found = listings(records, facts.slot, roots)
+        return found[-1] if found else None
+
+    def holders(self, facts: DeviceFacts) -> str:
+        """Who holds how much memory of a device, by its last list of processes."""
+        now = time.monotonic_ns()
+        records = [r for r in self._sampler.driver.read(now - _REACH_NS, now) if r.key == facts.slot]
+        last = max((r.t_ns for r in records if r.lane == LISTED), default=0)
+        held = [
+            f"{DeviceProcess(r.detail, self.names.get(r.detail, ''))} "
+            f"{format_value(r.value, BYTES) if r.flags & KNOWN else 'of unknown size'}"
+            for r in records
+            if r.lane == PROCESS and r.t_ns == last
+        ]
+        return ", ".join(held) or "no process that the driver lists"
+
+    def _levels(self, facts: DeviceFacts, reach_ns: int) -> list[int]:
+        now = time.monotonic_ns()
+        records = self._sampler.memory.read(now - reach_ns, now)
+        return [r.value for r in records if r.key == facts.slot and r.lane == DEVICE_MEMORY]
+
+    # ------------------------------------------------------------------------------------------------- over a window
+
+    def local(self, window: Window, facts: DeviceFacts, footings: Sequence[Footing]) -> DeviceTrace:
+        """What a device of this host did over a window that has ended."""
+        slow = _around(self._sampler.driver, window, facts.slot)
+        return DeviceTrace(
+            as_device(facts),
+            self.memory(window, facts, footings),
+            energy(slow, window, idle_watts=self.idle_watts.get(facts.slot), shared=_shared(facts)),
+            conditions(slow, window, known_pids=self.known_pids.get(facts.slot, frozenset()), names=self.names),
+        )
+
+    def memory(
+        self, window: Window, facts: DeviceFacts, footings: Sequence[Footing], *, settling: bool = False
+    ) -> MemoryTrace:
+        """What the engines held of it."""
+        roots = [root for footing in footings for root in footing.roots]
+        slow = _around(self._sampler.driver, window, facts.slot)
+        fast = _around(self._sampler.memory, window, facts.slot)
+        told = self._told([*fast, *slow], window)
+        lost, given_up = self._ended(facts, [*fast, *slow], window)
+        fault = lost or self._death(self._sampler.memory, window)
+        trace = device_trace(
+            fast,
+            surrounding(listings(slow, facts.slot, roots), window),
+            window,
+            facts,
+            _earliest(footings, facts.slot),
+            period_ns=self._sampler.memory.period_ns,
+            oldest_ns=self._sampler.memory.oldest_ns,
+            fault=fault,
+            missing="" if lost else self._sampler.hang() or given_up,
+            settling=settling,
+        )
+        return trace if fault else _explained(trace, [f for f in told if f["lane"] == DEVICE_MEMORY])
+
+    def remote(self, window: Window, facts: DeviceFacts, exporters: Exporters) -> DeviceTrace:
+        """What a device behind an exporter did over a window that has ended."""
+        pages = self._sampler.pages
+        self._wait_for_page(window, facts.slot)
+        records = _around(pages, window, facts.slot)
+        told = self._told(_around(pages, window, exporters.page), window)
+        refused = refusal(collection_interval_ns(pages.read(0, window.end_ns)), window.seconds, exporters.urls)
+        if refused and told:
+            refused = str(told[-1]["text"])
+        fault = self._death(pages, window)
+        memory = device_trace(
+            records,
+            [],
+            window,
+            facts,
+            None,
+            period_ns=round(1e9 / DCGM_HZ),
+            oldest_ns=pages.oldest_ns,
+            fault=fault,
+            missing=refused or facts.no_memory,
+        )
+        consumed = energy(records, window, idle_watts=None, shared=refused or _shared(facts))
+        bound = 100 / DCGM_HZ / window.seconds
+        return DeviceTrace(
+            as_device(facts),
+            memory if fault else _explained(memory, told),
+            replace(consumed, how=f"{consumed.how}, ±{bound:.2g} % by the exporter" if consumed.how else ""),
+            conditions(records, window, known_pids=(), names={}),
+        )
+
+    def _wait_for_page(self, window: Window, slot: int) -> None:
+        """Until there is a reading from after the window, for 0.5 s: what it shows was collected during the window."""
+        deadline = time.monotonic() + PAGE_PATIENCE_S
+        while time.monotonic() < deadline and self._sampler.alive:
+            if any(record.key == slot for record in self._sampler.pages.read(window.end_ns, time.monotonic_ns())):
+                return
+            time.sleep(0.01)
+
+    # ----------------------------------------------------------------------------------------------------- what failed
+
+    def _death(self, ring: Ring, window: Window) -> str:
+        """Why the sampler has ended, if that was before the window did."""
+        return self._sampler.death() if ring.heartbeat_ns < window.end_ns else ""
+
+    def _told(self, records: Sequence[Record], window: Window) -> list[dict[str, Any]]:
+        """The faults among records, up to the end of the window."""
+        numbers = sorted(_faults(records, 0, window.end_ns))
+        if numbers and numbers[-1] >= len(self.faults):
+            with contextlib.suppress(SamplerError):  # it has ended, which is a fault of its own
+                self.faults = self._sampler.ask("faults")["faults"]
+        return [self.faults[n] for n in numbers if n < len(self.faults)]
+
+    def _ended(self, facts: DeviceFacts, records: Sequence[Record], window: Window) -> tuple[str, str]:
+        """Why a device was lost, and why its level is no longer read, if that was before the end of the window.
+
+        Both are told of once: a window long after it has no record of it.
+        """
+        later = _faults(records, window.end_ns + 1, window.end_ns + _REACH_NS) - _faults(records, 0, window.end_ns)
+        ended = [f for n, f in enumerate(self.faults) if n not in later and f["slot"] == facts.slot]
+        lost = next((f["text"] for f in ended if f["lane"] != SCRAPED and f["why"] == Why.LOST), "")
+        given_up = (f for f in ended if f["lane"] == DEVICE_MEMORY and f["why"] not in (Why.TRANSIENT, Why.LOST))
+        return lost, next((f["text"] for f in given_up), "")
+
+
+def as_device(facts: DeviceFacts) -> Device:
+    return Device("cuda", facts.name, facts.uuid)
+
+
+def _around(ring: Ring, window: Window, key: int) -> list[Record]:
+    found = ring.read(window.start_ns - _REACH_NS, window.end_ns + _REACH_NS)
+    return [record for record in found if record.key == key]
+
+
+def _faults(records: Iterable[Record], start_ns: int, end_ns: int) -> set[int]:
+    return {r.value for r in records if r.lane == FAULT and start_ns <= r.t_ns <= end_ns}
+
+
+def _explained(trace: MemoryTrace, told: Sequence[Mapping[str, Any]]) -> MemoryTrace:
+    """With why readings failed beside the fault that they are missing."""
+    return replace(trace, fault=f"{trace.fault}: {told[-1]['text']}") if trace.fault and told else trace
+
+
+def _shared(facts: DeviceFacts) -> str:
+    return "energy is measured for the whole GPU, of which the engine has a MIG instance" if facts.parent else ""
+
+
+def _earliest(footings: Sequence[Footing], slot: int) -> Baseline | None:
+    """Of several engines the level before the first; None as soon as one has none."""
+    found = [footing.baselines.get(slot) for footing in footings]
+    known = [one for one in found if one is not None]
+    return min(known, key=lambda one: one.level) if known and len(known) == len(found) else None

@@ -1,0 +1,253 @@
+"""The devices of a session, seen through its sampler. pytest itself never calls a driver."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.measurement import DeviceProcess, DeviceTrace, Window
+from pytest_llmperf.telemetry.attribution import Baseline
+from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, Exporters, Footing
+from pytest_llmperf.telemetry.sampler import CALM_NS, SamplerError
+from pytest_llmperf.telemetry.source import DeviceFacts
+from pytest_llmperf.telemetry.visible import ambiguous_integers, visible
+from pytest_llmperf.units import BYTES, format_value
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from pytest_llmperf.telemetry.sampler import Sampler
+
+# Opening the driver takes seconds where nobody keeps it loaded.
+OPEN_TIMEOUT_S = 60.0
+EDGE_TIMEOUT_S = 2.0
+TOLERANCE_BYTES = 2 << 20
+# A context of CUDA alone takes more than 200 MiB: what rose by less is not where the engine computes.
+SMALLEST_CONTEXT_BYTES = 100 << 20
+_NVIDIA = Path("/dev/nvidiactl")
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """The devices before the first engine: who is on them that is not of this run, and which did not settle."""
+
+    strangers: tuple[tuple[DeviceFacts, DeviceProcess], ...] = ()
+    restless: tuple[str, ...] = ()
+
+
+class Devices:
+    """Everything that is asked about devices. ``missing`` is why there are none, in one sentence.
+
+    ``remote_missing`` is the same of those behind exporters. ``present`` is False on a host without an NVIDIA driver:
+    there everything computes on the CPU.
+    """
+
+    def __init__(self, sampler: Sampler, dcgm: Sequence[str] = ()) -> None:
+        self._sampler = sampler
+        self._dcgm = tuple(dcgm)
+        self._local: tuple[DeviceFacts, ...] = ()
+        self._exporters: Exporters | None = None
+        self._traces = DeviceTraces(sampler)
+        self._opened: int | None = None
+        self.missing = ""
+        self.remote_missing = ""
+        self.present = False
+
+    # ------------------------------------------------------------------------------------------------ what there is
+
+    def open(self) -> None:
+        """Lists the devices, once for each sampler process. What fails is noted in ``missing``."""
+        token = self._sampler.started_ns
+        if self._opened == token:
+            return
+        self._opened = token
+        self._traces.faults = []
+        try:
+            found = self._sampler.ask("devices", OPEN_TIMEOUT_S)["devices"]
+        except SamplerError as error:
+            self.missing = str(error)
+            self.present = _NVIDIA.exists()
+            self._local = ()
+        else:
+            self._local = tuple(DeviceFacts(**facts) for facts in found)
+            self.present = bool(self._local)
+            self.missing = "" if self._local else "the NVIDIA driver lists no device"
+
+    def open_remote(self) -> None:
+        """Lists the devices of the DCGM exporters, and has them read from now on, once for each sampler process.
+
+        What fails is noted in ``remote_missing``, and tried again when the next engine starts.
+        """
+        token = self._sampler.started_ns
+        if not self._dcgm or (self._exporters is not None and self._exporters.sampler == token):
+            return
+        self._exporters, self.remote_missing = None, ""
+        try:
+            answer = self._sampler.ask("page", OPEN_TIMEOUT_S, dcgm=list(self._dcgm), hz=DCGM_HZ)
+        except SamplerError as error:
+            self.remote_missing = str(error)
+            return
+        facts = tuple(DeviceFacts(**each) for each in answer["devices"])
+        self._exporters = Exporters(", ".join(self._dcgm), answer["page"], facts, token)
+
+    def visible(self, value: str | None, order: str | None) -> tuple[tuple[DeviceFacts, ...], str]:
+        """The devices of a process with this CUDA_VISIBLE_DEVICES, and what is doubtful about them, if anything."""
+        return tuple(visible(self._local, value)), ambiguous_integers(self._local, value, order)
+
+    @property
+    def remote(self) -> tuple[DeviceFacts, ...]:
+        return self._exporters.facts if self._exporters is not None else ()
+
+    def sample(self, facts: Iterable[DeviceFacts]) -> None:
+        """Samples exactly these from now on, and reads everything of them once.
+
+        Raises:
+            SamplerError: the driver does not answer.
+        """
+        self.open()
+        self._sampler.ask("sample", OPEN_TIMEOUT_S, slots=[f.slot for f in facts if f in self._local])
+
+    # ------------------------------------------------------------------------------------- before an engine starts
+
+    def settle(
+        self,
+        facts: Sequence[DeviceFacts],
+        *,
+        patience_s: float,
+        timeout_s: float = 30.0,
+        expected: Collection[int] = (),
+    ) -> Quiet:
+        """Waits until the devices are quiet: levels that stand still, and nobody computing who is not of this run.
+
+        For strangers it waits ``patience_s``, since memory is given back a while after its process has ended; for
+        levels that move ``timeout_s``. Pids that are ``expected`` may be there. The idle power is learned meanwhile.
+
+        Raises:
+            SamplerError: the driver does not answer.
+        """
+        begun = time.monotonic()
+        while True:
+            time.sleep(CALM_S)
+            self._read_now()
+            present = [(f, process) for f in facts for process in self._strangers(f)]
+            strangers = [(f, process) for f, process in present if process.pid not in expected]
+            restless = [text for f in facts if (text := self._restless(f))]
+            waited = time.monotonic() - begun
+            if (not strangers or waited >= patience_s) and (not restless or waited >= timeout_s):
+                break
+        for f in facts:
+            self._traces.known_pids[f.slot] = frozenset(p.pid for g, p in present if g == f)
+            watts = self._traces.watts(f)
+            if watts is not None:
+                self._traces.idle_watts[f.slot] = watts
+        return Quiet(tuple(strangers), tuple(restless))
+
+    def baselines(self, facts: Sequence[DeviceFacts]) -> dict[int, Baseline]:
+        """The devices as they are now.
+
+        Raises:
+            SamplerError: the driver does not answer.
+        """
+        begun = time.monotonic_ns()
+        self._read_now()
+        found = {}
+        for f in facts:
+            last, level = self._traces.listing(f, since_ns=begun), self._traces.level(f)
+            if last is not None:
+                found[f.slot] = Baseline(last.level, last.everybody)
+                self._traces.known_pids.setdefault(f.slot, last.others)
+            elif level is not None:
+                found[f.slot] = Baseline(level, None)
+        return found
+
+    def _strangers(self, facts: DeviceFacts) -> list[DeviceProcess]:
+        last = self._traces.listing(facts)
+        return [DeviceProcess(pid, self._traces.names.get(pid, "")) for pid in sorted(last.others)] if last else []
+
+    def _restless(self, facts: DeviceFacts) -> str:
+        last, moved = self._traces.listing(facts), self._traces.moved(facts)
+        if moved <= TOLERANCE_BYTES or (last is not None and last.neighbours):
+            return ""  # another engine of this run may be at work there
+        return f"{facts.name} by {format_value(moved, BYTES)}"
+
+    # ---------------------------------------------------------------------------------------- where an engine is
+
+    def of_engine(self, footing: Footing, candidates: Sequence[DeviceFacts]) -> tuple[DeviceFacts, ...] | None:
+        """Those of the candidates that the engine computes on; ``()`` when it surely computes on none, None unknown.
+
+        Raises:
+            SamplerError: the driver does not answer.
+        """
+        self._read_now()
+        last = {f.slot: one for f in candidates if (one := self._traces.listing(f, footing.roots)) is not None}
+        for slot, one in last.items():
+            self._traces.known_pids.setdefault(slot, one.others)  # nobody looked before an engine that was running
+        on = tuple(f for f in candidates if f.slot in last and last[f.slot].present)
+        if on:
+            return on
+        pids = frozenset[int]().union(*(one.others for one in last.values()))
+        if pids and pids == frozenset[int]().union(*(one.strangers for one in last.values())):
+            return ()  # the driver lists pids as they are seen from here, and the engine's are not among them
+        rises = [
+            level - footing.baselines[f.slot].level
+            for f in candidates
+            if f.slot in footing.baselines and not f.unified and (level := self._traces.level(f)) is not None
+        ]
+        return () if rises and max(rises) < SMALLEST_CONTEXT_BYTES else None
+
+    # ------------------------------------------------------------------------------------------------------ a test
+
+    def edge(self, *, align: bool = False) -> str:
+        """Reads everything now. Why that cannot be done, in one sentence, or empty; it never takes long."""
+        hang = self._sampler.hang()
+        if hang:
+            return hang
+        try:
+            answer = self._sampler.ask("edge", EDGE_TIMEOUT_S, align=align)
+        except SamplerError as error:
+            return str(error)
+        self._traces.names.update({int(pid): name for pid, name in answer["names"].items()})
+        self._traces.faults = answer["faults"]
+        return ""
+
+    def _read_now(self) -> None:
+        if problem := self.edge():
+            raise SamplerError(problem)
+
+    def traces(
+        self, window: Window, facts: Sequence[DeviceFacts], footings: Sequence[Footing]
+    ) -> tuple[DeviceTrace, ...]:
+        """What each device did over a window that has ended; the engines of ``footings`` are on all of them."""
+        return tuple(
+            self._traces.remote(window, f, self._exporters)
+            if self._exporters is not None and f in self._exporters.facts
+            else self._traces.local(window, f, footings)
+            for f in facts
+        )
+
+    def settled(self, facts: DeviceFacts, footings: Sequence[Footing], timeout_s: float) -> tuple[int | None, str]:
+        """The engine's level once it has stood still for 0.3 s; else None, and why, with who holds the memory."""
+        if facts in self.remote:
+            return None, "a DCGM exporter collects too seldom to tell when the memory has settled"
+        begun = time.monotonic_ns()
+        calm_ns = max(CALM_NS, 2 * self._sampler.memory.period_ns)
+        while True:
+            time.sleep(0.02)
+            now = time.monotonic_ns()
+            if now - begun < calm_ns:
+                continue
+            trace = self._traces.memory(Window(now - calm_ns, now), facts, footings, settling=True)
+            values = [value for _, value in trace.samples]
+            broken = trace.fault or trace.missing or ("" if values else "the sampler gave no sample")
+            moved = max(values, default=0) - min(values, default=0)
+            if not broken and moved <= TOLERANCE_BYTES:
+                return values[-1], ""
+            waited = (now - begun) / 1e9
+            if broken and (trace.missing or waited >= timeout_s):
+                return None, broken
+            if waited >= timeout_s:
+                self.edge()
+                moving = f"the memory still moved by {format_value(moved, BYTES)} in {calm_ns / 1e9:.2g} s"
+                return None, f"{moving}, {timeout_s:g} s after the test; on the device: {self._traces.holders(facts)}"

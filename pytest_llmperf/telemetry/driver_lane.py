@@ -1,0 +1,289 @@
+"""The lane that asks the driver what changes slowly: sensors, state, processes, and everything at a test's edges.
+
+It is a thread of its own, because the list of a device's processes may take milliseconds, and a wedged driver for ever.
+All it does goes into a ring of its own.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_llmperf.telemetry.host import HostMemory
+from pytest_llmperf.telemetry.lanes import Rhythm
+from pytest_llmperf.telemetry.ring import (
+    DEVICE_MEMORY,
+    ENERGY,
+    ENGINE_SHARE,
+    FAULT,
+    KNOWN,
+    LISTED,
+    OURS,
+    POWER,
+    PROCESS,
+    STEADY,
+    TEMPERATURE,
+    TICK,
+    VISIBLE,
+    Record,
+    Ring,
+)
+from pytest_llmperf.telemetry.source import DeviceFacts, Source, SourceError, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_llmperf.measurement import DeviceProcess
+    from pytest_llmperf.telemetry.pidmap import ProcessMatcher
+
+SENSORS_PERIOD_NS = 100_000_000
+STATE_PERIOD_NS = 500_000_000
+LIST_PERIOD_NS = 1_000_000_000
+TICK_POLL_S = 0.0025
+TICK_PATIENCE_S = 0.3
+TICKS = 2
+STEADY_TRIES = 3
+STEADY_BYTES = 2 << 20
+
+
+class DriverBackend(Protocol):
+    """What this lane asks of a driver; :class:`~pytest_llmperf.telemetry.nvml.NvmlBackend` is one."""
+
+    def devices(self) -> Sequence[DeviceFacts]: ...
+    def memory(self, slot: int) -> Source: ...
+    def sensors(self, slot: int) -> Source: ...
+    def state(self, slot: int) -> Source: ...
+    def energy(self, slot: int) -> Source: ...
+    def processes(self, slot: int) -> Sequence[DeviceProcess]: ...
+
+
+def memory_source(backend: DriverBackend, facts: DeviceFacts) -> Source | None:
+    """What gives the level of a device; None where nothing does. Each thread needs one of its own."""
+    if facts.unified:
+        return HostMemory(facts.slot)
+    return backend.memory(facts.slot) if facts.total_bytes is not None else None
+
+
+class WatchedDevice:
+    """A device that is being sampled, with what is still to be asked of it; what it does not have is dropped."""
+
+    def __init__(self, backend: DriverBackend, facts: DeviceFacts) -> None:
+        self.facts = facts
+        self.slot = facts.slot
+        self.memory = memory_source(backend, facts)
+        self.sensors: Source | None = backend.sensors(facts.slot)
+        self.state: Source | None = backend.state(facts.slot)
+        self.energy: Source | None = backend.energy(facts.slot)
+        self.lists = True
+
+
+class DriverLane(threading.Thread):
+    """Runs orders (functions) as they come, and between them what is due for each sampled device.
+
+    The backend is to tell :meth:`call_begins` and :meth:`call_ended` of its calls.
+    """
+
+    def __init__(
+        self,
+        ring: Ring,
+        fault: Callable[[int, int, SourceError], int],
+        engines: Callable[[], Iterable[int]],
+        matcher: ProcessMatcher,
+    ) -> None:
+        super().__init__(name="driver-lane", daemon=True)
+        self.names: dict[int, str] = {}
+        self._ring = ring
+        self._fault = fault
+        self._engines = engines
+        self._matcher = matcher
+        self._backend: DriverBackend | None = None
+        self._devices: dict[int, WatchedDevice] = {}
+        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._sensors, self._state, self._lists = map(Rhythm, (SENSORS_PERIOD_NS, STATE_PERIOD_NS, LIST_PERIOD_NS))
+        self._entered_ns = 0
+        self._spent_ns = 0
+
+    def order(self, what: Callable[[], None]) -> None:
+        """Runs it in this thread, soon; what it calls may block."""
+        self._orders.put(what)
+
+    def run(self) -> None:
+        self._ring.set_pace(SENSORS_PERIOD_NS, 0)
+        while True:
+            # With nothing to sample it still gives a sign of life.
+            due = min(r.due_ns for r in (self._sensors, self._state, self._lists)) if self._devices else 0
+            wait_s = max(0.0, (due - time.monotonic_ns()) / 1e9) if self._devices else SENSORS_PERIOD_NS / 1e9
+            try:
+                self._orders.get(timeout=wait_s)()
+                continue
+            except queue.Empty:
+                self._routine()
+
+    def _routine(self) -> None:
+        for rhythm, what in (
+            (self._sensors, self._read_sensors),
+            (self._state, self._read_state),
+            (self._lists, self._read_lists),
+        ):
+            begun, spent = time.monotonic_ns(), self._spent_ns
+            if self._devices and begun >= rhythm.due_ns:
+                what()
+                rhythm.done(begun, time.monotonic_ns(), self._spent_ns - spent)
+        self._ring.publish(time.monotonic_ns(), ())
+
+    def call_begins(self, call: str) -> None:
+        """A call of the driver begins. Those of other threads are not this lane's to tell of."""
+        if threading.current_thread() is self:
+            self._entered_ns = time.monotonic_ns()
+            self._ring.enter(call, self._entered_ns)
+
+    def call_ended(self) -> None:
+        """The call has returned."""
+        if threading.current_thread() is self:
+            self._spent_ns += time.monotonic_ns() - self._entered_ns
+            self._ring.leave()
+
+    # ---------------------------------------------------------------------------------------------------- orders
+
+    def devices(self, backend: Callable[[], DriverBackend]) -> list[DeviceFacts]:
+        """All devices of the host; the driver is opened at the first call.
+
+        Raises:
+            SourceError: there is no usable driver.
+        """
+        self._backend = self._backend or backend()
+        return list(self._backend.devices())
+
+    def sample(self, facts: DeviceFacts) -> Source | None:
+        """Samples a device from now on; the answer is what gives its level, for the memory lane."""
+        assert self._backend is not None
+        self._devices.setdefault(facts.slot, WatchedDevice(self._backend, facts))
+        return memory_source(self._backend, facts)
+
+    def leave(self, slot: int) -> None:
+        self._devices.pop(slot, None)
+
+    def edge(self, *, align: bool) -> None:
+        """Reads everything now: what stands at the edge of a test. With ``align`` it waits for the energy counters."""
+        self._read_lists()
+        self._read_state()
+        self._read_sensors()
+        if align:
+            self._wait_for_ticks()
+
+    # --------------------------------------------------------------------------------------------------- readings
+
+    def _read_sensors(self) -> None:
+        for device in self._devices.values():
+            device.sensors = self._ask(device, device.sensors, POWER)
+
+    def _read_state(self) -> None:
+        for device in self._devices.values():
+            device.state = self._ask(device, device.state, TEMPERATURE)
+
+    def _ask(self, device: WatchedDevice, source: Source | None, lane: int) -> Source | None:
+        """Publishes one reading; the source, or None when it is not to be asked again."""
+        if source is None:
+            return None
+        now = time.monotonic_ns()
+        try:
+            self._ring.publish(now, source.read(now))
+        except SourceError as error:
+            self._failed(device, lane, error)
+            if error.why is not Why.TRANSIENT:
+                return None
+        return source
+
+    def _failed(self, device: WatchedDevice, lane: int, error: SourceError) -> None:
+        now = time.monotonic_ns()
+        self._ring.publish(now, [Record(now, self._fault(device.slot, lane, error), device.slot, lane, FAULT)])
+
+    def _wait_for_ticks(self) -> None:
+        """Until each energy counter was seen to move on twice, which shows how far its ticks are apart, or 0.3 s."""
+        last: dict[int, int] = {}
+        waiting = {d.slot: d for d in self._devices.values() if d.energy is not None}
+        seen = dict.fromkeys(waiting, 0)
+        deadline = time.monotonic() + TICK_PATIENCE_S
+        while waiting and time.monotonic() < deadline:
+            for slot, device in tuple(waiting.items()):
+                now = time.monotonic_ns()
+                value = self._counter(device, now)
+                if value is not None and value != last.setdefault(slot, value):
+                    last[slot] = value
+                    seen[slot] += 1
+                    self._ring.publish(now, [Record(now, value, slot, 0, ENERGY, TICK)])
+                if value is None or seen[slot] == TICKS:
+                    del waiting[slot]
+            time.sleep(TICK_POLL_S)
+
+    def _counter(self, device: WatchedDevice, now: int) -> int | None:
+        assert device.energy is not None
+        try:
+            return device.energy.read(now)[0].value
+        except SourceError as error:
+            self._failed(device, ENERGY, error)
+            if error.why is not Why.TRANSIENT:
+                device.energy = None
+            return None
+
+    # -------------------------------------------------------------------------------------------------- processes
+
+    def _read_lists(self) -> None:
+        for device in self._devices.values():
+            if device.lists:
+                self._list(device)
+
+    def _list(self, device: WatchedDevice) -> None:
+        assert self._backend is not None
+        try:
+            level, steady, processes = self._level_and_processes(self._backend, device)
+        except SourceError as error:
+            device.lists = error.why is Why.TRANSIENT
+            self._failed(device, PROCESS, error)
+            return
+        self._ring.publish(t := time.monotonic_ns(), self._listing(t, device.slot, level, steady, processes))
+
+    def _level_and_processes(
+        self, backend: DriverBackend, device: WatchedDevice
+    ) -> tuple[int, bool, Sequence[DeviceProcess]]:
+        """The processes with the level at that time; a level that moved meanwhile is tried again."""
+        before = self._level(device)
+        for _ in range(STEADY_TRIES):
+            processes = backend.processes(device.slot)
+            after = self._level(device)
+            if abs(after - before) < STEADY_BYTES:
+                return after, True, processes
+            before = after
+        return before, False, processes
+
+    def _level(self, device: WatchedDevice) -> int:
+        if device.memory is None:
+            return 0
+        # Read at the full rate elsewhere, these sources tell nobody of their calls.
+        self.call_begins("nvmlDeviceGetMemoryInfo")
+        try:
+            return next(r.value for r in device.memory.read(0) if r.lane == DEVICE_MEMORY)
+        finally:
+            self.call_ended()
+
+    def _listing(
+        self, t_ns: int, slot: int, level: int, steady: bool, processes: Sequence[DeviceProcess]
+    ) -> list[Record]:
+        found = self._matcher.match([p.pid for p in processes], self._engines())
+        records, shares = [], dict.fromkeys(found.roots, (0, KNOWN))
+        for process in processes:
+            if process.name:
+                self.names[process.pid] = process.name
+            root, how = found.owners.get(process.pid, (None, 0))
+            flags = how | (VISIBLE if process.pid in found.visible else 0) | (OURS if process.pid in found.ours else 0)
+            flags |= 0 if process.used_bytes is None else KNOWN
+            records.append(Record(t_ns, process.used_bytes or 0, slot, process.pid, PROCESS, flags))
+            if root is not None:
+                held, known = shares[root]
+                stated = known | how if flags & KNOWN else (known | how) & ~KNOWN
+                shares[root] = (held + (process.used_bytes or 0), stated)
+        records += [Record(t_ns, held, slot, root, ENGINE_SHARE, flags) for root, (held, flags) in shares.items()]
+        records.append(Record(t_ns, level, slot, len(processes), LISTED, STEADY if steady else 0))
+        return records

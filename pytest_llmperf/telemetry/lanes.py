@@ -1,0 +1,183 @@
+"""How often to read, and the lane that reads memory at the full rate."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, GONE, Record, Ring
+from pytest_llmperf.telemetry.source import SourceError, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_llmperf.telemetry.source import Source
+
+IDLE_PERIOD_NS = 50_000_000
+# A tick is repeated after this many times the CPU time it took, and the time it spent in the driver, at the earliest:
+# 2 % of a core, and 0.7 % of the time in calls that others may wait for; the driver lane takes the rest of 1 %.
+CPU_COST_BOUND = 50
+DRIVER_COST_BOUND = 143
+SLOW_COST_BOUND = 1000
+# Costs are taken of every so many-th tick, and the pace is set anew after so many of those.
+COSTED_TICKS = 4
+COSTS_PER_PACE = 16
+
+
+class Pace:
+    """The distance of ticks: as asked, or longer where ticks would take too much of the time.
+
+    ``cost_ns`` is the CPU time of a tick, ``driver_ns`` its time in driver calls, averaged over the last few hundred.
+    """
+
+    def __init__(self, asked_ns: int) -> None:
+        self.period_ns = asked_ns
+        self.cost_ns = 0
+        self.driver_ns = 0
+        self._asked_ns = asked_ns
+        self._costs: list[int] = []
+        self._driver: list[int] = []
+
+    def note(self, cost_ns: int, driver_ns: int = 0) -> bool:
+        """Take one tick's cost in; after every 16th the pace is set anew, and the answer is True."""
+        self._costs.append(cost_ns)
+        self._driver.append(driver_ns)
+        if len(self._costs) < COSTS_PER_PACE:
+            return False
+        self.cost_ns += (_typical(self._costs) - self.cost_ns) // 4
+        self.driver_ns += (_typical(self._driver) - self.driver_ns) // 4
+        self.period_ns = max(self._asked_ns, CPU_COST_BOUND * self.cost_ns, DRIVER_COST_BOUND * self.driver_ns)
+        self._costs, self._driver = [], []
+        return True
+
+
+class Rhythm:
+    """When something is due again: after its period, or after 1000 times what it typically took in the driver.
+
+    There are three of these beside the memory lane, each with 0.1 % of the time.
+    """
+
+    def __init__(self, period_ns: int) -> None:
+        self.due_ns = 0
+        self._period_ns = period_ns
+        self._costs: deque[int] = deque(maxlen=5)
+
+    def done(self, begun_ns: int, ended_ns: int, driver_ns: int) -> None:
+        """It was done just now. One time that took long says nothing: of the last five the median counts."""
+        self._costs.append(driver_ns)
+        typical = sorted(self._costs)[len(self._costs) // 2] if len(self._costs) > 2 else 0
+        period = max(self._period_ns, SLOW_COST_BOUND * typical)
+        self.due_ns = next_deadline(self.due_ns or begun_ns, period, ended_ns)
+
+
+def _typical(costs: list[int]) -> int:
+    """The mean without the dearest eighth: a tick that was interrupted says nothing about what ticks cost."""
+    kept = sorted(costs)[: len(costs) - len(costs) // 8]
+    return sum(kept) // len(kept)
+
+
+def next_deadline(last_ns: int, period_ns: int, now_ns: int) -> int:
+    """One period after the last deadline; deadlines that have passed already are skipped, not caught up with."""
+    missed = max(0, (now_ns - last_ns) // period_ns)
+    return last_ns + (missed + 1) * period_ns
+
+
+class MemoryLane(threading.Thread):
+    """The loop: wait for the next deadline, read all sources, publish.
+
+    ``trees`` are of this host's processes, ``devices`` ask a driver: a call that hangs shows in the ring by its name.
+    ``fault`` gives a failure its number.
+    """
+
+    def __init__(self, ring: Ring, pace: Pace, fault: Callable[[int, int, SourceError], int]) -> None:
+        super().__init__(name="memory-lane", daemon=True)
+        self._ring = ring
+        self._pace = pace
+        self._fault = fault
+        self._trees: dict[int, Source] = {}
+        self._devices: dict[int, Source] = {}
+        self._orders: deque[Callable[[], None]] = deque()
+        self._extra: list[Record] = []
+
+    def watch(self, pid: int, tree: Source | None) -> None:
+        """Read a tree from the next tick on; None says that there is no such process."""
+        self._orders.append(lambda: self._watch(pid, tree))
+
+    def unwatch(self, pid: int) -> None:
+        self._orders.append(lambda: self._close(self._trees.pop(pid, None)))
+
+    def sample(self, slot: int, device: Source) -> None:
+        """Read a device from the next tick on, in place of what was read of it."""
+        self._orders.append(lambda: self._sample(slot, device))
+
+    def leave(self, slot: int) -> None:
+        self._orders.append(lambda: self._close(self._devices.pop(slot, None)))
+
+    def _watch(self, pid: int, tree: Source | None) -> None:
+        if tree is None:
+            self._extra.append(Record(time.monotonic_ns(), 0, pid, flags=GONE))
+        else:
+            self._trees[pid] = tree
+
+    def _sample(self, slot: int, device: Source) -> None:
+        self._close(self._devices.get(slot))
+        self._devices[slot] = device
+
+    @staticmethod
+    def _close(source: Source | None) -> None:
+        if source is not None:
+            source.close()
+
+    def run(self) -> None:
+        self._ring.set_pace(self._pace.period_ns, self._pace.cost_ns)
+        deadline, number = time.monotonic_ns(), 0
+        while True:
+            wait_ns = deadline - time.monotonic_ns()
+            if wait_ns > 0:
+                time.sleep(wait_ns / 1e9)
+            number += 1
+            if number % COSTED_TICKS or not (self._trees or self._devices):
+                self.tick(time.monotonic_ns())
+            else:
+                self._costed_tick(time.monotonic_ns())
+            deadline = next_deadline(deadline, self._period_ns(), time.monotonic_ns())
+
+    def _period_ns(self) -> int:
+        busy = self._trees or self._devices
+        return self._pace.period_ns if busy else max(IDLE_PERIOD_NS, self._pace.period_ns)
+
+    def _costed_tick(self, t_ns: int) -> None:
+        begun = time.thread_time_ns()
+        driver_ns = self.tick(t_ns)
+        if self._pace.note(time.thread_time_ns() - begun, driver_ns):
+            self._ring.set_pace(self._pace.period_ns, self._pace.cost_ns)
+
+    def tick(self, t_ns: int) -> int:
+        """Obeys, reads everything once, publishes; how long the driver took, in ns."""
+        while self._orders:
+            self._orders.popleft()()
+        records, self._extra = self._extra, []
+        for pid, tree in self._trees.items():
+            found = tree.read(t_ns)
+            records.extend(found)
+            if found and found[0].flags & GONE:
+                self.unwatch(pid)
+        driver_ns = self._read_devices(t_ns, records) if self._devices else 0
+        self._ring.publish(t_ns, records)
+        return driver_ns
+
+    def _read_devices(self, t_ns: int, records: list[Record]) -> int:
+        begun = time.monotonic_ns()
+        self._ring.enter("nvmlDeviceGetMemoryInfo", begun)
+        for slot, device in self._devices.items():
+            try:
+                records.extend(device.read(t_ns))
+            except SourceError as error:
+                number = self._fault(slot, DEVICE_MEMORY, error)
+                records.append(Record(t_ns, number, slot, DEVICE_MEMORY, FAULT))
+                if error.why is not Why.TRANSIENT:
+                    self.leave(slot)
+        self._ring.leave()
+        return time.monotonic_ns() - begun

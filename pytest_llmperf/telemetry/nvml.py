@@ -1,0 +1,229 @@
+"""NVIDIA GPUs through NVML: which there are, and the sources that read them. It runs in the sampler process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_llmperf.telemetry.nvml_errors import NO_PACKAGE, OLD_PACKAGE, Code, Refused, refusal, start_failure
+from pytest_llmperf.telemetry.nvml_listing import list_parts
+from pytest_llmperf.telemetry.nvml_processes import ProcessList
+from pytest_llmperf.telemetry.nvml_sources import EnergySource, MemorySource, Part, SensorSource, StateSource
+from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_llmperf.measurement import DeviceProcess
+    from pytest_llmperf.telemetry.nvml_sources import Call
+
+    _T = TypeVar("_T")
+
+DEVICE_NODE = Path("/dev/nvidiactl")
+
+
+def _no_note(*_: object) -> None:
+    """Nobody watches for calls that hang."""
+
+
+class NvmlDriver:
+    """NVML, started once in each process that uses it; a fork has to start it again and gets new handles.
+
+    ``enter`` is told the name of each C function before it is called and ``leave`` called after it, so that somebody
+    else can name the one that never returns.
+    """
+
+    def __init__(self, enter: Callable[[str], None] = _no_note, leave: Callable[[], None] = _no_note) -> None:
+        self.parts: list[Part] = []
+        self._enter = enter
+        self._leave = leave
+        self._nvml: Any = None
+        self._pid = 0
+        self._starts = 0
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Start NVML, unless it runs in this process.
+
+        Raises:
+            SourceError: it cannot be used; the sentence says what to do.
+        """
+        if self._pid != os.getpid():
+            self._restart(self._starts)
+
+    def _restart(self, starts: int) -> None:
+        """Start NVML for the next time after that number of times, unless another thread already did."""
+        with self._lock:
+            if starts != self._starts:
+                return
+            self._nvml = _import_pynvml()
+            try:
+                self._noted("nvmlInit", self._nvml.nvmlInit)
+            except self._nvml.NVMLError as error:
+                raise start_failure(error.value, device_node=DEVICE_NODE.exists()) from None
+            self._starts += 1
+            self._pid = os.getpid()
+            for part in self.parts:
+                with contextlib.suppress(Refused):  # the old handle then fails with a reason of its own
+                    part.handle = self.ask("nvmlDeviceGetHandleByUUID", part.facts.uuid)
+
+    def _noted(self, name: str, function: Callable[..., _T], *arguments: object) -> _T:
+        self._enter(name)
+        try:
+            return function(*arguments)
+        finally:
+            self._leave()
+
+    def ask(self, name: str, *arguments: object) -> Any:
+        """The answer of a ``pynvml`` function.
+
+        Raises:
+            Refused: the driver gave an error instead.
+        """
+        try:
+            return self._noted(name, getattr(self._nvml, name), *arguments)
+        except self._nvml.NVMLError as error:
+            raise Refused(int(error.value)) from None
+
+    def ask_anew(self, name: str, *arguments: object) -> Any:
+        """The same for what needs no handle, after starting NVML again where somebody has shut it down."""
+        starts = self._starts
+        try:
+            return self.ask(name, *arguments)
+        except Refused as refused:
+            if refused.code != Code.UNINITIALIZED:
+                raise
+        self._restart(starts)
+        return self.ask(name, *arguments)
+
+    def bind(self, name: str) -> Call:
+        """The C function itself; where this driver has none of this name, one that says so."""
+        function: Call | None = getattr(self._nvml.nvmlLib, name, None)
+        return function or (lambda *_: Code.FUNCTION_NOT_FOUND)
+
+    def call(self, part: Part, name: str, *arguments: object) -> int:
+        """Calls the C function for a device and returns its error code; starts NVML where it was not, or no longer is.
+
+        Raises:
+            SourceError: NVML does not start again.
+        """
+        self.start()
+        starts = self._starts
+        code = self._noted(name, self.bind(name), part.handle, *arguments)
+        if code == Code.UNINITIALIZED:
+            self._restart(starts)
+            code = self._noted(name, self.bind(name), part.handle, *arguments)
+        return code
+
+    def stop(self) -> None:
+        if self._pid == os.getpid():
+            self._pid = 0
+            with contextlib.suppress(Refused):  # whoever stopped it before us did our work
+                self.ask("nvmlShutdown")
+
+
+def _import_pynvml() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an abandoned package of the same name warns of itself
+            import pynvml  # noqa: TID251 - here and nowhere else
+    except ImportError:
+        raise SourceError(NO_PACKAGE, Why.UNAVAILABLE) from None
+    if not hasattr(pynvml, "nvmlMemory_v2"):
+        raise SourceError(OLD_PACKAGE, Why.UNAVAILABLE)
+    return pynvml
+
+
+class NvmlBackend:
+    """The NVIDIA devices of this host. See :class:`NvmlDriver` for ``enter`` and ``leave``.
+
+    Attributes:
+        unlisted: why GPUs that the driver counts are not among the devices, one sentence for each.
+    """
+
+    name = "nvml"
+
+    def __init__(self, enter: Callable[[str], None] = _no_note, leave: Callable[[], None] = _no_note) -> None:
+        self.unlisted: tuple[str, ...] = ()
+        self._driver = NvmlDriver(enter, leave)
+        self._lists: dict[int, ProcessList] = {}
+
+    def devices(self) -> list[DeviceFacts]:
+        """The GPUs in the driver's order, then the MIG instances of each; they keep their slots.
+
+        Raises:
+            SourceError: NVML cannot be used, or shows no GPU.
+        """
+        self._driver.start()
+        if not self._driver.parts:
+            self._driver.parts = self._list()
+        return [part.facts for part in self._driver.parts]
+
+    def _list(self) -> list[Part]:
+        count = self._ask("number of GPUs", "nvmlDeviceGetCount")
+        parts, self.unlisted = list_parts(self._driver, count)
+        if not parts and self.unlisted:
+            raise SourceError("; ".join(self.unlisted), Why.UNAVAILABLE)
+        if not parts:
+            raise start_failure(Code.GPU_NOT_FOUND, device_node=True)
+        return parts
+
+    def _part(self, slot: int) -> Part:
+        self.devices()
+        return self._driver.parts[slot]
+
+    def memory(self, slot: int) -> MemorySource:
+        """Reads the level of a device; each thread needs one of its own.
+
+        Raises:
+            SourceError: its memory is not read; the sentence is that of ``DeviceFacts.no_memory``.
+        """
+        part = self._part(slot)
+        if part.memory is None:
+            raise SourceError(part.facts.no_memory, Why.ABSENT)
+        return MemorySource(self._driver, part, part.memory)
+
+    def sensors(self, slot: int) -> SensorSource:
+        """Reads power, energy, throttle times and memory temperature; for a MIG instance those of its GPU."""
+        return SensorSource(self._driver, self._part(slot))
+
+    def energy(self, slot: int) -> EnergySource:
+        """Reads the energy counter; for a MIG instance that of its GPU."""
+        return EnergySource(self._driver, self._part(slot))
+
+    def state(self, slot: int) -> StateSource:
+        """Reads temperature, clock, utilization and event reasons; for a MIG instance those of its GPU."""
+        return StateSource(self._driver, self._part(slot))
+
+    def processes(self, slot: int) -> list[DeviceProcess]:
+        """The processes that compute on a device, with pids as the driver gives them.
+
+        Raises:
+            SourceError: there is no list, or not one that can be true.
+        """
+        if slot not in self._lists:
+            self._lists[slot] = ProcessList(self._driver, self._part(slot))
+        return self._lists[slot].read()
+
+    def driver_version(self) -> str:
+        """As ``580.95.05``.
+
+        Raises:
+            SourceError: NVML cannot be used.
+        """
+        self._driver.start()
+        return str(self._ask("driver version", "nvmlSystemGetDriverVersion"))
+
+    def _ask(self, what: str, name: str) -> Any:
+        """What concerns no single device."""
+        try:
+            return self._driver.ask_anew(name)
+        except Refused as refused:
+            raise refusal(refused.code, "NVML", what, name) from None
+
+    def close(self) -> None:
+        self._driver.stop()

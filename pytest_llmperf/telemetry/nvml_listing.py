@@ -1,0 +1,129 @@
+"""What NVML shows of each device before anything is sampled: identity, MIG instances, how its memory is read."""
+
+from __future__ import annotations
+
+from ctypes import byref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_llmperf.telemetry.nvml_abi import MEMORY_CALLS, MemoryV1, MemoryV2
+from pytest_llmperf.telemetry.nvml_errors import (
+    Code,
+    Refused,
+    is_integrated,
+    refusal,
+    shown,
+    used_includes_reserved,
+)
+from pytest_llmperf.telemetry.nvml_sources import Driver, Part
+from pytest_llmperf.telemetry.source import DeviceFacts
+
+if TYPE_CHECKING:
+    Memory = MemoryV1 | MemoryV2
+
+# Answers that may be a passing mood of the driver; what comes of them holds for the session, so they are checked twice.
+_DOUBTED = (Code.NOT_SUPPORTED, Code.TIMEOUT, Code.UNKNOWN)
+_TRIES = 3
+# Drivers before 510 have no v2, that of WSL may fail for a reason unknown to itself, integrated GPUs have neither.
+_WITHOUT_V2 = (Code.FUNCTION_NOT_FOUND, Code.UNKNOWN, Code.NOT_SUPPORTED, Code.ARGUMENT_VERSION_MISMATCH)
+_WITHOUT_MIG = (Code.NOT_SUPPORTED, Code.FUNCTION_NOT_FOUND, Code.INVALID_ARGUMENT)
+
+
+class Asked(Driver, Protocol):
+    """A driver that answers by ``pynvml`` functions as well."""
+
+    def ask(self, name: str, *arguments: object) -> Any:
+        """The answer of a ``pynvml`` function; raises :class:`Refused`."""
+
+
+def list_parts(driver: Asked, count: int) -> tuple[list[Part], tuple[str, ...]]:
+    """The first ``count`` GPUs and then their MIG instances, as far as they may be used, and why others may not."""
+    found = [_gpu(driver, index) for index in range(count)]
+    found += [instance for gpu in found if isinstance(gpu, Part) for instance in _instances(driver, gpu)]
+    parts = [part for part in found if isinstance(part, Part)]
+    for slot, part in enumerate(parts):
+        part.facts = replace(find_memory(driver, part), slot=slot)
+    return parts, tuple(reason for reason in found if isinstance(reason, str))
+
+
+def _gpu(driver: Asked, index: int) -> Part | str:
+    try:
+        handle = driver.ask("nvmlDeviceGetHandleByIndex", index)
+        uuid, name = driver.ask("nvmlDeviceGetUUID", handle), driver.ask("nvmlDeviceGetName", handle)
+        mig = _has_instances(driver, handle)
+    except Refused as refused:
+        return _reason(refused, f"GPU {index}")
+    return Part(DeviceFacts(0, uuid, name, index, "nvml", has_instances=mig), handle)
+
+
+def _has_instances(driver: Asked, handle: object) -> bool:
+    try:
+        return bool(driver.ask("nvmlDeviceGetMigMode", handle)[0] == 1)
+    except Refused as refused:
+        if refused.code in _WITHOUT_MIG:
+            return False
+        raise
+
+
+def _instances(driver: Asked, gpu: Part) -> list[Part | str]:
+    if not gpu.facts.has_instances:
+        return []
+    try:
+        room = driver.ask("nvmlDeviceGetMaxMigDeviceCount", gpu.handle)
+    except Refused as refused:
+        return [_reason(refused, f"MIG instances of {shown(gpu.facts)}")]
+    found = [_instance(driver, gpu, index) for index in range(room)]
+    return [one for one in found if one is not None]
+
+
+def _instance(driver: Asked, gpu: Part, index: int) -> Part | str | None:
+    try:
+        handle = driver.ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu.handle, index)
+        uuid, name = driver.ask("nvmlDeviceGetUUID", handle), driver.ask("nvmlDeviceGetName", handle)
+    except Refused as refused:
+        if refused.code == Code.NOT_FOUND:  # there is room for more instances than there are
+            return None
+        return _reason(refused, f"MIG instance {index} of {shown(gpu.facts)}")
+    ids = _instance_ids(driver, handle)
+    return Part(DeviceFacts(0, uuid, name, index, "nvml", parent=gpu.facts.uuid, instance=ids), handle, gpu)
+
+
+def _reason(refused: Refused, who: str) -> str:
+    return str(refusal(refused.code, who, "identity", "nvmlDeviceGetHandleByIndex"))
+
+
+def _instance_ids(driver: Asked, handle: object) -> str:
+    try:
+        ids = [driver.ask(f"nvmlDeviceGet{kind}InstanceId", handle) for kind in ("Gpu", "Compute")]
+    except Refused:  # then it is known by its UUID only
+        return ""
+    return "/".join(map(str, ids))
+
+
+def find_memory(driver: Driver, part: Part) -> DeviceFacts:
+    """The facts of a device with its memory, or why it has none; ``part`` learns how it is read."""
+    facts = part.facts
+    newer, older = MemoryV2(), MemoryV1()
+    code = v2 = _level(driver, part, newer)
+    if v2 == Code.SUCCESS:
+        part.memory = MemoryV2
+        added = used_includes_reserved(newer.total, newer.reserved, newer.free, newer.used)
+        api = "NVML memory v2 (its used includes reserved)" if added else "NVML memory v2"
+        return replace(facts, total_bytes=newer.total, memory_api=api)
+    if v2 in _WITHOUT_V2:
+        code = _level(driver, part, older)
+        if code == Code.SUCCESS:
+            part.memory = MemoryV1
+            return replace(facts, total_bytes=older.total, memory_api="NVML memory v1")
+        if code == v2 == Code.NOT_SUPPORTED and is_integrated(facts.name):
+            reason = f"{shown(facts)} has no memory of its own, it computes in the host's"
+            return replace(facts, unified=True, no_memory=reason)
+    return replace(facts, no_memory=str(refusal(code, shown(facts), "memory level", MEMORY_CALLS[MemoryV1])))
+
+
+def _level(driver: Driver, part: Part, memory: Memory) -> int:
+    for _ in range(_TRIES):
+        code = driver.call(part, MEMORY_CALLS[type(memory)], byref(memory))
+        if code not in _DOUBTED:
+            break
+    return code

@@ -1,0 +1,96 @@
+"""The processes on an NVIDIA device, as its driver lists them; the driver may hold its lock for milliseconds."""
+
+from __future__ import annotations
+
+from ctypes import byref, c_uint
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.measurement import DeviceProcess
+from pytest_llmperf.telemetry.nvml_abi import ProcessInfo
+from pytest_llmperf.telemetry.nvml_errors import Code, Refusals, Refused, shown
+from pytest_llmperf.telemetry.source import SourceError, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.telemetry.nvml_listing import Asked
+    from pytest_llmperf.telemetry.nvml_sources import Part
+
+_COMPUTE = "nvmlDeviceGetComputeRunningProcesses"
+_MPS = "nvmlDeviceGetMPSComputeRunningProcesses"
+# The third version takes the same structure as the second, of drivers before 510.
+_VERSIONS = ("_v3", "_v2")
+_NO_SUCH_LIST = (Code.FUNCTION_NOT_FOUND, Code.NOT_SUPPORTED)
+_ROOM = 32
+_TRIES = 4
+_NOT_AVAILABLE = 2**64 - 1
+_IMPOSSIBLE_PIDS = (0, 2**32 - 1)
+
+
+class ProcessList:
+    """The compute processes of one device, clients of MPS included."""
+
+    def __init__(self, driver: Asked, part: Part) -> None:
+        self._driver = driver
+        self._part = part
+        self._infos = (ProcessInfo * _ROOM)()
+        self._kinds = [(_COMPUTE, Refusals(part.facts)), (_MPS, Refusals(part.facts))]
+
+    def read(self) -> list[DeviceProcess]:
+        """Every process once, whatever it holds in however many instances.
+
+        Raises:
+            SourceError: the driver gives no list, or one that cannot be true.
+        """
+        found: dict[tuple[int, ...], int] = {}
+        for kind, refusals in tuple(self._kinds):
+            code = self._list(kind, found)
+            if not code:
+                refusals.in_a_row = 0
+                continue
+            error = refusals.judge(code, "list of processes", kind)
+            if kind == _COMPUTE or code not in _NO_SUCH_LIST:
+                raise error
+            if error.why is Why.ABSENT:  # this driver or device knows no MPS
+                self._kinds.pop()
+        pids = sorted({pid for pid, *_ in found})
+        if any(pid in _IMPOSSIBLE_PIDS for pid in pids):
+            sentence = "the driver's list of processes is scrambled: it and its library may be of different versions"
+            raise SourceError(f"{shown(self._part.facts)}: {sentence}", Why.TRANSIENT)
+        held = {pid: [used for of, used in found.items() if of[0] == pid] for pid in pids}
+        return [DeviceProcess(pid, self._name(pid), _sum(parts)) for pid, parts in held.items()]
+
+    def _list(self, kind: str, found: dict[tuple[int, ...], int]) -> int:
+        """Adds what each process holds in each instance to ``found``; returns an error code."""
+        code: int = Code.FUNCTION_NOT_FOUND
+        for name in (kind + version for version in _VERSIONS):
+            for _ in range(_TRIES):
+                count = c_uint(len(self._infos))
+                code = self._driver.call(self._part, name, byref(count), self._infos)
+                if code != Code.INSUFFICIENT_SIZE:
+                    break
+                self._infos = (ProcessInfo * (2 * count.value + _ROOM))()
+            if code != Code.FUNCTION_NOT_FOUND:
+                break
+        if not code:
+            for info in self._infos[: count.value]:
+                found[info.pid, info.gpuInstanceId, info.computeInstanceId] = info.usedGpuMemory
+        return code
+
+    def _name(self, pid: int) -> str:
+        try:
+            name = PurePosixPath(self._driver.ask("nvmlSystemGetProcessName", pid).split(" ")[0]).name
+            if name:
+                return name
+        except (Refused, UnicodeDecodeError):
+            pass  # it has ended, or is of another container
+        try:
+            return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return ""
+
+
+def _sum(parts: Sequence[int]) -> int | None:
+    """What a process holds in all; of a context that seems to hold nothing the driver does not know."""
+    return None if _NOT_AVAILABLE in parts or 0 in parts else sum(parts)

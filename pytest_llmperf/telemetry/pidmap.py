@@ -1,0 +1,81 @@
+"""Which of the pids that a driver lists are an engine's, also where the driver counts in another pid namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.telemetry.host import process_tree
+from pytest_llmperf.telemetry.ring import MAPPED, MATCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_PROC = Path("/proc")
+
+
+@dataclass
+class Matches:
+    """``owners``: listed pid → (the engine's root pid, MATCHED or MAPPED).
+
+    ``visible``: pids of processes that can be seen from here. ``ours``: pids of this run that are not an engine's.
+    """
+
+    roots: tuple[int, ...]
+    owners: dict[int, tuple[int, int]] = field(default_factory=dict)
+    visible: set[int] = field(default_factory=set)
+    ours: set[int] = field(default_factory=set)
+
+
+def host_proc() -> Path | None:
+    """Where the host's ``/proc`` is mounted in this container: ``$HOST_PROC`` or ``/host/proc``; None if nowhere."""
+    for path in (os.environ.get("HOST_PROC", ""), "/host/proc"):
+        if path and Path(path) != _PROC and (Path(path) / "self").is_symlink():
+            return Path(path)
+    return None
+
+
+class ProcessMatcher:
+    """Matches listed pids as they are, or through ``NSpid`` where the driver counts as the host does.
+
+    A driver counts one way throughout. That it counts as the host does shows as soon as a process of this run is in
+    its list, given the host's ``/proc``; a pid of ours that happens to be listed as well is then another process.
+    """
+
+    def __init__(self, owner: int = 0, proc: Path = _PROC, host: Path | None = None) -> None:
+        """``owner`` is the pytest at the root of this run, 0 for none."""
+        self._owner = owner
+        self._proc = proc
+        self._host = host
+
+    def match(self, pids: Sequence[int], roots: Iterable[int]) -> Matches:
+        trees = {root: set(process_tree(root)) for root in roots}
+        run = set(process_tree(self._owner)) if self._owner and pids else set()
+        inner = {pid: pid for pid in pids}
+        proc = self._proc
+        if self._host is not None:
+            mapped = {pid: own for pid in pids if (own := self._inner_pid(self._host, pid)) is not None}
+            if not run.union(*trees.values()).isdisjoint(mapped.values()):
+                inner, proc = mapped, self._host
+        found = Matches(tuple(trees), visible={pid for pid in pids if (proc / str(pid)).exists()})
+        for pid, own in inner.items():
+            root = next((root for root, tree in trees.items() if own in tree), None)
+            if root is not None:
+                found.owners[pid] = (root, MATCHED if own == pid else MAPPED)
+            elif own in run:
+                found.ours.add(pid)
+        return found
+
+    def _inner_pid(self, host: Path, pid: int) -> int | None:
+        """The pid that a process of the host has in our own namespace; None when it is not in there."""
+        with contextlib.suppress(OSError):
+            folder = host / str(pid)
+            if os.readlink(folder / "ns" / "pid") != os.readlink(self._proc / "self" / "ns" / "pid"):
+                return None
+            for line in (folder / "status").read_text().splitlines():
+                if line.startswith("NSpid:"):
+                    return int(line.split()[-1])
+        return None

@@ -1,0 +1,167 @@
+"""The memory of process trees as a source: the level at the full rate, what is shared as often as it is worth.
+
+:class:`Tree` reads RSS at the pace of its lane. :class:`SharingLane` is a thread of its own, because its reads may take
+long: it says which processes form the trees and how much of their memory is shared.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from pytest_llmperf.telemetry.host import ResidentReader, open_reader, process_tree, shared_bytes
+from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record
+
+LISTING_PERIOD_S = 0.25
+SHARING_PERIOD_S = 1.0
+# A reading is repeated after this many times its own cost at the earliest.
+SLOW_COST_BOUND = 100
+CHANGED_COST_BOUND = 10
+
+Sharing = Mapping[int, int | None]
+
+
+class Survey:
+    """What is known of one tree: its processes, and what each shares with others."""
+
+    def __init__(self, root: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._root = root
+        self._clock = clock
+        self._pids: tuple[int, ...] = ()
+        self._changed = True
+        self._list_due = self._share_due = self._share_due_if_changed = float("-inf")
+
+    @property
+    def due(self) -> float:
+        return min(self._list_due, self._share_due_if_changed if self._changed else self._share_due)
+
+    def distrust(self) -> None:
+        """The sharing has changed: a process ended, or gave its shared pages back."""
+        self._changed = True
+
+    def step(self) -> Sharing | None:
+        """Do what is due; the sharing per process if it was read anew."""
+        if self._clock() >= self._list_due:
+            self._list()
+        if self._clock() >= (self._share_due_if_changed if self._changed else self._share_due):
+            return self._share()
+        return None
+
+    def _list(self) -> None:
+        begun = time.thread_time()
+        pids = process_tree(self._root)
+        cost = time.thread_time() - begun
+        self._list_due = self._clock() + max(LISTING_PERIOD_S, SLOW_COST_BOUND * cost)
+        if set(pids) != set(self._pids):
+            self._pids, self._changed = pids, True
+
+    def _share(self) -> Sharing:
+        # All processes are read together: a fork moves pages from "mine" to "ours" in the parent as well.
+        begun = time.thread_time()
+        self._changed = False
+        sharing: dict[int, int | None] = {}
+        for pid in self._pids:
+            try:
+                sharing[pid] = shared_bytes(pid)
+            except ProcessLookupError:
+                continue
+        cost = time.thread_time() - begun
+        self._share_due = self._clock() + max(SHARING_PERIOD_S, SLOW_COST_BOUND * cost)
+        self._share_due_if_changed = self._clock() + CHANGED_COST_BOUND * cost
+        return sharing
+
+
+class SharingLane(threading.Thread):
+    """Surveys the trees in turn and gives what it learns to them."""
+
+    def __init__(self) -> None:
+        super().__init__(name="sharing-lane", daemon=True)
+        self._surveys: dict[int, tuple[Tree, Survey]] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+
+    def add(self, root: int, tree: Tree) -> None:
+        with self._lock:
+            self._surveys[root] = (tree, Survey(root))
+        self._wake.set()
+
+    def discard(self, root: int) -> None:
+        with self._lock:
+            self._surveys.pop(root, None)
+
+    def distrust(self, root: int) -> None:
+        with self._lock:
+            if root in self._surveys:
+                self._surveys[root][1].distrust()
+        self._wake.set()
+
+    def run(self) -> None:
+        while True:
+            with self._lock:
+                surveys = list(self._surveys.values())
+            for tree, survey in surveys:
+                sharing = survey.step()
+                if sharing is not None:
+                    tree.learn(sharing)
+            due = min((survey.due for _, survey in surveys), default=float("inf"))
+            self._wake.wait(min(1.0, max(0.0, due - time.monotonic())))
+            self._wake.clear()
+
+
+class Tree:
+    """The memory of one tree, a :class:`Source`; it has no level until its sharing is known.
+
+    ``distrust`` is called when the sharing is to be read anew. After the record with GONE the tree gives none.
+    """
+
+    def __init__(self, root: int, reader: ResidentReader, distrust: Callable[[], None]) -> None:
+        self._root = root
+        self._members: dict[int, tuple[ResidentReader, int | None]] = {root: (reader, None)}
+        self._distrust = distrust
+        self._learned: deque[Sharing] = deque()
+        self._known = False
+
+    def learn(self, sharing: Sharing) -> None:
+        """Take in what each process shares, at the next reading; may be called from another thread."""
+        self._learned.append(sharing)
+
+    def read(self, t_ns: int) -> tuple[Record, ...]:
+        while self._learned:
+            self._update(self._learned.popleft())
+        total, flags, distrust = 0, 0, False
+        ended = []
+        for pid, (reader, shared) in self._members.items():
+            resident = reader.read()
+            if resident is None:
+                ended.append(pid)
+            elif shared is None:
+                total += resident
+                flags = RSS_ONLY
+            elif resident >= shared:
+                total += resident - shared
+            else:
+                distrust = True
+        if self._root in ended:
+            return (Record(t_ns, 0, self._root, 0, HOST, GONE),)
+        for pid in ended:
+            self._members.pop(pid)[0].close()
+        if distrust or ended:
+            self._distrust()
+        return (Record(t_ns, total, self._root, len(self._members), HOST, flags),) if self._known else ()
+
+    def _update(self, sharing: Sharing) -> None:
+        before = self._members
+        self._members = {self._root: (before[self._root][0], sharing.get(self._root))}
+        for pid, shared in sharing.items():
+            reader = before[pid][0] if pid in before else open_reader(pid)
+            if reader is not None:
+                self._members[pid] = (reader, shared)
+        for pid in before.keys() - self._members.keys():
+            before[pid][0].close()
+        self._known = True
+
+    def close(self) -> None:
+        for reader, _ in self._members.values():
+            reader.close()

@@ -1,0 +1,295 @@
+"""The functions of NVML, answered from a scenario: for each, how it finds what it is about, and what it then does."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.testing import readings
+from pytest_llmperf.testing.lookup import (
+    ERRORS,
+    INSUFFICIENT_SIZE,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    NOT_SUPPORTED,
+    SUCCESS,
+    VERSION_MISMATCH,
+    Refused,
+    Target,
+    by_handle,
+    by_index,
+    by_pci,
+    by_uuid,
+    fill,
+    instance_by_index,
+    items,
+    nothing,
+    number,
+    out_of,
+    parent,
+    pci_numbers,
+    put,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from pytest_llmperf.testing.double import NvmlDouble
+    from pytest_llmperf.testing.scenario import ScriptedDevice, ScriptedMemory, ScriptedProcess
+
+    Find: TypeAlias = Callable[..., "Target | None"]
+    Answer: TypeAlias = Callable[..., object]
+
+_NOT_AVAILABLE = 2**64 - 1
+_NO_INSTANCE = 2**32 - 1
+_MOST_INSTANCES = 7
+_MEMORY_V2 = 40 | 2 << 24
+_TEMPERATURE_V1 = 12 | 1 << 24
+
+
+def _init(nvml: NvmlDouble, _target: None, *_: Any) -> None:
+    nvml.users += 1
+
+
+def _shutdown(nvml: NvmlDouble, _target: None) -> None:
+    nvml.users -= 1
+
+
+def _error_string(nvml: NvmlDouble, _target: None, code: Any) -> bytes:
+    return ERRORS.get(number(code), "Unknown Error").encode()
+
+
+def _process_name(nvml: NvmlDouble, _target: None, pid: Any, buffer: Any, size: Any) -> None:
+    processes = (process for part in nvml.scenario.parts() for process in part.processes)
+    for process in processes:
+        if process.pid == number(pid) and readings.alive(process, nvml.now_ns):
+            return fill(buffer, size, process.name)
+    raise Refused(NOT_FOUND)
+
+
+def _handle(nvml: NvmlDouble, target: Target, *arguments: Any) -> None:
+    ctypes.cast(arguments[-1], ctypes.POINTER(ctypes.c_void_p))[0] = target.handle
+
+
+def _pci_info(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    info, device = out_of(out), target.device
+    info.domain, info.bus, info.device = pci_numbers(device.pci_bus_id)
+    info.busId = device.pci_bus_id.encode()
+    info.busIdLegacy = device.pci_bus_id[-12:].encode()
+    info.pciDeviceId, info.pciSubSystemId = device.pci_device_id, 0
+
+
+def _memory_v1(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    memory, part = out_of(out), _with_memory(target)
+    memory.total = part.total
+    memory.used = readings.allocated(part, nvml.now_ns) + part.reserved
+    memory.free = memory.total - memory.used
+
+
+def _memory_v2(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    memory, part = out_of(out), target.part
+    if memory.version != _MEMORY_V2:
+        raise Refused(VERSION_MISMATCH)
+    _with_memory(target)
+    allocated = readings.allocated(part, nvml.now_ns)
+    memory.total, memory.reserved = part.total, part.reserved
+    memory.free = part.total - part.reserved - allocated
+    memory.used = allocated + (part.reserved if nvml.scenario.v2_used_includes_reserved else 0)
+
+
+def _with_memory(target: Target) -> ScriptedMemory:
+    if target.device.unified:
+        raise Refused(NOT_SUPPORTED)
+    return target.part
+
+
+def _processes(kind: str) -> Answer:
+    def answer(nvml: NvmlDouble, target: Target, _handle: Any, count: Any, infos: Any) -> int:
+        parts: list[ScriptedMemory] = [target.part]
+        if target.instance is None:
+            parts += target.device.mig or ()
+        listed = [
+            (process, part)
+            for part in parts
+            for process in part.processes
+            if process.kind == kind and readings.alive(process, nvml.now_ns)
+        ]
+        room = number(out_of(count))
+        out_of(count).value = len(listed)
+        if room < len(listed):
+            return INSUFFICIENT_SIZE
+        for info, (process, part) in zip(items(infos, len(listed)) if listed else (), listed, strict=True):
+            _describe(info, process, part)
+        return SUCCESS
+
+    return answer
+
+
+def _describe(info: Any, process: ScriptedProcess, part: ScriptedMemory) -> None:
+    info.pid = process.pid
+    info.usedGpuMemory = _NOT_AVAILABLE if process.used is None else process.used
+    info.gpuInstanceId = getattr(part, "gpu_instance", _NO_INSTANCE)
+    info.computeInstanceId = getattr(part, "compute_instance", _NO_INSTANCE)
+
+
+def _accounting_mode(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    put(out, int(whole(target).accounting))
+
+
+def _accounting_stats(nvml: NvmlDouble, target: Target, _handle: Any, pid: Any, out: Any) -> None:
+    if not whole(target).accounting:
+        raise Refused(NOT_SUPPORTED)
+    now_ns, stats = nvml.now_ns, out_of(out)
+    for process in target.part.processes:
+        if process.pid == number(pid) and process.start_ns <= now_ns:
+            peak = process.used if process.peak is None else process.peak
+            stats.maxMemoryUsage = _NOT_AVAILABLE if peak is None else peak
+            stats.isRunning = int(readings.alive(process, now_ns))
+            stats.time = (min(now_ns, process.end_ns) - process.start_ns) // 10**6
+            return
+    raise Refused(NOT_FOUND)
+
+
+def _field_values(nvml: NvmlDouble, target: Target, _handle: Any, count: Any, values: Any) -> None:
+    now_ns = nvml.now_ns
+    stamp = (time.time_ns() if nvml.scenario.now_ns is None else now_ns) // 1000
+    for value in items(values, number(count)):
+        value.timestamp, value.latencyUsec = stamp, 0
+        try:
+            nvml.fail_as_scripted(f"field:{value.fieldId}", target)
+            known = None if value.scopeId else readings.field_value(whole(target), value.fieldId, now_ns)
+            if known is None:
+                raise Refused(NOT_SUPPORTED)
+        except Refused as refused:
+            value.nvmlReturn = refused.code
+            continue
+        value.nvmlReturn, value.valueType = SUCCESS, known[0]
+        value.value.ullVal = known[1]
+
+
+def _temperature(nvml: NvmlDouble, target: Target, _handle: Any, sensor: Any, out: Any) -> None:
+    device = whole(target)
+    if number(sensor) != 0:
+        raise Refused(INVALID_ARGUMENT)
+    put(out, readings.value_at(device.temperature, nvml.now_ns))
+
+
+def _temperature_v(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    asked = out_of(out)
+    if asked.version != _TEMPERATURE_V1:
+        raise Refused(VERSION_MISMATCH)
+    reading = ctypes.c_uint()
+    _temperature(nvml, target, None, asked.sensorType, ctypes.byref(reading))
+    asked.temperature = reading.value
+
+
+def _clock(nvml: NvmlDouble, target: Target, _handle: Any, kind: Any, out: Any) -> None:
+    device = whole(target)
+    curves = {0: device.sm_clock, 1: device.sm_clock, 2: device.memory_clock}
+    if number(kind) not in curves:
+        raise Refused(NOT_SUPPORTED)
+    put(out, readings.value_at(curves[number(kind)], nvml.now_ns))
+
+
+def _utilization(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    device, now_ns = whole(target), nvml.now_ns
+    gpu, memory = (readings.value_at(curve, now_ns) for curve in (device.utilization, device.memory_utilization))
+    if gpu is None or memory is None:
+        raise Refused(NOT_SUPPORTED)
+    out_of(out).gpu, out_of(out).memory = gpu, memory
+
+
+def _mig_mode(nvml: NvmlDouble, target: Target, _handle: Any, current: Any, pending: Any) -> None:
+    instances = whole(target).mig
+    for out in (current, pending):
+        put(out, None if instances is None else int(bool(instances)))
+
+
+def _max_instances(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    instances = whole(target).mig
+    put(out, max(_MOST_INSTANCES, len(instances)) if instances else 0)
+
+
+def _is_instance(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    put(out, int(target.instance is not None))
+
+
+def _instance_id(kind: str) -> Answer:
+    def answer(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+        put(out, getattr(target.instance, kind, None))
+
+    return answer
+
+
+def _index(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    put(out, target.index)
+
+
+def _count(nvml: NvmlDouble, _target: None, out: Any) -> None:
+    put(out, len(nvml.scenario.devices))
+
+
+def _cuda_version(nvml: NvmlDouble, _target: None, out: Any) -> None:
+    put(out, nvml.scenario.cuda_version)
+
+
+def _system_text(read: Callable[[NvmlDouble], str]) -> Answer:
+    return lambda nvml, _target, buffer, size: fill(buffer, size, read(nvml))
+
+
+def _part_text(read: Callable[[ScriptedMemory], str]) -> Answer:
+    return lambda _nvml, target, _handle, buffer, size: fill(buffer, size, read(target.part))
+
+
+def _sensor(read: Callable[[ScriptedDevice, int], int | None]) -> Answer:
+    return lambda nvml, target, _handle, out: put(out, read(whole(target), nvml.now_ns))
+
+
+FUNCTIONS: dict[str, tuple[Find, Answer]] = {
+    "nvmlInit_v2": (nothing, _init),
+    "nvmlInitWithFlags": (nothing, _init),
+    "nvmlShutdown": (nothing, _shutdown),
+    "nvmlErrorString": (nothing, _error_string),
+    "nvmlSystemGetDriverVersion": (nothing, _system_text(lambda nvml: nvml.scenario.driver_version)),
+    "nvmlSystemGetNVMLVersion": (nothing, _system_text(lambda nvml: nvml.scenario.nvml_version)),
+    "nvmlSystemGetCudaDriverVersion": (nothing, _cuda_version),
+    "nvmlSystemGetCudaDriverVersion_v2": (nothing, _cuda_version),
+    "nvmlSystemGetProcessName": (nothing, _process_name),
+    "nvmlDeviceGetCount_v2": (nothing, _count),
+    "nvmlDeviceGetHandleByIndex_v2": (by_index, _handle),
+    "nvmlDeviceGetHandleByUUID": (by_uuid, _handle),
+    "nvmlDeviceGetHandleByPciBusId_v2": (by_pci, _handle),
+    "nvmlDeviceGetMigDeviceHandleByIndex": (instance_by_index, _handle),
+    "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": (parent, _handle),
+    "nvmlDeviceGetIndex": (by_handle, _index),
+    "nvmlDeviceGetUUID": (by_handle, _part_text(lambda part: part.uuid)),
+    "nvmlDeviceGetName": (by_handle, _part_text(lambda part: part.name)),
+    "nvmlDeviceGetPciInfo_v3": (by_handle, _pci_info),
+    "nvmlDeviceGetMemoryInfo": (by_handle, _memory_v1),
+    "nvmlDeviceGetMemoryInfo_v2": (by_handle, _memory_v2),
+    "nvmlDeviceGetComputeRunningProcesses_v3": (by_handle, _processes("compute")),
+    "nvmlDeviceGetGraphicsRunningProcesses_v3": (by_handle, _processes("graphics")),
+    "nvmlDeviceGetMPSComputeRunningProcesses_v3": (by_handle, _processes("mps")),
+    "nvmlDeviceGetAccountingMode": (by_handle, _accounting_mode),
+    "nvmlDeviceGetAccountingStats": (by_handle, _accounting_stats),
+    "nvmlDeviceGetFieldValues": (by_handle, _field_values),
+    "nvmlDeviceGetTemperature": (by_handle, _temperature),
+    "nvmlDeviceGetTemperatureV": (by_handle, _temperature_v),
+    "nvmlDeviceGetClockInfo": (by_handle, _clock),
+    "nvmlDeviceGetUtilizationRates": (by_handle, _utilization),
+    "nvmlDeviceGetMigMode": (by_handle, _mig_mode),
+    "nvmlDeviceGetMaxMigDeviceCount": (by_handle, _max_instances),
+    "nvmlDeviceIsMigDeviceHandle": (by_handle, _is_instance),
+    "nvmlDeviceGetGpuInstanceId": (by_handle, _instance_id("gpu_instance")),
+    "nvmlDeviceGetComputeInstanceId": (by_handle, _instance_id("compute_instance")),
+    "nvmlDeviceGetPowerUsage": (by_handle, _sensor(readings.power_usage)),
+    "nvmlDeviceGetTotalEnergyConsumption": (by_handle, _sensor(readings.energy)),
+    "nvmlDeviceGetCurrentClocksEventReasons": (by_handle, _sensor(readings.event_reasons)),
+    "nvmlDeviceGetCurrentClocksThrottleReasons": (by_handle, _sensor(readings.event_reasons)),
+    "nvmlDeviceGetArchitecture": (by_handle, _sensor(lambda device, _: device.architecture)),
+    "nvmlDeviceGetPowerManagementLimit": (by_handle, _sensor(lambda device, _: device.power_limit)),
+    "nvmlDeviceGetPersistenceMode": (by_handle, _sensor(lambda device, _: int(device.persistence))),
+}

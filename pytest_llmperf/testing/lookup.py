@@ -1,0 +1,170 @@
+"""What a call of NVML is about: its arguments, and the device or instance that they name.
+
+Arguments arrive as ``pynvml`` passes them to a C function: ctypes values, and references to what is to be filled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_llmperf.testing.double import NvmlDouble
+    from pytest_llmperf.testing.scenario import Scenario, ScriptedDevice, ScriptedInstance, ScriptedMemory
+
+SUCCESS, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, INSUFFICIENT_SIZE, VERSION_MISMATCH = 0, 2, 3, 6, 7, 25
+ERRORS = {
+    0: "Success",
+    1: "Uninitialized",
+    2: "Invalid Argument",
+    3: "Not Supported",
+    4: "Insufficient Permissions",
+    6: "Not Found",
+    7: "Insufficient Size",
+    9: "Driver Not Loaded",
+    10: "Timeout",
+    12: "NVML Shared Library Not Found",
+    13: "Function Not Found",
+    15: "GPU is lost",
+    16: "GPU requires reset",
+    18: "Driver/library version mismatch",
+    25: "Argument version mismatch",
+    28: "No GPUs found",
+}
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
+    """The function returns this error code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a handle stands for: a GPU or one of its MIG instances, and its index among its like."""
+
+    handle: int
+    device: ScriptedDevice
+    instance: ScriptedInstance | None
+    index: int
+
+    @property
+    def part(self) -> ScriptedMemory:
+        return self.instance or self.device
+
+
+def targets(scenario: Scenario) -> list[Target]:
+    """All that has a handle: the GPUs, then the instances of the first GPU, of the second, and so on."""
+    handles = count(1)
+    gpus = [Target(next(handles), device, None, index) for index, device in enumerate(scenario.devices)]
+    return gpus + [
+        Target(next(handles), gpu.device, instance, index)
+        for gpu in gpus
+        for index, instance in enumerate(gpu.device.mig or ())
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ arguments
+
+
+def number(value: Any) -> int:
+    return int(value.value if hasattr(value, "value") else value)
+
+
+def text(value: Any) -> str:
+    data = value.value if hasattr(value, "value") else value
+    return data.decode() if isinstance(data, bytes) else str(data)
+
+
+def out_of(reference: Any) -> Any:
+    """What a reference (``byref``, ``pointer``, an array) refers to."""
+    if hasattr(reference, "_obj"):
+        return reference._obj
+    return reference.contents if hasattr(reference, "contents") else reference
+
+
+def items(reference: Any, number_of: int) -> list[Any]:
+    """The first elements of an array, of which there is a reference."""
+    array = out_of(reference) if hasattr(reference, "_obj") else reference
+    return [array] if isinstance(array, ctypes.Structure) else [array[index] for index in range(number_of)]
+
+
+def put(reference: Any, value: int | None) -> None:
+    if value is None:
+        raise Refused(NOT_SUPPORTED)
+    out_of(reference).value = value
+
+
+def fill(buffer: Any, size: Any, text: str) -> None:
+    data = text.encode()
+    if len(data) >= number(size):
+        raise Refused(INSUFFICIENT_SIZE)
+    buffer.value = data
+
+
+def whole(target: Target) -> ScriptedDevice:
+    """The GPU; what only whole GPUs have is not supported on a MIG handle."""
+    if target.instance is not None:
+        raise Refused(NOT_SUPPORTED)
+    return target.device
+
+
+# ------------------------------------------------------------------------------------------------ what a call is about
+
+
+def nothing(nvml: NvmlDouble, *_: Any) -> None:
+    return None
+
+
+def by_handle(nvml: NvmlDouble, handle: Any, *_: Any) -> Target:
+    wanted = ctypes.cast(handle, ctypes.c_void_p).value
+    return _first((t for t in targets(nvml.scenario) if t.handle == wanted), INVALID_ARGUMENT)
+
+
+def by_index(nvml: NvmlDouble, index: Any, *_: Any) -> Target:
+    gpus = (t for t in targets(nvml.scenario) if t.instance is None)
+    return _first((t for t in gpus if t.index == number(index)), INVALID_ARGUMENT)
+
+
+def by_uuid(nvml: NvmlDouble, uuid: Any, *_: Any) -> Target:
+    return _first(t for t in targets(nvml.scenario) if t.part.uuid == text(uuid))
+
+
+def by_pci(nvml: NvmlDouble, bus_id: Any, *_: Any) -> Target:
+    wanted = pci_numbers(text(bus_id))
+    gpus = (t for t in targets(nvml.scenario) if t.instance is None)
+    return _first(t for t in gpus if pci_numbers(t.device.pci_bus_id) == wanted)
+
+
+def instance_by_index(nvml: NvmlDouble, handle: Any, index: Any, *_: Any) -> Target:
+    device = whole(by_handle(nvml, handle))
+    instances = (t for t in targets(nvml.scenario) if t.device is device and t.instance is not None)
+    return _first(t for t in instances if t.index == number(index))
+
+
+def parent(nvml: NvmlDouble, handle: Any, *_: Any) -> Target:
+    target = by_handle(nvml, handle)
+    if target.instance is None:
+        raise Refused(INVALID_ARGUMENT)
+    return _first(t for t in targets(nvml.scenario) if t.device is target.device)
+
+
+def _first(found: Iterable[Target], otherwise: int = NOT_FOUND) -> Target:
+    for target in found:
+        return target
+    raise Refused(otherwise)
+
+
+def pci_numbers(bus_id: str) -> tuple[int, ...]:
+    """Domain, bus and device: ``0000:3B:00.0`` is ``00000000:3b:00.0``."""
+    match = re.match(r"([0-9a-f]+):([0-9a-f]+):([0-9a-f]+)", bus_id, re.IGNORECASE)
+    if match is None:
+        raise Refused(INVALID_ARGUMENT)
+    return tuple(int(part, 16) for part in match.groups())

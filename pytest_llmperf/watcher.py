@@ -1,0 +1,261 @@
+"""The sampler and the devices of one pytest process, and what the coming and going of engines means for them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.engines import leftovers
+from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.telemetry.device import cpu_device, engine_devices
+from pytest_llmperf.telemetry.device_traces import Footing, as_device
+from pytest_llmperf.telemetry.devices import Devices
+from pytest_llmperf.telemetry.host import process_tree
+from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_llmperf.engines.base import Engine, EngineSpec
+    from pytest_llmperf.measurement import DeviceTrace, MemoryTrace, Window
+    from pytest_llmperf.options import Settings
+    from pytest_llmperf.telemetry.attribution import Baseline
+    from pytest_llmperf.telemetry.devices import Quiet
+    from pytest_llmperf.telemetry.source import DeviceFacts
+
+# How long processes that have been ended may take to give a device back, where their being there fails the tests.
+_PATIENCE_S = 10.0
+_SETTLE_TIMEOUT_S = 5.0
+_SETTLE_TOLERANCE = 1 << 20
+
+
+class Watcher:
+    """Told of engines by the provisioner, asked by the probes. ``address`` is that of a sampler to join, if any."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None], address: str = "") -> None:
+        self._settings = settings
+        self._say = say
+        self._address = address
+        self._sampler: Sampler | None = None
+        self._devices: Devices | None = None
+        self._baselines: dict[Engine, Mapping[int, Baseline]] = {}
+        self._facts: dict[Engine, tuple[DeviceFacts, ...]] = {}
+        self._was_quiet = False
+
+    # ---------------------------------------------------------------------------------------- engines come and go
+
+    def before_start(self, engine: Engine) -> None:
+        """The first engine finds quiet devices, and of each is known what was on them before it.
+
+        Raises:
+            EngineError: somebody else is on the devices and that shall fail, or the driver does not answer.
+        """
+        self._baselines[engine] = {}
+        if self._settings.disable or engine.computes_on_gpu is False or engine.spec.url:
+            return
+        try:
+            devices = self._opened()
+            if devices.present and not devices.missing:
+                facts, _ = _candidates(devices, engine.spec)
+                devices.sample({f.slot: f for f in (*facts, *self._sampled())}.values())
+                self._check_quiet(devices, facts, keeps=engine.spec.keep > 0)
+                self._baselines[engine] = devices.baselines(facts)
+        except SamplerError as error:
+            raise EngineError(f"the GPU cannot be watched: {error}") from None
+
+    def on_start(self, engine: Engine) -> None:
+        """Samples the engine's processes and the devices that it computes on.
+
+        Raises:
+            EngineError: they cannot be sampled; the engine is stopped.
+        """
+        engine.watched_pids = engine.pids
+        if self._settings.disable:
+            engine.devices = engine.devices or engine_devices()
+            return
+        try:
+            for pid in engine.pids:
+                self._started().watch(pid)
+            self._facts[engine] = self._found(engine)
+            if self._devices is not None and self._devices.present and not self._devices.missing:
+                self._devices.sample(self._sampled())
+        except SamplerError as error:
+            engine.stop()
+            raise EngineError(f"the memory of {engine.name} cannot be sampled: {error}") from None
+
+    def on_stop(self, engine: Engine) -> None:
+        self._facts.pop(engine, None)
+        if self._sampler is not None and self._sampler.alive:
+            for pid in engine.watched_pids:
+                self._sampler.unwatch(pid)
+
+    def mend(self, engines: Sequence[Engine]) -> None:
+        """Starts a sampler that has died once more, and lets it watch what still runs.
+
+        Raises:
+            EngineError: it cannot be started.
+        """
+        if self._sampler is not None and not self._sampler.alive:
+            for engine in engines:
+                self.on_start(engine)
+
+    def _sampled(self) -> list[DeviceFacts]:
+        return list({f.slot: f for facts in self._facts.values() for f in facts}.values())
+
+    def _check_quiet(self, devices: Devices, facts: Sequence[DeviceFacts], *, keeps: bool) -> None:
+        if self._was_quiet or not facts:
+            return
+        refuse = self._settings.refuse_busy_gpu
+        kept = _kept_pids()
+        # With --llmperf-keep-engine it may be the very engine that this run is going to find.
+        expected = kept.keys() if keeps else ()
+        quiet = devices.settle(facts, patience_s=_PATIENCE_S if refuse else 0.0, expected=expected)
+        problem = _describe(quiet, kept)
+        if problem and refuse:
+            raise EngineError(
+                f"the GPU is busy before the first engine starts: {problem}; end what is on it, choose another by "
+                "--llmperf-gpus, or accept it by --llmperf-busy-gpu=warn"
+            )
+        if problem:
+            self._say(f"warning: the GPU is busy before the first engine starts: {problem}")
+        self._was_quiet = True
+
+    def _found(self, engine: Engine) -> tuple[DeviceFacts, ...]:
+        """Where the engine computes, beside the CPU; noted in ``engine.devices`` as well."""
+        if engine.devices and all(device.kind == "cpu" for device in engine.devices):
+            return ()
+        if not engine.pids:
+            facts: tuple[DeviceFacts, ...] = ()
+            if self._settings.dcgm:
+                devices = self._all_devices()
+                self._started()
+                devices.open_remote()
+                facts = devices.remote
+        else:
+            facts = self._found_here(engine, self._opened())
+            if not facts and not engine.computes_on_gpu:
+                engine.devices = () if self._opened().present and self._opened().missing else (cpu_device(),)
+                return ()
+        engine.devices = tuple(map(as_device, facts))
+        return facts
+
+    def _found_here(self, engine: Engine, devices: Devices) -> tuple[DeviceFacts, ...]:
+        if devices.missing or not devices.present:
+            return ()
+        candidates, doubt = _candidates(devices, engine.spec)
+        if doubt and engine.spec.url:
+            self._say(f"warning: {doubt}")
+        devices.sample({f.slot: f for f in (*candidates, *self._sampled())}.values())
+        found = devices.of_engine(self.footing(engine), candidates)
+        return candidates if found is None or (found == () and engine.computes_on_gpu) else found
+
+    def footing(self, engine: Engine) -> Footing:
+        # An engine that was found running was on the device before anybody looked.
+        known = {} if engine.load_time is None else self._baselines.get(engine, {})
+        return Footing(engine.watched_pids, known)
+
+    # ------------------------------------------------------------------------------------------------- the sampler
+
+    @property
+    def sampler(self) -> Sampler | None:
+        return self._sampler
+
+    def share(self) -> str:
+        """Starts the sampler for all processes of this run; its address, empty where they cannot join it."""
+        self._sampler = Sampler()
+        try:
+            self._sampler.start(self._settings.sample_hz, shared=True)
+        except SamplerError:
+            return ""  # the workers find out themselves, and say so where it matters
+        return self._sampler.address
+
+    def _started(self) -> Sampler:
+        if self._sampler is None:
+            self._sampler = Sampler()
+            if self._sampler.join(self._address):
+                return self._sampler
+        self._sampler.start(self._settings.sample_hz)
+        return self._sampler
+
+    def _all_devices(self) -> Devices:
+        self._devices = self._devices or Devices(self._started(), self._settings.dcgm)
+        return self._devices
+
+    def _opened(self) -> Devices:
+        devices = self._all_devices()
+        self._started()
+        devices.open()
+        return devices
+
+    def close(self) -> None:
+        if self._sampler is not None:
+            self._sampler.stop()
+            self._sampler = None
+
+    # ------------------------------------------------------------------------------------------------------ a test
+
+    def edge(self, engines: Sequence[Engine], *, align: bool) -> None:
+        """Reads the slow things at an edge of a test; with ``align`` it waits for the energy counters to tick."""
+        if self._devices is not None and any(self._facts.get(engine) for engine in engines):
+            # Why it failed stands in the traces.
+            self._devices.edge(align=align)
+
+    def memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
+        """The host memory of the engines over a window that has ended, or why there is none."""
+        pids = [pid for engine in engines for pid in engine.watched_pids]
+        if not pids or self._sampler is None:
+            return None, f"the processes of {engines[0].name} cannot be seen from this host"
+        return self._sampler.read(window, pids), ""
+
+    def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
+        """Each device of the engines over a window that has ended, or why there are none."""
+        facts = {f.slot: f for engine in engines for f in self._facts.get(engine, ())}
+        if not facts or self._devices is None or self._sampler is None:
+            return (), "" if all(engine.info.on_cpu for engine in engines) else self._why_no_device(engines[0])
+        self._sampler.wait(window)
+        traces = [self._devices.traces(window, [f], self._footings(f, engines)) for f in facts.values()]
+        return tuple(trace for each in traces for trace in each), ""
+
+    def _footings(self, facts: DeviceFacts, engines: Sequence[Engine]) -> list[Footing]:
+        return [self.footing(engine) for engine in engines if facts in self._facts.get(engine, ())]
+
+    def _why_no_device(self, engine: Engine) -> str:
+        if not engine.watched_pids:
+            if self._devices is not None and self._devices.remote_missing:
+                return self._devices.remote_missing
+            where = "--llmperf-dcgm=URL names the DCGM exporter that tells of it"
+            return f"the GPU of {engine.name} is not one of this host; {where}"
+        return self._devices.missing if self._devices is not None else "the GPU was not watched"
+
+    def settle_memory(self, engines: Sequence[Engine]) -> tuple[int | None, str]:
+        """The host level of the engines once it has stood still, or why there is none."""
+        assert self._sampler is not None
+        pids = [pid for engine in engines for pid in engine.watched_pids]
+        return self._sampler.settle(pids, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
+
+    def settle_device(self, uuid: str, engines: Sequence[Engine]) -> tuple[int | None, str]:
+        """The same for a device of the engines."""
+        assert self._devices is not None
+        facts = next(f for engine in engines for f in self._facts.get(engine, ()) if f.uuid == uuid)
+        return self._devices.settled(facts, self._footings(facts, engines), _SETTLE_TIMEOUT_S)
+
+
+def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, ...], str]:
+    value = os.environ.get("CUDA_VISIBLE_DEVICES") if spec.visible_devices is None else spec.visible_devices
+    return devices.visible(value, os.environ.get("CUDA_DEVICE_ORDER"))
+
+
+def _kept_pids() -> dict[int, str]:
+    """The processes of engines that earlier runs have left behind, each with the engine's name."""
+    return {
+        pid: str(note["name"]) for note in leftovers.kept_engines() for pid in process_tree(int(note["engine"]["pid"]))
+    }
+
+
+def _describe(quiet: Quiet, kept: Mapping[int, str]) -> str:
+    parts = []
+    for facts, process in quiet.strangers:
+        whose = f", of the {kept[process.pid]} that an earlier run has kept," if process.pid in kept else ""
+        parts.append(f"{process}{whose} computes on {facts.name}")
+    parts += [f"the memory of {text} does not settle" for text in quiet.restless]
+    return ", ".join(parts)

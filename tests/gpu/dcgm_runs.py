@@ -1,0 +1,77 @@
+"""pytest runs against a server of another host, whose GPU only a DCGM exporter tells of."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from tests.gpu.gpu_runs import ROOT
+from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
+from tests.unit.metrics_server import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.unit.metrics_server import MetricsServer
+
+WATTS = 300
+USED_MIB = 21_000
+
+# Named like the end of a tunnel, it is taken for one: what listens here computes elsewhere.
+_SERVER = """
+import sys
+open("/proc/self/comm", "w").write("ssh")
+from pytest_llmperf.engines.simulated_server import main
+main(sys.argv[1:])
+"""
+
+
+@contextmanager
+def remote_server(folder: Path) -> Iterator[str]:
+    """The address of an OpenAI API that seems to be forwarded to here."""
+    announce = folder / "announce"
+    command = [sys.executable, "-c", _SERVER, "--announce", str(announce), "--set", "ttft=2 ms", "--set", "tpot=1 ms"]
+    with subprocess.Popen(command, cwd=ROOT) as server:
+        try:
+            while not (announce.exists() and announce.read_text().strip()):
+                assert server.poll() is None, "the simulated server ended while it started"
+                time.sleep(0.01)
+            yield announce.read_text().strip()
+        finally:
+            server.terminate()
+
+
+class LiveExporter:
+    """An exporter in real time: a GPU that draws 300 W, and holds as many MiB as the file ``used`` in the folder says.
+
+    Once there is a file ``down``, its page is empty.
+    """
+
+    def __init__(self, folder: Path, interval_ms: int, host: str = "node-a", model: str = "NVIDIA H200") -> None:
+        self._used, self._down = folder / "used", folder / "down"
+        self._gpu = Gpu(0, full_fields(), host=host, model=model)
+        self._exporter = Exporter(self._gpu, interval_ms=interval_ms)
+
+    def page(self) -> str:
+        now_ms = time.monotonic_ns() // 1_000_000
+        self._exporter.now_ms = now_ms
+        fields = {"FB_USED": int(self._used.read_text() or USED_MIB), "TOTAL_ENERGY_CONSUMPTION": WATTS * now_ms}
+        self._gpu.fields.update(fields, POWER_USAGE=WATTS)
+        return "" if self._down.exists() else self._exporter.page()
+
+
+class Hosts:
+    """Makes servers and exporters that end with the test."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._stack = stack
+        self._folder = folder
+        (folder / "used").write_text(str(USED_MIB))
+        self.server = stack.enter_context(remote_server(folder))
+
+    def exporter(self, interval_ms: int, host: str = "node-a") -> MetricsServer:
+        return self._stack.enter_context(serving(LiveExporter(self._folder, interval_ms, host).page))

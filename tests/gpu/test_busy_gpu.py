@@ -1,0 +1,71 @@
+"""Before the first engine starts the device must be quiet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.testing import GIB, ScriptedProcess
+from tests.gpu.gpu_runs import UUID, one_gpu
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_llmperf.testing import Scenario
+    from tests.gpu.gpu_runs import GpuRuns
+
+    Host = Callable[[Scenario], GpuRuns]
+
+ANSWER = """
+@pytest.mark.memory_budget(peak="3 GiB")
+def test_answer(on_gpu, llm_client):
+    assert llm_client.generate("x", max_tokens=4).text
+"""
+
+
+def busy() -> Scenario:
+    return one_gpu(used=5 * GIB, processes=[ScriptedProcess(4_000_001, used=5 * GIB, name="trainer")])
+
+
+@pytest.mark.parametrize("how", ["--llmperf-busy-gpu=fail", "CI"])
+def test_a_stranger_fails_the_tests_where_that_is_asked_for_and_in_ci(
+    gpu_runs: Host, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "CI":
+        monkeypatch.setenv("CI", "true")
+    result = gpu_runs(busy())(ANSWER, *([] if how == "CI" else [how]))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["the GPU is busy before the first engine starts: 4000001 (trainer) computes on NVIDIA L4; *-busy-gpu=warn"]
+    )
+
+
+def test_elsewhere_it_is_a_warning(gpu_runs: Host) -> None:
+    result = gpu_runs(busy())(ANSWER)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["llmperf: warning: the GPU is busy before the first engine starts: 4000001 (trainer) *"]
+    )
+
+
+def test_one_that_is_about_to_end_is_waited_for(gpu_runs: Host) -> None:
+    runs = gpu_runs(one_gpu())
+    now = runs.live.now_ns
+    runs.live.set_process(UUID, ScriptedProcess(4_000_001, used=GIB, end_ns=now + 6 * 10**9))
+    runs(ANSWER, "--llmperf-busy-gpu=fail").assert_outcomes(passed=1)
+
+
+def test_memory_that_does_not_settle_is_told_of(gpu_runs: Host) -> None:
+    runs = gpu_runs(one_gpu())
+    now = runs.live.now_ns
+    steps = [(now + n * 200_000_000, (1 + n % 2) * GIB) for n in range(30)]
+    runs.live.set(UUID, used=steps)
+    result = runs(ANSWER.replace("on_gpu, ", ""))
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("text", ["maybe", ""])
+def test_another_word_is_refused(gpu_runs: Host, text: str) -> None:
+    result = gpu_runs(one_gpu())(ANSWER, f"--llmperf-busy-gpu={text}")
+    result.stderr.fnmatch_lines([f"ERROR: *--llmperf-busy-gpu={text} is neither fail nor warn"])
