@@ -19,3 +19,9 @@ def tail(log: Path, lines: int = _LINES) -> str:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _BYTES))
         return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     return ""
+
+
+def last_line(text: str) -> str:
+    """The last line of a log in brackets, to be added to a sentence; empty when there is none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f" ({lines[-1][:100]})" if lines else ""

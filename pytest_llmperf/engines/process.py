@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.engines import keep, leftovers
 from pytest_llmperf.engines.base import Engine, EngineError, EngineMemory, EngineSpec, Progress
 from pytest_llmperf.engines.identity import Identity, program_file
-from pytest_llmperf.engines.logs import tail
+from pytest_llmperf.engines.logs import last_line, tail
 from pytest_llmperf.engines.net import http_status, served_models
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class ServerEngine(Engine):
             if now - looked >= _STAGE_SECONDS:
                 looked, doing = now, self._stage()
             if now - said >= PROGRESS_SECONDS or _words(doing) != _words(stage):
-                last = "" if doing else _last_line(self.log_tail())
+                last = "" if doing else last_line(self.log_tail())
                 progress(f"{self.name}: {doing or 'still loading'} after {now - started:.0f} s{last}")
                 said, stage = now, doing
             time.sleep(0.05)
@@ -289,11 +289,6 @@ def describe_status(status: int) -> str:
 def _words(stage: str) -> str:
     """A stage without its progress."""
     return stage.partition(" (")[0]
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f" ({lines[-1][:100]})" if lines else ""
 
 
 def announced_url(path: Path) -> str | None:
