@@ -104,18 +104,16 @@ class Control:
 
     # ------------------------------------------------------------------------------------------------ connections
 
-    def run(self, owner: socket.socket, address: str) -> None:
+    def run(self, owner: socket.socket, listener: socket.socket | None) -> None:
         """Until the owner's connection ends, or the owner does."""
         parent = os.getppid()
-        with selectors.DefaultSelector() as selector, socket.socket(socket.AF_UNIX) as listener:
+        with selectors.DefaultSelector() as selector:
             selector.register(owner, selectors.EVENT_READ, Client(owner))
-            if address:
-                listener.bind("\0" + address)
-                listener.listen()
+            if listener is not None:
                 selector.register(listener, selectors.EVENT_READ, None)
             while os.getppid() == parent:
                 for key, _ in selector.select(PARENT_CHECK_S):
-                    if key.data is None:
+                    if listener is not None and key.fileobj is listener:
                         self._admit(listener, selector)
                     elif not self._serve(key.data):
                         if key.fileobj is owner:
@@ -247,6 +245,13 @@ def _one_less(counts: dict[int, int], key: int) -> bool:
     return counts.pop(key, None) is not None
 
 
+def _listen(address: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("\0" + address)
+    listener.listen()
+    return listener
+
+
 def _die(arguments: threading.ExceptHookArgs) -> None:
     """A lane that failed takes the process along: a sampler that misses a lane would only look alive."""
     traceback.print_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
@@ -258,8 +263,10 @@ def main(arguments: list[str]) -> None:
     threading.excepthook = _die
     hz, socket_fd, address, *ring_fds = arguments
     fds = list(map(int, ring_fds))
+    # Others may come as soon as the lanes show that the process lives.
+    listener = _listen(address) if address else None
     with socket.socket(fileno=int(socket_fd)) as owner:
-        Control(float(hz), [Ring(fd) for fd in fds], fds).run(owner, address)
+        Control(float(hz), [Ring(fd) for fd in fds], fds).run(owner, listener)
     sys.stderr.flush()
     # The lanes may be inside a driver call that never returns.
     os._exit(0)
