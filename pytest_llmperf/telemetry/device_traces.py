@@ -195,10 +195,13 @@ class DeviceTraces:
     def _ended(self, facts: DeviceFacts, records: Sequence[Record], window: Window) -> tuple[str, str]:
         """Why a device was lost, and why its level is no longer read, if that was before the end of the window.
 
-        Both are told of once: a window long after it has no record of it.
+        Both are told of once: a window long after it has no record of it, but no level either.
         """
-        later = _faults(records, window.end_ns + 1, window.end_ns + _REACH_NS) - _faults(records, 0, window.end_ns)
-        ended = [f for n, f in enumerate(self.faults) if n not in later and f["slot"] == facts.slot]
+        before = _faults(records, 0, window.end_ns)
+        after = _faults(records, window.end_ns + 1, window.end_ns + _REACH_NS)
+        is_read = any(r.lane == DEVICE_MEMORY and r.t_ns >= window.end_ns for r in records)
+        numbers = [n for n in range(len(self.faults)) if n in before or not (n in after or is_read)]
+        ended = [f for f in map(self.faults.__getitem__, numbers) if f["slot"] == facts.slot]
         lost = next((f["text"] for f in ended if f["lane"] != SCRAPED and f["why"] == Why.LOST), "")
         given_up = (f for f in ended if f["lane"] == DEVICE_MEMORY and f["why"] not in (Why.TRANSIENT, Why.LOST))
         return lost, next((f["text"] for f in given_up), "")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Opening the driver takes seconds where nobody keeps it loaded.
 OPEN_TIMEOUT_S = 60.0
 EDGE_TIMEOUT_S = 2.0
+FIRST_LEVEL_S = 0.5
 TOLERANCE_BYTES = 2 << 20
 # A context of CUDA alone takes more than 200 MiB: what rose by less is not where the engine computes.
 SMALLEST_CONTEXT_BYTES = 100 << 20
@@ -154,13 +155,20 @@ class Devices:
         self._read_now()
         found = {}
         for f in facts:
-            last, level = self._traces.listing(f, since_ns=begun), self._traces.level(f)
+            last = self._traces.listing(f, since_ns=begun)
             if last is not None:
                 found[f.slot] = Baseline(last.level, last.everybody)
                 self._traces.known_pids.setdefault(f.slot, last.others)
-            elif level is not None:
+            elif (level := self._first_level(f)) is not None:
                 found[f.slot] = Baseline(level, None)
         return found
+
+    def _first_level(self, facts: DeviceFacts) -> int | None:
+        """The level of now; it takes a moment when the device is sampled only since then."""
+        deadline = time.monotonic() + FIRST_LEVEL_S
+        while (level := self._traces.level(facts)) is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return level
 
     def _strangers(self, facts: DeviceFacts) -> list[DeviceProcess]:
         last = self._traces.listing(facts)

@@ -30,7 +30,7 @@ from pytest_llmperf.telemetry.ring import (
     Record,
     Ring,
 )
-from pytest_llmperf.telemetry.source import DeviceFacts, Source, SourceError, Why
+from pytest_llmperf.telemetry.source import DeviceFacts, LevelSource, Source, SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -52,14 +52,14 @@ class DriverBackend(Protocol):
     """What this lane asks of a driver; :class:`~pytest_llmperf.telemetry.nvml.NvmlBackend` is one."""
 
     def devices(self) -> Sequence[DeviceFacts]: ...
-    def memory(self, slot: int) -> Source: ...
+    def memory(self, slot: int) -> LevelSource: ...
     def sensors(self, slot: int) -> Source: ...
     def state(self, slot: int) -> Source: ...
     def energy(self, slot: int) -> Source: ...
     def processes(self, slot: int) -> Sequence[DeviceProcess]: ...
 
 
-def memory_source(backend: DriverBackend, facts: DeviceFacts) -> Source | None:
+def memory_source(backend: DriverBackend, facts: DeviceFacts) -> LevelSource | None:
     """What gives the level of a device; None where nothing does. Each thread needs one of its own."""
     if facts.unified:
         return HostMemory(facts.slot)
@@ -156,7 +156,7 @@ class DriverLane(threading.Thread):
         self._backend = self._backend or backend()
         return list(self._backend.devices())
 
-    def sample(self, facts: DeviceFacts) -> Source | None:
+    def sample(self, facts: DeviceFacts) -> LevelSource | None:
         """Samples a device from now on; the answer is what gives its level, for the memory lane."""
         assert self._backend is not None
         self._devices.setdefault(facts.slot, WatchedDevice(self._backend, facts))

@@ -40,7 +40,7 @@ class StatmReader:
 
     def read(self) -> int | None:
         try:
-            fields = os.pread(self._fd, 128, 0).split()
+            fields = os.pread(self._fd, 128, 0).split(None, 2)
         except _GONE:
             return None
         return int(fields[1]) * _PAGE if fields and fields[0] != b"0" else None
@@ -108,6 +108,7 @@ class HostMemory:
     """All memory of the host in use, MemTotal less MemAvailable: for devices that have none of their own."""
 
     def __init__(self, slot: int, meminfo: Path = _PROC / "meminfo") -> None:
+        self.driver_ns = 0
         self._slot = slot
         self._path = meminfo
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ctypes import byref, c_int, c_uint, c_uint64
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from pytest_llmperf.telemetry.nvml_abi import MEMORY_CALLS, FieldValue, MemoryV1, MemoryV2, Temperature, Utilization
@@ -22,6 +23,7 @@ from pytest_llmperf.telemetry.ring import (
     THROTTLE,
     UTILIZATION,
     Record,
+    make_record,
 )
 from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
 
@@ -61,6 +63,7 @@ class MemorySource:
     """The allocated memory of a device, ``total − free − reserved``. One per thread, in the process that made it."""
 
     def __init__(self, driver: Driver, part: Part, memory: type[MemoryV1 | MemoryV2]) -> None:
+        self.driver_ns = 0
         self._driver = driver
         self._part = part
         self._slot = part.facts.slot
@@ -74,12 +77,15 @@ class MemorySource:
         self._call, self._handle = self._driver.bind(self._name), self._part.handle
 
     def read(self, t_ns: int) -> Sequence[Record]:
+        begun = monotonic_ns()
         code = self._call(self._handle, self._out)
+        self.driver_ns = monotonic_ns() - begun
         if code:
             self._recover(code)
         self._refusals.in_a_row = 0
         memory = self._memory
-        return (Record(t_ns, memory.total - memory.free - memory.reserved, self._slot, 0, DEVICE_MEMORY),)
+        level = memory.total - memory.free - memory.reserved
+        return (make_record((t_ns, level, self._slot, 0, DEVICE_MEMORY, 0)),)
 
     def _recover(self, code: int) -> None:
         if code == Code.UNINITIALIZED:

@@ -143,7 +143,11 @@ class PagesLane:
         from pytest_llmperf.telemetry.dcgm import DcgmBackend
 
         backend = DcgmBackend(order["dcgm"])
-        return backend.source(), [asdict(facts) for facts in backend.devices()]
+        try:
+            return backend.source(), [asdict(facts) for facts in backend.devices()]
+        except SourceError:
+            backend.close()
+            raise
 
     def _publish(self, records: Iterable[Record]) -> None:
         """At the time of publishing: the records of a ring are in order of time, whichever thread they came from."""

@@ -10,10 +10,11 @@ import mmap
 import os
 import struct
 from bisect import bisect_left, bisect_right
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 CAPACITY = 2**20
 
@@ -81,6 +82,8 @@ _HEAD, _HEARTBEAT, _PERIOD, _COST, _CALLED = range(24, 64, 8)
 _CALL = struct.Struct("@56s")
 _CALL_AT = 64
 _HEADER_SIZE = 128
+_RECORD_SIZE = _RECORD.size
+_pack_record, _pack_pair, _pack_word = _RECORD.pack_into, _PAIR.pack_into, _WORD.pack_into
 # The writer fills a tick's slots before it moves the head: this share of the ring is his, readers keep away from it.
 _WRITERS_SHARE = 16
 
@@ -94,6 +97,10 @@ class Record(NamedTuple):
     detail: int = 0
     lane: int = HOST
     flags: int = 0
+
+
+make_record: Callable[[tuple[int, int, int, int, int, int]], Record] = partial(tuple.__new__, Record)
+"""A record from its fields, without the Python function behind ``Record(...)``: for what is read at the full rate."""
 
 
 def file_size(capacity: int = CAPACITY) -> int:
@@ -119,6 +126,7 @@ class Ring:
             self._map.close()
             raise ValueError("the file holds no ring of this version")
         self._head = self.head
+        self._entered = ""
 
     @classmethod
     def create(cls, fd: int, capacity: int = CAPACITY) -> Ring:
@@ -137,10 +145,10 @@ class Ring:
         # Everything here runs with cold caches, right after a sleep: few steps count more than short ones.
         head = self._head
         for record in records:
-            _RECORD.pack_into(self._map, _HEADER_SIZE + head % self.capacity * _RECORD.size, *record)
+            _pack_record(self._map, _HEADER_SIZE + head % self.capacity * _RECORD_SIZE, *record)
             head += 1
         self._head = head
-        _PAIR.pack_into(self._map, _HEAD, head, t_ns)
+        _pack_pair(self._map, _HEAD, head, t_ns)
 
     def set_pace(self, period_ns: int, cost_ns: int) -> None:
         """Say how far apart ticks are and what CPU time one costs."""
@@ -148,12 +156,14 @@ class Ring:
 
     def enter(self, call: str, t_ns: int) -> None:
         """Say which call outside of our hands begins, so that one that never returns can be named."""
-        _CALL.pack_into(self._map, _CALL_AT, call.encode())
-        _WORD.pack_into(self._map, _CALLED, t_ns)
+        if call != self._entered:
+            self._entered = call
+            _CALL.pack_into(self._map, _CALL_AT, call.encode())
+        _pack_word(self._map, _CALLED, t_ns)
 
     def leave(self) -> None:
         """Say that the call has returned."""
-        _WORD.pack_into(self._map, _CALLED, 0)
+        _pack_word(self._map, _CALLED, 0)
 
     # ------------------------------------------------------------------------------------------------ reading
 

@@ -9,6 +9,7 @@ its connection ends; the process ends with its owner's connection or its owner.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import selectors
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.telemetry.driver_lane import DriverLane
 from pytest_llmperf.telemetry.host import open_reader
-from pytest_llmperf.telemetry.lanes import MemoryLane, Pace
+from pytest_llmperf.telemetry.lanes import EAGERNESS, MemoryLane, Pace
 from pytest_llmperf.telemetry.pages_lane import PagesLane
 from pytest_llmperf.telemetry.pidmap import ProcessMatcher, host_proc
 from pytest_llmperf.telemetry.ring import Ring
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.telemetry.driver_lane import DriverBackend
 
 PARENT_CHECK_S = 0.25
+SWITCH_INTERVAL_S = 0.0005
 _LONGEST_ORDER = 1 << 20
 
 
@@ -95,7 +97,7 @@ class Control:
         self._sampled: dict[int, int] = {}
         self._facts: dict[int, DeviceFacts] = {}
         self._sharing = SharingLane()
-        self._memory = MemoryLane(rings[0], Pace(round(1e9 / hz)), self._faults.number)
+        self._memory = MemoryLane(rings[0], Pace(round(1e9 / (EAGERNESS * hz))), self._faults.number)
         matcher = ProcessMatcher(os.getppid(), host=host_proc())
         self._driver = DriverLane(rings[1], self._faults.number, lambda: tuple(self._watched), matcher)
         self._pages = PagesLane(rings[2], self._faults.number)
@@ -104,18 +106,16 @@ class Control:
 
     # ------------------------------------------------------------------------------------------------ connections
 
-    def run(self, owner: socket.socket, address: str) -> None:
+    def run(self, owner: socket.socket, listener: socket.socket | None) -> None:
         """Until the owner's connection ends, or the owner does."""
         parent = os.getppid()
-        with selectors.DefaultSelector() as selector, socket.socket(socket.AF_UNIX) as listener:
+        with selectors.DefaultSelector() as selector:
             selector.register(owner, selectors.EVENT_READ, Client(owner))
-            if address:
-                listener.bind("\0" + address)
-                listener.listen()
+            if listener is not None:
                 selector.register(listener, selectors.EVENT_READ, None)
             while os.getppid() == parent:
                 for key, _ in selector.select(PARENT_CHECK_S):
-                    if key.data is None:
+                    if listener is not None and key.fileobj is listener:
                         self._admit(listener, selector)
                     elif not self._serve(key.data):
                         if key.fileobj is owner:
@@ -247,6 +247,13 @@ def _one_less(counts: dict[int, int], key: int) -> bool:
     return counts.pop(key, None) is not None
 
 
+def _listen(address: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("\0" + address)
+    listener.listen()
+    return listener
+
+
 def _die(arguments: threading.ExceptHookArgs) -> None:
     """A lane that failed takes the process along: a sampler that misses a lane would only look alive."""
     traceback.print_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
@@ -256,10 +263,15 @@ def _die(arguments: threading.ExceptHookArgs) -> None:
 
 def main(arguments: list[str]) -> None:
     threading.excepthook = _die
+    # The memory lane waits neither for a lane that parses a page, nor while garbage is looked for in what was imported.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.freeze()
     hz, socket_fd, address, *ring_fds = arguments
     fds = list(map(int, ring_fds))
+    # Others may come as soon as the lanes show that the process lives.
+    listener = _listen(address) if address else None
     with socket.socket(fileno=int(socket_fd)) as owner:
-        Control(float(hz), [Ring(fd) for fd in fds], fds).run(owner, address)
+        Control(float(hz), [Ring(fd) for fd in fds], fds).run(owner, listener)
     sys.stderr.flush()
     # The lanes may be inside a driver call that never returns.
     os._exit(0)

@@ -52,6 +52,13 @@ class Source(Protocol):
         """Frees what it holds; it is not read again."""
 
 
+class LevelSource(Source, Protocol):
+    """Gives the level of a device, at the full rate."""
+
+    driver_ns: int
+    """How long the driver took for the last reading."""
+
+
 @dataclass(frozen=True)
 class DeviceFacts:
     """A device as a backend lists it. ``slot`` is its key in records, unique in a sampler.

@@ -62,8 +62,7 @@ def host_trace(
         _engine_gone(records, window, pids)
         or sampler_fault
         or overwritten(window, oldest_ns)
-        or _not_watched(records, pids)
-        or ("" if missing else gap_fault(gap, period_ns))
+        or ("" if missing else _not_watched(records, pids) or gap_fault(gap, period_ns))
     )
     return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault, missing)
 

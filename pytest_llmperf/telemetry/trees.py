@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from pytest_llmperf.telemetry.host import ResidentReader, open_reader, process_tree, shared_bytes
-from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record
+from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record, make_record
 
 LISTING_PERIOD_S = 0.25
 SHARING_PERIOD_S = 1.0
@@ -149,7 +149,7 @@ class Tree:
             self._members.pop(pid)[0].close()
         if distrust or ended:
             self._distrust()
-        return (Record(t_ns, total, self._root, len(self._members), HOST, flags),) if self._known else ()
+        return (make_record((t_ns, total, self._root, len(self._members), HOST, flags)),) if self._known else ()
 
     def _update(self, sharing: Sharing) -> None:
         before = self._members

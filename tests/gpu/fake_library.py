@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.testing import Curve
 
 SCENARIO = "FAKENVML_SCENARIO"
-_SOURCE = Path(__file__).with_name("fakenvml.c")
-_NAME = "libnvidia-ml.so.1"
+_HERE = Path(__file__).parent
+_NVML = ("fakenvml.c", "libnvidia-ml.so.1")
+_CUDA = ("fakecuda.c", "libcuda.so.1")
 
 
 def compiler() -> str | None:
@@ -36,28 +37,36 @@ def compiler() -> str | None:
 
 def build_library(folder: Path, missing: frozenset[str] = frozenset()) -> Path:
     """The library without these functions, built into a folder below this one unless it is there already."""
-    target = folder / "-".join(["nvml", *sorted(missing)]) / _NAME
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with open(target.parent / "lock", "w") as lock:
+    return _build(folder / "-".join(["nvml", *sorted(missing)]), *_NVML, missing)
+
+
+def build_cuda(folder: Path) -> Path:
+    """The library of CUDA's driver, whose allocations show in the scenario."""
+    return _build(folder / "cuda", *_CUDA)
+
+
+def _build(folder: Path, source: str, name: str, missing: frozenset[str] = frozenset()) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of several xdist workers builds it
-        if not target.exists():
-            _compile(target, missing)
-    return target
+        if not (folder / name).exists():
+            _compile(_HERE / source, folder / name, missing)
+    return folder / name
 
 
-def _compile(target: Path, missing: frozenset[str]) -> None:
+def _compile(source: Path, target: Path, missing: frozenset[str]) -> None:
     found = compiler()
     if found is None:
-        pytest.skip("no C compiler (cc, gcc, clang): the fake NVML library cannot be built")
-    options = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", f"-Wl,-soname,{_NAME}"]
+        pytest.skip("no C compiler (cc, gcc, clang): the fake libraries cannot be built")
+    options = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", f"-Wl,-soname,{target.name}"]
     if missing:
         hidden = target.with_name("hidden")
         hidden.write_text("{ local: " + " ".join(f"{name};" for name in sorted(missing)) + " };\n")
         options.append(f"-Wl,--version-script={hidden}")
     fresh = target.with_name("fresh.so")
-    done = subprocess.run([found, *options, str(_SOURCE), "-o", str(fresh)], capture_output=True, text=True)
+    done = subprocess.run([found, *options, str(source), "-o", str(fresh)], capture_output=True, text=True)
     if done.returncode or done.stderr:
-        pytest.fail(f"{_SOURCE.name} does not compile without errors and warnings:\n{done.stderr}")
+        pytest.fail(f"{source.name} does not compile without errors and warnings:\n{done.stderr}")
     fresh.rename(target)
 
 
@@ -79,10 +88,10 @@ class LiveScenario:
         live._file.write(scenario)
         return live
 
-    def environment(self, library: Path) -> dict[str, str]:
-        """What a child process needs in its environment to find library and scenario."""
+    def environment(self, *libraries: Path) -> dict[str, str]:
+        """What a child process needs in its environment to find libraries and scenario."""
         inherited = os.environ.get("LD_LIBRARY_PATH")
-        folders = [str(library.parent), *([inherited] if inherited else [])]
+        folders = [*(str(library.parent) for library in libraries), *([inherited] if inherited else [])]
         return {"LD_LIBRARY_PATH": os.pathsep.join(folders), SCENARIO: str(self.path)}
 
     # -------------------------------------------------------------------------------------------- changes

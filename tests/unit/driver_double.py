@@ -35,7 +35,7 @@ class Scripted:
 
     def __init__(self, lane: int, slot: int, *answers: Answer) -> None:
         self.answers = list(answers)
-        self.reads = 0
+        self.reads = self.driver_ns = 0
         self.meanwhile: Callable[[], object] = lambda: None
         self._lane, self._slot = lane, slot
 

@@ -46,7 +46,8 @@ def test_a_list_tells_the_engine_from_the_others_of_this_run_and_from_strangers(
         )
     )
     assert (one.t_ns, one.level, one.steady, one.held, one.mapped) == (5 * MS, 9 * GIB, True, 3 * GIB, False)
-    assert (one.others, one.strangers) == ({STRANGER, SOMEBODY}, {STRANGER})
+    assert one.others == {STRANGER, SOMEBODY}
+    assert one.strangers == {STRANGER}
     assert one.neighbours == {OTHER_ENGINE, PYTEST}
     assert one.everybody == {STRANGER, SOMEBODY, OTHER_ENGINE, PYTEST}
     assert one.present

@@ -36,6 +36,7 @@ def trace(
     fault: str = "",
     missing: str = "",
     oldest_ns: int = 0,
+    settling: bool = False,
 ) -> MemoryTrace:
     return device_trace(
         records,
@@ -47,6 +48,7 @@ def trace(
         fault=fault,
         missing=missing,
         oldest_ns=oldest_ns,
+        settling=settling,
     )
 
 
@@ -83,15 +85,32 @@ def test_another_engine_of_this_run_is_not_the_engine() -> None:
     assert set(gib(trace(flat(9), both))) == {3}
 
 
-def test_what_others_take_meanwhile_is_theirs_from_the_next_list_on_and_is_told_of() -> None:
+def test_a_peak_that_may_be_of_others_is_not_told_but_its_bounds_are() -> None:
+    points = levels((950, 5), (1200, 5), (1400, 7), (1600, 7), (2100, 7))
+    lists = (matched(990, 5, 3), matched(1500, 7, 3), matched(2010, 7, 3))
+    found = trace(points, *lists)
+    assert gib(found) == [3, 1, 3, 3, 3]
+    assert found.missing == (
+        "others on the device took or gave back memory during the test, so that the engine's peak lies anywhere from "
+        "3.00 GiB to 5.00 GiB"
+    )
+    assert found.source.endswith("; what is not the engine's moved by 2.00 GiB meanwhile")
+    assert trace(points, *lists, settling=True).missing == ""
+
+
+def test_a_peak_of_another_time_than_that_at_which_others_moved_is_told() -> None:
     found = trace(
-        levels((950, 5), (1200, 5), (1400, 7), (1600, 7), (2100, 7)),
+        levels((950, 5), (1200, 5), (1400, 7), (1600, 9), (1700, 7), (2100, 7)),
         matched(990, 5, 3),
         matched(1500, 7, 3),
         matched(2010, 7, 3),
     )
-    assert gib(found) == [3, 3, 5, 3, 3]
-    assert found.source.endswith("; what is not the engine's moved by 2.00 GiB meanwhile")
+    assert (found.peak_bytes, found.missing) == (5 * GIB, "")
+
+
+def test_an_engine_that_grew_while_others_stood_still_is_certain() -> None:
+    found = trace(levels((950, 5), (1400, 8), (2100, 8)), matched(990, 5, 3), matched(2010, 8, 6))
+    assert (gib(found), found.missing) == ([3, 6, 6], "")
 
 
 def test_a_little_that_others_take_is_not_worth_a_word() -> None:

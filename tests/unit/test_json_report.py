@@ -12,9 +12,10 @@ import jsonschema
 import pytest
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement import Measurement, MemoryTrace, Window
+from pytest_llmperf.measurement import Energy, Measurement, MemoryTrace, Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.result import TestResult, from_wire
+from tests.unit.device_samples import THROTTLED, on
 from tests.unit.report_samples import BROKEN, START, measurement, request, result, trace
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def everything() -> list[TestResult]:
     odd = Verdict(Status.NO_BUDGET, "", "", reason="no budget for this device")
     zero = Verdict(Status.FAIL, "memory.retained", "memory.retained", 0.0, "0 B", 5.0)
     bare = Measurement(Window(START, START + 5))
+    bare_device = on(MemoryTrace((), "none", missing="it hangs", rung="device"), energy=Energy(reason="none"))
+    devices = (on(trace(), conditions=THROTTLED), bare_device)
     failing = replace(measurement(), requests=(request(0, error="refused"),), memory=MemoryTrace((), "none"))
     return [
         result(),
@@ -41,6 +44,8 @@ def everything() -> list[TestResult]:
         result("t.py::bare", (BROKEN,), bare),
         result("t.py::failing", (BROKEN,), failing),
         result("t.py::long", (BROKEN,), replace(measurement(), memory=trace(5000), faults=("a fault",))),
+        result("t.py::devices", (BROKEN,), replace(measurement(), devices=devices)),
+        result("t.py::no_device", (BROKEN,), replace(measurement(), devices_missing="no driver")),
         TestResult("t.py::nothing", (), {}),
     ]
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.telemetry import nvml_sources
 from pytest_llmperf.telemetry.nvml_errors import Code
 from pytest_llmperf.telemetry.ring import (
     ENERGY,
@@ -229,6 +230,15 @@ def test_the_state_of_a_mig_instance_is_that_of_its_gpu_without_utilization() ->
         assert values(state.read(1)) == {(TEMPERATURE, 0): 55, (SM_CLOCK, 0): 1_200, (REASONS, 0): 0x4}
         assert "no utilization of MIG instances" in state.missing[UTILIZATION, 0]
         assert double.calls["nvmlDeviceGetUtilizationRates"] == 0
+
+
+def test_the_level_comes_with_the_time_the_driver_took_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([1_000, 1_040])
+    monkeypatch.setattr(nvml_sources, "monotonic_ns", lambda: next(moments))
+    with backend() as (gpus, _, _):
+        memory = gpus.memory(0)
+        memory.read(1)
+        assert memory.driver_ns == 40
 
 
 def test_a_mig_instance_that_was_destroyed_is_lost() -> None:

@@ -133,3 +133,9 @@ def test_a_window_between_two_samples_has_both() -> None:
     window = Window(1001 * MS, 1002 * MS)
     trace = host_trace(ticks(900, 2100), window, [1], period_ns=PERIOD)
     assert trace.samples == ((1000 * MS, 100), (1005 * MS, 100))
+
+
+def test_a_driver_that_hangs_is_why_there_are_no_samples_and_no_fault_of_the_sampler() -> None:
+    for records in (ticks(900, 1200), []):
+        trace = host_trace(records, WINDOW, [1], period_ns=PERIOD, missing="the driver hangs")
+        assert (trace.missing, trace.fault) == ("the driver hangs", "")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_llmperf.budgets.validity import fault
+from pytest_llmperf.measurement import Conditions
 from pytest_llmperf.metrics import METRICS
-from tests.unit.streams import measured, stream, trace, whole
+from tests.unit.device_samples import ENERGY, SECOND, THROTTLED, on
+from tests.unit.streams import L4, measured, stream, trace, whole
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement import RequestTiming
@@ -94,3 +97,41 @@ def test_all_that_is_wrong_is_said() -> None:
         "the engine ended; 1 of 2 requests failed, the first with: cut; 1 of 2 answers had no token; a gap of 2 s"
     )
     assert fault("memory.weights", found) == ""
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_device_that_was_slowed_down_taints_times_and_rates_and_newcomers_the_energy(metric: str) -> None:
+    found = measured(GOOD, engine=L4, devices=(on(trace(1, 2)), on(trace(1, 2), SECOND, conditions=THROTTLED)))
+    text = fault(metric, found)
+    if metric in BEFORE_THE_TEST or metric.startswith("memory."):
+        assert text == ""
+    elif metric.startswith("energy."):
+        assert "their energy is counted too: 4711 (trainer), 4712" in text
+    else:
+        assert text.endswith("times and rates are not the engine's own")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_software_power_cap_is_how_a_loaded_device_works(metric: str) -> None:
+    capped = Conditions(throttled_seconds={"software power cap": 0.9}, temperature_c=(60, 80), sm_clock_mhz=1200)
+    assert fault(metric, measured(GOOD, engine=L4, devices=(on(trace(1, 2), conditions=capped),))) == ""
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_sensors_that_disagree_taint_the_energy_alone(metric: str) -> None:
+    odd = on(trace(1, 2), energy=replace(ENERGY, fault="one of the two sensors is wrong"))
+    text = fault(metric, measured(GOOD, engine=L4, devices=(odd,)))
+    assert bool(text) == metric.startswith("energy.")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_device_that_was_lost_taints_the_memory_read_from_it(metric: str) -> None:
+    devices = (on(trace(1, 2)), on(trace(1, 2, fault="the GPU is lost"), SECOND))
+    text = fault(metric, measured(GOOD, engine=L4, memory=trace(1, 2), devices=devices))
+    assert text == ("the GPU is lost" if metric in FROM_SAMPLER - {"memory.host_peak"} else "")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_host_memory_that_cannot_be_trusted_does_not_taint_that_of_a_device(metric: str) -> None:
+    found = measured(GOOD, engine=L4, memory=trace(1, 2, fault="the sampler stalled"), devices=(on(trace(1, 2)),))
+    assert fault(metric, found) == ("the sampler stalled" if metric == "memory.host_peak" else "")

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.measurement import Measurement, MemoryTrace, Reading, RequestTiming, Window
+from pytest_llmperf.measurement import Conditions, Energy, Measurement, MemoryTrace, Reading, RequestTiming, Window
 from pytest_llmperf.reports.result import from_wire, to_wire
 from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
+from tests.unit.device_samples import THROTTLED, on
 from tests.unit.report_samples import GIB, MS, START, measurement, request, result, trace
 
 PLAIN = (dict, list, str, int, float, bool, type(None))
@@ -169,3 +170,39 @@ def test_what_an_engine_counted_goes_along() -> None:
     wire = measurement_to_wire(counted)
     assert foreign(wire) == []
     assert wire["engine_stats"] == {"preemptions": 7.0, "queue_mean_seconds": None}
+
+
+def test_a_device_has_its_memory_its_energy_and_its_conditions() -> None:
+    wire = measurement_to_wire(replace(measurement(), devices=(on(trace(), conditions=THROTTLED),)))
+    (device,) = wire["devices"]
+    assert device["device"] == {"kind": "cuda", "name": "NVIDIA L4", "uuid": "GPU-11111111-aaaa"}
+    assert (device["memory"]["rung"], device["memory"]["samples"]) == ("tree", 400)
+    assert device["energy"] == {
+        "joules": 300.0,
+        "above_idle_joules": 180.0,
+        "idle_watts": 40.0,
+        "instant_watts": 99.0,
+        "tick_s": 0.02,
+        "how": "energy counter from tick to tick",
+        "reason": "",
+        "fault": "",
+    }
+    assert device["conditions"]["throttled_s"] == {"software power cap": 1.5, "hardware thermal": 0.0}
+    assert device["conditions"]["temperature_c"] == [41.0, 67.0]
+    assert device["conditions"]["newcomers"] == [{"pid": 4711, "name": "trainer"}, {"pid": 4712, "name": ""}]
+    assert foreign(wire) == []
+
+
+def test_a_device_of_which_little_is_known_is_plain_data_too() -> None:
+    bare = replace(measurement(), devices=(on(MemoryTrace((), "none", rung="pids"), energy=Energy(reason="none")),))
+    (device,) = measurement_to_wire(bare)["devices"]
+    assert (device["energy"]["joules"], device["energy"]["reason"]) == (None, "none")
+    assert (device["conditions"]["temperature_c"], device["conditions"]["throttled_s"]) == (None, {})
+    assert device["memory"]["rung"] == "pids"
+    assert foreign(device) == []
+
+
+def test_what_is_not_finite_of_a_device_becomes_none() -> None:
+    odd = on(trace(), energy=Energy(joules=float("nan")), conditions=Conditions(temperature_c=(1.0, float("inf"))))
+    (device,) = measurement_to_wire(replace(measurement(), devices=(odd,)))["devices"]
+    assert (device["energy"]["joules"], device["conditions"]["temperature_c"]) == (None, [1.0, None])

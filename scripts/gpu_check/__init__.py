@@ -1,0 +1,1 @@
+"""What can only be found out on a machine with a GPU: run ``scripts/gpu-check`` there."""
