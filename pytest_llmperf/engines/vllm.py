@@ -14,6 +14,7 @@ from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.shared_memory import SharedMemory
 from pytest_llmperf.engines.vllm_arguments import (
+    MODE,
     SHARE_CAVEAT,
     command_line,
     default_kv_cache,
@@ -26,7 +27,6 @@ from pytest_llmperf.engines.vllm_environment import find_vllm
 from pytest_llmperf.engines.vllm_log import Startup, reason, stage
 from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, reserved
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
-from pytest_llmperf.engines.vllm_offline import MODE, VLLMOfflineEngine
 from pytest_llmperf.engines.vllm_sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingEngine
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
@@ -51,7 +51,7 @@ _DEFAULTS = {
 
 
 class VLLMEngine(SleepingEngine, ServerEngine):
-    """A model behind vLLM's OpenAI API; with ``mode=offline`` it is a :class:`VLLMOfflineEngine` instead."""
+    """A model behind vLLM's OpenAI API; with ``mode=offline`` it is one inside pytest instead."""
 
     name = "vllm"
     stream_options = _STREAM_OPTIONS
@@ -59,7 +59,7 @@ class VLLMEngine(SleepingEngine, ServerEngine):
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
         if MODE in spec.args or spec.url:
-            (VLLMOfflineEngine if MODE in spec.args else AttachedVLLMEngine).check(spec)
+            (_offline_engine() if MODE in spec.args else AttachedVLLMEngine).check(spec)
             return
         if not spec.model:
             raise EngineError("vllm needs a model: --llmperf-model=ID, a hub id or a folder")
@@ -70,7 +70,7 @@ class VLLMEngine(SleepingEngine, ServerEngine):
     @classmethod
     def create(cls, spec: EngineSpec) -> Engine:
         if MODE in spec.args:
-            return VLLMOfflineEngine(spec)
+            return _offline_engine()(spec)
         return AttachedVLLMEngine(spec) if spec.url else cls(spec)
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -176,6 +176,13 @@ class VLLMEngine(SleepingEngine, ServerEngine):
         self._shared_memory.note(self.pids)
         super().stop()
         self._shared_memory.remove()
+
+
+def _offline_engine() -> type[Engine]:
+    # Imported when it is asked for: a server that was kept is found again sooner without it.
+    from pytest_llmperf.engines.vllm_offline import VLLMOfflineEngine
+
+    return VLLMOfflineEngine
 
 
 class AttachedVLLMEngine(OpenAIEngine):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+# ``mode=offline`` is vLLM inside pytest.
+MODE = "mode"
 _GIB = 2**30
 _CPU_KV_CACHE = 4 * _GIB
 _SIZES_OF_KV_CACHE = ("kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override")

@@ -21,6 +21,7 @@ from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.engines.tether import tethered
 from pytest_llmperf.engines.vllm_arguments import (
+    MODE,
     SHARE_CAVEAT,
     kv_cache_bytes,
     prefix_settings,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.vllm_sleep import Sleeper
     from pytest_llmperf.traffic.transport import Transport
 
-MODE = "mode"
 OFFLINE = "offline"
 _SHUTDOWN_SECONDS = 15.0
 _INSIDE_CAVEAT = (
