@@ -46,5 +46,5 @@ def test_a_label_names_the_model_where_one_was_asked_for() -> None:
 
 
 def test_an_engine_that_cannot_unload_says_what_to_do_instead() -> None:
-    with pytest.raises(EngineError, match=r"simulated cannot unload its model .* llm_engine\.restart\(\)"):
-        create(EngineSpec("simulated")).unload()
+    with pytest.raises(EngineError, match=r"openai cannot unload its model .* llm_engine\.restart\(\)"):
+        create(EngineSpec("openai", url="http://localhost:1/v1")).unload()
