@@ -8,7 +8,7 @@ import pytest
 
 from pytest_llmperf.budgets.judge import broken
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.failures import BudgetExceeded
+from pytest_llmperf.failures import BudgetExceeded, LLMPerfWarning
 from pytest_llmperf.reports.junit import properties, replace_properties
 from pytest_llmperf.reports.result import TestResult, to_wire
 from pytest_llmperf.reports.table import failure_table
@@ -25,6 +25,8 @@ def rounds(item: pytest.Item, probe: Probe, session: Session) -> None:
     """Opens the window, and runs the test's body as often as asked for, less the once that pytest runs it itself."""
     probe.open()  # for what may fail before the first round that counts
     session.use_engines(item, probe)
+    for caveat in probe.caveats():
+        item.warn(LLMPerfWarning(f"memory_budget(peak=...): {caveat}"))
     repeated = LIMITS in item.stash and isinstance(item, pytest.Function)
     for _ in range(session.settings.warmup if repeated else 0):
         item.runtest()

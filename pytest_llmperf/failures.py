@@ -30,6 +30,10 @@ class EngineUnavailable(_OneLineFailure):
     """The engine a test asked for cannot be had."""
 
 
+class LLMPerfWarning(pytest.PytestWarning):
+    """A budget that says less than it seems to."""
+
+
 # As pytest does for its own outcomes, so that the summary names them without a path.
-for _failure in (BudgetExceeded, InvalidBudget, EngineUnavailable):
+for _failure in (BudgetExceeded, InvalidBudget, EngineUnavailable, LLMPerfWarning):
     _failure.__module__ = "builtins"

@@ -69,7 +69,9 @@ class LLMEngineFactory:
         Raises:
             EngineUnavailable: unknown engine, settings it cannot work with, or a failed start.
         """
-        texts = {key: str(value) for key, value in (args or {}).items()}
+        from pytest_llmperf.options import argument_text
+
+        texts = {key: argument_text(value) for key, value in (args or {}).items()}
         return self._session.acquire(self._session.settings.further_spec(engine, model, url, texts))
 
     @property
@@ -95,6 +97,7 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
         engine.api_key,
         defaults=engine.request_defaults,
         stream_options=engine.stream_options,
+        prefix_settings=lambda share: engine.prefix_settings(share=share),
         record=probe.add_request if probe is not None else None,
     ) as client:
         yield client

@@ -42,7 +42,8 @@ class RequestTiming:
 
     ``sent_ns`` is the moment before the first byte is sent (in an open loop latency counts from ``scheduled_ns``
     instead), ``end_ns`` the arrival of the last byte. Token counts are the server's; None where it gave none.
-    ``error`` is None for a request that was answered in full.
+    ``error`` is None for a request that was answered in full. ``shared_prefix`` says that the test let its prompt come
+    from a cache.
     """
 
     sent_ns: int
@@ -56,6 +57,7 @@ class RequestTiming:
     finish_reason: str | None = None
     error: str | None = None
     scheduled_ns: int | None = None
+    shared_prefix: bool = False
 
     @property
     def start_ns(self) -> int:
@@ -254,7 +256,8 @@ class Measurement:
     ``memory`` is the host's, of the engine's processes; ``devices`` are those it computes on beside the CPU. What is
     not there has its reason in ``memory_missing`` and ``devices_missing``.
     ``engine_readings`` are numbers only the engine knows, by metric name (``memory.kv_cache``, ...); ``faults`` are
-    what makes every number of this window untrustworthy, one sentence each.
+    what makes every number of this window untrustworthy, one sentence each. ``engine_stats`` are further counts of the
+    engine over the window, for the reports.
     """
 
     window: Window
@@ -265,6 +268,7 @@ class Measurement:
     devices: tuple[DeviceTrace, ...] = ()
     devices_missing: str = ""
     engine_readings: Mapping[str, Reading] = field(default_factory=dict)
+    engine_stats: Mapping[str, float] = field(default_factory=dict)
     records: tuple[Record, ...] = ()
     windows: tuple[Window, ...] = ()
     faults: tuple[str, ...] = ()

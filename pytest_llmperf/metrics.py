@@ -64,7 +64,7 @@ _TABLE = (
     _memory("weights", "bytes of model weights, as the engine states them"),
     _memory("kv_cache", "largest number of KV cache bytes in use, as the engine states them"),
     _memory("kv_reserved", "bytes of KV cache set aside by the engine"),
-    _memory("required", "weights + peak KV cache in use + the rest"),
+    _memory("required", "peak − KV cache set aside + largest number of KV cache bytes in use"),
     _memory("kv_waste", "1 − KV bytes that hold tokens ÷ KV bytes set aside for running requests", SHARE),
     _memory("offload", "share of the model that lies on the GPU", SHARE, "higher"),
     Metric("throughput", "output", TOKENS_PER_SECOND, "higher", "ΣN / (first send → last response)"),
@@ -193,6 +193,8 @@ def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Re
         return _read_load(measurement)
     if name in FROM_SAMPLER:
         return read_memory(metric.key, measurement)
+    if name == "memory.required":
+        return _read_required(measurement)
     if metric.group == "energy":
         return read_energy(metric.key, measurement)
     return Reading.missing(_unmeasured(metric, measurement))
@@ -253,6 +255,21 @@ def _read_load(measurement: Measurement) -> Reading:
     if measurement.engine.load_seconds is None:
         return Reading.missing("the engine was already running: nobody saw it start")
     return Reading(measurement.engine.load_seconds, METRICS["latency.load"].formula, samples=1)
+
+
+def _read_required(measurement: Measurement) -> Reading:
+    """Weights + KV in use + the rest: all that the engine holds, less the KV cache that it took and nobody used."""
+    names = ("memory.peak", "memory.kv_reserved", "memory.kv_cache")
+    parts = [read(name, None, measurement) for name in names]
+    for name, part in zip(names, parts, strict=True):
+        if part.value is None:
+            return Reading.missing(f"{name} is not known: {part.reason}")
+    peak, reserved, used = (part.value or 0.0 for part in parts)
+    # The peak is that of the fullest device, and each has an equal part of the KV cache.
+    unused = (reserved - used) / max(1, len(measurement.devices))
+    if unused > peak:
+        return Reading.missing("the engine set aside more for its KV cache than it holds: not all of it is resident")
+    return Reading(peak - unused, parts[0].how, samples=parts[0].samples)
 
 
 def _unmeasured(metric: Metric, measurement: Measurement) -> str:

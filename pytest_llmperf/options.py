@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +35,7 @@ OPTIONS = (
         "list",
         (),
         "NAME[:MODEL]",
-        "Engine to run the tests on: llamacpp, openai (attach to any OpenAI-compatible server), simulated. "
+        "Engine to run the tests on: vllm, llamacpp, openai (attach to any OpenAI-compatible server), simulated. "
         "Repeat it to run the suite once per engine.",
     ),
     Option(
@@ -310,6 +311,13 @@ def engine_arguments(texts: Sequence[str], engine: str) -> dict[str, str]:
         if not colon or owner == engine:
             found[key] = value
     return found
+
+
+def argument_text(value: object) -> str:
+    """A value of ``llm_engine_args`` as it would be written on the command line: dicts and lists as JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)
 
 
 def _engine_binary(texts: Sequence[str], engine: str) -> str | None:

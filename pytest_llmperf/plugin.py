@@ -78,6 +78,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         rounds(item, probe, session)
         result = yield
     except (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt):
+        probe.abandon()
         raise
     except BaseException:
         conclude(item, probe)

@@ -13,11 +13,12 @@ from pytest_llmperf.metrics import METRICS, read, split_key
 from pytest_llmperf.resources import read_idle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.budget import Limit
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.observation import Observation, Observed
     from pytest_llmperf.measurement import DeviceTrace
     from pytest_llmperf.watcher import Watcher
 
@@ -37,6 +38,7 @@ class Probe:
         self._requests: list[RequestTiming] = []
         self._records: list[Record] = []
         self._windows: list[Window] = []
+        self._observation: Observation | None = None
         self._idle: Reading | None = None
         self._start_ns = 0
 
@@ -60,24 +62,42 @@ class Probe:
             opened.window = Window(start, time.monotonic_ns(), name)
             self._windows.append(opened.window)
 
+    def caveats(self) -> list[str]:
+        """Why the peak that the test limits says nothing of it, for each of its engines of which that is so."""
+        limited = any(limit.metric == "memory.peak" for limit in self.limits)
+        return [engine.peak_caveat for engine in self._engines if limited and engine.peak_caveat]
+
     def open(self) -> None:
         """Forgets what came before: fixtures' requests and warm-up rounds are not the test's."""
         for seen in (self._requests, self._records, self._windows):
             seen.clear()
         self._idle = None
+        self.abandon()
+        # Of several engines nobody can tell which one answered a request.
+        self._observation = self._engines[0].observe() if len(self._engines) == 1 else None
         self._watcher.edge(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
 
+    def abandon(self) -> None:
+        """Stops looking at the engine: the test ends without a measurement."""
+        if self._observation is not None:
+            self._observation.abandon()
+            self._observation = None
+
     def snapshot(self) -> Measurement:
         """The measurement so far; once the test has ended, the whole of it."""
-        return self.measurement or self._measure(Window(self._start_ns, time.monotonic_ns()))
+        if self.measurement is not None:
+            return self.measurement
+        window = Window(self._start_ns, time.monotonic_ns())
+        return self._measure(window, self._observation.read(self._requests, window) if self._observation else None)
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         window = Window(self._start_ns, time.monotonic_ns())
         self._watcher.edge(self._engines, align=self._judges_energy)
-        measurement = self._measure(window)
-        if _engine_may_have_ended(measurement):
-            measurement = replace(measurement, faults=self._faults(wait=_END_TIMEOUT))
+        observed = self._observation.end(self._requests, window) if self._observation else None
+        measurement = self._measure(window, observed)
+        if not self._faults() and _engine_may_have_ended(measurement):
+            measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
         if any(limit.metric == "memory.retained" for limit in self.limits):
             measurement = self._settled(measurement)
         self.measurement = measurement
@@ -88,7 +108,7 @@ class Probe:
         gone = [engine for engine in self._engines if engine.pids == () and engine.log_tail()]
         return [(f"log of {engine.name}, its last lines", engine.log_tail()) for engine in gone]
 
-    def _measure(self, window: Window) -> Measurement:
+    def _measure(self, window: Window, observed: Observed | None) -> Measurement:
         engine = self._engines[0] if self._engines else None
         memory, missing = self._memory(window)
         devices, devices_missing = self._devices(window)
@@ -100,10 +120,11 @@ class Probe:
             memory_missing=missing,
             devices=devices,
             devices_missing=devices_missing,
-            engine_readings=self._engine_readings(),
+            engine_readings=self._engine_readings(observed),
+            engine_stats=observed.stats if observed else {},
             records=tuple(self._records),
             windows=tuple(self._windows),
-            faults=self._faults(),
+            faults=(*self._faults(), *(observed.faults if observed else ())),
             rounds=self.rounds,
             attempt=self.attempt,
         )
@@ -142,18 +163,18 @@ class Probe:
     def note_idle(self) -> None:
         """An engine has unloaded its model: what the engines hold once that has settled is the test's idle memory."""
         at = time.monotonic_ns()
-        settled = self._settled(self._measure(Window(at, at + 1)))
+        settled = self._settled(self._measure(Window(at, at + 1), None))
         self._idle = read_idle(settled)
 
-    def _engine_readings(self) -> dict[str, Reading]:
-        stated = self._engines[0].readings() if len(self._engines) == 1 else {}
+    def _engine_readings(self, observed: Observed | None) -> Mapping[str, Reading]:
+        stated = observed.readings if observed else {}
         return stated if self._idle is None else {**stated, "memory.idle": self._idle}
 
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:
     """A process closes its connections, and gives back its memory, just before anybody can see that it has ended."""
     broken = any(request.error is not None and request.finish_reason is None for request in measurement.requests)
-    return not measurement.faults and (broken or bool(measurement.memory and measurement.memory.fault))
+    return broken or bool(measurement.faults) or bool(measurement.memory and measurement.memory.fault)
 
 
 class OpenWindow:

@@ -33,7 +33,7 @@ LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
 _MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_client", "llm_perf"})
-NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (llamacpp, openai, simulated)"
+NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, llamacpp, openai, simulated)"
 
 
 class Session:
@@ -121,9 +121,9 @@ class Session:
 
     def complete(self, spec: EngineSpec, project_args: Mapping[str, Any]) -> EngineSpec:
         """The spec with the settings of the project's ``llm_engine_args`` below those of the command line."""
-        from pytest_llmperf.options import engine_arguments
+        from pytest_llmperf.options import argument_text, engine_arguments
 
-        texts = [f"{key}={value}" for key, value in project_args.items()]
+        texts = [f"{key}={argument_text(value)}" for key, value in project_args.items()]
         return replace(spec, args={**engine_arguments(texts, spec.engine), **spec.args})
 
     @property

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement import Measurement, RequestTiming
 
+# A prompt that comes from a cache is not computed: the first token is early, and the prompt's tokens cost nothing.
+_FROM_PREFILL = ("latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput")
 _BEFORE_THE_TEST = ("latency.load", "memory.weights", "memory.kv_reserved")
 
 
@@ -21,13 +23,15 @@ def fault(metric: str, measurement: Measurement) -> str:
         return ""
     faults = [*measurement.faults, _failed_requests(measurement.requests), _no_tokens(measurement.requests)]
     group, _, key = metric.partition(".")
-    if metric in FROM_SAMPLER:
-        traces = memory_traces(key, measurement)
+    if metric in FROM_SAMPLER or metric == "memory.required":
+        traces = memory_traces("peak" if key == "required" else key, measurement)
         faults += [] if isinstance(traces, str) else [trace.fault for _, trace in traces]
     elif group == "energy":
         faults.append(energy_fault(measurement))
     elif group in ("latency", "throughput"):
         faults.append(slowdown(measurement))
+    if metric in _FROM_PREFILL:
+        faults.append(_cached_prompts(measurement.requests))
     return "; ".join(text for text in faults if text)
 
 
@@ -36,6 +40,16 @@ def _failed_requests(requests: Sequence[RequestTiming]) -> str:
     if not failed:
         return ""
     return f"{len(failed)} of {len(requests)} requests failed, the first with: {failed[0]}"
+
+
+def _cached_prompts(requests: Sequence[RequestTiming]) -> str:
+    cached = [r.cached_tokens for r in requests if r.error is None and r.cached_tokens and not r.shared_prefix]
+    if not cached:
+        return ""
+    return (
+        f"{len(cached)} of {len(requests)} requests took {sum(cached)} prompt tokens from a cache, "
+        "which the test did not ask for (share_prefix=True does)"
+    )
 
 
 def _no_tokens(requests: Sequence[RequestTiming]) -> str:

@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.measurement import Device, EngineInfo, Reading
 
 Progress = Callable[[str], None]
@@ -76,6 +77,7 @@ class Engine(ABC):
         watched_pids: the processes whose memory is sampled; they stay known after they have ended.
         request_defaults: what every request carries unless the test says otherwise.
         stream_options: the same for ``stream_options`` of streamed requests.
+        peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
         before_start, on_start, on_stop: told before its processes come, when they have, and before they go, whenever it
             is started afresh.
         on_unload: told when its model has been unloaded.
@@ -85,6 +87,7 @@ class Engine(ABC):
     computes_on_gpu: bool | None = None
     request_defaults: Mapping[str, Any] = {}
     stream_options: Mapping[str, Any] = {}
+    peak_caveat: str = ""
 
     def __init__(self, spec: EngineSpec) -> None:
         self.spec = spec
@@ -175,6 +178,14 @@ class Engine(ABC):
 
     def readings(self) -> dict[str, Reading]:
         """Metrics only the engine knows, by name (``memory.weights``)."""
+        return {}
+
+    def observe(self) -> Observation:
+        """Begins to look at the engine for the time of one test. Never raises: what is wrong stands in what it saw."""
+        return Observation(self)
+
+    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
+        """What a request carries so that its prompt is computed afresh, or may ``share`` what a cache holds of it."""
         return {}
 
     def log_tail(self) -> str:

@@ -61,6 +61,9 @@ class LlamaCppEngine(ServerEngine):
         self.model = self._file.stem if self._file else NAME
         self._sizes: dict[str, Reading] = {}
 
+    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
+        return {"cache_prompt": share}
+
     def _prepare(self, progress: Progress) -> None:
         if self._file is None:
             self._file = bundled_model(progress)
@@ -108,6 +111,9 @@ class AttachedLlamaCppEngine(OpenAIEngine):
 
     name = "llamacpp"
     request_defaults = _REQUEST_DEFAULTS
+
+    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
+        return {"cache_prompt": share}
 
     def start(self, progress: Progress) -> None:
         super().start(progress)

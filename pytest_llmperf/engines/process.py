@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PROGRESS_SECONDS = 10.0
+_STAGE_SECONDS = 0.5
 STOP_GRACE_SECONDS = 5.0
 _WARDEN = Path(__file__).with_name("warden.py")
 
@@ -126,6 +127,14 @@ class ServerEngine(Engine):
     def _prepare(self, progress: Progress) -> None:
         """Gets what the command needs, before it is run."""
 
+    def _stage(self) -> str:
+        """What a starting server is doing, in a few words; empty where it does not say."""
+        return ""
+
+    def _explain(self) -> str:
+        """Why a server that has ended did so, in its own words and one line; empty where it gave no reason."""
+        return ""
+
     def _environ(self) -> dict[str, str]:
         environ = dict(os.environ)
         if self.spec.visible_devices is not None:
@@ -172,7 +181,7 @@ class ServerEngine(Engine):
         return f"{self.base_url.removesuffix('/v1')}/health"
 
     def _wait_ready(self, directory: Path, started: float, progress: Progress) -> None:
-        said = started
+        said, looked, stage, doing = started, started, "", ""
         progress(f"{self.name}: loading {self.model}")
         while True:
             self._fail_if_ended()
@@ -186,16 +195,21 @@ class ServerEngine(Engine):
                     "--llmperf-startup-timeout=SECONDS gives it more time",
                     self.log_tail(),
                 )
-            if now - said >= PROGRESS_SECONDS:
-                progress(f"{self.name}: still loading after {now - started:.0f} s{_last_line(self.log_tail())}")
-                said = now
+            if now - looked >= _STAGE_SECONDS:
+                looked, doing = now, self._stage()
+            if now - said >= PROGRESS_SECONDS or _words(doing) != _words(stage):
+                last = "" if doing else _last_line(self.log_tail())
+                progress(f"{self.name}: {doing or 'still loading'} after {now - started:.0f} s{last}")
+                said, stage = now, doing
             time.sleep(0.05)
 
     def _fail_if_ended(self) -> None:
         assert self._process is not None
         status = self._process.status()
         if status is not None:
-            raise EngineError(f"{self.name} ended with {describe_status(status)} while starting", self.log_tail())
+            words = self._explain()
+            ended = f": {words}" if words else f" ended with {describe_status(status)} while starting"
+            raise EngineError(f"{self.name}{ended}", self.log_tail())
 
     def stop(self) -> None:
         if self._process is not None:
@@ -247,6 +261,11 @@ def describe_status(status: int) -> str:
         with contextlib.suppress(ValueError):
             return signal.Signals(status - 128).name
     return f"status {status}"
+
+
+def _words(stage: str) -> str:
+    """A stage without its progress."""
+    return stage.partition(" (")[0]
 
 
 def _last_line(text: str) -> str:

@@ -10,8 +10,9 @@ _ENGINES = {
     "llamacpp": "LlamaCppEngine",
     "openai": "OpenAIEngine",
     "simulated": "SimulatedEngine",
+    "vllm": "VLLMEngine",
 }
-_LATER = ("vllm", "ollama")
+_LATER = ("ollama",)
 
 
 def engine_class(name: str) -> type[Engine]:

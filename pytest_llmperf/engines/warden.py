@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.5
+_LINGER_SECONDS = 1.0
 
 
 def _die_with_warden() -> Callable[[], None] | None:
@@ -101,19 +102,27 @@ def _is_leased(lease: str) -> bool:
 
 def _end(engine: subprocess.Popen[bytes], grace: float) -> int:
     """Terminate, wait, kill; whatever the engine has left behind in its group is killed in any case."""
-    if engine.poll() is None:
-        _signal_group(engine.pid, signal.SIGTERM)
-        deadline = time.monotonic() + grace
-        while engine.poll() is None and time.monotonic() < deadline:
+    _signal_group(engine.pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while engine.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if engine.poll() is not None:
+        # What it has started may have to tidy up after it, as Python's tracker of shared memory does.
+        deadline = time.monotonic() + min(grace, _LINGER_SECONDS)
+        while _signal_group(engine.pid, 0) and time.monotonic() < deadline:
             time.sleep(0.01)
     _signal_group(engine.pid, signal.SIGKILL)
     status = engine.wait()
     return 128 - status if status < 0 else status
 
 
-def _signal_group(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+def _signal_group(group: int, number: int) -> bool:
+    """Whether anybody of the group was left to get it."""
+    try:
         os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.reports.timeline import ASCII_BLOCKS, BLOCKS, sparkline
-from pytest_llmperf.units import BYTES, JOULES, SECONDS, WATTS, format_apart, format_value
+from pytest_llmperf.units import BYTES, JOULES, SECONDS, SHARE, WATTS, format_apart, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SPARKLINE_WIDTH = 32
 _ERRORS_SHOWN = 3
+_STAT_UNITS = {"seconds": SECONDS, "bytes": BYTES, "share": SHARE}
 
 
 def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tuple[str, str]]:
@@ -30,6 +31,8 @@ def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tu
     elif measurement["memory_missing"]:
         found.append(("memory", f"not measured: {measurement['memory_missing']}"))
     found += [("requests", text) for text in _requests(measurement["requests"])]
+    if measurement["engine_stats"]:
+        found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))
     found += [("recorded", _record(record)) for record in measurement["records"]]
     found += [("window", f"{w['name']}, {_seconds(w['seconds'])}") for w in measurement["windows"]]
     engine = measurement["engine"]
@@ -147,6 +150,15 @@ def _requests(requests: Mapping[str, Any]) -> Iterator[str]:
         yield f"{count} failed: {error}"
     if len(errors) > _ERRORS_SHOWN:
         yield f"and {len(errors) - _ERRORS_SHOWN} other errors"
+
+
+def _stat(name: str, value: float | None) -> str:
+    """``("queue_mean_seconds", 0.012)`` → ``queue mean 12.0 ms``; a name without a unit at its end is a count."""
+    words, _, unit = name.rpartition("_")
+    quantity = _STAT_UNITS.get(unit)
+    if quantity is None or value is None:
+        return f"{name.replace('_', ' ')} {'unknown' if value is None else f'{value:g}'}"
+    return f"{words.replace('_', ' ')} {format_value(value, quantity)}"
 
 
 def _measured(measurement: Mapping[str, Any]) -> str:

@@ -47,6 +47,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "memory_missing": str(measurement.memory_missing),
         "devices": [_device(trace, start_ns) for trace in measurement.devices],
         "devices_missing": str(measurement.devices_missing),
+        "engine_stats": {str(name): _number(value) for name, value in measurement.engine_stats.items()},
         "records": [{"name": str(r.name), "value": _number(r.value), "unit": str(r.unit)} for r in measurement.records],
         "windows": _windows(measurement),
         "faults": [str(fault) for fault in measurement.faults],

@@ -35,7 +35,8 @@ class Answer:
 class Arrival:
     """An answer as it came over the wire; ``fault`` is why it did not come in full, empty when it did.
 
-    ``pieces`` are the body's bytes with their stamps; all times in ns. ``streamed`` says what was asked for.
+    ``pieces`` are the body's bytes with their stamps; all times in ns. ``streamed`` and ``shared_prefix`` say
+    what was asked for.
     """
 
     sent_ns: int
@@ -44,6 +45,7 @@ class Arrival:
     status: int | None = None
     content_type: str = ""
     streamed: bool = True
+    shared_prefix: bool = False
     fault: str = ""
 
     @property
@@ -220,6 +222,7 @@ class _Parts:
             status=arrival.status,
             finish_reason=self.finish_reason,
             error=self._error(arrival),
+            shared_prefix=arrival.shared_prefix,
         )
 
     def _error(self, arrival: Arrival) -> str | None:

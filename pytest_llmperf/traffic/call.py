@@ -12,7 +12,7 @@ from pytest_llmperf.traffic.answers import Answer, Arrival, read
 from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement import RequestTiming
 
@@ -29,13 +29,17 @@ class RequestFailed(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Server:
-    """Whom to ask, and what every body holds below the arguments of the call."""
+    """Whom to ask, and what every body holds below the arguments of the call.
+
+    ``prefix_settings``, given whether the request may share a cached prefix, says what goes into its body for that.
+    """
 
     target: Target
     model: str
     api_key: str
     defaults: Mapping[str, Any]
     stream_options: Mapping[str, Any]
+    prefix_settings: Callable[[bool], Mapping[str, Any]]
 
 
 @dataclass
@@ -44,6 +48,7 @@ class Call:
 
     exchange: Exchange
     streamed: bool
+    shared_prefix: bool = False
     fault: str = ""
 
     @contextmanager
@@ -74,6 +79,7 @@ class Call:
                 status=exchange.status,
                 content_type=exchange.headers.get("content-type", ""),
                 streamed=self.streamed,
+                shared_prefix=self.shared_prefix,
                 fault=self.fault,
             )
         )
@@ -114,7 +120,9 @@ def conversation(server: Server, messages: Messages, settings: Mapping[str, Any]
 
 
 def _call(server: Server, path: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> Call:
-    body = {**server.defaults, "model": server.model, **content, **settings}
+    own = {key: value for key, value in settings.items() if key != "share_prefix"}
+    share = bool(settings.get("share_prefix"))
+    body = {**server.defaults, **server.prefix_settings(share), "model": server.model, **content, **own}
     at_least_one("max_tokens", body["max_tokens"])
     if body.get("n", 1) != 1:
         raise ValueError(f"n={body['n']!r} cannot be measured: servers count the tokens of the first choice only")
@@ -124,7 +132,9 @@ def _call(server: Server, path: str, content: Mapping[str, Any], settings: Mappi
         body["stream_options"] = {"include_usage": True, **server.stream_options, **asked}
     accept = "text/event-stream" if streamed else "application/json"
     data = json.dumps(body).encode()
-    return Call(Exchange(server.target, path, data, api_key=server.api_key, accept=accept), streamed)
+    exchange = Exchange(server.target, path, data, api_key=server.api_key, accept=accept)
+    # A test that sets the engine's own switches for its cache has asked for what they do.
+    return Call(exchange, streamed, share or bool(own.get("cache_prompt") or own.get("cache_salt")))
 
 
 def at_least_one(name: str, value: object) -> None:

@@ -25,7 +25,9 @@ class LLMClient:
     """Asks one model of an OpenAI-compatible server, ``base_url`` being the URL that ends in ``/v1``.
 
     ``defaults`` go into the body of every request, below the arguments of the call; ``stream_options`` are sent
-    with every stream, beside ``include_usage``. ``record`` is given the timing of every request exactly once,
+    with every stream, beside ``include_usage``. ``share_prefix=True``, as an argument of a call, lets its prompt come
+    from what the server has cached; by default it is computed afresh where the engine can be told so, which is what
+    ``prefix_settings`` is asked for. ``record`` is given the timing of every request exactly once,
     failed and cancelled ones included, before the call returns or raises. ``timeout`` (seconds) bounds the
     connecting and every single silence of the server, not the whole answer.
 
@@ -41,6 +43,7 @@ class LLMClient:
         *,
         defaults: Mapping[str, Any] | None = None,
         stream_options: Mapping[str, Any] | None = None,
+        prefix_settings: Callable[[bool], Mapping[str, Any]] = lambda share: {},
         record: Callable[[RequestTiming], None] | None = None,
         timeout: float = 120.0,
     ) -> None:
@@ -50,7 +53,7 @@ class LLMClient:
         self.model = model
         self.api_key = api_key
         target = Target.parse(self.base_url)
-        self._server = Server(target, model, api_key, dict(defaults or {}), dict(stream_options or {}))
+        self._server = Server(target, model, api_key, dict(defaults or {}), dict(stream_options or {}), prefix_settings)
         self._record = record
         self._timeout = timeout
         self._pool = ConnectionPool(target, timeout)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines.registry import create
+from tests.engines import vllm_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 def llamacpp_installed() -> None:
     if find_spec("xllamacpp") is None:
         pytest.skip("llamacpp: xllamacpp is not installed")
+
+
+@pytest.fixture(scope="session")
+def vllm_installed() -> None:
+    if vllm_here.missing():
+        pytest.skip(vllm_here.missing())
 
 
 @pytest.fixture

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.engines.simulated import SimulatedEngine
+
 if TYPE_CHECKING:
+    import pytest
+
     from tests.conftest import Runs
 
 
@@ -87,3 +91,24 @@ def test_a_test_without_an_engine_has_no_memory_to_measure(runs: Runs) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["FAILED *: memory peak NOT MEASURED: the test used no engine"])
     result.stdout.no_fnmatch_line("*ready after*")
+
+
+PEAK_AND_NOT = """
+@pytest.mark.memory_budget(peak="2 GiB")
+def test_peak(llm_client):
+    llm_client.generate("x", max_tokens=4)
+
+@pytest.mark.memory_budget(growth="2 GiB")
+def test_growth(llm_client):
+    llm_client.generate("x", max_tokens=4)
+"""
+
+
+def test_a_peak_that_says_nothing_of_the_test_is_warned_of(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimulatedEngine, "peak_caveat", "it takes all of the device")
+    # Warnings are errors in the run around this one.
+    result = runs(PEAK_AND_NOT, "-W", "default")
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines(
+        ["test_it.py::test_peak", "*LLMPerfWarning: memory_budget(peak=...): it takes all of the device"]
+    )

@@ -85,6 +85,21 @@ def test_defaults_lie_below_the_arguments_and_extras_above() -> None:
     assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
 
 
+def test_a_prompt_is_computed_afresh_unless_the_test_lets_it_share() -> None:
+    def prefix_settings(share: bool) -> dict[str, object]:
+        return {"cache_prompt": share}
+
+    script = [[text_stream("a")]] * 4
+    with client_of(script, defaults={"cache_prompt": False}, prefix_settings=prefix_settings) as (client, server):
+        client.generate("x")
+        client.generate("x", share_prefix=True)
+        client.generate("x", cache_prompt=True)
+        client.generate("x", cache_salt=None)
+    assert [seen.body["cache_prompt"] for seen in server.requests] == [False, True, True, False]
+    assert [timing.shared_prefix for timing in client.timings] == [False, True, True, False]
+    assert not any("share_prefix" in seen.body for seen in server.requests)
+
+
 def test_blocking_calls_share_a_connection() -> None:
     with client_of([[text_stream("a")], [text_stream("b")]]) as (client, server):
         assert [client.generate("x").text, client.generate("y").text] == ["a", "b"]

@@ -202,3 +202,30 @@ def test_what_the_engine_states_is_taken_as_it_is() -> None:
 def test_energy_that_nobody_reads_is_missing_and_not_zero(key: str) -> None:
     reading = read(f"energy.{key}", None, measured(*TWO))
     assert reading == Reading.missing("no energy counter is read on AMD EPYC 7B13")
+
+
+# ---------------------------------------------------------------------------------------------- what a test required
+
+
+def kv(reserved: float | None, used: float | None) -> dict[str, Reading]:
+    values = {"memory.kv_reserved": reserved, "memory.kv_cache": used}
+    return {k: Reading.missing("not stated") if v is None else Reading(v) for k, v in values.items()}
+
+
+def test_what_a_test_required_leaves_out_the_kv_cache_that_nobody_used() -> None:
+    found = measured(memory=trace(900, 1000, 950), engine_readings=kv(600, 100))
+    assert read("memory.required", None, found) == Reading(500, "resident memory", samples=3)
+
+
+@pytest.mark.parametrize(
+    ("readings", "reason"),
+    [
+        (kv(600, None), "memory.kv_cache is not known: not stated"),
+        (kv(None, 100), "memory.kv_reserved is not known: not stated"),
+        ({}, "memory.kv_reserved is not known: the engine llamacpp does not state it"),
+        (kv(2000, 100), "the engine set aside more for its KV cache than it holds: not all of it is resident"),
+    ],
+)
+def test_without_all_its_parts_there_is_no_telling_what_was_required(readings: dict[str, Reading], reason: str) -> None:
+    found = measured(memory=trace(900, 1000, 950), engine_readings=readings)
+    assert read("memory.required", None, found) == Reading.missing(reason)

@@ -104,6 +104,13 @@ def test_engine_requests_faults_and_records_are_named() -> None:
     assert "window prefill, 1.00 s" in text
 
 
+def test_what_the_engine_counted_stands_in_one_line_with_its_units() -> None:
+    stats = {"preemptions": 7.0, "queue_mean_seconds": 0.0125, "kv_headroom_bytes": 2.0**20, "kv_usage_peak_share": 0.5}
+    text = flat(failure_table(result(measured=replace(measurement(), engine_stats=stats))))
+    assert "inside preemptions 7, queue mean 12.5 ms, kv headroom 1.00 MiB, kv usage peak 50.0 %" in text
+    assert "inside" not in failure_table(result())
+
+
 def test_many_errors_are_summed_up() -> None:
     failing = tuple(request(i, error=f"error {i % 5}") for i in range(7))
     text = flat(failure_table(result(measured=replace(measurement(), requests=failing))))

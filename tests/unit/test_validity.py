@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 GOOD = stream(100, 120, output_tokens=2)
 BEFORE_THE_TEST = {"latency.load", "memory.weights", "memory.kv_reserved"}
-FROM_SAMPLER = {"memory.peak", "memory.growth", "memory.retained", "memory.host_peak"}
+FROM_SAMPLER = {"memory.peak", "memory.growth", "memory.retained", "memory.host_peak", "memory.required"}
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -66,6 +66,24 @@ def test_a_failed_request_is_not_called_empty_as_well() -> None:
     assert fault("latency.ttft", measured(stream(error="cut", output_tokens=0))) == (
         "1 of 1 requests failed, the first with: cut"
     )
+
+
+PREFILL = {"latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput"}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_prompts_from_a_cache_that_nobody_asked_for_taint_what_depends_on_reading_them(metric: str) -> None:
+    cached = stream(100, 120, output_tokens=2, cached_tokens=256)
+    expected = (
+        "1 of 2 requests took 256 prompt tokens from a cache, which the test did not ask for (share_prefix=True does)"
+    )
+    assert fault(metric, measured(GOOD, cached)) == (expected if metric in PREFILL else "")
+
+
+def test_prompts_from_a_cache_that_the_test_asked_for_are_fine() -> None:
+    asked = stream(100, 120, output_tokens=2, cached_tokens=256, shared_prefix=True)
+    assert fault("latency.ttft", measured(GOOD, asked)) == ""
+    assert fault("latency.ttft", measured(stream(100, 120, output_tokens=2, cached_tokens=0))) == ""
 
 
 def test_all_that_is_wrong_is_said() -> None:

@@ -22,9 +22,11 @@ SLEEPER = "import signal; signal.pause()"
 
 
 @contextlib.contextmanager
-def warden_of(folder: Path, *command: str, stdin: int = subprocess.PIPE) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def warden_of(
+    folder: Path, *command: str, stdin: int = subprocess.PIPE, grace: str = GRACE
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A warden and the pid of its server, 0 when it has none."""
-    line = [sys.executable, "-I", "-S", warden.__file__, GRACE, *command]
+    line = [sys.executable, "-I", "-S", warden.__file__, grace, *command]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             line, stdin=stdin, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
@@ -136,3 +138,26 @@ def test_the_server_writes_to_the_log_and_reads_nothing(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.read() == ""
     assert (tmp_path / "log").read_text() == "read ''\n"
+
+
+# Ends on SIGTERM; its child does not, and writes "tidied" once its parent is gone.
+TIDY = """
+import os, signal, sys, time
+parent = os.getpid()
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open(sys.argv[-1] + "/ready", "w").close()
+    while os.getppid() == parent:
+        time.sleep(0.001)
+    open(sys.argv[-1] + "/tidied", "w").close()
+    os._exit(0)
+signal.pause()
+"""
+
+
+def test_what_the_server_has_started_may_tidy_up_after_it(tmp_path: Path) -> None:
+    with warden_of(tmp_path, *python(TIDY, tmp_path), grace="30") as (process, server):
+        until((tmp_path / "ready").exists)
+        os.kill(server, signal.SIGKILL)
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGKILL
+        assert (tmp_path / "tidied").exists()

@@ -165,6 +165,13 @@ def test_a_window_has_readings_of_its_own_and_none_that_hold_for_the_whole_test(
     assert "latency.load" not in window["readings"]
 
 
+def test_what_an_engine_counted_goes_along() -> None:
+    counted = replace(measurement(), engine_stats={"preemptions": Number(7.0), "queue_mean_seconds": float("nan")})
+    wire = measurement_to_wire(counted)
+    assert foreign(wire) == []
+    assert wire["engine_stats"] == {"preemptions": 7.0, "queue_mean_seconds": None}
+
+
 def test_a_device_has_its_memory_its_energy_and_its_conditions() -> None:
     wire = measurement_to_wire(replace(measurement(), devices=(on(trace(), conditions=THROTTLED),)))
     (device,) = wire["devices"]

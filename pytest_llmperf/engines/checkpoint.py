@@ -1,0 +1,34 @@
+"""The size of a model's weights as its files state it: safetensors begin with a list of what is in them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+
+
+def tensor_bytes(folder: Path) -> Counter[str]:
+    """Bytes of weights by their type (``bfloat16``), over all safetensors in a folder; empty when there are none.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is not what its name says.
+    """
+    found: Counter[str] = Counter()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            try:
+                (length,) = struct.unpack("<Q", file.read(8))
+            except struct.error:
+                raise ValueError(f"{path} is no safetensors file") from None
+            for name, tensor in json.loads(file.read(length)).items():
+                if name != "__metadata__":
+                    start, end = tensor["data_offsets"]
+                    found[_NAMES.get(tensor["dtype"], tensor["dtype"])] += end - start
+    return found

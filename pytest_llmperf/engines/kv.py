@@ -1,0 +1,94 @@
+"""KV cache in use and KV cache wasted, from regular looks at an engine and what its requests held meanwhile."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.measurement import Reading
+from pytest_llmperf.timings import tokens_per_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.measurement import RequestTiming
+
+
+@dataclass(frozen=True)
+class KVPool:
+    """The blocks an engine keeps for KV: all of them are ``blocks``, each for ``block_tokens`` tokens.
+
+    ``total_bytes`` is what they take, None where nobody states it.
+    """
+
+    blocks: int
+    block_tokens: int
+    total_bytes: float | None = None
+
+    @property
+    def block_bytes(self) -> float | None:
+        return None if self.total_bytes is None else self.total_bytes / self.blocks
+
+
+@dataclass(frozen=True)
+class KVPoll:
+    """One look: the blocks handed out, and the requests that ran and waited, at a moment of the monotonic clock."""
+
+    at_ns: int
+    used_blocks: int
+    running: float
+    waiting: float
+
+
+class TokensOverTime:
+    """How many tokens a request held in the KV cache, from its first token to its last."""
+
+    def __init__(self, request: RequestTiming) -> None:
+        counts = tokens_per_chunk(request)
+        self.known = request.prompt_tokens is not None and counts is not None and not request.cached_tokens
+        self._stamps = [chunk.at_ns for chunk in request.chunks]
+        self._totals = []
+        total = request.prompt_tokens or 0
+        for count in counts or ():
+            total += count
+            self._totals.append(total)
+
+    def active(self, at_ns: int) -> bool:
+        return bool(self._stamps) and self._stamps[0] <= at_ns < self._stamps[-1]
+
+    def at(self, at_ns: int) -> int:
+        return self._totals[bisect_right(self._stamps, at_ns) - 1]
+
+
+def waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_tokens: int) -> Reading:
+    """1 − tokens held ÷ tokens that the blocks handed out have room for, over the polls.
+
+    Only polls count at which exactly the requests ran that had begun to answer: of a request that still waits for its
+    first token, or was preempted, nobody can tell how much it holds.
+    """
+    lives = [TokensOverTime(request) for request in requests]
+    if not lives or any(not life.known for life in lives):
+        return Reading.missing(_unknown(requests))
+    held = room = 0.0
+    count = 0
+    for poll in polls:
+        active = [life for life in lives if life.active(poll.at_ns)]
+        if active and len(active) == poll.running and poll.used_blocks:
+            held += sum(life.at(poll.at_ns) for life in active)
+            room += poll.used_blocks * block_tokens
+            count += 1
+    if not room:
+        return Reading.missing("no look at the engine fell into a time when only requests ran that had begun to answer")
+    how = f"blocks of {block_tokens} tokens; mean of {count} looks"
+    return Reading(max(0.0, 1 - held / room), how, samples=count)
+
+
+def _unknown(requests: Sequence[RequestTiming]) -> str:
+    if not requests:
+        return "the test sent no request through llm_client"
+    if any(request.cached_tokens for request in requests):
+        return "requests shared cached blocks: whose tokens a block holds is not known"
+    if not all(request.streamed for request in requests):
+        return "answers were not streamed: use stream=True"
+    return "the server did not say how many tokens each request held over time"

@@ -1,0 +1,43 @@
+"""What an engine tells of itself over the time of one test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.measurement import Reading, RequestTiming, Window
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was seen: ``readings`` by the name of their metric, ``faults`` that make the measurement untrustworthy.
+
+    ``stats`` are numbers for the reports that no budget limits; a name ends in ``_seconds``, ``_bytes`` or ``_share``
+    where that is its unit, else it is a count.
+    """
+
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    stats: Mapping[str, float] = field(default_factory=dict)
+
+
+class Observation:
+    """Begun just before a test's window opens. This one sees nothing but what the engine states anyway."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        """What has been seen up to now; ``requests`` are those of ``llm_client`` that have ended."""
+        return Observed(self._engine.readings())
+
+    def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        """The last look, once the window has closed."""
+        return self.read(requests, window)
+
+    def abandon(self) -> None:
+        """Stops looking: nobody will ask."""

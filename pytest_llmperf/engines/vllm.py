@@ -1,0 +1,247 @@
+"""The ``vllm`` engine: vLLM's own server, from this environment or another one, or one that already runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.checkpoint import tensor_bytes
+from pytest_llmperf.engines.net import check_port, free_port, http_get
+from pytest_llmperf.engines.openai import OpenAIEngine
+from pytest_llmperf.engines.process import ServerEngine
+from pytest_llmperf.engines.shared_memory import SharedMemory
+from pytest_llmperf.engines.vllm_arguments import (
+    command_line,
+    default_kv_cache,
+    kv_cache_bytes,
+    served_name,
+    sizes_kv_cache,
+)
+from pytest_llmperf.engines.vllm_environment import find_vllm
+from pytest_llmperf.engines.vllm_log import Startup, reason, stage
+from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, kv_pool, metrics_url
+from pytest_llmperf.engines.vllm_observation import VLLMObservation
+from pytest_llmperf.measurement import Reading
+from pytest_llmperf.telemetry.device import cpu_device
+from pytest_llmperf.telemetry.prometheus import MetricsPage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.engines.kv import KVPool
+    from pytest_llmperf.telemetry.prometheus import Sample
+
+# vLLM merges tokens into one chunk when it falls behind: only the running count says how many each one brings.
+_STREAM_OPTIONS: Mapping[str, Any] = {"include_usage": True, "continuous_usage_stats": True}
+_DEFAULTS = {
+    "host": "127.0.0.1",
+    # Else nobody learns how much of a prompt came from the prefix cache.
+    "enable_prompt_tokens_details": "true",
+    # We ask for its metrics many times a second.
+    "disable_uvicorn_access_log": "true",
+}
+
+_PEAK_CAVEAT = (
+    "vllm takes a share of the device whatever a test does (gpu_memory_utilization): give its KV cache a size, "
+    "llm_engine_args['kv_cache'] = '4 GiB', or limit what the test needed, memory_budget(required=...)"
+)
+
+
+def _prefix_settings(*, share: bool) -> dict[str, Any]:
+    """vLLM finds cached blocks only under the salt they were computed with."""
+    return {} if share else {"cache_salt": secrets.token_hex(16)}
+
+
+class VLLMEngine(ServerEngine):
+    """A model behind vLLM's OpenAI API."""
+
+    name = "vllm"
+    stream_options = _STREAM_OPTIONS
+
+    @classmethod
+    def check(cls, spec: EngineSpec) -> None:
+        if spec.url:
+            AttachedVLLMEngine.check(spec)
+            return
+        if not spec.model:
+            raise EngineError("vllm needs a model: --llmperf-model=ID, a hub id or a folder")
+        find_vllm(spec.binary)
+        kv_cache_bytes(spec.args)
+        check_port(spec.args.get("port", "0"), "port")
+
+    @classmethod
+    def create(cls, spec: EngineSpec) -> Engine:
+        return AttachedVLLMEngine(spec) if spec.url else cls(spec)
+
+    def __init__(self, spec: EngineSpec) -> None:
+        super().__init__(spec)
+        assert spec.model is not None
+        # Made absolute, since a test may change the folder before the engine is started again.
+        folder = Path(spec.model).expanduser().absolute()
+        self._folder = folder if folder.is_dir() else None
+        self.model = served_name(spec.args, spec.model, self._folder)
+        self._environment = find_vllm(spec.binary)
+        self.computes_on_gpu = None if self._environment.for_cpu is None else not self._environment.for_cpu
+        self._port = 0
+        self._readings: dict[str, Reading] = {}
+        self._pool: KVPool | None = None
+        self._shared_memory = SharedMemory()
+
+    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
+        return _prefix_settings(share=share)
+
+    def _command(self, directory: Path) -> list[str]:
+        asked = {key: value for key, value in self.spec.args.items() if key not in ("kv_cache", "port")}
+        kv_bytes = kv_cache_bytes(self.spec.args)
+        if kv_bytes is None and self._environment.for_cpu:
+            kv_bytes = default_kv_cache(asked)
+        self._port = int(self.spec.args.get("port", "0")) or free_port()
+        settings = {**_DEFAULTS, "served_model_name": self.model, "port": str(self._port)}
+        if kv_bytes is not None:
+            settings["kv_cache_memory_bytes"] = str(kv_bytes)
+        model = str(self._folder or self.spec.model)
+        return [*self._environment.command, model, *command_line({**settings, **asked})]
+
+    def _environ(self) -> dict[str, str]:
+        assert self._directory is not None
+        temporary = self._directory / "tmp"
+        temporary.mkdir(exist_ok=True)
+        defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        if self._folder is not None:
+            defaults["HF_HUB_OFFLINE"] = "1"
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self._environment.for_cpu and cores <= 4:
+            # Threads that wait for each other crawl as soon as anything else, such as the client, wants a core.
+            defaults |= {"OMP_NUM_THREADS": str(max(1, cores // 2)), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        # What it leaves in its folder for temporary files goes with ours.
+        return defaults | super()._environ() | {"TMPDIR": str(temporary)}
+
+    def _find_url(self, directory: Path) -> str | None:
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def _stage(self) -> str:
+        self._shared_memory.note(self.pids)
+        return stage(self._log())
+
+    def _explain(self) -> str:
+        return reason(self._log())
+
+    def _log(self) -> str:
+        return self._process.log.read_text(errors="replace") if self._process else ""
+
+    def _on_ready(self) -> None:
+        self.version = server_version(self.base_url)
+        samples = read_metrics(self.base_url)
+        startup = Startup.read(self._log())
+        on_cpu = self._environment.for_cpu or startup.on_cpu
+        self.computes_on_gpu = not on_cpu
+        self.devices = (cpu_device(),) if on_cpu else ()
+        self._pool = kv_pool(samples, startup.workers, startup.kv_bytes)
+        self._readings = {"memory.weights": self._weights(startup), "memory.kv_reserved": reserved(self._pool)}
+        self.peak_caveat = "" if on_cpu or sizes_kv_cache(self.spec.args) else _PEAK_CAVEAT
+        self._shared_memory.note(self.pids)
+
+    def _weights(self, startup: Startup) -> Reading:
+        if startup.weights_bytes is not None:
+            return Reading(startup.weights_bytes, "stated by vLLM while loading", samples=1)
+        try:
+            found = tensor_bytes(self._folder) if self._folder else {}
+        except (OSError, ValueError, KeyError) as error:
+            return Reading.missing(f"the size of the checkpoint cannot be read: {error}")
+        if startup.dtype and list(found) == [startup.dtype] and startup.workers == 1:
+            how = f"tensors of the checkpoint, all of them {startup.dtype} as they are computed with"
+            return Reading(found[startup.dtype], how, samples=1)
+        return Reading.missing("this vLLM does not state it, and its checkpoint does not tell it either")
+
+    def readings(self) -> dict[str, Reading]:
+        """Weights and KV cache as the server stated them while loading."""
+        return dict(self._readings)
+
+    def observe(self) -> VLLMObservation:
+        return VLLMObservation(self, self._pool)
+
+    def gone(self) -> str:
+        return super().gone() or unwell(self.base_url)
+
+    def stop(self) -> None:
+        self._shared_memory.note(self.pids)
+        super().stop()
+        self._shared_memory.remove()
+
+
+class AttachedVLLMEngine(OpenAIEngine):
+    """A vLLM server that already runs."""
+
+    name = "vllm"
+    stream_options = _STREAM_OPTIONS
+
+    def __init__(self, spec: EngineSpec) -> None:
+        super().__init__(spec)
+        self._pool: KVPool | None = None
+
+    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
+        return _prefix_settings(share=share)
+
+    def start(self, progress: Progress) -> None:
+        super().start(progress)
+        self.version = server_version(self.base_url)
+        self._pool = kv_pool(read_metrics(self.base_url))
+
+    def readings(self) -> dict[str, Reading]:
+        return {"memory.kv_reserved": reserved(self._pool)}
+
+    def observe(self) -> VLLMObservation:
+        return VLLMObservation(self, self._pool)
+
+
+def server_version(base_url: str) -> str:
+    """The version a server states.
+
+    Raises:
+        EngineError: it is no vLLM server.
+    """
+    try:
+        return str(json.loads(http_get(f"{base_url.removesuffix('/v1')}/version"))["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise EngineError(f"the server at {base_url} is no vLLM server: /version does not answer") from None
+
+
+def read_metrics(base_url: str) -> list[Sample]:
+    """A server's metrics, once they are known to be vLLM's.
+
+    Raises:
+        EngineError: they are not, or cannot be had.
+    """
+    page = MetricsPage(metrics_url(base_url), timeout=10.0)
+    try:
+        samples = page.read()
+        Counters.of(samples)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"the metrics of the server at {base_url} are not to be had: {error}") from None
+    finally:
+        page.close()
+    return samples
+
+
+def reserved(pool: KVPool | None) -> Reading:
+    """``memory.kv_reserved`` of a pool."""
+    if pool is None or pool.total_bytes is None:
+        return Reading.missing(UNKNOWN_SIZE)
+    how = f"stated by vLLM: {pool.blocks} blocks of {pool.block_tokens} tokens"
+    return Reading(pool.total_bytes, how, samples=1)
+
+
+def unwell(base_url: str) -> str:
+    """Why a server whose process runs can no longer answer; empty while it can, or when it is only slow."""
+    try:
+        http_get(f"{base_url.removesuffix('/v1')}/health")
+    except OSError as error:
+        if getattr(error, "code", None) == 503:
+            return "vllm has lost its engine core"
+        if isinstance(getattr(error, "reason", error), ConnectionRefusedError):
+            return "vllm no longer listens"
+    return ""

@@ -1,0 +1,75 @@
+"""From engine arguments to vLLM's command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psutil
+
+from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.units import BYTES, UnitError, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_GIB = 2**30
+_CPU_KV_CACHE = 4 * _GIB
+_SIZES_OF_KV_CACHE = ("kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override")
+
+
+def command_line(settings: Mapping[str, str]) -> list[str]:
+    """``{"max_model_len": "2048", "enforce_eager": "true"}`` → ``--max-model-len=2048 --enforce-eager``.
+
+    ``false`` gives ``--no-KEY``, and an empty value the flag alone. Whether an option exists is for vLLM to say.
+    """
+    words = []
+    for key, value in settings.items():
+        # What stands behind a dot (compilation_config.cudagraph_mode) is a key of vLLM's own.
+        name, dot, rest = key.partition(".")
+        flag = name.replace("_", "-") + dot + rest
+        if value.lower() == "false":
+            words.append(f"--no-{flag}")
+        elif value.lower() == "true" or not value:
+            words.append(f"--{flag}")
+        else:
+            words.append(f"--{flag}={value}")
+    return words
+
+
+def kv_cache_bytes(arguments: Mapping[str, str]) -> int | None:
+    """What ``kv_cache="4 GiB"`` asks for, in bytes; None where it is not given.
+
+    Raises:
+        EngineError: not a size, or the KV cache is sized in another way as well.
+    """
+    if "kv_cache" not in arguments:
+        return None
+    others = [key for key in _SIZES_OF_KV_CACHE if key in arguments]
+    if others:
+        raise EngineError(f"vllm: kv_cache and {others[0]} both say how large the KV cache is: give one of them")
+    try:
+        return int(parse(arguments["kv_cache"], BYTES))
+    except UnitError as error:
+        raise EngineError(f"vllm: engine argument kv_cache={error}") from None
+
+
+def sizes_kv_cache(arguments: Mapping[str, str]) -> bool:
+    """Whether the KV cache has a size of its own, and not what is left of a share of the device."""
+    return any(key in arguments for key in ("kv_cache", "kv_cache_memory_bytes", "num_gpu_blocks_override"))
+
+
+def default_kv_cache(arguments: Mapping[str, str]) -> int | None:
+    """The KV cache where the host's memory holds it and nobody says how much: 4 GiB, or a quarter of a smaller host.
+
+    vLLM itself would take 92 % of the host's memory.
+    """
+    if any(key in arguments for key in _SIZES_OF_KV_CACHE):
+        return None
+    return int(min(_CPU_KV_CACHE, psutil.virtual_memory().total // 4))
+
+
+def served_name(arguments: Mapping[str, str], model: str, folder: Path | None) -> str:
+    """The name that requests must give: vLLM's default is the whole path of a folder."""
+    given = arguments.get("served_model_name", "").split()
+    return given[0] if given else folder.name if folder else model

@@ -1,0 +1,116 @@
+"""vLLM's own metrics: its counters, its KV pool, and how full the pool is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.engines.kv import KVPoll, KVPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_llmperf.telemetry.prometheus import Sample
+
+COUNTERS = {
+    "prompt_tokens": "vllm:prompt_tokens_total",
+    "generation_tokens": "vllm:generation_tokens_total",
+    "preemptions": "vllm:num_preemptions_total",
+    "prefix_cache_queries": "vllm:prefix_cache_queries_total",
+    "prefix_cache_hits": "vllm:prefix_cache_hits_total",
+    "requests_finished": "vllm:request_success_total",
+    "requests_queued": "vllm:request_queue_time_seconds_count",
+    "queue_seconds": "vllm:request_queue_time_seconds_sum",
+}
+UNKNOWN_SIZE = "the server does not state how large its KV cache is; engine argument kv_cache sets it"
+_USAGE, _RUNNING, _WAITING = "vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"
+_CONFIG = "vllm:cache_config_info"
+_STARTED = "process_start_time_seconds"
+# When the counters of an engine began: another moment, another server, even where its process is not told apart.
+_CREATED = "vllm:generation_tokens_created"
+
+
+def metrics_url(base_url: str, names: Iterable[str] = ()) -> str:
+    """The page of a server, or with ``names`` only that part of it, which takes it 1 ms to write instead of 10."""
+    # Without the slash the server does not see the query.
+    query = "&".join(f"name[]={name}" for name in names)
+    return f"{base_url.removesuffix('/v1')}/metrics/{'?' if query else ''}{query}"
+
+
+def polled_url(base_url: str) -> str:
+    return metrics_url(base_url, (_USAGE, _RUNNING, _WAITING))
+
+
+@dataclass(frozen=True)
+class Counters:
+    """The counters at one moment, summed over engines and reasons; ``server`` tells one server from every other."""
+
+    server: tuple[float, ...]
+    values: Mapping[str, float]
+
+    @staticmethod
+    def of(samples: Sequence[Sample]) -> Counters:
+        """Those of :data:`COUNTERS` that the server states.
+
+        Raises:
+            ValueError: it states no vLLM counters at all.
+        """
+        sums: defaultdict[str, float] = defaultdict(float)
+        for sample in samples:
+            sums[sample.name] += sample.value
+        values = {key: sums[name] for key, name in COUNTERS.items() if name in sums}
+        if "generation_tokens" not in values:
+            raise ValueError(f"it states no {COUNTERS['generation_tokens']}; is it vLLM, without --disable-log-stats?")
+        return Counters(tuple(sorted(s.value for s in samples if s.name in (_STARTED, _CREATED))), values)
+
+    def since(self, before: Counters) -> dict[str, float]:
+        """What each counter rose by.
+
+        Raises:
+            ValueError: it is not the same server, or a counter was set back.
+        """
+        if self.server != before.server:
+            raise ValueError("the server was started afresh during the test: its counters are not those of before")
+        rises = {key: value - before.values[key] for key, value in self.values.items() if key in before.values}
+        fallen = [COUNTERS[key] for key, rise in rises.items() if rise < 0]
+        if fallen:
+            raise ValueError(f"the server's counter {fallen[0]} was set back during the test")
+        return rises
+
+
+def kv_pool(samples: Sequence[Sample], workers: int = 1, kv_bytes: float | None = None) -> KVPool | None:
+    """The KV pool of all engines behind a server, None where the server does not state it.
+
+    Its bytes are the setting ``kv_cache_memory_bytes`` of each worker where it was given, else ``kv_bytes``.
+    """
+    configs = [sample.labels for sample in samples if sample.name == _CONFIG]
+    blocks = [_number(labels.get("num_gpu_blocks")) for labels in configs]
+    sizes = [_number(labels.get("block_size")) for labels in configs]
+    if not blocks or None in blocks or None in sizes:
+        return None
+    total = sum(count for count in blocks if count is not None)
+    given = [_number(labels.get("kv_cache_memory_bytes")) for labels in configs]
+    if None not in given:
+        kv_bytes = sum(size for size in given if size is not None) * float(workers)
+    return KVPool(total, sizes[0] or 1, kv_bytes)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def poll(samples: Sequence[Sample], at_ns: int, pool: KVPool) -> KVPoll:
+    """One look at the pool. vLLM states a share, of all blocks but the one that it keeps empty.
+
+    Raises:
+        ValueError: the server does not state it.
+    """
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        found[sample.name].append(sample.value)
+    if not found[_USAGE]:
+        raise ValueError(f"the server states no {_USAGE}")
+    engines = len(found[_USAGE])
+    used = sum(found[_USAGE]) * (pool.blocks / engines - 1)
+    return KVPoll(at_ns, round(used), sum(found[_RUNNING]), sum(found[_WAITING]))

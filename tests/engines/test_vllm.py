@@ -1,0 +1,233 @@
+"""A real vLLM on the CPU, with a tiny model and so small a KV cache that it overflows."""
+
+from __future__ import annotations
+
+import os
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.registry import create
+from pytest_llmperf.measurement import Window
+from pytest_llmperf.timings import tokens_per_chunk
+from pytest_llmperf.traffic.client import LLMClient
+from tests.engines.conftest import chat
+from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
+from tests.unit.engine_processes import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.observation import Observed
+    from pytest_llmperf.measurement import RequestTiming
+
+pytestmark = [pytest.mark.usefixtures("vllm_installed"), pytest.mark.xdist_group("vllm")]
+MIB = 1 << 20
+PROMPT = "The budget of a test says how much memory an engine may take while the test runs, and how long it may take. "
+
+
+def spec(**args: str) -> EngineSpec:
+    return EngineSpec("vllm", model=str(TINY), binary=str(PYTHON), args={**SMALL_POOL, **args})
+
+
+@pytest.fixture(scope="module")
+def engine(vllm_installed: None) -> Iterator[Engine]:
+    engine = create(spec())
+    engine.start(print)
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture
+def seen() -> list[RequestTiming]:
+    return []
+
+
+@pytest.fixture
+def client(engine: Engine, seen: list[RequestTiming]) -> Iterator[LLMClient]:
+    with client_of(engine, seen) as client:
+        yield client
+
+
+@contextmanager
+def client_of(engine: Engine, seen: list[RequestTiming]) -> Iterator[LLMClient]:
+    with LLMClient(
+        engine.base_url,
+        engine.model,
+        defaults=engine.request_defaults,
+        stream_options=engine.stream_options,
+        prefix_settings=lambda share: engine.prefix_settings(share=share),
+        record=seen.append,
+    ) as client:
+        yield client
+
+
+class Watched:
+    """What was seen of an engine inside a ``with`` block; ``result`` once it is over."""
+
+    result: Observed
+
+    def __init__(self, engine: Engine, seen: list[RequestTiming]) -> None:
+        self._observation = engine.observe()
+        self._seen = seen
+        self._start_ns = time.monotonic_ns()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.result = self._observation.end(self._seen, Window(self._start_ns, time.monotonic_ns()))
+
+
+def test_it_states_its_version_and_what_it_holds(engine: Engine) -> None:
+    assert engine.version == "0.32.0"
+    assert engine.model == "tiny-llama"
+    assert [device.kind for device in engine.devices] == ["cpu"]
+    memory = engine.memory()
+    assert memory.kv_reserved == 8 * MIB
+    assert memory.weights is not None
+    assert memory.weights == pytest.approx((TINY / "model.safetensors").stat().st_size, rel=0.01)
+    assert memory.resident is not None
+    assert memory.resident > memory.weights + memory.kv_reserved
+
+
+def test_all_its_processes_are_in_one_group(engine: Engine) -> None:
+    (pid,) = engine.pids
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    assert len(family) >= 3
+    assert {os.getpgid(process.pid) for process in family} == {pid}
+
+
+@pytest.mark.parametrize("chatting", [False, True], ids=["completion", "chat"])
+def test_every_token_of_a_stream_is_counted_by_both_sides(
+    chatting: bool, engine: Engine, client: LLMClient, seen: list[RequestTiming]
+) -> None:
+    with Watched(engine, seen) as watched:
+        answer = (client.chat if chatting else client.generate)(PROMPT, max_tokens=50, ignore_eos=True)
+    assert answer.timing.output_tokens == 50
+    assert sum(tokens_per_chunk(answer.timing) or ()) == 50
+    assert watched.result.faults == ()
+    assert watched.result.stats["generation_tokens"] == 50
+    assert watched.result.stats["prompt_tokens"] == answer.timing.prompt_tokens
+    assert watched.result.stats["requests_finished"] == 1
+
+
+def test_a_pool_that_overflows_preempts_requests_and_loses_no_token(
+    engine: Engine, client: LLMClient, seen: list[RequestTiming]
+) -> None:
+    with Watched(engine, seen) as watched:
+        client.run([f"{n} {PROMPT}" for n in range(16)], concurrency=16, max_tokens=400, ignore_eos=True)
+    stats, readings = watched.result.stats, watched.result.readings
+    assert watched.result.faults == ()
+    assert stats["generation_tokens"] == 16 * 400
+    assert stats["preemptions"] >= 1
+    assert stats["running_peak"] > 8
+    assert stats["waiting_peak"] >= 1
+    assert stats["kv_usage_peak_share"] > 0.9
+    assert readings["memory.kv_cache"].value == pytest.approx(stats["kv_usage_peak_share"] * 127 * 65536)
+    assert stats["kv_headroom_bytes"] == pytest.approx((1 - stats["kv_usage_peak_share"]) * 127 * 65536, abs=1)
+
+
+def test_waste_is_the_room_that_short_requests_leave_in_their_blocks(
+    engine: Engine, client: LLMClient, seen: list[RequestTiming]
+) -> None:
+    with Watched(engine, seen) as watched:
+        client.generate(PROMPT, max_tokens=1200, ignore_eos=True)
+    long = watched.result.readings["memory.kv_waste"]
+    seen.clear()
+    with Watched(engine, seen) as watched:
+        for _ in range(40):
+            client.generate("a", max_tokens=12, ignore_eos=True)
+    short = watched.result.readings["memory.kv_waste"]
+    assert long.value is not None
+    assert short.value is not None
+    # 1200 tokens leave at most 31 slots of their last block empty; 13 leave 19 and more of their only one.
+    assert long.value < 0.15
+    assert short.value > 19 / 32
+
+
+def test_a_prompt_is_computed_afresh_until_the_test_lets_it_share(
+    engine: Engine, client: LLMClient, seen: list[RequestTiming]
+) -> None:
+    for ask in (client.generate, client.chat):
+        fresh = [ask(PROMPT * 2, max_tokens=1).timing for _ in range(2)]
+        with Watched(engine, seen) as watched:
+            shared = [ask(PROMPT * 2, max_tokens=1, share_prefix=True).timing for _ in range(2)]
+        assert [timing.cached_tokens for timing in (*fresh, shared[0])] == [0, 0, 0]
+        # Whole blocks of 32 tokens, less the one that its last token lies in.
+        cached = ((shared[1].prompt_tokens or 0) - 1) // 32 * 32
+        assert cached > 0
+        assert shared[1].cached_tokens == watched.result.stats["prefix_cache_hits"] == cached
+
+
+def test_tokens_that_the_client_did_not_see_are_a_fault_only_beside_its_own(
+    engine: Engine, client: LLMClient, seen: list[RequestTiming]
+) -> None:
+    with Watched(engine, seen) as watched:
+        chat(engine, ignore_eos=True)
+    assert watched.result.faults == ()
+    assert watched.result.stats["generation_tokens"] == 8
+    with Watched(engine, seen) as watched:
+        client.generate(PROMPT, max_tokens=5, ignore_eos=True)
+        chat(engine, ignore_eos=True)
+    assert watched.result.faults == (
+        "the server generated 13 tokens, the client saw 5; others use the server, or calls went past llm_client",
+    )
+
+
+def test_a_poll_asks_for_a_hundredth_of_the_metrics(engine: Engine) -> None:
+    from pytest_llmperf.engines.vllm_metrics import metrics_url, polled_url
+
+    sizes = [len(urllib.request.urlopen(url(engine.base_url)).read()) for url in (metrics_url, polled_url)]
+    assert sizes[1] < sizes[0] / 20
+
+
+def test_another_engine_attaches_to_it_and_sees_it_from_the_inside(engine: Engine, seen: list[RequestTiming]) -> None:
+    attached = create(EngineSpec("vllm", url=engine.base_url))
+    attached.start(print)
+    assert (attached.version, attached.model, attached.pids) == (engine.version, engine.model, engine.pids)
+    assert attached.readings()["memory.kv_reserved"].value == 8 * MIB
+    with Watched(attached, seen) as watched, client_of(attached, seen) as client:
+        client.generate(PROMPT, max_tokens=7, ignore_eos=True)
+    attached.stop()
+    assert watched.result.stats["generation_tokens"] == 7
+    assert engine.gone() == ""
+
+
+def test_an_argument_that_vllm_does_not_know_is_refused_in_its_own_words(vllm_installed: None) -> None:
+    with pytest.raises(EngineError) as caught:
+        create(spec(no_such_option="1")).start(print)
+    assert str(caught.value) == "vllm: unrecognized arguments: --no-such-option=1"
+
+
+def test_stopping_it_in_the_middle_of_a_stream_leaves_no_process_and_no_file() -> None:
+    engine = create(spec())
+    engine.start(print)
+    (pid,) = engine.pids
+    family = [pid, os.getsid(pid), *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    folders = [Path(psutil.Process(pid).environ()["TMPDIR"])]
+    shared = shared_files(family)
+    assert shared
+    with client_of(engine, []) as client:
+        # Never read to its end: nobody closes it before the engine is stopped.
+        stream = urllib.request.urlopen(
+            urllib.request.Request(
+                f"{engine.base_url}/completions",
+                b'{"model": "%b", "prompt": "x", "max_tokens": 2000, "stream": true, "ignore_eos": true}'
+                % client.model.encode(),
+                {"Content-Type": "application/json"},
+            )
+        )
+        assert stream.readline().startswith(b"data: ")
+        engine.stop()
+        stream.close()
+    until(lambda: not any(psutil.pid_exists(pid) for pid in family))
+    assert not any(path.exists() for path in (*folders, *shared))

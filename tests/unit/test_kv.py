@@ -1,0 +1,83 @@
+"""KV cache held and wasted, on timelines written out by hand (times in milliseconds)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.engines.kv import KVPoll, KVPool, waste
+from pytest_llmperf.measurement import Reading
+from tests.unit.streams import MS, stream, whole
+
+if TYPE_CHECKING:
+    from pytest_llmperf.measurement import RequestTiming
+
+
+def poll(at_ms: int, blocks: int, running: float = 1, waiting: float = 0) -> KVPoll:
+    return KVPoll(at_ms * MS, blocks, running, waiting)
+
+
+# 10 tokens of prompt, then one more token at 100, 200 and 300 ms.
+ONE = stream(100, 200, 300, counts=(1, 1, 1), prompt_tokens=10, output_tokens=3)
+
+
+def test_what_tokens_do_not_fill_of_the_blocks_handed_out_is_waste() -> None:
+    assert waste([poll(150, 1)], [ONE], 16) == Reading(1 - 11 / 16, "blocks of 16 tokens; mean of 1 looks", samples=1)
+    assert waste([poll(250, 1)], [ONE], 16).value == 1 - 12 / 16
+
+
+def test_it_is_the_mean_over_the_looks_weighed_by_the_room() -> None:
+    assert waste([poll(150, 1), poll(250, 3)], [ONE], 16) == Reading(
+        1 - 23 / 64, "blocks of 16 tokens; mean of 2 looks", samples=2
+    )
+
+
+def test_requests_that_run_together_hold_theirs_together() -> None:
+    other = stream(120, 400, counts=(4, 4), prompt_tokens=2, output_tokens=8)
+    assert waste([poll(150, 2, running=2)], [ONE, other], 16).value == 1 - 17 / 32
+
+
+def test_looks_at_which_somebody_else_runs_do_not_count() -> None:
+    assert waste([poll(150, 1), poll(160, 9, running=2)], [ONE], 16).value == 1 - 11 / 16
+
+
+def test_looks_before_the_first_token_and_after_the_last_do_not_count() -> None:
+    assert waste([poll(50, 1), poll(350, 1)], [ONE], 16).reason == (
+        "no look at the engine fell into a time when only requests ran that had begun to answer"
+    )
+
+
+def test_more_tokens_than_room_is_no_waste() -> None:
+    assert waste([poll(150, 1)], [ONE], 4).value == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (whole(0, 100, prompt_tokens=3, output_tokens=3), "answers were not streamed: use stream=True"),
+        (
+            stream(100, 200, counts=(1, 1), prompt_tokens=20, cached_tokens=16),
+            "requests shared cached blocks: whose tokens a block holds is not known",
+        ),
+        (
+            stream(100, 200, output_tokens=9, prompt_tokens=20),
+            "the server did not say how many tokens each request held over time",
+        ),
+        (
+            stream(100, 200, counts=(1, 1), output_tokens=2),
+            "the server did not say how many tokens each request held over time",
+        ),
+    ],
+)
+def test_without_counts_over_time_there_is_no_telling(request_: RequestTiming, why: str) -> None:
+    assert waste([poll(150, 1)], [request_], 16) == Reading.missing(why)
+
+
+def test_without_requests_there_is_nothing_to_waste() -> None:
+    assert waste([poll(150, 0)], [], 16) == Reading.missing("the test sent no request through llm_client")
+
+
+def test_a_pool_knows_what_a_block_takes() -> None:
+    assert KVPool(128, 32, 8 * 2**20).block_bytes == 65536
+    assert KVPool(128, 32).block_bytes is None

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.vllm_arguments import (
+    command_line,
+    default_kv_cache,
+    kv_cache_bytes,
+    served_name,
+    sizes_kv_cache,
+)
+from pytest_llmperf.options import argument_text
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("max_model_len", 2048, ["--max-model-len=2048"]),
+        ("max-model-len", "2048", ["--max-model-len=2048"]),
+        ("enforce_eager", True, ["--enforce-eager"]),
+        ("enforce_eager", "True", ["--enforce-eager"]),
+        ("enable_prefix_caching", False, ["--no-enable-prefix-caching"]),
+        ("enforce_eager", "", ["--enforce-eager"]),
+        ("speculative_config", {"method": "ngram", "n": 2}, ['--speculative-config={"method": "ngram", "n": 2}']),
+        ("compilation_config.cudagraph_mode", "NONE", ["--compilation-config.cudagraph_mode=NONE"]),
+        ("kv_cache_dtype", "fp8", ["--kv-cache-dtype=fp8"]),
+    ],
+)
+def test_arguments_are_written_as_vllm_reads_them(key: str, value: object, words: list[str]) -> None:
+    assert command_line({key: argument_text(value)}) == words
+
+
+def test_a_kv_cache_is_written_with_its_unit() -> None:
+    assert kv_cache_bytes({"kv_cache": "4 GiB"}) == 4 * GIB
+    assert kv_cache_bytes({"max_model_len": "1"}) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kv_cache": "4"}, "vllm: engine argument kv_cache='4' has no unit"),
+        (
+            {"kv_cache": "4 GiB", "gpu_memory_utilization": "0.5"},
+            "vllm: kv_cache and gpu_memory_utilization both say how large the KV cache is: give one of them",
+        ),
+    ],
+)
+def test_a_kv_cache_that_cannot_be_meant_is_refused(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        kv_cache_bytes(arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_the_default_on_the_cpu_leaves_the_host_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Memory:
+        total = 64 * GIB
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
+    assert default_kv_cache({}) == 4 * GIB
+    Memory.total = 8 * GIB
+    assert default_kv_cache({}) == 2 * GIB
+
+
+@pytest.mark.parametrize("key", ["kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override"])
+def test_there_is_no_default_where_the_project_says_how_much(key: str) -> None:
+    assert default_kv_cache({key: "1"}) is None
+
+
+def test_a_folder_is_served_under_its_name() -> None:
+    assert served_name({}, "models/tiny", Path("/models/tiny")) == "tiny"
+    assert served_name({}, "Qwen/Qwen3-0.6B", None) == "Qwen/Qwen3-0.6B"
+    assert served_name({"served_model_name": "chat other"}, "Qwen/Qwen3-0.6B", None) == "chat"
+
+
+def test_a_share_of_the_device_is_no_size() -> None:
+    assert sizes_kv_cache({"kv_cache": "4 GiB"})
+    assert not sizes_kv_cache({"gpu_memory_utilization": "0.5"})

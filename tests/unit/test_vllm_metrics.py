@@ -1,0 +1,97 @@
+"""vLLM's metrics: read from a page of a real server that had generated 6658 tokens."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_llmperf.engines.kv import KVPoll, KVPool
+from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, poll, polled_url
+from pytest_llmperf.telemetry.prometheus import Sample, parse
+from tests.unit.captured import captured
+
+PAGE = captured("vllm-metrics.prom")
+MIB = 2**20
+
+
+def page(**values: float) -> list[Sample]:
+    """The page with other values for some samples, by the end of their name."""
+    samples = parse(PAGE)
+    for end, value in values.items():
+        assert any(sample.name.endswith(end) for sample in samples)
+        samples = [Sample(s.name, s.labels, value) if s.name.endswith(end) else s for s in samples]
+    return samples
+
+
+def test_the_counters_are_summed_over_their_labels() -> None:
+    assert Counters.of(page()).values == {
+        "prompt_tokens": 474,
+        "generation_tokens": 6658,
+        "preemptions": 0,
+        "prefix_cache_queries": 474,
+        "prefix_cache_hits": 0,
+        "requests_finished": 53,
+        "requests_queued": 53,
+        "queue_seconds": pytest.approx(0.0017, abs=1e-4),
+    }
+
+
+def test_what_they_rose_by_is_what_happened_in_between() -> None:
+    before, after = Counters.of(page()), Counters.of(page(generation_tokens_total=6700, num_preemptions_total=2))
+    rises = after.since(before)
+    assert (rises["generation_tokens"], rises["preemptions"], rises["prompt_tokens"]) == (42, 2, 0)
+
+
+@pytest.mark.parametrize("mark", ["process_start_time_seconds", "generation_tokens_created"])
+def test_a_server_that_was_started_afresh_is_not_the_one_of_before(mark: str) -> None:
+    with pytest.raises(ValueError, match="started afresh during the test"):
+        Counters.of(page(**{mark: 1.0})).since(Counters.of(page()))
+
+
+def test_a_counter_that_fell_is_named() -> None:
+    with pytest.raises(ValueError, match="counter vllm:generation_tokens_total was set back"):
+        Counters.of(page(generation_tokens_total=5)).since(Counters.of(page()))
+
+
+def test_a_page_of_another_server_is_refused() -> None:
+    with pytest.raises(ValueError, match="states no vllm:generation_tokens_total; is it vLLM"):
+        Counters.of([Sample("llamacpp:tokens_predicted_total", {}, 1.0)])
+
+
+def test_the_pool_is_what_the_cache_configuration_says() -> None:
+    assert kv_pool(page()) == KVPool(1024, 128, 256 * MIB)
+    assert kv_pool(page(), workers=2) == KVPool(1024, 128, 512 * MIB)
+
+
+def test_where_its_bytes_were_not_set_the_log_may_state_them() -> None:
+    unset = parse(PAGE.replace('kv_cache_memory_bytes="268435456"', 'kv_cache_memory_bytes="None"'))
+    assert kv_pool(unset, kv_bytes=7.0) == KVPool(1024, 128, 7.0)
+    assert kv_pool(unset) == KVPool(1024, 128, None)
+
+
+def test_a_server_that_does_not_state_its_blocks_has_no_pool() -> None:
+    assert kv_pool([]) is None
+    assert kv_pool(parse(PAGE.replace('num_gpu_blocks="1024"', 'num_gpu_blocks="None"'))) is None
+
+
+def test_the_share_in_use_counts_all_blocks_but_the_empty_one() -> None:
+    pool = KVPool(129, 32)
+    seen = poll(page(kv_cache_usage_perc=0.25, num_requests_running=3, num_requests_waiting=1), 5, pool)
+    assert seen == KVPoll(5, 32, 3, 1)
+
+
+def test_several_engines_behind_one_server_are_added() -> None:
+    two = [Sample("vllm:kv_cache_usage_perc", {"engine": str(i)}, share) for i, share in enumerate((0.5, 0.25))]
+    assert poll(two, 0, KVPool(2 * 101, 16)).used_blocks == 75
+
+
+def test_a_page_without_the_share_cannot_be_polled() -> None:
+    with pytest.raises(ValueError, match="states no vllm:kv_cache_usage_perc"):
+        poll([], 0, KVPool(129, 32))
+
+
+def test_only_a_part_of_the_page_is_asked_for_while_a_test_runs() -> None:
+    assert metrics_url("http://h:1/v1") == "http://h:1/metrics/"
+    assert polled_url("http://h:1/v1") == (
+        "http://h:1/metrics/?name[]=vllm:kv_cache_usage_perc&name[]=vllm:num_requests_running"
+        "&name[]=vllm:num_requests_waiting"
+    )

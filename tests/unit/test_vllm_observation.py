@@ -1,0 +1,186 @@
+"""A vLLM server seen from the inside, on a page of metrics that a test changes."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.engines import vllm_observation
+from pytest_llmperf.engines.base import Engine, EngineSpec
+from pytest_llmperf.engines.kv import KVPool
+from pytest_llmperf.engines.vllm import AttachedVLLMEngine
+from pytest_llmperf.engines.vllm_observation import VLLMObservation
+from pytest_llmperf.measurement import Window
+from tests.unit.captured import captured
+from tests.unit.engine_processes import until
+from tests.unit.metrics_server import MetricsServer, serving
+from tests.unit.streams import stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_llmperf.engines.observation import Observed
+    from pytest_llmperf.measurement import RequestTiming
+
+POOL = KVPool(129, 32, 129 * 65536.0)
+
+
+class Page:
+    """The metrics of a real server; ``set`` changes the values of one metric."""
+
+    def __init__(self) -> None:
+        self.text = captured("vllm-metrics.prom")
+
+    def set(self, name: str, value: float) -> None:
+        self.text, count = re.subn(rf"^({name}(?:{{.*}})?) .*$", rf"\1 {value}", self.text, flags=re.MULTILINE)
+        assert count
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_observation, "_SETTLE_SECONDS", 0.1)
+
+
+@pytest.fixture
+def page() -> Page:
+    return Page()
+
+
+@pytest.fixture
+def server(page: Page) -> Iterator[MetricsServer]:
+    with serving(lambda: page.text) as server:
+        yield server
+
+
+@pytest.fixture
+def engine(server: MetricsServer) -> Engine:
+    return AttachedVLLMEngine(EngineSpec("vllm", model="tiny", url=server.url))
+
+
+def window() -> Window:
+    return Window(0, time.monotonic_ns())
+
+
+def answered(tokens: int, **fields: Any) -> RequestTiming:
+    return stream(100, 200, output_tokens=tokens, **fields)
+
+
+def observe(engine: Engine, page: Page, generated: int, *requests: RequestTiming) -> Observed:
+    observation = VLLMObservation(engine, POOL)
+    page.set("vllm:generation_tokens_total", 6658 + generated)
+    return observation.end(requests, window())
+
+
+def test_counts_that_agree_are_no_fault(engine: Engine, page: Page) -> None:
+    observed = observe(engine, page, 64, answered(24), answered(40))
+    assert observed.faults == ()
+    assert observed.stats["generation_tokens"] == 64
+    assert observed.stats["prompt_tokens"] == 0
+
+
+def test_more_tokens_than_the_client_saw_are_a_fault(engine: Engine, page: Page) -> None:
+    assert observe(engine, page, 70, answered(64)).faults == (
+        "the server generated 70 tokens, the client saw 64; others use the server, or calls went past llm_client",
+    )
+
+
+def test_fewer_tokens_than_the_client_saw_are_a_fault(engine: Engine, page: Page) -> None:
+    assert observe(engine, page, 60, answered(64)).faults == ("the server generated 60 tokens, the client saw 64",)
+
+
+def test_tokens_of_calls_past_the_client_are_none_where_it_sent_nothing(engine: Engine, page: Page) -> None:
+    observed = observe(engine, page, 70)
+    assert observed.faults == ()
+    assert observed.stats["generation_tokens"] == 70
+
+
+@pytest.mark.parametrize("broken", [answered(3, error="cut"), stream(100, 200)], ids=["failed", "uncounted"])
+def test_where_an_answer_was_not_counted_there_is_nothing_to_compare(
+    broken: RequestTiming, engine: Engine, page: Page
+) -> None:
+    assert observe(engine, page, 70, answered(64), broken).faults == ()
+
+
+def test_the_server_may_count_the_last_tokens_a_moment_late(
+    engine: Engine, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_observation, "_SETTLE_SECONDS", 60)
+    monkeypatch.setattr(time, "sleep", lambda _: page.set("vllm:generation_tokens_total", 6658 + 64))
+    observation = VLLMObservation(engine, None)
+    assert observation.end([answered(64)], window()).faults == ()
+
+
+def test_in_the_middle_of_a_test_counts_need_not_agree_yet(engine: Engine, page: Page) -> None:
+    observation = VLLMObservation(engine, POOL)
+    page.set("vllm:generation_tokens_total", 7000)
+    assert observation.read([answered(64)], window()).faults == ()
+    observation.abandon()
+
+
+def test_a_server_that_was_started_afresh_is_a_fault(engine: Engine, page: Page) -> None:
+    observation = VLLMObservation(engine, POOL)
+    page.set("process_start_time_seconds", 5)
+    (fault,) = observation.end([], window()).faults
+    assert "started afresh" in fault
+
+
+def test_a_server_that_is_gone_is_a_fault_and_no_error(page: Page) -> None:
+    with serving(lambda: page.text) as server:
+        engine = AttachedVLLMEngine(EngineSpec("vllm", model="tiny", url=server.url))
+        server.hangs_up = True
+        observation = VLLMObservation(engine, POOL)
+    (fault,) = observation.end([answered(1)], window()).faults
+    assert "nobody listens" in fault
+    (fault,) = VLLMObservation(engine, POOL).end([], window()).faults
+    assert fault.startswith("the server's counters could not be read: nobody listens at http://")
+
+
+def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Engine, page: Page) -> None:
+    page.set("vllm:kv_cache_usage_perc", 0.5)
+    page.set("vllm:num_requests_running", 4)
+    page.set("vllm:num_requests_waiting", 2)
+    observation = VLLMObservation(engine, POOL)
+    assert observation._poller is not None
+    until(lambda: observation._poller and observation._poller.polls)
+    page.set("vllm:kv_cache_usage_perc", 0.25)
+    observed = observation.end([], window())
+    peak = observed.readings["memory.kv_cache"]
+    assert peak.value == 64 * 65536
+    assert peak.how.startswith("64 of 129 blocks of 32 tokens; ")
+    assert observed.stats["kv_usage_peak_share"] == 0.5
+    assert (observed.stats["running_peak"], observed.stats["waiting_peak"]) == (4, 2)
+    assert observed.stats["kv_headroom_bytes"] == 64 * 65536
+
+
+def test_requests_that_no_look_saw_have_no_peak(engine: Engine) -> None:
+    observation = VLLMObservation(engine, POOL)
+    until(lambda: observation._poller and observation._poller.polls)
+    observed = observation.end([answered(0)], window())
+    assert observed.readings["memory.kv_cache"].reason == "its requests were too short to be seen by 20 looks a second"
+
+
+def test_without_the_size_of_a_block_there_is_no_peak_in_bytes(engine: Engine) -> None:
+    observed = VLLMObservation(engine, KVPool(129, 32)).end([], window())
+    assert observed.readings["memory.kv_cache"].reason == (
+        "the server does not state how large its KV cache is; engine argument kv_cache sets it"
+    )
+    assert observed.stats["kv_blocks"] == 129
+
+
+def test_without_a_pool_nothing_is_polled(engine: Engine, server: MetricsServer) -> None:
+    observed = VLLMObservation(engine, None).end([], window())
+    assert observed.readings["memory.kv_waste"].reason == "the server does not state the size of its KV cache"
+    assert not any("name[]" in path for path in server.paths)
+
+
+def test_the_queue_time_is_a_mean_over_those_that_queued(engine: Engine, page: Page) -> None:
+    page.set("vllm:request_queue_time_seconds_sum", 1)
+    observation = VLLMObservation(engine, None)
+    page.set("vllm:request_queue_time_seconds_sum", 3)
+    page.set("vllm:request_queue_time_seconds_count", 57)
+    stats = observation.end([], window()).stats
+    assert stats["queue_mean_seconds"] == 0.5
+    assert "queue_seconds" not in stats
