@@ -1,161 +1,138 @@
-"""The lanes that read pages over HTTP, exporters of other hosts and metrics of engines: a thread for each.
+"""The lane that reads DCGM exporters over HTTP, in a thread for each set of them.
 
-They share one ring; each record carries the number of its page or the slot of a device that the page tells of.
+They share one ring; each record carries the slot of a device, or with EXPORTERS the number of the set.
 """
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.telemetry.ring import FAULT, SCRAPED, Record, Ring
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.cadence import SLOTS_PER_EXPORTER
+from pytest_llmperf.telemetry.ring import EXPORTERS, FAULT, Record, Ring
+from pytest_llmperf.telemetry.source import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_llmperf.telemetry.source import Source
 
-_BITS = struct.Struct("@d")
-_INTEGER = struct.Struct("@q")
 _LIVENESS_S = 0.1
 
 
-def bits(value: float) -> int:
-    """A float as the integer that a record carries."""
-    (number,) = _INTEGER.unpack(_BITS.pack(value))
-    return int(number)
-
-
-def from_bits(number: int) -> float:
-    """The float that :func:`bits` made an integer of."""
-    (value,) = _BITS.unpack(_INTEGER.pack(number))
-    return float(value)
-
-
-class MetricsSource:
-    """Chosen metrics of an engine's page, as SCRAPED records: ``key`` the page, ``detail`` the place in ``names``.
-
-    A metric with several label sets (one for each engine core) is given as its largest value.
-    """
-
-    def __init__(self, number: int, url: str, names: Sequence[str]) -> None:
-        from pytest_llmperf.telemetry.prometheus import MetricsPage
-
-        self._page = MetricsPage(url)
-        self._number = number
-        self._places = {name: place for place, name in enumerate(names)}
-
-    def read(self, t_ns: int) -> Sequence[Record]:
-        try:
-            samples = self._page.read()
-        except (OSError, ValueError) as error:
-            raise SourceError(str(error), Why.TRANSIENT) from None
-        found: dict[int, float] = {}
-        for sample in samples:
-            place = self._places.get(sample.name)
-            if place is not None:
-                found[place] = max(found.get(place, sample.value), sample.value)
-        return [Record(t_ns, bits(value), self._number, place, SCRAPED) for place, value in found.items()]
-
-    def close(self) -> None:
-        self._page.close()
-
-
-class _Page(threading.Thread):
-    """Reads one source at its pace until it is stopped. What it read carries the time at which its answer was there."""
-
-    def __init__(
-        self,
-        number: int,
-        source: Source,
-        period_s: float,
-        publish: Callable[[Iterable[Record]], None],
-        fault: Callable[[int, int, SourceError], int],
-    ) -> None:
-        super().__init__(name=f"page-{number}", daemon=True)
-        self.ended = threading.Event()
-        self._number, self._source, self._period_s = number, source, period_s
-        self._publish, self._fault = publish, fault
-
-    def run(self) -> None:
-        while not self.ended.is_set():
-            begun = time.monotonic()
-            try:
-                self._publish(self._source.read(time.monotonic_ns()))
-            except SourceError as error:
-                number = self._fault(self._number, SCRAPED, error)
-                self._publish([Record(0, number, self._number, SCRAPED, FAULT)])
-            self.ended.wait(max(0.0, begun + self._period_s - time.monotonic()))
-        self._source.close()
-
-
-class PagesLane:
-    """Starts and ends the reading of pages as ordered."""
+class ExportersLane:
+    """Starts and ends the reading of exporters as ordered."""
 
     def __init__(self, ring: Ring, fault: Callable[[int, int, SourceError], int]) -> None:
         self._ring = ring
         self._fault = fault
-        self._wanted: set[int] = set()
-        self._pages: dict[int, _Page] = {}
-        self._next = 0
+        self._wanted: dict[tuple[object, ...], _Exporters] = {}
+        self._next, self._next_slot = 1, SLOTS_PER_EXPORTER
         self._lock = threading.Lock()
         ring.set_pace(round(_LIVENESS_S * 1e9), 0)
-        threading.Thread(target=self._show_life, name="pages-life", daemon=True).start()
+        threading.Thread(target=self._show_life, name="exporters-life", daemon=True).start()
 
     def read(self, order: Mapping[str, Any], answer: Callable[[dict[str, Any]], None]) -> int:
-        """Reads ``{"url": …, "names": […], "hz": N}`` or ``{"dcgm": [URL…], "hz": N}``; the number of the page."""
+        """Reads ``{"urls": [URL…], "hz": N}`` for one more user, in one thread however many these are.
+
+        Returns the number of the set, which is in the answer as well, with the devices or with why there are none.
+        """
+        key = (*order["urls"], order["hz"])
+        with self._lock:
+            exporters = self._wanted.get(key) or self._begin(key, order["urls"], 1 / order["hz"])
+            exporters.users += 1
+        exporters.tell(answer)
+        return exporters.number
+
+    def _begin(self, key: tuple[object, ...], urls: list[str], period_s: float) -> _Exporters:
+        exporters = self._wanted[key] = _Exporters(self._next, urls, self._next_slot, period_s, self)
         self._next += 1
-        self._wanted.add(self._next)
-        # What is asked of a server may take its time, and other orders must not wait for it.
-        threading.Thread(target=self._begin, args=(self._next, order, answer), daemon=True).start()
-        return self._next
+        self._next_slot += len(urls) * SLOTS_PER_EXPORTER
+        exporters.start()
+        return exporters
 
     def drop(self, number: int) -> None:
-        """Reads a page no more, also one that is still to answer for the first time."""
+        """One user less; with the last one it is read no more, even if it is still to answer for the first time."""
         with self._lock:
-            self._wanted.discard(number)
-            page = self._pages.pop(number, None)
-        if page is not None:
-            page.ended.set()
+            for key, exporters in self._wanted.items():
+                if exporters.number == number:
+                    exporters.users -= 1
+                    if not exporters.users:
+                        del self._wanted[key]
+                        exporters.ended.set()
+                    return
 
-    def _begin(self, number: int, order: Mapping[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
-        try:
-            source, facts = self._source(number, order)
-        except (SourceError, ValueError) as error:
-            answer({"error": str(error)})
-            return
-        page = _Page(number, source, 1 / order["hz"], self._publish, self._fault)
+    def forget(self, failed: _Exporters) -> None:
+        """It could not be listed: who asks again has it tried again."""
         with self._lock:
-            if number in self._wanted:
-                self._pages[number] = page
-            else:
-                page.ended.set()
-        page.start()
-        answer({"page": number, "devices": facts})
+            self._wanted = {key: one for key, one in self._wanted.items() if one is not failed}
 
-    def _source(self, number: int, order: Mapping[str, Any]) -> tuple[Source, list[dict[str, Any]]]:
-        if "url" in order:
-            return MetricsSource(number, order["url"], order["names"]), []
-        from pytest_llmperf.telemetry.dcgm import DcgmBackend
-
-        backend = DcgmBackend(order["dcgm"])
-        try:
-            return backend.source(), [asdict(facts) for facts in backend.devices()]
-        except SourceError:
-            backend.close()
-            raise
-
-    def _publish(self, records: Iterable[Record]) -> None:
+    def publish(self, records: Iterable[Record]) -> None:
         """At the time of publishing: the records of a ring are in order of time, whichever thread they came from."""
         with self._lock:
             now = time.monotonic_ns()
             self._ring.publish(now, [record._replace(t_ns=now) for record in records])
 
+    def fail(self, number: int, error: SourceError) -> None:
+        fault = self._fault(number, EXPORTERS, error)
+        self.publish([Record(0, fault, number, EXPORTERS, FAULT)])
+
     def _show_life(self) -> None:
         while True:
-            self._publish(())
+            self.publish(())
             time.sleep(_LIVENESS_S)
+
+
+class _Exporters(threading.Thread):
+    """Lists the devices of a set of exporters, then reads them at its pace until the last user has left."""
+
+    def __init__(self, number: int, urls: list[str], first_slot: int, period_s: float, lane: ExportersLane) -> None:
+        super().__init__(name=f"exporters-{number}", daemon=True)
+        self.number = number
+        self.users = 0
+        self.ended = threading.Event()
+        self._urls, self._first_slot, self._period_s, self._lane = urls, first_slot, period_s, lane
+        self._known: dict[str, Any] | None = None
+        self._waiting: list[Callable[[dict[str, Any]], None]] = []
+        self._lock = threading.Lock()
+
+    def tell(self, answer: Callable[[dict[str, Any]], None]) -> None:
+        """Answers with what the set's devices are: now, or from this thread as soon as that is known."""
+        with self._lock:
+            if self._known is None:
+                self._waiting.append(answer)
+                return
+        answer(self._known)
+
+    def run(self) -> None:
+        from pytest_llmperf.telemetry.dcgm import DcgmBackend
+
+        with ExitStack() as stack:
+            try:
+                backend = DcgmBackend(self._urls, self._first_slot)
+                stack.callback(backend.close)
+                facts = [asdict(facts) for facts in backend.devices()]
+            except SourceError as error:
+                self._lane.forget(self)
+                self._answer({"error": str(error)})
+                return
+            self._answer({"exporters": self.number, "devices": facts})
+            self._read(backend.source())
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        with self._lock:
+            self._known = content
+        for answer in self._waiting:
+            answer(content)
+
+    def _read(self, source: Source) -> None:
+        while not self.ended.is_set():
+            begun = time.monotonic()
+            try:
+                self._lane.publish(source.read(time.monotonic_ns()))
+            except SourceError as error:
+                self._lane.fail(self.number, error)
+            self.ended.wait(max(0.0, begun + self._period_s - time.monotonic()))

@@ -1,212 +1,264 @@
-"""Reading pages over HTTP: telemetry/pages_lane.py, against a server of metrics and a DCGM exporter."""
+"""Reading DCGM exporters over HTTP: telemetry/exporters_lane.py."""
 
 from __future__ import annotations
 
-import math
 import tempfile
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.telemetry.pages_lane import MetricsSource, PagesLane, bits, from_bits
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, SCRAPED, Record, Ring
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.exporters_lane import ExportersLane
+from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, EXPORTERS, FAULT, Record, Ring
+from pytest_llmperf.telemetry.source import SourceError
 from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.unit.metrics_server import MetricsServer, serving
 from tests.unit.watching import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
-PAGE = f'{RUNNING}{{engine="0"}} 3\n{RUNNING}{{engine="1"}} 5\n{WAITING} 0.25\nother 9\n'
 SOON = 1000.0
 """A rate at which nobody has to wait for the next reading."""
 
 
-class Pages:
-    """A lane of pages with its ring, its faults and the answers to its orders."""
+class Lane:
+    """A lane with its ring, its faults and the answers to its orders."""
 
     def __init__(self, ring: Ring) -> None:
         self.ring = ring
         self.told: list[tuple[int, int, str]] = []
-        self.lane = _Endable(ring, self._fault)
+        self.lane = ExportersLane(ring, self._fault)
 
     def _fault(self, number: int, lane: int, error: SourceError) -> int:
         self.told.append((number, lane, str(error)))
         return len(self.told) - 1
 
-    def read(self, **order: Any) -> tuple[int, dict[str, Any]]:
-        """The number of the page and the answer to the order, which comes when the page was asked."""
-        answered = threading.Event()
-        found: dict[str, Any] = {}
+    def ask(self, *urls: str, hz: float = SOON) -> tuple[int, Callable[[], dict[str, Any]]]:
+        """The number of these exporters, and what waits for the answer, which comes when all were read once."""
+        answers: list[dict[str, Any]] = []
+        number = self.lane.read({"urls": list(urls), "hz": hz}, answers.append)
 
-        def answer(content: dict[str, Any]) -> None:
-            found.update(content)
-            answered.set()
+        def answer() -> dict[str, Any]:
+            until(lambda: bool(answers))
+            return answers[0]
 
-        number = self.lane.read({"hz": SOON, **order}, answer)
-        until(answered.is_set)
-        return number, found
+        return number, answer
+
+    def read(self, *urls: str) -> tuple[int, dict[str, Any]]:
+        number, answer = self.ask(*urls)
+        return number, answer()
 
     def records(self, *lanes: int) -> list[Record]:
         return [record for record in self.ring.slice(0, self.ring.head) if record.lane in lanes]
 
+    def slots(self) -> set[int]:
+        """Of all devices whose memory was read."""
+        return {record.key for record in self.records(DEVICE_MEMORY)}
 
-class _Endable(PagesLane):
-    """Ends its threads, so that the ring may be closed."""
+    def goes_on(self, slot: int) -> None:
+        """Waits for two more readings of a device: the second was begun after this call."""
+        seen = self.ring.head
+        until(lambda: sum(r.key == slot and r.lane == DEVICE_MEMORY for r in self.ring.slice(seen, self.ring.head)) > 1)
 
     def end(self) -> None:
-        for number in tuple(self._wanted):
-            self.drop(number)
-        until(lambda: not any(thread.name.startswith("page-") for thread in threading.enumerate()))
-        self._lock.acquire()  # the lane gives no more signs of life
+        """Ends the threads, so that the ring may be closed."""
+        while self.lane._wanted:
+            self.lane.drop(next(iter(self.lane._wanted.values())).number)
+        until(lambda: not threads())
+        self.lane._lock.acquire()  # the lane gives no more signs of life
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("exporters-")][1:]
+
+
+def is_read(number: int) -> bool:
+    return any(thread.name == f"exporters-{number}" for thread in threading.enumerate())
 
 
 @pytest.fixture
-def pages() -> Iterator[Pages]:
+def lane() -> Iterator[Lane]:
     with tempfile.TemporaryFile() as file:
-        found = Pages(Ring.create(file.fileno(), 2**16))
+        found = Lane(Ring.create(file.fileno(), 2**16))
         yield found
-        found.lane.end()
+        found.end()
 
 
 @pytest.fixture
-def server() -> Iterator[MetricsServer]:
-    with serving(lambda: PAGE) as server:
+def exporter() -> Exporter:
+    return Exporter(Gpu(0, full_fields()), Gpu(1, full_fields()))
+
+
+@pytest.fixture
+def server(exporter: Exporter) -> Iterator[MetricsServer]:
+    with serving(exporter.page) as server:
         yield server
 
 
-@pytest.mark.parametrize("value", [0.0, -1.5, 0.1, 1e300, math.inf])
-def test_a_float_travels_as_an_integer(value: float) -> None:
-    assert from_bits(bits(value)) == value
-    assert -(2**63) <= bits(value) < 2**63
+# ------------------------------------------------------------------------------------------------------------- reading
 
 
-def test_not_a_number_travels_too() -> None:
-    assert math.isnan(from_bits(bits(math.nan)))
+def test_the_devices_of_an_exporter_are_listed_and_read(lane: Lane, server: MetricsServer) -> None:
+    number, answer = lane.read(server.url)
+    assert answer["exporters"] == number
+    assert [(d["slot"], d["uuid"]) for d in answer["devices"]] == [(1000, "GPU-node-a-0"), (1001, "GPU-node-a-1")]
+    until(lambda: lane.slots() == {1000, 1001})
+    assert {r.value for r in lane.records(DEVICE_MEMORY)} == {21_000 * 2**20}
 
 
-# ------------------------------------------------------------------------------------------------- metrics of an engine
-
-
-def test_the_chosen_metrics_are_read_and_of_several_engine_cores_the_largest(server: MetricsServer) -> None:
-    source = MetricsSource(7, server.url, [WAITING, RUNNING, "not:there"])
-    records = source.read(123)
-    source.close()
-    assert sorted((r.t_ns, r.key, r.detail, from_bits(r.value), r.lane) for r in records) == [
-        (123, 7, 0, 0.25, SCRAPED),
-        (123, 7, 1, 5.0, SCRAPED),
-    ]
-
-
-@pytest.mark.parametrize(("status", "page"), [(503, "busy"), (200, "<html>")])
-def test_a_page_that_cannot_be_read_may_be_read_the_next_time(status: int, page: str, server: MetricsServer) -> None:
-    server.status, server.page = status, lambda: page
-    source = MetricsSource(7, server.url, [RUNNING])
-    with pytest.raises(SourceError, match=server.url) as refused:
-        source.read(123)
-    assert refused.value.why is Why.TRANSIENT
-    server.status, server.page = 200, lambda: PAGE
-    assert len(source.read(124)) == 1
-    source.close()
-
-
-# ---------------------------------------------------------------------------------------------------------- the lane
-
-
-def test_a_page_is_read_until_it_is_dropped(pages: Pages, server: MetricsServer) -> None:
-    number, answer = pages.read(url=server.url, names=[RUNNING])
-    assert answer == {"page": number, "devices": []}
-    until(lambda: len(pages.records(SCRAPED)) > 2)
-    assert {(r.key, r.detail, from_bits(r.value)) for r in pages.records(SCRAPED)} == {(number, 0, 5.0)}
-    pages.lane.drop(number)
-    until(lambda: not any(thread.name == f"page-{number}" for thread in threading.enumerate()))
+def test_exporters_are_read_until_they_are_dropped(lane: Lane, server: MetricsServer) -> None:
+    number, _ = lane.read(server.url)
+    lane.goes_on(1000)
+    lane.lane.drop(number)
+    until(lambda: not is_read(number))
     read = len(server.paths)
-    beat = pages.ring.heartbeat_ns
-    until(lambda: pages.ring.heartbeat_ns > beat)
+    beat = lane.ring.heartbeat_ns
+    until(lambda: lane.ring.heartbeat_ns > beat)
     assert len(server.paths) == read
 
 
-def test_records_are_in_order_of_time_whichever_page_they_are_of(pages: Pages, server: MetricsServer) -> None:
-    for _ in range(3):
-        pages.read(url=server.url, names=[RUNNING, WAITING])
-    until(lambda: {r.key for r in pages.records(SCRAPED)} == {1, 2, 3} and len(pages.records(SCRAPED)) > 60)
-    times = [record.t_ns for record in pages.records(SCRAPED)]
-    assert times == sorted(times)
-
-
-def test_the_lane_shows_life_while_it_reads_nothing(pages: Pages) -> None:
-    beat = pages.ring.heartbeat_ns
-    until(lambda: pages.ring.heartbeat_ns > beat)
-    assert pages.ring.head == 0
-
-
-def test_a_page_that_fails_is_told_of_and_read_again(pages: Pages, server: MetricsServer) -> None:
-    number, _ = pages.read(url=server.url, names=[RUNNING])
-    server.status = 500
-    until(lambda: len(pages.records(FAULT)) > 0)
-    fault = pages.records(FAULT)[0]
-    assert (fault.key, fault.value, fault.detail) == (number, 0, SCRAPED)
-    assert pages.told[0][:2] == (number, SCRAPED)
-    assert "500" in pages.told[0][2]
-    server.status = 200
-    failed = pages.records(FAULT)[-1].t_ns
-    until(lambda: pages.records(SCRAPED)[-1:] != [] and pages.records(SCRAPED)[-1].t_ns > failed)
-
-
-def test_a_url_that_is_none_is_refused(pages: Pages) -> None:
-    assert pages.read(url="ftp://here", names=[])[1]["error"].startswith("ftp://here is not the URL of a metrics page")
-
-
-def test_a_page_that_is_dropped_before_its_first_answer_is_never_read(pages: Pages, server: MetricsServer) -> None:
+def test_exporters_that_are_dropped_before_their_first_answer_are_never_read(
+    lane: Lane, server: MetricsServer, exporter: Exporter
+) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
     def page() -> str:
         asked.set()
         until(go_on.is_set)
-        return Exporter(Gpu(0, full_fields())).page()
+        return exporter.page()
 
     server.page = page
-    answered = threading.Event()
-    number = pages.lane.read({"dcgm": [server.url], "hz": SOON}, lambda _: answered.set())
+    number, answer = lane.ask(server.url)
     until(asked.is_set)
-    pages.lane.drop(number)
+    lane.lane.drop(number)
     go_on.set()
-    until(answered.is_set)
-    until(lambda: not any(thread.name == f"page-{number}" for thread in threading.enumerate()))
-    assert pages.records(DEVICE_MEMORY) == []
+    assert len(answer()["devices"]) == 2
+    until(lambda: not is_read(number))
+    assert lane.records(DEVICE_MEMORY) == []
 
 
-def test_dropping_what_is_not_read_does_nothing(pages: Pages) -> None:
-    pages.lane.drop(99)
+def test_dropping_what_is_not_read_does_nothing(lane: Lane, server: MetricsServer) -> None:
+    lane.read(server.url)
+    lane.lane.drop(99)
+    lane.goes_on(1000)
 
 
-# ------------------------------------------------------------------------------------------------------ DCGM exporters
+def test_records_are_in_order_of_time_whichever_exporter_they_are_of(lane: Lane, exporter: Exporter) -> None:
+    with ExitStack() as stack:
+        for _ in range(3):
+            lane.read(stack.enter_context(serving(exporter.page)).url)
+        for slot in (1000, 2000, 3000):
+            lane.goes_on(slot)
+        times = [record.t_ns for record in lane.records(DEVICE_MEMORY)]
+        lane.end()
+        lane.lane._lock.release()
+    assert len(times) > 6
+    assert times == sorted(times)
 
 
-def test_the_devices_of_an_exporter_are_listed_and_read(pages: Pages) -> None:
-    with serving(Exporter(Gpu(0, full_fields()), Gpu(1, full_fields())).page) as server:
-        number, answer = pages.read(dcgm=[server.url])
-        assert answer["page"] == number
-        assert [(d["slot"], d["uuid"]) for d in answer["devices"]] == [(1000, "GPU-node-a-0"), (1001, "GPU-node-a-1")]
-        until(lambda: {r.key for r in pages.records(DEVICE_MEMORY)} == {1000, 1001})
-        assert {r.value for r in pages.records(DEVICE_MEMORY)} == {21_000 * 2**20}
-        pages.lane.drop(number)
+def test_the_lane_shows_life_while_it_reads_nothing(lane: Lane) -> None:
+    beat = lane.ring.heartbeat_ns
+    until(lambda: lane.ring.heartbeat_ns > beat)
+    assert lane.ring.head == 0
 
 
-def test_an_exporter_that_is_none_is_refused_with_its_reason(pages: Pages, server: MetricsServer) -> None:
-    _, answer = pages.read(dcgm=[server.url])
+# ------------------------------------------------------------------------------------------------------- several users
+
+
+def test_the_same_exporters_are_read_once_however_many_ask(lane: Lane, server: MetricsServer) -> None:
+    answers = [lane.read(server.url) for _ in range(3)]
+    lane.goes_on(1000)
+    assert answers[0] == answers[1] == answers[2]
+    assert lane.slots() == {1000, 1001}
+    assert (len(threads()), server.connections) == (1, 1)
+
+
+def test_who_asks_while_the_devices_are_being_listed_is_answered_with_the_first(
+    lane: Lane, server: MetricsServer, exporter: Exporter
+) -> None:
+    go_on = threading.Event()
+
+    def page() -> str:
+        until(go_on.is_set)
+        return exporter.page()
+
+    server.page = page
+    asked = [lane.ask(server.url) for _ in range(2)]
+    go_on.set()
+    assert [number for number, _ in asked] == [1, 1]
+    assert [answer()["exporters"] for _, answer in asked] == [1, 1]
+
+
+def test_the_last_user_takes_the_exporters_along_and_who_comes_later_has_them_read_anew(
+    lane: Lane, server: MetricsServer
+) -> None:
+    number, _ = lane.read(server.url)
+    lane.read(server.url)
+    lane.lane.drop(number)
+    lane.goes_on(1000)
+    lane.lane.drop(number)
+    until(lambda: not is_read(number))
+    again, answer = lane.read(server.url)
+    assert (again, [device["slot"] for device in answer["devices"]]) == (number + 1, [2000, 2001])
+    lane.goes_on(2000)
+
+
+def test_other_exporters_and_another_rate_are_read_beside_them_under_slots_of_their_own(
+    lane: Lane, server: MetricsServer, exporter: Exporter
+) -> None:
+    with serving(exporter.page) as other:
+        both, _ = lane.read(server.url, other.url)
+        one, answer = lane.read(server.url)
+        seldom, _ = lane.ask(server.url, hz=SOON / 2)
+        assert len({both, one, seldom}) == 3
+        assert [device["slot"] for device in answer["devices"]] == [3000, 3001]
+        lane.lane.drop(both)
+        until(lambda: not is_read(both))
+
+
+# ------------------------------------------------------------------------------------------------------------ failures
+
+
+@pytest.mark.parametrize(("status", "page", "reason"), [(503, "busy", "the answer is 503"), (200, "<html>", "line 1")])
+def test_an_exporter_that_fails_is_told_of_and_read_again(
+    status: int, page: str, reason: str, lane: Lane, server: MetricsServer, exporter: Exporter
+) -> None:
+    number, _ = lane.read(server.url)
+    server.status, server.page = status, lambda: page
+    until(lambda: len(lane.records(FAULT)) > 0)
+    fault = lane.records(FAULT)[0]
+    assert (fault.key, fault.value, fault.detail) == (number, 0, EXPORTERS)
+    assert lane.told[0][:2] == (number, EXPORTERS)
+    assert server.url in lane.told[0][2]
+    assert reason in lane.told[0][2]
+    server.status, server.page = 200, exporter.page
+    lane.goes_on(1000)
+
+
+def test_a_device_that_left_the_exporters_page_is_a_fault_of_the_exporters(
+    lane: Lane, server: MetricsServer, exporter: Exporter
+) -> None:
+    number, _ = lane.read(server.url)
+    exporter.gpus.pop()
+    exporter.now_ms += 1
+    until(lambda: len(lane.told) > 0)
+    assert lane.told[0] == (number, EXPORTERS, "GPU-node-a-1 is no longer on any page of the DCGM exporters")
+
+
+def test_a_url_that_is_none_is_refused(lane: Lane) -> None:
+    assert lane.read("ftp://here")[1] == {
+        "error": "'ftp://here' is no DCGM exporter: write host:9400 or http://host:9400/metrics"
+    }
+
+
+def test_an_exporter_that_is_none_is_refused_with_its_reason_and_tried_again_when_asked_again(
+    lane: Lane, server: MetricsServer, exporter: Exporter
+) -> None:
+    server.page = lambda: "running 3\n"
+    number, answer = lane.read(server.url)
     assert "is not the page of a DCGM exporter" in answer["error"]
-
-
-def test_a_device_that_left_the_exporters_page_is_a_fault_of_the_page(pages: Pages) -> None:
-    exporter = Exporter(Gpu(0, full_fields()), Gpu(1, full_fields()))
-    with serving(exporter.page) as server:
-        number, _ = pages.read(dcgm=[server.url])
-        exporter.gpus.pop()
-        exporter.now_ms += 1
-        until(lambda: len(pages.told) > 0)
-        pages.lane.drop(number)
-    assert pages.told[0] == (number, SCRAPED, "GPU-node-a-1 is no longer on any page of the DCGM exporters")
+    until(lambda: not is_read(number))
+    server.page = exporter.page
+    assert len(lane.read(server.url)[1]["devices"]) == 2
