@@ -1,4 +1,9 @@
-"""Budgets on a small real model. Run with: pytest examples/quickstart --llm-engine=llamacpp"""
+"""Budgets on a small real model, on one engine or on several.
+
+pytest examples/quickstart --llm-engine=llamacpp
+pytest examples/quickstart --llm-engine=vllm:HuggingFaceTB/SmolLM2-135M-Instruct
+pytest examples/quickstart --llm-engine=llamacpp --llm-engine=vllm:HuggingFaceTB/SmolLM2-135M-Instruct
+"""
 
 from __future__ import annotations
 
@@ -7,20 +12,23 @@ import pytest
 QUESTIONS = [f"Write one sentence about the number {number}." for number in range(1, 13)]
 
 
-@pytest.mark.memory_budget(peak="400 MiB", growth="32 MiB")
+@pytest.mark.memory_budget(peak="400 MiB", growth="32 MiB", engine="llamacpp")
+@pytest.mark.memory_budget(peak="4 GiB", growth="256 MiB", kv_cache="64 MiB", required="4 GiB", engine="vllm")
 @pytest.mark.throughput_budget(output="2 tok/s")
 def test_one_answer_stays_inside_its_memory(llm_client):
     answer = llm_client.chat("Write one sentence about the ocean.", max_tokens=32)
     assert answer.text
 
 
-@pytest.mark.latency_budget(ttft_p50="10 s", tpot_p50="1 s", e2e_max="60 s", load="60 s")
+@pytest.mark.latency_budget(ttft_p50="10 s", tpot_p50="1 s", e2e_max="60 s", load="60 s", engine="llamacpp")
+@pytest.mark.latency_budget(ttft_p50="10 s", tpot_p50="1 s", e2e_max="60 s", load="300 s", engine="vllm")
 def test_the_median_user_does_not_wait(llm_client):
     for question in QUESTIONS:
         assert llm_client.chat(question, max_tokens=8).text
 
 
-@pytest.mark.memory_budget(growth="32 MiB", retained="16 MiB")
+@pytest.mark.memory_budget(growth="32 MiB", retained="16 MiB", engine="llamacpp")
+@pytest.mark.memory_budget(growth="256 MiB", retained="256 MiB", kv_waste="90 %", engine="vllm")
 @pytest.mark.throughput_budget(output="4 tok/s", requests="0.1 req/s")
 def test_four_users_at_once_are_served_and_leave_nothing_behind(llm_client):
     answers = llm_client.run(QUESTIONS, concurrency=4, max_tokens=16, chat=True)

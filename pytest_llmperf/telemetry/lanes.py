@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, GONE, Record, Ring
+from pytest_llmperf.telemetry.scheduling import ask_for_short_slices
 from pytest_llmperf.telemetry.source import SourceError, Why
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class MemoryLane(threading.Thread):
             source.close()
 
     def run(self) -> None:
+        ask_for_short_slices()
         self._ring.set_pace(self._pace.period_ns, self._pace.cost_ns)
         deadline, number, used_ns = time.monotonic_ns(), 0, time.thread_time_ns()
         while True:

@@ -142,7 +142,9 @@ def launch(hz: float, address: str) -> SamplerProcess:
                 stderr=log,
                 env=_environment(),
                 pass_fds=[theirs.fileno(), *fds],
-                start_new_session=True,  # Ctrl-C is for pytest; the sampler ends with it
+                # Ctrl-C is for pytest; the sampler ends with it. And a scheduler that shares cores out by session gives
+                # a session of its own its turn, however many processes of the tests compute.
+                start_new_session=True,
             )
         except OSError as error:
             for ring in rings:
