@@ -13,7 +13,7 @@ from pytest_llmperf.telemetry.attribution import Baseline, Listing, device_trace
 from pytest_llmperf.telemetry.cadence import collection_interval_ns, refusal
 from pytest_llmperf.telemetry.conditions import conditions
 from pytest_llmperf.telemetry.energy import energy
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, KNOWN, LISTED, POWER, PROCESS, SCRAPED, Record, Ring
+from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, EXPORTERS, FAULT, KNOWN, LISTED, POWER, PROCESS, Record, Ring
 from pytest_llmperf.telemetry.sampler import SamplerError
 from pytest_llmperf.telemetry.source import DeviceFacts, Why
 from pytest_llmperf.units import BYTES, format_value
@@ -42,10 +42,10 @@ class Footing:
 
 @dataclass(frozen=True)
 class Exporters:
-    """DCGM exporters that are read: their URLs, the number of their page, their devices, and who reads them."""
+    """DCGM exporters that are read: their URLs, their number as a set, their devices, and who reads them."""
 
     urls: str
-    page: int
+    number: int
     facts: tuple[DeviceFacts, ...]
     sampler: int
 
@@ -142,14 +142,14 @@ class DeviceTraces:
 
     def remote(self, window: Window, facts: DeviceFacts, exporters: Exporters) -> DeviceTrace:
         """What a device behind an exporter did over a window that has ended."""
-        pages = self._sampler.pages
+        ring = self._sampler.exporters
         self._wait_for_page(window, facts.slot)
-        records = _around(pages, window, facts.slot)
-        told = self._told(_around(pages, window, exporters.page), window)
-        refused = refusal(collection_interval_ns(pages.read(0, window.end_ns)), window.seconds, exporters.urls)
+        records = _around(ring, window, facts.slot)
+        told = self._told(_around(ring, window, exporters.number), window)
+        refused = refusal(_interval_ns(ring, window, exporters), window.seconds, exporters.urls)
         if refused and told:
             refused = str(told[-1]["text"])
-        fault = self._death(pages, window)
+        fault = self._death(ring, window)
         memory = device_trace(
             records,
             [],
@@ -157,7 +157,7 @@ class DeviceTraces:
             facts,
             None,
             period_ns=round(1e9 / DCGM_HZ),
-            oldest_ns=pages.oldest_ns,
+            oldest_ns=ring.oldest_ns,
             fault=fault,
             missing=refused or facts.no_memory,
         )
@@ -174,7 +174,7 @@ class DeviceTraces:
         """Until there is a reading from after the window, for 0.5 s: what it shows was collected during the window."""
         deadline = time.monotonic() + PAGE_PATIENCE_S
         while time.monotonic() < deadline and self._sampler.alive:
-            if any(record.key == slot for record in self._sampler.pages.read(window.end_ns, time.monotonic_ns())):
+            if any(record.key == slot for record in self._sampler.exporters.read(window.end_ns, time.monotonic_ns())):
                 return
             time.sleep(0.01)
 
@@ -202,7 +202,7 @@ class DeviceTraces:
         is_read = any(r.lane == DEVICE_MEMORY and r.t_ns >= window.end_ns for r in records)
         numbers = [n for n in range(len(self.faults)) if n in before or not (n in after or is_read)]
         ended = [f for f in map(self.faults.__getitem__, numbers) if f["slot"] == facts.slot]
-        lost = next((f["text"] for f in ended if f["lane"] != SCRAPED and f["why"] == Why.LOST), "")
+        lost = next((f["text"] for f in ended if f["lane"] != EXPORTERS and f["why"] == Why.LOST), "")
         given_up = (f for f in ended if f["lane"] == DEVICE_MEMORY and f["why"] not in (Why.TRANSIENT, Why.LOST))
         return lost, next((f["text"] for f in given_up), "")
 
@@ -214,6 +214,11 @@ def as_device(facts: DeviceFacts) -> Device:
 def _around(ring: Ring, window: Window, key: int) -> list[Record]:
     found = ring.read(window.start_ns - _REACH_NS, window.end_ns + _REACH_NS)
     return [record for record in found if record.key == key]
+
+
+def _interval_ns(ring: Ring, window: Window, exporters: Exporters) -> int | None:
+    slots = {facts.slot for facts in exporters.facts}
+    return collection_interval_ns(r for r in ring.read(0, window.end_ns) if r.key in slots)
 
 
 def _faults(records: Iterable[Record], start_ns: int, end_ns: int) -> set[int]:

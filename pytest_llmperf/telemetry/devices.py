@@ -86,12 +86,12 @@ class Devices:
             return
         self._exporters, self.remote_missing = None, ""
         try:
-            answer = self._sampler.ask("page", OPEN_TIMEOUT_S, dcgm=list(self._dcgm), hz=DCGM_HZ)
+            answer = self._sampler.ask("exporters", OPEN_TIMEOUT_S, urls=list(self._dcgm), hz=DCGM_HZ)
         except SamplerError as error:
             self.remote_missing = str(error)
             return
         facts = tuple(DeviceFacts(**each) for each in answer["devices"])
-        self._exporters = Exporters(", ".join(self._dcgm), answer["page"], facts, token)
+        self._exporters = Exporters(", ".join(self._dcgm), answer["exporters"], facts, token)
 
     def visible(self, value: str | None, order: str | None) -> tuple[tuple[DeviceFacts, ...], str]:
         """The devices of a process with this CUDA_VISIBLE_DEVICES, and what is doubtful about them, if anything."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CAPACITY = 2**20
 
 # ------------------------------------------------------------------------------------------------- what a record is of
-# ``key`` is a root pid for host memory, an exporter's or page's number for SCRAPED, else the slot of a device.
+# ``key`` is a root pid for host memory, the number of a set of exporters for EXPORTERS, else the slot of a device.
 HOST = 0
 """Memory of a process tree: ``value`` bytes, ``detail`` the number of its processes."""
 DEVICE_MEMORY = 1
@@ -48,8 +48,8 @@ LISTED = 12
 """End of a list of processes: ``value`` the device's level while it was taken, ``detail`` how many there were."""
 FAULT = 13
 """A source failed: ``value`` the number of the fault, ``detail`` the lane it was for."""
-SCRAPED = 14
-"""A value of a metrics page: ``value`` the bits of a float, ``detail`` the number of the metric."""
+EXPORTERS = 14
+"""Only of faults: a set of exporters could not be read."""
 
 # --------------------------------------------------------------------------------------------------------------- flags
 GONE = 1

@@ -68,9 +68,9 @@ class Sampler:
         return self._started().driver
 
     @property
-    def pages(self) -> Ring:
-        """The ring of exporters and metrics pages."""
-        return self._started().pages
+    def exporters(self) -> Ring:
+        """The ring of the DCGM exporters."""
+        return self._started().exporters
 
     @property
     def started_ns(self) -> int:

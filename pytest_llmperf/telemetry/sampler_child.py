@@ -1,7 +1,7 @@
 """The sampler process: ``python -m pytest_llmperf.telemetry.sampler_child HZ SOCKET_FD ADDRESS RING_FD...``.
 
 The main thread takes orders; the lanes do the reading, each in a thread with a ring of its own: memory at the full
-rate, the driver's slow readings, exporters and pages. Orders come as lines of JSON, ``{"id": 1, "do": "watch", ...}``,
+rate, the driver's slow readings, DCGM exporters. Orders come as lines of JSON, ``{"id": 1, "do": "watch", ...}``,
 from the process that started this one, over the socket, and from others of the host, which connect to the abstract
 address and are given the rings. Each order is answered by ``{"id": 1, ...}``. What a client watched is forgotten when
 its connection ends; the process ends with its owner's connection or its owner.
@@ -23,9 +23,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.telemetry.driver_lane import DriverLane
+from pytest_llmperf.telemetry.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.host import open_reader
 from pytest_llmperf.telemetry.lanes import EAGERNESS, MemoryLane, Pace
-from pytest_llmperf.telemetry.pages_lane import PagesLane
 from pytest_llmperf.telemetry.pidmap import ProcessMatcher, host_proc
 from pytest_llmperf.telemetry.ring import Ring
 from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
@@ -65,7 +65,7 @@ class Client:
         self.connection = connection
         self.pids: list[int] = []
         self.slots: list[int] = []
-        self.pages: list[int] = []
+        self.exporters: list[int] = []
         self._rest = b""
         self._lock = threading.Lock()
 
@@ -100,7 +100,7 @@ class Control:
         self._memory = MemoryLane(rings[0], Pace(round(1e9 / (EAGERNESS * hz))), self._faults.number)
         matcher = ProcessMatcher(os.getppid(), host=host_proc())
         self._driver = DriverLane(rings[1], self._faults.number, lambda: tuple(self._watched), matcher)
-        self._pages = PagesLane(rings[2], self._faults.number)
+        self._exporters = ExportersLane(rings[2], self._faults.number)
         for lane in (self._sharing, self._memory, self._driver):
             lane.start()
 
@@ -142,8 +142,8 @@ class Control:
     def _forget(self, client: Client) -> None:
         for pid in client.pids:
             self._unwatch(pid)
-        for page in client.pages:
-            self._pages.drop(page)
+        for exporters in client.exporters:
+            self._exporters.drop(exporters)
         self._driver.order(partial(self._leave_all, client))
         client.connection.close()
 
@@ -167,10 +167,12 @@ class Control:
                 self._in_driver_lane(answer, partial(self._sample, client, order["slots"]))
             case "edge":
                 self._in_driver_lane(answer, partial(self._edge, align=order["align"]))
-            case "page":
-                client.pages.append(self._pages.read(order, answer))
+            case "exporters":
+                client.exporters.append(self._exporters.read(order, answer))
             case "drop":
-                self._pages.drop(order["page"])
+                if order["exporters"] in client.exporters:
+                    client.exporters.remove(order["exporters"])
+                    self._exporters.drop(order["exporters"])
                 answer({})
             case "faults":
                 answer({"faults": self._faults.known})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 START_TIMEOUT_S = 15.0
-# Of the rings for memory, the driver's slow readings, and pages.
+# Of the rings for memory, the driver's slow readings, and exporters.
 _CAPACITIES = (CAPACITY, 2**18, 2**17)
 # Sockets without a file, which vanish with their process, are Linux's.
 ABSTRACT_SOCKETS = sys.platform.startswith("linux")
@@ -35,7 +35,7 @@ class SamplerError(Exception):
 
 
 class SamplerProcess:
-    """The process, its rings (memory, driver, pages) and the way to talk to it.
+    """The process, its rings (memory, driver, exporters) and the way to talk to it.
 
     ``process`` is None for a sampler that another process of this host has started.
     """
@@ -43,7 +43,7 @@ class SamplerProcess:
     def __init__(
         self, rings: Sequence[Ring], connection: socket.socket, process: subprocess.Popen[bytes] | None, log: IO[bytes]
     ) -> None:
-        self.ring, self.driver, self.pages = rings
+        self.ring, self.driver, self.exporters = rings
         self.process = process
         self.started_ns = time.monotonic_ns()
         self._log = log
@@ -119,7 +119,7 @@ class SamplerProcess:
                     self.process.wait(timeout=2)
             if self.process.returncode is None:
                 self.process.returncode = -signal.SIGKILL  # or Popen would warn of it at exit
-        for ring in (self.ring, self.driver, self.pages):
+        for ring in (self.ring, self.driver, self.exporters):
             ring.close()
         self._log.close()
 

@@ -1,4 +1,4 @@
-"""What the sampler process reads, behind one protocol: process trees, devices through NVML, exporters, metrics pages.
+"""What the sampler process reads, behind one protocol: process trees, devices through NVML, exporters.
 
 A :class:`Source` is read again and again by a lane (a thread of the sampler process) and answers with records for that
 lane's ring. A :class:`Backend` lists devices and makes sources for them. Everything here is plain values: it crosses

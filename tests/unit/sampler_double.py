@@ -29,7 +29,7 @@ class SamplerDouble:
     """What :class:`Devices` asks of a sampler. ``at_edge`` is called when everything is to be read."""
 
     def __init__(self, rings: list[Ring]) -> None:
-        self.memory, self.driver, self.pages = rings
+        self.memory, self.driver, self.exporters = rings
         self.memory.set_pace(5 * MS, 0)
         self.started_ns = 1
         self.facts: list[DeviceFacts] = [L4]
@@ -53,7 +53,7 @@ class SamplerDouble:
             "devices": [asdict(facts) for facts in self.facts],
             "names": {str(pid): name for pid, name in self.names.items()},
             "faults": list(self.faults),
-            "page": 1,
+            "exporters": 1,
         }
 
     def hang(self) -> str:

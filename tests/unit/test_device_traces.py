@@ -13,11 +13,11 @@ from pytest_llmperf.telemetry.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.ring import (
     DEVICE_MEMORY,
+    EXPORTERS,
     KNOWN,
     MATCHED,
     POWER,
     PROCESS,
-    SCRAPED,
     VISIBLE,
 )
 from pytest_llmperf.telemetry.source import Why
@@ -102,8 +102,8 @@ def test_a_device_that_is_read_again_is_lost_no_more(devices: Devices, sampler: 
     assert trace(devices, window).memory.fault == ""
 
 
-@pytest.mark.parametrize(("slot", "lane"), [(L4.slot + 1, DEVICE_MEMORY), (L4.slot, SCRAPED)])
-def test_what_befell_another_device_or_a_page_of_the_same_number_does_not_count(
+@pytest.mark.parametrize(("slot", "lane"), [(L4.slot + 1, DEVICE_MEMORY), (L4.slot, EXPORTERS)])
+def test_what_befell_another_device_or_exporters_of_the_same_number_does_not_count(
     slot: int, lane: int, devices: Devices, sampler: SamplerDouble, window: Window
 ) -> None:
     sampled(sampler, window)

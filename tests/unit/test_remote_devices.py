@@ -1,4 +1,4 @@
-"""Devices behind DCGM exporters, seen through the sampler's ring of pages: telemetry/devices.py, device_traces.py."""
+"""Devices behind DCGM exporters, seen through the ring of exporters: telemetry/devices.py, device_traces.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement import DeviceTrace, Window
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, ENERGY, POWER, SCRAPED, Record
+from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, ENERGY, EXPORTERS, POWER, Record
 from pytest_llmperf.telemetry.source import Why
 from tests.unit.process_lists import GIB, L4, MS
 from tests.unit.sampler_double import SECOND, SamplerDouble, devices, sampler, window
@@ -33,7 +33,7 @@ def collected(sampler: SamplerDouble, window: Window, until_ns: int = 0) -> None
     """A page read every 0.2 s with values that change each time."""
     for number, t in enumerate(range(window.start_ns - SECOND, until_ns or window.end_ns + SECOND, 200 * MS)):
         values = ((DEVICE_MEMORY, 5 * GIB), (POWER, 100_000 + number), (ENERGY, 20_000 * number))
-        sampler.pages.publish(t, [Record(t, value, REMOTE.slot, 0, lane) for lane, value in values])
+        sampler.exporters.publish(t, [Record(t, value, REMOTE.slot, 0, lane) for lane, value in values])
 
 
 def remote_trace(remote: Devices, window: Window) -> DeviceTrace:
@@ -61,7 +61,9 @@ def test_an_exporter_that_was_not_seen_to_collect_twice_tells_nothing(
 
 
 def test_an_exporter_that_did_not_answer_is_the_reason(remote: Devices, sampler: SamplerDouble, window: Window) -> None:
-    sampler.fail(sampler.pages, window.start_ns, SCRAPED, "nobody listens at http://node-a:9400", Why.TRANSIENT, slot=1)
+    sampler.fail(
+        sampler.exporters, window.start_ns, EXPORTERS, "nobody listens at http://node-a:9400", Why.TRANSIENT, slot=1
+    )
     assert remote_trace(remote, window).memory.missing == "nobody listens at http://node-a:9400"
 
 
@@ -80,8 +82,8 @@ def test_exporters_are_opened_once_for_each_sampler_and_again_after_a_failure(
     remote: Devices, sampler: SamplerDouble
 ) -> None:
     remote.open_remote()
-    assert [what for what, _ in sampler.orders].count("page") == 1
-    sampler.started_ns, sampler.failures = 2, {"page": "nobody listens"}
+    assert [what for what, _ in sampler.orders].count("exporters") == 1
+    sampler.started_ns, sampler.failures = 2, {"exporters": "nobody listens"}
     remote.open_remote()
     assert (remote.remote, remote.remote_missing) == ((), "nobody listens")
     sampler.failures = {}

@@ -13,9 +13,9 @@ import pytest
 
 from pytest_llmperf.measurement import Window
 from pytest_llmperf.telemetry.host import HAS_PROC
-from pytest_llmperf.telemetry.ring import SCRAPED
 from pytest_llmperf.telemetry.sampler import STALL_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.sampler_process import ABSTRACT_SOCKETS
+from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.unit.memory_process import MIB, MemoryProcess
 from tests.unit.metrics_server import MetricsServer, serving
 from tests.unit.watching import level, pid_of, ticks, until
@@ -46,7 +46,7 @@ def joined(shared: Sampler) -> Iterator[Sampler]:
 
 @pytest.fixture
 def server() -> Iterator[MetricsServer]:
-    with serving(lambda: "running 3\n") as server:
+    with serving(Exporter(Gpu(0, full_fields())).page) as server:
         yield server
 
 
@@ -135,8 +135,8 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(shared: Sam
 def test_what_cannot_be_had_is_an_error_and_the_sampler_lives_on(shared: Sampler) -> None:
     with pytest.raises(SamplerError, match="the driver was not asked for a device 99 yet"):
         shared.ask("sample", slots=[99])
-    with pytest.raises(SamplerError, match="is not the URL of a metrics page"):
-        shared.ask("page", url="ftp://here", names=[], hz=5)
+    with pytest.raises(SamplerError, match="is no DCGM exporter"):
+        shared.ask("exporters", urls=["ftp://here"], hz=5)
     assert shared.ask("edge", align=False) == {"names": {}, "faults": []}
 
 
@@ -146,7 +146,7 @@ def test_a_sampler_that_died_says_so_to_who_asks(shared: Sampler) -> None:
         shared.ask("faults")
 
 
-# ---------------------------------------------------------------------------------------------------------------- pages
+# ------------------------------------------------------------------------------------------------------------ exporters
 
 
 def stops_being_read(server: MetricsServer) -> None:
@@ -158,17 +158,29 @@ def stops_being_read(server: MetricsServer) -> None:
     until(stands_still)
 
 
-def test_a_page_is_read_until_it_is_dropped(shared: Sampler, server: MetricsServer) -> None:
-    answer = shared.ask("page", url=server.url, names=["running"], hz=100)
-    ring = shared.pages
+def test_exporters_are_read_until_they_are_dropped(shared: Sampler, server: MetricsServer) -> None:
+    answer = shared.ask("exporters", urls=[server.url], hz=100)
+    ring = shared.exporters
     until(lambda: ring.head > 2)
-    assert {(r.key, r.lane) for r in ring.slice(0, ring.head)} == {(answer["page"], SCRAPED)}
-    assert shared.ask("drop", page=answer["page"]) == {}
+    assert {r.key for r in ring.slice(0, ring.head)} == {facts["slot"] for facts in answer["devices"]}
+    assert shared.ask("drop", exporters=answer["exporters"]) == {}
     stops_being_read(server)
 
 
-def test_the_pages_of_one_that_left_are_forgotten(shared: Sampler, joined: Sampler, server: MetricsServer) -> None:
-    joined.ask("page", url=server.url, names=["running"], hz=100)
+def test_exporters_that_two_ask_for_are_read_once_and_until_both_have_left(
+    shared: Sampler, joined: Sampler, server: MetricsServer
+) -> None:
+    first = shared.ask("exporters", urls=[server.url], hz=100)
+    assert joined.ask("exporters", urls=[server.url], hz=100) == first
+    joined.stop()
+    read = len(server.paths)
+    until(lambda: len(server.paths) > read + 2)
+    shared.ask("drop", exporters=first["exporters"])
+    stops_being_read(server)
+
+
+def test_the_exporters_of_one_that_left_are_forgotten(shared: Sampler, joined: Sampler, server: MetricsServer) -> None:
+    joined.ask("exporters", urls=[server.url], hz=100)
     until(lambda: len(server.paths) > 2)
     joined.stop()
     stops_being_read(server)

@@ -1,0 +1,138 @@
+"""The lane that reads DCGM exporters over HTTP, in a thread for each set of them.
+
+They share one ring; each record carries the slot of a device, or with EXPORTERS the number of the set.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.telemetry.cadence import SLOTS_PER_EXPORTER
+from pytest_llmperf.telemetry.ring import EXPORTERS, FAULT, Record, Ring
+from pytest_llmperf.telemetry.source import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pytest_llmperf.telemetry.source import Source
+
+_LIVENESS_S = 0.1
+
+
+class ExportersLane:
+    """Starts and ends the reading of exporters as ordered."""
+
+    def __init__(self, ring: Ring, fault: Callable[[int, int, SourceError], int]) -> None:
+        self._ring = ring
+        self._fault = fault
+        self._wanted: dict[tuple[object, ...], _Exporters] = {}
+        self._next, self._next_slot = 1, SLOTS_PER_EXPORTER
+        self._lock = threading.Lock()
+        ring.set_pace(round(_LIVENESS_S * 1e9), 0)
+        threading.Thread(target=self._show_life, name="exporters-life", daemon=True).start()
+
+    def read(self, order: Mapping[str, Any], answer: Callable[[dict[str, Any]], None]) -> int:
+        """Reads ``{"urls": [URL…], "hz": N}`` for one more user, in one thread however many these are.
+
+        Returns the number of the set, which is in the answer as well, with the devices or with why there are none.
+        """
+        key = (*order["urls"], order["hz"])
+        with self._lock:
+            exporters = self._wanted.get(key) or self._begin(key, order["urls"], 1 / order["hz"])
+            exporters.users += 1
+        exporters.tell(answer)
+        return exporters.number
+
+    def _begin(self, key: tuple[object, ...], urls: list[str], period_s: float) -> _Exporters:
+        exporters = self._wanted[key] = _Exporters(self._next, urls, self._next_slot, period_s, self)
+        self._next += 1
+        self._next_slot += len(urls) * SLOTS_PER_EXPORTER
+        exporters.start()
+        return exporters
+
+    def drop(self, number: int) -> None:
+        """One user less; with the last one it is read no more, even if it is still to answer for the first time."""
+        with self._lock:
+            for key, exporters in self._wanted.items():
+                if exporters.number == number:
+                    exporters.users -= 1
+                    if not exporters.users:
+                        del self._wanted[key]
+                        exporters.ended.set()
+                    return
+
+    def forget(self, failed: _Exporters) -> None:
+        """It could not be listed: who asks again has it tried again."""
+        with self._lock:
+            self._wanted = {key: one for key, one in self._wanted.items() if one is not failed}
+
+    def publish(self, records: Iterable[Record]) -> None:
+        """At the time of publishing: the records of a ring are in order of time, whichever thread they came from."""
+        with self._lock:
+            now = time.monotonic_ns()
+            self._ring.publish(now, [record._replace(t_ns=now) for record in records])
+
+    def fail(self, number: int, error: SourceError) -> None:
+        fault = self._fault(number, EXPORTERS, error)
+        self.publish([Record(0, fault, number, EXPORTERS, FAULT)])
+
+    def _show_life(self) -> None:
+        while True:
+            self.publish(())
+            time.sleep(_LIVENESS_S)
+
+
+class _Exporters(threading.Thread):
+    """Lists the devices of a set of exporters, then reads them at its pace until the last user has left."""
+
+    def __init__(self, number: int, urls: list[str], first_slot: int, period_s: float, lane: ExportersLane) -> None:
+        super().__init__(name=f"exporters-{number}", daemon=True)
+        self.number = number
+        self.users = 0
+        self.ended = threading.Event()
+        self._urls, self._first_slot, self._period_s, self._lane = urls, first_slot, period_s, lane
+        self._known: dict[str, Any] | None = None
+        self._waiting: list[Callable[[dict[str, Any]], None]] = []
+        self._lock = threading.Lock()
+
+    def tell(self, answer: Callable[[dict[str, Any]], None]) -> None:
+        """Answers with what the set's devices are: now, or from this thread as soon as that is known."""
+        with self._lock:
+            if self._known is None:
+                self._waiting.append(answer)
+                return
+        answer(self._known)
+
+    def run(self) -> None:
+        from pytest_llmperf.telemetry.dcgm import DcgmBackend
+
+        with ExitStack() as stack:
+            try:
+                backend = DcgmBackend(self._urls, self._first_slot)
+                stack.callback(backend.close)
+                facts = [asdict(facts) for facts in backend.devices()]
+            except SourceError as error:
+                self._lane.forget(self)
+                self._answer({"error": str(error)})
+                return
+            self._answer({"exporters": self.number, "devices": facts})
+            self._read(backend.source())
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        with self._lock:
+            self._known = content
+        for answer in self._waiting:
+            answer(content)
+
+    def _read(self, source: Source) -> None:
+        while not self.ended.is_set():
+            begun = time.monotonic()
+            try:
+                self._lane.publish(source.read(time.monotonic_ns()))
+            except SourceError as error:
+                self._lane.fail(self.number, error)
+            self.ended.wait(max(0.0, begun + self._period_s - time.monotonic()))
