@@ -40,12 +40,12 @@ class Watcher:
         self._devices: Devices | None = None
         self._baselines: dict[Engine, Mapping[int, Baseline]] = {}
         self._facts: dict[Engine, tuple[DeviceFacts, ...]] = {}
-        self._was_quiet = False
+        self._quiet: set[int] = set()
 
     # ---------------------------------------------------------------------------------------- engines come and go
 
     def before_start(self, engine: Engine) -> None:
-        """The first engine finds quiet devices, and of each is known what was on them before it.
+        """The first engine on a device finds it quiet, each later one at rest, and what was on it before is known.
 
         Raises:
             EngineError: somebody else is on the devices and that shall fail, or the driver does not answer.
@@ -58,7 +58,9 @@ class Watcher:
             if devices.present and not devices.missing:
                 facts, _ = _candidates(devices, engine.spec)
                 devices.sample({f.slot: f for f in (*facts, *self._sampled())}.values())
-                self._check_quiet(devices, facts, keeps=engine.spec.keep > 0)
+                self._wait_for_rest(devices, [f for f in facts if f.slot in self._quiet])
+                fresh = [f for f in facts if f.slot not in self._quiet]
+                self._check_quiet(devices, fresh, keeps=engine.spec.keep > 0)
                 self._baselines[engine] = devices.baselines(facts)
         except SamplerError as error:
             raise EngineError(f"the GPU cannot be watched: {error}") from None
@@ -103,7 +105,7 @@ class Watcher:
         return list({f.slot: f for facts in self._facts.values() for f in facts}.values())
 
     def _check_quiet(self, devices: Devices, facts: Sequence[DeviceFacts], *, keeps: bool) -> None:
-        if self._was_quiet or not facts:
+        if not facts:
             return
         refuse = self._settings.refuse_busy_gpu
         kept = _kept_pids()
@@ -118,7 +120,12 @@ class Watcher:
             )
         if problem:
             self._say(f"warning: the GPU is busy before the first engine starts: {problem}")
-        self._was_quiet = True
+        self._quiet.update(f.slot for f in facts)
+
+    def _wait_for_rest(self, devices: Devices, facts: Sequence[DeviceFacts]) -> None:
+        """What an engine that has ended had on these devices is given back before the next one starts."""
+        for text in devices.rest(facts) if facts else ():
+            self._say(f"warning: the memory of {text}, does not settle before the next engine starts")
 
     def _found(self, engine: Engine) -> tuple[DeviceFacts, ...]:
         """Where the engine computes, beside the CPU; noted in ``engine.devices`` as well."""

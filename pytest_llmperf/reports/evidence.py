@@ -25,11 +25,11 @@ def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tu
     found += [pair for device in measurement["devices"] for pair in _device(device, blocks)]
     if measurement["devices_missing"]:
         found.append(("device", f"not measured: {measurement['devices_missing']}"))
-    memory = measurement["memory"]
+    memory, whose = measurement["memory"], "host" if measurement["devices"] else "memory"
     if memory is not None:
-        found += [("host" if measurement["devices"] else "memory", text) for text in _memory_lines(memory, blocks)]
+        found += [(whose, text) for text in _memory_lines(memory, blocks)]
     elif measurement["memory_missing"]:
-        found.append(("memory", f"not measured: {measurement['memory_missing']}"))
+        found.append((whose, f"not measured: {measurement['memory_missing']}"))
     found += [("requests", text) for text in _requests(measurement["requests"])]
     if measurement["engine_stats"]:
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))

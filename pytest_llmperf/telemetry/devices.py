@@ -145,6 +145,24 @@ class Devices:
                 self._traces.idle_watts[f.slot] = watts
         return Quiet(tuple(strangers), tuple(restless))
 
+    def rest(self, facts: Sequence[DeviceFacts], timeout_s: float = 30.0) -> tuple[str, ...]:
+        """Waits until levels stand still again: an engine that has ended gives its memory back a while later.
+
+        Returns those that still moved after ``timeout_s``, with who holds how much.
+
+        Raises:
+            SamplerError: the driver does not answer.
+        """
+        begun = time.monotonic()
+        while True:
+            time.sleep(CALM_S)
+            restless = [f for f in facts if self._restless(f)]
+            if not restless or time.monotonic() - begun >= timeout_s:
+                break
+        if restless:
+            self._read_now()
+        return tuple(f"{self._restless(f) or f.name}, on it {self._traces.holders(f)}" for f in restless)
+
     def baselines(self, facts: Sequence[DeviceFacts]) -> dict[int, Baseline]:
         """The devices as they are now.
 

@@ -24,7 +24,8 @@ _VERSIONS = ("_v3", "_v2")
 _NO_SUCH_LIST = (Code.FUNCTION_NOT_FOUND, Code.NOT_SUPPORTED)
 _ROOM = 32
 _TRIES = 4
-_NOT_AVAILABLE = 2**64 - 1
+# From here on a size is none: 2**64 - 1 says that it is not available.
+_IMPOSSIBLE = 2**62
 _IMPOSSIBLE_PIDS = (0, 2**32 - 1)
 
 
@@ -92,5 +93,5 @@ class ProcessList:
 
 
 def _sum(parts: Sequence[int]) -> int | None:
-    """What a process holds in all; of a context that seems to hold nothing the driver does not know."""
-    return None if _NOT_AVAILABLE in parts or 0 in parts else sum(parts)
+    """What a process holds in all; of a context that seems to hold nothing, or too much, the driver does not know."""
+    return None if any(not 0 < part < _IMPOSSIBLE for part in parts) else sum(parts)

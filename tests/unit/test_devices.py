@@ -131,6 +131,23 @@ def test_where_another_engine_of_this_run_works_the_level_may_move(devices: Devi
     assert devices.settle([L4], patience_s=0).restless == ()
 
 
+def test_memory_that_is_still_being_given_back_is_waited_for(devices: Devices, sampler: SamplerDouble) -> None:
+    now = time.monotonic_ns()
+    sampler.levels(now - SECOND, now + 2 * SECOND, lambda t: 6 if t < now + SECOND // 2 else 1)
+    assert devices.rest([L4]) == ()
+    assert devices.baselines([L4])[L4.slot].level == GIB
+
+
+def test_memory_that_is_not_given_back_is_told_of_with_who_holds_it(devices: Devices, sampler: SamplerDouble) -> None:
+    now = time.monotonic_ns()
+    sampler.names = {STRANGER: "trainer"}
+    sampler.levels(now - SECOND, now + SECOND, lambda t: 5 + t // (5 * MS) % 2)
+    sampler.at_edge = lambda: sampler.processes(5, (STRANGER, 3, VISIBLE | KNOWN))
+    (text,) = devices.rest([L4], timeout_s=0.05)
+    assert text.startswith("NVIDIA L4 by 1.00 GiB, on it ")
+    assert "(trainer) 3.00 GiB" in text
+
+
 @pytest.mark.parametrize(
     "ask",
     [

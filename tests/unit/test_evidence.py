@@ -74,3 +74,8 @@ def test_memory_of_a_device_that_is_missing_says_why() -> None:
 
 def test_devices_that_were_not_read_are_told_of() -> None:
     assert ("device", "not measured: no driver") in lines(devices_missing="no driver")
+
+
+def test_host_memory_that_cannot_be_seen_beside_a_device_that_can_is_the_hosts() -> None:
+    remote = lines(on(trace()), memory=None, memory_missing="the processes cannot be seen")
+    assert ("host", "not measured: the processes cannot be seen") in remote

@@ -35,7 +35,7 @@ def test_compute_processes_and_clients_of_mps_are_listed_by_pid_and_graphics_are
         ]
 
 
-@pytest.mark.parametrize("used", [None, 0])
+@pytest.mark.parametrize("used", [None, 0, 2**63])
 def test_memory_that_the_driver_does_not_know_is_not_a_number(used: int | None) -> None:
     with backend(gpu(ScriptedProcess(20, used))) as (gpus, _, _):
         assert gpus.processes(0) == [DeviceProcess(20, "python", None)]
