@@ -133,7 +133,7 @@ def test_where_another_engine_of_this_run_works_the_level_may_move(devices: Devi
 
 def test_memory_that_is_still_being_given_back_is_waited_for(devices: Devices, sampler: SamplerDouble) -> None:
     now = time.monotonic_ns()
-    sampler.levels(now - SECOND, now + 2 * SECOND, lambda t: 6 if t < now + SECOND // 2 else 1)
+    sampler.levels(now - SECOND, now + 2 * SECOND, lambda t: 6 if t < now - SECOND // 2 else 1)
     assert devices.rest([L4]) == ()
     assert devices.baselines([L4])[L4.slot].level == GIB
 
