@@ -42,8 +42,8 @@ def hosts(pytester: pytest.Pytester) -> Iterator[Hosts]:
         yield Hosts(pytester.path, stack)
 
 
-def attached(runs: GpuRuns, hosts: Hosts, source: str, *exporters: str) -> pytest.RunResult:
-    options = [f"--llmperf-dcgm={url}" for url in exporters]
+def attached(runs: GpuRuns, hosts: Hosts, source: str, *exporters: str, workers: int = 0) -> pytest.RunResult:
+    options = [f"--llmperf-dcgm={url}" for url in exporters] + ([f"-n{workers}"] if workers else [])
     return runs.plain(source, "--llm-engine=openai", f"--llmperf-url={hosts.server}", "--llmperf-strict", *options)
 
 
@@ -101,6 +101,18 @@ def test_every_exporter_and_its_devices_count(runs: GpuRuns, hosts: Hosts) -> No
     (measured,) = runs.measurements
     assert [d["device"]["uuid"] for d in measured["devices"]] == ["GPU-node-a-0", "GPU-node-b-0"]
     assert measured["readings"]["energy.mean_power"]["value"] == pytest.approx(2 * WATTS, rel=0.15)
+
+
+def test_workers_of_xdist_share_the_reading_of_an_exporter(runs: GpuRuns, hosts: Hosts) -> None:
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    exporter = hosts.exporter(100)
+    source = MEMORY.format(limits='peak="60 GiB"', seconds="2.6").replace(
+        "def test_memory(", '@pytest.mark.parametrize("worker", [1, 2])\ndef test_memory(worker, '
+    )
+    attached(runs, hosts, source, exporter.url, workers=2).assert_outcomes(passed=2)
+    assert {device["device"]["uuid"] for m in runs.measurements for device in m["devices"]} == {"GPU-node-a-0"}
+    assert [m["devices"][0]["memory"]["peak_bytes"] for m in runs.measurements] == [21_000 * MIB] * 2
+    assert exporter.connections == 1
 
 
 ANSWER = MEMORY.format(limits='peak="60 GiB"', seconds="0.1")

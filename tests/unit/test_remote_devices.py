@@ -67,6 +67,15 @@ def test_an_exporter_that_did_not_answer_is_the_reason(remote: Devices, sampler:
     assert remote_trace(remote, window).memory.missing == "nobody listens at http://node-a:9400"
 
 
+def test_other_exporters_in_the_ring_say_nothing_of_how_often_these_collect(
+    remote: Devices, sampler: SamplerDouble, window: Window
+) -> None:
+    window = Window(window.start_ns, window.end_ns + SECOND)
+    sampler.exporters.publish(window.start_ns - SECOND, [Record(window.start_ns - SECOND, 1, 2000, 0, POWER)])
+    collected(sampler, window)
+    assert remote_trace(remote, window).memory.missing == ""
+
+
 def test_a_sampler_that_died_takes_the_pages_along(remote: Devices, sampler: SamplerDouble, window: Window) -> None:
     collected(sampler, window, window.end_ns)
     sampler.died, sampler.alive = "the sampler died (killed by SIGKILL)", False

@@ -187,6 +187,13 @@ def test_the_exporters_of_one_that_left_are_forgotten(shared: Sampler, joined: S
     assert shared.alive
 
 
+def test_nobody_drops_the_exporters_of_others(shared: Sampler, joined: Sampler, server: MetricsServer) -> None:
+    number = shared.ask("exporters", urls=[server.url], hz=100)["exporters"]
+    assert joined.ask("drop", exporters=number) == {}
+    read = len(server.paths)
+    until(lambda: len(server.paths) > read + 2)
+
+
 # ---------------------------------------------------------------------------------------------------------------- hangs
 
 
