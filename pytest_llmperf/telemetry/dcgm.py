@@ -157,7 +157,8 @@ class _Row(NamedTuple):
         # A device whose memory has no sensor is shown at 0 °C.
         if value is None or (counter.lane == MEMORY_TEMPERATURE and value == 0):
             return None
-        return round(value * counter.scale)
+        scaled = round(value * counter.scale)
+        return scaled if scaled < _BLANK_FROM else None
 
     def facts(self, slot: int, url: str, *, has_instances: bool) -> DeviceFacts:
         fields = self.fields

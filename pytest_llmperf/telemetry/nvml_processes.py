@@ -24,8 +24,8 @@ _VERSIONS = ("_v3", "_v2")
 _NO_SUCH_LIST = (Code.FUNCTION_NOT_FOUND, Code.NOT_SUPPORTED)
 _ROOM = 32
 _TRIES = 4
-# From here on a size is none: 2**64 - 1 says that it is not available.
-_IMPOSSIBLE = 2**62
+# From here on a size is none (2**64 - 1 says that it is not available); sums of what is below it fit a record.
+_IMPOSSIBLE = 2**48
 _IMPOSSIBLE_PIDS = (0, 2**32 - 1)
 
 
@@ -94,4 +94,4 @@ class ProcessList:
 
 def _sum(parts: Sequence[int]) -> int | None:
     """What a process holds in all; of a context that seems to hold nothing, or too much, the driver does not know."""
-    return None if any(not 0 < part < _IMPOSSIBLE for part in parts) else sum(parts)
+    return None if 0 in parts or sum(parts) >= _IMPOSSIBLE else sum(parts)

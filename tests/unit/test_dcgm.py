@@ -125,6 +125,17 @@ def test_what_dcgm_shows_for_a_value_it_does_not_have_is_no_value(backend: Backe
     assert [record.lane for record in reader.source().read(1)] == [DEVICE_MEMORY]
 
 
+@pytest.mark.parametrize(("field", "lane", "value"), [("FB_USED", DEVICE_MEMORY, 2**43), ("POWER_USAGE", POWER, 2**54)])
+def test_a_value_that_would_not_fit_a_record_is_no_value(field: str, lane: int, value: int, backend: Backend) -> None:
+    exporter = Exporter(Gpu(0, full_fields()))
+    reader = backend(exporter)
+    reader.devices()
+    assert lane in {record.lane for record in reader.read(1)}
+    exporter.gpus[0].fields[field] = value
+    exporter.now_ms += 1
+    assert lane not in {record.lane for record in reader.read(2)}
+
+
 def test_memory_without_a_sensor_has_no_temperature_of_zero(backend: Backend) -> None:
     reader = backend(Exporter(Gpu(0, full_fields() | {"MEMORY_TEMP": 0, "GPU_UTIL": 0})))
     reader.devices()

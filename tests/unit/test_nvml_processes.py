@@ -35,7 +35,7 @@ def test_compute_processes_and_clients_of_mps_are_listed_by_pid_and_graphics_are
         ]
 
 
-@pytest.mark.parametrize("used", [None, 0, 2**63])
+@pytest.mark.parametrize("used", [None, 0, 2**50, 2**63])
 def test_memory_that_the_driver_does_not_know_is_not_a_number(used: int | None) -> None:
     with backend(gpu(ScriptedProcess(20, used))) as (gpus, _, _):
         assert gpus.processes(0) == [DeviceProcess(20, "python", None)]
@@ -74,6 +74,16 @@ def test_a_process_in_several_instances_holds_the_sum_of_them() -> None:
     with backend(ScriptedDevice(name="NVIDIA A100", mig=parts)) as (gpus, _, _):
         assert gpus.processes(0) == [DeviceProcess(7, "python", 3 * GIB)]
         assert gpus.processes(2) == [DeviceProcess(7, "python", 2 * GIB)]
+
+
+def test_what_processes_hold_fits_a_record_however_many_there_are() -> None:
+    most = 2**48 - 1
+    device = gpu(*(ScriptedProcess(pid, most) for pid in range(1, 101)), ScriptedProcess(101, most + 1))
+    with backend(device) as (gpus, _, _):
+        *stated, last = gpus.processes(0)
+        assert {process.used_bytes for process in stated} == {most}
+        assert sum(process.used_bytes or 0 for process in stated) < 2**63
+        assert last.used_bytes is None
 
 
 def test_the_list_follows_processes_that_come_and_go() -> None:
