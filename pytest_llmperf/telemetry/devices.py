@@ -156,12 +156,11 @@ class Devices:
         begun = time.monotonic()
         while True:
             time.sleep(CALM_S)
-            restless = [f for f in facts if self._restless(f)]
-            if not restless or time.monotonic() - begun >= timeout_s:
-                break
-        if restless:
+            # In a list of a second ago a process that was just ending passes for an engine at work.
             self._read_now()
-        return tuple(f"{self._restless(f) or f.name}, on it {self._traces.holders(f)}" for f in restless)
+            restless = {f: text for f in facts if (text := self._restless(f))}
+            if not restless or time.monotonic() - begun >= timeout_s:
+                return tuple(f"{text}, on it {self._traces.holders(f)}" for f, text in restless.items())
 
     def baselines(self, facts: Sequence[DeviceFacts]) -> dict[int, Baseline]:
         """The devices as they are now.

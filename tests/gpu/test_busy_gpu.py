@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.testing import GIB, ScriptedProcess
+from pytest_llmperf.testing import GIB, ScriptedDevice, ScriptedProcess
 from tests.gpu.gpu_runs import UUID, one_gpu
 
 if TYPE_CHECKING:
@@ -63,6 +63,38 @@ def test_memory_that_does_not_settle_is_told_of(gpu_runs: Host) -> None:
     runs.live.set(UUID, used=steps)
     result = runs(ANSWER.replace("on_gpu, ", ""))
     result.assert_outcomes(passed=1)
+
+
+def test_a_gpu_that_only_a_later_engine_uses_is_looked_at_before_that_one(
+    gpu_runs: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    scenario = one_gpu(power=30_000)
+    trainer = ScriptedProcess(4_000_001, used=5 * GIB, name="trainer")
+    scenario.devices.append(
+        ScriptedDevice(
+            uuid="GPU-11111111", name="NVIDIA H100", total=24 * GIB, used=5 * GIB, power=70_000, processes=[trainer]
+        )
+    )
+    runs = gpu_runs(scenario)
+    result = runs(
+        """
+        @pytest.fixture(scope="session")
+        def both(llm_engine, llm_engine_factory):
+            Path("first").write_text(llm_engine.devices[0].name)
+            os.environ["CUDA_VISIBLE_DEVICES"] = "1"
+            return llm_engine_factory("simulated", args={"device": "gpu"})
+
+        @pytest.mark.energy_budget(total="5 kJ")
+        def test_idle(both, llm_engine_factory):
+            time.sleep(2.2)
+        """
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["llmperf: warning: *4000001 (trainer) computes on NVIDIA H100"])
+    (measured,) = runs.measurements
+    idle = {each["device"]["name"]: each["energy"]["idle_watts"] for each in measured["devices"]}
+    assert idle == {"NVIDIA L4": pytest.approx(30, rel=0.02), "NVIDIA H100": pytest.approx(70, rel=0.02)}
 
 
 @pytest.mark.parametrize("text", ["maybe", ""])

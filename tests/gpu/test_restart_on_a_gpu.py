@@ -35,3 +35,25 @@ def test_the_next_engine_starts_when_the_memory_of_the_last_is_back(gpu_runs: Ca
     memory = runs.measurements[1]["devices"][0]["memory"]
     # Against the level of a moment ago, 4 GiB, it would hold nothing.
     assert (memory["rung"], memory["peak_bytes"]) == ("exclusive", 2 * GIB)
+
+
+def test_memory_that_does_not_come_to_rest_is_told_of_with_who_holds_it(
+    gpu_runs: Callable[[Scenario], GpuRuns],
+) -> None:
+    runs = gpu_runs(one_gpu())
+    result = runs(
+        """
+        from functools import partialmethod
+        from pytest_llmperf.telemetry.devices import Devices
+
+        def test_again(llm_engine, gpu, monkeypatch):
+            monkeypatch.setattr(Devices, "rest", partialmethod(Devices.rest, timeout_s=0.0))
+            now = time.monotonic_ns()
+            gpu.set_process(UUID, ScriptedProcess(4_000_001, used=3 * GIB, name="leftover"))
+            # Up and down for a minute, longer than it takes to come to the wait.
+            gpu.set(UUID, used=[(now + n * 400_000_000, (3 + n % 2) * GIB) for n in range(150)])
+            llm_engine.restart()
+        """
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["llmperf: warning: *NVIDIA L4 by 1.00 GiB*4000001 (leftover) 3.00 GiB*"])

@@ -138,6 +138,15 @@ def test_memory_that_is_still_being_given_back_is_waited_for(devices: Devices, s
     assert devices.baselines([L4])[L4.slot].level == GIB
 
 
+def test_a_process_that_is_just_ending_is_no_engine_at_work(devices: Devices, sampler: SamplerDouble) -> None:
+    now = time.monotonic_ns()
+    sampler.levels(now - SECOND, now + 2 * SECOND, lambda t: 6 if t < now - SECOND // 2 else 1)
+    sampler.processes(6, WITH_ENGINE, shares=[SHARE])  # in the list of a moment ago it is still there
+    sampler.at_edge = lambda: sampler.processes(1)
+    assert devices.rest([L4]) == ()
+    assert devices._traces.moved(L4) == 0
+
+
 def test_memory_that_is_not_given_back_is_told_of_with_who_holds_it(devices: Devices, sampler: SamplerDouble) -> None:
     now = time.monotonic_ns()
     sampler.names = {STRANGER: "trainer"}
