@@ -16,10 +16,9 @@ def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
         engine_class("gpt")
 
 
-@pytest.mark.parametrize("name", ["vllm", "ollama"])
-def test_an_engine_of_a_later_version_can_be_attached_to(name: str) -> None:
-    with pytest.raises(EngineError, match=f"'{name}' is not started by this version.*--llm-engine=openai"):
-        create(EngineSpec(name))
+def test_an_engine_of_a_later_version_can_be_attached_to() -> None:
+    with pytest.raises(EngineError, match=r"'ollama' is not started by this version.*--llm-engine=openai"):
+        create(EngineSpec("ollama"))
 
 
 def test_a_spec_is_checked_before_the_engine_is_made() -> None:

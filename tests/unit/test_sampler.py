@@ -81,7 +81,8 @@ def test_memory_shared_with_a_fork_counts_once(sampler: Sampler, process: Memory
     until(lambda: ring.slice(ring.head - 1, ring.head)[0].detail == 2)
     assert abs(level(sampler, process.pid) - alone) < 20 * MIB
     process.bury()
-    until(lambda: abs(level(sampler, process.pid) - alone) < 5 * MIB)
+    # Other processes that come and go change how many share the pages of Python itself, of a few MiB.
+    until(lambda: abs(level(sampler, process.pid) - alone) < 20 * MIB)
 
 
 def test_several_roots_are_added_up(sampler: Sampler, process: MemoryProcess) -> None:
