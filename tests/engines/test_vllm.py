@@ -231,3 +231,23 @@ def test_stopping_it_in_the_middle_of_a_stream_leaves_no_process_and_no_file() -
         stream.close()
     until(lambda: not any(psutil.pid_exists(pid) for pid in family))
     assert not any(path.exists() for path in (*folders, *shared))
+
+
+def test_two_workers_share_a_model_and_both_are_the_engines(seen: list[RequestTiming]) -> None:
+    engine = create(spec(tensor_parallel_size="2"))
+    engine.start(print)
+    try:
+        (pid,) = engine.pids
+        family = psutil.Process(pid).children(recursive=True)
+        workers = [p for p in family if "Worker_TP" in " ".join(p.cmdline())]
+        assert len(workers) == 2
+        assert engine.memory().kv_reserved == 2 * 8 * MIB
+        shared = shared_files([pid, *(p.pid for p in family)])
+        with client_of(engine, seen) as client, Watched(engine, seen) as watched:
+            assert client.generate(PROMPT, max_tokens=20, ignore_eos=True).timing.output_tokens == 20
+        assert watched.result.faults == ()
+        assert watched.result.stats["generation_tokens"] == 20
+    finally:
+        engine.stop()
+    until(lambda: not any(psutil.pid_exists(p.pid) for p in family))
+    assert not any(path.exists() for path in shared)

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 SUITE, CHILD_SUITE = HERE / "vllm_offline_suite.py", HERE / "vllm_child_suite.py"
 # What pytest is made of; everything else that the plugin needs, vLLM's environment has.
 LENT = ("pytest", "pluggy", "iniconfig")
-ARGUMENTS = ("mode=offline", "kv_cache=64 MiB", "enforce_eager=true", "max_model_len=2048")
+ARGUMENTS = ("mode=offline", "kv_cache=256 MiB", "enforce_eager=true", "max_model_len=2048")
 START_PATIENCE_S = 300
 CHILD = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from pytest_llmperf.engines.models import bundled_path
-from tests.engines.vllm_here import PYTHON, SMALL_POOL, SMOLLM2, TINY, shared_files
+from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
 from tests.unit.engine_processes import PATIENCE_S, until
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
 
 pytestmark = [pytest.mark.usefixtures("vllm_installed"), pytest.mark.xdist_group("vllm")]
-CACHE = bundled_path().parents[1]
 OPTIONS = ["--llm-engine=vllm", f"--llmperf-engine-bin=vllm:{PYTHON}"]
 
 SOURCE = """
@@ -157,42 +155,3 @@ def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-
-EXAMPLE = """
-QUESTIONS = [f"Write one sentence about the number {number}." for number in range(1, 13)]
-
-@pytest.mark.memory_budget(peak="8 GiB", kv_reserved="1 GiB", weights="300 MiB")
-@pytest.mark.throughput_budget(output="0.1 tok/s")
-@pytest.mark.latency_budget(load="600 s")
-def test_a_question_is_answered(llm_client):
-    answer = llm_client.chat("What is the capital of France?", max_tokens=16)
-    # The model behind llama.cpp is the same one, with weights of 4 bits: it does not know.
-    assert "Paris" in answer.text or llm_client.model != "smollm2-135m"
-
-@pytest.mark.latency_budget(ttft_p50="60 s", tpot_p50="10 s", e2e_max="10 min")
-def test_several_users_are_served(llm_client):
-    answers = llm_client.run(QUESTIONS, concurrency=4, max_tokens=8, chat=True)
-    assert all(answer.text for answer in answers)
-"""
-
-
-@pytest.mark.usefixtures("llamacpp_installed")
-def test_one_suite_runs_on_llamacpp_and_on_vllm(
-    runs: Runs, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The run has a home of its own, and would fetch the model into it.
-    monkeypatch.setenv("LLMPERF_CACHE", str(CACHE))
-    runs.write(EXAMPLE)
-    arguments = ["vllm:kv_cache=512 MiB", "vllm:max_model_len=1024", "vllm:enforce_eager=true"]
-    result = pytester.runpytest_subprocess(
-        *runs.always,
-        *("--llm-engine=llamacpp", f"--llm-engine=vllm:{SMOLLM2}", f"--llmperf-engine-bin=vllm:{PYTHON}"),
-        *(f"--llmperf-engine-arg={argument}" for argument in arguments),
-        "--llmperf-report=out.json",
-    )
-    result.assert_outcomes(passed=4)
-    found = verdicts(pytester.path / "out.json")
-    for budgets in found.values():
-        assert {status for name, status in statuses(budgets).items() if name != "memory.peak"} == {"PASS"}
-    assert len(found) == 4
