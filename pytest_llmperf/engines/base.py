@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -231,15 +231,16 @@ def _nobody_listens(_: Engine) -> None:
 
 def _resident_bytes(roots: tuple[int, ...]) -> int | None:
     """What the process trees of ``roots`` hold, shared pages counted once; None when nothing can be seen of them."""
-    from pytest_llmperf.telemetry.host import open_reader, process_tree, shared_bytes
+    from pytest_llmperf.telemetry.host import open_reader, process_tree, sharing
 
     sizes = []
-    for pid in dict.fromkeys(pid for root in roots for pid in process_tree(root)):
+    pids = tuple(dict.fromkeys(pid for root in roots for pid in process_tree(root)))
+    for pid, shared in sharing(pids).items():
         reader = open_reader(pid)
         if reader is None:
             continue
-        with closing(reader), suppress(ProcessLookupError):
+        with closing(reader):
             resident = reader.read()
             if resident is not None:
-                sizes.append(resident - (shared_bytes(pid) or 0))
+                sizes.append(resident - (shared or 0))
     return sum(sizes) if sizes else None

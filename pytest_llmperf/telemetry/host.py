@@ -2,12 +2,15 @@
 
 Two ways to read one process: RSS costs microseconds and counts shared pages in full; PSS divides each shared
 page by the number of its users, so that it may be summed over a tree, and costs a walk over the page tables
-(about 13 ms per GiB). A tree is therefore read as RSS minus its shared part, which changes rarely.
+(about 13 ms per GiB). A tree is therefore read as RSS minus its shared part, which changes rarely. A tree of one
+process shares nothing within itself and is plain RSS: what strangers map as well, such as the file of the model
+under two servers, is no less its own.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,6 +81,20 @@ def open_reader(pid: int) -> ResidentReader | None:
         return StatmReader(pid) if HAS_PROC else PsutilReader(pid)
     except (*_GONE, PermissionError):
         return None
+
+
+def sharing(pids: Sequence[int]) -> dict[int, int | None]:
+    """The shared part of each process of one tree, read together: a fork makes pages of the parent shared as well.
+
+    None where it cannot be read; a process that has ended is left out.
+    """
+    if len(pids) == 1:
+        return {pids[0]: 0}
+    shared: dict[int, int | None] = {}
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            shared[pid] = shared_bytes(pid)
+    return shared
 
 
 def shared_bytes(pid: int) -> int | None:

@@ -111,7 +111,8 @@ def gap_fault(gap_ns: int, period_ns: int) -> str:
 def _source(records: Sequence[Record], pids: Sequence[int], samples: Sequence[tuple[int, int]]) -> str:
     """``RSS less shared pages of the engine's process tree (2 processes), 199 samples/s``.
 
-    Not plainly PSS: that is read about once a second, and only corrects the RSS read at the full rate.
+    Not plainly PSS: that is read about once a second, and only corrects the RSS read at the full rate. One process
+    shares nothing within its tree: its memory is RSS.
     """
     if not samples:
         return "memory of the engine's process tree, no sample"
@@ -123,8 +124,12 @@ def _source(records: Sequence[Record], pids: Sequence[int], samples: Sequence[tu
             counts[record.key] = max(counts.get(record.key, 0), record.detail)
             rss_only |= bool(record.flags & RSS_ONLY)
     processes = sum(counts.values())
-    text = f"{'RSS' if rss_only else 'RSS less shared pages'} of the engine's process tree ({processes} process"
-    text += ("" if processes == 1 else "es") + (", shared pages counted in full)" if rss_only else ")")
+    if processes == 1:
+        text = "RSS of the engine's process"
+    elif rss_only:
+        text = f"RSS of the engine's process tree ({processes} processes, shared pages counted in full)"
+    else:
+        text = f"RSS less shared pages of the engine's process tree ({processes} processes)"
     return f"{text}, {rate_text(samples)}"
 
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from pytest_llmperf.telemetry.host import ResidentReader, open_reader, process_tree, shared_bytes
+from pytest_llmperf.telemetry.host import ResidentReader, open_reader, process_tree, sharing
 from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record, make_record
 
 LISTING_PERIOD_S = 0.25
@@ -58,19 +58,13 @@ class Survey:
             self._pids, self._changed = pids, True
 
     def _share(self) -> Sharing:
-        # All processes are read together: a fork moves pages from "mine" to "ours" in the parent as well.
         begun = time.thread_time()
         self._changed = False
-        sharing: dict[int, int | None] = {}
-        for pid in self._pids:
-            try:
-                sharing[pid] = shared_bytes(pid)
-            except ProcessLookupError:
-                continue
+        shared = sharing(self._pids)
         cost = time.thread_time() - begun
         self._share_due = self._clock() + max(SHARING_PERIOD_S, SLOW_COST_BOUND * cost)
         self._share_due_if_changed = self._clock() + CHANGED_COST_BOUND * cost
-        return sharing
+        return shared
 
 
 class SharingLane(threading.Thread):

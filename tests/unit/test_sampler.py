@@ -35,7 +35,7 @@ def test_growth_is_seen_and_what_was_given_back_is_gone_from_the_settled_level(
     growth = max(value for _, value in trace.samples) - trace.before_bytes
     assert 45 * MIB < growth < 55 * MIB
     assert abs(settled - trace.before_bytes) < 5 * MIB
-    assert trace.source.startswith("RSS less shared pages of the engine's process tree (1 process), ")
+    assert trace.source.startswith("RSS of the engine's process, ")
 
 
 def test_a_window_has_a_sample_before_it_and_one_after(sampler: Sampler, process: MemoryProcess) -> None:

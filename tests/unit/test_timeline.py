@@ -123,10 +123,15 @@ def test_the_source_says_what_was_read_of_how_many_processes_and_how_often() -> 
 
 
 def test_the_source_says_rss_once_one_process_could_not_be_read_exactly() -> None:
-    records = ticks(900, 2100)
+    records = ticks(900, 2100, processes=2)
     records[150] = records[150]._replace(flags=RSS_ONLY)
     source = host_trace(records, WINDOW, [1], period_ns=PERIOD).source
-    assert source == "RSS of the engine's process tree (1 process, shared pages counted in full), 200 samples/s"
+    assert source == "RSS of the engine's process tree (2 processes, shared pages counted in full), 200 samples/s"
+
+
+def test_one_process_shares_nothing_within_its_tree() -> None:
+    source = host_trace(ticks(900, 2100), WINDOW, [1], period_ns=PERIOD).source
+    assert source == "RSS of the engine's process, 200 samples/s"
 
 
 def test_a_window_between_two_samples_has_both() -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.telemetry import host as host_memory
 from pytest_llmperf.telemetry import trees
 from pytest_llmperf.telemetry.ring import GONE, RSS_ONLY
 from pytest_llmperf.telemetry.trees import Survey, Tree
@@ -63,9 +64,9 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 
 @pytest.fixture
 def host(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> Host:
-    host = Host(clocks, {1: 10})
+    host = Host(clocks, {1: 10, 2: 3})
     monkeypatch.setattr(trees, "process_tree", host.process_tree)
-    monkeypatch.setattr(trees, "shared_bytes", host.shared_bytes)
+    monkeypatch.setattr(host_memory, "shared_bytes", host.shared_bytes)
     return host
 
 
@@ -95,7 +96,13 @@ def tree_of(monkeypatch: pytest.MonkeyPatch) -> Trees:
 
 
 def test_the_first_survey_reads_at_once(survey: Survey) -> None:
-    assert survey.step() == {1: 10}
+    assert survey.step() == {1: 10, 2: 3}
+
+
+def test_a_tree_of_one_process_shares_nothing_within_itself(survey: Survey, host: Host) -> None:
+    host.shared = {1: 10}
+    assert survey.step() == {1: 0}
+    assert host.readings == 0
 
 
 def test_what_is_shared_is_read_again_after_a_second(survey: Survey, host: Host, clocks: Clocks) -> None:
@@ -104,7 +111,7 @@ def test_what_is_shared_is_read_again_after_a_second(survey: Survey, host: Host,
     assert survey.step() is None
     host.shared[1] = 20
     clocks.now = 1.1
-    assert survey.step() == {1: 20}
+    assert survey.step() == {1: 20, 2: 3}
 
 
 def test_reading_what_is_shared_takes_one_percent_of_the_time_at_most(
@@ -119,27 +126,27 @@ def test_reading_what_is_shared_takes_one_percent_of_the_time_at_most(
 
 def test_a_new_child_is_found_and_the_whole_tree_read_anew(survey: Survey, host: Host, clocks: Clocks) -> None:
     survey.step()
-    host.shared = {1: 5, 2: 5}
+    host.shared = {1: 5, 2: 5, 3: 0}
     clocks.now = 0.2
     assert survey.step() is None
     clocks.now = 0.3
-    assert survey.step() == {1: 5, 2: 5}
+    assert survey.step() == {1: 5, 2: 5, 3: 0}
 
 
 def test_sharing_that_changed_is_read_at_once_unless_that_is_dear(survey: Survey, host: Host, clocks: Clocks) -> None:
     survey.step()
     survey.distrust()
-    clocks.now += 0.011
-    assert survey.step() == {1: 10}
-    host.cost = 0.1
+    clocks.now += 0.021
+    assert survey.step() == {1: 10, 2: 3}
+    host.cost = 0.05
     survey.distrust()
-    clocks.now += 0.011
+    clocks.now += 0.021
     survey.step()
     survey.distrust()
     clocks.now += 0.9
     assert survey.step() is None
     clocks.now += 0.2
-    assert survey.step() == {1: 10}
+    assert survey.step() == {1: 10, 2: 3}
 
 
 def test_a_tree_has_no_level_before_its_sharing_is_known(tree_of: Trees) -> None:
