@@ -69,7 +69,7 @@ class LLMEngineFactory:
         Raises:
             EngineUnavailable: unknown engine, settings it cannot work with, or a failed start.
         """
-        from pytest_llmperf.options import argument_text
+        from pytest_llmperf.settings import argument_text
 
         texts = {key: argument_text(value) for key, value in (args or {}).items()}
         return self._session.acquire(self._session.settings.further_spec(engine, model, url, texts))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf import options
+from pytest_llmperf import options, settings
 from pytest_llmperf.fixtures import llm_client, llm_engine, llm_engine_args, llm_engine_factory, llm_perf, vllm_llm
 from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.reporting import Reporter, header
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for line in MARKERS.values():
         config.addinivalue_line("markers", line)
-    session = Session(config, options.Settings.from_config(config))
+    session = Session(config, settings.Settings.from_config(config))
     session.load_file_budgets()
     config.stash[SESSION] = session
     if not is_worker(config):

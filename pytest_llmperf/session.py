@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
     from pytest_llmperf.failures import EngineUnavailable
-    from pytest_llmperf.options import Settings
     from pytest_llmperf.probe import Probe
     from pytest_llmperf.reports.result import TestResult
+    from pytest_llmperf.settings import Settings
     from pytest_llmperf.telemetry.sampler import Sampler
     from pytest_llmperf.watcher import Watcher
 
@@ -121,7 +121,7 @@ class Session:
 
     def complete(self, spec: EngineSpec, project_args: Mapping[str, Any]) -> EngineSpec:
         """The spec with the settings of the project's ``llm_engine_args`` below those of the command line."""
-        from pytest_llmperf.options import argument_text, engine_arguments
+        from pytest_llmperf.settings import argument_text, engine_arguments
 
         texts = [f"{key}={argument_text(value)}" for key, value in project_args.items()]
         return replace(spec, args={**engine_arguments(texts, spec.engine), **spec.args})

@@ -11,7 +11,7 @@ from pytest_llmperf.session import SESSION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.options import Settings
+    from pytest_llmperf.settings import Settings
     from tests.conftest import Runs
 
     Read = Callable[..., Settings]

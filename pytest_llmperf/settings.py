@@ -1,0 +1,215 @@
+"""What the options say, checked once: the frozen Settings and the specs of the engines."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from pytest_llmperf.options import OPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_llmperf.engines.base import EngineSpec
+
+
+class Settings(NamedTuple):
+    """What was asked for, checked. ``engines`` are in the order they were named.
+
+    Not a dataclass: making that class would be a third of what every pytest start pays for this plugin.
+    """
+
+    engines: tuple[EngineSpec, ...]
+    sample_hz: float
+    rounds: int
+    warmup: int
+    strict: bool
+    reports: tuple[Path, ...]
+    disable: bool
+    refuse_busy_gpu: bool
+    dcgm: tuple[str, ...]
+    launch: Mapping[str, Any]
+    binaries: tuple[str, ...]
+
+    @staticmethod
+    def from_config(config: pytest.Config) -> Settings:
+        """Reads every option once.
+
+        Raises:
+            pytest.UsageError: one line naming the option and what would be right.
+        """
+        try:
+            values = {name: _value(config, name) for name in (option.name for option in OPTIONS)}
+            return _settings(values, config.invocation_params.dir)
+        except (TypeError, ValueError) as error:
+            raise pytest.UsageError(f"llmperf: {error}") from None
+
+    def further_spec(self, engine: str, model: str | None, url: str | None, args: Mapping[str, str]) -> EngineSpec:
+        """An engine that a test asks for by itself: started as the options say, with the settings given here."""
+        from pytest_llmperf.engines.base import EngineSpec
+
+        named = any(spec.engine == engine for spec in self.engines)
+        texts = [text for text in self.binaries if named or text.startswith(f"{engine}:")]
+        return EngineSpec(engine, model, url, args, binary=_engine_binary(texts, engine), **self.launch)
+
+
+def _value(config: pytest.Config, name: str) -> Any:
+    given = config.getoption(name)
+    if given is not None:
+        return given
+    try:
+        return config.getini(name)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        raise ValueError(f"the setting {name} in the configuration file: {error}") from None
+
+
+def _settings(values: Mapping[str, Any], invoked_in: Path) -> Settings:
+    _at_least(values, "llmperf_rounds", 1)
+    _at_least(values, "llmperf_warmup", 0)
+    for name in ("llmperf_startup_timeout", "llmperf_sample_hz"):
+        if not 0 < values[name] < float("inf"):
+            raise ValueError(f"{_flag(name)}={values[name]:g} must be above 0")
+    if not 0 <= values["llmperf_keep_engine"] < float("inf"):
+        raise ValueError(f"--llmperf-keep-engine={values['llmperf_keep_engine']:g} must be 0 or more")
+    if values["llmperf_sample_hz"] > 1000:
+        raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too often: 1000 at most")
+    if values["llmperf_sample_hz"] < 0.1:
+        raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too rare: 0.1 at least")
+    strict = values["llmperf_strict"]
+    launch = {
+        "startup_timeout": values["llmperf_startup_timeout"],
+        "keep": values["llmperf_keep_engine"],
+        "visible_devices": _visible_devices(values["llmperf_gpus"]),
+    }
+    return Settings(
+        engines=_engines(values, launch) if values["llm_engine"] else (),
+        sample_hz=values["llmperf_sample_hz"],
+        rounds=values["llmperf_rounds"],
+        warmup=values["llmperf_warmup"],
+        strict=_in_ci() if strict is None else strict,
+        reports=tuple(_report_path(text, invoked_in) for text in values["llmperf_report"]),
+        disable=values["llmperf_disable"],
+        refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
+        dcgm=_exporters(values["llmperf_dcgm"]),
+        launch=launch,
+        binaries=tuple(values["llmperf_engine_bin"]),
+    )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _at_least(values: Mapping[str, Any], name: str, least: int) -> None:
+    if values[name] < least:
+        raise ValueError(f"{_flag(name)}={values[name]} must be {least} or more")
+
+
+def _refuse_busy_gpu(text: str | None) -> bool:
+    if text not in (None, "fail", "warn"):
+        raise ValueError(f"--llmperf-busy-gpu={text} is neither fail nor warn")
+    return _in_ci() if text is None else text == "fail"
+
+
+def _exporters(urls: Sequence[str]) -> tuple[str, ...]:
+    if not urls:
+        return ()
+    from pytest_llmperf.telemetry.dcgm import exporter_url
+
+    return tuple(exporter_url(url) for url in urls)
+
+
+def _in_ci() -> bool:
+    return bool(os.environ.get("CI")) and os.environ["CI"].lower() not in ("0", "false")
+
+
+def _report_path(text: str, invoked_in: Path) -> Path:
+    path = invoked_in / text
+    if path.suffix not in (".json", ".md"):
+        raise ValueError(f"--llmperf-report={text} has no known suffix: write .json or .md")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"--llmperf-report={text} cannot be written")
+    return path
+
+
+def _visible_devices(selection: str) -> str | None:
+    if selection == "auto":
+        return None
+    from pytest_llmperf.telemetry.visible import visible_devices
+
+    return visible_devices(selection, os.environ)
+
+
+def _engines(values: Mapping[str, Any], launch: Mapping[str, Any]) -> tuple[EngineSpec, ...]:
+    specs: list[EngineSpec] = []
+    for text in values["llm_engine"]:
+        spec = engine_spec(text, values, launch)
+        if spec.key in [other.key for other in specs]:
+            raise ValueError(f"--llm-engine={text} is given twice")
+        specs.append(spec)
+    return tuple(specs)
+
+
+def engine_spec(text: str, values: Mapping[str, Any], launch: Mapping[str, Any]) -> EngineSpec:
+    """``NAME[:MODEL]`` and the options that go with it.
+
+    Raises:
+        ValueError: unknown engine, or options it cannot work with.
+    """
+    from pytest_llmperf.engines.base import EngineError, EngineSpec
+    from pytest_llmperf.engines.registry import engine_class
+
+    name, _, model = text.partition(":")
+    try:
+        spec = EngineSpec(
+            engine=name,
+            model=model or values["llmperf_model"] or None,
+            url=values["llmperf_url"] or None,
+            args=engine_arguments(values["llmperf_engine_arg"], name),
+            binary=_engine_binary(values["llmperf_engine_bin"], name),
+            **launch,
+        )
+        engine_class(name).check(spec)
+    except EngineError as error:
+        raise ValueError(str(error)) from None
+    return spec
+
+
+def engine_arguments(texts: Sequence[str], engine: str) -> dict[str, str]:
+    """The ``[ENGINE:]KEY=VALUE`` that are meant for this engine.
+
+    Raises:
+        ValueError: one of them has no ``=``.
+    """
+    found = {}
+    for text in texts:
+        left, equals, value = text.partition("=")
+        owner, colon, key = left.rpartition(":")
+        if not equals or not key:
+            raise ValueError(f"--llmperf-engine-arg={text} is not [ENGINE:]KEY=VALUE")
+        if not colon or owner == engine:
+            found[key] = value
+    return found
+
+
+def argument_text(value: object) -> str:
+    """A value of ``llm_engine_args`` as it would be written on the command line: dicts and lists as JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+def _engine_binary(texts: Sequence[str], engine: str) -> str | None:
+    found = None
+    for text in texts:
+        owner, colon, path = text.partition(":")
+        if not colon:
+            found = text
+        elif owner == engine:
+            return path
+    return found
