@@ -155,8 +155,8 @@ class Session:
     def on_stop(self, engine: Engine) -> None:
         self.watcher.on_stop(engine)
 
-    def on_unload(self, engine: Engine) -> None:
-        """The test that runs has unloaded a model; without a test that is measured there is nobody to note it for."""
+    def on_idle(self, engine: Engine) -> None:
+        """The test that runs has unloaded a model, or put it to sleep; without a measured test nobody notes it."""
         if self.probe is not None:
             self.probe.note_idle()
 

@@ -83,7 +83,7 @@ class Engine(ABC):
         peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
         before_start, on_start, on_stop: told before its processes come, when they have, and before they go, whenever it
             is started afresh.
-        on_unload: told when its model has been unloaded.
+        on_idle: told when its model has been unloaded, or when it has been put to sleep.
     """
 
     name: ClassVar[str]
@@ -104,7 +104,7 @@ class Engine(ABC):
         self.before_start: Callable[[Engine], None] = _nobody_listens
         self.on_start: Callable[[Engine], None] = _nobody_listens
         self.on_stop: Callable[[Engine], None] = _nobody_listens
-        self.on_unload: Callable[[Engine], None] = _nobody_listens
+        self.on_idle: Callable[[Engine], None] = _nobody_listens
 
     @classmethod
     @abstractmethod
@@ -170,17 +170,23 @@ class Engine(ABC):
             EngineError: this engine cannot.
         """
         self._unload()
-        self.on_unload(self)
+        self.on_idle(self)
 
     def _unload(self) -> None:
         raise EngineError(f"{self.name} cannot unload its model while it runs; llm_engine.restart() gives a fresh one")
 
     def sleep(self, level: int = 1) -> None:
-        """Frees device memory and keeps the engine, until ``wake``; ``level`` says what becomes of the weights.
+        """Frees its memory and keeps the engine, until ``wake``; what it holds then is the test's ``memory.idle``.
+
+        ``level`` says what becomes of the weights.
 
         Raises:
             EngineError: this engine cannot.
         """
+        self._sleep(level)
+        self.on_idle(self)
+
+    def _sleep(self, level: int) -> None:
         raise EngineError(f"{self.name} cannot sleep; llm_engine.restart() gives a fresh one")
 
     def wake(self) -> None:

@@ -17,7 +17,7 @@ class EngineWatcher(Protocol):
     def before_start(self, engine: Engine) -> None: ...
     def on_start(self, engine: Engine) -> None: ...
     def on_stop(self, engine: Engine) -> None: ...
-    def on_unload(self, engine: Engine) -> None: ...
+    def on_idle(self, engine: Engine) -> None: ...
 
 
 class Provisioner:
@@ -62,7 +62,7 @@ class Provisioner:
         return engine
 
     def _introduce(self, engine: Engine) -> None:
-        engine.before_start, engine.on_unload = self._watcher.before_start, self._watcher.on_unload
+        engine.before_start, engine.on_idle = self._watcher.before_start, self._watcher.on_idle
         engine.on_start, engine.on_stop = self._watcher.on_start, self._watcher.on_stop
 
     def release(self, spec: EngineSpec) -> None:

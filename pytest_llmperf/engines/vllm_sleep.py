@@ -47,12 +47,8 @@ class SleepingEngine(Engine):
     def asleep(self) -> bool:
         return self._level > 0
 
-    def sleep(self, level: int = 1) -> None:
-        """Frees the memory of the KV cache and of the weights; at level 1 these go to the host's memory.
-
-        Raises:
-            EngineError: it cannot here, or did not.
-        """
+    def _sleep(self, level: int) -> None:
+        """Frees the memory of the KV cache and of the weights; at level 1 these go to the host's memory."""
         self._refuse_sleep(level)
         _ordered("sleep", lambda: self._sleeper().sleep(level))
         if not _ordered("say whether it sleeps", self._sleeper().is_sleeping):
