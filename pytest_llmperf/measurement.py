@@ -197,6 +197,7 @@ class Conditions:
     ``throttled_seconds`` by reason (``hardware thermal``, ``software power cap``, ...). Temperatures are at start and
     end in °C, clocks and utilization the mean; None where the device does not say. ``newcomers`` are foreign processes
     that were not on the device when the session began. ``slowdown`` is why times and rates are not the engine's own.
+    ``unknown`` says of each reading that the device does not give why that is.
     """
 
     throttled_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -206,6 +207,7 @@ class Conditions:
     utilization: float | None = None
     newcomers: tuple[DeviceProcess, ...] = ()
     slowdown: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

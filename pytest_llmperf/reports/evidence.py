@@ -77,6 +77,8 @@ def _conditions(state: Mapping[str, Any]) -> str:
     slowed = ", ".join(f"{reason} {_seconds(seconds)}" for reason, seconds in throttled.items())
     if state["throttled_s"]:
         parts.append(f"slowed down: {slowed}" if slowed else "not slowed down")
+    elif parts:
+        parts.append("whether it was slowed down is not told")
     parts += [f"newcomer {p['pid']} ({p['name'] or 'not visible from here'})" for p in state["newcomers"]]
     return ", ".join(parts) or "its state was not read"
 

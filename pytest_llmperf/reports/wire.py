@@ -239,6 +239,7 @@ def _device(trace: DeviceTrace, start_ns: int) -> dict[str, Any]:
             "utilization": _number(state.utilization),
             "newcomers": [{"pid": int(p.pid), "name": str(p.name)} for p in state.newcomers],
             "slowdown": str(state.slowdown),
+            "unknown": [str(text) for text in state.unknown],
         },
     }
 
