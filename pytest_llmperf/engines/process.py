@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from abc import abstractmethod
 from dataclasses import asdict
@@ -164,7 +163,7 @@ class ServerEngine(Engine):
             if self._find_kept(self._identity, progress):
                 progress(f"{self.name}: {self.model} found running, kept from an earlier run")
                 return
-        directory = self._directory = Path(tempfile.mkdtemp(prefix=f"llmperf-{self.name}-"))
+        directory = self._directory = leftovers.new_folder(self.name)
         started = time.monotonic()
         try:
             self._process = ServerProcess(self.name, self._command(directory), self._environ(), directory)
