@@ -11,7 +11,7 @@ from pytest_llmperf.fixtures import llm_client, llm_engine, llm_engine_args, llm
 from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.reporting import Reporter, header
 from pytest_llmperf.session import PROBE, RESULT, SESSION, Session
-from pytest_llmperf.workers import Controller, is_controller_of_workers, is_worker
+from pytest_llmperf.workers import Controller, Turns, is_controller_of_workers, is_worker, proposed, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,6 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Reporter(session), "llmperf_reporter")
     if is_controller_of_workers(config) and session.settings.engines and not session.settings.disable:
         config.pluginmanager.register(Controller(session), "llmperf_controller")
+    if folder := run_folder(config):
+        config.pluginmanager.register(Turns(session, folder), "llmperf_turns")
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    return proposed(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.session import Session
 
+_SHARED = {"engine": "one engine for all workers", "devices": "devices and an engine of its own for each worker"}
+
 
 def header(session: Session, *, distributed: bool) -> list[str]:
     """One line of what will be measured and how; nothing for a run without an engine."""
@@ -34,7 +36,7 @@ def header(session: Session, *, distributed: bool) -> list[str]:
     devices = " + ".join(dict.fromkeys(device.name for device in found))
     parts = [f"engine {named}", devices, f"memory at {settings.sample_hz:g} samples/s"]
     parts += ["strict"] if settings.strict else []
-    parts += ["one engine in each worker"] if distributed else []
+    parts += [_SHARED[settings.share]] if distributed else []
     return [f"llmperf: {'; '.join(part for part in parts if part)}"]
 
 

@@ -175,11 +175,15 @@ class Session:
 
     # --------------------------------------------------------------------------------------------------- a test
 
+    def measures(self, item: pytest.Item) -> bool:
+        """Whether this test has budgets or uses our fixtures."""
+        if self.settings.disable or MISTAKE in item.stash:
+            return False
+        return LIMITS in item.stash or not _MEASURED.isdisjoint(getattr(item, "fixturenames", ()))
+
     def open_probe(self, item: pytest.Item) -> Probe | None:
-        """The probe of a test that has budgets or uses our fixtures; None for every other test."""
-        if self.settings.disable:
-            return None
-        if LIMITS not in item.stash and _MEASURED.isdisjoint(getattr(item, "fixturenames", ())):
+        """The probe of a test that is measured; None for every other test."""
+        if not self.measures(item):
             return None
         from pytest_llmperf.probe import Probe
 
@@ -210,10 +214,16 @@ class Session:
             for running in self.provisioner.running:
                 probe.use(running)
 
+    def leave_to_others(self) -> None:
+        """The test is over: others who share its engines find them awake."""
+        if self._provisioner is not None:
+            self._provisioner.wake()
+
     def say(self, text: str) -> None:
         """One line to the person who waits, whatever pytest captures."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None:
+        if reporter is None or workers.is_worker(self.config):
+            workers.say(self.config, text)
             return
         capture = self.config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
