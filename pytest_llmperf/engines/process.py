@@ -256,7 +256,8 @@ class ServerEngine(Engine):
             self._directory = None
 
     def leave(self) -> None:
-        if self._identity is None or self._process is None or self.asleep or self.gone():
+        fit = self._process is not None and self._identity is not None and not self.asleep and not self.gone()
+        if not (fit or (self.spec.run and self._process is not None)):
             self.stop()
             return
         self._left_behind()
