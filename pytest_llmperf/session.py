@@ -227,6 +227,9 @@ class Session:
             return
         capture = self.config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            if self.config.get_terminal_writer().width_of_current_line:
+                reporter.line("")  # the dots of workers stand on a line of no file
             reporter.write_line(f"llmperf: {text}")
 
     def close(self) -> None:
