@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from packaging.version import Version
 
 from tests.unit.engine_processes import own_tmp
 
@@ -182,3 +184,10 @@ def test_few_workers_are_proposed_for_a_shared_engine(runs: Runs, monkeypatch: p
     runs(source, "-nauto").stdout.fnmatch_lines(["4 workers *"])
     monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "1")
     runs(source, "-nauto").stdout.fnmatch_lines(["1 worker *"])
+
+
+def test_groups_that_would_be_scattered_are_told_of_at_both_ends(runs: Runs) -> None:
+    affected = Version(pytest.__version__) >= Version("9.2") and Version(version("pytest-xdist")) <= Version("3.8.0")
+    result = runs("def test_it(): ...", "-n1", "--dist=loadgroup")
+    result.assert_outcomes(passed=1)
+    assert result.stdout.str().count("--dist=loadgroup does not keep groups together") == (2 if affected else 0)
