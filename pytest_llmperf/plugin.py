@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf import options, settings
-from pytest_llmperf.fixtures import llm_client, llm_engine, llm_engine_args, llm_engine_factory, llm_perf, vllm_llm
+from pytest_llmperf.fixtures import (
+    llm_base_url,
+    llm_client,
+    llm_engine,
+    llm_engine_args,
+    llm_engine_factory,
+    llm_perf,
+    vllm_llm,
+)
 from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.reporting import Reporter, header
 from pytest_llmperf.session import PROBE, RESULT, SESSION, Session
@@ -16,7 +24,15 @@ from pytest_llmperf.workers import Controller, is_controller_of_workers, is_work
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["llm_client", "llm_engine", "llm_engine_args", "llm_engine_factory", "llm_perf", "vllm_llm"]
+__all__ = [
+    "llm_base_url",
+    "llm_client",
+    "llm_engine",
+    "llm_engine_args",
+    "llm_engine_factory",
+    "llm_perf",
+    "vllm_llm",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
