@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement import Window
 from pytest_llmperf.traffic.relay import Relay, RelayError
 from pytest_llmperf.traffic.relayed import timing_of
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.measurement import RequestTiming, Window
+    from pytest_llmperf.measurement import RequestTiming
 
 # How long after a test the end of an answer may take that the app has read as far as it wanted.
 _PATIENCE_S = 0.1
@@ -71,6 +72,11 @@ class Relays:
         inside = [call for call in calls if window.start_ns <= call.sent_ns < window.end_ns]
         self.outside += len(calls) - len(inside)
         return [timing_of(call) for call in inside], faults
+
+    def count_outside(self) -> int | None:
+        """How many calls came outside of any test, up to now; None where nobody was given an address."""
+        self.take(Window(0, 0), final=True)
+        return self.outside if self._relays else None
 
     def close(self) -> None:
         with self._lock:

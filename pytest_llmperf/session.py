@@ -48,7 +48,7 @@ class Session:
         self._file_budgets: tuple[FileBudget, ...] | None = None
         self.probe: Probe | None = None
         self._relays: Relays | None = None
-        self._calls_outside: int | None = None
+        self.calls_outside: int | None = None
 
     # --------------------------------------------------------------------------------------------------- budgets
 
@@ -184,17 +184,16 @@ class Session:
             self._relays = Relays()
         return self._relays
 
-    @property
-    def calls_outside(self) -> int | None:
-        """How many calls of apps came while no test was measured, those of workers included; None without a relay."""
-        if self._relays is not None and self._relays.used:
-            self._relays.settle()
-            self.note_calls_outside(self._relays.outside)
-            self._relays.outside = 0
-        return self._calls_outside
+    def finish(self) -> None:
+        """The last test is over: calls of apps that came while none was measured are counted."""
+        if self._relays is not None:
+            self.add_calls_outside(self._relays.count_outside())
+        workers.report_calls_outside(self.config, self.calls_outside)
 
-    def note_calls_outside(self, count: int) -> None:
-        self._calls_outside = (self._calls_outside or 0) + count
+    def add_calls_outside(self, count: int | None) -> None:
+        """Of this process or of a worker; None where no app was given an address."""
+        if count is not None:
+            self.calls_outside = (self.calls_outside or 0) + count
 
     def app_url(self, engine: Engine) -> str:
         """Where an app under test finds the engine, so that what it asks is measured."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.session import Session
 
 _SAMPLER = "llmperf_sampler"
+_CALLS_OUTSIDE = "llmperf_calls_outside"
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -32,8 +33,17 @@ def sampler_address(config: pytest.Config) -> str:
     return str(workerinput.get(_SAMPLER, ""))
 
 
+def report_calls_outside(config: pytest.Config, count: int | None) -> None:
+    """Tells the controller, where there is one."""
+    if is_worker(config):
+        config.workeroutput[_CALLS_OUTSIDE] = count  # type: ignore[attr-defined]
+
+
 class Controller:
-    """Registered in the controller of workers: it starts the one sampler of this host, and tells the workers of it."""
+    """Registered in the controller of workers: it starts the one sampler of this host, and tells the workers of it.
+
+    When they end, they tell how many calls of apps belonged to no test.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -44,3 +54,8 @@ class Controller:
         if self._address is None:
             self._address = self._session.watcher.share()
         node.workerinput[_SAMPLER] = self._address
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: WorkerController) -> None:
+        # A worker that was killed has told nothing.
+        self._session.add_calls_outside(getattr(node, "workeroutput", {}).get(_CALLS_OUTSIDE))
