@@ -80,11 +80,21 @@ class LLMEngineFactory:
         return self._session.provisioner.running
 
 
+@pytest.fixture(scope="session")
+def llm_base_url(request: pytest.FixtureRequest, llm_engine: Engine) -> str:
+    """The address of llm_client.base_url, for an app that is started once for all tests.
+
+    It stays the same when the engine is started again.
+    """
+    session = request.config.stash[SESSION]
+    return session.app_url(session.acquire(llm_engine.spec))
+
+
 @pytest.fixture
 def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[LLMClient]:
     """Sends requests to the engine and times them for this test: generate, chat, run, agenerate, achat.
 
-    base_url, api_key and model are for the app under test.
+    base_url, api_key and model are for the app under test, whose own calls are timed as well.
     """
     from pytest_llmperf.traffic.client import LLMClient
 
@@ -101,6 +111,7 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
         prefix_settings=lambda share: engine.prefix_settings(share=share),
         record=probe.add_request if probe is not None else None,
         transport=transport,
+        app_url=lambda: session.app_url(engine),
     ) as client:
         yield client
 

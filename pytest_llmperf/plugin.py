@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf import options, settings
-from pytest_llmperf.fixtures import llm_client, llm_engine, llm_engine_args, llm_engine_factory, llm_perf, vllm_llm
+from pytest_llmperf.fixtures import (
+    llm_base_url,
+    llm_client,
+    llm_engine,
+    llm_engine_args,
+    llm_engine_factory,
+    llm_perf,
+    vllm_llm,
+)
 from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.reporting import Reporter, header
 from pytest_llmperf.session import PROBE, RESULT, SESSION, Session
@@ -16,7 +24,15 @@ from pytest_llmperf.workers import Controller, Turns, is_controller_of_workers, 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["llm_client", "llm_engine", "llm_engine_args", "llm_engine_factory", "llm_perf", "vllm_llm"]
+__all__ = [
+    "llm_base_url",
+    "llm_client",
+    "llm_engine",
+    "llm_engine_args",
+    "llm_engine_factory",
+    "llm_perf",
+    "vllm_llm",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return proposed(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    state = session.config.stash.get(SESSION, None)
+    if state is not None:
+        state.finish()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

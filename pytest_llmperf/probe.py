@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.observation import Observation, Observed
     from pytest_llmperf.measurement import DeviceTrace
+    from pytest_llmperf.relays import Relays
     from pytest_llmperf.watcher import Watcher
 
 _END_TIMEOUT = 0.5
@@ -28,9 +29,11 @@ _END_TIMEOUT = 0.5
 class Probe:
     """Lives from a test's setup to the end of its call. Only what happens between ``open`` and ``close`` counts."""
 
-    def __init__(self, limits: Sequence[Limit], attempt: int, watcher: Watcher) -> None:
+    def __init__(self, limits: Sequence[Limit], attempt: int, watcher: Watcher, relays: Relays) -> None:
         self.limits = limits
         self._watcher = watcher
+        self._relays = relays
+        self._relay_faults: list[str] = []
         self.attempt = attempt
         self.rounds = 1
         self.measurement: Measurement | None = None
@@ -75,11 +78,14 @@ class Probe:
         self.abandon()
         # Of several engines nobody can tell which one answered a request.
         self._observation = self._engines[0].observe() if len(self._engines) == 1 else None
+        self._relays.open()
         self._watcher.edge(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
 
     def abandon(self) -> None:
-        """Stops looking at the engine: the test ends without a measurement."""
+        """Stops looking at the engine and at the app's calls: what there was of the test is not measured."""
+        now_ns = time.monotonic_ns()
+        self._relays.take(Window(self._start_ns or now_ns, now_ns), final=True)
         if self._observation is not None:
             self._observation.abandon()
             self._observation = None
@@ -89,11 +95,13 @@ class Probe:
         if self.measurement is not None:
             return self.measurement
         window = Window(self._start_ns, time.monotonic_ns())
+        self._take_calls(window, final=False)
         return self._measure(window, self._observation.read(self._requests, window) if self._observation else None)
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         window = Window(self._start_ns, time.monotonic_ns())
         self._watcher.edge(self._engines, align=self._judges_energy)
+        self._take_calls(window, final=True)  # before the observation ends, which compares them with what it saw
         observed = self._observation.end(self._requests, window) if self._observation else None
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
@@ -102,6 +110,10 @@ class Probe:
             measurement = self._settled(measurement)
         self.measurement = measurement
         return measurement, judge(self.limits, measurement)
+
+    def _take_calls(self, window: Window, *, final: bool) -> None:
+        calls, self._relay_faults = self._relays.take(window, final=final)
+        self._requests += calls
 
     def log_tails(self) -> list[tuple[str, str]]:
         """The logs of engines that ended during the test, as sections of its report."""
@@ -124,7 +136,7 @@ class Probe:
             engine_stats=observed.stats if observed else {},
             records=tuple(self._records),
             windows=tuple(self._windows),
-            faults=(*self._faults(), *(observed.faults if observed else ())),
+            faults=(*self._faults(), *self._relay_faults, *(observed.faults if observed else ())),
             rounds=self.rounds,
             attempt=self.attempt,
         )

@@ -99,6 +99,7 @@ class Reporter:
             "platform": platform.platform(),
             "strict": self._session.settings.strict,
             "sample_hz": float(self._session.settings.sample_hz),
+            "calls_outside_tests": self._session.calls_outside,
         }
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -117,6 +118,9 @@ class Reporter:
 
             width = terminalreporter.config.get_terminal_writer().fullwidth
             lines += summary_lines(list(self._results.values()), width=width)
+        if outside := self._session.calls_outside:
+            calls = "1 call" if outside == 1 else f"{outside} calls"
+            lines.append(f"{calls} of the app came outside of any measured test and belong to none")
         if self._without_engine:
             lines.append(f"{self._without_engine} skipped for want of an engine: --llm-engine=NAME runs them")
         written = [f"report: {path}" for path in self._session.settings.reports if self._results and path.exists()]

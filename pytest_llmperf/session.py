@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.provision import Provisioner
     from pytest_llmperf.failures import EngineUnavailable
     from pytest_llmperf.probe import Probe
+    from pytest_llmperf.relays import Relays
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.settings import Settings
     from pytest_llmperf.telemetry.sampler import Sampler
@@ -32,7 +33,7 @@ RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
-_MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_client", "llm_perf", "vllm_llm"})
+_MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_base_url", "llm_client", "llm_perf", "vllm_llm"})
 NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, llamacpp, openai, simulated)"
 
 
@@ -46,6 +47,8 @@ class Session:
         self._provisioner: Provisioner | None = None
         self._file_budgets: tuple[FileBudget, ...] | None = None
         self.probe: Probe | None = None
+        self._relays: Relays | None = None
+        self.calls_outside: int | None = None
 
     # --------------------------------------------------------------------------------------------------- budgets
 
@@ -173,6 +176,29 @@ class Session:
         except EngineError as error:
             raise _unavailable(spec.engine, error) from None
 
+    @property
+    def relays(self) -> Relays:
+        if self._relays is None:
+            from pytest_llmperf.relays import Relays
+
+            self._relays = Relays()
+        return self._relays
+
+    def finish(self) -> None:
+        """The last test is over: calls of apps that came while none was measured are counted."""
+        if self._relays is not None:
+            self.add_calls_outside(self._relays.count_outside())
+        workers.report_calls_outside(self.config, self.calls_outside)
+
+    def add_calls_outside(self, count: int | None) -> None:
+        """Of this process or of a worker; None where no app was given an address."""
+        if count is not None:
+            self.calls_outside = (self.calls_outside or 0) + count
+
+    def app_url(self, engine: Engine) -> str:
+        """Where an app under test finds the engine, so that what it asks is measured."""
+        return engine.base_url if self.settings.disable else self.relays.url(engine)
+
     # --------------------------------------------------------------------------------------------------- a test
 
     def measures(self, item: pytest.Item) -> bool:
@@ -191,7 +217,7 @@ class Session:
         if RESULT in item.stash:
             del item.stash[RESULT]
         limits: list[Limit] = item.stash.get(LIMITS, [])
-        probe = self.probe = Probe(limits, item.stash[ATTEMPTS], self.watcher)
+        probe = self.probe = Probe(limits, item.stash[ATTEMPTS], self.watcher, self.relays)
         item.stash[PROBE] = probe
         return probe
 
@@ -234,6 +260,8 @@ class Session:
 
     def close(self) -> None:
         try:
+            if self._relays is not None:
+                self._relays.close()
             if self._provisioner is not None:
                 self._provisioner.close()
         finally:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHARES = ("engine", "devices")
 _SAMPLER, _RUN, _DEVICES = "llmperf_sampler", "llmperf_run", "llmperf_devices"
+_CALLS_OUTSIDE = "llmperf_calls_outside"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _MOST_WORKERS = 4
 
@@ -109,8 +110,17 @@ _SCATTERED = (
 )
 
 
+def report_calls_outside(config: pytest.Config, count: int | None) -> None:
+    """Tells the controller, where there is one."""
+    if is_worker(config):
+        config.workeroutput[_CALLS_OUTSIDE] = count  # type: ignore[attr-defined]
+
+
 class Controller:
-    """Registered in the controller of workers: it owns what they share, and tells each of them where it is."""
+    """Registered in the controller of workers: it owns what they share, and tells each of them where it is.
+
+    When they end, they tell how many calls of apps belonged to no test.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -148,6 +158,11 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         if loadgroup_is_broken(config):
             terminalreporter.write_line(f"llmperf: warning: {_SCATTERED}", yellow=True)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: WorkerController) -> None:
+        # A worker that was killed has told nothing.
+        self._session.add_calls_outside(getattr(node, "workeroutput", {}).get(_CALLS_OUTSIDE))
 
     def pytest_unconfigure(self) -> None:
         if self._news is not None:
