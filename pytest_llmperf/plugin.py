@@ -10,6 +10,7 @@ from pytest_llmperf import options, settings
 from pytest_llmperf.fixtures import (
     llm_base_url,
     llm_client,
+    llm_client_factory,
     llm_engine,
     llm_engine_args,
     llm_engine_factory,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "llm_base_url",
     "llm_client",
+    "llm_client_factory",
     "llm_engine",
     "llm_engine_args",
     "llm_engine_factory",

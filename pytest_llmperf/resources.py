@@ -5,14 +5,18 @@ On several devices memory is that of the fullest one, since a sum hides a device
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement import Energy, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_llmperf.measurement import Device, DeviceTrace, Measurement, MemoryTrace
+
+_SHARED_ENERGY = Energy(reason="several engines of the test computed on the device, which has one counter for all")
 
 
 def read_idle(measurement: Measurement) -> Reading:
@@ -96,6 +100,21 @@ def _joules(measurement: Measurement) -> float | str:
             return _said_of(trace.device, trace.energy.reason)
         total += trace.energy.joules
     return total
+
+
+def apart(parts: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """The measurements of the engines of one test, without the energy of devices that several of them compute on."""
+    users = Counter(trace.device.uuid for part in parts for trace in part.devices)
+    return tuple(
+        replace(
+            part,
+            devices=tuple(
+                replace(trace, energy=_SHARED_ENERGY) if users[trace.device.uuid] > 1 else trace
+                for trace in part.devices
+            ),
+        )
+        for part in parts
+    )
 
 
 def energy_fault(measurement: Measurement) -> str:

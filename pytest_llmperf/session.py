@@ -33,7 +33,17 @@ RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
-_MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_base_url", "llm_client", "llm_perf", "vllm_llm"})
+_MEASURED = frozenset(
+    {
+        "llm_engine",
+        "llm_engine_factory",
+        "llm_base_url",
+        "llm_client",
+        "llm_client_factory",
+        "llm_perf",
+        "vllm_llm",
+    }
+)
 NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, llamacpp, openai, simulated)"
 
 
@@ -161,7 +171,7 @@ class Session:
     def on_idle(self, engine: Engine) -> None:
         """The test that runs has unloaded a model, or put it to sleep; without a measured test nobody notes it."""
         if self.probe is not None:
-            self.probe.note_idle()
+            self.probe.note_idle(engine)
 
     def acquire(self, spec: EngineSpec) -> Engine:
         """The running engine.

@@ -70,6 +70,7 @@ def _verdict_to_wire(verdict: Verdict) -> dict[str, Any]:
         "margin": None if verdict.margin is None else float(verdict.margin),
         "how": str(verdict.how),
         "reason": str(verdict.reason),
+        "engine": str(verdict.engine),
     }
 
 
@@ -83,7 +84,22 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
         measured=data["measured"],
         how=data["how"],
         reason=data["reason"],
+        engine=data["engine"],
     )
+
+
+def part_of(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
+    """What was measured of one engine (``name:model``) of a test with several; of every other test all there is."""
+    for part in measurement.get("parts", ()) if engine else ():
+        if engine_label(part["engine"]) == engine:
+            found: Mapping[str, Any] = part
+            return found
+    return measurement
+
+
+def engine_label(engine: Mapping[str, Any]) -> str:
+    """``vllm:Qwen/Qwen3-0.6B``, as verdicts name one of several engines."""
+    return f"{engine['name']}:{engine['model']}"
 
 
 def tightest_first(verdicts: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:
