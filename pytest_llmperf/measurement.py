@@ -291,7 +291,7 @@ class Measurement:
     ``engine_readings`` are numbers only the engine knows, by metric name (``memory.kv_cache``, ...); ``faults`` are
     what makes every number of this window untrustworthy, one sentence each. ``engine_stats`` are further counts of the
     engine over the window, for the reports. ``parts`` are the same for each engine alone where the test had several:
-    its own requests and memory; what only an engine knows stands in its part.
+    its own requests and memory; what only an engine knows stands in its part. ``label`` tells a part from the others.
     """
 
     window: Window
@@ -309,16 +309,18 @@ class Measurement:
     rounds: int = 1
     attempt: int = 1
     parts: tuple[Measurement, ...] = ()
+    label: str = ""
 
     def part(self, engine: str) -> Measurement:
-        """That of one engine, by its name or ``name:model``, globs included.
+        """That of one engine, by its label, its name or ``name:model``, globs included.
 
         Raises:
             ValueError: the test had no such engine, or several.
         """
-        found = [p for p in self.parts or (self,) if p.engine is not None and p.engine.is_called(engine)]
+        parts = [part for part in self.parts or (self,) if part.engine is not None]
+        found = [p for p in parts if p.label == engine] or [p for p in parts if p.engine and p.engine.is_called(engine)]
         if len(found) != 1:
-            names = ", ".join(p.engine.label for p in self.parts or (self,) if p.engine is not None) or "none"
+            names = ", ".join(p.label or (p.engine.label if p.engine else "") for p in parts) or "none"
             raise ValueError(f"{engine!r} is {'no' if not found else 'more than one'} engine of this test: {names}")
         return found[0]
 
@@ -335,4 +337,5 @@ class Measurement:
             engine_readings=self.engine_readings,
             faults=self.faults,
             parts=tuple(part.cut(window) for part in self.parts),
+            label=self.label,
         )

@@ -41,7 +41,7 @@ def _places(limits: Sequence[Limit], measurement: Measurement) -> Iterator[tuple
     yield [limit for limit in limits if limit.engine is None], measurement, ""
     scoped = [limit for limit in limits if limit.engine is not None]
     for part in measurement.parts:
-        yield scoped, part, part.engine.label if part.engine else ""
+        yield scoped, part, part.label
 
 
 def _judge_all(chosen: Sequence[Limit], measurement: Measurement, engine: str) -> list[Verdict]:

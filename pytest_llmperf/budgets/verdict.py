@@ -43,8 +43,8 @@ class Verdict:
 
     @property
     def title(self) -> str:
-        """``latency.ttft_p95``, or ``latency.ttft_p95 of vllm:m`` where it is of one engine of several."""
-        return f"{self.name} of {self.engine}" if self.engine else self.name
+        """``latency.ttft_p95``, or ``vllm: latency.ttft_p95`` where it is of one engine of several."""
+        return f"{self.engine}: {self.name}" if self.engine else self.name
 
     @property
     def margin(self) -> float | None:
@@ -87,7 +87,7 @@ class Verdict:
 
     def sentence(self) -> str:
         """One line: ``memory peak 17.3 GiB > 16 GiB (+8.1 %)``, or the status and its reason."""
-        words = self.title.replace(".", " ", 1)
+        words = self.name.replace(".", " ", 1) + (f" of {self.engine}" if self.engine else "")
         if self.status is not Status.FAIL or self.measured is None or self.limit is None:
             return f"{words} {self.status}: {self.reason}" if self.name else f"{self.status}: {self.reason}"
         sign = ">" if METRICS[self.metric].better == "lower" else "<"

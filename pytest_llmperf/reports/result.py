@@ -89,17 +89,9 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
 
 
 def part_of(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
-    """What was measured of one engine (``name:model``) of a test with several; of every other test all there is."""
-    for part in measurement.get("parts", ()) if engine else ():
-        if engine_label(part["engine"]) == engine:
-            found: Mapping[str, Any] = part
-            return found
-    return measurement
-
-
-def engine_label(engine: Mapping[str, Any]) -> str:
-    """``vllm:Qwen/Qwen3-0.6B``, as verdicts name one of several engines."""
-    return f"{engine['name']}:{engine['model']}"
+    """What was measured of one of several engines of a test, by its label; of every other test all there is."""
+    parts: Sequence[Mapping[str, Any]] = measurement.get("parts", ()) if engine else ()
+    return next((part for part in parts if part["label"] == engine), measurement)
 
 
 def tightest_first(verdicts: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:

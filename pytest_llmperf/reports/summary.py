@@ -21,7 +21,7 @@ REASONS = 8
 _WHY = "why: "
 _HEADER = ("budget", "measured", "limit", "margin", "verdict")
 _ALIGNS = "<>>><"
-_ENGINES_HEADER = ("engine", "tests", "load", "peak memory", "idle", "TTFT (mean)", "output (median)")
+_ENGINES_HEADER = ("engine", "tests", "load", "peak", "idle", "TTFT", "output")
 _ENOUGH_OF_A_TEST_ID = 36
 _INDENT = "  "
 

@@ -64,11 +64,11 @@ def test_a_budget_that_names_an_engine_is_held_against_it_alone(runs: Runs) -> N
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "memory.peak of simulated:small * FAIL",
+            "simulated:small: memory.peak * FAIL",
             "memory.peak *≤ 2 GiB * PASS",
-            "memory.peak of simulated:large * PASS",
-            "engine * simulated 1, large, *; 2 sent, 0 failed, *peak *",
-            "* simulated 1, small, *; 1 sent, 0 failed, *peak *",
+            "simulated:large: memory.peak * PASS",
+            "engine * simulated 1, large, *; 2 sent, 0 failed, *",
+            "* simulated 1, small, *; 1 sent, 0 failed, *",
             "FAILED *::test_pair - BudgetExceeded: memory peak of simulated:small * > 1 MiB *",
         ]
     )
@@ -85,13 +85,13 @@ def test_both_stand_side_by_side_at_the_end_and_in_markdown(runs: Runs, pytester
     result = runs(pair(""), *OPTIONS, "--llmperf-report=out.md")
     result.stdout.fnmatch_lines(
         [
-            "engine *tests *load *peak memory *idle *TTFT (mean) *output (median)",
+            "engine *tests *load *peak *idle *TTFT *output",
             "simulated 1 large * 1 * MiB * ms * tok/s",
             "simulated 1 small * 1 * MiB * ms * tok/s",
         ]
     )
     text = (pytester.path / "out.md").read_text()
-    assert "| engine | tests | load | peak memory | idle | TTFT (mean) | output (median) |" in text
+    assert "| engine | tests | load | peak | idle | TTFT | output |" in text
     assert "| simulated 1 small | 1 |" in text
 
 
