@@ -97,18 +97,23 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
 def _engines(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
     """A row for each engine, when there were several."""
     rows = side_by_side(results)
-    return columns([[spell(cell) for cell in row] for row in rows], "<>>>>>>", width, spell("…")) if rows else []
+    if not rows:
+        return []
+    return columns([[spell(cell) for cell in row] for row in rows], "<" + ">" * (len(rows[0]) - 1), width, spell("…"))
 
 
 def side_by_side(results: Sequence[TestResult]) -> list[tuple[str, ...]]:
-    """A row for each engine below a header, when there were several; none else."""
+    """A row for each engine below a header, when there were several; none else. Nobody sees a column of nothing."""
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for result in results:
         for part in result.measurement.get("parts") or [result.measurement]:
             if engine := part.get("engine"):
                 groups.setdefault((engine["name"], engine["version"], engine["model"]), []).append(part)
     rows = [(" ".join(key), *_engine_cells(group)) for key, group in groups.items()]
-    return [_ENGINES_HEADER, *rows] if len(rows) > 1 else []
+    if len(rows) < 2:
+        return []
+    known = [column for column in zip(_ENGINES_HEADER, *rows, strict=True) if set(column[1:]) != {NO_VALUE}]
+    return list(zip(*known, strict=True))
 
 
 def _engine_cells(group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

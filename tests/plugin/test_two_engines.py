@@ -85,13 +85,13 @@ def test_both_stand_side_by_side_at_the_end_and_in_markdown(runs: Runs, pytester
     result = runs(pair(""), *OPTIONS, "--llmperf-report=out.md")
     result.stdout.fnmatch_lines(
         [
-            "engine *tests *load *peak *idle *TTFT *output",
+            "engine *tests *load *peak *TTFT *output",
             "simulated 1 large * 1 * MiB * ms * tok/s",
             "simulated 1 small * 1 * MiB * ms * tok/s",
         ]
     )
     text = (pytester.path / "out.md").read_text()
-    assert "| engine | tests | load | peak | idle | TTFT | output |" in text
+    assert "| engine | tests | load | peak | TTFT | output |" in text
     assert "| simulated 1 small | 1 |" in text
 
 
