@@ -71,7 +71,8 @@ class Relays:
             self._open = self._open and not final
         inside = [call for call in calls if window.start_ns <= call.sent_ns < window.end_ns]
         self.outside += len(calls) - len(inside)
-        return [timing_of(call) for call in inside], faults
+        timings = map(timing_of, inside)
+        return [timing for timing in timings if timing is not None], faults
 
     def count_outside(self) -> int | None:
         """How many calls came outside of any test, up to now; None where nobody was given an address."""
