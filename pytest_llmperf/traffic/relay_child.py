@@ -108,7 +108,7 @@ class _App(_Side):
                 lambda: server, target.host, target.port, ssl=target.ssl_context
             )
         except OSError as error:
-            self._unreachable = f"the server cannot be reached: {_cause(error)}"
+            self._unreachable = _cause(error)
             self._refuse()
             return
         finally:
@@ -136,7 +136,7 @@ class _App(_Side):
     def _refuse(self) -> None:
         """There is nobody to talk to: it hangs up, but not before it has seen which call fails by that."""
         if (any(self._waiting) or self._finished) and self.transport is not None:
-            self._conversation.server_left(time.monotonic_ns(), self._unreachable)
+            self._conversation.unreachable(time.monotonic_ns(), self._unreachable)
             self.transport.abort()
 
     def eof_received(self) -> bool:

@@ -122,6 +122,10 @@ class Conversation:
     def app_left(self, at_ns: int) -> None:
         self._give_up(at_ns, HUNG_UP, by_app=True)
 
+    def unreachable(self, at_ns: int, cause: str) -> None:
+        """There was no connection to the server, and will be none."""
+        self._give_up(at_ns, f"the server cannot be reached: {cause}")
+
     def server_left(self, at_ns: int, reason: str = "") -> None:
         """The server's side of the connection has ended, in order or for a ``reason``."""
         if self._answers.ends_with_connection and self._unanswered and not (reason or self._app_finished):

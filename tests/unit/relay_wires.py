@@ -5,10 +5,12 @@ from __future__ import annotations
 from tests.unit.scripted_server import STREAM_END, STREAM_HEAD, chunk, event
 
 PATH = "/v1/chat/completions"
+# As long as the address of a relay and of a server behind it.
+HOST = "127.0.0.1:11111"
 
 
 def call(body: bytes = b'{"stream": true}', path: str = PATH, method: str = "POST", fields: str = "") -> bytes:
-    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:1\r\nAuthorization: Bearer sk-very-secret\r\n{fields}"
+    head = f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer sk-very-secret\r\n{fields}"
     length = f"Content-Length: {len(body)}\r\n" if body else ""
     return f"{head}{length}\r\n".encode() + body
 

@@ -4,7 +4,7 @@ import pytest
 
 from pytest_llmperf.traffic.relay_conversation import HUNG_UP, Conversation
 from pytest_llmperf.traffic.relay_ledger import Ledger, Relayed
-from tests.unit.relay_wires import EVENTS, PATH, STREAM, WORDS, call, chunked_call, sized_answer
+from tests.unit.relay_wires import EVENTS, HOST, PATH, STREAM, WORDS, call, chunked_call, sized_answer
 from tests.unit.scripted_server import STREAM_HEAD, chunk
 
 
@@ -21,7 +21,7 @@ class Recorded(Conversation):
 
 
 def addressed(wire: bytes) -> bytes:
-    return wire.replace(b"127.0.0.1:1", b"upstream:80")
+    return wire.replace(HOST.encode(), b"upstream:80")
 
 
 def test_only_the_host_header_changes_wherever_a_call_is_split() -> None:
