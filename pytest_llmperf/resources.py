@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement import Reading
+from pytest_llmperf.timings import NO_TOKEN_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,7 @@ def read_energy(key: str, measurement: Measurement) -> Reading:
     if not tokens:
         return Reading.missing("the test got no output token through llm_client")
     if None in counts:
-        return Reading.missing("the server gave no token count (usage) for every answer")
+        return Reading.missing(NO_TOKEN_COUNT)
     return Reading(joules / tokens, f"{how}; {tokens} output tokens", samples=tokens)
 
 

@@ -45,7 +45,8 @@ def test_app(llm_client, llm_perf):
     assert int(ask(llm_client.base_url, "whole"))
     assert int(ask(llm_client.base_url, "streamed", "/completions"))
     requests = llm_perf.measurement.requests
-    assert [(r.streamed, r.output_tokens, len(r.chunks)) for r in requests] == [(True, 4, 4), (False, 4, 0), (True, 4, 4)]
+    assert [len(r.chunks) for r in requests] == [4, 0, 4]
+    assert {r.output_tokens for r in requests} == {4}
 """,
         ttft="20 ms",
     )
