@@ -108,7 +108,7 @@ class _App(_Side):
                 lambda: server, target.host, target.port, ssl=target.ssl_context
             )
         except OSError as error:
-            self._unreachable = _cause(error)
+            self._unreachable = cause_of(error)
             self._refuse()
             return
         finally:
@@ -176,12 +176,12 @@ class _Server(_Side):
         self._conversation.answer(data, at_ns)
 
     def connection_lost(self, error: Exception | None) -> None:
-        cause = f"the connection to the server broke: {_cause(error)}" if isinstance(error, OSError) else ""
+        cause = f"the connection to the server broke: {cause_of(error)}" if isinstance(error, OSError) else ""
         self._conversation.server_left(time.monotonic_ns(), cause)
         self.part(error)
 
 
-def _cause(error: OSError) -> str:
+def cause_of(error: OSError) -> str:
     """In a few words."""
     reason = getattr(error, "reason", "")  # of TLS, whose errno means something else
     if reason:
@@ -216,7 +216,7 @@ class Relay:
         try:
             server = await loop.create_server(lambda: _App(self), LOOPBACK, port, backlog=1024)
         except OSError as error:
-            return {"error": _cause(error)}
+            return {"error": cause_of(error)}
         return {"port": server.sockets[0].getsockname()[1]}
 
     async def _take(self, final: bool, patience_s: float) -> dict[str, Any]:
@@ -229,7 +229,7 @@ class Relay:
         problems, self.ledger.problems = self.ledger.problems, []
         return {"calls": calls, "outside": outside, "problems": problems}
 
-    def note_problem(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def note_problem(self, context: dict[str, Any]) -> None:
         """An error of ours has ended a connection. Its text may hold what was sent, so only its place is told.
 
         Those of connections stand with their calls, but for the one that lets none in any more.
@@ -274,7 +274,7 @@ class _Control(asyncio.Protocol):
 async def _run(control: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     relay, ended = Relay(), loop.create_future()
-    loop.set_exception_handler(relay.note_problem)
+    loop.set_exception_handler(lambda _, context: relay.note_problem(context))
     parent = os.getppid()
     await loop.create_connection(lambda: _Control(relay.obey, ended), sock=control)
     while os.getppid() == parent and not ended.done():
