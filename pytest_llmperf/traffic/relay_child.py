@@ -101,22 +101,26 @@ class _App(_Side):
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
-        server = _Server(self._conversation)
         target = self._target
         try:
             await asyncio.get_running_loop().create_connection(
-                lambda: server, target.host, target.port, ssl=target.ssl_context
+                lambda: _Server(self, self._conversation), target.host, target.port, ssl=target.ssl_context
             )
         except OSError as error:
             self._unreachable = cause_of(error)
             self._refuse()
-            return
         finally:
             self._connecting = None
+
+    def connected(self, server: _Server, transport: asyncio.Transport) -> None:
+        """What has come meanwhile is passed on."""
         assert self.transport is not None
-        assert server.transport is not None
-        self.peer, server.peer = server, self
-        server.transport.write(b"".join(self._waiting))
+        if self.transport.is_closing():
+            server.peer = None
+            transport.abort()
+            return
+        self.peer = server
+        transport.write(b"".join(self._waiting))
         self._waiting.clear()
         if self._finished:
             self._pass_end_on()
@@ -166,9 +170,14 @@ class _App(_Side):
 class _Server(_Side):
     """The side of the server: what comes is passed on first and looked at then."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, app: _App, conversation: Conversation) -> None:
         super().__init__()
+        self.peer = self._app = app
         self._conversation = conversation
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._app.connected(self, cast("asyncio.Transport", transport))
 
     def received(self, data: bytes, at_ns: int) -> None:
         if self.peer is not None and self.peer.transport is not None:

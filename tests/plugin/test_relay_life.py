@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
 
 HELPERS = """
-import json, os, psutil, signal, time, urllib.request
+import json, os, psutil, time, urllib.request
 
 def ask(url, **body):
     body = json.dumps({"prompt": "x", "max_tokens": 2, **body}).encode()
@@ -25,6 +25,13 @@ def relay_pids():
     children = psutil.Process().children(recursive=True)
     running = [c for c in children if c.status() != psutil.STATUS_ZOMBIE]
     return [c.pid for c in running if "pytest_llmperf.traffic.relay_child" in c.cmdline()]
+
+def kill_relay():
+    (pid,) = relay_pids()
+    relay = psutil.Process(pid)
+    relay.kill()
+    while relay.is_running() and relay.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
 """
 
 
@@ -38,10 +45,7 @@ urls = set()
 def test_loses_its_relay(llm_client):
     ask(llm_client.base_url)
     urls.add(llm_client.base_url)
-    (pid,) = relay_pids()
-    os.kill(pid, signal.SIGKILL)
-    while relay_pids():
-        time.sleep(0.01)
+    kill_relay()
 
 @pytest.mark.latency_budget(e2e_max="1 min")
 def test_after_it(llm_client):
@@ -51,10 +55,7 @@ def test_after_it(llm_client):
 
 @pytest.mark.latency_budget(e2e_max="1 min")
 def test_asks_again_after_the_loss(llm_client):
-    (pid,) = relay_pids()
-    os.kill(pid, signal.SIGKILL)
-    while relay_pids():
-        time.sleep(0.01)
+    kill_relay()
     ask(llm_client.base_url)
 """,
         "-Werror",
@@ -116,13 +117,19 @@ def test_each_engine_has_one_of_its_own(runs: Runs) -> None:
     result = runs(
         HELPERS
         + """
-def test_two(llm_client, llm_engine_factory, llm_perf):
-    ask(llm_client.base_url)
-    assert llm_client.base_url == llm_client.base_url
-    assert len(relay_pids()) == 1
+urls = set()
+
+def test_app(llm_client, llm_engine, llm_perf):
+    assert json.loads(ask(llm_client.base_url))["model"] == llm_engine.model
+    assert len(llm_perf.measurement.requests) == 1
+    urls.add(llm_client.base_url)
+
+def test_both(llm_engine):
+    assert len(urls) == len(relay_pids())
 """,
+        "--llm-engine=simulated:other",
     )
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=4)
 
 
 def test_each_worker_has_one_of_its_own(runs: Runs) -> None:

@@ -181,6 +181,15 @@ def test_an_idle_connection_ends_with_the_servers(play: Played) -> None:
     assert app.recv(1) == b""
 
 
+def test_a_server_that_takes_connections_and_closes_them_at_once_fails_the_call(play: Played) -> None:
+    for _ in range(5):
+        app, server = play.connect()
+        server.close()
+        with suppress(ConnectionError):
+            app.sendall(call())
+            assert app.recv(1) == b""
+
+
 def test_a_server_that_nobody_can_reach_fails_the_call(play: Played) -> None:
     play.leave()
     for finish in (False, True):
