@@ -39,6 +39,15 @@ class Relays:
         with self._lock:
             return self._ready(engine).url
 
+    def follow(self, engine: Engine) -> None:
+        """The engine was started, perhaps elsewhere than before: apps keep the address that they were given."""
+        with self._lock:
+            if engine in self._relays:
+                try:
+                    self._ready(engine)
+                except RelayError as error:
+                    self._faults.append(str(error))
+
     def open(self) -> None:
         """A test begins: all relays run, in front of the engines as they are now."""
         with self._lock:

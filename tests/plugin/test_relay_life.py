@@ -90,6 +90,22 @@ def test_after_it(app_url, llm_client, llm_perf):
     result.assert_outcomes(passed=2)
 
 
+def test_it_follows_an_engine_that_a_test_restarts(runs: Runs) -> None:
+    result = runs(
+        HELPERS
+        + """
+def test_restarts(llm_base_url, llm_engine, llm_perf):
+    ask(llm_base_url)
+    before = llm_engine.base_url
+    llm_engine.restart()
+    assert llm_engine.base_url != before
+    ask(llm_base_url)
+    assert [r.error for r in llm_perf.measurement.requests] == [None, None]
+"""
+    )
+    result.assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
 def test_it_ends_with_pytest(runs: Runs, pytester: pytest.Pytester, number: signal.Signals) -> None:
     runs.write(
