@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -81,7 +82,7 @@ async def stream_calls(port: int, calls: int, request: bytes, kept: bool, outcom
         began_ns = sent_ns if kept else began_ns
         stamps = [at_ns for at_ns, _ in stream.arrivals]
         outcome.ttft.append((stamps[0] - began_ns) / 1e6)
-        outcome.gaps.extend((after - before) / 1e6 for before, after in zip(stamps, stamps[1:], strict=False))
+        outcome.gaps.extend((after - before) / 1e6 for before, after in itertools.pairwise(stamps))
         whole = b"".join(data for _, data in stream.arrivals)
         outcome.digests.add(hashlib.sha256(VARIES.sub(b"", whole)).hexdigest())
         if not kept:
@@ -156,12 +157,12 @@ def measure(port: int, streams: int, kept: bool, asked: argparse.Namespace) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--calls", type=int, default=10, help="of each stream in a round; four times as many for one")
-    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--calls", type=int, default=5, help="of each stream in a round; four times as many for one")
+    parser.add_argument("--tokens", type=int, default=16)
     asked = parser.parse_args()
     print(f"added by the relay, ms; {GAP_MS} ms between tokens, {asked.rounds} rounds")
     print(
-        "| streams | connections | TTFT p50 | TTFT p99 | gap p50 | gap p99 | CPU µs a piece | of a core a stream | bytes |"
+        "| streams | connections | TTFT p50 | TTFT p99 | gap p50 | gap p99 | CPU µs a piece | core a stream | bytes |"
     )
     print("| --: | :-- | --: | --: | --: | --: | --: | --: | :-- |")
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
 from pytest_llmperf.resources import read_energy, read_memory
-from pytest_llmperf.timings import samples, ttft_answer, values, why_no_samples
+from pytest_llmperf.timings import NO_TOKEN_COUNT, samples, ttft_answer, values, why_no_samples
 from pytest_llmperf.units import (
     BYTES,
     JOULES,
@@ -239,7 +239,7 @@ def _read_throughput(key: str, requests: Sequence[RequestTiming]) -> Reading:
     counts = [_tokens(r, key) for r in answered]
     known = [count for count in counts if count is not None]
     if len(known) < len(counts):
-        return Reading.missing("the server gave no token count (usage) for every answer")
+        return Reading.missing(NO_TOKEN_COUNT)
     return rate(sum(known), formula, requests)
 
 

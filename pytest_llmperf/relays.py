@@ -39,6 +39,15 @@ class Relays:
         with self._lock:
             return self._ready(engine).url
 
+    def follow(self, engine: Engine) -> None:
+        """The engine was started, perhaps elsewhere than before: apps keep the address that they were given."""
+        with self._lock:
+            if engine in self._relays:
+                try:
+                    self._ready(engine)
+                except RelayError as error:
+                    self._faults.append(str(error))
+
     def open(self) -> None:
         """A test begins: all relays run, in front of the engines as they are now."""
         with self._lock:
@@ -73,7 +82,8 @@ class Relays:
             self._open = self._open and not final
         inside = [(engine, call) for engine, call in calls if window.start_ns <= call.sent_ns < window.end_ns]
         self.outside += len(calls) - len(inside)
-        return [(engine, timing_of(call)) for engine, call in inside], faults
+        timings = [(engine, timing_of(call)) for engine, call in inside]
+        return [(engine, timing) for engine, timing in timings if timing is not None], faults
 
     def count_outside(self) -> int | None:
         """How many calls came outside of any test, up to now; None where nobody was given an address."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement import Energy, Reading
+from pytest_llmperf.timings import NO_TOKEN_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +83,7 @@ def read_energy(key: str, measurement: Measurement) -> Reading:
     if not tokens:
         return Reading.missing("the test got no output token through llm_client")
     if None in counts:
-        return Reading.missing("the server gave no token count (usage) for every answer")
+        return Reading.missing(NO_TOKEN_COUNT)
     return Reading(joules / tokens, f"{how}; {tokens} output tokens", samples=tokens)
 
 

@@ -164,6 +164,8 @@ class Session:
 
     def on_start(self, engine: Engine) -> None:
         self.watcher.on_start(engine)
+        if self._relays is not None:
+            self._relays.follow(engine)
 
     def on_stop(self, engine: Engine) -> None:
         self.watcher.on_stop(engine)

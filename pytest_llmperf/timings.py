@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement import RequestTiming
 
+# llm_client always asks; an app has its own request.
+NO_TOKEN_COUNT = (
+    "the server gave no token count (usage) for every answer; "
+    'a stream has one if its request says stream_options={"include_usage": true}'
+)
+
 
 def ttft(request: RequestTiming) -> float | None:
     return (request.chunks[0].at_ns - request.start_ns) / 1e9 if request.chunks else None
@@ -121,7 +127,7 @@ def why_no_samples(key: str, requests: Sequence[RequestTiming]) -> str:
     long = [r for r in answered if len(r.chunks) > 1]
     if key in ("itl", "tpot") and long:
         if all(r.output_tokens is None for r in long):
-            return "the server gave no token count (usage)"
+            return NO_TOKEN_COUNT
         return "the server sends several tokens in a chunk and does not say how many"
     if key == "ttft_answer" and any(r.chunks for r in answered):
         return "no answer got past its reasoning"

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-# NAME or NAME:MODEL, as for --llm-engine: llamacpp with its bundled model, or ollama:qwen3:0.6b on a laptop that has it.
+# NAME or NAME:MODEL, as for --llm-engine: llamacpp with its bundled model, or ollama:qwen3:0.6b on a laptop.
 CHECKER = os.environ.get("CHECKER", "llamacpp")
 
 

@@ -128,8 +128,8 @@ def counted(rises: dict[str, float]) -> dict[str, float]:
 def counts_differ(rises: dict[str, float], requests: Sequence[RequestTiming]) -> str:
     """What is wrong where the server has generated more or less than its answers to the test say; empty where not.
 
-    Calls of the app under test go past llm_client. Where that sent nothing itself, all of it is theirs; where a request
-    failed, the measurement is invalid for that and nobody knows its tokens.
+    Without a request, an app may have asked the engine at its own address, past llm_client.base_url, and all of it is
+    theirs; where a request failed, the measurement is invalid for that and nobody knows its tokens.
     """
     if not requests or any(r.error is not None or r.output_tokens is None for r in requests):
         return ""

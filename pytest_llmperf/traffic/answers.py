@@ -62,7 +62,7 @@ def read(arrival: Arrival) -> Answer:
     """The answer in what arrived. Never raises: what is wrong stands in ``timing.error``, in one line."""
     parts = _Parts()
     if arrival.status is not None and not 200 <= arrival.status < 300:
-        parts.reported = f"HTTP {arrival.status}: {_refusal(arrival.body)}"
+        parts.reported = f"HTTP {arrival.status}: {refusal(arrival.body)}"
     elif arrival.is_stream:
         parts.take_stream(sse.events(arrival.pieces))
     elif not arrival.fault:
@@ -70,7 +70,8 @@ def read(arrival: Arrival) -> Answer:
     return parts.answer(arrival)
 
 
-def _refusal(body: str) -> str:
+def refusal(body: str) -> str:
+    """What the body of an answer with an error status says, in one line."""
     try:
         content = json.loads(body)
     except ValueError:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-_LINE_END = re.compile(rb"\r?\n")
 _HEX = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _REQUEST_LINE = re.compile(rb"(\S+) (\S+) HTTP/1\.[01]")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: .*)?")
@@ -33,9 +32,9 @@ class Head(NamedTuple):
 
     @staticmethod
     def parse(wire: bytes) -> Head:
-        start, *lines = _LINE_END.split(wire.strip(b"\r\n"))
+        start, *lines = wire.strip(b"\r\n").split(b"\n")
         pairs = [line.partition(b":") for line in lines]
-        return Head(start, {name.lower(): value.strip() for name, _, value in pairs})
+        return Head(start.rstrip(b"\r"), {name.lower(): value.strip() for name, _, value in pairs})
 
     def request(self) -> tuple[str, str]:
         """The method and the path, without a query.
@@ -161,6 +160,7 @@ class ChunkedBody:
 
 
 def request_body(head: Head) -> Body:
+    head.request()  # or it is none
     if head.chunked:
         return ChunkedBody()
     return SizedBody(head.length() or 0)

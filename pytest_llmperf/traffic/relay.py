@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.relay_ledger import Relayed
 
 _CHILD_MODULE = "pytest_llmperf.traffic.relay_child"
-_START_TIMEOUT_S = 15.0
-_ANSWER_TIMEOUT_S = 10.0
+_TIMEOUT_S = 15.0
 
 
 class RelayError(Exception):
@@ -64,7 +63,7 @@ class Relay:
             )
         try:
             order = {"do": "listen", "port": port, "url": server_url}
-            self.port: int = self._ask(order, _START_TIMEOUT_S)["port"]
+            self.port: int = self._ask(order)["port"]
         except BaseException:
             self.stop()
             raise
@@ -110,7 +109,7 @@ class Relay:
             self._process.wait()
         self._log.close()
 
-    def _ask(self, order: dict[str, Any], timeout_s: float = _ANSWER_TIMEOUT_S) -> dict[str, Any]:
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
         """The answer to an order.
 
         Raises:
@@ -118,11 +117,11 @@ class Relay:
         """
         with self._lock:
             try:
-                answer = self._converse(order, timeout_s)
+                answer = self._converse(order)
             except TimeoutError:
                 # What it knows would come too late, and be taken for the answer to the next order.
                 self._process.kill()
-                raise RelayError(f"the relay did not answer within {timeout_s:g} s") from None
+                raise RelayError(f"the relay did not answer within {_TIMEOUT_S:g} s") from None
             except OSError:
                 self._await_end()
                 raise RelayError(self.death() or "the relay closed its connection") from None
@@ -133,9 +132,9 @@ class Relay:
             raise RelayError(f"the relay cannot listen on port {order['port']}: {answer['error']}")
         return answer
 
-    def _converse(self, order: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        deadline = time.monotonic() + timeout_s
-        self._connection.settimeout(timeout_s)
+    def _converse(self, order: dict[str, Any]) -> dict[str, Any]:
+        deadline = time.monotonic() + _TIMEOUT_S
+        self._connection.settimeout(_TIMEOUT_S)
         self._connection.sendall(json.dumps(order).encode() + b"\n")
         (length,) = LENGTH.unpack(self._receive(LENGTH.size, deadline))
         answer: dict[str, Any] = pickle.loads(self._receive(length, deadline))

@@ -101,22 +101,26 @@ class _App(_Side):
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
-        server = _Server(self._conversation)
         target = self._target
         try:
             await asyncio.get_running_loop().create_connection(
-                lambda: server, target.host, target.port, ssl=target.ssl_context
+                lambda: _Server(self, self._conversation), target.host, target.port, ssl=target.ssl_context
             )
         except OSError as error:
-            self._unreachable = f"the server cannot be reached: {_cause(error)}"
+            self._unreachable = cause_of(error)
             self._refuse()
-            return
         finally:
             self._connecting = None
+
+    def connected(self, server: _Server, transport: asyncio.Transport) -> None:
+        """What has come meanwhile is passed on."""
         assert self.transport is not None
-        assert server.transport is not None
-        self.peer, server.peer = server, self
-        server.transport.write(b"".join(self._waiting))
+        if self.transport.is_closing():
+            server.peer = None
+            transport.abort()
+            return
+        self.peer = server
+        transport.write(b"".join(self._waiting))
         self._waiting.clear()
         if self._finished:
             self._pass_end_on()
@@ -136,7 +140,7 @@ class _App(_Side):
     def _refuse(self) -> None:
         """There is nobody to talk to: it hangs up, but not before it has seen which call fails by that."""
         if (any(self._waiting) or self._finished) and self.transport is not None:
-            self._conversation.server_left(time.monotonic_ns(), self._unreachable)
+            self._conversation.unreachable(time.monotonic_ns(), self._unreachable)
             self.transport.abort()
 
     def eof_received(self) -> bool:
@@ -166,9 +170,14 @@ class _App(_Side):
 class _Server(_Side):
     """The side of the server: what comes is passed on first and looked at then."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, app: _App, conversation: Conversation) -> None:
         super().__init__()
+        self.peer = self._app = app
         self._conversation = conversation
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._app.connected(self, cast("asyncio.Transport", transport))
 
     def received(self, data: bytes, at_ns: int) -> None:
         if self.peer is not None and self.peer.transport is not None:
@@ -176,12 +185,12 @@ class _Server(_Side):
         self._conversation.answer(data, at_ns)
 
     def connection_lost(self, error: Exception | None) -> None:
-        cause = f"the connection to the server broke: {_cause(error)}" if isinstance(error, OSError) else ""
+        cause = f"the connection to the server broke: {cause_of(error)}" if isinstance(error, OSError) else ""
         self._conversation.server_left(time.monotonic_ns(), cause)
         self.part(error)
 
 
-def _cause(error: OSError) -> str:
+def cause_of(error: OSError) -> str:
     """In a few words."""
     reason = getattr(error, "reason", "")  # of TLS, whose errno means something else
     if reason:
@@ -216,7 +225,7 @@ class Relay:
         try:
             server = await loop.create_server(lambda: _App(self), LOOPBACK, port, backlog=1024)
         except OSError as error:
-            return {"error": _cause(error)}
+            return {"error": cause_of(error)}
         return {"port": server.sockets[0].getsockname()[1]}
 
     async def _take(self, final: bool, patience_s: float) -> dict[str, Any]:
@@ -229,7 +238,7 @@ class Relay:
         problems, self.ledger.problems = self.ledger.problems, []
         return {"calls": calls, "outside": outside, "problems": problems}
 
-    def note_problem(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def note_problem(self, context: dict[str, Any]) -> None:
         """An error of ours has ended a connection. Its text may hold what was sent, so only its place is told.
 
         Those of connections stand with their calls, but for the one that lets none in any more.
@@ -274,7 +283,7 @@ class _Control(asyncio.Protocol):
 async def _run(control: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     relay, ended = Relay(), loop.create_future()
-    loop.set_exception_handler(relay.note_problem)
+    loop.set_exception_handler(lambda _, context: relay.note_problem(context))
     parent = os.getppid()
     await loop.create_connection(lambda: _Control(relay.obey, ended), sock=control)
     while os.getppid() == parent and not ended.done():

@@ -12,7 +12,7 @@ from pytest_llmperf.traffic.framing import Body, FramingError, Head, Messages, O
 if TYPE_CHECKING:
     from pytest_llmperf.traffic.relay_ledger import Ledger, Relayed
 
-_HOST = re.compile(rb"(?im)^(host:[ \t]*)[^\r\n]*")
+_HOST = re.compile(rb"(?i)\nhost:[ \t]*([^\r\n]*)")
 _SWITCHING_PROTOCOLS = 101
 HUNG_UP = "the app closed the connection before the answer was complete"
 
@@ -56,13 +56,14 @@ class Conversation:
         return b"".join(wires)
 
     def _request_body(self, head: Head) -> Body:
-        method, path = head.request()
         body = request_body(head)
+        method, path = head.request()
         self._unanswered.append(_Request(method, self._ledger.begin(method, path, self._began_ns)))
         return body
 
     def _addressed(self, head: bytes) -> bytes:
-        return _HOST.sub(lambda match: match[1] + self._host, head, count=1)
+        match = _HOST.search(head)
+        return head if match is None else head[: match.start(1)] + self._host + head[match.end(1) :]
 
     def _lose(self, fault: str, at_ns: int) -> None:
         """Calls may hide behind what cannot be read: at least one counts as failed."""
@@ -120,6 +121,10 @@ class Conversation:
 
     def app_left(self, at_ns: int) -> None:
         self._give_up(at_ns, HUNG_UP, by_app=True)
+
+    def unreachable(self, at_ns: int, cause: str) -> None:
+        """There was no connection to the server, and will be none."""
+        self._give_up(at_ns, f"the server cannot be reached: {cause}")
 
     def server_left(self, at_ns: int, reason: str = "") -> None:
         """The server's side of the connection has ended, in order or for a ``reason``."""

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic import answers
+from pytest_llmperf.traffic import answers, native, responses
 from pytest_llmperf.traffic.answers import Answer, Arrival
 
 if TYPE_CHECKING:
@@ -18,14 +18,20 @@ if TYPE_CHECKING:
 
     Pieces = Sequence[tuple[int, bytes]]
 
-_READERS: Mapping[str, Callable[[Arrival], Answer]] = {}
+_READERS: Mapping[str, Callable[[Arrival], Answer]] = {
+    "/api/chat": native.read,
+    "/api/generate": native.read,
+    "/responses": responses.read,
+}
+# How Ollama's protocol answers one that asks for no token, but for a model to come or to go.
+_NO_ANSWER = ("load", "unload")
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 # Servers quote keys in what they say of them.
 _KEY = re.compile(r"\b(sk-|Bearer\s+)[\w.~+/=*-]{4,}")
 
 
-def timing_of(call: Relayed) -> RequestTiming:
-    """Its timing; what is wrong stands in ``error``, in one line.
+def timing_of(call: Relayed) -> RequestTiming | None:
+    """Its timing; what is wrong stands in ``error``, in one line. None for a call that only loads or unloads a model.
 
     Whether a prompt may come from the engine's cache is the app's own choice, as it is when no test looks.
     """
@@ -45,6 +51,8 @@ def timing_of(call: Relayed) -> RequestTiming:
         # Who has read the finish reason need not wait for what the server says after it.
         whole = read(replace(arrival, fault="")).timing
         timing = whole if whole.error is None else timing
+    if timing.finish_reason in _NO_ANSWER:
+        return None
     return timing if timing.error is None else replace(timing, error=_KEY.sub(r"\1***", timing.error))
 
 

@@ -28,6 +28,7 @@ def test_fixtures_are_listed_with_what_they_give(runs: Runs) -> None:
             "llm_engine_args [[]session scope] -- *",
             "llm_engine [[]session scope] -- *",
             "llm_engine_factory [[]session scope] -- *",
+            "llm_base_url [[]session scope] -- *",
             "llm_client -- *",
             "llm_perf -- *",
         ]

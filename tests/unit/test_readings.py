@@ -6,6 +6,7 @@ import pytest
 
 from pytest_llmperf.measurement import EngineInfo, Reading, RequestTiming, Window
 from pytest_llmperf.metrics import METRICS, Statistic, rate, read
+from pytest_llmperf.timings import NO_TOKEN_COUNT
 from tests.unit.streams import CPU, L4, MS, measured, stream, trace, whole
 
 P50 = Statistic(50.0)
@@ -60,7 +61,7 @@ def test_answers_that_never_came_do_not_make_the_others_look_fast() -> None:
             "answers were not streamed: use stream=True",
         ),
         ("latency.tpot", [stream(100, output_tokens=1)], "no answer was long enough to give tpot"),
-        ("latency.tpot", [stream(100, 120)], "the server gave no token count (usage)"),
+        ("latency.tpot", [stream(100, 120)], NO_TOKEN_COUNT),
         (
             "latency.itl",
             [stream(100, 120, output_tokens=8)],
@@ -115,10 +116,9 @@ def test_a_rate_over_an_exact_time_is_exact() -> None:
 
 def test_one_answer_without_a_count_leaves_no_sum() -> None:
     uncounted = measured(TWO[0], stream(300, 500))
-    reason = "the server gave no token count (usage) for every answer"
-    assert read("throughput.output", None, uncounted) == Reading.missing(reason)
+    assert read("throughput.output", None, uncounted) == Reading.missing(NO_TOKEN_COUNT)
     no_prompt = measured(stream(100, 200, output_tokens=30))
-    assert read("throughput.total", None, no_prompt) == Reading.missing(reason)
+    assert read("throughput.total", None, no_prompt) == Reading.missing(NO_TOKEN_COUNT)
     assert read("throughput.output", None, no_prompt).value == 150.0
     assert read("throughput.requests", None, uncounted).value == 4.0
 

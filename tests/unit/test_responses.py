@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pytest_llmperf.traffic.answers import Answer, Arrival
+from pytest_llmperf.traffic.responses import read
+
+USAGE = {"input_tokens": 7, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 3, "total_tokens": 10}
+OUTPUT = [
+    {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]},
+    {"type": "message", "content": [{"type": "output_text", "text": "one two"}]},
+    {"type": "function_call", "name": "f", "arguments": "{}"},
+]
+
+
+def response(status: str = "completed", **more: Any) -> dict[str, Any]:
+    return {"object": "response", "status": status, "output": OUTPUT, "usage": USAGE, "error": None, **more}
+
+
+def sse(event: dict[str, Any]) -> bytes:
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def delta(kind: str, text: str) -> bytes:
+    return sse({"type": f"response.{kind}.delta", "delta": text})
+
+
+def streamed(*events: bytes, **details: Any) -> Answer:
+    pieces = [(10 * number, event) for number, event in enumerate(events, start=1)]
+    return read(Arrival(1, 99, pieces, 200, "text/event-stream", **details))
+
+
+def test_a_stream_has_a_chunk_for_each_delta_and_its_counts_at_the_end() -> None:
+    answer = streamed(
+        sse({"type": "response.created", "response": response("in_progress", usage=None)}),
+        delta("reasoning_text", "hm"),
+        delta("output_text", "one"),
+        delta("output_text", ""),
+        delta("output_text", " two"),
+        delta("function_call_arguments", "{}"),
+        sse({"type": "response.completed", "response": response()}),
+    )
+    timing = answer.timing
+    assert [(c.at_ns, c.kind) for c in timing.chunks] == [(20, "reasoning"), (30, "text"), (50, "text"), (60, "tool")]
+    assert (timing.output_tokens, timing.prompt_tokens, timing.cached_tokens) == (3, 7, 4)
+    assert (timing.finish_reason, timing.error, timing.streamed) == ("stop", None, True)
+    assert (answer.text, answer.reasoning, len(answer.tool_calls)) == ("one two", "hm", 1)
+
+
+def test_a_whole_answer_has_no_chunks() -> None:
+    answer = read(Arrival(1, 99, [(50, json.dumps(response()).encode())], 200, "application/json"))
+    assert (answer.timing.streamed, answer.timing.chunks, answer.timing.output_tokens) == (False, (), 3)
+    assert answer.timing.error is None
+    assert answer.text == "one two"
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [({"incomplete_details": {"reason": "max_output_tokens"}}, "length"), ({}, "incomplete")],
+)
+def test_an_answer_cut_at_its_length_is_complete(details: dict[str, Any], reason: str) -> None:
+    event = {"type": "response.incomplete", "response": response("incomplete", **details)}
+    answer = streamed(delta("output_text", "one"), sse(event))
+    assert (answer.timing.finish_reason, answer.timing.error) == (reason, None)
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        (
+            sse({"type": "response.failed", "response": response("failed", error={"message": "out of memory"})}),
+            "the server reported an error: out of memory",
+        ),
+        (sse({"type": "error", "code": "x", "message": "no"}), "the server reported an error: no"),
+        (b"", "the answer ended unfinished, its status is not stated"),
+    ],
+)
+def test_a_stream_that_ends_badly_says_how(last: bytes, error: str) -> None:
+    assert streamed(delta("output_text", "one"), last).timing.error == error
+
+
+def test_a_broken_connection_is_the_error() -> None:
+    assert streamed(delta("output_text", "one"), fault="it broke").timing.error == "it broke"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (400, b'{"error": {"message": "no such model"}}', "HTTP 400: no such model"),
+        (200, b"oops", "the server sent something that is not a JSON object: 'oops'"),
+        (200, b'{"status": "queued"}', "the answer ended unfinished, its status is queued"),
+    ],
+)
+def test_a_whole_answer_that_is_none_says_so(status: int, body: bytes, error: str) -> None:
+    assert read(Arrival(1, 99, [(50, body)], status, "application/json")).timing.error == error
