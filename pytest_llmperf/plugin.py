@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf import options, settings
+from pytest_llmperf import benchmark, options, settings
 from pytest_llmperf.fixtures import llm_client, llm_engine, llm_engine_args, llm_engine_factory, llm_perf, vllm_llm
 from pytest_llmperf.markers import MARKERS
-from pytest_llmperf.reporting import Reporter, header
+from pytest_llmperf.reporting import REPORTER, Reporter, header
 from pytest_llmperf.session import PROBE, RESULT, SESSION, Session
 from pytest_llmperf.workers import Controller, is_controller_of_workers, is_worker
 
@@ -30,9 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
     session.load_file_budgets()
     config.stash[SESSION] = session
     if not is_worker(config):
-        config.pluginmanager.register(Reporter(session), "llmperf_reporter")
+        config.pluginmanager.register(Reporter(session), REPORTER)
     if is_controller_of_workers(config) and session.settings.engines and not session.settings.disable:
         config.pluginmanager.register(Controller(session), "llmperf_controller")
+    if benchmark.is_installed(config):
+        config.pluginmanager.register(benchmark.Bridge(session), "llmperf_benchmark")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.session import Session
 
 
+REPORTER = "llmperf_reporter"
+
+
 def header(session: Session, *, distributed: bool) -> list[str]:
     """One line of what will be measured and how; nothing for a run without an engine."""
     settings = session.settings
@@ -70,7 +73,7 @@ class Reporter:
             return
         from pytest_llmperf.reports import json_report, markdown
 
-        results, about = list(self._results.values()), self._about()
+        results, about = self.results, self.about()
         for path in self._session.settings.reports:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +90,13 @@ class Reporter:
             except OSError as error:
                 self._problems.append(f"GITHUB_STEP_SUMMARY could not be written: {error.strerror}")
 
-    def _about(self) -> dict[str, Any]:
+    @property
+    def results(self) -> list[TestResult]:
+        """One for each test, in the order in which they ended."""
+        return list(self._results.values())
+
+    def about(self) -> dict[str, Any]:
+        """The run itself, as plain data for the reports."""
         from pytest_llmperf import __version__
 
         return {
@@ -114,7 +123,7 @@ class Reporter:
             from pytest_llmperf.reports.summary import summary_lines
 
             width = terminalreporter.config.get_terminal_writer().fullwidth
-            lines += summary_lines(list(self._results.values()), width=width)
+            lines += summary_lines(self.results, width=width)
         if self._without_engine:
             lines.append(f"{self._without_engine} skipped for want of an engine: --llm-engine=NAME runs them")
         written = [f"report: {path}" for path in self._session.settings.reports if self._results and path.exists()]
