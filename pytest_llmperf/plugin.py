@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Reporter(session), REPORTER)
     if is_controller_of_workers(config) and session.settings.engines and not session.settings.disable:
         config.pluginmanager.register(Controller(session), "llmperf_controller")
+    config.pluginmanager.register(session.clock, "llmperf_clock")
     if benchmark.is_installed(config):
         config.pluginmanager.register(benchmark.Bridge(session), "llmperf_benchmark")
 

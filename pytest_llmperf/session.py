@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf import workers
+from pytest_llmperf.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +47,7 @@ class Session:
         self._provisioner: Provisioner | None = None
         self._file_budgets: tuple[FileBudget, ...] | None = None
         self.probe: Probe | None = None
+        self.clock = Clock(config)
 
     # --------------------------------------------------------------------------------------------------- budgets
 
@@ -169,7 +171,8 @@ class Session:
         from pytest_llmperf.engines.base import EngineError
 
         try:
-            return self.provisioner.acquire(spec)
+            with self.clock.stopped():
+                return self.provisioner.acquire(spec)
         except EngineError as error:
             raise _unavailable(spec.engine, error) from None
 
