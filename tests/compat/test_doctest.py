@@ -19,12 +19,12 @@ def double(number):
 '''
 
 
-@pytest.mark.parametrize(("options", "failed"), [((), 0), (("--llmperf-strict",), 1)])
+@pytest.mark.parametrize(("options", "failed"), [(("--llmperf-no-strict",), 0), (("--llmperf-strict",), 1)])
 def test_a_doctest_without_a_verdict_is_judged_like_a_test(
-    runs: Runs, pytester: pytest.Pytester, options: tuple[str, ...], failed: int
+    runs: Runs, pytester: pytest.Pytester, options: tuple[str, ...], failed: int, workers: tuple[str, ...]
 ) -> None:
     (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*double"\nmemory.peak = "1 MiB"\n')
-    result = runs(SOURCE, "--doctest-modules", "--llmperf-rounds=3", *options)
+    result = runs(SOURCE, "--doctest-modules", "--llmperf-rounds=3", *options, *workers)
     result.assert_outcomes(passed=1 - failed, failed=failed)
     result.stdout.fnmatch_lines(["budgets: 1 NOT MEASURED"])
     if failed:
