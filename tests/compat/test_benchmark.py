@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 pytest.importorskip("pytest_benchmark")
 BENCHMARK = ("-p", "benchmark")
 
+
 @pytest.fixture(autouse=True)
 def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     # It is by this that pytest-benchmark knows a worker, and these tests may run in one.
@@ -45,9 +46,7 @@ def saved(pytester: pytest.Pytester) -> dict[str, Any]:
     return content
 
 
-def test_its_json_holds_what_each_test_measured_whether_it_passed_or_not(
-    runs: Runs, pytester: pytest.Pytester
-) -> None:
+def test_its_json_holds_what_each_test_measured_whether_it_passed_or_not(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(SOURCE, *BENCHMARK, "--benchmark-json=out.json", "--llmperf-report=report.json", "-W", "error")
     result.assert_outcomes(passed=2, failed=2)
     content = saved(pytester)

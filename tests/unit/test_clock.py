@@ -99,7 +99,6 @@ def test_without_a_timer_nothing_is_set(passes: Callable[[float], None]) -> None
         passes(1)
     timer.pytest_timeout_set_timer(ITEM, Settings(60.0))
     timer.pytest_timeout_cancel_timer(ITEM)
-    with timer.clock.stopped():
-        with timer.clock.stopped():
-            passes(1)
+    with timer.clock.stopped(), timer.clock.stopped():
+        passes(1)
     assert timer.set == [60.0]
