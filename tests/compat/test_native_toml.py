@@ -41,13 +41,11 @@ def test_every_option_is_read_from_a_native_table(runs: Runs, pytester: pytest.P
     }
 
 
-def test_a_run_takes_engine_budget_and_report_from_it(
-    runs: Runs, pytester: pytest.Pytester, workers: tuple[str, ...]
-) -> None:
+def test_a_run_takes_engine_and_report_from_it(runs: Runs, pytester: pytest.Pytester) -> None:
     names = ("llm_engine", "llmperf_engine_arg", "llmperf_report")
     lines = [f"{name} = {json.dumps(WORDS[name])}" for name in names]
     (pytester.path / "pytest.toml").write_text("\n".join(["[pytest]", *lines, ""]))
     (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*"\nmemory.peak = "1 MiB"\n')
-    result = runs.plain("def test_over(llm_client):\n    llm_client.generate('x', max_tokens=2)\n", *workers)
+    result = runs.plain("def test_over(llm_client):\n    llm_client.generate('x', max_tokens=2)\n")
     result.assert_outcomes(failed=1)
     assert json.loads((pytester.path / "out.json").read_text())["counts"]["FAIL"] == 1
