@@ -12,6 +12,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -80,8 +81,10 @@ def _run(name: str, source: Path, which: str) -> Run:
     command = [str(_PYTHONS[which]), "-m", "pytest", "--quiet", "-p", "no:cacheprovider", f"--junit-xml={report}"]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "CI"))}
     begun = time.monotonic()
-    with (_FOLDER / f"{name}-{which}.log").open("w") as log:
-        subprocess.run([*command, *_SUITES[name]], cwd=source, env=kept, stdout=log, stderr=subprocess.STDOUT)
+    # pytest removes the temporary folders of earlier runs, and would those of others that run now.
+    with TemporaryDirectory(prefix="suite-") as temporary, (_FOLDER / f"{name}-{which}.log").open("w") as log:
+        environment = {**kept, "TMPDIR": temporary}
+        subprocess.run([*command, *_SUITES[name]], cwd=source, env=environment, stdout=log, stderr=subprocess.STDOUT)
     if not report.exists():
         raise SystemExit(f"{name} {which} the plugin did not run: see {log.name}")
     passed: set[str] = set()

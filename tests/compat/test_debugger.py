@@ -33,10 +33,12 @@ def test_the_debugger_opens_on_a_broken_budget(
 ) -> None:
     runs.write(SOURCE)
     options = [*runs.always, SIMULATED, *runs.arguments(), "--pdb", "--llmperf-report=out.json", "-k", "over and 1"]
-    result = pytester.run(sys.executable, "-m", "pytest", *options, stdin=f"p failure\n{command}\n".encode())
+    result = pytester.run(
+        sys.executable, "-m", "pytest", *options, stdin=f"p failure\np probe.measurement\n{command}\n".encode()
+    )
     assert result.ret == status
     result.stdout.fnmatch_lines(["memory peak * > 1 MiB *", "memory.peak * FAIL", "*entering PDB*"])
-    result.stdout.fnmatch_lines(["(Pdb) memory peak * > 1 MiB *"])
+    result.stdout.fnmatch_lines(["(Pdb) memory peak * > 1 MiB *", "(Pdb) Measurement(*"])
     assert json.loads((pytester.path / "out.json").read_text())["counts"]["FAIL"] == 1
     assert_gone(pids_in(pytester.path / "pids"))
 
