@@ -13,6 +13,8 @@ import pytest
 from pytest_llmperf.reporting import REPORTER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_llmperf.reporting import Reporter
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.session import Session
@@ -42,18 +44,20 @@ def _extra_info(result: TestResult) -> dict[str, Any]:
     from pytest_llmperf.reports.result import to_wire
 
     wire = to_wire(result)
-    measurement = wire["measurement"]
-    requests = {key: measurement["requests"][key] for key in ("total", "failed", "tokens")}
+    return {"schema": wire["schema"], "verdicts": wire["verdicts"], **_figures(wire["measurement"])}
+
+
+def _figures(measurement: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the test as a whole, and in ``parts`` of each engine where it had several."""
     return {
-        "schema": wire["schema"],
-        "verdicts": wire["verdicts"],
         "readings": {
             name: {"value": reading["value"], "unit": reading["unit"]}
             for name, reading in measurement["readings"].items()
             if reading["value"] is not None
         },
-        "requests": requests,
-        **{key: measurement[key] for key in ("engine", "records", "faults", "attempt")},
+        "requests": {key: measurement["requests"][key] for key in ("total", "failed", "tokens")},
+        **{key: measurement[key] for key in ("engine", "label", "records", "faults", "attempt")},
+        "parts": [_figures(part) for part in measurement["parts"]],
     }
 
 
@@ -89,28 +93,12 @@ class Bridge:
 
 
 def _devices(settings: Settings) -> list[dict[str, Any]]:
-    """What engines may compute on, told apart by name and size and not by UUID: two cards of one kind compare.
+    """What engines may compute on, told apart by name and size and not by UUID: two cards of one kind compare."""
+    from pytest_llmperf.telemetry.device import engine_devices
+    from pytest_llmperf.telemetry.devices import list_visible
 
-    A sampler of its own asks the driver: that of the session may not run yet, or belong to the controller of workers.
-    """
-    from pytest_llmperf.telemetry.device import cpu_device
-    from pytest_llmperf.telemetry.devices import Devices
-    from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
-
-    sampler = Sampler()
-    devices = Devices(sampler)
-    try:
-        sampler.start()
-        devices.open()
-    except SamplerError as error:
-        return [{"name": f"unknown: {error}"}]
-    finally:
-        sampler.stop()
-    if not devices.present:
-        return [{"name": cpu_device().name}]
-    if devices.missing:
-        return [{"name": f"unknown: {devices.missing}"}]
-    selection = settings.launch["visible_devices"]
-    value = os.environ.get("CUDA_VISIBLE_DEVICES") if selection is None else selection
-    facts, _ = devices.visible(value, os.environ.get("CUDA_DEVICE_ORDER"))
-    return [{"name": f.name, "memory_bytes": f.total_bytes} for f in facts]
+    chosen = settings.launch["visible_devices"]
+    facts = list_visible(os.environ.get("CUDA_VISIBLE_DEVICES") if chosen is None else chosen)
+    if facts:
+        return [{"name": f.name, "memory_bytes": f.total_bytes} for f in facts]
+    return [{"name": device.name} for device in engine_devices()] or [{"name": "unknown: the driver lists no device"}]

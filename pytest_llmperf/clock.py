@@ -18,8 +18,7 @@ _LEAST_S = 0.1
 
 class _Timer(NamedTuple):
     item: pytest.Item
-    settings: Any
-    """pytest-timeout's named tuple."""
+    settings: Any  # a named tuple of pytest-timeout's
     ends: float
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -37,13 +38,33 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class ServerTimes:
+    """What a server says of the time that one request took it, in ns; None where it is silent.
+
+    ``load`` is all until a loaded model was granted, ``prompt`` ends with the first token and ``decode`` begins there.
+    """
+
+    load: int | None = None
+    prompt: int | None = None
+    decode: int | None = None
+    total: int | None = None
+
+    @property
+    def queue(self) -> int | None:
+        """What none of the parts accounts for: waiting for a slot, and a little work between the parts."""
+        if self.total is None:
+            return None
+        return max(0, self.total - sum(part or 0 for part in (self.load, self.prompt, self.decode)))
+
+
+@dataclass(frozen=True)
 class RequestTiming:
     """One request, stamped at the socket.
 
     ``sent_ns`` is the moment before the first byte is sent (in an open loop latency counts from ``scheduled_ns``
     instead), ``end_ns`` the arrival of the last byte. Token counts are the server's; None where it gave none.
     ``error`` is None for a request that was answered in full. ``shared_prefix`` says that the test let its prompt come
-    from a cache.
+    from a cache. ``server`` are the times that the server itself has taken, None where it says nothing of them.
     """
 
     sent_ns: int
@@ -58,6 +79,7 @@ class RequestTiming:
     error: str | None = None
     scheduled_ns: int | None = None
     shared_prefix: bool = False
+    server: ServerTimes | None = None
 
     @property
     def start_ns(self) -> int:
@@ -85,9 +107,18 @@ class EngineInfo:
     load_seconds: float | None = None
 
     @property
+    def label(self) -> str:
+        """``vllm:Qwen/Qwen3-0.6B``: what tells it from others of a test."""
+        return f"{self.name}:{self.model}"
+
+    @property
     def device_name(self) -> str:
         """The names of the devices, joined; ``"unknown device"`` when the engine runs where we cannot see."""
         return " + ".join(sorted({device.name for device in self.devices})) or "unknown device"
+
+    def is_called(self, glob: str) -> bool:
+        """Whether a glob means its name or its label. A name means itself, even one with ``[...]``."""
+        return any(name == glob or fnmatchcase(name, glob) for name in (self.name, self.label))
 
     @property
     def on_cpu(self) -> bool:
@@ -259,7 +290,8 @@ class Measurement:
     not there has its reason in ``memory_missing`` and ``devices_missing``.
     ``engine_readings`` are numbers only the engine knows, by metric name (``memory.kv_cache``, ...); ``faults`` are
     what makes every number of this window untrustworthy, one sentence each. ``engine_stats`` are further counts of the
-    engine over the window, for the reports.
+    engine over the window, for the reports. ``parts`` are the same for each engine alone where the test had several:
+    its own requests and memory; what only an engine knows stands in its part. ``label`` tells a part from the others.
     """
 
     window: Window
@@ -276,6 +308,21 @@ class Measurement:
     faults: tuple[str, ...] = ()
     rounds: int = 1
     attempt: int = 1
+    parts: tuple[Measurement, ...] = ()
+    label: str = ""
+
+    def part(self, engine: str) -> Measurement:
+        """That of one engine, by its label, its name or ``name:model``, globs included.
+
+        Raises:
+            ValueError: the test had no such engine, or several.
+        """
+        parts = [part for part in self.parts or (self,) if part.engine is not None]
+        found = [p for p in parts if p.label == engine] or [p for p in parts if p.engine and p.engine.is_called(engine)]
+        if len(found) != 1:
+            names = ", ".join(p.label or (p.engine.label if p.engine else "") for p in parts) or "none"
+            raise ValueError(f"{engine!r} is {'no' if not found else 'more than one'} engine of this test: {names}")
+        return found[0]
 
     def cut(self, window: Window) -> Measurement:
         """The same measurement inside a part of its window: the requests sent in it and the memory over it."""
@@ -289,4 +336,6 @@ class Measurement:
             devices_missing=self.devices_missing,
             engine_readings=self.engine_readings,
             faults=self.faults,
+            parts=tuple(part.cut(window) for part in self.parts),
+            label=self.label,
         )

@@ -99,6 +99,14 @@ OPTIONS = (
         "SECONDS",
         "Leave the engine running for so long after the session; the next run with this option finds it again.",
     ),
+    Option(
+        "--llmperf-share",
+        "string",
+        "engine",
+        "engine|devices",
+        "What workers of pytest-xdist share: one engine, on which they measure in turn; or the devices, of which each "
+        "worker gets its own, with an engine on them.",
+    ),
     Option("--llmperf-disable", "bool", False, None, "Collect and run the tests, measure and judge nothing."),
 )
 _INI_TYPES = {"list": "linelist", "string": "string", "float": "float", "int": "int", "bool": "bool"}

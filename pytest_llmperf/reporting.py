@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.session import Session
 
-
 REPORTER = "llmperf_reporter"
+_SHARED = {"engine": "one engine for all workers", "devices": "devices and an engine of its own for each worker"}
 
 
 def header(session: Session, *, distributed: bool) -> list[str]:
@@ -37,7 +37,7 @@ def header(session: Session, *, distributed: bool) -> list[str]:
     devices = " + ".join(dict.fromkeys(device.name for device in found))
     parts = [f"engine {named}", devices, f"memory at {settings.sample_hz:g} samples/s"]
     parts += ["strict"] if settings.strict else []
-    parts += ["one engine in each worker"] if distributed else []
+    parts += [_SHARED[settings.share]] if distributed else []
     return [f"llmperf: {'; '.join(part for part in parts if part)}"]
 
 
@@ -106,6 +106,7 @@ class Reporter:
             "platform": platform.platform(),
             "strict": self._session.settings.strict,
             "sample_hz": float(self._session.settings.sample_hz),
+            "calls_outside_tests": self._session.calls_outside,
         }
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -124,6 +125,9 @@ class Reporter:
 
             width = terminalreporter.config.get_terminal_writer().fullwidth
             lines += summary_lines(self.results, width=width)
+        if outside := self._session.calls_outside:
+            calls = "1 call" if outside == 1 else f"{outside} calls"
+            lines.append(f"{calls} of the app came outside of any measured test and belong to none")
         if self._without_engine:
             lines.append(f"{self._without_engine} skipped for want of an engine: --llm-engine=NAME runs them")
         written = [f"report: {path}" for path in self._session.settings.reports if self._results and path.exists()]

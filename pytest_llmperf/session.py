@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.provision import Provisioner
     from pytest_llmperf.failures import EngineUnavailable
     from pytest_llmperf.probe import Probe
+    from pytest_llmperf.relays import Relays
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.settings import Settings
     from pytest_llmperf.telemetry.sampler import Sampler
@@ -33,7 +34,17 @@ RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
-_MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_client", "llm_perf", "vllm_llm"})
+_MEASURED = frozenset(
+    {
+        "llm_engine",
+        "llm_engine_factory",
+        "llm_base_url",
+        "llm_client",
+        "llm_client_factory",
+        "llm_perf",
+        "vllm_llm",
+    }
+)
 NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, llamacpp, openai, simulated)"
 
 
@@ -47,6 +58,8 @@ class Session:
         self._provisioner: Provisioner | None = None
         self._file_budgets: tuple[FileBudget, ...] | None = None
         self.probe: Probe | None = None
+        self._relays: Relays | None = None
+        self.calls_outside: int | None = None
         self.clock = Clock(config)
 
     # --------------------------------------------------------------------------------------------------- budgets
@@ -160,7 +173,7 @@ class Session:
     def on_idle(self, engine: Engine) -> None:
         """The test that runs has unloaded a model, or put it to sleep; without a measured test nobody notes it."""
         if self.probe is not None:
-            self.probe.note_idle()
+            self.probe.note_idle(engine)
 
     def acquire(self, spec: EngineSpec) -> Engine:
         """The running engine.
@@ -176,13 +189,40 @@ class Session:
         except EngineError as error:
             raise _unavailable(spec.engine, error) from None
 
+    @property
+    def relays(self) -> Relays:
+        if self._relays is None:
+            from pytest_llmperf.relays import Relays
+
+            self._relays = Relays()
+        return self._relays
+
+    def finish(self) -> None:
+        """The last test is over: calls of apps that came while none was measured are counted."""
+        if self._relays is not None:
+            self.add_calls_outside(self._relays.count_outside())
+        workers.report_calls_outside(self.config, self.calls_outside)
+
+    def add_calls_outside(self, count: int | None) -> None:
+        """Of this process or of a worker; None where no app was given an address."""
+        if count is not None:
+            self.calls_outside = (self.calls_outside or 0) + count
+
+    def app_url(self, engine: Engine) -> str:
+        """Where an app under test finds the engine, so that what it asks is measured."""
+        return engine.base_url if self.settings.disable else self.relays.url(engine)
+
     # --------------------------------------------------------------------------------------------------- a test
 
+    def measures(self, item: pytest.Item) -> bool:
+        """Whether this test has budgets or uses our fixtures."""
+        if self.settings.disable or MISTAKE in item.stash:
+            return False
+        return LIMITS in item.stash or not _MEASURED.isdisjoint(getattr(item, "fixturenames", ()))
+
     def open_probe(self, item: pytest.Item) -> Probe | None:
-        """The probe of a test that has budgets or uses our fixtures; None for every other test."""
-        if self.settings.disable:
-            return None
-        if LIMITS not in item.stash and _MEASURED.isdisjoint(getattr(item, "fixturenames", ())):
+        """The probe of a test that is measured; None for every other test."""
+        if not self.measures(item):
             return None
         from pytest_llmperf.probe import Probe
 
@@ -190,7 +230,7 @@ class Session:
         if RESULT in item.stash:
             del item.stash[RESULT]
         limits: list[Limit] = item.stash.get(LIMITS, [])
-        probe = self.probe = Probe(limits, item.stash[ATTEMPTS], self.watcher)
+        probe = self.probe = Probe(limits, item.stash[ATTEMPTS], self.watcher, self.relays)
         item.stash[PROBE] = probe
         return probe
 
@@ -213,17 +253,28 @@ class Session:
             for running in self.provisioner.running:
                 probe.use(running)
 
+    def leave_to_others(self) -> None:
+        """The test is over: others who share its engines find them awake."""
+        if self._provisioner is not None:
+            self._provisioner.wake()
+
     def say(self, text: str) -> None:
         """One line to the person who waits, whatever pytest captures."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None:
+        if reporter is None or workers.is_worker(self.config):
+            workers.say(self.config, text)
             return
         capture = self.config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            if self.config.get_terminal_writer().width_of_current_line:
+                reporter.line("")  # the dots of workers stand on a line of no file
             reporter.write_line(f"llmperf: {text}")
 
     def close(self) -> None:
         try:
+            if self._relays is not None:
+                self._relays.close()
             if self._provisioner is not None:
                 self._provisioner.close()
         finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.telemetry.attribution import Baseline
 from pytest_llmperf.telemetry.device import cpu_device, engine_devices
 from pytest_llmperf.telemetry.device_traces import Footing, as_device
 from pytest_llmperf.telemetry.devices import Devices
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.base import Engine, EngineSpec
     from pytest_llmperf.measurement import DeviceTrace, MemoryTrace, Window
     from pytest_llmperf.settings import Settings
-    from pytest_llmperf.telemetry.attribution import Baseline
     from pytest_llmperf.telemetry.devices import Quiet
     from pytest_llmperf.telemetry.source import DeviceFacts
 
@@ -38,7 +38,6 @@ class Watcher:
         self._address = address
         self._sampler: Sampler | None = None
         self._devices: Devices | None = None
-        self._baselines: dict[Engine, Mapping[int, Baseline]] = {}
         self._facts: dict[Engine, tuple[DeviceFacts, ...]] = {}
         self._quiet: set[int] = set()
 
@@ -50,7 +49,7 @@ class Watcher:
         Raises:
             EngineError: somebody else is on the devices and that shall fail, or the driver does not answer.
         """
-        self._baselines[engine] = {}
+        engine.before = {}
         if self._settings.disable or engine.computes_on_gpu is False or engine.spec.url:
             return
         try:
@@ -61,7 +60,7 @@ class Watcher:
                 self._wait_for_rest(devices, [f for f in facts if f.slot in self._quiet])
                 fresh = [f for f in facts if f.slot not in self._quiet]
                 self._check_quiet(devices, fresh, keeps=engine.spec.keep > 0)
-                self._baselines[engine] = devices.baselines(facts)
+                engine.before = {str(slot): one.to_plain() for slot, one in devices.baselines(facts).items()}
         except SamplerError as error:
             raise EngineError(f"the GPU cannot be watched: {error}") from None
 
@@ -158,8 +157,8 @@ class Watcher:
 
     def footing(self, engine: Engine) -> Footing:
         # An engine that was found running was on the device before anybody looked.
-        known = {} if engine.load_time is None else self._baselines.get(engine, {})
-        return Footing(engine.watched_pids, known)
+        known = {} if engine.load_time is None else engine.before
+        return Footing(engine.watched_pids, {int(slot): Baseline.from_plain(one) for slot, one in known.items()})
 
     # ------------------------------------------------------------------------------------------------- the sampler
 

@@ -33,7 +33,8 @@ class EngineSpec:
     """What was asked for: enough to start the engine, and to tell two engines apart.
 
     ``args`` are the engine's own settings, as text. ``visible_devices`` is the CUDA_VISIBLE_DEVICES to start it with,
-    None to leave the caller's. ``keep`` is for how many seconds it shall outlive the session, 0 not at all.
+    None to leave the caller's. ``keep`` is for how many seconds it shall outlive the session, 0 not at all. ``run`` is
+    the folder of the run whose processes share it, empty where there is but one process.
     """
 
     engine: str
@@ -44,6 +45,7 @@ class EngineSpec:
     startup_timeout: float = 300.0
     visible_devices: str | None = None
     keep: float = 0.0
+    run: str = ""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -75,7 +77,8 @@ class Engine(ABC):
         base_url: the address of its OpenAI API, ending in ``/v1``.
         api_key: empty when it asks for none.
         devices: where it computes.
-        load_time: seconds from start to ready, None when it was already running.
+        load_time: seconds from start to ready, None when it was already running before this run.
+        before: what was known of the devices before it came, as plain values; empty when nobody looked.
         computes_on_gpu: whether it does; None when only its being on a device tells.
         watched_pids: the processes whose memory is sampled; they stay known after they have ended.
         request_defaults: what every request carries unless the test says otherwise.
@@ -100,6 +103,7 @@ class Engine(ABC):
         self.api_key = ""
         self.devices: tuple[Device, ...] = ()
         self.load_time: float | None = None
+        self.before: Mapping[str, Any] = {}
         self.watched_pids: tuple[int, ...] = ()
         self.before_start: Callable[[Engine], None] = _nobody_listens
         self.on_start: Callable[[Engine], None] = _nobody_listens

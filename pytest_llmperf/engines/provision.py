@@ -66,10 +66,20 @@ class Provisioner:
         engine.on_start, engine.on_stop = self._watcher.on_start, self._watcher.on_stop
 
     def release(self, spec: EngineSpec) -> None:
-        """Stops the engine of this spec, if it runs."""
+        """Stops the engine of this spec, if it runs; one that others share is left to them."""
         engine = self._running.pop(spec.key, None)
         if engine is not None:
-            self._end(engine, engine.stop)
+            self._end(engine, engine.leave if engine.spec.run else engine.stop)
+
+    def wake(self) -> None:
+        """Wakes those that were left asleep, for others who share them; one that does not wake is stopped."""
+        for engine in self._running.values():
+            if engine.asleep and not engine.gone():
+                try:
+                    engine.wake()
+                except EngineError as error:
+                    self._progress(str(error))
+                    engine.stop()
 
     def close(self) -> None:
         """Stops all of them, but for those that shall be kept for the next session.

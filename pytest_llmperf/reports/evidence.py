@@ -35,10 +35,22 @@ def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tu
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))
     found += [("recorded", _record(record)) for record in measurement["records"]]
     found += [("window", f"{w['name']}, {_seconds(w['seconds'])}") for w in measurement["windows"]]
-    engine = measurement["engine"]
-    found.append(("engine", engine_text(engine) if engine else "none: the test used no engine"))
+    found += [("engine", text) for text in _engines(measurement)]
     found.append(("measured", _measured(measurement)))
     return found
+
+
+def _engines(measurement: Mapping[str, Any]) -> Iterator[str]:
+    """The engine, or each of several with what was its own."""
+    engine = measurement["engine"]
+    if not measurement["parts"]:
+        yield engine_text(engine) if engine else "none: the test used no engine"
+    for part in measurement["parts"]:
+        own = [next(_requests(part["requests"]))]
+        peak = part["readings"].get("memory.peak", {}).get("value")
+        own += [f"peak {format_value(peak, BYTES)}"] if peak is not None else []
+        own += [_stat(*stat) for stat in part["engine_stats"].items()]
+        yield "; ".join([engine_text(part["engine"]), *own])
 
 
 def engine_text(engine: Mapping[str, Any]) -> str:

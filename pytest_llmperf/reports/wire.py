@@ -53,6 +53,8 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "faults": [str(fault) for fault in measurement.faults],
         "rounds": int(measurement.rounds),
         "attempt": int(measurement.attempt),
+        "label": str(measurement.label),
+        "parts": [measurement_to_wire(part, limit_names) for part in measurement.parts],
     }
 
 

@@ -13,9 +13,9 @@ import sys
 import tempfile
 import time
 from io import BytesIO
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pytest_llmperf.processes import environment_of_ours, how_it_ended
 from pytest_llmperf.telemetry.ring import CAPACITY, Ring, file_size
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _CAPACITIES = (CAPACITY, 2**18, 2**17)
 # Sockets without a file, which vanish with their process, are Linux's.
 ABSTRACT_SOCKETS = sys.platform.startswith("linux")
 _CHILD_MODULE = "pytest_llmperf.telemetry.sampler_child"
-_PACKAGE_HOME = Path(__file__).resolve().parents[2]
 
 
 class SamplerError(Exception):
@@ -69,11 +68,7 @@ class SamplerProcess:
         if self.process is None:
             return "the sampler of this run ended"
         status = self.process.wait()
-        how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f"the sampler died ({how}{': ' + last[:200] if last else ''})"
+        return f"the sampler died ({how_it_ended(status, self._log)})"
 
     def ask(self, order: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """The answer to an order.
@@ -140,7 +135,7 @@ def launch(hz: float, address: str) -> SamplerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=_environment(),
+                env=environment_of_ours(),
                 pass_fds=[theirs.fileno(), *fds],
                 # Ctrl-C is for pytest; the sampler ends with it. And a scheduler that shares cores out by session gives
                 # a session of its own its turn, however many processes of the tests compute.
@@ -183,16 +178,3 @@ def _roomy_directory() -> str | None:
         return None
     room = os.statvfs(shm)
     return shm if room.f_bavail * room.f_frsize > 2 * sum(map(file_size, _CAPACITIES)) else None
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the package on the path where it is not installed."""
-    environment = dict(os.environ)
-    if _PACKAGE_HOME.name not in ("site-packages", "dist-packages"):
-        paths = [environment.get("PYTHONPATH", ""), str(_PACKAGE_HOME)]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    return environment
-
-
-def _signal_name(number: int) -> str:
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

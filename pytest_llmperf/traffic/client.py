@@ -31,7 +31,8 @@ class LLMClient:
     ``prefix_settings`` is asked for. ``record`` is given the timing of every request exactly once,
     failed and cancelled ones included, before the call returns or raises. ``timeout`` (seconds) bounds the
     connecting and every single silence of the server, not the whole answer. A ``transport`` of the engine's own takes
-    the place of HTTP, and ``base_url`` is empty then.
+    the place of HTTP, and ``base_url`` is empty then. ``app_url`` gives the address for an app under test, where
+    that is another one.
 
     The blocking calls keep their connections and may come from several threads; each asynchronous call opens one
     of its own, whose connecting is part of its latency.
@@ -49,6 +50,7 @@ class LLMClient:
         record: Callable[[RequestTiming], None] | None = None,
         timeout: float = 120.0,
         transport: Transport | None = None,
+        app_url: Callable[[], str] | None = None,
     ) -> None:
         if not (api_key.isascii() and api_key.isprintable()):
             raise ValueError("api_key holds characters that a header cannot carry, such as a line break")
@@ -58,17 +60,18 @@ class LLMClient:
         self._transport = transport or HttpTransport(Target.parse(self._base_url), api_key, timeout)
         self._server = Server(self._transport, model, dict(defaults or {}), dict(stream_options or {}), prefix_settings)
         self._record = record
+        self._app_url = app_url
 
     @property
     def base_url(self) -> str:
-        """The address of the OpenAI API, for the app under test.
+        """The address of the OpenAI API, for the app under test: what it asks there is measured as the test's own.
 
         Raises:
             RuntimeError: the engine has none.
         """
         if not self._base_url:
             raise RuntimeError(NO_ADDRESS)
-        return self._base_url
+        return self._base_url if self._app_url is None else self._app_url()
 
     def generate(
         self,

@@ -34,6 +34,11 @@ class Target:
     path: str
     ssl_context: ssl.SSLContext | None = None
 
+    @property
+    def authority(self) -> str:
+        """Host and port as a ``Host`` header has them."""
+        return self.origin.partition("://")[2]
+
     @staticmethod
     def parse(url: str) -> Target:
         """``http://127.0.0.1:8080/v1`` taken apart.
@@ -71,7 +76,7 @@ class Exchange:
         self.path = target.path + path
         self._body = body
         self._headers = [
-            ("Host", target.origin.partition("://")[2]),
+            ("Host", target.authority),
             ("User-Agent", "pytest-llmperf"),
             ("Accept", accept),
             ("Accept-Encoding", "identity"),

@@ -157,6 +157,7 @@ OPTIONS = {
     "too many samples": (["--llmperf-sample-hz=5000"], "--llmperf-sample-hz=5000 is too often: 1000 at most"),
     "rate is no number": (["--llmperf-sample-hz=nan"], "--llmperf-sample-hz=nan must be above 0"),
     "no time to start": (["--llmperf-startup-timeout=0"], "--llmperf-startup-timeout=0 must be above 0"),
+    "nothing to share": (["--llmperf-share=all"], "--llmperf-share=all is neither engine nor devices"),
     "unknown form of report": (
         ["--llmperf-report=out.txt"],
         "--llmperf-report=out.txt has no known suffix: *",

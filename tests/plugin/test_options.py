@@ -33,6 +33,7 @@ OPTIONS = {
     "--llmperf-strict": "llmperf_strict (bool):",
     "--llmperf-report": "llmperf_report (linelist):",
     "--llmperf-keep-engine": "llmperf_keep_engine (float):",
+    "--llmperf-share": "llmperf_share (string):",
     "--llmperf-disable": "llmperf_disable (bool):",
 }
 
@@ -143,6 +144,7 @@ NATIVE: dict[str, Any] = {
     "llmperf_strict": "true",
     "llmperf_report": '["a.json"]',
     "llmperf_keep_engine": "0.0",
+    "llmperf_share": '"devices"',
     "llmperf_disable": "true",
 }
 

@@ -1,0 +1,179 @@
+"""What the relay adds to an app's calls: time to first token and gaps, direct and through it, at 1 and at 32 streams.
+
+    python benchmarks/relay.py
+    python benchmarks/relay.py --rounds=10 --tokens=64
+
+Apps of three kinds ask the simulated engine for streamed answers: with one connection for each stream that is kept, and
+with a new one for each call. Direct and relayed calls alternate, round after round, and what is added is the difference
+of their percentiles within a round, of which the median is shown. Each stream waits a random moment before each call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import psutil
+
+from pytest_llmperf.traffic.relay import Relay
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TTFT_MS, GAP_MS = 20, 10
+# What differs between two answers of the simulated engine, and the sizes of chunks, which follow from it.
+VARIES = re.compile(rb'"id":"cmpl-\d+"|"created":\d+|\r\n[0-9a-f]+\r\n')
+WAIT_S = 0.1
+
+
+class Outcome(NamedTuple):
+    """Times in ms of one round, and the digests of what came."""
+
+    ttft: list[float]
+    gaps: list[float]
+    digests: set[str]
+
+
+class Stream(asyncio.Protocol):
+    """One connection of the app: stamps what comes, and looks at it when the answer is over."""
+
+    def __init__(self) -> None:
+        self.arrivals: list[tuple[int, bytes]] = []
+        self._done: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.arrivals.append((time.monotonic_ns(), data))
+        if data.endswith(b"0\r\n\r\n") and self._done is not None:
+            self._done.set_result(None)
+
+    async def call(self, request: bytes) -> int:
+        """When it was sent."""
+        self.arrivals = []
+        self._done = asyncio.get_running_loop().create_future()
+        sent_ns = time.monotonic_ns()
+        self.transport.write(request)
+        await self._done
+        return sent_ns
+
+
+async def stream_calls(port: int, calls: int, request: bytes, kept: bool, outcome: Outcome) -> None:
+    loop, stream = asyncio.get_running_loop(), None
+    for _ in range(calls):
+        await asyncio.sleep(random.uniform(0, WAIT_S))
+        began_ns = time.monotonic_ns()
+        if stream is None:
+            _, stream = await loop.create_connection(Stream, "127.0.0.1", port)
+        sent_ns = await stream.call(request)
+        began_ns = sent_ns if kept else began_ns
+        stamps = [at_ns for at_ns, _ in stream.arrivals]
+        outcome.ttft.append((stamps[0] - began_ns) / 1e6)
+        outcome.gaps.extend((after - before) / 1e6 for before, after in zip(stamps, stamps[1:], strict=False))
+        whole = b"".join(data for _, data in stream.arrivals)
+        outcome.digests.add(hashlib.sha256(VARIES.sub(b"", whole)).hexdigest())
+        if not kept:
+            stream.transport.close()
+            stream = None
+    if stream is not None:
+        stream.transport.close()
+
+
+async def run_round(port: int, streams: int, calls: int, tokens: int, kept: bool) -> Outcome:
+    outcome = Outcome([], [], set())
+    body = json.dumps({"prompt": "x", "stream": True, "max_tokens": tokens, "stream_options": {"include_usage": True}})
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
+    request = (head + body).encode()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(streams):
+            group.create_task(stream_calls(port, calls, request, kept, outcome))
+    return outcome
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def start_engine(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    announce = folder / "announce"
+    settings = [f"ttft={TTFT_MS} ms", f"tpot={GAP_MS} ms", "slots=64"]
+    command = [sys.executable, "-m", "pytest_llmperf.engines.simulated_server", "--announce", str(announce)]
+    engine = subprocess.Popen([*command, *(word for setting in settings for word in ("--set", setting))])
+    while not announce.exists():
+        time.sleep(0.01)
+    return engine, int(announce.read_text().rpartition(":")[2])
+
+
+def measure(port: int, streams: int, kept: bool, asked: argparse.Namespace) -> None:
+    relay = Relay(f"http://127.0.0.1:{port}/v1")
+    process = psutil.Process(relay.pid)
+    calls = asked.calls if streams > 1 else 4 * asked.calls
+    added: dict[str, list[float]] = {"ttft p50": [], "ttft p99": [], "gap p50": [], "gap p99": []}
+    direct_ttft: list[float] = []
+    pieces, seconds, digests = 0, 0.0, set()
+    try:
+        for number in range(asked.rounds):
+            outcomes: dict[str, Outcome] = {}
+            for way in ("direct", "relay") if number % 2 else ("relay", "direct"):
+                relay.open()
+                before = sum(process.cpu_times()[:2])
+                to = port if way == "direct" else relay.port
+                outcomes[way] = asyncio.run(run_round(to, streams, calls, asked.tokens, kept))
+                if way == "relay":
+                    seconds += sum(process.cpu_times()[:2]) - before
+                    pieces += len(outcomes[way].gaps) + len(outcomes[way].ttft)
+                relay.take(final=True)
+            for name, values in added.items():
+                which, percent = ("ttft", "gaps")[name.startswith("gap")], int(name[-2:])
+                values.append(
+                    percentile(getattr(outcomes["relay"], which), percent)
+                    - percentile(getattr(outcomes["direct"], which), percent)
+                )
+            direct_ttft.append(percentile(outcomes["direct"].ttft, 99) - percentile(outcomes["direct"].ttft, 50))
+            digests |= outcomes["direct"].digests | outcomes["relay"].digests
+    finally:
+        relay.stop()
+    row = [f"{statistics.median(values):+.3f}" for values in added.values()]
+    cpu_us = seconds / pieces * 1e6
+    share = cpu_us / GAP_MS / 1000 * 100
+    same = "the same" if len(digests) == 1 else "DIFFERENT"
+    how = "kept" if kept else "new"
+    print(f"| {streams} | {how} | {' | '.join(row)} | {cpu_us:.0f} | {share:.2f} % | {same} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--calls", type=int, default=10, help="of each stream in a round; four times as many for one")
+    parser.add_argument("--tokens", type=int, default=32)
+    asked = parser.parse_args()
+    print(f"added by the relay, ms; {GAP_MS} ms between tokens, {asked.rounds} rounds")
+    print(
+        "| streams | connections | TTFT p50 | TTFT p99 | gap p50 | gap p99 | CPU µs a piece | of a core a stream | bytes |"
+    )
+    print("| --: | :-- | --: | --: | --: | --: | --: | --: | :-- |")
+    with tempfile.TemporaryDirectory() as folder:
+        engine, port = start_engine(Path(folder))
+        try:
+            for streams in (1, 32):
+                for kept in (True, False):
+                    measure(port, streams, kept, asked)
+        finally:
+            engine.terminate()
+            engine.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The relays of one pytest process: one in front of each engine whose address was given to an app."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.measurement import Window
+from pytest_llmperf.traffic.relay import Relay, RelayError
+from pytest_llmperf.traffic.relayed import timing_of
+
+if TYPE_CHECKING:
+    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.measurement import RequestTiming
+
+# How long after a test the end of an answer may take that the app has read as far as it wanted.
+_PATIENCE_S = 0.1
+
+
+class Relays:
+    """Started when an address is first asked for. What goes wrong with one is a fault of the test that runs.
+
+    ``outside`` counts the calls that came while no test was measured.
+    """
+
+    def __init__(self) -> None:
+        self._relays: dict[Engine, Relay] = {}
+        self._lock = threading.RLock()
+        self._open = False
+        self._faults: list[str] = []
+        self.outside = 0
+
+    def url(self, engine: Engine) -> str:
+        """The address of the engine's OpenAI API with the relay in between; it stays the same while it can.
+
+        Raises:
+            RelayError: there can be no relay.
+        """
+        with self._lock:
+            return self._ready(engine).url
+
+    def open(self) -> None:
+        """A test begins: all relays run, in front of the engines as they are now."""
+        with self._lock:
+            self._faults.clear()
+            self._open = False  # what died before this test is no fault of it
+            for engine in self._relays:
+                try:
+                    self._ready(engine).open()
+                except RelayError as error:
+                    self._faults.append(str(error))
+            self._open = True
+
+    def take(self, window: Window, *, final: bool) -> tuple[list[tuple[Engine, RequestTiming]], list[str]]:
+        """The calls of the window that have ended since the last time, and what is wrong with them altogether.
+
+        Each call comes with the engine it went to.
+
+        With ``final`` the test is over, and those still on their way are its own as well.
+        """
+        calls, patience_s = [], _PATIENCE_S if final else 0.0
+        with self._lock:
+            for engine, relay in self._relays.items():
+                try:
+                    taken = relay.take(final=final, patience_s=patience_s)
+                except RelayError as error:
+                    self._faults.append(f"{error}: the app's calls are lost")
+                    continue
+                calls += [(engine, call) for call in taken.calls]
+                self.outside += taken.outside
+                self._faults += taken.problems
+            faults = list(dict.fromkeys(self._faults))
+            self._open = self._open and not final
+        inside = [(engine, call) for engine, call in calls if window.start_ns <= call.sent_ns < window.end_ns]
+        self.outside += len(calls) - len(inside)
+        return [(engine, timing_of(call)) for engine, call in inside], faults
+
+    def count_outside(self) -> int | None:
+        """How many calls came outside of any test, up to now; None where nobody was given an address."""
+        self.take(Window(0, 0), final=True)
+        return self.outside if self._relays else None
+
+    def close(self) -> None:
+        with self._lock:
+            for relay in self._relays.values():
+                relay.stop()
+            self._relays.clear()
+
+    def _ready(self, engine: Engine) -> Relay:
+        """One that runs; in place of one that has died, where that was."""
+        relay = self._relays.get(engine)
+        death = relay.death() if relay else ""
+        if relay is None or death:
+            fresh = self._relays[engine] = _start(engine.base_url, relay)
+            if self._open:
+                self._faults += [f"{death}: the app's calls are lost"] if death else []
+                fresh.open()
+            return fresh
+        if relay.server_url != engine.base_url:
+            relay.serve(engine.base_url)
+        return relay
+
+
+def _start(server_url: str, dead: Relay | None) -> Relay:
+    """Where the dead one was, since apps know that address; else at any."""
+    if dead is not None:
+        dead.stop()
+        try:
+            return Relay(server_url, dead.port)
+        except RelayError:
+            pass  # the port is taken by now
+    return Relay(server_url)

@@ -1,0 +1,248 @@
+"""Where HTTP/1.1 messages begin and end in bytes that are split anywhere, free of any input and output.
+
+It finds what it needs to follow a connection, and checks nothing else: what is wrong in a message is for its receiver
+to refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
+_HEX = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_REQUEST_LINE = re.compile(rb"(\S+) (\S+) HTTP/1\.[01]")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: .*)?")
+_LONGEST_HEAD = 1 << 20
+_LONGEST_LINE = 1 << 16
+
+
+class FramingError(Exception):
+    """The bytes are no HTTP/1.1; the message says what is wrong without repeating them."""
+
+
+class Head(NamedTuple):
+    """The start line of a message and its fields, their names in lower case."""
+
+    start: bytes
+    fields: Mapping[bytes, bytes]
+
+    @staticmethod
+    def parse(wire: bytes) -> Head:
+        start, *lines = _LINE_END.split(wire.strip(b"\r\n"))
+        pairs = [line.partition(b":") for line in lines]
+        return Head(start, {name.lower(): value.strip() for name, _, value in pairs})
+
+    def request(self) -> tuple[str, str]:
+        """The method and the path, without a query.
+
+        Raises:
+            FramingError: it is no head of a request.
+        """
+        match = _REQUEST_LINE.fullmatch(self.start)
+        if match is None:
+            raise FramingError("it does not begin with a request line")
+        return match[1].decode("latin-1"), match[2].partition(b"?")[0].decode("latin-1")
+
+    def status(self) -> int:
+        """The status of an answer.
+
+        Raises:
+            FramingError: it is no head of an answer.
+        """
+        match = _STATUS_LINE.fullmatch(self.start)
+        if match is None:
+            raise FramingError("it does not begin with a status line")
+        return int(match[1])
+
+    @property
+    def chunked(self) -> bool:
+        return self.fields.get(b"transfer-encoding", b"").lower().endswith(b"chunked")
+
+    def length(self) -> int | None:
+        """The stated length of the body.
+
+        Raises:
+            FramingError: it is not a number.
+        """
+        text = self.fields.get(b"content-length")
+        if text is not None and not text.isdigit():
+            raise FramingError("its Content-Length is not a number")
+        return None if text is None else int(text)
+
+
+# ------------------------------------------------------------------------------------------------------------- bodies
+
+
+class Body(Protocol):
+    """The body of one message, and how far it has come."""
+
+    ended: bool
+
+    def take(self, data: bytes, found: list[bytes]) -> int:
+        """How much of ``data`` belongs to it; its content, without the framing, is appended to ``found``.
+
+        Raises:
+            FramingError: the framing is broken.
+        """
+
+
+class SizedBody:
+    """As long as stated; an absent body has no length."""
+
+    def __init__(self, length: int = 0) -> None:
+        self._left = length
+        self.ended = not length
+
+    def take(self, data: bytes, found: list[bytes]) -> int:
+        content = data[: self._left]
+        found.append(content)
+        self._left -= len(content)
+        self.ended = not self._left
+        return len(content)
+
+
+class OpenBody:
+    """All that comes until the connection ends."""
+
+    ended = False
+
+    def take(self, data: bytes, found: list[bytes]) -> int:
+        found.append(data)
+        return len(data)
+
+
+class ChunkedBody:
+    """In chunks, each with its size before it, an empty one at the end, and perhaps fields after that."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._left = 0
+        self._line = b""
+        self._expects: Literal["size", "end of chunk", "trailer"] = "size"
+
+    def take(self, data: bytes, found: list[bytes]) -> int:
+        at = 0
+        while at < len(data) and not self.ended:
+            if self._left:
+                content = data[at : at + self._left]
+                found.append(content)
+                self._left -= len(content)
+                at += len(content)
+                continue
+            end = data.find(b"\n", at)
+            if end < 0:
+                self._line += data[at:]
+                if len(self._line) > _LONGEST_LINE:
+                    raise FramingError("a line between its chunks does not end")
+                return len(data)
+            line, self._line = self._line + data[at:end], b""
+            at = end + 1
+            self._take_line(line.rstrip(b"\r"))
+        return at
+
+    def _take_line(self, line: bytes) -> None:
+        if self._expects == "trailer":
+            self.ended = not line
+        elif self._expects == "size":
+            digits = line.partition(b";")[0].strip()
+            if not _HEX.fullmatch(digits):
+                raise FramingError("the size of a chunk is not a number")
+            self._left = int(digits, 16)
+            self._expects = "end of chunk" if self._left else "trailer"
+        elif line:
+            raise FramingError("a chunk is longer than its size")
+        else:
+            self._expects = "size"
+
+
+def request_body(head: Head) -> Body:
+    if head.chunked:
+        return ChunkedBody()
+    return SizedBody(head.length() or 0)
+
+
+def answer_body(head: Head, method: str) -> Body:
+    """``method`` is that of the request."""
+    if method == "HEAD" or head.status() in (204, 304) or 100 <= head.status() < 200:
+        return SizedBody()
+    if head.chunked:
+        return ChunkedBody()
+    length = head.length()
+    return OpenBody() if length is None or b"transfer-encoding" in head.fields else SizedBody(length)
+
+
+# ----------------------------------------------------------------------------------------------------------- messages
+
+
+class Part(NamedTuple):
+    """A whole head, or as much of a body as has come: its bytes on the wire and the content among them."""
+
+    wire: bytes
+    head: Head | None
+    content: Sequence[bytes]
+    ended: bool
+
+
+class Messages:
+    """One direction of a connection: messages that follow one another, each with the body that ``body_of`` says.
+
+    ``fault`` says why they cannot be told apart, empty as long as they can; from then on all that comes is one body.
+    """
+
+    def __init__(self, body_of: Callable[[Head], Body]) -> None:
+        self._body_of = body_of
+        self._held = b""
+        self._body: Body | None = None
+        self.fault = ""
+
+    @property
+    def within_head(self) -> bool:
+        """Whether a part of a head has come, which is held until the rest does."""
+        return bool(self._held)
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the end of the connection is the proper end of the message that is on its way."""
+        return isinstance(self._body, OpenBody)
+
+    def feed(self, data: bytes) -> Iterator[Part]:
+        """The parts in what has come; their ``wire`` is all of it, in its order, but for a head that is held."""
+        while data:
+            if self.fault:
+                yield Part(data, None, (), ended=False)
+                return
+            try:
+                part, data = self._in_body(self._body, data) if self._body else self._in_head(data)
+            except FramingError as error:
+                self.fault = str(error)
+                data, self._held = self._held + data, b""
+                continue
+            if part is not None:
+                yield part
+
+    def _in_head(self, data: bytes) -> tuple[Part | None, bytes]:
+        whole, seen = self._held + data, len(self._held)
+        match = _HEAD_END.search(whole, max(0, seen - 2))
+        if match is None:
+            if len(whole) > _LONGEST_HEAD:
+                raise FramingError("its head does not end")
+            self._held = whole
+            return None, b""
+        wire = whole[: match.end()]
+        head = Head.parse(wire)
+        body = self._body_of(head)
+        self._held = b""
+        self._body = None if body.ended else body
+        return Part(wire, head, (), body.ended), whole[match.end() :]
+
+    def _in_body(self, body: Body, data: bytes) -> tuple[Part, bytes]:
+        found: list[bytes] = []
+        stop = body.take(data, found)
+        if body.ended:
+            self._body = None
+        return Part(data[:stop], None, found, body.ended), data[stop:]

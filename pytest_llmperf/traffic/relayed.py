@@ -1,0 +1,62 @@
+"""From what the relay has kept of a call to its timing."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.traffic import answers
+from pytest_llmperf.traffic.answers import Answer, Arrival
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.traffic.relay_ledger import Relayed
+
+    Pieces = Sequence[tuple[int, bytes]]
+
+_READERS: Mapping[str, Callable[[Arrival], Answer]] = {}
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+# Servers quote keys in what they say of them.
+_KEY = re.compile(r"\b(sk-|Bearer\s+)[\w.~+/=*-]{4,}")
+
+
+def timing_of(call: Relayed) -> RequestTiming:
+    """Its timing; what is wrong stands in ``error``, in one line.
+
+    Whether a prompt may come from the engine's cache is the app's own choice, as it is when no test looks.
+    """
+    pieces, fault = _decoded(call)
+    arrival = Arrival(
+        sent_ns=call.sent_ns,
+        end_ns=call.end_ns,
+        pieces=pieces,
+        status=call.status,
+        content_type=call.content_type,
+        shared_prefix=True,
+        fault=fault,
+    )
+    read = next((reader for path, reader in _READERS.items() if call.path.endswith(path)), answers.read)
+    timing = read(arrival).timing
+    if timing.error is not None and call.by_app:
+        # Who has read the finish reason need not wait for what the server says after it.
+        whole = read(replace(arrival, fault="")).timing
+        timing = whole if whole.error is None else timing
+    return timing if timing.error is None else replace(timing, error=_KEY.sub(r"\1***", timing.error))
+
+
+def _decoded(call: Relayed) -> tuple[Pieces, str]:
+    """The pieces without the compression that app and server have agreed on, and why the call failed."""
+    if call.content_encoding in ("", "identity"):
+        return call.pieces, call.fault
+    if call.content_encoding not in ("gzip", "x-gzip", "deflate"):
+        cure = "let the app send Accept-Encoding: identity"
+        return (), call.fault or f"an answer in {call.content_encoding} cannot be read here: {cure}"
+    decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        return [(at_ns, decoder.decompress(data)) for at_ns, data in call.pieces], call.fault
+    except zlib.error:
+        return (), call.fault or f"the answer is not the {call.content_encoding} that it says it is"
