@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf import workers
+from pytest_llmperf.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +60,7 @@ class Session:
         self.probe: Probe | None = None
         self._relays: Relays | None = None
         self.calls_outside: int | None = None
+        self.clock = Clock(config)
 
     # --------------------------------------------------------------------------------------------------- budgets
 
@@ -184,7 +186,8 @@ class Session:
         from pytest_llmperf.engines.base import EngineError
 
         try:
-            return self.provisioner.acquire(spec)
+            with self.clock.stopped():
+                return self.provisioner.acquire(spec)
         except EngineError as error:
             raise _unavailable(spec.engine, error) from None
 

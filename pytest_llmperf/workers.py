@@ -90,7 +90,7 @@ def _devices(config: pytest.Config) -> tuple[str, ...]:
     from pytest_llmperf.telemetry.devices import list_visible
 
     chosen = visible_devices(_setting(config, "llmperf_gpus"))
-    return list_visible(os.environ.get(_VISIBLE) if chosen is None else chosen)
+    return tuple(facts.uuid for facts in list_visible(os.environ.get(_VISIBLE) if chosen is None else chosen))
 
 
 def loadgroup_is_broken(config: pytest.Config) -> bool:

@@ -276,14 +276,14 @@ class Devices:
                 return None, f"{moving}, {timeout_s:g} s after the test; on the device: {self._traces.holders(facts)}"
 
 
-def list_visible(value: str | None) -> tuple[str, ...]:
-    """The UUIDs of the devices of a process with this CUDA_VISIBLE_DEVICES; none where no driver lists any."""
+def list_visible(value: str | None) -> tuple[DeviceFacts, ...]:
+    """The devices of a process with this CUDA_VISIBLE_DEVICES; none where no driver lists any."""
     sampler = Sampler()
     try:
         sampler.start()
         devices = Devices(sampler)
         devices.open()
-        return tuple(facts.uuid for facts in devices.visible(value, None)[0])
+        return devices.visible(value, None)[0]
     except SamplerError:
         return ()
     finally:

@@ -30,12 +30,17 @@ def _blocks(language: str) -> list[tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("number", range(len(_blocks("python"))))
-def test_each_python_block_passes_as_it_stands_with_its_budgets_judged(number: int, pytester: pytest.Pytester) -> None:
+def test_each_python_block_passes_as_it_stands_with_its_budgets_judged(
+    number: int, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By this pytest-benchmark would know a worker.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     page, code = _blocks("python")[number]
     tests = len(re.findall(r"^(?:async )?def test_", code, re.MULTILINE))
     assert tests, f"a block without a test in {page.name} is run by nobody"
     pytester.makepyfile(code)
-    result = pytester.runpytest(*OPTIONS_OF_A_RUN)
+    neighbours = ("-p", "benchmark") if "(benchmark" in code else ()
+    result = pytester.runpytest(*OPTIONS_OF_A_RUN, *neighbours)
     result.assert_outcomes(passed=tests)
     if "_budget(" in code:
         result.stdout.fnmatch_lines(["budgets: * PASS"])
