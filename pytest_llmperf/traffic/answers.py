@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement import Chunk, ChunkKind, RequestTiming
 from pytest_llmperf.traffic import sse
+from pytest_llmperf.traffic.fields import a_count, a_dict, a_list, a_text, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-_EXCERPT = 200
 
 
 @dataclass(frozen=True)
@@ -51,23 +50,24 @@ class Arrival:
     @property
     def is_stream(self) -> bool:
         """Some servers answer a request for a stream with a whole body; its pieces are no chunks."""
-        return self.streamed and "json" not in self.content_type.lower()
+        kind = self.content_type.lower()
+        return self.streamed and ("ndjson" in kind or "json" not in kind)
+
+    @property
+    def body(self) -> str:
+        return b"".join(data for _, data in self.pieces).decode(errors="replace")
 
 
 def read(arrival: Arrival) -> Answer:
     """The answer in what arrived. Never raises: what is wrong stands in ``timing.error``, in one line."""
     parts = _Parts()
     if arrival.status is not None and not 200 <= arrival.status < 300:
-        parts.reported = f"HTTP {arrival.status}: {_refusal(_body(arrival))}"
+        parts.reported = f"HTTP {arrival.status}: {_refusal(arrival.body)}"
     elif arrival.is_stream:
         parts.take_stream(sse.events(arrival.pieces))
     elif not arrival.fault:
-        parts.take(arrival.end_ns, _body(arrival))
+        parts.take(arrival.end_ns, arrival.body)
     return parts.answer(arrival)
-
-
-def _body(arrival: Arrival) -> str:
-    return b"".join(data for _, data in arrival.pieces).decode(errors="replace")
 
 
 def _refusal(body: str) -> str:
@@ -75,33 +75,13 @@ def _refusal(body: str) -> str:
         content = json.loads(body)
     except ValueError:
         content = None
-    error = _dict(content).get("error")
-    return _message(error) if error else _excerpt(body)
+    error = a_dict(content).get("error")
+    return _message(error) if error else excerpt(body)
 
 
 def _message(error: object) -> str:
-    text = _dict(error).get("message") or error
-    return _excerpt(text if isinstance(text, str) else json.dumps(text))
-
-
-def _excerpt(text: str) -> str:
-    return " ".join(text.split())[:_EXCERPT]
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+    text = a_dict(error).get("message") or error
+    return excerpt(text if isinstance(text, str) else json.dumps(text))
 
 
 @dataclass(frozen=True)
@@ -146,28 +126,28 @@ class _Parts:
         except ValueError:
             content = None
         if not isinstance(content, dict):
-            self.malformed = f"the server sent something that is not a JSON object: {_excerpt(data)!r}"
+            self.malformed = f"the server sent something that is not a JSON object: {excerpt(data)!r}"
             return
         self.raw = content
         if content.get("error"):
             self.reported = f"the server reported an error: {_message(content['error'])}"
             return
-        usage = _dict(content.get("usage"))
-        timings = _dict(content.get("timings"))
+        usage = a_dict(content.get("usage"))
+        timings = a_dict(content.get("timings"))
         self.usage = usage or self.usage
         self.timings = timings or self.timings
         kind = self._take_choice(content)
         if kind is not None:
-            by_usage, by_timings = _count(usage.get("completion_tokens")), _count(timings.get("predicted_n"))
+            by_usage, by_timings = a_count(usage.get("completion_tokens")), a_count(timings.get("predicted_n"))
             self.carriers.append(_Carrier(at_ns, kind, by_usage, by_timings))
 
     def _take_choice(self, content: Mapping[str, Any]) -> ChunkKind | None:
-        choice = _dict(next(iter(_list(content.get("choices"))), None))
-        self.finish_reason = _text(choice.get("finish_reason")) or self.finish_reason
-        delta = _dict(choice.get("delta")) or _dict(choice.get("message"))
-        text = _text(delta.get("content")) or _text(choice.get("text"))
-        reasoning = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
-        called = [self._take_call(_dict(call)) for call in _list(delta.get("tool_calls"))]
+        choice = a_dict(next(iter(a_list(content.get("choices"))), None))
+        self.finish_reason = a_text(choice.get("finish_reason")) or self.finish_reason
+        delta = a_dict(choice.get("delta")) or a_dict(choice.get("message"))
+        text = a_text(delta.get("content")) or a_text(choice.get("text"))
+        reasoning = a_text(delta.get("reasoning_content")) or a_text(delta.get("reasoning"))
+        called = [self._take_call(a_dict(call)) for call in a_list(delta.get("tool_calls"))]
         self.text.append(text)
         self.reasoning.append(reasoning)
         if any(called):
@@ -176,10 +156,10 @@ class _Parts:
 
     def _take_call(self, call: Mapping[str, Any]) -> bool:
         """Adds a tool call or a further part of one; whether it carried anything of the call itself."""
-        function = _dict(call.get("function"))
-        name, arguments = _text(function.get("name")), _text(function.get("arguments"))
+        function = a_dict(call.get("function"))
+        name, arguments = a_text(function.get("name")), a_text(function.get("arguments"))
         whole = self._call_of(call)
-        whole["id"] = _text(call.get("id")) or whole["id"]
+        whole["id"] = a_text(call.get("id")) or whole["id"]
         whole["function"]["name"] = name or whole["function"]["name"]
         whole["function"]["arguments"] += arguments
         return bool(name or arguments)
@@ -202,13 +182,13 @@ class _Parts:
 
     def _timing(self, arrival: Arrival) -> RequestTiming:
         usage, timings = self.usage or {}, self.timings
-        cached = _count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens"))
-        cache_n = _count(timings.get("cache_n"))
-        prompt_n = _count(timings.get("prompt_n"))
+        cached = a_count(a_dict(usage.get("prompt_tokens_details")).get("cached_tokens"))
+        cache_n = a_count(timings.get("cache_n"))
+        prompt_n = a_count(timings.get("prompt_n"))
         if self.usage is not None:
-            output, prompt = _count(usage.get("completion_tokens")), _count(usage.get("prompt_tokens"))
+            output, prompt = a_count(usage.get("completion_tokens")), a_count(usage.get("prompt_tokens"))
         else:
-            output = _count(timings.get("predicted_n"))
+            output = a_count(timings.get("predicted_n"))
             # llama.cpp leaves the tokens it found in its cache out of prompt_n.
             prompt = None if prompt_n is None else prompt_n + (cache_n or 0)
         return RequestTiming(
