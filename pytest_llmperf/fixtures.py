@@ -91,16 +91,15 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
     session = request.config.stash[SESSION]
     engine = session.acquire(llm_engine.spec)
     probe = request.node.stash.get(PROBE, None)
-    transport = engine.transport()
     with LLMClient(
-        "" if transport else engine.base_url,
+        engine.base_url if engine.has_address else "",
         engine.model,
         engine.api_key,
         defaults=engine.request_defaults,
         stream_options=engine.stream_options,
         prefix_settings=lambda share: engine.prefix_settings(share=share),
         record=probe.add_request if probe is not None else None,
-        transport=transport,
+        transport=engine.transport(),
     ) as client:
         yield client
 

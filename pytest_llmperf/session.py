@@ -33,7 +33,7 @@ LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
 _MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_client", "llm_perf", "vllm_llm"})
-NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, llamacpp, openai, simulated)"
+NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, ollama, llamacpp, openai, simulated)"
 
 
 class Session:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Observed:
     """What was seen: ``readings`` by the name of their metric, ``faults`` that make the measurement untrustworthy.
 
-    ``stats`` are numbers for the reports that no budget limits; a name ends in ``_seconds``, ``_bytes`` or ``_share``
-    where that is its unit, else it is a count.
+    ``stats`` are numbers for the reports that no budget limits; a name ends in ``_seconds``, ``_bytes``, ``_share`` or
+    ``_rate`` (tokens per second) where that is its unit, else it is a count.
     """
 
     readings: Mapping[str, Reading] = field(default_factory=dict)

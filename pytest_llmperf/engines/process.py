@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines import keep, leftovers
-from pytest_llmperf.engines.base import Engine, EngineError, EngineMemory, EngineSpec, Progress
+from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.identity import Identity, program_file
 from pytest_llmperf.engines.logs import last_line, tail
 from pytest_llmperf.engines.net import http_status, served_models
@@ -265,15 +265,6 @@ class ServerEngine(Engine):
 
     def log_tail(self) -> str:
         return tail(self._process.log) if self._process else self._last_log
-
-    def memory(self) -> EngineMemory:
-        readings = {name: reading.value for name, reading in self.readings().items()}
-        weights, reserved = readings.get("memory.weights"), readings.get("memory.kv_reserved")
-        return EngineMemory(
-            resident=super().memory().resident,
-            weights=None if weights is None else int(weights),
-            kv_reserved=None if reserved is None else int(reserved),
-        )
 
 
 def describe_status(status: int) -> str:

@@ -1,0 +1,131 @@
+"""Ollama seen over one test: what its answers say of their times, and all that would make the numbers another's."""
+
+from __future__ import annotations
+
+import secrets
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.observation import Observation, Observed
+from pytest_llmperf.engines.ollama_faults import ignored, loaded_anew, reused, shifted
+from pytest_llmperf.engines.ollama_version import times_decoding
+from pytest_llmperf.telemetry.prometheus import MetricsPage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.engines.ollama import OllamaEngine
+    from pytest_llmperf.engines.ollama_api import OllamaAPI
+    from pytest_llmperf.engines.ollama_runner import Loaded, Runner
+    from pytest_llmperf.measurement import RequestTiming, Window
+
+_CACHED = "llamacpp:prompt_tokens_cached_total"
+_PROBE_SECONDS = 60.0
+
+
+class OllamaObservation(Observation):
+    """Of one model; what the server does for others is seen only where it reaches this one."""
+
+    def __init__(self, engine: OllamaEngine) -> None:
+        super().__init__(engine)
+        self._ollama = engine
+        self._unloads = engine.unloads
+        self._log_start = engine.log_size()
+        self._failure = ""
+        self._before: Loaded | None = None
+        self._cached: float | None = None
+        try:
+            self._before = engine.look()
+            self._cached = cached_tokens(self._before.runner if self._before is not None else None)
+        except EngineError as error:
+            self._failure = str(error)
+
+    def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        slots = self._ollama.slots()
+        readings = {
+            **self._ollama.readings(),
+            "memory.kv_cache": slots.in_use(requests),
+            "memory.kv_waste": slots.waste(requests),
+        }
+        return Observed(readings, (), server_stats(requests, decoding=times_decoding(self._ollama.version)))
+
+    def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        seen = self.read(requests, window)
+        return Observed(seen.readings, tuple(fault for fault in self._faults(requests) if fault), seen.stats)
+
+    def _faults(self, requests: Sequence[RequestTiming]) -> list[str]:
+        if self._failure:
+            return [self._failure]
+        try:
+            now = self._ollama.look()
+        except EngineError as error:
+            return [str(error)]
+        faults = [shifted(requests, self._ollama.slots().context), *ignored(self._ollama.log_since(self._log_start))]
+        if self._ollama.unloads > self._unloads:
+            return faults  # the test itself has had it loaded anew
+        waited = max((r.server.load or 0 for r in requests if r.server is not None), default=0) / 1e9
+        anew = loaded_anew(self._ollama.model, self._before, now, waited)
+        return [anew, *faults] if anew else [*faults, self._reused(now, requests)]
+
+    def _reused(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> str:
+        after = cached_tokens(now.runner if now is not None else None)
+        if after is None or self._cached is None:
+            return ""
+        return reused(after - self._cached, requests, self._ollama.template_tokens)
+
+
+def server_stats(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[str, float]:
+    """What the server says of the time it took: sums and largest values, since waiting is not spread evenly.
+
+    The rate is that of the median request: (tokens − 1) ÷ time to decode them, as the first one comes with the prompt.
+    """
+    times = [(r, r.server) for r in requests if r.error is None and r.server is not None]
+    if not times:
+        return {}
+    queues = [t.queue for _, t in times if t.queue is not None]
+    stats = {
+        "load_max_seconds": max((t.load or 0) for _, t in times) / 1e9,
+        "prompt_seconds": sum((t.prompt or 0) for _, t in times) / 1e9,
+        "decode_seconds": sum((t.decode or 0) for _, t in times) / 1e9,
+    }
+    if queues:
+        stats |= {"queue_mean_seconds": sum(queues) / len(queues) / 1e9, "queue_max_seconds": max(queues) / 1e9}
+    rates = [(tokens - 1) * 1e9 / t.decode for r, t in times if t.decode and (tokens := r.output_tokens or 0) > 1]
+    if decoding and rates:
+        stats["decode_median_rate"] = median(rates)
+    return stats
+
+
+def cached_tokens(runner: Runner | None) -> float | None:
+    """How many prompt tokens a runner has taken from its cache so far, None where it does not tell."""
+    if runner is None or not runner.metrics_url:
+        return None
+    page = MetricsPage(runner.metrics_url)
+    try:
+        return next((sample.value for sample in page.read() if sample.name == _CACHED), None)
+    except OSError:
+        return None
+    finally:
+        page.close()
+
+
+def template_tokens(api: OllamaAPI, model: str, options: Mapping[str, Any], runner: Runner | None) -> int | None:
+    """How many tokens the template puts before a message: the part that two fresh conversations have in common.
+
+    None where the runner does not tell what it takes from its cache.
+    """
+    found: float | None = None
+    for _ in range(2):
+        before = cached_tokens(runner)
+        if before is None:
+            return None
+        messages = [{"role": "user", "content": f"[{secrets.token_hex(4)}] Hello"}]
+        body = {"model": model, "messages": messages, "options": {**options, "num_predict": 1}}
+        try:
+            api.generate(body, _PROBE_SECONDS)
+        except EngineError:
+            return None
+        after = cached_tokens(runner)
+        found = None if after is None else after - before
+    return None if found is None else int(found)
