@@ -18,12 +18,13 @@ for _module in walk_packages(pytest_llmperf.__path__, "pytest_llmperf."):
 
 SIMULATED = "--llm-engine=simulated"
 _FAST = {"ttft": "2 ms", "tpot": "1 ms"}
+_DISTURBING = ("CI", "GITHUB_STEP_SUMMARY", "OPENAI_API_KEY", "OLLAMA_HOST", "CUDA_VISIBLE_DEVICES", "PYTEST_ADDOPTS")
 
 
 @pytest.fixture(autouse=True)
 def _neutral_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # CI turns strict mode on, and the step summary is written where GitHub says: both must be a test's own choice.
-    for name in ("CI", "GITHUB_STEP_SUMMARY", "OPENAI_API_KEY", "CUDA_VISIBLE_DEVICES", "PYTEST_ADDOPTS"):
+    for name in _DISTURBING:
         monkeypatch.delenv(name, raising=False)
 
 

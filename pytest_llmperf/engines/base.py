@@ -217,6 +217,10 @@ class Engine(ABC):
         """Whether it was put to sleep and not woken since."""
         return False
 
+    def lapse(self) -> str:
+        """What an earlier test has left it in that ``wake`` sets right, as the end of a sentence; empty if nothing."""
+        return "was left asleep; waking it" if self.asleep else ""
+
     def memory(self) -> EngineMemory:
         """What the engine holds now, and how it splits it."""
         stated = {name: int(reading.value) for name, reading in self.readings().items() if reading.value is not None}

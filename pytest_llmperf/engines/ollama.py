@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _UNLOAD_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+# A warden lets what a server has started tidy up for a second.
+_END_SECONDS = 3.0
 # For how long a model that was loaded by us stays on a server that is not ours.
 _AFTERWARDS = "5m"
 
@@ -151,12 +153,22 @@ class OllamaEngine(Engine):
         assert self._shape is not None
         return Loaded(entries[0], runner_of(self._shape.blob, runners(self.pids)))
 
+    def adopt(self, now: Loaded | None) -> None:
+        """Takes the model as it is loaded now for the one that later tests shall find, if it is."""
+        if now is not None and now.context == self._options[NUM_CTX]:
+            self._loaded = now
+
     def stop(self) -> None:
         server, self._server = self._server, None
         if server is not None:
             self._last_log = server.log_tail()
             self._give_back(server)
             server.part(self)
+
+    def restart(self, progress: Progress = lambda _: None) -> None:
+        if self.attached:
+            raise EngineError(f"the server at {self._url} was not started here: it is not restarted either")
+        super().restart(progress)
 
     def leave(self) -> None:
         server = self._server
@@ -195,7 +207,7 @@ class OllamaEngine(Engine):
         try:
             now = self.look()
         except EngineError as error:
-            return self._server.gone() or str(error)
+            return self._why_silent(str(error))
         if now is None:
             return "" if self._unloaded or runs_out(self._keep_alive) else self._evicted()
         runner = self._loaded.runner
@@ -203,14 +215,27 @@ class OllamaEngine(Engine):
             return f"the runner of {self.model} (pid {runner.pid}) has ended"
         return ""
 
+    def _why_silent(self, symptom: str) -> str:
+        """That it has ended, where it has: that is seen a moment after it no longer answers."""
+        deadline = time.monotonic() + _END_SECONDS
+        while self._server is not None and time.monotonic() < deadline:
+            if reason := self._server.gone():
+                return reason
+            time.sleep(_POLL_SECONDS)
+        return symptom
+
     def _evicted(self) -> str:
         others = ", ".join(str(entry.get("name")) for entry in self._api.loaded())
         return f"the server has unloaded {self.model} by itself{f' and holds {others}' if others else ''}"
 
-    @property
-    def asleep(self) -> bool:
-        """Whether its model is not loaded, because it was unloaded or its time has run out."""
-        return self._loaded is not None and self.look() is None
+    def lapse(self) -> str:
+        if self._loaded is None:
+            return ""
+        now = self.look()
+        if now is None:
+            return f"was left without {self.model}; loading it again"
+        changed = loaded_anew(self.model, self._loaded, now, 0.0)
+        return f"was left with {self.model} loaded anew; loading it as it was" if changed else ""
 
     def wake(self) -> None:
         """Loads its model again."""

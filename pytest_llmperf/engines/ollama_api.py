@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from pytest_llmperf.engines.base import EngineError
@@ -91,7 +92,8 @@ class OllamaAPI:
             return False
 
     def send_blob(self, digest: str, file: Path) -> None:
-        with file.open("rb") as content, self._answer("POST", f"/api/blobs/{digest}", content, _QUIET_SECONDS):
+        path, size = f"/api/blobs/{digest}", str(file.stat().st_size)
+        with file.open("rb") as content, self._answer("POST", path, content, _QUIET_SECONDS, {"Content-Length": size}):
             pass
 
     def _ask(self, method: str, path: str, body: object = None, seconds: float = _SECONDS) -> dict[str, Any]:
@@ -101,13 +103,18 @@ class OllamaAPI:
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, body: Any = None, seconds: float = _SECONDS
+        self,
+        method: str,
+        path: str,
+        body: bytes | BinaryIO | None = None,
+        seconds: float = _SECONDS,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[http.client.HTTPResponse]:
         """A successful answer. ``seconds`` bounds each single silence of the server."""
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=seconds)
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(method, path, body, {"Content-Type": "application/json", **headers})
             answer = connection.getresponse()
             if answer.status >= 400:
                 words = refusal(answer.read().decode(errors="replace"))

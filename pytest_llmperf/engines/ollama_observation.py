@@ -60,10 +60,11 @@ class OllamaObservation(Observation):
         try:
             now = self._ollama.look()
         except EngineError as error:
-            return [str(error)]
+            return [] if self._ollama.gone() else [str(error)]  # that it has ended is told by whoever asks for that
         faults = [shifted(requests, self._ollama.slots().context), *ignored(self._ollama.log_since(self._log_start))]
         if self._ollama.unloads > self._unloads:
-            return faults  # the test itself has had it loaded anew
+            self._ollama.adopt(now)  # the test itself has had it loaded anew
+            return faults
         waited = max((r.server.load or 0 for r in requests if r.server is not None), default=0) / 1e9
         anew = loaded_anew(self._ollama.model, self._before, now, waited)
         return [anew, *faults] if anew else [*faults, self._reused(now, requests)]

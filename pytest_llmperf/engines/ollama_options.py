@@ -144,7 +144,9 @@ def check_option(key: str, value: object) -> None:
     """
     kinds = {**LOAD_OPTIONS, **REQUEST_OPTIONS}
     if key not in kinds:
-        raise ValueError(f"{key}={value!r}: Ollama has no such option and would ignore it; {_instead(key, kinds)}")
+        raise ValueError(
+            f"{key}={value!r}: Ollama has no such option and would ignore it; {_instead(key, REQUEST_OPTIONS)}"
+        )
     kind = kinds[key]
     if kind is float:
         right = isinstance(value, int | float) and not isinstance(value, bool)
