@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.engines import ollama_requests
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.ollama_api import OllamaAPI
+from pytest_llmperf.engines.ollama_counts import template_tokens
 from pytest_llmperf.engines.ollama_faults import loaded_anew
 from pytest_llmperf.engines.ollama_lookup import attached_url, find_ollama
 from pytest_llmperf.engines.ollama_memory import kv_reserved, padded, shape_of
 from pytest_llmperf.engines.ollama_models import ensure, gguf_file
-from pytest_llmperf.engines.ollama_observation import OllamaObservation, template_tokens
+from pytest_llmperf.engines.ollama_observation import OllamaObservation
 from pytest_llmperf.engines.ollama_options import NUM_CTX, check_arguments, keep_alive, load_options, runs_out
 from pytest_llmperf.engines.ollama_runner import Loaded, runner_of, runners
 from pytest_llmperf.engines.ollama_server import AttachedServer, OllamaServer
@@ -137,7 +138,7 @@ class OllamaEngine(Engine):
         self._was_there = before is not None and not loaded_anew(self.model, before, self._loaded, seconds)
         self.computes_on_gpu = self._loaded.offload > 0
         self.devices = () if self.computes_on_gpu else (cpu_device(),)
-        self.template_tokens = template_tokens(self._api, self.model, self._options, self._loaded.runner)
+        self.template_tokens = template_tokens(self._api, self._loaded, self._options)
         return seconds
 
     def look(self) -> Loaded | None:

@@ -62,7 +62,7 @@ class OllamaAPI:
         if reason != "load":
             raise EngineError(f"ollama did not load {model}: it answered with done_reason {reason!r}")
 
-    def generate(self, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    def chat(self, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """A short answer, not streamed."""
         return self._ask("POST", "/api/chat", {**body, "stream": False}, seconds)
 

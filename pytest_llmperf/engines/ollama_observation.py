@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.base import EngineError
-from pytest_llmperf.engines.observation import Observation, Observed
+from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
+from pytest_llmperf.engines.ollama_counts import Counts
 from pytest_llmperf.engines.ollama_faults import ignored, loaded_anew, reused, shifted
 from pytest_llmperf.engines.ollama_version import times_decoding
-from pytest_llmperf.telemetry.prometheus import MetricsPage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pytest_llmperf.engines.ollama import OllamaEngine
-    from pytest_llmperf.engines.ollama_api import OllamaAPI
-    from pytest_llmperf.engines.ollama_runner import Loaded, Runner
+    from pytest_llmperf.engines.ollama_runner import Loaded
     from pytest_llmperf.measurement import RequestTiming, Window
-
-_CACHED = "llamacpp:prompt_tokens_cached_total"
-_PROBE_SECONDS = 60.0
 
 
 class OllamaObservation(Observation):
@@ -34,10 +29,10 @@ class OllamaObservation(Observation):
         self._log_start = engine.log_size()
         self._failure = ""
         self._before: Loaded | None = None
-        self._cached: float | None = None
+        self._counts: Counts | None = None
         try:
             self._before = engine.look()
-            self._cached = cached_tokens(self._before.runner if self._before is not None else None)
+            self._counts = Counts.of(self._before)
         except EngineError as error:
             self._failure = str(error)
 
@@ -67,13 +62,15 @@ class OllamaObservation(Observation):
             return faults
         waited = max((r.server.load or 0 for r in requests if r.server is not None), default=0) / 1e9
         anew = loaded_anew(self._ollama.model, self._before, now, waited)
-        return [anew, *faults] if anew else [*faults, self._reused(now, requests)]
+        return [anew, *faults] if anew else [*faults, *self._counted(now, requests)]
 
-    def _reused(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> str:
-        after = cached_tokens(now.runner if now is not None else None)
-        if after is None or self._cached is None:
-            return ""
-        return reused(after - self._cached, requests, self._ollama.template_tokens)
+    def _counted(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> list[str]:
+        """What the runner's own counters say against the answers."""
+        after = Counts.of(now)
+        if after is None or self._counts is None:
+            return []
+        rises = after.since(self._counts)
+        return [counts_differ(rises.generated, requests), reused(rises.cached, requests, self._ollama.template_tokens)]
 
 
 def server_stats(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[str, float]:
@@ -96,37 +93,3 @@ def server_stats(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[s
     if decoding and rates:
         stats["decode_median_rate"] = median(rates)
     return stats
-
-
-def cached_tokens(runner: Runner | None) -> float | None:
-    """How many prompt tokens a runner has taken from its cache so far, None where it does not tell."""
-    if runner is None or not runner.metrics_url:
-        return None
-    page = MetricsPage(runner.metrics_url)
-    try:
-        return next((sample.value for sample in page.read() if sample.name == _CACHED), None)
-    except OSError:
-        return None
-    finally:
-        page.close()
-
-
-def template_tokens(api: OllamaAPI, model: str, options: Mapping[str, Any], runner: Runner | None) -> int | None:
-    """How many tokens the template puts before a message: the part that two fresh conversations have in common.
-
-    None where the runner does not tell what it takes from its cache.
-    """
-    found: float | None = None
-    for _ in range(2):
-        before = cached_tokens(runner)
-        if before is None:
-            return None
-        messages = [{"role": "user", "content": f"[{secrets.token_hex(4)}] Hello"}]
-        body = {"model": model, "messages": messages, "options": {**options, "num_predict": 1}}
-        try:
-            api.generate(body, _PROBE_SECONDS)
-        except EngineError:
-            return None
-        after = cached_tokens(runner)
-        found = None if after is None else after - before
-    return None if found is None else int(found)
