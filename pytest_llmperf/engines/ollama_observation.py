@@ -37,12 +37,7 @@ class OllamaObservation(Observation):
             self._failure = str(error)
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
-        slots = self._ollama.slots()
-        readings = {
-            **self._ollama.readings(),
-            "memory.kv_cache": slots.in_use(requests),
-            "memory.kv_waste": slots.waste(requests),
-        }
+        readings = {**self._ollama.readings(), **self._ollama.slots().readings(requests)}
         return Observed(readings, (), server_stats(requests, decoding=times_decoding(self._ollama.version)))
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.engines.kv import why_unknown
+from pytest_llmperf.engines.observation import Observation, Observed
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.timings import tokens_per_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.measurement import RequestTiming, Window
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class Slots:
     context: int
     token_bytes: float | None
     reason: str = ""
+
+    def readings(self, requests: Sequence[RequestTiming]) -> dict[str, Reading]:
+        """``memory.kv_cache`` and ``memory.kv_waste`` of a test with these requests."""
+        return {"memory.kv_cache": self.in_use(requests), "memory.kv_waste": self.waste(requests)}
 
     def in_use(self, requests: Sequence[RequestTiming]) -> Reading:
         """The largest number of KV bytes that tokens of running requests took at a time."""
@@ -52,6 +58,19 @@ class Slots:
         if not room:
             return Reading.missing("no answer was long enough: its tokens came all at once")
         return Reading(max(0.0, 1 - held / room), f"slots of {self.context} tokens", samples=len(requests))
+
+
+class SlotObservation(Observation):
+    """Of a server with these slots, None where it does not state them."""
+
+    def __init__(self, engine: Engine, slots: Slots | None) -> None:
+        super().__init__(engine)
+        self._slots = slots
+
+    def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        if self._slots is None:
+            return super().read(requests, window)
+        return Observed({**self._engine.readings(), **self._slots.readings(requests)})
 
 
 class _Change(NamedTuple):

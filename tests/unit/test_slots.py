@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.slots import Slots
+from pytest_llmperf.engines.base import EngineSpec
+from pytest_llmperf.engines.registry import create
+from pytest_llmperf.engines.slots import SlotObservation, Slots
+from pytest_llmperf.measurement import Window
 from tests.unit.streams import stream
 
 SLOTS = Slots(context=100, token_bytes=8.0)
@@ -46,3 +49,12 @@ def test_what_is_not_known_has_a_reason() -> None:
     single = stream(10, prompt_tokens=9, output_tokens=1)
     assert SLOTS.waste([single]).reason == "no answer was long enough: its tokens came all at once"
     assert SLOTS.in_use([single]).value == 10 * 8
+
+
+def test_an_observation_adds_them_to_what_the_engine_states() -> None:
+    engine = create(EngineSpec("simulated"))
+    requests, window = [stream(10, 20, prompt_tokens=9, output_tokens=2)], Window(0, 1)
+    assert SlotObservation(engine, None).end(requests, window).readings == {}
+    readings = SlotObservation(engine, SLOTS).end(requests, window).readings
+    assert readings["memory.kv_cache"].value == 11 * 8
+    assert readings["memory.kv_waste"].value == pytest.approx(0.9)
