@@ -88,10 +88,8 @@ class Watcher:
     def on_stop(self, engine: Engine) -> None:
         self._facts.pop(engine, None)
         if self._sampler is not None and self._sampler.alive:
-            shared = _watched_pids([other for other in self._facts if other is not engine])
             for pid in engine.watched_pids:
-                if pid not in shared:
-                    self._sampler.unwatch(pid)
+                self._sampler.unwatch(pid)
 
     def mend(self, engines: Sequence[Engine]) -> None:
         """Starts a sampler that has died once more, and lets it watch what still runs.
