@@ -8,17 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.judge import judge
+from pytest_llmperf.engines.observation import Observed
 from pytest_llmperf.measurement import Measurement, MemoryTrace, Reading, Record, RequestTiming, Window
 from pytest_llmperf.metrics import METRICS, read, split_key
 from pytest_llmperf.resources import read_idle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.budget import Limit
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.engines.observation import Observation, Observed
+    from pytest_llmperf.engines.observation import Observation
     from pytest_llmperf.measurement import DeviceTrace
     from pytest_llmperf.watcher import Watcher
 
@@ -38,7 +39,7 @@ class Probe:
         self._requests: list[RequestTiming] = []
         self._records: list[Record] = []
         self._windows: list[Window] = []
-        self._observation: Observation | None = None
+        self._observations: list[Observation] = []
         self._idle: Reading | None = None
         self._start_ns = 0
 
@@ -73,28 +74,27 @@ class Probe:
             seen.clear()
         self._idle = None
         self.abandon()
-        # Of several engines nobody can tell which one answered a request.
-        self._observation = self._engines[0].observe() if len(self._engines) == 1 else None
+        self._observations = [engine.observe() for engine in self._engines]
         self._watcher.edge(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
 
     def abandon(self) -> None:
         """Stops looking at the engine: the test ends without a measurement."""
-        if self._observation is not None:
-            self._observation.abandon()
-            self._observation = None
+        for observation in self._observations:
+            observation.abandon()
+        self._observations = []
 
     def snapshot(self) -> Measurement:
         """The measurement so far; once the test has ended, the whole of it."""
         if self.measurement is not None:
             return self.measurement
         window = Window(self._start_ns, time.monotonic_ns())
-        return self._measure(window, self._observation.read(self._requests, window) if self._observation else None)
+        return self._measure(window, self._observed(lambda one, requests: one.read(requests, window)))
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         window = Window(self._start_ns, time.monotonic_ns())
         self._watcher.edge(self._engines, align=self._judges_energy)
-        observed = self._observation.end(self._requests, window) if self._observation else None
+        observed = self._observed(lambda one, requests: one.end(requests, window))
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
             measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
@@ -102,6 +102,12 @@ class Probe:
             measurement = self._settled(measurement)
         self.measurement = measurement
         return measurement, judge(self.limits, measurement)
+
+    def _observed(self, look: Callable[[Observation, Sequence[RequestTiming]], Observed]) -> Observed:
+        """What the engines tell. Of several nobody knows which one answered a request: they tell their faults only."""
+        if len(self._observations) == 1:
+            return look(self._observations[0], self._requests)
+        return Observed(faults=tuple(fault for one in self._observations for fault in look(one, ()).faults))
 
     def log_tails(self) -> list[tuple[str, str]]:
         """The logs of engines that ended during the test, as sections of its report."""

@@ -212,7 +212,8 @@ class Watcher:
         pids = _watched_pids(engines)
         if not pids or self._sampler is None:
             return None, f"the processes of {engines[0].name} cannot be seen from this host"
-        return self._sampler.read(window, pids), ""
+        ended = frozenset(pid for engine in engines if engine.unloaded for pid in engine.watched_pids)
+        return self._sampler.read(window, pids, ended), ""
 
     def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
         """Each device of the engines over a window that has ended, or why there are none."""
@@ -237,7 +238,9 @@ class Watcher:
     def settle_memory(self, engines: Sequence[Engine]) -> tuple[int | None, str]:
         """The host level of the engines once it has stood still, or why there is none."""
         assert self._sampler is not None
-        pids = _watched_pids(engines)
+        pids = _watched_pids(engine for engine in engines if not engine.unloaded)
+        if not pids:
+            return 0, ""
         return self._sampler.settle(pids, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
 
     def settle_device(self, uuid: str, engines: Sequence[Engine]) -> tuple[int | None, str]:

@@ -171,9 +171,10 @@ class Engine(ABC):
         self.on_start(self)
 
     def unload(self) -> None:
-        """Frees the model's memory and keeps the engine; what it holds then is the test's ``memory.idle``.
+        """Frees the model's memory; what the engine holds then is the test's ``memory.idle``.
 
-        The next request loads the model again.
+        Where one server has several models, the next request loads it again. Where it has but this one, the server
+        ends, and is started again by ``wake``, or for the next test.
 
         Raises:
             EngineError: this engine cannot.
@@ -183,6 +184,11 @@ class Engine(ABC):
 
     def _unload(self) -> None:
         raise EngineError(f"{self.name} cannot unload its model while it runs; llm_engine.restart() gives a fresh one")
+
+    @property
+    def unloaded(self) -> bool:
+        """Whether its processes were ended to unload its model, and not started since."""
+        return False
 
     def wait_until_unloaded(self, seconds: float = 60.0) -> None:
         """Waits until the engine has unloaded its model by itself; what it holds then is the test's ``memory.idle``.

@@ -173,11 +173,10 @@ class OllamaEngine(Engine):
 
     def leave(self) -> None:
         server = self._server
-        if server is None or not self.spec.keep or server.gone():
+        if server is None or self.attached or not self.spec.keep or server.gone():
             self.stop()
             return
         self._server = None
-        self._give_back(server)
         server.part(self, leave=True)
 
     def _give_back(self, server: OllamaServer | AttachedServer) -> None:
@@ -205,6 +204,8 @@ class OllamaEngine(Engine):
         reason = self._server.gone()
         if reason or self._loaded is None:
             return reason
+        if self._server.url != self._api.root:
+            return f"the server of {self.model} was started afresh"
         try:
             now = self.look()
         except EngineError as error:

@@ -119,6 +119,7 @@ class ServerEngine(Engine):
         self._directory: Path | None = None
         self._last_log = ""
         self._identity: Identity | None = None
+        self._unloaded = False
 
     @abstractmethod
     def _command(self, directory: Path) -> list[str]:
@@ -156,6 +157,7 @@ class ServerEngine(Engine):
         return environ
 
     def start(self, progress: Progress) -> None:
+        self._unloaded = False
         self._prepare(progress)
         leftovers.sweep(progress)
         if self.spec.keep:
@@ -257,7 +259,27 @@ class ServerEngine(Engine):
             return ()
         return (self._process.pid,)
 
+    @property
+    def unloaded(self) -> bool:
+        return self._unloaded
+
+    def _unload(self) -> None:
+        self.stop()
+        self._unloaded = True
+
+    def lapse(self) -> str:
+        return "was left without its model; starting it again" if self._unloaded else super().lapse()
+
+    def wake(self) -> None:
+        """Starts a server again that was ended to unload its model."""
+        if not self._unloaded:
+            super().wake()
+            return
+        self.revive(lambda _: None)
+
     def gone(self) -> str:
+        if self._unloaded:
+            return ""
         if self._process is None:
             return f"{self.name} was stopped"
         status = self._process.status()

@@ -67,6 +67,28 @@ def test_evicted(engines, llm_engine_factory):
     )
 
 
+def test_a_model_that_comes_back_for_another_request_was_loaded_anew(ollama: OllamaRuns) -> None:
+    body = """
+import json, urllib.request
+
+@pytest.mark.memory_budget(peak="2 GiB")
+def test_in_turn(engines, llm_engine_factory):
+    # The third has put out the first, which now puts out the second, which then is loaded anew.
+    for engine in engines[:2]:
+        body = {"model": engine.model, "prompt": "Hi", "stream": False, "options": {"num_predict": 2}}
+        url = engine.base_url.removesuffix("/v1") + "/api/generate"
+        urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode())).close()
+"""
+    result = ollama(suite(ollama, body, max_loaded_models=2), "--llmperf-strict")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "memory peak INVALID: *smollm2:135m-q4 was not loaded when the test began, *; "
+            "qwen:tiny was loaded anew during the test (runner * → *): *"
+        ]
+    )
+
+
 def test_a_model_whose_time_runs_out_has_an_idle_memory_and_is_no_fault(ollama: OllamaRuns) -> None:
     result = ollama(
         """

@@ -137,6 +137,7 @@ NATIVE: dict[str, Any] = {
     "llmperf_engine_arg": '["ttft=1 ms"]',
     "llmperf_engine_bin": '["llamacpp:/bin/llama-server"]',
     "llmperf_startup_timeout": "7.0",
+    "llmperf_pull": "false",
     "llmperf_gpus": '"auto"',
     "llmperf_busy_gpu": '"warn"',
     "llmperf_dcgm": '["node7:9400"]',
