@@ -54,7 +54,7 @@ class OllamaEngine(Engine):
         if url and spec.binary:
             raise EngineError("ollama with --llmperf-url starts nothing: it takes no --llmperf-engine-bin")
         if url and address_of(url) is None:
-            raise EngineError(f"--llmperf-url={spec.url!r} is not an address: write http://HOST:PORT")
+            raise EngineError(f"ollama: {url!r} is not the address of a server: write http://HOST:PORT")
         if not url:
             find_ollama(spec.binary)
 
