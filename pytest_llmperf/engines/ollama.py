@@ -266,23 +266,22 @@ class OllamaEngine(Engine):
         return Slots(padded(self._options[NUM_CTX]), token_bytes, reason)
 
     def _token_bytes(self) -> tuple[float | None, str]:
-        if self._shape is None or self._loaded is None:
+        if self._shape is None or self._loaded is None or self._server is None:
             return None, "the model was not loaded"
         runner = self._loaded.runner
-        if runner is None:
+        kinds = (runner.cache_types if runner is not None else None) or self._server.cache_types
+        if kinds is None:
             return None, "the type of the KV cache is not known: the server's processes are not seen from here"
-        kinds = runner.cache_types
-        reason = (
-            self._shape.reason or f"the size of a KV cache of type {' and '.join(dict.fromkeys(kinds))} is not known"
-        )
-        return self._shape.token_bytes(kinds), reason
+        unknown = f"the size of a KV cache of type {' and '.join(dict.fromkeys(kinds))} is not known"
+        return self._shape.token_bytes(kinds), self._shape.reason or unknown
 
     def readings(self) -> dict[str, Reading]:
         """Weights, KV cache and offload of the loaded model."""
-        if self._shape is None or self._loaded is None:
+        if self._shape is None or self._loaded is None or self._server is None:
             return {}
         token_bytes, reason = self._token_bytes()
-        slots = self._loaded.runner.slots if self._loaded.runner is not None else None
+        runner = self._loaded.runner
+        slots = (runner.slots if runner is not None else None) or self._server.slots
         how = "size_vram ÷ size, as Ollama states them"
         return {
             "memory.weights": self._shape.weights,

@@ -14,8 +14,6 @@ from pytest_llmperf.telemetry.host import process_tree
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_DEFAULT_CACHE_TYPE = "f16"
-
 
 @dataclass(frozen=True)
 class Runner:
@@ -38,22 +36,29 @@ class Runner:
         return PurePath(self.argument("--model") or "").name
 
     @property
-    def slots(self) -> int | None:
-        return _number(self.argument("-np", "--parallel"))
+    def is_llama_server(self) -> bool:
+        """Whether it is llama.cpp's own server, as from 0.30 on: its command line tells all, and it has counters."""
+        program = itertools.takewhile(lambda word: not word.startswith("--"), self.arguments)
+        return any(PurePath(word).stem == "llama-server" for word in program)
 
     @property
-    def cache_types(self) -> tuple[str, str]:
-        """Of keys and values in its KV cache."""
-        kinds = (self.argument("--cache-type-k"), self.argument("--cache-type-v"))
-        return kinds[0] or _DEFAULT_CACHE_TYPE, kinds[1] or _DEFAULT_CACHE_TYPE
+    def slots(self) -> int | None:
+        """How many requests it answers at a time, None where its command line does not tell."""
+        text = self.argument("-np", "--parallel")
+        return int(text) if text and text.isdecimal() else None
+
+    @property
+    def cache_types(self) -> tuple[str, str] | None:
+        """Of keys and values in its KV cache, None where its command line does not tell."""
+        if not self.is_llama_server:
+            return None
+        return self.argument("--cache-type-k") or "f16", self.argument("--cache-type-v") or "f16"
 
     @property
     def metrics_url(self) -> str:
-        """Where it tells its counters, if it was told to; empty for the runners before 0.30, which have none."""
+        """Where it tells its counters, if it was told to; empty where it has none."""
         port = self.argument("--port")
-        program = itertools.takewhile(lambda word: not word.startswith("--"), self.arguments)
-        is_llama_server = any(PurePath(word).stem == "llama-server" for word in program)
-        return f"http://127.0.0.1:{port}/metrics" if port and is_llama_server else ""
+        return f"http://127.0.0.1:{port}/metrics" if port and self.is_llama_server else ""
 
     @property
     def alive(self) -> bool:
@@ -102,7 +107,3 @@ def _runner(pid: int) -> Runner | None:
         return runner if runner.argument("--model") and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import replace
@@ -91,6 +92,18 @@ class OllamaServer(ServerEngine):
         """How many engines beside one use it."""
         return max(0, len(self._users) - 1)
 
+    @property
+    def slots(self) -> int | None:
+        """How many requests a model answers at a time, as the server was told; None where that is its own choice."""
+        told = self.spec.args.get("num_parallel") or os.environ.get("OLLAMA_NUM_PARALLEL") or "1"
+        return int(told) if told.isdecimal() and int(told) else None
+
+    @property
+    def cache_types(self) -> tuple[str, str] | None:
+        """Of keys and values in the KV cache, as the server was told."""
+        told = self.spec.args.get("kv_cache_type") or os.environ.get("OLLAMA_KV_CACHE_TYPE") or "f16"
+        return told, told
+
     # ------------------------------------------------------------------------------------------- the server's process
 
     @classmethod
@@ -166,6 +179,8 @@ class AttachedServer:
     """A server that runs already, whoever has started it. It is never stopped, and its log is not seen."""
 
     others = 0
+    slots: int | None = None
+    cache_types: tuple[str, str] | None = None
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -44,6 +44,7 @@ class Answer:
     prompt_seconds: float = 0.0
     decode_seconds: float = 0.0
     output_tokens: int = 0
+    counts_uncached: bool = False
 
     def __iter__(self) -> Iterator[str]:
         model = self.model
@@ -94,7 +95,7 @@ class Answer:
         counts = {
             "total_duration": time.monotonic() - self.arrived,
             "load_duration": self.granted,
-            "prompt_eval_count": len(self.prompt),
+            "prompt_eval_count": len(self.prompt) - (self.cached if self.counts_uncached else 0),
             "prompt_eval_duration": self.prompt_seconds,
             "eval_count": self.output_tokens,
             "eval_duration": self.decode_seconds,

@@ -108,14 +108,21 @@ class Model:
         self.size_vram = int(self.size * settings.get("vram", 0))
         time.sleep(settings.get("load_seconds", 0.0))
         self.port = _free_port()
-        cache = [] if kind == "f16" else ["--cache-type-k", kind, "--cache-type-v", kind]
-        program = Path(sys.argv[0]).resolve().parents[1] / "lib" / "ollama" / "llama-server"
-        command = [str(program), "--model", str(file), "--port", str(self.port), "--host", "127.0.0.1"]
-        command += ["--no-webui", "--offline", "-c", str(self.padded * self.slots), "-np", str(self.slots), *cache]
+        command = self._command(file, kind, old=settings.get("version", "") < "0.30" and "version" in settings)
         environ = {**os.environ, "LLMPERF_DOUBLE_BYTES": str(_MEMORY)}
         self.runner = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE)
         assert self.runner.stdout is not None
         self.runner.stdout.readline()
+
+    def _command(self, file: Path, kind: str, *, old: bool) -> list[str]:
+        program = Path(sys.argv[0]).resolve()
+        where = ["--model", str(file), "--port", str(self.port)]
+        if old:
+            return [str(program), "runner", "--ollama-engine", *where]
+        server = program.parents[1] / "lib" / "ollama" / "llama-server"
+        cache = [] if kind == "f16" else ["--cache-type-k", kind, "--cache-type-v", kind]
+        size = ["-c", str(self.padded * self.slots), "-np", str(self.slots)]
+        return [str(server), *where, "--host", "127.0.0.1", "--no-webui", "--offline", *size, *cache]
 
     @property
     def dead(self) -> bool:

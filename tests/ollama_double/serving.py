@@ -12,7 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from tests.ollama_double import v1
+from tests.ollama_double import runner, v1
 from tests.ollama_double.answers import Answer, fitted, line, words_of
 from tests.ollama_double.scheduler import Refusal, Scheduler, checked, seconds
 from tests.ollama_double.store import Store
@@ -140,7 +140,9 @@ class Handler(BaseHTTPRequestHandler):
         model = self.server.scheduler.grant(name, options, shift=body.get("shift", True))
         granted = time.monotonic() - arrived
         prompt = fitted(words_of(body), model, truncate=body.get("truncate", True))
-        return Answer(model, prompt, options, self.server.token_seconds, arrived, granted)
+        answer = Answer(model, prompt, options, self.server.token_seconds, arrived, granted)
+        answer.counts_uncached = self.server.version == "0.30.0"
+        return answer
 
     def _openai(self, name: str, body: dict[str, Any]) -> None:
         answer = self._answer(name, body, {"num_predict": body.get("max_tokens") or 0})
@@ -213,6 +215,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main(argv: list[str]) -> None:
+    if argv[1:2] == ["runner"]:
+        runner.main(argv)
     if argv[1:] != ["serve"]:
         raise SystemExit("Error: this double serves, and does nothing else")
     host, _, port = os.environ["OLLAMA_HOST"].rpartition(":")

@@ -25,13 +25,13 @@ def test_its_command_line_tells_its_model_its_slots_and_its_counters() -> None:
 
 def test_a_quantised_cache_and_several_slots_are_seen() -> None:
     more = ("--cache-type-k", "q8_0", "--cache-type-v", "q4_0", "--parallel", "4")
-    runner = Runner(1, 1.0, ("llama-server", "--model", "x", *more))
+    runner = Runner(1, 1.0, ("lib/llama-server", "--model", "x", *more))
     assert runner.cache_types == ("q8_0", "q4_0")
     assert runner.slots == 4
 
 
-def test_the_runner_of_an_older_server_has_no_counters() -> None:
-    assert (OLD.blob, OLD.metrics_url, OLD.slots) == (BLOB, "", None)
+def test_the_runner_of_an_older_server_tells_its_model_only() -> None:
+    assert (OLD.blob, OLD.metrics_url, OLD.slots, OLD.cache_types) == (BLOB, "", None, None)
 
 
 def test_a_model_is_found_by_its_file_and_the_younger_runner_counts() -> None:
