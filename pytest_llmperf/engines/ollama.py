@@ -11,7 +11,7 @@ from pytest_llmperf.engines.ollama_api import OllamaAPI
 from pytest_llmperf.engines.ollama_counts import template_tokens
 from pytest_llmperf.engines.ollama_faults import loaded_anew
 from pytest_llmperf.engines.ollama_lookup import attached_url, find_ollama
-from pytest_llmperf.engines.ollama_memory import kv_reserved, padded, shape_of
+from pytest_llmperf.engines.ollama_memory import kv_reserved, kv_stated, padded, shape_of
 from pytest_llmperf.engines.ollama_models import ensure, gguf_file
 from pytest_llmperf.engines.ollama_observation import OllamaObservation
 from pytest_llmperf.engines.ollama_options import NUM_CTX, check_arguments, keep_alive, load_options, runs_out
@@ -67,6 +67,7 @@ class OllamaEngine(Engine):
         self._keep_alive = keep_alive(spec.args)
         self._shape: Shape | None = None
         self._loaded: Loaded | None = None
+        self._stated: float | None = None
         self._last_log = ""
         self._was_there = False
         self._unloaded = False
@@ -126,7 +127,7 @@ class OllamaEngine(Engine):
         before = self.look()
         if before is None or before.context != self._options[NUM_CTX]:
             progress(f"{self.name}: loading {self.model}, num_ctx={self._options[NUM_CTX]}")
-        begun = time.monotonic()
+        begun, log_start = time.monotonic(), self.log_size()
         try:
             self._api.load(self.model, self._options, self._keep_alive, self.spec.startup_timeout)
         except EngineError as error:
@@ -136,6 +137,7 @@ class OllamaEngine(Engine):
         if self._loaded is None:
             raise EngineError(f"ollama has loaded {self.model}, and does not list it among what is loaded")
         self._was_there = before is not None and not loaded_anew(self.model, before, self._loaded, seconds)
+        self._stated = kv_stated(self.log_since(log_start)) or self._stated
         self.computes_on_gpu = self._loaded.offload > 0
         self.devices = () if self.computes_on_gpu else (cpu_device(),)
         self.template_tokens = template_tokens(self._api, self._loaded, self._options)
@@ -282,10 +284,13 @@ class OllamaEngine(Engine):
         token_bytes, reason = self._token_bytes()
         runner = self._loaded.runner
         slots = (runner.slots if runner is not None else None) or self._server.slots
+        reserved = kv_reserved(token_bytes, self._options[NUM_CTX], slots, reason)
+        if reserved.value is None and self._stated is not None:
+            reserved = Reading(self._stated, "stated by Ollama's runner while loading", samples=1)
         how = "size_vram ÷ size, as Ollama states them"
         return {
             "memory.weights": self._shape.weights,
-            "memory.kv_reserved": kv_reserved(token_bytes, self._options[NUM_CTX], slots, reason),
+            "memory.kv_reserved": reserved,
             "memory.offload": Reading(self._loaded.offload, how, samples=1),
         }
 

@@ -42,6 +42,8 @@ _BLOCKS = {
 }
 # Layers that keep less than all tokens, or no keys and values at all.
 _UNEVEN = ("attention.sliding_window", "attention.kv_lora_rank", "ssm.state_size")
+_KV_LINE = re.compile(r"^.*llama_kv_cache\S*:.* KV buffer size =\s+([\d.]+) MiB", re.MULTILINE)
+_WEIGHTS_LINE = "model buffer size ="
 _BLOB = re.compile(r"^FROM\s+(?:\S*[/\\])?(sha256-[0-9a-f]{64})\s*$", re.MULTILINE)
 
 
@@ -134,6 +136,12 @@ def _values_per_token(info: Mapping[str, Any], architecture: str) -> tuple[tuple
         all_heads = layers * (kv_heads if isinstance(kv_heads, int) else heads)
     sizes = (key if isinstance(key, int) else each, value if isinstance(value, int) else each)
     return (all_heads * sizes[0], all_heads * sizes[1]), ""
+
+
+def kv_stated(log: str) -> float | None:
+    """What the runner said, while it loaded last, that its KV caches take together, in bytes; None if it did not."""
+    found = _KV_LINE.findall(log[log.rfind(_WEIGHTS_LINE) :])
+    return sum(map(float, found)) * 2**20 if found else None
 
 
 def kv_reserved(token_bytes: float | None, context: int, slots: int | None, reason: str) -> Reading:

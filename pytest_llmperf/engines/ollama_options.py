@@ -124,6 +124,8 @@ def keep_alive(arguments: Mapping[str, str]) -> int | float | str:
         EngineError: it is neither.
     """
     text = arguments.get(KEEP_ALIVE, FOR_EVER)
+    if re.fullmatch(r"-?0+(\.0*)?[a-zµ]*", text):
+        raise EngineError(f"ollama: engine argument keep_alive={text!r} would unload the model after every request")
     if re.fullmatch(r"-?\d+", text):
         return int(text)
     if not _GO_DURATION.fullmatch(text):

@@ -35,14 +35,20 @@ class OllamaServer(ServerEngine):
     """
 
     name = "ollama"
-    _shared: ClassVar[dict[tuple[object, ...], OllamaServer]] = {}
+    _shared: ClassVar[dict[tuple[object, object], OllamaServer]] = {}
 
     @classmethod
     def of(cls, spec: EngineSpec) -> OllamaServer:
-        """The server for an engine: one that was asked for with the same settings, or a new one, not yet started."""
+        """The server for an engine: one with the settings that it asks for, or a new one, not yet started.
+
+        An engine that asks for nothing shares whatever runs.
+        """
         binary = find_ollama(spec.binary)
         settings = {key: value for key, value in spec.args.items() if key in SERVER_ARGUMENTS}
-        key = (binary, tuple(sorted(settings.items())), spec.visible_devices, spec.keep)
+        program = (binary, spec.visible_devices, spec.keep)
+        key: tuple[object, object] = (program, tuple(sorted(settings.items())))
+        if not settings:
+            key = next((other for other in cls._shared if other[0] == program), key)
         if key not in cls._shared:
             # What requests get that cannot say it, as those of the OpenAI API: with another context they would reload.
             settings[NUM_CTX] = str(load_options(spec.args)[NUM_CTX])

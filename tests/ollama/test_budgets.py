@@ -92,6 +92,23 @@ def test_a_model_that_lies_on_the_gpu_in_part_says_how_much(ollama: OllamaRuns) 
     result.stdout.fnmatch_lines(["FAILED *test_not_all - BudgetExceeded: memory offload 60.0 % < 100 %*"])
 
 
+def test_a_model_with_a_sliding_window_has_the_cache_that_its_runner_stated(ollama: OllamaRuns) -> None:
+    result = ollama(
+        """
+        @pytest.mark.memory_budget(kv_reserved="90 MiB", kv_cache="1 MiB")
+        def test_it(llm_client):
+            llm_client.generate("Hello", max_tokens=2)
+        """,
+        model="gemma:tiny",
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "why: memory kv_cache NOT MEASURED: the layers of this model do not all keep a key and a value of each *",
+            "budgets: 1 PASS, 1 NOT MEASURED",
+        ]
+    )
+
+
 def test_slots_and_the_type_of_the_cache_make_what_is_reserved(ollama: OllamaRuns) -> None:
     result = ollama(
         """

@@ -21,6 +21,16 @@ def suite(ollama: OllamaRuns, body: str, **arguments: object) -> str:
     return f"import time\n\nARGS = {asked!r}\n{THREE}\n{body}"
 
 
+def test_one_that_asks_nothing_of_the_server_shares_the_one_that_runs(ollama: OllamaRuns) -> None:
+    body = """
+def test_shared(llm_engine, llm_engine_factory):
+    assert llm_engine_factory("ollama", model="qwen:tiny").pids == llm_engine.pids
+    other = llm_engine_factory("ollama", model="qwen:tiny", args={**ARGS, "num_parallel": 2})
+    assert other.pids != llm_engine.pids
+"""
+    ollama(suite(ollama, body)).assert_outcomes(passed=1)
+
+
 def test_three_models_are_one_server_and_each_gives_its_memory_back(ollama: OllamaRuns) -> None:
     body = """
 @pytest.mark.memory_budget(peak="2 GiB")

@@ -105,6 +105,9 @@ class Model:
             raise Refusal(500, "llama-server process has terminated: exit status 1")
         kv = _TOKEN_BYTES * _BYTES_OF[kind] * self.padded * self.slots
         self.size = int(96576768 + 199229 + kv + 14.51 * 2**20)
+        for name, mebibytes in (("load_tensors", "model"), ("llama_kv_cache", "KV")):
+            taken = 92.1 if mebibytes == "model" else kv / 2**20
+            print(f"{name}:        CPU {mebibytes} buffer size = {taken:8.2f} MiB", file=sys.stderr, flush=True)
         self.size_vram = int(self.size * settings.get("vram", 0))
         time.sleep(settings.get("load_seconds", 0.0))
         self.port = _free_port()

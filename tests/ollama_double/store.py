@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _CAPTURES = Path(__file__).parents[1] / "unit" / "captures" / "ollama"
 _BORN_WITH = ("smollm2:135m-q4", "qwen:tiny", "gemma:tiny")
 _EMBEDS = "embed:tiny"
+_SLIDES = "gemma:tiny"
 
 
 class Store:
@@ -45,6 +46,8 @@ class Store:
     def show(self, name: str) -> dict[str, Any]:
         shown: dict[str, Any] = json.loads((_CAPTURES / "show.json").read_text())
         shown["modelfile"] = re.sub(r"(?m)^FROM .*$", f"FROM {self.file_of(name)}", shown["modelfile"])
+        if name == _SLIDES:
+            shown["model_info"]["llama.attention.sliding_window"] = 512
         shown["capabilities"] = ["embedding"] if name == _EMBEDS else ["completion"]
         return shown
 

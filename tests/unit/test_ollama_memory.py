@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.engines.ollama_memory import kv_reserved, padded, shape_of, tensors_bytes
+from pytest_llmperf.engines.ollama_memory import kv_reserved, kv_stated, padded, shape_of, tensors_bytes
 from tests.unit.captured import captured
 
 MIB = 1 << 20
@@ -63,6 +63,14 @@ def test_where_layers_do_not_keep_every_token_nothing_is_claimed(key: str) -> No
     assert shape.token_bytes(F16) is None
     reading = kv_reserved(shape.token_bytes(F16), 2048, 1, shape.reason)
     assert reading.reason.startswith("the layers of this model do not all keep a key and a value of each token")
+
+
+def test_the_log_of_the_last_load_says_what_its_caches_take() -> None:
+    log = captured("ollama/runner_buffer_lines.txt")
+    assert kv_stated(log) == 90 * MIB
+    more = "llama_kv_cache_iswa:      CUDA0 KV buffer size =    10.00 MiB\n"
+    assert kv_stated(log + more) == 100 * MIB
+    assert kv_stated("") is None
 
 
 def test_what_is_not_told_is_not_guessed() -> None:

@@ -22,7 +22,6 @@ def test_the_context_is_ours_where_none_is_given() -> None:
     [
         ("-1", -1, False),
         ("-1s", "-1s", False),
-        ("0", 0, True),
         ("30", 30, True),
         ("10m", "10m", True),
         ("1h30m", "1h30m", True),
@@ -49,7 +48,9 @@ def test_without_a_word_it_is_kept_for_ever() -> None:
         ({"max_queue": "-1"}, "max_queue='-1' is not a whole number of at least 1"),
         ({"top_k": "4"}, r"top_k goes with a request: llm_client\.chat\(\.\.\., top_k=\.\.\.\)"),
         ({"idle_timeout": "1h"}, "unknown engine argument 'idle_timeout'; it has num_ctx, .*, cache_ram"),
-        ({"keep_alive": "soon"}, "keep_alive='soon' is neither seconds nor a duration"),
+        ({"keep_alive": "10min"}, "keep_alive='10min' is neither seconds nor a duration"),
+        ({"keep_alive": "0"}, "keep_alive='0' would unload the model after every request"),
+        ({"keep_alive": "0s"}, "keep_alive='0s' would unload the model after every request"),
     ],
 )
 def test_what_is_wrong_is_named(arguments: dict[str, str], message: str) -> None:
