@@ -84,6 +84,7 @@ class Engine(ABC):
         stream_options: the same for ``stream_options`` of streamed requests.
         peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
         has_address: whether it has a base_url at all.
+        unloaded: whether its processes were ended to unload its model, and not started since.
         before_start, on_start, on_stop: told before its processes come, when they have, and before they go, whenever it
             is started afresh.
         on_unload: told when its model has been unloaded.
@@ -105,6 +106,7 @@ class Engine(ABC):
         self.devices: tuple[Device, ...] = ()
         self.load_time: float | None = None
         self.watched_pids: tuple[int, ...] = ()
+        self.unloaded = False
         self.before_start: Callable[[Engine], None] = _nobody_listens
         self.on_start: Callable[[Engine], None] = _nobody_listens
         self.on_stop: Callable[[Engine], None] = _nobody_listens
@@ -184,11 +186,6 @@ class Engine(ABC):
 
     def _unload(self) -> None:
         raise EngineError(f"{self.name} cannot unload its model while it runs; llm_engine.restart() gives a fresh one")
-
-    @property
-    def unloaded(self) -> bool:
-        """Whether its processes were ended to unload its model, and not started since."""
-        return False
 
     def wait_until_unloaded(self, seconds: float = 60.0) -> None:
         """Waits until the engine has unloaded its model by itself; what it holds then is the test's ``memory.idle``.

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.llamacpp_server import SETTINGS, VERBOSITY
 from pytest_llmperf.engines.models import NAME, bundled_model
-from pytest_llmperf.engines.net import check_port, free_port, http_get
+from pytest_llmperf.engines.net import announced_url, check_port, free_port, http_get
 from pytest_llmperf.engines.openai import OpenAIEngine
-from pytest_llmperf.engines.process import ServerEngine, announced_url
+from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.slots import SlotObservation, Slots
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device

@@ -11,7 +11,7 @@ from pytest_llmperf.engines.ollama_api import OllamaAPI
 from pytest_llmperf.engines.ollama_counts import template_tokens
 from pytest_llmperf.engines.ollama_faults import loaded_anew
 from pytest_llmperf.engines.ollama_lookup import attached_url, find_ollama
-from pytest_llmperf.engines.ollama_memory import kv_reserved, kv_stated, padded, shape_of
+from pytest_llmperf.engines.ollama_memory import Footprint, kv_stated, shape_of
 from pytest_llmperf.engines.ollama_models import ensure, gguf_file
 from pytest_llmperf.engines.ollama_observation import OllamaObservation
 from pytest_llmperf.engines.ollama_options import NUM_CTX, check_arguments, keep_alive, load_options, runs_out
@@ -20,13 +20,13 @@ from pytest_llmperf.engines.ollama_server import AttachedServer, OllamaServer
 from pytest_llmperf.engines.ollama_version import counts_uncached_only
 from pytest_llmperf.engines.openai import address_of
 from pytest_llmperf.engines.slots import Slots
-from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_llmperf.engines.ollama_memory import Shape
+    from pytest_llmperf.measurement import Reading
     from pytest_llmperf.traffic.transport import Transport
 
 _UNLOAD_SECONDS = 30.0
@@ -67,7 +67,7 @@ class OllamaEngine(Engine):
         self._keep_alive = keep_alive(spec.args)
         self._shape: Shape | None = None
         self._loaded: Loaded | None = None
-        self._stated: float | None = None
+        self._footprint: Footprint | None = None
         self._last_log = ""
         self._was_there = False
         self._unloaded = False
@@ -137,7 +137,8 @@ class OllamaEngine(Engine):
         if self._loaded is None:
             raise EngineError(f"ollama has loaded {self.model}, and does not list it among what is loaded")
         self._was_there = before is not None and not loaded_anew(self.model, before, self._loaded, seconds)
-        self._stated = kv_stated(self.log_since(log_start)) or self._stated
+        if not self._was_there or self._footprint is None:
+            self._footprint = self._measure(self._loaded, self.log_since(log_start))
         self.computes_on_gpu = self._loaded.offload > 0
         self.devices = () if self.computes_on_gpu else (cpu_device(),)
         self.template_tokens = template_tokens(self._api, self._loaded, self._options)
@@ -264,35 +265,24 @@ class OllamaEngine(Engine):
 
     def slots(self) -> Slots:
         """What its requests have for their tokens."""
-        token_bytes, reason = self._token_bytes()
-        return Slots(padded(self._options[NUM_CTX]), token_bytes, reason)
-
-    def _token_bytes(self) -> tuple[float | None, str]:
-        if self._shape is None or self._loaded is None or self._server is None:
-            return None, "the model was not loaded"
-        runner = self._loaded.runner
-        kinds = (runner.cache_types if runner is not None else None) or self._server.cache_types
-        if kinds is None:
-            return None, "the type of the KV cache is not known: the server's processes are not seen from here"
-        unknown = f"the size of a KV cache of type {' and '.join(dict.fromkeys(kinds))} is not known"
-        return self._shape.token_bytes(kinds), self._shape.reason or unknown
+        return self._footprint.requests_have() if self._footprint else Slots(0, None, "the model was not loaded")
 
     def readings(self) -> dict[str, Reading]:
         """Weights, KV cache and offload of the loaded model."""
-        if self._shape is None or self._loaded is None or self._server is None:
-            return {}
-        token_bytes, reason = self._token_bytes()
-        runner = self._loaded.runner
-        slots = (runner.slots if runner is not None else None) or self._server.slots
-        reserved = kv_reserved(token_bytes, self._options[NUM_CTX], slots, reason)
-        if reserved.value is None and self._stated is not None:
-            reserved = Reading(self._stated, "stated by Ollama's runner while loading", samples=1)
-        how = "size_vram ÷ size, as Ollama states them"
-        return {
-            "memory.weights": self._shape.weights,
-            "memory.kv_reserved": reserved,
-            "memory.offload": Reading(self._loaded.offload, how, samples=1),
-        }
+        return self._footprint.readings() if self._footprint else {}
+
+    def _measure(self, loaded: Loaded, log: str) -> Footprint:
+        assert self._shape is not None
+        assert self._server is not None
+        runner, server = loaded.runner, self._server
+        return Footprint(
+            self._shape,
+            self._options[NUM_CTX],
+            slots=(runner.slots if runner is not None else None) or server.slots,
+            cache_types=(runner.cache_types if runner is not None else None) or server.cache_types,
+            offload=loaded.offload,
+            stated=kv_stated(log),
+        )
 
     def log_since(self, start: int) -> str:
         return self._server.log_since(start) if self._server is not None else ""

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.engines.slots import Slots
 from pytest_llmperf.measurement import Reading
 
 if TYPE_CHECKING:
@@ -144,12 +145,49 @@ def kv_stated(log: str) -> float | None:
     return sum(map(float, found)) * 2**20 if found else None
 
 
-def kv_reserved(token_bytes: float | None, context: int, slots: int | None, reason: str) -> Reading:
-    """The KV cache set aside for so many slots of this context, in bytes."""
-    if slots is None:
+@dataclass(frozen=True)
+class Footprint:
+    """What a loaded model takes. ``context`` is of one slot, in tokens, as it was asked for.
+
+    ``slots`` and ``cache_types`` are None where nobody tells; ``stated`` is what the runner said of its KV caches while
+    it loaded, in bytes. ``offload`` is the share of the model on a GPU.
+    """
+
+    shape: Shape
+    context: int
+    slots: int | None
+    cache_types: tuple[str, str] | None
+    offload: float
+    stated: float | None = None
+
+    def requests_have(self) -> Slots:
+        """What requests have for their tokens."""
+        token_bytes = None if self.cache_types is None else self.shape.token_bytes(self.cache_types)
+        return Slots(padded(self.context), token_bytes, self._why_unknown())
+
+    def _why_unknown(self) -> str:
+        if self.cache_types is None:
+            return "the type of the KV cache is not known: the server's processes are not seen from here"
+        kinds = " and ".join(dict.fromkeys(self.cache_types))
+        return self.shape.reason or f"the size of a KV cache of type {kinds} is not known"
+
+    def readings(self) -> dict[str, Reading]:
+        """``memory.weights``, ``memory.kv_reserved`` and ``memory.offload``."""
+        how = "size_vram ÷ size, as Ollama states them"
+        return {
+            "memory.weights": self.shape.weights,
+            "memory.kv_reserved": self._reserved(),
+            "memory.offload": Reading(self.offload, how, samples=1),
+        }
+
+    def _reserved(self) -> Reading:
+        slot = self.requests_have()
+        if slot.token_bytes is not None and self.slots is not None:
+            tokens = f"{slot.context} tokens × {self.slots} slot{'s' if self.slots > 1 else ''}"
+            how = f"{slot.token_bytes:g} B a token by the model's metadata × {tokens}"
+            return Reading(slot.token_bytes * slot.context * self.slots, how, samples=1)
+        if self.stated is not None:
+            return Reading(self.stated, "stated by Ollama's runner while loading", samples=1)
+        if slot.token_bytes is None:
+            return Reading.missing(slot.reason)
         return Reading.missing("how many requests the server answers at a time is not known: its runner is not seen")
-    if token_bytes is None:
-        return Reading.missing(reason or "the type of the KV cache is not known")
-    tokens = padded(context)
-    how = f"{token_bytes:g} B a token by the model's metadata × {tokens} tokens × {slots} slot(s)"
-    return Reading(token_bytes * tokens * slots, how, samples=1)

@@ -119,7 +119,6 @@ class ServerEngine(Engine):
         self._directory: Path | None = None
         self._last_log = ""
         self._identity: Identity | None = None
-        self._unloaded = False
 
     @abstractmethod
     def _command(self, directory: Path) -> list[str]:
@@ -157,7 +156,7 @@ class ServerEngine(Engine):
         return environ
 
     def start(self, progress: Progress) -> None:
-        self._unloaded = False
+        self.unloaded = False
         self._prepare(progress)
         leftovers.sweep(progress)
         if self.spec.keep:
@@ -259,26 +258,22 @@ class ServerEngine(Engine):
             return ()
         return (self._process.pid,)
 
-    @property
-    def unloaded(self) -> bool:
-        return self._unloaded
-
     def _unload(self) -> None:
         self.stop()
-        self._unloaded = True
+        self.unloaded = True
 
     def lapse(self) -> str:
-        return "was left without its model; starting it again" if self._unloaded else super().lapse()
+        return "was left without its model; starting it again" if self.unloaded else super().lapse()
 
     def wake(self) -> None:
         """Starts a server again that was ended to unload its model."""
-        if not self._unloaded:
+        if self.unloaded:
+            self.revive(lambda _: None)
+        else:
             super().wake()
-            return
-        self.revive(lambda _: None)
 
     def gone(self) -> str:
-        if self._unloaded:
+        if self.unloaded:
             return ""
         if self._process is None:
             return f"{self.name} was stopped"
@@ -302,11 +297,3 @@ def describe_status(status: int) -> str:
 def _words(stage: str) -> str:
     """A stage without its progress."""
     return stage.partition(" (")[0]
-
-
-def announced_url(path: Path) -> str | None:
-    """The address a server of ours wrote to its announce file."""
-    try:
-        return f"{path.read_text().strip()}/v1"
-    except FileNotFoundError:
-        return None

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.engines.ollama_memory import kv_reserved, kv_stated, padded, shape_of, tensors_bytes
+from pytest_llmperf.engines.ollama_memory import Footprint, Shape, kv_stated, padded, shape_of, tensors_bytes
 from tests.unit.captured import captured
+
+if TYPE_CHECKING:
+    from pytest_llmperf.measurement import Reading
 
 MIB = 1 << 20
 SHOWN: dict[str, Any] = json.loads(captured("ollama/show.json"))
 F16 = ("f16", "f16")
+
+
+def reserved(shape: Shape | None = None, **changes: Any) -> Reading:
+    settings = {"context": 2048, "slots": 1, "cache_types": F16, "offload": 0.0, **changes}
+    return Footprint(shape or shape_of(SHOWN), **settings).readings()["memory.kv_reserved"]
 
 
 def with_info(**changes: object) -> dict[str, Any]:
@@ -28,9 +36,10 @@ def test_the_weights_are_what_its_log_said_when_it_was_loaded() -> None:
 def test_the_kv_cache_is_what_its_log_said_when_it_was_loaded() -> None:
     shape = shape_of(SHOWN)
     assert shape.token_bytes(F16) == 23040
-    assert kv_reserved(shape.token_bytes(F16), 2048, 1, "").value == 45 * MIB
-    assert kv_reserved(shape.token_bytes(F16), 4096, 1, "").value == 90 * MIB
-    assert kv_reserved(shape.token_bytes(F16), 4096, 4, "").value == 360 * MIB
+    assert reserved(context=2048).value == 45 * MIB
+    assert reserved(context=4096).value == 90 * MIB
+    assert reserved(context=4096, slots=4).value == 360 * MIB
+    assert reserved(context=4096, slots=4).how == ("23040 B a token by the model's metadata × 4096 tokens × 4 slots")
 
 
 def test_a_cache_of_fewer_bits_takes_less() -> None:
@@ -61,8 +70,10 @@ def test_keys_and_values_of_their_own_length_and_heads_that_differ_by_layer_coun
 def test_where_layers_do_not_keep_every_token_nothing_is_claimed(key: str) -> None:
     shape = shape_of(with_info(**{key: 512}))
     assert shape.token_bytes(F16) is None
-    reading = kv_reserved(shape.token_bytes(F16), 2048, 1, shape.reason)
-    assert reading.reason.startswith("the layers of this model do not all keep a key and a value of each token")
+    assert shape.reason.startswith("the layers of this model do not all keep a key and a value of each token")
+    assert reserved(shape).reason == shape.reason
+    stated = reserved(shape, stated=5.0)
+    assert (stated.value, stated.how) == (5, "stated by Ollama's runner while loading")
 
 
 def test_the_log_of_the_last_load_says_what_its_caches_take() -> None:
@@ -79,7 +90,9 @@ def test_what_is_not_told_is_not_guessed() -> None:
     assert shape.token_bytes(F16) is None
     assert shape.reason == "the model's metadata do not tell the shape of its KV cache"
     assert shape.weights.reason == "the model has tensors of a type whose size is not known"
-    assert kv_reserved(23040, 2048, None, "").reason.startswith("how many requests the server answers at a time is not")
+    assert reserved(slots=None).reason.startswith("how many requests the server answers at a time is not known")
+    assert reserved(cache_types=None).reason.startswith("the type of the KV cache is not known")
+    assert reserved(cache_types=("q1_0", "f16")).reason == "the size of a KV cache of type q1_0 and f16 is not known"
     assert tensors_bytes([{"type": "Q9_9", "shape": [32]}]) is None
     assert replace(shape, weights_bytes=5.0).weights.value == 5
 
