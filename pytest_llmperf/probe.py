@@ -74,7 +74,7 @@ class Probe:
             seen.clear()
         self._idle = None
         self.abandon()
-        self._observations = [engine.observe() for engine in self._engines]
+        self._observations = [engine.observe() for engine in self._engines if not engine.unloaded]
         self._watcher.edge(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
 
@@ -105,7 +105,7 @@ class Probe:
 
     def _observed(self, look: Callable[[Observation, Sequence[RequestTiming]], Observed]) -> Observed:
         """What the engines tell. Of several nobody knows which one answered a request: they tell their faults only."""
-        if len(self._observations) == 1:
+        if len(self._engines) == len(self._observations) == 1:
             return look(self._observations[0], self._requests)
         return Observed(faults=tuple(fault for one in self._observations for fault in look(one, ()).faults))
 

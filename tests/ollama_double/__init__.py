@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 MODEL = "smollm2:135m-q4"
-OTHERS = ("qwen:tiny", "gemma:tiny")
 _ROOT = Path(__file__).parents[2]
 
 
