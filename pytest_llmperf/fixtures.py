@@ -129,18 +129,17 @@ class LLMClientFactory:
         from pytest_llmperf.traffic.client import LLMClient
 
         engine = self._session.acquire(engine.spec)
-        transport = engine.transport()
         if self._probe is not None:
             self._probe.use(engine)
         client = LLMClient(
-            "" if transport else engine.base_url,
+            engine.base_url if engine.has_address else "",
             engine.model,
             engine.api_key,
             defaults=engine.request_defaults,
             stream_options=engine.stream_options,
             prefix_settings=lambda share: engine.prefix_settings(share=share),
             record=self._probe.recorder(engine) if self._probe is not None else None,
-            transport=transport,
+            transport=engine.transport(),
             app_url=lambda: self._session.app_url(engine),
         )
         self._clients.append(client)

@@ -82,7 +82,7 @@ class Probe:
         self._idle.clear()
         self._idle_of_all = None
         self.abandon()
-        self._observations = {engine: engine.observe() for engine in self._engines}
+        self._observations = {engine: engine.observe() for engine in self._engines if not engine.unloaded}
         self._relays.open()
         self._watcher.edge(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()

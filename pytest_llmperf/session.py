@@ -45,7 +45,7 @@ _MEASURED = frozenset(
         "vllm_llm",
     }
 )
-NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, llamacpp, openai, simulated)"
+NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, ollama, llamacpp, openai, simulated)"
 
 
 class Session:

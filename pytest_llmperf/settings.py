@@ -87,6 +87,7 @@ def _settings(values: Mapping[str, Any], invoked_in: Path, run: str) -> Settings
     launch = {
         "startup_timeout": values["llmperf_startup_timeout"],
         "keep": values["llmperf_keep_engine"],
+        "pull": values["llmperf_pull"],
         "visible_devices": visible_devices(values["llmperf_gpus"]),
         "run": run,
     }

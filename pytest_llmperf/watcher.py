@@ -15,7 +15,7 @@ from pytest_llmperf.telemetry.host import process_tree
 from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_llmperf.engines.base import Engine, EngineSpec
     from pytest_llmperf.measurement import DeviceTrace, MemoryTrace, Window
@@ -50,7 +50,7 @@ class Watcher:
             EngineError: somebody else is on the devices and that shall fail, or the driver does not answer.
         """
         engine.before = {}
-        if self._settings.disable or engine.computes_on_gpu is False or engine.spec.url:
+        if self._settings.disable or engine.computes_on_gpu is False or engine.attached:
             return
         try:
             devices = self._opened()
@@ -149,7 +149,7 @@ class Watcher:
         if devices.missing or not devices.present:
             return ()
         candidates, doubt = _candidates(devices, engine.spec)
-        if doubt and engine.spec.url:
+        if doubt and engine.attached:
             self._say(f"warning: {doubt}")
         devices.sample({f.slot: f for f in (*candidates, *self._sampled())}.values())
         found = devices.of_engine(self.footing(engine), candidates)
@@ -208,10 +208,11 @@ class Watcher:
 
     def memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
         """The host memory of the engines over a window that has ended, or why there is none."""
-        pids = [pid for engine in engines for pid in engine.watched_pids]
+        pids = _watched_pids(engines)
         if not pids or self._sampler is None:
             return None, f"the processes of {engines[0].name} cannot be seen from this host"
-        return self._sampler.read(window, pids), ""
+        ended = frozenset(pid for engine in engines if engine.unloaded for pid in engine.watched_pids)
+        return self._sampler.read(window, pids, ended), ""
 
     def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
         """Each device of the engines over a window that has ended, or why there are none."""
@@ -236,7 +237,9 @@ class Watcher:
     def settle_memory(self, engines: Sequence[Engine]) -> tuple[int | None, str]:
         """The host level of the engines once it has stood still, or why there is none."""
         assert self._sampler is not None
-        pids = [pid for engine in engines for pid in engine.watched_pids]
+        pids = _watched_pids(engine for engine in engines if not engine.unloaded)
+        if not pids:
+            return 0, ""
         return self._sampler.settle(pids, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
 
     def settle_device(self, uuid: str, engines: Sequence[Engine]) -> tuple[int | None, str]:
@@ -244,6 +247,11 @@ class Watcher:
         assert self._devices is not None
         facts = next(f for engine in engines for f in self._facts.get(engine, ()) if f.uuid == uuid)
         return self._devices.settled(facts, self._footings(facts, engines), _SETTLE_TIMEOUT_S)
+
+
+def _watched_pids(engines: Iterable[Engine]) -> tuple[int, ...]:
+    """Each once: several models may have one server."""
+    return tuple(dict.fromkeys(pid for engine in engines for pid in engine.watched_pids))
 
 
 def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, ...], str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines import keep, leftovers, sharing
-from pytest_llmperf.engines.base import Engine, EngineError, EngineMemory, EngineSpec, Progress
+from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.identity import Identity, program_file
 from pytest_llmperf.engines.logs import last_line, tail
 from pytest_llmperf.engines.net import http_status, served_models
@@ -156,6 +156,7 @@ class ServerEngine(Engine):
         return environ
 
     def start(self, progress: Progress) -> None:
+        self.unloaded = False
         self._prepare(progress)
         leftovers.sweep(progress)
         if not (self.spec.keep or self.spec.run):
@@ -286,7 +287,23 @@ class ServerEngine(Engine):
             return ()
         return (self._process.pid,)
 
+    def _unload(self) -> None:
+        self.stop()
+        self.unloaded = True
+
+    def lapse(self) -> str:
+        return "was left without its model; starting it again" if self.unloaded else super().lapse()
+
+    def wake(self) -> None:
+        """Starts a server again that was ended to unload its model."""
+        if self.unloaded:
+            self.revive(lambda _: None)
+        else:
+            super().wake()
+
     def gone(self) -> str:
+        if self.unloaded:
+            return ""
         if self._process is None:
             return f"{self.name} was stopped"
         status = self._process.status()
@@ -294,15 +311,6 @@ class ServerEngine(Engine):
 
     def log_tail(self) -> str:
         return tail(self._process.log) if self._process else self._last_log
-
-    def memory(self) -> EngineMemory:
-        readings = {name: reading.value for name, reading in self.readings().items()}
-        weights, reserved = readings.get("memory.weights"), readings.get("memory.kv_reserved")
-        return EngineMemory(
-            resident=super().memory().resident,
-            weights=None if weights is None else int(weights),
-            kv_reserved=None if reserved is None else int(reserved),
-        )
 
 
 def describe_status(status: int) -> str:
@@ -318,11 +326,3 @@ def describe_status(status: int) -> str:
 def _words(stage: str) -> str:
     """A stage without its progress."""
     return stage.partition(" (")[0]
-
-
-def announced_url(path: Path) -> str | None:
-    """The address a server of ours wrote to its announce file."""
-    try:
-        return f"{path.read_text().strip()}/v1"
-    except FileNotFoundError:
-        return None

@@ -33,7 +33,7 @@ class Provisioner:
         self._failed: dict[tuple[object, ...], EngineError] = {}
 
     def acquire(self, spec: EngineSpec) -> Engine:
-        """The running engine of this spec; started if need be, or once more if it has ended by itself, and awake.
+        """The running engine of this spec; started if need be, or once more if it has ended by itself, and ready.
 
         Raises:
             EngineError: it cannot be started. A start that failed is not tried again: the same error is raised at once.
@@ -51,8 +51,8 @@ class Provisioner:
             elif reason := engine.gone():
                 self._progress(f"{reason}; starting it again")
                 engine.revive(self._progress)
-            elif engine.asleep:
-                self._progress(f"{engine.name} was left asleep; waking it")
+            elif lapse := engine.lapse():
+                self._progress(f"{engine.name} {lapse}")
                 engine.wake()
         except EngineError as error:
             self._failed[spec.key] = error

@@ -68,6 +68,7 @@ class VLLMOfflineEngine(SleepingEngine):
     """
 
     name = "vllm"
+    has_address = False
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:

@@ -55,12 +55,25 @@ class SleepingEngine(Engine):
             raise EngineError("vllm was told to sleep, and does not")
         self._level = level
 
+    def _unload(self) -> None:
+        """By its sleep mode where it has one; else the server ends."""
+        if self._sleeps and not self.info.on_cpu:
+            self._sleep(1)
+        else:
+            super()._unload()
+
+    @property
+    def _sleeps(self) -> bool:
+        return self.spec.args.get(ARGUMENT, "false").lower() in ("true", "")
+
     def wake(self) -> None:
         """Takes its memory again, and after level 2 reads the weights anew. Does nothing when it does not sleep.
 
         Raises:
             EngineError: it did not wake.
         """
+        if self.unloaded:
+            super().wake()
         if not self._level:
             return
         sleeper = self._sleeper()
@@ -83,7 +96,7 @@ class SleepingEngine(Engine):
             raise EngineError(
                 "vllm: sleep is not supported here: its sleep mode is for CUDA and ROCm, and this is the CPU"
             )
-        if self.spec.args.get(ARGUMENT, "false").lower() not in ("true", ""):
+        if not self._sleeps:
             raise EngineError(f"vllm was started without sleep mode: give --llmperf-engine-arg={ARGUMENT}=true")
 
 

@@ -6,14 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.reports.timeline import ASCII_BLOCKS, BLOCKS, sparkline
-from pytest_llmperf.units import BYTES, JOULES, SECONDS, SHARE, WATTS, format_apart, format_value
+from pytest_llmperf.units import BYTES, JOULES, SECONDS, SHARE, TOKENS_PER_SECOND, WATTS, format_apart, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SPARKLINE_WIDTH = 32
 _ERRORS_SHOWN = 3
-_STAT_UNITS = {"seconds": SECONDS, "bytes": BYTES, "share": SHARE}
+_STAT_UNITS = {"seconds": SECONDS, "bytes": BYTES, "share": SHARE, "rate": TOKENS_PER_SECOND}
 
 
 def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_llmperf import metrics
 from pytest_llmperf.engines.llamacpp_server import SETTINGS
+from pytest_llmperf.engines.ollama_options import KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
 from pytest_llmperf.engines.simulation import Simulation
 from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.options import OPTIONS
@@ -67,7 +68,7 @@ def test_the_reference_names_every_marker_and_metric() -> None:
 
 
 def test_the_reference_names_every_engine_setting() -> None:
-    missing = [key for key in SETTINGS if f"`{key}`" not in REFERENCE]
+    missing = [key for key in (*SETTINGS, *LOAD_OPTIONS, *SERVER_ARGUMENTS, KEEP_ALIVE) if f"`{key}`" not in REFERENCE]
     missing += [key for key, default, _ in Simulation.describe() if f"| `{key}` | `{default}` |" not in REFERENCE]
     assert not missing
 

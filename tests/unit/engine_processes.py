@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.process import ServerEngine, announced_url
+from pytest_llmperf.engines.net import announced_url
+from pytest_llmperf.engines.process import ServerEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
