@@ -35,7 +35,9 @@ class Bench:
     def __init__(self, folder: Path, options: list[str]) -> None:
         self._folder = folder
         self._options = options
-        self._environ = os.environ | {"TMPDIR": str(folder)}
+        # Without compiled modules every start of pytest would compile its plugins first.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self._environ = inherited | {"TMPDIR": str(folder)}
 
     def seconds(self, *, engine: bool) -> float:
         """From the start of pytest to the start of its first test."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf import benchmark
 from pytest_llmperf.budgets.judge import broken
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.failures import BudgetExceeded, LLMPerfWarning
@@ -27,7 +28,7 @@ def rounds(item: pytest.Item, probe: Probe, session: Session) -> None:
     session.use_engines(item, probe)
     for caveat in probe.caveats():
         item.warn(LLMPerfWarning(f"memory_budget(peak=...): {caveat}"))
-    repeated = LIMITS in item.stash and isinstance(item, pytest.Function)
+    repeated = LIMITS in item.stash and isinstance(item, pytest.Function) and not benchmark.repeats(item)
     for _ in range(session.settings.warmup if repeated else 0):
         item.runtest()
     probe.rounds = session.settings.rounds if repeated else 1
@@ -49,6 +50,7 @@ def conclude(item: pytest.Item, probe: Probe) -> BudgetExceeded | None:
     item.stash[RESULT] = result
     item.stash[LOGS] = probe.log_tails()
     replace_properties(item.user_properties, properties(result))
+    benchmark.note(item, result)
     failing = broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
     if not failing:
         return None

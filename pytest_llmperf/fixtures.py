@@ -96,24 +96,58 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
 
     base_url, api_key and model are for the app under test, whose own calls are timed as well.
     """
-    from pytest_llmperf.traffic.client import LLMClient
-
-    session = request.config.stash[SESSION]
-    engine = session.acquire(llm_engine.spec)
-    probe = request.node.stash.get(PROBE, None)
-    transport = engine.transport()
-    with LLMClient(
-        "" if transport else engine.base_url,
-        engine.model,
-        engine.api_key,
-        defaults=engine.request_defaults,
-        stream_options=engine.stream_options,
-        prefix_settings=lambda share: engine.prefix_settings(share=share),
-        record=probe.add_request if probe is not None else None,
-        transport=transport,
-        app_url=lambda: session.app_url(engine),
-    ) as client:
+    factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(PROBE, None))
+    with factory(llm_engine) as client:
         yield client
+
+
+@pytest.fixture
+def llm_client_factory(request: pytest.FixtureRequest) -> Iterator[LLMClientFactory]:
+    """Gives clients of further engines: llm_client_factory(llm_engine_factory("ollama", model="qwen3:0.6b")).
+
+    What goes through them belongs to the test as well.
+    """
+    factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(PROBE, None))
+    yield factory
+    factory.close()
+
+
+class LLMClientFactory:
+    """Called with a running engine, it gives a client of this test for it."""
+
+    def __init__(self, session: Session, probe: Probe | None) -> None:
+        self._session = session
+        self._probe = probe
+        self._clients: list[LLMClient] = []
+
+    def __call__(self, engine: Engine) -> LLMClient:
+        """A client with generate, chat, run and base_url as those of ``llm_client``.
+
+        Raises:
+            EngineUnavailable: the engine has ended and does not start again.
+        """
+        from pytest_llmperf.traffic.client import LLMClient
+
+        engine = self._session.acquire(engine.spec)
+        if self._probe is not None:
+            self._probe.use(engine)
+        client = LLMClient(
+            engine.base_url if engine.has_address else "",
+            engine.model,
+            engine.api_key,
+            defaults=engine.request_defaults,
+            stream_options=engine.stream_options,
+            prefix_settings=lambda share: engine.prefix_settings(share=share),
+            record=self._probe.recorder(engine) if self._probe is not None else None,
+            transport=engine.transport(),
+            app_url=lambda: self._session.app_url(engine),
+        )
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
 
 
 @pytest.fixture
@@ -128,7 +162,7 @@ def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any
     if not isinstance(engine, VLLMOfflineEngine):
         pytest.skip(f"vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline, and this is {engine.name}")
     probe = request.node.stash.get(PROBE, None)
-    with engine.steps.recorded(probe.add_request if probe is not None else None):
+    with engine.steps.recorded(probe.recorder(engine) if probe is not None else None):
         yield engine.llm
 
 
@@ -158,11 +192,15 @@ class LLMPerf:
         """Adds a number of the test's own to the reports; it is not judged."""
         self.probe.record(name, value, unit)
 
-    def read(self, name: str) -> float | None:
-        """A metric of the test so far, in its base unit: ``llm_perf.read("memory.peak")``; None if not measured."""
+    def read(self, name: str, engine: str | None = None) -> float | None:
+        """A metric of the test so far, in its base unit: ``llm_perf.read("memory.peak")``; None if not measured.
+
+        ``engine`` names one of several engines of the test.
+        """
         from pytest_llmperf.probe import read_metric
 
-        return read_metric(name, self.measurement).value
+        measurement = self.measurement
+        return read_metric(name, measurement if engine is None else measurement.part(engine)).value
 
     @property
     def measurement(self) -> Measurement:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -106,9 +107,18 @@ class EngineInfo:
     load_seconds: float | None = None
 
     @property
+    def label(self) -> str:
+        """``vllm:Qwen/Qwen3-0.6B``: what tells it from others of a test."""
+        return f"{self.name}:{self.model}"
+
+    @property
     def device_name(self) -> str:
         """The names of the devices, joined; ``"unknown device"`` when the engine runs where we cannot see."""
         return " + ".join(sorted({device.name for device in self.devices})) or "unknown device"
+
+    def is_called(self, glob: str) -> bool:
+        """Whether a glob means its name or its label. A name means itself, even one with ``[...]``."""
+        return any(name == glob or fnmatchcase(name, glob) for name in (self.name, self.label))
 
     @property
     def on_cpu(self) -> bool:
@@ -218,6 +228,7 @@ class Conditions:
     ``throttled_seconds`` by reason (``hardware thermal``, ``software power cap``, ...). Temperatures are at start and
     end in °C, clocks and utilization the mean; None where the device does not say. ``newcomers`` are foreign processes
     that were not on the device when the session began. ``slowdown`` is why times and rates are not the engine's own.
+    ``unknown`` says of each reading that the device does not give why that is.
     """
 
     throttled_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -227,6 +238,7 @@ class Conditions:
     utilization: float | None = None
     newcomers: tuple[DeviceProcess, ...] = ()
     slowdown: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -278,7 +290,8 @@ class Measurement:
     not there has its reason in ``memory_missing`` and ``devices_missing``.
     ``engine_readings`` are numbers only the engine knows, by metric name (``memory.kv_cache``, ...); ``faults`` are
     what makes every number of this window untrustworthy, one sentence each. ``engine_stats`` are further counts of the
-    engine over the window, for the reports.
+    engine over the window, for the reports. ``parts`` are the same for each engine alone where the test had several:
+    its own requests and memory; what only an engine knows stands in its part. ``label`` tells a part from the others.
     """
 
     window: Window
@@ -295,6 +308,21 @@ class Measurement:
     faults: tuple[str, ...] = ()
     rounds: int = 1
     attempt: int = 1
+    parts: tuple[Measurement, ...] = ()
+    label: str = ""
+
+    def part(self, engine: str) -> Measurement:
+        """That of one engine, by its label, its name or ``name:model``, globs included.
+
+        Raises:
+            ValueError: the test had no such engine, or several.
+        """
+        parts = [part for part in self.parts or (self,) if part.engine is not None]
+        found = [p for p in parts if p.label == engine] or [p for p in parts if p.engine and p.engine.is_called(engine)]
+        if len(found) != 1:
+            names = ", ".join(p.label or (p.engine.label if p.engine else "") for p in parts) or "none"
+            raise ValueError(f"{engine!r} is {'no' if not found else 'more than one'} engine of this test: {names}")
+        return found[0]
 
     def cut(self, window: Window) -> Measurement:
         """The same measurement inside a part of its window: the requests sent in it and the memory over it."""
@@ -308,4 +336,6 @@ class Measurement:
             devices_missing=self.devices_missing,
             engine_readings=self.engine_readings,
             faults=self.faults,
+            parts=tuple(part.cut(window) for part in self.parts),
+            label=self.label,
         )

@@ -59,7 +59,7 @@ _TABLE = (
     _memory("peak", "largest sample of the engine's memory during the test"),
     _memory("growth", "peak − the level just before the test"),
     _memory("retained", "level after the test has settled − the level just before it"),
-    _memory("idle", "level after llm_engine.unload()"),
+    _memory("idle", "level after llm_engine.unload() or sleep()"),
     _memory("host_peak", "largest sample of the engine's host memory during the test"),
     _memory("weights", "bytes of model weights, as the engine states them"),
     _memory("kv_cache", "largest number of KV cache bytes in use, as the engine states them"),
@@ -276,5 +276,5 @@ def _unmeasured(metric: Metric, measurement: Measurement) -> str:
     if measurement.engine is None:
         return "the test used no engine"
     if metric.key == "idle":
-        return "the test did not call llm_engine.unload()"
+        return "the test did not call llm_engine.unload() or sleep()"
     return f"the engine {measurement.engine.name} does not state it"

@@ -28,8 +28,8 @@ OPTIONS = (
         "list",
         (),
         "NAME[:MODEL]",
-        "Engine to run the tests on: vllm, llamacpp, openai (attach to any OpenAI-compatible server), simulated. "
-        "Repeat it to run the suite once per engine.",
+        "Engine to run the tests on: vllm, ollama, llamacpp, openai (attach to any OpenAI-compatible server) or "
+        "simulated. Repeat it to run the suite once per engine.",
     ),
     Option(
         "--llmperf-model", "string", None, "ID", "Model of the engines named without one, in the engine's own words."
@@ -50,6 +50,14 @@ OPTIONS = (
         "Program to run the engine with, for engines that live in another environment.",
     ),
     Option("--llmperf-startup-timeout", "float", 300.0, "SECONDS", "How long an engine may take to become ready."),
+    Option(
+        "--llmperf-pull",
+        "bool",
+        None,
+        None,
+        "Let ollama pull a model that it does not have. On by default, but for a server that was running already; "
+        "--llmperf-no-pull turns it off.",
+    ),
     Option(
         "--llmperf-gpus",
         "string",
@@ -99,6 +107,14 @@ OPTIONS = (
         "SECONDS",
         "Leave the engine running for so long after the session; the next run with this option finds it again.",
     ),
+    Option(
+        "--llmperf-share",
+        "string",
+        "engine",
+        "engine|devices",
+        "What workers of pytest-xdist share: one engine, on which they measure in turn; or the devices, of which each "
+        "worker gets its own, with an engine on them.",
+    ),
     Option("--llmperf-disable", "bool", False, None, "Collect and run the tests, measure and judge nothing."),
 )
 _INI_TYPES = {"list": "linelist", "string": "string", "float": "float", "int": "int", "bool": "bool"}
@@ -117,6 +133,13 @@ def add_options(parser: pytest.Parser) -> None:
             convert = {"float": float, "int": int}.get(kind, str)
             group.addoption(flag, type=convert, default=None, dest=name, metavar=metavar, help=text)
         parser.addini(name, text, type=_INI_TYPES[kind], default=default)  # type: ignore[arg-type]
+    group.addoption(
+        "--llmperf-no-pull",
+        action="store_false",
+        default=None,
+        dest="llmperf_pull",
+        help="A model that the engine does not have fails the tests that need it.",
+    )
     group.addoption(
         "--llmperf-no-strict",
         action="store_false",

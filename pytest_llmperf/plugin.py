@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf import options, settings
+from pytest_llmperf import benchmark, options, settings
 from pytest_llmperf.fixtures import (
     llm_base_url,
     llm_client,
+    llm_client_factory,
     llm_engine,
     llm_engine_args,
     llm_engine_factory,
@@ -17,9 +18,9 @@ from pytest_llmperf.fixtures import (
     vllm_llm,
 )
 from pytest_llmperf.markers import MARKERS
-from pytest_llmperf.reporting import Reporter, header
+from pytest_llmperf.reporting import REPORTER, Reporter, header
 from pytest_llmperf.session import PROBE, RESULT, SESSION, Session
-from pytest_llmperf.workers import Controller, is_controller_of_workers, is_worker
+from pytest_llmperf.workers import Controller, Turns, is_controller_of_workers, is_worker, proposed, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "llm_base_url",
     "llm_client",
+    "llm_client_factory",
     "llm_engine",
     "llm_engine_args",
     "llm_engine_factory",
@@ -46,9 +48,19 @@ def pytest_configure(config: pytest.Config) -> None:
     session.load_file_budgets()
     config.stash[SESSION] = session
     if not is_worker(config):
-        config.pluginmanager.register(Reporter(session), "llmperf_reporter")
+        config.pluginmanager.register(Reporter(session), REPORTER)
     if is_controller_of_workers(config) and session.settings.engines and not session.settings.disable:
         config.pluginmanager.register(Controller(session), "llmperf_controller")
+    if folder := run_folder(config):
+        config.pluginmanager.register(Turns(session, folder), "llmperf_turns")
+    config.pluginmanager.register(session.clock, "llmperf_clock")
+    if benchmark.is_installed(config):
+        config.pluginmanager.register(benchmark.Bridge(session), "llmperf_benchmark")
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    return proposed(config)
 
 
 @pytest.hookimpl(tryfirst=True)

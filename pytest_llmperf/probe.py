@@ -8,18 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.judge import judge
+from pytest_llmperf.engines.observation import Observed
 from pytest_llmperf.measurement import Measurement, MemoryTrace, Reading, Record, RequestTiming, Window
 from pytest_llmperf.metrics import METRICS, read, split_key
-from pytest_llmperf.resources import read_idle
+from pytest_llmperf.resources import apart, read_idle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.budget import Limit
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.engines.observation import Observation, Observed
-    from pytest_llmperf.measurement import DeviceTrace
+    from pytest_llmperf.engines.observation import Observation
     from pytest_llmperf.relays import Relays
     from pytest_llmperf.watcher import Watcher
 
@@ -38,19 +38,24 @@ class Probe:
         self.rounds = 1
         self.measurement: Measurement | None = None
         self._engines: list[Engine] = []
-        self._requests: list[RequestTiming] = []
+        self._requests: list[tuple[Engine, RequestTiming]] = []
         self._records: list[Record] = []
         self._windows: list[Window] = []
-        self._observation: Observation | None = None
-        self._idle: Reading | None = None
+        self._observations: dict[Engine, Observation] = {}
+        self._idle: dict[Engine, Reading] = {}
+        self._idle_of_all: Reading | None = None
         self._start_ns = 0
 
     def use(self, engine: Engine) -> None:
+        """The test has this engine at hand; one that comes in its middle is measured from then on."""
         if engine not in self._engines:
             self._engines.append(engine)
+            if self._start_ns:
+                self._observations[engine] = engine.observe()
 
-    def add_request(self, timing: RequestTiming) -> None:
-        self._requests.append(timing)
+    def recorder(self, engine: Engine) -> Callable[[RequestTiming], None]:
+        """Takes the requests that an engine was sent."""
+        return lambda timing: self._requests.append((engine, timing))
 
     def record(self, name: str, value: float, unit: str) -> None:
         self._records.append(Record(name, float(value), unit))
@@ -74,21 +79,21 @@ class Probe:
         """Forgets what came before: fixtures' requests and warm-up rounds are not the test's."""
         for seen in (self._requests, self._records, self._windows):
             seen.clear()
-        self._idle = None
+        self._idle.clear()
+        self._idle_of_all = None
         self.abandon()
-        # Of several engines nobody can tell which one answered a request.
-        self._observation = self._engines[0].observe() if len(self._engines) == 1 else None
+        self._observations = {engine: engine.observe() for engine in self._engines if not engine.unloaded}
         self._relays.open()
         self._watcher.edge(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
 
     def abandon(self) -> None:
-        """Stops looking at the engine and at the app's calls: what there was of the test is not measured."""
+        """Stops looking at the engines and at the app's calls: what there was of the test is not measured."""
         now_ns = time.monotonic_ns()
         self._relays.take(Window(self._start_ns or now_ns, now_ns), final=True)
-        if self._observation is not None:
-            self._observation.abandon()
-            self._observation = None
+        for observation in self._observations.values():
+            observation.abandon()
+        self._observations.clear()
 
     def snapshot(self) -> Measurement:
         """The measurement so far; once the test has ended, the whole of it."""
@@ -96,13 +101,13 @@ class Probe:
             return self.measurement
         window = Window(self._start_ns, time.monotonic_ns())
         self._take_calls(window, final=False)
-        return self._measure(window, self._observation.read(self._requests, window) if self._observation else None)
+        return self._measure(window, {e: seen.read(self._of(e), window) for e, seen in self._observations.items()})
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         window = Window(self._start_ns, time.monotonic_ns())
         self._watcher.edge(self._engines, align=self._judges_energy)
         self._take_calls(window, final=True)  # before the observation ends, which compares them with what it saw
-        observed = self._observation.end(self._requests, window) if self._observation else None
+        observed = {engine: seen.end(self._of(engine), window) for engine, seen in self._observations.items()}
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
             measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
@@ -120,23 +125,37 @@ class Probe:
         gone = [engine for engine in self._engines if engine.pids == () and engine.log_tail()]
         return [(f"log of {engine.name}, its last lines", engine.log_tail()) for engine in gone]
 
-    def _measure(self, window: Window, observed: Observed | None) -> Measurement:
-        engine = self._engines[0] if self._engines else None
-        memory, missing = self._memory(window)
-        devices, devices_missing = self._devices(window)
+    def _of(self, engine: Engine) -> list[RequestTiming]:
+        return [timing for asked, timing in self._requests if asked is engine]
+
+    def _measure(self, window: Window, observed: Mapping[Engine, Observed]) -> Measurement:
+        if len(self._engines) < 2:
+            seen = next(iter(observed.values()), Observed())
+            return self._measure_these(self._engines, [timing for _, timing in self._requests], window, seen)
+        # What only an engine knows of itself is not known of several together, but what it found wrong is.
+        seen = Observed(faults=tuple(fault for each in observed.values() for fault in each.faults))
+        whole = self._measure_these(self._engines, [timing for _, timing in self._requests], window, seen)
+        parts = [self._measure_these([e], self._of(e), window, observed.get(e, Observed())) for e in self._engines]
+        return replace(whole, parts=apart(parts))
+
+    def _measure_these(
+        self, engines: Sequence[Engine], requests: Sequence[RequestTiming], window: Window, observed: Observed
+    ) -> Measurement:
+        memory, missing = self._memory(window, engines)
+        devices, devices_missing = self._watcher.devices(window, engines) if engines else ((), "")
         return Measurement(
             window=window,
-            engine=engine.info if engine else None,
-            requests=tuple(sorted(self._requests, key=lambda request: request.sent_ns)),
+            engine=engines[0].info if engines else None,
+            requests=tuple(sorted(requests, key=lambda request: request.sent_ns)),
             memory=memory,
             memory_missing=missing,
             devices=devices,
             devices_missing=devices_missing,
-            engine_readings=self._engine_readings(observed),
-            engine_stats=observed.stats if observed else {},
+            engine_readings=self._engine_readings(engines, observed),
+            engine_stats=observed.stats,
             records=tuple(self._records),
             windows=tuple(self._windows),
-            faults=(*self._faults(), *self._relay_faults, *(observed.faults if observed else ())),
+            faults=(*self._faults(), *self._relay_faults, *observed.faults),
             rounds=self.rounds,
             attempt=self.attempt,
         )
@@ -150,11 +169,8 @@ class Probe:
             time.sleep(0.01)
         return found
 
-    def _memory(self, window: Window) -> tuple[MemoryTrace | None, str]:
-        return self._watcher.memory(window, self._engines) if self._engines else (None, "the test used no engine")
-
-    def _devices(self, window: Window) -> tuple[tuple[DeviceTrace, ...], str]:
-        return self._watcher.devices(window, self._engines) if self._engines else ((), "")
+    def _memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
+        return self._watcher.memory(window, engines) if engines else (None, "the test used no engine")
 
     @property
     def _judges_energy(self) -> bool:
@@ -162,25 +178,34 @@ class Probe:
 
     def _settled(self, measurement: Measurement) -> Measurement:
         """With the levels after the test, once they have stood still."""
+        parts = zip(self._engines, measurement.parts, strict=False)
+        settled = tuple(self._settled_these(part, [engine]) for engine, part in parts)
+        return replace(self._settled_these(measurement, self._engines), parts=settled)
+
+    def _settled_these(self, measurement: Measurement, engines: Sequence[Engine]) -> Measurement:
         memory = measurement.memory
         if memory is not None:
-            level, reason = self._watcher.settle_memory(self._engines)
+            level, reason = self._watcher.settle_memory(engines)
             memory = replace(memory, settled_bytes=level, settled_reason=reason)
         devices = []
         for trace in measurement.devices:
-            level, reason = self._watcher.settle_device(trace.device.uuid, self._engines)
+            level, reason = self._watcher.settle_device(trace.device.uuid, engines)
             devices.append(replace(trace, memory=replace(trace.memory, settled_bytes=level, settled_reason=reason)))
         return replace(measurement, memory=memory, devices=tuple(devices))
 
-    def note_idle(self) -> None:
-        """An engine has unloaded its model: what the engines hold once that has settled is the test's idle memory."""
+    def note_idle(self, engine: Engine) -> None:
+        """It has unloaded its model, or sleeps: what is held once that has settled is the test's idle memory."""
         at = time.monotonic_ns()
-        settled = self._settled(self._measure(Window(at, at + 1), None))
-        self._idle = read_idle(settled)
+        settled = self._settled(self._measure(Window(at, at + 1), {}))
+        for own, part in zip(self._engines, settled.parts, strict=False):
+            if own is engine:
+                self._idle[engine] = read_idle(part)
+        self._idle_of_all = read_idle(settled)
 
-    def _engine_readings(self, observed: Observed | None) -> Mapping[str, Reading]:
-        stated = observed.readings if observed else {}
-        return stated if self._idle is None else {**stated, "memory.idle": self._idle}
+    def _engine_readings(self, engines: Sequence[Engine], observed: Observed) -> Mapping[str, Reading]:
+        alone = len(engines) == 1 and len(self._engines) > 1
+        idle = self._idle.get(engines[0]) if alone else self._idle_of_all
+        return observed.readings if idle is None else {**observed.readings, "memory.idle": idle}
 
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:
@@ -206,9 +231,12 @@ class OpenWindow:
         """What happened inside the window."""
         return self._probe.snapshot().cut(self._closed())
 
-    def read(self, name: str) -> Reading:
-        """A metric inside the window, such as ``w.read("latency.ttft_p50")`` or ``w.read("memory.peak")``."""
-        return read_metric(name, self.measurement)
+    def read(self, name: str, engine: str | None = None) -> Reading:
+        """A metric inside the window, such as ``w.read("latency.ttft_p50")`` or ``w.read("memory.peak")``.
+
+        ``engine`` names one of several engines of the test.
+        """
+        return read_metric(name, self.measurement if engine is None else self.measurement.part(engine))
 
     def _closed(self) -> Window:
         if self.window is None:

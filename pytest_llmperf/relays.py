@@ -60,28 +60,30 @@ class Relays:
                     self._faults.append(str(error))
             self._open = True
 
-    def take(self, window: Window, *, final: bool) -> tuple[list[RequestTiming], list[str]]:
+    def take(self, window: Window, *, final: bool) -> tuple[list[tuple[Engine, RequestTiming]], list[str]]:
         """The calls of the window that have ended since the last time, and what is wrong with them altogether.
+
+        Each call comes with the engine it went to.
 
         With ``final`` the test is over, and those still on their way are its own as well.
         """
         calls, patience_s = [], _PATIENCE_S if final else 0.0
         with self._lock:
-            for relay in self._relays.values():
+            for engine, relay in self._relays.items():
                 try:
                     taken = relay.take(final=final, patience_s=patience_s)
                 except RelayError as error:
                     self._faults.append(f"{error}: the app's calls are lost")
                     continue
-                calls += taken.calls
+                calls += [(engine, call) for call in taken.calls]
                 self.outside += taken.outside
                 self._faults += taken.problems
             faults = list(dict.fromkeys(self._faults))
             self._open = self._open and not final
-        inside = [call for call in calls if window.start_ns <= call.sent_ns < window.end_ns]
+        inside = [(engine, call) for engine, call in calls if window.start_ns <= call.sent_ns < window.end_ns]
         self.outside += len(calls) - len(inside)
-        timings = map(timing_of, inside)
-        return [timing for timing in timings if timing is not None], faults
+        timings = [(engine, timing_of(call)) for engine, call in inside]
+        return [(engine, timing) for engine, timing in timings if timing is not None], faults
 
     def count_outside(self) -> int | None:
         """How many calls came outside of any test, up to now; None where nobody was given an address."""

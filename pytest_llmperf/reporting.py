@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.session import Session
 
+REPORTER = "llmperf_reporter"
+_SHARED = {"engine": "one engine for all workers", "devices": "devices and an engine of its own for each worker"}
+
 
 def header(session: Session, *, distributed: bool) -> list[str]:
     """One line of what will be measured and how; nothing for a run without an engine."""
@@ -34,7 +37,7 @@ def header(session: Session, *, distributed: bool) -> list[str]:
     devices = " + ".join(dict.fromkeys(device.name for device in found))
     parts = [f"engine {named}", devices, f"memory at {settings.sample_hz:g} samples/s"]
     parts += ["strict"] if settings.strict else []
-    parts += ["one engine in each worker"] if distributed else []
+    parts += [_SHARED[settings.share]] if distributed else []
     return [f"llmperf: {'; '.join(part for part in parts if part)}"]
 
 
@@ -70,7 +73,7 @@ class Reporter:
             return
         from pytest_llmperf.reports import json_report, markdown
 
-        results, about = list(self._results.values()), self._about()
+        results, about = self.results, self.about()
         for path in self._session.settings.reports:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +90,13 @@ class Reporter:
             except OSError as error:
                 self._problems.append(f"GITHUB_STEP_SUMMARY could not be written: {error.strerror}")
 
-    def _about(self) -> dict[str, Any]:
+    @property
+    def results(self) -> list[TestResult]:
+        """One for each test, in the order in which they ended."""
+        return list(self._results.values())
+
+    def about(self) -> dict[str, Any]:
+        """The run itself, as plain data for the reports."""
         from pytest_llmperf import __version__
 
         return {
@@ -115,7 +124,7 @@ class Reporter:
             from pytest_llmperf.reports.summary import summary_lines
 
             width = terminalreporter.config.get_terminal_writer().fullwidth
-            lines += summary_lines(list(self._results.values()), width=width)
+            lines += summary_lines(self.results, width=width)
         if outside := self._session.calls_outside:
             calls = "1 call" if outside == 1 else f"{outside} calls"
             lines.append(f"{calls} of the app came outside of any measured test and belong to none")

@@ -5,15 +5,19 @@ On several devices memory is that of the fullest one, since a sum hides a device
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement import Energy, Reading
 from pytest_llmperf.timings import NO_TOKEN_COUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from pytest_llmperf.measurement import Device, DeviceTrace, Measurement, MemoryTrace
+    from pytest_llmperf.measurement import Device, DeviceTrace, EngineInfo, Measurement, MemoryTrace
+
+_SHARED_ENERGY = Energy(reason="several engines of the test computed on the device, which has one counter for all")
 
 
 def read_idle(measurement: Measurement) -> Reading:
@@ -97,6 +101,42 @@ def _joules(measurement: Measurement) -> float | str:
             return _said_of(trace.device, trace.energy.reason)
         total += trace.energy.joules
     return total
+
+
+def apart(parts: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """The measurements of the engines of one test, each with a label of its own.
+
+    The energy of a device that several of them compute on is nobody's.
+    """
+    users = Counter(trace.device.uuid for part in parts for trace in part.devices)
+    return tuple(
+        replace(
+            part,
+            label=label,
+            devices=tuple(
+                replace(trace, energy=_SHARED_ENERGY) if users[trace.device.uuid] > 1 else trace
+                for trace in part.devices
+            ),
+        )
+        for part, label in zip(parts, _labels([part.engine for part in parts]), strict=True)
+    )
+
+
+def _labels(engines: Sequence[EngineInfo | None]) -> list[str]:
+    """The shortest that tell them apart: ``vllm``, ``ollama:qwen3:0.6b``, ``llamacpp #2``."""
+    names = Counter(engine.name for engine in engines if engine)
+    labels = Counter(engine.label for engine in engines if engine)
+    seen: Counter[str] = Counter()
+    found = []
+    for engine in engines:
+        if engine is None or names[engine.name] == 1:
+            found.append(engine.name if engine else "")
+        elif labels[engine.label] == 1:
+            found.append(engine.label)
+        else:
+            seen[engine.name] += 1
+            found.append(f"{engine.name} #{seen[engine.name]}")
+    return found
 
 
 def energy_fault(measurement: Measurement) -> str:

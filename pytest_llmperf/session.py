@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf import workers
+from pytest_llmperf.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,8 +34,18 @@ RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
-_MEASURED = frozenset({"llm_engine", "llm_engine_factory", "llm_base_url", "llm_client", "llm_perf", "vllm_llm"})
-NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, llamacpp, openai, simulated)"
+_MEASURED = frozenset(
+    {
+        "llm_engine",
+        "llm_engine_factory",
+        "llm_base_url",
+        "llm_client",
+        "llm_client_factory",
+        "llm_perf",
+        "vllm_llm",
+    }
+)
+NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, ollama, llamacpp, openai, simulated)"
 
 
 class Session:
@@ -49,6 +60,7 @@ class Session:
         self.probe: Probe | None = None
         self._relays: Relays | None = None
         self.calls_outside: int | None = None
+        self.clock = Clock(config)
 
     # --------------------------------------------------------------------------------------------------- budgets
 
@@ -160,10 +172,10 @@ class Session:
     def on_stop(self, engine: Engine) -> None:
         self.watcher.on_stop(engine)
 
-    def on_unload(self, engine: Engine) -> None:
-        """The test that runs has unloaded a model; without a test that is measured there is nobody to note it for."""
+    def on_idle(self, engine: Engine) -> None:
+        """The test that runs has unloaded a model, or put it to sleep; without a measured test nobody notes it."""
         if self.probe is not None:
-            self.probe.note_idle()
+            self.probe.note_idle(engine)
 
     def acquire(self, spec: EngineSpec) -> Engine:
         """The running engine.
@@ -174,7 +186,8 @@ class Session:
         from pytest_llmperf.engines.base import EngineError
 
         try:
-            return self.provisioner.acquire(spec)
+            with self.clock.stopped():
+                return self.provisioner.acquire(spec)
         except EngineError as error:
             raise _unavailable(spec.engine, error) from None
 
@@ -203,11 +216,15 @@ class Session:
 
     # --------------------------------------------------------------------------------------------------- a test
 
+    def measures(self, item: pytest.Item) -> bool:
+        """Whether this test has budgets or uses our fixtures."""
+        if self.settings.disable or MISTAKE in item.stash:
+            return False
+        return LIMITS in item.stash or not _MEASURED.isdisjoint(getattr(item, "fixturenames", ()))
+
     def open_probe(self, item: pytest.Item) -> Probe | None:
-        """The probe of a test that has budgets or uses our fixtures; None for every other test."""
-        if self.settings.disable:
-            return None
-        if LIMITS not in item.stash and _MEASURED.isdisjoint(getattr(item, "fixturenames", ())):
+        """The probe of a test that is measured; None for every other test."""
+        if not self.measures(item):
             return None
         from pytest_llmperf.probe import Probe
 
@@ -238,13 +255,22 @@ class Session:
             for running in self.provisioner.running:
                 probe.use(running)
 
+    def leave_to_others(self) -> None:
+        """The test is over: others who share its engines find them awake."""
+        if self._provisioner is not None:
+            self._provisioner.wake()
+
     def say(self, text: str) -> None:
         """One line to the person who waits, whatever pytest captures."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None:
+        if reporter is None or workers.is_worker(self.config):
+            workers.say(self.config, text)
             return
         capture = self.config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            if self.config.get_terminal_writer().width_of_current_line:
+                reporter.line("")  # the dots of workers stand on a line of no file
             reporter.write_line(f"llmperf: {text}")
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from pytest_llmperf import workers
 from pytest_llmperf.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Settings(NamedTuple):
     disable: bool
     refuse_busy_gpu: bool
     dcgm: tuple[str, ...]
+    share: str
     launch: Mapping[str, Any]
     binaries: tuple[str, ...]
 
@@ -44,7 +46,9 @@ class Settings(NamedTuple):
         """
         try:
             values = {name: _value(config, name) for name in (option.name for option in OPTIONS)}
-            return _settings(values, config.invocation_params.dir)
+            if workers.has_devices_of_its_own(config):
+                values["llmperf_gpus"] = "auto"
+            return _settings(values, config.invocation_params.dir, workers.run_folder(config))
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
 
@@ -67,7 +71,7 @@ def _value(config: pytest.Config, name: str) -> Any:
         raise ValueError(f"the setting {name} in the configuration file: {error}") from None
 
 
-def _settings(values: Mapping[str, Any], invoked_in: Path) -> Settings:
+def _settings(values: Mapping[str, Any], invoked_in: Path, run: str) -> Settings:
     _at_least(values, "llmperf_rounds", 1)
     _at_least(values, "llmperf_warmup", 0)
     for name in ("llmperf_startup_timeout", "llmperf_sample_hz"):
@@ -83,7 +87,9 @@ def _settings(values: Mapping[str, Any], invoked_in: Path) -> Settings:
     launch = {
         "startup_timeout": values["llmperf_startup_timeout"],
         "keep": values["llmperf_keep_engine"],
-        "visible_devices": _visible_devices(values["llmperf_gpus"]),
+        "pull": values["llmperf_pull"],
+        "visible_devices": visible_devices(values["llmperf_gpus"]),
+        "run": run,
     }
     return Settings(
         engines=_engines(values, launch) if values["llm_engine"] else (),
@@ -95,6 +101,7 @@ def _settings(values: Mapping[str, Any], invoked_in: Path) -> Settings:
         disable=values["llmperf_disable"],
         refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
         dcgm=_exporters(values["llmperf_dcgm"]),
+        share=_one_of(values, "llmperf_share", workers.SHARES),
         launch=launch,
         binaries=tuple(values["llmperf_engine_bin"]),
     )
@@ -107,6 +114,13 @@ def _flag(name: str) -> str:
 def _at_least(values: Mapping[str, Any], name: str, least: int) -> None:
     if values[name] < least:
         raise ValueError(f"{_flag(name)}={values[name]} must be {least} or more")
+
+
+def _one_of(values: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
+    value: str = values[name]
+    if value not in known:
+        raise ValueError(f"{_flag(name)}={value} is neither {' nor '.join(known)}")
+    return value
 
 
 def _refuse_busy_gpu(text: str | None) -> bool:
@@ -137,7 +151,12 @@ def _report_path(text: str, invoked_in: Path) -> Path:
     return path
 
 
-def _visible_devices(selection: str) -> str | None:
+def visible_devices(selection: str) -> str | None:
+    """The CUDA_VISIBLE_DEVICES that ``--llmperf-gpus`` stands for, None for the caller's own.
+
+    Raises:
+        ValueError: it selects what is not there.
+    """
     if selection == "auto":
         return None
     from pytest_llmperf.telemetry.visible import visible_devices

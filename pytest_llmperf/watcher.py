@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.telemetry.attribution import Baseline
 from pytest_llmperf.telemetry.device import cpu_device, engine_devices
 from pytest_llmperf.telemetry.device_traces import Footing, as_device
 from pytest_llmperf.telemetry.devices import Devices
@@ -14,12 +15,11 @@ from pytest_llmperf.telemetry.host import process_tree
 from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_llmperf.engines.base import Engine, EngineSpec
     from pytest_llmperf.measurement import DeviceTrace, MemoryTrace, Window
     from pytest_llmperf.settings import Settings
-    from pytest_llmperf.telemetry.attribution import Baseline
     from pytest_llmperf.telemetry.devices import Quiet
     from pytest_llmperf.telemetry.source import DeviceFacts
 
@@ -38,7 +38,6 @@ class Watcher:
         self._address = address
         self._sampler: Sampler | None = None
         self._devices: Devices | None = None
-        self._baselines: dict[Engine, Mapping[int, Baseline]] = {}
         self._facts: dict[Engine, tuple[DeviceFacts, ...]] = {}
         self._quiet: set[int] = set()
 
@@ -50,8 +49,8 @@ class Watcher:
         Raises:
             EngineError: somebody else is on the devices and that shall fail, or the driver does not answer.
         """
-        self._baselines[engine] = {}
-        if self._settings.disable or engine.computes_on_gpu is False or engine.spec.url:
+        engine.before = {}
+        if self._settings.disable or engine.computes_on_gpu is False or engine.attached:
             return
         try:
             devices = self._opened()
@@ -61,7 +60,7 @@ class Watcher:
                 self._wait_for_rest(devices, [f for f in facts if f.slot in self._quiet])
                 fresh = [f for f in facts if f.slot not in self._quiet]
                 self._check_quiet(devices, fresh, keeps=engine.spec.keep > 0)
-                self._baselines[engine] = devices.baselines(facts)
+                engine.before = {str(slot): one.to_plain() for slot, one in devices.baselines(facts).items()}
         except SamplerError as error:
             raise EngineError(f"the GPU cannot be watched: {error}") from None
 
@@ -150,7 +149,7 @@ class Watcher:
         if devices.missing or not devices.present:
             return ()
         candidates, doubt = _candidates(devices, engine.spec)
-        if doubt and engine.spec.url:
+        if doubt and engine.attached:
             self._say(f"warning: {doubt}")
         devices.sample({f.slot: f for f in (*candidates, *self._sampled())}.values())
         found = devices.of_engine(self.footing(engine), candidates)
@@ -158,8 +157,8 @@ class Watcher:
 
     def footing(self, engine: Engine) -> Footing:
         # An engine that was found running was on the device before anybody looked.
-        known = {} if engine.load_time is None else self._baselines.get(engine, {})
-        return Footing(engine.watched_pids, known)
+        known = {} if engine.load_time is None else engine.before
+        return Footing(engine.watched_pids, {int(slot): Baseline.from_plain(one) for slot, one in known.items()})
 
     # ------------------------------------------------------------------------------------------------- the sampler
 
@@ -209,10 +208,11 @@ class Watcher:
 
     def memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
         """The host memory of the engines over a window that has ended, or why there is none."""
-        pids = [pid for engine in engines for pid in engine.watched_pids]
+        pids = _watched_pids(engines)
         if not pids or self._sampler is None:
             return None, f"the processes of {engines[0].name} cannot be seen from this host"
-        return self._sampler.read(window, pids), ""
+        ended = frozenset(pid for engine in engines if engine.unloaded for pid in engine.watched_pids)
+        return self._sampler.read(window, pids, ended), ""
 
     def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
         """Each device of the engines over a window that has ended, or why there are none."""
@@ -237,7 +237,9 @@ class Watcher:
     def settle_memory(self, engines: Sequence[Engine]) -> tuple[int | None, str]:
         """The host level of the engines once it has stood still, or why there is none."""
         assert self._sampler is not None
-        pids = [pid for engine in engines for pid in engine.watched_pids]
+        pids = _watched_pids(engine for engine in engines if not engine.unloaded)
+        if not pids:
+            return 0, ""
         return self._sampler.settle(pids, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
 
     def settle_device(self, uuid: str, engines: Sequence[Engine]) -> tuple[int | None, str]:
@@ -245,6 +247,11 @@ class Watcher:
         assert self._devices is not None
         facts = next(f for engine in engines for f in self._facts.get(engine, ()) if f.uuid == uuid)
         return self._devices.settled(facts, self._footings(facts, engines), _SETTLE_TIMEOUT_S)
+
+
+def _watched_pids(engines: Iterable[Engine]) -> tuple[int, ...]:
+    """Each once: several models may have one server."""
+    return tuple(dict.fromkeys(pid for engine in engines for pid in engine.watched_pids))
 
 
 def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, ...], str]:

@@ -1,18 +1,32 @@
-"""All that concerns pytest-xdist: who is who."""
+"""All that concerns pytest-xdist: who is who, what the controller does for its workers, and turns at measuring.
+
+Workers share one sampler. With ``--llmperf-share=engine`` they share the engines as well, and one of them at a time
+runs a measured test; with ``devices`` each has devices of its own, and engines of its own on them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from execnet import XSpec
     from xdist.workermanage import WorkerController
 
+    from pytest_llmperf.engines.sharing import OwnRun
+    from pytest_llmperf.news import News
     from pytest_llmperf.session import Session
 
-_SAMPLER = "llmperf_sampler"
+SHARES = ("engine", "devices")
+_SAMPLER, _RUN, _DEVICES = "llmperf_sampler", "llmperf_run", "llmperf_devices"
 _CALLS_OUTSIDE = "llmperf_calls_outside"
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_MOST_WORKERS = 4
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -27,10 +41,73 @@ def is_controller_of_workers(config: pytest.Config) -> bool:
     )
 
 
+def _told(config: pytest.Config, what: str) -> str:
+    workerinput: dict[str, object] = getattr(config, "workerinput", {})
+    return str(workerinput.get(what, ""))
+
+
 def sampler_address(config: pytest.Config) -> str:
     """Where the sampler of this run may be joined; empty where there is none to share."""
-    workerinput: dict[str, object] = getattr(config, "workerinput", {})
-    return str(workerinput.get(_SAMPLER, ""))
+    return _told(config, _SAMPLER)
+
+
+def run_folder(config: pytest.Config) -> str:
+    """The folder of the run that this worker takes part in; empty in a process that shares no engines."""
+    folder = _told(config, _RUN)
+    if not folder:
+        return ""
+    from pytest_llmperf.engines.sharing import is_here
+
+    return folder if is_here(folder) else ""  # the controller may be on another host
+
+
+def has_devices_of_its_own(config: pytest.Config) -> bool:
+    """Whether this worker was given devices: its environment names them since before anything was imported."""
+    return bool(_told(config, _DEVICES))
+
+
+def proposed(config: pytest.Config) -> int | None:
+    """How many workers ``-n auto`` should be, None for what pytest-xdist thinks. Asked before ``pytest_configure``.
+
+    One for each device; or half of the cores, and four at most, since workers that share an engine measure in turn.
+    """
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or not _setting(config, "llm_engine"):
+        return None
+    if _setting(config, "llmperf_share") == "devices":
+        return max(1, len(_devices(config)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(_MOST_WORKERS, cores // 2))
+
+
+def _setting(config: pytest.Config, name: str) -> Any:
+    given = config.getoption(name)
+    return config.getini(name) if given is None else given
+
+
+def _devices(config: pytest.Config) -> tuple[str, ...]:
+    """The UUIDs of the devices that this run may use."""
+    from pytest_llmperf.settings import visible_devices
+    from pytest_llmperf.telemetry.devices import list_visible
+
+    chosen = visible_devices(_setting(config, "llmperf_gpus"))
+    return tuple(facts.uuid for facts in list_visible(os.environ.get(_VISIBLE) if chosen is None else chosen))
+
+
+def loadgroup_is_broken(config: pytest.Config) -> bool:
+    """Whether ``--dist=loadgroup`` scatters its groups unsaid: pytest from 9.2 with pytest-xdist up to 3.8.0."""
+    if getattr(config.option, "dist", "no") != "loadgroup":
+        return False
+    from importlib.metadata import version
+
+    from packaging.version import Version
+
+    return Version(pytest.__version__) >= Version("9.2.0") and Version(version("pytest-xdist")) <= Version("3.8.0")
+
+
+_SCATTERED = (
+    "--dist=loadgroup does not keep groups together with pytest 9.2 and pytest-xdist 3.8.0: use --dist=loadfile or "
+    "loadscope, or another version of either"
+)
 
 
 def report_calls_outside(config: pytest.Config, count: int | None) -> None:
@@ -40,7 +117,7 @@ def report_calls_outside(config: pytest.Config, count: int | None) -> None:
 
 
 class Controller:
-    """Registered in the controller of workers: it starts the one sampler of this host, and tells the workers of it.
+    """Registered in the controller of workers: it owns what they share, and tells each of them where it is.
 
     When they end, they tell how many calls of apps belonged to no test.
     """
@@ -48,14 +125,101 @@ class Controller:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._address: str | None = None
+        self._run: OwnRun | None = None
+        self._news: News | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[XSpec]) -> None:
+        if self._session.settings.share == "devices":
+            _lease(specs, _devices(config))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
         if self._address is None:
             self._address = self._session.watcher.share()
         node.workerinput[_SAMPLER] = self._address
+        if self._session.settings.share == "devices":
+            node.workerinput[_DEVICES] = node.gateway.spec.env[_VISIBLE]
+        else:
+            node.workerinput[_RUN] = self._shared().folder
+
+    def _shared(self) -> OwnRun:
+        if self._run is None:
+            from pytest_llmperf.engines.sharing import OwnRun
+            from pytest_llmperf.news import News
+
+            self._run = OwnRun()
+            self._news = News(self._run.folder, self._session.say)
+        return self._run
+
+    def pytest_report_header(self, config: pytest.Config) -> list[str]:
+        return [f"llmperf: warning: {_SCATTERED}"] if loadgroup_is_broken(config) else []
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        if loadgroup_is_broken(config):
+            terminalreporter.write_line(f"llmperf: warning: {_SCATTERED}", yellow=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
         # A worker that was killed has told nothing.
         self._session.add_calls_outside(getattr(node, "workeroutput", {}).get(_CALLS_OUTSIDE))
+
+    def pytest_unconfigure(self) -> None:
+        if self._news is not None:
+            self._news.close()
+        if self._run is not None:
+            self._run.close()
+
+
+def _lease(specs: Sequence[XSpec], devices: Sequence[str]) -> None:
+    """Gives each worker as many devices as the others, for good: one that takes the place of a crashed worker inherits.
+
+    They go into the environment that a worker begins with, so that conftest files see them too.
+
+    Raises:
+        pytest.UsageError: there are not enough.
+    """
+    each = len(devices) // len(specs)
+    if not each:
+        found = f"{len(devices)} device{'' if len(devices) == 1 else 's'}"
+        advice = f"-n{len(devices)}, or " if devices else ""
+        raise pytest.UsageError(
+            f"llmperf: --llmperf-share=devices: {len(specs)} workers, and {found}: use {advice}--llmperf-share=engine"
+        )
+    if any(not spec.popen for spec in specs):
+        raise pytest.UsageError("llmperf: --llmperf-share=devices is for workers of this host (-n)")
+    for number, spec in enumerate(specs):
+        spec.env[_VISIBLE] = ",".join(devices[number * each : (number + 1) * each])
+
+
+class Turns:
+    """Registered in workers that share engines: measured tests run one after the other.
+
+    The wait comes before anything of the test, so that no duration and no timeout of it is charged with it.
+    """
+
+    def __init__(self, session: Session, folder: str) -> None:
+        self._session = session
+        self._folder = folder
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        if not self._session.measures(item):
+            return (yield)
+        from pytest_llmperf.engines.sharing import turn
+
+        with turn(self._folder):
+            try:
+                return (yield)
+            finally:
+                self._session.leave_to_others()
+
+
+def say(config: pytest.Config, text: str) -> None:
+    """From a worker to the person who waits, by way of the controller."""
+    folder = _told(config, _RUN)
+    if folder:
+        from pytest_llmperf.news import tell
+
+        with suppress(OSError):  # the controller is gone, or on another host
+            tell(folder, text)

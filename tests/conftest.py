@@ -18,13 +18,23 @@ for _module in walk_packages(pytest_llmperf.__path__, "pytest_llmperf."):
 
 SIMULATED = "--llm-engine=simulated"
 _FAST = {"ttft": "2 ms", "tpot": "1 ms"}
+# Neighbours that change every run, or take long to import: only those tests have them that ask for them by "-p NAME".
+_ASKED_FOR = ("anyio", "benchmark", "memray", "randomly", "pytest_reportlog", "timeout")
+_DISTURBING = ("CI", "GITHUB_STEP_SUMMARY", "OPENAI_API_KEY", "OLLAMA_HOST", "CUDA_VISIBLE_DEVICES", "PYTEST_ADDOPTS")
 
 
 @pytest.fixture(autouse=True)
 def _neutral_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # CI turns strict mode on, and the step summary is written where GitHub says: both must be a test's own choice.
-    for name in ("CI", "GITHUB_STEP_SUMMARY", "OPENAI_API_KEY", "CUDA_VISIBLE_DEVICES", "PYTEST_ADDOPTS"):
+    for name in _DISTURBING:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """pytest's own, without those neighbours that a test has to ask for."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in _ASKED_FOR))
+    return pytester
 
 
 class Runs:

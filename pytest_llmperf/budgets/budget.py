@@ -47,7 +47,7 @@ class Limit:
         if engine is None:
             return True
         devices = [device.name for device in engine.devices] or [engine.device_name]
-        return (self.engine is None or matches(engine.name, self.engine)) and (
+        return (self.engine is None or engine.is_called(self.engine)) and (
             self.device is None or any(matches(name, self.device) for name in devices)
         )
 

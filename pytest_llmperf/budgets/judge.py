@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.budget import Limit, select
@@ -13,7 +14,7 @@ from pytest_llmperf.metrics import METRICS, rate, read
 from pytest_llmperf.timings import values, why_no_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 GOODPUT = "throughput.goodput"
 
@@ -21,12 +22,30 @@ GOODPUT = "throughput.goodput"
 def judge(limits: Sequence[Limit], measurement: Measurement) -> list[Verdict]:
     """One verdict per limit that applies to this engine and device; limits are inclusive.
 
-    A test that has limits of which none applies gets the single verdict NO BUDGET.
+    Of a test with several engines, limits that name an engine are held against that one alone, the others against all
+    together. A test that has limits of which none applies gets the single verdict NO BUDGET.
     """
-    chosen = select(limits, measurement.engine)
-    if limits and not chosen:
-        return [_no_budget(limits, measurement)]
-    return [_judge_one(limit, measurement, chosen) for limit in chosen]
+    verdicts = [
+        verdict
+        for limits_there, there, engine in _places(limits, measurement)
+        for verdict in _judge_all(select(limits_there, there.engine), there, engine)
+    ]
+    return verdicts or ([_no_budget(limits, measurement)] if limits else [])
+
+
+def _places(limits: Sequence[Limit], measurement: Measurement) -> Iterator[tuple[Sequence[Limit], Measurement, str]]:
+    """Which limits are held against which measurement, and of which engine that is where it must be told."""
+    if not measurement.parts:
+        yield limits, measurement, ""
+        return
+    yield [limit for limit in limits if limit.engine is None], measurement, ""
+    scoped = [limit for limit in limits if limit.engine is not None]
+    for part in measurement.parts:
+        yield scoped, part, part.label
+
+
+def _judge_all(chosen: Sequence[Limit], measurement: Measurement, engine: str) -> list[Verdict]:
+    return [replace(_judge_one(limit, measurement, chosen), engine=engine) for limit in chosen]
 
 
 def broken(verdicts: Sequence[Verdict], *, strict: bool) -> list[Verdict]:

@@ -27,7 +27,8 @@ class Status(StrEnum):
 class Verdict:
     """One budget, judged. ``name`` is the metric as limited (``latency.ttft_p95``); values are in its base unit.
 
-    ``how`` says how the value was measured, ``reason`` why there is no PASS.
+    ``how`` says how the value was measured, ``reason`` why there is no PASS. ``engine`` is the one it is of, where the
+    test had several and the budget names one.
     """
 
     status: Status
@@ -38,6 +39,12 @@ class Verdict:
     measured: float | None = None
     how: str = ""
     reason: str = ""
+    engine: str = ""
+
+    @property
+    def title(self) -> str:
+        """``latency.ttft_p95``, or ``vllm: latency.ttft_p95`` where it is of one engine of several."""
+        return f"{self.engine}: {self.name}" if self.engine else self.name
 
     @property
     def margin(self) -> float | None:
@@ -80,7 +87,7 @@ class Verdict:
 
     def sentence(self) -> str:
         """One line: ``memory peak 17.3 GiB > 16 GiB (+8.1 %)``, or the status and its reason."""
-        words = self.name.replace(".", " ", 1)
+        words = self.name.replace(".", " ", 1) + (f" of {self.engine}" if self.engine else "")
         if self.status is not Status.FAIL or self.measured is None or self.limit is None:
             return f"{words} {self.status}: {self.reason}" if self.name else f"{self.status}: {self.reason}"
         sign = ">" if METRICS[self.metric].better == "lower" else "<"

@@ -33,7 +33,9 @@ class EngineSpec:
     """What was asked for: enough to start the engine, and to tell two engines apart.
 
     ``args`` are the engine's own settings, as text. ``visible_devices`` is the CUDA_VISIBLE_DEVICES to start it with,
-    None to leave the caller's. ``keep`` is for how many seconds it shall outlive the session, 0 not at all.
+    None to leave the caller's. ``keep`` is for how many seconds it shall outlive the session, 0 not at all. ``pull``
+    says whether a missing model may be fetched; None leaves it to the engine. ``run`` is the folder of the run whose
+    processes share it, empty where there is but one process.
     """
 
     engine: str
@@ -44,6 +46,8 @@ class EngineSpec:
     startup_timeout: float = 300.0
     visible_devices: str | None = None
     keep: float = 0.0
+    pull: bool | None = None
+    run: str = ""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -75,15 +79,18 @@ class Engine(ABC):
         base_url: the address of its OpenAI API, ending in ``/v1``.
         api_key: empty when it asks for none.
         devices: where it computes.
-        load_time: seconds from start to ready, None when it was already running.
+        load_time: seconds from start to ready, None when it was already running before this run.
+        before: what was known of the devices before it came, as plain values; empty when nobody looked.
         computes_on_gpu: whether it does; None when only its being on a device tells.
         watched_pids: the processes whose memory is sampled; they stay known after they have ended.
         request_defaults: what every request carries unless the test says otherwise.
         stream_options: the same for ``stream_options`` of streamed requests.
         peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
+        has_address: whether it has a base_url at all.
+        unloaded: whether its processes were ended to unload its model, and not started since.
         before_start, on_start, on_stop: told before its processes come, when they have, and before they go, whenever it
             is started afresh.
-        on_unload: told when its model has been unloaded.
+        on_idle: told when its model has been unloaded, or when it has been put to sleep.
     """
 
     name: ClassVar[str]
@@ -91,6 +98,7 @@ class Engine(ABC):
     request_defaults: Mapping[str, Any] = {}
     stream_options: Mapping[str, Any] = {}
     peak_caveat: str = ""
+    has_address: ClassVar[bool] = True
 
     def __init__(self, spec: EngineSpec) -> None:
         self.spec = spec
@@ -100,11 +108,18 @@ class Engine(ABC):
         self.api_key = ""
         self.devices: tuple[Device, ...] = ()
         self.load_time: float | None = None
+        self.before: Mapping[str, Any] = {}
         self.watched_pids: tuple[int, ...] = ()
+        self.unloaded = False
         self.before_start: Callable[[Engine], None] = _nobody_listens
         self.on_start: Callable[[Engine], None] = _nobody_listens
         self.on_stop: Callable[[Engine], None] = _nobody_listens
-        self.on_unload: Callable[[Engine], None] = _nobody_listens
+        self.on_idle: Callable[[Engine], None] = _nobody_listens
+
+    @property
+    def attached(self) -> bool:
+        """Whether it was running before, and is not ours to end."""
+        return bool(self.spec.url)
 
     @classmethod
     @abstractmethod
@@ -162,25 +177,44 @@ class Engine(ABC):
         self.on_start(self)
 
     def unload(self) -> None:
-        """Frees the model's memory and keeps the engine; what it holds then is the test's ``memory.idle``.
+        """Frees the model's memory; what the engine holds then is the test's ``memory.idle``.
 
-        The next request loads the model again.
+        Where one server has several models, the next request loads it again. Where it has but this one, the server
+        ends, and is started again by ``wake``, or for the next test.
 
         Raises:
             EngineError: this engine cannot.
         """
         self._unload()
-        self.on_unload(self)
+        self.on_idle(self)
 
     def _unload(self) -> None:
         raise EngineError(f"{self.name} cannot unload its model while it runs; llm_engine.restart() gives a fresh one")
 
+    def wait_until_unloaded(self, seconds: float = 60.0) -> None:
+        """Waits until the engine has unloaded its model by itself; what it holds then is the test's ``memory.idle``.
+
+        Raises:
+            EngineError: it does not do that, or has not within so many seconds.
+        """
+        self._wait_until_unloaded(seconds)
+        self.on_idle(self)
+
+    def _wait_until_unloaded(self, seconds: float) -> None:
+        raise EngineError(f"{self.name} never unloads its model by itself")
+
     def sleep(self, level: int = 1) -> None:
-        """Frees device memory and keeps the engine, until ``wake``; ``level`` says what becomes of the weights.
+        """Frees its memory and keeps the engine, until ``wake``; what it holds then is the test's ``memory.idle``.
+
+        ``level`` says what becomes of the weights.
 
         Raises:
             EngineError: this engine cannot.
         """
+        self._sleep(level)
+        self.on_idle(self)
+
+    def _sleep(self, level: int) -> None:
         raise EngineError(f"{self.name} cannot sleep; llm_engine.restart() gives a fresh one")
 
     def wake(self) -> None:
@@ -196,16 +230,25 @@ class Engine(ABC):
         """Whether it was put to sleep and not woken since."""
         return False
 
+    def lapse(self) -> str:
+        """What an earlier test has left it in that ``wake`` sets right, as the end of a sentence; empty if nothing."""
+        return "was left asleep; waking it" if self.asleep else ""
+
     def memory(self) -> EngineMemory:
         """What the engine holds now, and how it splits it."""
-        return EngineMemory(resident=_resident_bytes(self.pids))
+        stated = {name: int(reading.value) for name, reading in self.readings().items() if reading.value is not None}
+        return EngineMemory(
+            resident=_resident_bytes(self.pids),
+            weights=stated.get("memory.weights"),
+            kv_reserved=stated.get("memory.kv_reserved"),
+        )
 
     def readings(self) -> dict[str, Reading]:
         """Metrics only the engine knows, by name (``memory.weights``)."""
         return {}
 
     def transport(self) -> Transport | None:
-        """How llm_client reaches it, None over HTTP."""
+        """How llm_client reaches it, None by the OpenAI API over HTTP. The client closes it."""
         return None
 
     def observe(self) -> Observation:

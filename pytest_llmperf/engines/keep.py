@@ -1,7 +1,8 @@
-"""Engines that outlive the run that started them, found again by the next (``--llmperf-keep-engine``).
+"""Engines that outlive the process that started them, found again by the next run, or by others of the same run.
 
-Whoever uses a kept engine holds a lock on its lease. The kernel takes the lock back when that process ends, however it
-ends, so the warden need not know who it was.
+Whoever uses a kept engine holds a lock on its lease, or has written down in it which lock of his counts instead: that
+is how the processes of one run share an engine. The kernel takes a lock back when its process ends, however it ends,
+so the warden need not know who it was.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import shutil
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +26,21 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.identity import Identity
 
 LEASE = "lease"
+STATUS = "status"
 UNKNOWN_STATUS = -1
 _STOP_SECONDS = 20.0
 _KILL_SECONDS = 5.0
 _LOCK_TRIES = 20
+_STATUS_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a run notes of the engine it leaves behind, for whoever finds it. ``seconds``: how long without a user."""
+    """What a process notes of the engine it leaves behind, for whoever finds it. ``seconds``: how long without a user.
+
+    ``lock`` is that of the run which shares it, empty for one that is left to the next run. ``before`` is what was
+    known of the devices before it came.
+    """
 
     identity: Identity
     engine: str
@@ -41,21 +48,29 @@ class Kept:
     version: str
     base_url: str
     seconds: float
+    lock: str = ""
+    load_time: float | None = None
+    before: Mapping[str, Any] = field(default_factory=dict)
 
 
-def find(wanted: Identity, progress: Progress) -> KeptProcess | None:
-    """A running engine that is the one wanted and that nobody else uses, now leased to us.
+def find(wanted: Identity, progress: Progress, lock: str = "") -> KeptProcess | None:
+    """A running engine that is the one wanted and that no other run uses, now leased to us.
 
-    One that was, but whose model or program has changed since it was started, is stopped, and that is said.
+    With ``lock``, to everybody of the run whose owner holds it. One that was, but whose model or program has changed
+    since it was started, is stopped, and that is said.
     """
     for note in leftovers.kept_engines():
         found = note["kept"].get("identity", {})
         if found.get("asked") != wanted.asked:
             continue
+        if lock and _holder(note) == lock:
+            return KeptProcess(note, None)
         lease = take_lease(note)
         if lease is None:
             continue
         process = KeptProcess(note, lease)
+        if lock:
+            process.share(lock)
         changed = wanted.changes_since(found)
         if not changed:
             return process
@@ -66,7 +81,43 @@ def find(wanted: Identity, progress: Progress) -> KeptProcess | None:
 
 def take_lease(note: Mapping[str, Any]) -> int | None:
     """The lock on a kept engine, as an open file; None while somebody else uses it, or when it has just ended."""
-    return _lock(Path(note["files"]) / LEASE)
+    lease = _lock(_lease(note))
+    if lease is not None and (holder := _holder(note)) and is_locked(Path(holder)):
+        os.close(lease)
+        return None
+    return lease
+
+
+def end_run(lock: str) -> None:
+    """Ends the engines that are shared under this lock; those that shall be kept are left to others."""
+    for note in leftovers.kept_engines():
+        if _holder(note) != lock:
+            continue
+        if note["kept"]["seconds"]:
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                _lease(note).write_text("")
+        else:
+            KeptProcess(note, None).discard()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock on this file."""
+    lock = _lock(path)
+    if lock is not None:
+        os.close(lock)
+    return lock is None and path.exists()
+
+
+def _lease(note: Mapping[str, Any]) -> Path:
+    return Path(note["files"]) / LEASE
+
+
+def _holder(note: Mapping[str, Any]) -> str:
+    """Whose lock counts for this engine beside that on its lease; empty when nobody's does."""
+    try:
+        return _lease(note).read_text()
+    except FileNotFoundError:  # it has just ended
+        return ""
 
 
 def _lock(path: Path) -> int | None:
@@ -97,12 +148,25 @@ class KeptProcess:
         self._lease: int | None = lease
 
     def status(self) -> int | None:
-        """None while it runs; how it ended is known to its warden only."""
-        return None if leftovers.is_same(self._engine) else UNKNOWN_STATUS
+        """None while it runs; how it ended its warden has written down, if it was not killed as well."""
+        if leftovers.is_same(self._engine):
+            return None
+        deadline = time.monotonic() + _STATUS_SECONDS
+        while leftovers.is_same(self._warden) and time.monotonic() < deadline:
+            with contextlib.suppress(FileNotFoundError):
+                return int((self.log.parent / STATUS).read_text())
+            time.sleep(0.01)
+        return UNKNOWN_STATUS
 
-    def leave(self, name: str, kept: Kept) -> None:
+    def share(self, lock: str) -> None:
+        """From now on everybody of the run whose owner holds ``lock`` may use it."""
+        (self.log.parent / LEASE).write_text(lock)
+        self._release()
+
+    def leave(self, name: str, kept: Kept) -> KeptProcess:
         """Lets it run on, for as long as the run that started it has said."""
         self._release()
+        return self
 
     def stop(self) -> None:
         """Ends the server and all it started. May be called twice."""

@@ -46,7 +46,7 @@ class TokensOverTime:
 
     def __init__(self, request: RequestTiming) -> None:
         counts = tokens_per_chunk(request)
-        self.known = request.prompt_tokens is not None and counts is not None and not request.cached_tokens
+        self.known = request.prompt_tokens is not None and counts is not None
         self._stamps = [chunk.at_ns for chunk in request.chunks]
         self._totals = []
         total = request.prompt_tokens or 0
@@ -68,8 +68,10 @@ def waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_toke
     first token, or was preempted, nobody can tell how much it holds.
     """
     lives = [TokensOverTime(request) for request in requests]
+    if any(request.cached_tokens for request in requests):
+        return Reading.missing("requests shared cached blocks: whose tokens a block holds is not known")
     if not lives or any(not life.known for life in lives):
-        return Reading.missing(_unknown(requests))
+        return Reading.missing(why_unknown(requests))
     held = room = 0.0
     count = 0
     for poll in polls:
@@ -84,11 +86,10 @@ def waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_toke
     return Reading(max(0.0, 1 - held / room), how, samples=count)
 
 
-def _unknown(requests: Sequence[RequestTiming]) -> str:
+def why_unknown(requests: Sequence[RequestTiming]) -> str:
+    """Why it is not known how many tokens each request held over time."""
     if not requests:
         return "the test sent no request through llm_client"
-    if any(request.cached_tokens for request in requests):
-        return "requests shared cached blocks: whose tokens a block holds is not known"
     if not all(request.streamed for request in requests):
         return "answers were not streamed: use stream=True"
     return "the server did not say how many tokens each request held over time"

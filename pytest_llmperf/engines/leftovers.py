@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# A socket's path has 103 characters at most where it has the fewest (macOS): vLLM's have 37 of their own, and lie in
+# a folder with 4.
+_LONGEST_PATH = 103 - 37 - 4
 
 
 def directory() -> Path:
@@ -35,6 +38,16 @@ def directory() -> Path:
     if path.is_symlink() or not path.is_dir() or path.stat().st_uid != os.getuid():
         raise EngineError(f"{path} is not a folder of this user: remove it, or set TMPDIR to a folder of your own")
     return path
+
+
+def new_folder(name: str) -> Path:
+    """A new folder for the files of an engine, with a path short enough for the sockets in it."""
+    prefix = f"llmperf-{name}-"
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    if len(os.fsencode(folder)) <= _LONGEST_PATH:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
 
 
 def note(name: str, warden: int, engine: int, files: Path, kept: Mapping[str, Any] | None = None) -> Path:

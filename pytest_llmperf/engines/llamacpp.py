@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.llamacpp_server import SETTINGS, VERBOSITY
 from pytest_llmperf.engines.models import NAME, bundled_model
-from pytest_llmperf.engines.net import check_port, free_port, http_get
+from pytest_llmperf.engines.net import announced_url, check_port, free_port, http_get
 from pytest_llmperf.engines.openai import OpenAIEngine
-from pytest_llmperf.engines.process import ServerEngine, announced_url
+from pytest_llmperf.engines.process import ServerEngine
+from pytest_llmperf.engines.slots import SlotObservation, Slots
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 
@@ -29,6 +30,7 @@ _ANNOUNCE = "announce"
 _REQUEST_DEFAULTS: Mapping[str, Any] = {"cache_prompt": False, "timings_per_token": True}
 _WEIGHTS = re.compile(r"load_tensors:\s+(\S+) model buffer size =\s+([\d.]+) MiB")
 _KV_CACHE = re.compile(r"llama_kv_cache\S*: size =\s+([\d.]+) MiB")
+_SLOTS = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+), kv_unified = 'false'")
 
 
 class LlamaCppEngine(ServerEngine):
@@ -60,6 +62,7 @@ class LlamaCppEngine(ServerEngine):
         self._file = _model_file(spec.model) if spec.model else None
         self.model = self._file.stem if self._file else NAME
         self._sizes: dict[str, Reading] = {}
+        self._slots: Slots | None = None
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return {"cache_prompt": share}
@@ -100,13 +103,16 @@ class LlamaCppEngine(ServerEngine):
     def _on_ready(self) -> None:
         assert self._process is not None
         log = self._process.log.read_text(errors="replace")
-        self._sizes = parse_sizes(log)
+        self._sizes, self._slots = parse_sizes(log), parse_slots(log)
         self.devices = (cpu_device(),) if only_on_cpu(log) else ()
         self.version = _server_version(self.base_url) if self.spec.binary else importlib.metadata.version("xllamacpp")
 
     def readings(self) -> dict[str, Reading]:
         """Weights and KV cache as the server stated them while loading."""
         return dict(self._sizes)
+
+    def observe(self) -> SlotObservation:
+        return SlotObservation(self, self._slots)
 
 
 class AttachedLlamaCppEngine(OpenAIEngine):
@@ -133,6 +139,20 @@ def parse_sizes(log: str) -> dict[str, Reading]:
     if caches:
         found["memory.kv_reserved"] = _stated(sum(map(float, caches)))
     return found
+
+
+def parse_slots(log: str) -> Slots | None:
+    """The slots of a server, where its log states them and each has a part of the KV cache for itself.
+
+    A model with several caches keeps not every token in each.
+    """
+    slots, caches = _SLOTS.search(log), _KV_CACHE.findall(log)
+    if slots is None or not caches:
+        return None
+    number, context = map(int, slots.groups())
+    if len(caches) > 1:
+        return Slots(context, None, "the model has several KV caches, and does not keep every token in each")
+    return Slots(context, float(caches[0]) * 2**20 / (number * context))
 
 
 def only_on_cpu(log: str) -> bool:

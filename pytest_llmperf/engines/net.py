@@ -7,8 +7,12 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.base import EngineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # A proxy set for the outside world must not stand between us and a server on this host.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -104,3 +108,11 @@ def check_port(text: str, setting: str) -> int:
                 f"{setting}={text}: the port cannot be used ({error.strerror}); leave it out to get a free one"
             ) from None
     return int(text)
+
+
+def announced_url(path: Path) -> str | None:
+    """The address a server of ours wrote to its announce file."""
+    try:
+        return f"{path.read_text().strip()}/v1"
+    except FileNotFoundError:
+        return None

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Observed:
     """What was seen: ``readings`` by the name of their metric, ``faults`` that make the measurement untrustworthy.
 
-    ``stats`` are numbers for the reports that no budget limits; a name ends in ``_seconds``, ``_bytes`` or ``_share``
-    where that is its unit, else it is a count.
+    ``stats`` are numbers for the reports that no budget limits; a name ends in ``_seconds``, ``_bytes``, ``_share`` or
+    ``_rate`` (tokens per second) where that is its unit, else it is a count.
     """
 
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -41,3 +41,18 @@ class Observation:
 
     def abandon(self) -> None:
         """Stops looking: nobody will ask."""
+
+
+def counts_differ(generated: float, requests: Sequence[RequestTiming]) -> str:
+    """What is wrong where the server has generated more or less than its answers to the test say; empty where not.
+
+    Calls of the app under test go past llm_client. Where that sent nothing itself, all of it is theirs; where a request
+    failed, the measurement is invalid for that and nobody knows its tokens.
+    """
+    if not requests or any(r.error is not None or r.output_tokens is None for r in requests):
+        return ""
+    seen = sum(r.output_tokens or 0 for r in requests)
+    if seen == generated:
+        return ""
+    past = "; others use the server, or calls went past llm_client" if generated > seen else ""
+    return f"the server generated {generated:.0f} tokens, the client saw {seen}{past}"

@@ -33,7 +33,7 @@ class OpenAIEngine(Engine):
                 raise EngineError(
                     f"{cls.name} with --llmperf-url: unknown engine argument {key!r}; it takes {', '.join(_ARGUMENTS)}"
                 )
-        if _address(spec.url) is None:
+        if address_of(spec.url) is None:
             raise EngineError(f"--llmperf-url={spec.url!r} is not an address: write http://HOST:PORT")
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -52,7 +52,7 @@ class OpenAIEngine(Engine):
         if self.model not in served:
             asked = f"does not serve {self.model!r}" if self.model else "serves several models: name one"
             raise EngineError(f"the server at {self.base_url} {asked}; --llmperf-model is one of {', '.join(served)}")
-        self._pids = _listening_pids(self.base_url)
+        self._pids = listening_pids(self.base_url)
         progress(f"{self.name}: attached to {self.model} at {self.base_url}")
 
     def stop(self) -> None:
@@ -73,7 +73,7 @@ class OpenAIEngine(Engine):
         return ""
 
 
-def _address(url: str) -> tuple[str, int] | None:
+def address_of(url: str) -> tuple[str, int] | None:
     """Host and port; None when it is no address of a server."""
     try:
         parts = urlsplit(url)
@@ -83,9 +83,9 @@ def _address(url: str) -> tuple[str, int] | None:
     return (parts.hostname, port) if parts.hostname and parts.scheme in _PORTS else None
 
 
-def _listening_pids(base_url: str) -> tuple[int, ...]:
+def listening_pids(base_url: str) -> tuple[int, ...]:
     """The root process of the server there, when it is one of this host that we may look at."""
-    address = _address(base_url)
+    address = address_of(base_url)
     if address is None or address[0] not in _LOOPBACK:
         return ()
     try:

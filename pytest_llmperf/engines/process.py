@@ -9,15 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from abc import abstractmethod
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import keep, leftovers
-from pytest_llmperf.engines.base import Engine, EngineError, EngineMemory, EngineSpec, Progress
+from pytest_llmperf.engines import keep, leftovers, sharing
+from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.identity import Identity, program_file
 from pytest_llmperf.engines.logs import last_line, tail
 from pytest_llmperf.engines.net import http_status, served_models
@@ -71,11 +70,11 @@ class ServerProcess:
         status = self._warden.poll()
         return status if status is None or status >= 0 else 128 - status
 
-    def leave(self, name: str, kept: keep.Kept) -> None:
-        """Lets the server run on until nobody has wanted it for so long; ``kept`` tells the next run what it is."""
+    def leave(self, name: str, kept: keep.Kept) -> keep.KeptProcess:
+        """Lets the server run on until nobody has wanted it for so long; ``kept`` tells others what it is."""
         assert self._warden.stdin is not None
         folder = self.log.parent
-        (folder / keep.LEASE).touch()
+        (folder / keep.LEASE).write_text(kept.lock)
         note = leftovers.note(name, self._warden.pid, self.pid, folder, asdict(kept))
         order = {
             "seconds": kept.seconds,
@@ -89,6 +88,7 @@ class ServerProcess:
         self._close_pipes()
         # It is no longer ours to wait for; Popen would warn of it.
         self._warden.returncode = 0
+        return keep.KeptProcess(json.loads(note.read_text()), None)
 
     def stop(self) -> None:
         """Ends the server and all it started: terminate, wait, kill. May be called twice."""
@@ -156,15 +156,25 @@ class ServerEngine(Engine):
         return environ
 
     def start(self, progress: Progress) -> None:
+        self.unloaded = False
         self._prepare(progress)
         leftovers.sweep(progress)
-        if self.spec.keep:
-            # Noted now: what changes from here on is not what this server has loaded.
-            self._identity = Identity.of(self.spec, ServerEngine._environ(self), self._program())
+        if not (self.spec.keep or self.spec.run):
+            self._start(progress)
+            return
+        # Noted now: what changes from here on is not what this server has loaded.
+        self._identity = Identity.of(self.spec, ServerEngine._environ(self), self._program())
+        with sharing.starting(self.spec.run, self._identity.asked):
             if self._find_kept(self._identity, progress):
-                progress(f"{self.name}: {self.model} found running, kept from an earlier run")
+                if self.load_time is None:
+                    progress(f"{self.name}: {self.model} found running, kept from an earlier run")
                 return
-        directory = self._directory = Path(tempfile.mkdtemp(prefix=f"llmperf-{self.name}-"))
+            self._start(progress)
+            if self.spec.run:
+                self._process = self._left_behind()
+
+    def _start(self, progress: Progress) -> None:
+        directory = self._directory = leftovers.new_folder(self.name)
         started = time.monotonic()
         try:
             self._process = ServerProcess(self.name, self._command(directory), self._environ(), directory)
@@ -177,9 +187,12 @@ class ServerEngine(Engine):
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
     def _find_kept(self, wanted: Identity, progress: Progress) -> bool:
-        while (found := keep.find(wanted, progress)) is not None:
+        lock = sharing.lock_of(self.spec.run) if self.spec.run else ""
+        while (found := keep.find(wanted, progress, lock)) is not None:
             self._process, self._directory = found, found.log.parent
-            self.base_url, self.load_time = found.kept["base_url"], None
+            self.base_url = found.kept["base_url"]
+            ours = bool(lock) and found.kept["lock"] == lock
+            self.load_time, self.before = (found.kept["load_time"], found.kept["before"]) if ours else (None, {})
             unfit = self._why_unfit(found.kept)
             if not unfit:
                 return True
@@ -244,12 +257,29 @@ class ServerEngine(Engine):
             self._directory = None
 
     def leave(self) -> None:
-        if self._identity is None or self._process is None or self.asleep or self.gone():
+        fit = self._process is not None and self._identity is not None and not self.asleep and not self.gone()
+        if not (fit or (self.spec.run and self._process is not None)):
             self.stop()
             return
-        kept = keep.Kept(self._identity, self.name, self.model, self.version, self.base_url, self.spec.keep)
-        self._process.leave(self.name, kept)
+        self._left_behind()
         self._process = self._directory = None
+
+    def _left_behind(self) -> keep.KeptProcess:
+        """The process, now one that others find."""
+        assert self._process is not None
+        assert self._identity is not None
+        kept = keep.Kept(
+            self._identity,
+            self.name,
+            self.model,
+            self.version,
+            self.base_url,
+            self.spec.keep,
+            lock=sharing.lock_of(self.spec.run) if self.spec.run else "",
+            load_time=self.load_time,
+            before=self.before,
+        )
+        return self._process.leave(self.name, kept)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -257,7 +287,23 @@ class ServerEngine(Engine):
             return ()
         return (self._process.pid,)
 
+    def _unload(self) -> None:
+        self.stop()
+        self.unloaded = True
+
+    def lapse(self) -> str:
+        return "was left without its model; starting it again" if self.unloaded else super().lapse()
+
+    def wake(self) -> None:
+        """Starts a server again that was ended to unload its model."""
+        if self.unloaded:
+            self.revive(lambda _: None)
+        else:
+            super().wake()
+
     def gone(self) -> str:
+        if self.unloaded:
+            return ""
         if self._process is None:
             return f"{self.name} was stopped"
         status = self._process.status()
@@ -265,15 +311,6 @@ class ServerEngine(Engine):
 
     def log_tail(self) -> str:
         return tail(self._process.log) if self._process else self._last_log
-
-    def memory(self) -> EngineMemory:
-        readings = {name: reading.value for name, reading in self.readings().items()}
-        weights, reserved = readings.get("memory.weights"), readings.get("memory.kv_reserved")
-        return EngineMemory(
-            resident=super().memory().resident,
-            weights=None if weights is None else int(weights),
-            kv_reserved=None if reserved is None else int(reserved),
-        )
 
 
 def describe_status(status: int) -> str:
@@ -289,11 +326,3 @@ def describe_status(status: int) -> str:
 def _words(stage: str) -> str:
     """A stage without its progress."""
     return stage.partition(" (")[0]
-
-
-def announced_url(path: Path) -> str | None:
-    """The address a server of ours wrote to its announce file."""
-    try:
-        return f"{path.read_text().strip()}/v1"
-    except FileNotFoundError:
-        return None

@@ -17,7 +17,7 @@ class EngineWatcher(Protocol):
     def before_start(self, engine: Engine) -> None: ...
     def on_start(self, engine: Engine) -> None: ...
     def on_stop(self, engine: Engine) -> None: ...
-    def on_unload(self, engine: Engine) -> None: ...
+    def on_idle(self, engine: Engine) -> None: ...
 
 
 class Provisioner:
@@ -33,7 +33,7 @@ class Provisioner:
         self._failed: dict[tuple[object, ...], EngineError] = {}
 
     def acquire(self, spec: EngineSpec) -> Engine:
-        """The running engine of this spec; started if need be, or once more if it has ended by itself, and awake.
+        """The running engine of this spec; started if need be, or once more if it has ended by itself, and ready.
 
         Raises:
             EngineError: it cannot be started. A start that failed is not tried again: the same error is raised at once.
@@ -51,8 +51,8 @@ class Provisioner:
             elif reason := engine.gone():
                 self._progress(f"{reason}; starting it again")
                 engine.revive(self._progress)
-            elif engine.asleep:
-                self._progress(f"{engine.name} was left asleep; waking it")
+            elif lapse := engine.lapse():
+                self._progress(f"{engine.name} {lapse}")
                 engine.wake()
         except EngineError as error:
             self._failed[spec.key] = error
@@ -62,14 +62,24 @@ class Provisioner:
         return engine
 
     def _introduce(self, engine: Engine) -> None:
-        engine.before_start, engine.on_unload = self._watcher.before_start, self._watcher.on_unload
+        engine.before_start, engine.on_idle = self._watcher.before_start, self._watcher.on_idle
         engine.on_start, engine.on_stop = self._watcher.on_start, self._watcher.on_stop
 
     def release(self, spec: EngineSpec) -> None:
-        """Stops the engine of this spec, if it runs."""
+        """Stops the engine of this spec, if it runs; one that others share is left to them."""
         engine = self._running.pop(spec.key, None)
         if engine is not None:
-            self._end(engine, engine.stop)
+            self._end(engine, engine.leave if engine.spec.run else engine.stop)
+
+    def wake(self) -> None:
+        """Wakes those that were left asleep, for others who share them; one that does not wake is stopped."""
+        for engine in self._running.values():
+            if engine.asleep and not engine.gone():
+                try:
+                    engine.wake()
+                except EngineError as error:
+                    self._progress(str(error))
+                    engine.stop()
 
     def close(self) -> None:
         """Stops all of them, but for those that shall be kept for the next session.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.base import EngineError, EngineSpec
-from pytest_llmperf.engines.net import check_port, http_post
-from pytest_llmperf.engines.process import ServerEngine, announced_url
+from pytest_llmperf.engines.base import EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.net import announced_url, check_port, http_post
+from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.simulation import Simulation, SimulationError
 from pytest_llmperf.telemetry.device import cpu_device
 
@@ -40,6 +40,7 @@ class SimulatedEngine(ServerEngine):
         self.version = "1"
         self.computes_on_gpu = spec.args.get("device", "cpu") == "gpu"
         self.devices = () if self.computes_on_gpu else (cpu_device(),)
+        self._asleep = False
 
     def _command(self, directory: Path) -> list[str]:
         command = [sys.executable, "-P", "-m", "pytest_llmperf.engines.simulated_server"]
@@ -54,5 +55,27 @@ class SimulatedEngine(ServerEngine):
     def _on_ready(self) -> None:
         """The command line has told it everything; there is nothing to ask."""
 
+    def start(self, progress: Progress) -> None:
+        self._asleep = False
+        super().start(progress)
+
     def _unload(self) -> None:
-        http_post(f"{self.base_url.removesuffix('/v1')}/unload")
+        self._order("unload")
+
+    def _sleep(self, level: int) -> None:
+        self._order("unload")
+        self._asleep = True
+
+    def wake(self) -> None:
+        self._order("load")
+        self._asleep = False
+
+    @property
+    def asleep(self) -> bool:
+        return self._asleep
+
+    def _order(self, what: str) -> None:
+        try:
+            http_post(f"{self.base_url.removesuffix('/v1')}/{what}")
+        except OSError as error:
+            raise EngineError(f"simulated: it did not {what}: {error}", self.log_tail()) from None

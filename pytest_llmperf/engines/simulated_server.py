@@ -103,8 +103,13 @@ class Server:
             connection.respond(200, {"object": "list", "data": [model]})
         elif (method, path) == ("POST", "/unload"):
             self._loaded.clear()
+            self._wanted.clear()
             self._unwanted.set()
             connection.respond(200, {"status": "unloaded"})
+        elif (method, path) == ("POST", "/load"):
+            self._wanted.set()
+            await self._loaded.wait()
+            connection.respond(200, {"status": "loaded"})
         elif method == "POST" and path in _COMPLETIONS:
             await self._complete(connection, _COMPLETIONS[path], body, arrived_ns)
         else:

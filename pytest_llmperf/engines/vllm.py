@@ -170,7 +170,7 @@ class VLLMEngine(SleepingEngine, ServerEngine):
         return ServerSleeper(self.base_url)
 
     def gone(self) -> str:
-        return super().gone() or unwell(self.base_url)
+        return super().gone() or ("" if self.unloaded else unwell(self.base_url))
 
     def stop(self) -> None:
         self._shared_memory.note(self.pids)

@@ -11,10 +11,8 @@ import io
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.base import EngineError
@@ -22,14 +20,12 @@ from pytest_llmperf.engines.vllm_arguments import command_line, default_kv_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from pytest_llmperf.engines.base import EngineSpec
 
 _OURS = ("mode", "kv_cache")
 _LOG_LINES = 20
-_PREFIX = "llmperf-vllm-"
-# A socket's path has 103 characters at most where it has the fewest (macOS), and 37 of them are the socket's own name.
-_LONGEST_PATH = 103 - 37
 
 
 class LogTail(logging.Handler):
@@ -50,15 +46,6 @@ class LogTail(logging.Handler):
     @property
     def text(self) -> str:
         return "\n".join(self._lines)
-
-
-def folder_for_files() -> Path:
-    """A new folder for what vLLM would leave among the temporary files, with a path short enough for its sockets."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    if len(os.fsencode(folder)) <= _LONGEST_PATH:
-        return folder
-    folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import kv
-from pytest_llmperf.engines.observation import Observation, Observed
+from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.poller import POLLS_PER_SECOND, Poller
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
 from pytest_llmperf.measurement import Reading
@@ -61,16 +61,18 @@ class VLLMObservation(Observation):
         polls = [p for p in self._poller.polls if window.start_ns <= p.at_ns <= window.end_ns] if self._poller else []
         readings = {**self._engine.readings(), **self._kv_readings(polls, requests)}
         stats = self._kv_stats(polls)
+        if self._engine.unloaded:
+            return Observed(readings, (), stats)  # as the test wanted; its counters have gone with it
         if self._before is None:
             return Observed(readings, (f"the server's counters could not be read: {self._failure}",), stats)
         try:
             rises = Counters.of(self._page.read()).since(self._before)
-            fault = counts_differ(rises, requests) if final else ""
+            fault = counts_differ(rises["generation_tokens"], requests) if final else ""
             deadline = time.monotonic() + _SETTLE_SECONDS
             while fault and time.monotonic() < deadline:
                 time.sleep(0.02)
                 rises = Counters.of(self._page.read()).since(self._before)
-                fault = counts_differ(rises, requests)
+                fault = counts_differ(rises["generation_tokens"], requests)
         except (OSError, ValueError) as error:
             return Observed(readings, (str(error),), stats)
         return Observed(readings, (fault,) if fault else (), {**counted(rises), **stats})
@@ -123,18 +125,3 @@ def counted(rises: dict[str, float]) -> dict[str, float]:
     if rises.get("requests_queued"):
         stats["queue_mean_seconds"] = rises["queue_seconds"] / rises["requests_queued"]
     return stats
-
-
-def counts_differ(rises: dict[str, float], requests: Sequence[RequestTiming]) -> str:
-    """What is wrong where the server has generated more or less than its answers to the test say; empty where not.
-
-    Without a request, an app may have asked the engine at its own address, past llm_client.base_url, and all of it is
-    theirs; where a request failed, the measurement is invalid for that and nobody knows its tokens.
-    """
-    if not requests or any(r.error is not None or r.output_tokens is None for r in requests):
-        return ""
-    generated, seen = rises["generation_tokens"], sum(r.output_tokens or 0 for r in requests)
-    if seen == generated:
-        return ""
-    past = "; others use the server, or calls went past llm_client" if generated > seen else ""
-    return f"the server generated {generated:.0f} tokens, the client saw {seen}{past}"

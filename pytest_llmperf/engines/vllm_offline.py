@@ -34,7 +34,6 @@ from pytest_llmperf.engines.vllm_load import (
     LogTail,
     engine_arguments,
     environment,
-    folder_for_files,
     for_cpu,
     on_cpu,
     release,
@@ -69,6 +68,7 @@ class VLLMOfflineEngine(SleepingEngine):
     """
 
     name = "vllm"
+    has_address = False
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -167,7 +167,7 @@ class VLLMOfflineEngine(SleepingEngine):
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
     def _load(self) -> None:
-        self._files = folder_for_files()
+        self._files = leftovers.new_folder(self.name)
         self._note(os.getpid())
         with environment(self.spec, self._folder, self._files):
             from vllm import LLM

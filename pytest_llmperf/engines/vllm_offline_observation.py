@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import kv
-from pytest_llmperf.engines.observation import Observation, Observed
+from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE
-from pytest_llmperf.engines.vllm_observation import counted, counts_differ
+from pytest_llmperf.engines.vllm_observation import counted
 from pytest_llmperf.measurement import Reading
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class OfflineObservation(Observation):
         seen = self.read(requests, window)
         self.abandon()
         rises = {"generation_tokens": seen.stats.get("generation_tokens", 0.0)}
-        fault = _RESTARTED if self._steps.ended else counts_differ(rises, requests)
+        fault = _RESTARTED if self._steps.ended else counts_differ(rises["generation_tokens"], requests)
         return Observed(seen.readings, (fault,) if fault else (), seen.stats)
 
     def abandon(self) -> None:

@@ -47,17 +47,24 @@ class SleepingEngine(Engine):
     def asleep(self) -> bool:
         return self._level > 0
 
-    def sleep(self, level: int = 1) -> None:
-        """Frees the memory of the KV cache and of the weights; at level 1 these go to the host's memory.
-
-        Raises:
-            EngineError: it cannot here, or did not.
-        """
+    def _sleep(self, level: int) -> None:
+        """Frees the memory of the KV cache and of the weights; at level 1 these go to the host's memory."""
         self._refuse_sleep(level)
         _ordered("sleep", lambda: self._sleeper().sleep(level))
         if not _ordered("say whether it sleeps", self._sleeper().is_sleeping):
             raise EngineError("vllm was told to sleep, and does not")
         self._level = level
+
+    def _unload(self) -> None:
+        """By its sleep mode where it has one; else the server ends."""
+        if self._sleeps and not self.info.on_cpu:
+            self._sleep(1)
+        else:
+            super()._unload()
+
+    @property
+    def _sleeps(self) -> bool:
+        return self.spec.args.get(ARGUMENT, "false").lower() in ("true", "")
 
     def wake(self) -> None:
         """Takes its memory again, and after level 2 reads the weights anew. Does nothing when it does not sleep.
@@ -65,6 +72,8 @@ class SleepingEngine(Engine):
         Raises:
             EngineError: it did not wake.
         """
+        if self.unloaded:
+            super().wake()
         if not self._level:
             return
         sleeper = self._sleeper()
@@ -87,7 +96,7 @@ class SleepingEngine(Engine):
             raise EngineError(
                 "vllm: sleep is not supported here: its sleep mode is for CUDA and ROCm, and this is the CPU"
             )
-        if self.spec.args.get(ARGUMENT, "false").lower() not in ("true", ""):
+        if not self._sleeps:
             raise EngineError(f"vllm was started without sleep mode: give --llmperf-engine-arg={ARGUMENT}=true")
 
 

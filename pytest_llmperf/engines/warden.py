@@ -6,7 +6,8 @@ pid, and exits with the engine's status (128 + signal for a signal). Standard li
 start fast and stay small.
 
 A line of JSON on standard input, ``{"seconds": S, "lease": PATH, "folder": PATH, "note": PATH}``, asks it to outlive
-pytest: it then ends the engine, and removes folder and note, once nobody has held a lock on the lease for S seconds.
+pytest: it then ends the engine, and removes folder and note, once nobody has held a lock on the lease, or on the file
+that the lease names, for S seconds.
 The lease's time of change is when somebody was last seen to hold it.
 """
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
+_STATUS = "status"
 
 
 def _die_with_warden() -> Callable[[], None] | None:
@@ -79,12 +81,17 @@ def main(grace: float, command: list[str]) -> int:
     if not order:
         return _end(engine, grace)
     kept = json.loads(order)
-    idle_since = time.monotonic()
-    while engine.poll() is None and not ended and time.monotonic() - idle_since < kept["seconds"]:
+    idle_since, leased, told = time.monotonic(), True, False
+    # One that ends by itself leaves its log and its status to those who use it.
+    while not ended and (leased or (engine.poll() is None and time.monotonic() - idle_since < kept["seconds"])):
         ready, _, _ = select.select([wake_read], [], [], _POLL_SECONDS)
         if wake_read in ready:
             os.read(wake_read, 512)
-        if _is_leased(kept["lease"]):
+        if engine.poll() is not None and not told:
+            told = True
+            _tell(os.path.join(kept["folder"], _STATUS), engine.returncode)
+        leased = _is_leased(kept["lease"])
+        if leased:
             idle_since = time.monotonic()
     status = _end(engine, grace)
     shutil.rmtree(kept["folder"], ignore_errors=True)
@@ -93,13 +100,33 @@ def main(grace: float, command: list[str]) -> int:
     return status
 
 
+def _tell(path: str, status: int) -> None:
+    with open(f"{path}.new", "w") as file:
+        file.write(str(128 - status if status < 0 else status))
+    os.replace(file.name, path)
+
+
 def _is_leased(lease: str) -> bool:
-    """Whether a pytest that found the engine holds the lock, which the kernel takes back however that pytest ends."""
-    with contextlib.suppress(FileNotFoundError), open(lease, "rb") as file:  # not there: the folder was cleared away
+    """Whether a pytest that uses the engine holds the lock on the lease, or the one that the lease names instead.
+
+    The kernel takes a lock back however that pytest ends.
+    """
+    if _is_locked(lease):
+        os.utime(lease)
+        return True
+    with contextlib.suppress(FileNotFoundError), open(lease) as file:
+        other = file.read()
+        if other and _is_locked(other):
+            os.utime(lease)
+            return True
+    return False
+
+
+def _is_locked(path: str) -> bool:
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:  # not there: the folder was cleared away
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.utime(lease)
             return True
     return False
 

@@ -6,14 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.reports.timeline import ASCII_BLOCKS, BLOCKS, sparkline
-from pytest_llmperf.units import BYTES, JOULES, SECONDS, SHARE, WATTS, format_apart, format_value
+from pytest_llmperf.units import BYTES, JOULES, SECONDS, SHARE, TOKENS_PER_SECOND, WATTS, format_apart, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SPARKLINE_WIDTH = 32
 _ERRORS_SHOWN = 3
-_STAT_UNITS = {"seconds": SECONDS, "bytes": BYTES, "share": SHARE}
+_STAT_UNITS = {"seconds": SECONDS, "bytes": BYTES, "share": SHARE, "rate": TOKENS_PER_SECOND}
 
 
 def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tuple[str, str]]:
@@ -35,10 +35,22 @@ def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tu
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))
     found += [("recorded", _record(record)) for record in measurement["records"]]
     found += [("window", f"{w['name']}, {_seconds(w['seconds'])}") for w in measurement["windows"]]
-    engine = measurement["engine"]
-    found.append(("engine", engine_text(engine) if engine else "none: the test used no engine"))
+    found += [("engine", text) for text in _engines(measurement)]
     found.append(("measured", _measured(measurement)))
     return found
+
+
+def _engines(measurement: Mapping[str, Any]) -> Iterator[str]:
+    """The engine, or each of several with what was its own."""
+    engine = measurement["engine"]
+    if not measurement["parts"]:
+        yield engine_text(engine) if engine else "none: the test used no engine"
+    for part in measurement["parts"]:
+        own = [next(_requests(part["requests"]))]
+        peak = part["readings"].get("memory.peak", {}).get("value")
+        own += [f"peak {format_value(peak, BYTES)}"] if peak is not None else []
+        own += [_stat(*stat) for stat in part["engine_stats"].items()]
+        yield "; ".join([engine_text(part["engine"]), *own])
 
 
 def engine_text(engine: Mapping[str, Any]) -> str:
@@ -77,6 +89,8 @@ def _conditions(state: Mapping[str, Any]) -> str:
     slowed = ", ".join(f"{reason} {_seconds(seconds)}" for reason, seconds in throttled.items())
     if state["throttled_s"]:
         parts.append(f"slowed down: {slowed}" if slowed else "not slowed down")
+    elif parts:
+        parts.append("whether it was slowed down is not told")
     parts += [f"newcomer {p['pid']} ({p['name'] or 'not visible from here'})" for p in state["newcomers"]]
     return ", ".join(parts) or "its state was not read"
 

@@ -19,16 +19,23 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
 
 
+def overview(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
+    """The run without its tests. ``session`` is plain data and is passed on as it is."""
+    return {
+        "schema": SCHEMA,
+        "session": _finite(session),
+        "counts": {status.value: count for status, count in counts(results).items()},
+    }
+
+
 def report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
-    """Every test with its verdicts and its measurement. ``session`` is plain data and is passed on as it is.
+    """The run and every test of it, with its verdicts and its measurement.
 
     Numbers that JSON cannot write, NaN and the infinities, are null.
     """
     return {
-        "schema": SCHEMA,
+        **overview(results, session=session),
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "session": _finite(session),
-        "counts": {status.value: count for status, count in counts(results).items()},
         "tests": [_finite(to_wire(result)) for result in results],
     }
 

@@ -27,7 +27,8 @@ def properties(result: TestResult) -> list[tuple[str, str]]:
         if engine["devices"]:
             found.append((f"{PREFIX}device", " + ".join(sorted({d["name"] for d in engine["devices"]}))))
     for verdict in result.verdicts:
-        name = f"{PREFIX}{verdict.name}" if verdict.name else PREFIX.rstrip(".")
+        scope = f"{verdict.engine}." if verdict.engine else ""
+        name = f"{PREFIX}{scope}{verdict.name}" if verdict.name else PREFIX.rstrip(".")
         if verdict.measured is not None:
             found.append((name, _in_base(verdict.measured, verdict)))
         if verdict.limit is not None:

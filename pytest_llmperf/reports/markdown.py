@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.evidence import engine_text
 from pytest_llmperf.reports.files import write_whole
-from pytest_llmperf.reports.summary import counts, counts_text
+from pytest_llmperf.reports.summary import counts, counts_text, side_by_side
 from pytest_llmperf.reports.table import failure_table, limit_text, worst_first
 from pytest_llmperf.reports.text import NO_VALUE, one_line
 
@@ -34,6 +34,7 @@ def markdown(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     """
     blocks = [_title(results), _table(results)]
     blocks += [_details(result) for result in results if _failed(result)]
+    blocks.append(_side_by_side(results))
     blocks += [f"Engine: {text}" for text in _engines(results)]
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
     blocks.append(" · ".join(_escape(f"{key} {value}") for key, value in facts.items()))
@@ -101,7 +102,7 @@ def _table(results: Sequence[TestResult]) -> str:
     ]
     for result, v in pairs:
         verdict = f"{_ICONS.get(v.status, _OTHER_ICON)} {v.status}"
-        name = _code(v.name) if v.name else NO_VALUE
+        name = _code(v.title) if v.name else NO_VALUE
         cells = (_code(result.nodeid), name, v.measured_text, _escape(limit_text(v)), v.margin_text)
         rows.append(f"| {verdict} | {' | '.join(cells)} |")
     return "\n".join(rows)
@@ -114,8 +115,17 @@ def _details(result: TestResult) -> str:
     return f"<details>\n{title}\n\n{fence}text\n{table}\n{fence}\n\n</details>"
 
 
+def _side_by_side(results: Sequence[TestResult]) -> str:
+    header, *rows = side_by_side(results) or [()]
+    if not rows:
+        return ""
+    lines = [f"| {' | '.join(header)} |", f"| :-- |{' --: |' * (len(header) - 1)}"]
+    return "\n".join(lines + [f"| {' | '.join(map(_escape, row))} |" for row in rows])
+
+
 def _engines(results: Sequence[TestResult]) -> list[str]:
-    engines = (result.measurement.get("engine") for result in results)
+    parts = [part for result in results for part in result.measurement.get("parts") or [result.measurement]]
+    engines = (part.get("engine") for part in parts)
     return [_escape(text) for text in dict.fromkeys(engine_text(engine) for engine in engines if engine)]
 
 

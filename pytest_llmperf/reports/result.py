@@ -70,6 +70,7 @@ def _verdict_to_wire(verdict: Verdict) -> dict[str, Any]:
         "margin": None if verdict.margin is None else float(verdict.margin),
         "how": str(verdict.how),
         "reason": str(verdict.reason),
+        "engine": str(verdict.engine),
     }
 
 
@@ -83,7 +84,14 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
         measured=data["measured"],
         how=data["how"],
         reason=data["reason"],
+        engine=data["engine"],
     )
+
+
+def part_of(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
+    """What was measured of one of several engines of a test, by its label; of every other test all there is."""
+    parts: Sequence[Mapping[str, Any]] = measurement.get("parts", ()) if engine else ()
+    return next((part for part in parts if part["label"] == engine), measurement)
 
 
 def tightest_first(verdicts: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:

@@ -12,7 +12,7 @@ from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, o
 from pytest_llmperf.units import BYTES, SECONDS, TOKENS_PER_SECOND, Quantity, format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_llmperf.reports.result import TestResult
 
@@ -21,6 +21,7 @@ REASONS = 8
 _WHY = "why: "
 _HEADER = ("budget", "measured", "limit", "margin", "verdict")
 _ALIGNS = "<>>><"
+_ENGINES_HEADER = ("engine", "tests", "load", "peak", "idle", "TTFT", "output")
 _ENOUGH_OF_A_TEST_ID = 36
 _INDENT = "  "
 
@@ -86,7 +87,7 @@ def _table(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Calla
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
-    name = verdict.name or NO_VALUE
+    name = verdict.title or NO_VALUE
     return (name, verdict.measured_text, limit_text(verdict), verdict.margin_text, verdict.status.value)
 
 
@@ -95,31 +96,46 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
 
 def _engines(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
     """A row for each engine, when there were several."""
-    groups: dict[tuple[str, str, str], list[TestResult]] = {}
-    for result in results:
-        if engine := result.measurement.get("engine"):
-            groups.setdefault((engine["name"], engine["version"], engine["model"]), []).append(result)
-    if len(groups) < 2:
+    rows = side_by_side(results)
+    if not rows:
         return []
-    rows = [("engine", "tests", "load", "peak memory", "output (median)")]
-    for key, group in groups.items():
-        rows.append((" ".join(key), *_engine_cells(group)))
-    return columns([[spell(cell) for cell in row] for row in rows], "<>>>>", width, spell("…"))
+    return columns([[spell(cell) for cell in row] for row in rows], "<" + ">" * (len(rows[0]) - 1), width, spell("…"))
 
 
-def _engine_cells(group: Sequence[TestResult]) -> tuple[str, str, str, str]:
-    outputs = _values(group, "throughput.output")
+def side_by_side(results: Sequence[TestResult]) -> list[tuple[str, ...]]:
+    """A row for each engine below a header, when there were several; none else. Nobody sees a column of nothing."""
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        for part in result.measurement.get("parts") or [result.measurement]:
+            if engine := part.get("engine"):
+                groups.setdefault((engine["name"], engine["version"], engine["model"]), []).append(part)
+    rows = [(" ".join(key), *_engine_cells(group)) for key, group in groups.items()]
+    if len(rows) < 2:
+        return []
+    known = [column for column in zip(_ENGINES_HEADER, *rows, strict=True) if set(column[1:]) != {NO_VALUE}]
+    return list(zip(*known, strict=True))
+
+
+def _engine_cells(group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The worst start and peak of its tests, the last idle level, medians of rates and times."""
+    idle = _values(group, "memory.idle")
     return (
         str(len(group)),
         _largest(_values(group, "latency.load"), SECONDS),
         _largest(_values(group, "memory.peak"), BYTES),
-        format_value(median(outputs), TOKENS_PER_SECOND) if outputs else NO_VALUE,
+        format_value(idle[-1], BYTES) if idle else NO_VALUE,
+        _median(_values(group, "latency.ttft_mean"), SECONDS),
+        _median(_values(group, "throughput.output"), TOKENS_PER_SECOND),
     )
 
 
-def _values(group: Sequence[TestResult], name: str) -> list[float]:
-    readings: list[dict[str, Any]] = [r.measurement["readings"].get(name, {}) for r in group]
+def _values(group: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    readings: list[Mapping[str, Any]] = [part["readings"].get(name, {}) for part in group]
     return [reading["value"] for reading in readings if reading.get("value") is not None]
+
+
+def _median(values: Sequence[float], quantity: Quantity) -> str:
+    return format_value(median(values), quantity) if values else NO_VALUE
 
 
 def _largest(values: Sequence[float], quantity: Quantity) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.metrics import METRICS
 from pytest_llmperf.reports.evidence import evidence
-from pytest_llmperf.reports.result import tightest_first
+from pytest_llmperf.reports.result import part_of, tightest_first
 from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, pad, to_ascii, wrap
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def failure_table(result: TestResult, *, width: int = 100, unicode: bool = True)
     verdicts = [verdict for _, verdict in worst_first([(result, v) for v in result.verdicts])]
     blocks = [_budgets(verdicts, width, spell)] if verdicts else []
     labelled = [("why", reason_text(v)) for v in verdicts if v.status is not Status.PASS]
-    labelled += [("how", text) for v in verdicts if (text := _how(v, result.measurement.get("readings", {})))]
+    labelled += [("how", text) for v in verdicts if (text := _how(v, _readings(result.measurement, v.engine)))]
     labelled += evidence(result.measurement, unicode=unicode)
     blocks.append(_paragraphs([(label, spell(text)) for label, text in labelled], width))
     return "\n\n".join("\n".join(block) for block in blocks if block)
@@ -72,7 +72,7 @@ def _budgets(verdicts: Sequence[Verdict], width: int, spell: Callable[[str], str
 
 
 def _row(v: Verdict) -> tuple[str, ...]:
-    return (v.name or NO_VALUE, limit_text(v), v.measured_text, v.margin_text, v.status.value)
+    return (v.title or NO_VALUE, limit_text(v), v.measured_text, v.margin_text, v.status.value)
 
 
 def _paragraphs(labelled: Sequence[tuple[str, str]], width: int) -> list[str]:
@@ -87,15 +87,20 @@ def _paragraphs(labelled: Sequence[tuple[str, str]], width: int) -> list[str]:
     return lines
 
 
+def _readings(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = part_of(measurement, engine).get("readings", {})
+    return found
+
+
 def _how(verdict: Verdict, readings: Mapping[str, Any]) -> str:
     """Formula, source and number of samples, each once: ``how`` often states some of them already."""
     if verdict.measured is None:
         return ""
     formula = METRICS[verdict.metric].formula
     if verdict.how.startswith(f"{formula}, "):
-        return f"{verdict.name}: {verdict.how}"
+        return f"{verdict.title}: {verdict.how}"
     parts = [formula, verdict.how] if verdict.how not in ("", formula) else [formula]
     samples = readings.get(verdict.name, {}).get("samples")
     if samples is not None:
         parts.append(f"{samples} sample{'' if samples == 1 else 's'}")
-    return f"{verdict.name}: {'; '.join(parts)}"
+    return f"{verdict.title}: {'; '.join(parts)}"

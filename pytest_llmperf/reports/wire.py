@@ -53,6 +53,8 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "faults": [str(fault) for fault in measurement.faults],
         "rounds": int(measurement.rounds),
         "attempt": int(measurement.attempt),
+        "label": str(measurement.label),
+        "parts": [measurement_to_wire(part, limit_names) for part in measurement.parts],
     }
 
 
@@ -239,6 +241,7 @@ def _device(trace: DeviceTrace, start_ns: int) -> dict[str, Any]:
             "utilization": _number(state.utilization),
             "newcomers": [{"pid": int(p.pid), "name": str(p.name)} for p in state.newcomers],
             "slowdown": str(state.slowdown),
+            "unknown": [str(text) for text in state.unknown],
         },
     }
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement import MemoryTrace, Rung, Window, around
 from pytest_llmperf.telemetry.ring import (
@@ -79,6 +79,15 @@ class Baseline:
 
     level: int
     pids: frozenset[int] | None = frozenset()
+
+    def to_plain(self) -> list[Any]:
+        """As JSON can carry it to another process."""
+        return [self.level, None if self.pids is None else sorted(self.pids)]
+
+    @staticmethod
+    def from_plain(plain: Sequence[Any]) -> Baseline:
+        level, pids = plain
+        return Baseline(level, None if pids is None else frozenset(pids))
 
 
 def listings(records: Sequence[Record], slot: int, roots: Collection[int]) -> list[Listing]:

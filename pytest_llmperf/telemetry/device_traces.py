@@ -13,7 +13,24 @@ from pytest_llmperf.telemetry.attribution import Baseline, Listing, device_trace
 from pytest_llmperf.telemetry.cadence import collection_interval_ns, refusal
 from pytest_llmperf.telemetry.conditions import conditions
 from pytest_llmperf.telemetry.energy import energy
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, EXPORTERS, FAULT, KNOWN, LISTED, POWER, PROCESS, Record, Ring
+from pytest_llmperf.telemetry.ring import (
+    DEVICE_MEMORY,
+    ENERGY,
+    EXPORTERS,
+    FAULT,
+    KNOWN,
+    LISTED,
+    MEMORY_TEMPERATURE,
+    POWER,
+    PROCESS,
+    REASONS,
+    SM_CLOCK,
+    TEMPERATURE,
+    THROTTLE,
+    UTILIZATION,
+    Record,
+    Ring,
+)
 from pytest_llmperf.telemetry.sampler import SamplerError
 from pytest_llmperf.telemetry.source import DeviceFacts, Why
 from pytest_llmperf.units import BYTES, format_value
@@ -27,6 +44,8 @@ CALM_S = 1.0
 DCGM_HZ = 5.0
 PAGE_PATIENCE_S = 0.5
 _REACH_NS = 3_000_000_000
+# What a device may not give, and yet be measured.
+_GAUGED = (POWER, ENERGY, THROTTLE, REASONS, TEMPERATURE, MEMORY_TEMPERATURE, SM_CLOCK, UTILIZATION)
 
 
 @dataclass(frozen=True)
@@ -109,11 +128,17 @@ class DeviceTraces:
     def local(self, window: Window, facts: DeviceFacts, footings: Sequence[Footing]) -> DeviceTrace:
         """What a device of this host did over a window that has ended."""
         slow = _around(self._sampler.driver, window, facts.slot)
+        self._learn_faults()
+        refused = [
+            f for f in self.faults if f["slot"] == facts.slot and f["lane"] in _GAUGED and f["why"] == Why.ABSENT
+        ]
+        no_counter = next((f["text"] for f in refused if f["lane"] == ENERGY), "")
+        state = conditions(slow, window, known_pids=self.known_pids.get(facts.slot, frozenset()), names=self.names)
         return DeviceTrace(
             as_device(facts),
             self.memory(window, facts, footings),
-            energy(slow, window, idle_watts=self.idle_watts.get(facts.slot), shared=_shared(facts)),
-            conditions(slow, window, known_pids=self.known_pids.get(facts.slot, frozenset()), names=self.names),
+            energy(slow, window, idle_watts=self.idle_watts.get(facts.slot), shared=_shared(facts) or no_counter),
+            replace(state, unknown=tuple(f["text"] for f in refused)),
         )
 
     def memory(
@@ -188,9 +213,12 @@ class DeviceTraces:
         """The faults among records, up to the end of the window."""
         numbers = sorted(_faults(records, 0, window.end_ns))
         if numbers and numbers[-1] >= len(self.faults):
-            with contextlib.suppress(SamplerError):  # it has ended, which is a fault of its own
-                self.faults = self._sampler.ask("faults")["faults"]
+            self._learn_faults()
         return [self.faults[n] for n in numbers if n < len(self.faults)]
+
+    def _learn_faults(self) -> None:
+        with contextlib.suppress(SamplerError):  # it has ended, which is a fault of its own
+            self.faults = self._sampler.ask("faults")["faults"]
 
     def _ended(self, facts: DeviceFacts, records: Sequence[Record], window: Window) -> tuple[str, str]:
         """Why a device was lost, and why its level is no longer read, if that was before the end of the window.

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement import DeviceProcess, DeviceTrace, Window
 from pytest_llmperf.telemetry.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, Exporters, Footing
-from pytest_llmperf.telemetry.sampler import CALM_NS, SamplerError
+from pytest_llmperf.telemetry.sampler import CALM_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.source import DeviceFacts
 from pytest_llmperf.telemetry.visible import ambiguous_integers, visible
 from pytest_llmperf.units import BYTES, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
-
-    from pytest_llmperf.telemetry.sampler import Sampler
 
 # Opening the driver takes seconds where nobody keeps it loaded.
 OPEN_TIMEOUT_S = 60.0
@@ -276,3 +274,17 @@ class Devices:
                 self.edge()
                 moving = f"the memory still moved by {format_value(moved, BYTES)} in {calm_ns / 1e9:.2g} s"
                 return None, f"{moving}, {timeout_s:g} s after the test; on the device: {self._traces.holders(facts)}"
+
+
+def list_visible(value: str | None) -> tuple[DeviceFacts, ...]:
+    """The devices of a process with this CUDA_VISIBLE_DEVICES; none where no driver lists any."""
+    sampler = Sampler()
+    try:
+        sampler.start()
+        devices = Devices(sampler)
+        devices.open()
+        return devices.visible(value, None)[0]
+    except SamplerError:
+        return ()
+    finally:
+        sampler.stop()

@@ -30,7 +30,7 @@ from pytest_llmperf.telemetry.ring import (
     Record,
     Ring,
 )
-from pytest_llmperf.telemetry.source import DeviceFacts, LevelSource, Source, SourceError, Why
+from pytest_llmperf.telemetry.source import DeviceFacts, Gauge, LevelSource, SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,9 +53,9 @@ class DriverBackend(Protocol):
 
     def devices(self) -> Sequence[DeviceFacts]: ...
     def memory(self, slot: int) -> LevelSource: ...
-    def sensors(self, slot: int) -> Source: ...
-    def state(self, slot: int) -> Source: ...
-    def energy(self, slot: int) -> Source: ...
+    def sensors(self, slot: int) -> Gauge: ...
+    def state(self, slot: int) -> Gauge: ...
+    def energy(self, slot: int) -> Gauge: ...
     def processes(self, slot: int) -> Sequence[DeviceProcess]: ...
 
 
@@ -73,10 +73,11 @@ class WatchedDevice:
         self.facts = facts
         self.slot = facts.slot
         self.memory = memory_source(backend, facts)
-        self.sensors: Source | None = backend.sensors(facts.slot)
-        self.state: Source | None = backend.state(facts.slot)
-        self.energy: Source | None = backend.energy(facts.slot)
+        self.sensors: Gauge | None = backend.sensors(facts.slot)
+        self.state: Gauge | None = backend.state(facts.slot)
+        self.energy: Gauge | None = backend.energy(facts.slot)
         self.lists = True
+        self.told: set[tuple[int, int]] = set()
 
 
 class DriverLane(threading.Thread):
@@ -183,7 +184,7 @@ class DriverLane(threading.Thread):
         for device in self._devices.values():
             device.state = self._ask(device, device.state, TEMPERATURE)
 
-    def _ask(self, device: WatchedDevice, source: Source | None, lane: int) -> Source | None:
+    def _ask(self, device: WatchedDevice, source: Gauge | None, lane: int) -> Gauge | None:
         """Publishes one reading; the source, or None when it is not to be asked again."""
         if source is None:
             return None
@@ -194,6 +195,9 @@ class DriverLane(threading.Thread):
             self._failed(device, lane, error)
             if error.why is not Why.TRANSIENT:
                 return None
+        for of in source.missing.keys() - device.told:
+            device.told.add(of)
+            self._failed(device, of[0], SourceError(source.missing[of], Why.ABSENT))
         return source
 
     def _failed(self, device: WatchedDevice, lane: int, error: SourceError) -> None:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     """A function of NVML for one device, which is its first argument; returns an error code."""
 
 
+# What does not fit a record is no value but a driver's way to say that it has none.
+_IMPOSSIBLE = 2**63
+
+
 @dataclass
 class Part:
     """A GPU or a MIG instance. ``memory`` says how its level is read, None that it is not."""
@@ -82,9 +86,11 @@ class MemorySource:
         self.driver_ns = monotonic_ns() - begun
         if code:
             self._recover(code)
-        self._refusals.in_a_row = 0
         memory = self._memory
         level = memory.total - memory.free - memory.reserved
+        if not -_IMPOSSIBLE < level < _IMPOSSIBLE:
+            raise self._refusals.judge(Code.UNKNOWN, "memory level", self._name)
+        self._refusals.in_a_row = 0
         return (make_record((t_ns, level, self._slot, 0, DEVICE_MEMORY, 0)),)
 
     def _recover(self, code: int) -> None:
@@ -131,11 +137,13 @@ class _Gauge:
         records: list[Record] = []
         refused: list[SourceError] = []
         for of, call, code, value in answers:
-            if not code:
+            if not code and value < _IMPOSSIBLE:
                 self._refusals.pop(of, None)
                 records.append(Record(t_ns, value, self._slot, of.detail, of.kind))
                 continue
-            error = self._refusals.setdefault(of, Refusals(self._board.facts)).judge(code, of.what, call)
+            error = self._refusals.setdefault(of, Refusals(self._board.facts)).judge(
+                code or Code.UNKNOWN, of.what, call
+            )
             if error.why in (Why.LOST, Why.UNAVAILABLE):
                 raise error
             if error.why is Why.ABSENT:

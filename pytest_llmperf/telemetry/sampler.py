@@ -22,7 +22,7 @@ from pytest_llmperf.telemetry.timeline import host_trace, largest_gap_ns, totals
 from pytest_llmperf.units import BYTES, format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 DEFAULT_HZ = 200.0
 WATCH_TIMEOUT_S = 5.0
@@ -149,10 +149,13 @@ class Sampler:
         with contextlib.suppress(SamplerError):
             self.ask("unwatch", pid=pid)
 
-    def read(self, window: Window, pids: Sequence[int]) -> MemoryTrace:
-        """The memory of the trees under ``pids``, added up, over a window that has ended."""
+    def read(self, window: Window, pids: Sequence[int], ended: Collection[int] = ()) -> MemoryTrace:
+        """The memory of the trees under ``pids``, added up, over a window that is over.
+
+        Those of them that were ``ended`` on purpose hold nothing from then on.
+        """
         self.wait(window)
-        return self._cut(self._started(), window, pids)
+        return self._cut(self._started(), window, pids, ended)
 
     def wait(self, window: Window) -> None:
         """Until there is a sample after the window: two periods and 0.2 s at most, a second inside a driver call."""
@@ -232,7 +235,9 @@ class Sampler:
         reach = largest_gap_ns(child.ring.period_ns)
         return child.ring.read(start_ns - reach, end_ns + reach)
 
-    def _cut(self, child: SamplerProcess, window: Window, pids: Sequence[int]) -> MemoryTrace:
+    def _cut(
+        self, child: SamplerProcess, window: Window, pids: Sequence[int], ended: Collection[int] = ()
+    ) -> MemoryTrace:
         heartbeat, fault = child.ring.heartbeat_ns, ""
         silent = time.monotonic_ns() - heartbeat
         hang = self.hang() if heartbeat < window.end_ns else ""
@@ -248,4 +253,5 @@ class Sampler:
             oldest_ns=child.ring.oldest_ns,
             sampler_fault=fault,
             missing=hang,
+            ended=ended,
         )

@@ -59,6 +59,13 @@ class LevelSource(Source, Protocol):
     """How long the driver took for the last reading."""
 
 
+class Gauge(Source, Protocol):
+    """Gives several quantities of a device at once, as many of them as there are."""
+
+    missing: dict[tuple[int, int], str]
+    """Why a quantity is never given, by kind and detail of its record."""
+
+
 @dataclass(frozen=True)
 class DeviceFacts:
     """A device as a backend lists it. ``slot`` is its key in records, unique in a sampler.

@@ -10,7 +10,7 @@ from pytest_llmperf.measurement import MemoryTrace, Window, around
 from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 SMALLEST_GAP_NS = 250_000_000
 PERIODS_IN_GAP = 10
@@ -21,16 +21,19 @@ def largest_gap_ns(period_ns: int) -> int:
     return max(SMALLEST_GAP_NS, PERIODS_IN_GAP * period_ns)
 
 
-def totals(records: Iterable[Record], pids: Sequence[int]) -> list[tuple[int, int]]:
+def totals(records: Iterable[Record], pids: Sequence[int], ended: Collection[int] = ()) -> list[tuple[int, int]]:
     """(time ns, bytes summed over ``pids``) per tick, from host records in order of time.
 
-    A pid without a record in a tick keeps its last value, one that ended no longer counts.
+    A pid without a record in a tick keeps its last value, one that ended no longer counts; where none is left there is
+    no level, but for those that were ``ended`` on purpose, which hold nothing from then on.
     """
     levels: dict[int, int] = {}
     summed: list[tuple[int, int]] = []
     for t_ns, tick in groupby(_of(records, pids), key=attrgetter("t_ns")):
         for record in tick:
-            if record.flags & GONE:
+            if record.flags & GONE and record.key in ended:
+                levels[record.key] = 0
+            elif record.flags & GONE:
                 levels.pop(record.key, None)
             else:
                 levels[record.key] = record.value
@@ -48,21 +51,27 @@ def host_trace(
     oldest_ns: int = 0,
     sampler_fault: str = "",
     missing: str = "",
+    ended: Collection[int] = (),
 ) -> MemoryTrace:
     """The memory of the trees under ``pids`` over a window.
 
     ``records`` reach a little beyond the window on both sides. ``oldest_ns`` is the time of the oldest record left if
     the ring has overwritten some, else 0. ``sampler_fault`` is why no record follows the window, if none does, or
-    ``missing`` where that is not the sampler's fault.
+    ``missing`` where that is not the sampler's fault. ``ended`` are those that were ended on purpose.
     """
-    samples = totals(records, pids)
+    samples = totals(records, pids, ended)
+    live = [pid for pid in pids if pid not in ended]
+    if pids and not live:
+        # Nobody is left of whom a level could be read.
+        since_ns = samples[-1][0] if samples else window.start_ns - period_ns
+        samples += [(at_ns, 0) for at_ns in range(since_ns + period_ns, window.end_ns + period_ns, period_ns)]
     kept, before = around(samples, window)
     gap = max_gap(kept, window)
     fault = (
-        _engine_gone(records, window, pids)
+        _engine_gone(records, window, live)
         or sampler_fault
         or overwritten(window, oldest_ns)
-        or ("" if missing else _not_watched(records, pids) or gap_fault(gap, period_ns))
+        or ("" if missing else _not_watched(records, pids, ended) or gap_fault(gap, period_ns))
     )
     return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault, missing)
 
@@ -97,8 +106,8 @@ def overwritten(window: Window, oldest_ns: int) -> str:
     return f"the first {lost:.1f} s of the test were overwritten in the sampler's ring: the test ran too long"
 
 
-def _not_watched(records: Sequence[Record], pids: Sequence[int]) -> str:
-    missing = sorted(set(pids) - {record.key for record in _of(records, pids)})
+def _not_watched(records: Sequence[Record], pids: Sequence[int], ended: Collection[int]) -> str:
+    missing = sorted(set(pids) - set(ended) - {record.key for record in _of(records, pids)})
     if not pids:
         return "the engine has no process to watch"
     return f"the sampler did not watch process {missing[0]} during the test" if missing else ""

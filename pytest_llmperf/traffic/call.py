@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.answers import Answer, Arrival, read
+from pytest_llmperf.traffic.answers import Answer, Arrival
 from pytest_llmperf.traffic.exchange import TransportError
 
 if TYPE_CHECKING:
@@ -43,9 +43,10 @@ class Server:
 
 @dataclass
 class Call:
-    """One request on its way, and why it failed, empty while it has not."""
+    """One request on its way, and why it failed, empty while it has not. ``read`` takes apart what it brings."""
 
     attempt: Attempt
+    read: Callable[[Arrival], Answer]
     streamed: bool
     shared_prefix: bool = False
     fault: str = ""
@@ -70,7 +71,7 @@ class Call:
     def answer(self) -> Answer:
         """What has come, with the reason in ``timing.error`` where it is not all."""
         attempt = self.attempt
-        return read(
+        return self.read(
             Arrival(
                 sent_ns=attempt.sent_ns,
                 end_ns=attempt.end_ns,
@@ -131,7 +132,7 @@ def _call(server: Server, path: str, content: Mapping[str, Any], settings: Mappi
         body["stream_options"] = {"include_usage": True, **server.stream_options, **asked}
     # A test that sets the engine's own switches for its cache has asked for what they do.
     shared = share or bool(own.get("cache_prompt") or own.get("cache_salt"))
-    return Call(server.transport.attempt(path, body), streamed, shared)
+    return Call(server.transport.attempt(path, body), server.transport.read, streamed, shared)
 
 
 def at_least_one(name: str, value: object) -> None:

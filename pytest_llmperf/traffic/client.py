@@ -31,8 +31,8 @@ class LLMClient:
     ``prefix_settings`` is asked for. ``record`` is given the timing of every request exactly once,
     failed and cancelled ones included, before the call returns or raises. ``timeout`` (seconds) bounds the
     connecting and every single silence of the server, not the whole answer. A ``transport`` of the engine's own takes
-    the place of HTTP, and ``base_url`` is empty then. ``app_url`` gives the address for an app under test, where
-    that is another one.
+    the place of the OpenAI API over HTTP for these calls; ``base_url`` is the engine's address, empty if it has none.
+    ``app_url`` gives the address for an app under test, where that is another one.
 
     The blocking calls keep their connections and may come from several threads; each asynchronous call opens one
     of its own, whose connecting is part of its latency.

@@ -6,20 +6,22 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_llmperf.traffic import answers
 from pytest_llmperf.traffic.connections import ConnectionPool, in_a_loop_of_its_own, perform
 from pytest_llmperf.traffic.exchange import Exchange, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_llmperf.traffic.answers import Answer, Arrival
     from pytest_llmperf.traffic.call import Call
 
 
 class Attempt(Protocol):
-    """One request and what has come of it so far, in the form of the OpenAI API over HTTP.
+    """One request and what has come of it so far, in a form that its transport can ``read``.
 
-    ``pieces`` are the body's bytes as (stamp, bytes), of a stream its server-sent events. ``sent_ns`` is 0 until it is
-    sent. Stamps are ``time.monotonic_ns()``.
+    ``pieces`` are the body's bytes as (stamp, bytes). ``sent_ns`` is 0 until it is sent. Stamps are
+    ``time.monotonic_ns()``.
     """
 
     path: str
@@ -50,6 +52,9 @@ class Transport(Protocol):
 
     def perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
         """Carries out all of them, in their order, so many at a time; a failure is noted in its call."""
+
+    def read(self, arrival: Arrival) -> Answer:
+        """What an attempt has brought, taken apart. Never raises: what is wrong stands in ``timing.error``."""
 
     def close(self) -> None:
         """Lets go of what is kept between requests."""
@@ -91,6 +96,9 @@ class HttpTransport:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(concurrency, len(calls))):
                 group.create_task(perform_next())
+
+    def read(self, arrival: Arrival) -> Answer:
+        return answers.read(arrival)
 
     def close(self) -> None:
         self._pool.close()

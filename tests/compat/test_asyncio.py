@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 pytest.importorskip("pytest_asyncio")
 
 
-def test_a_broken_budget_fails_an_asynchronous_test(runs: Runs) -> None:
+def test_a_broken_budget_fails_an_asynchronous_test(runs: Runs, workers: tuple[str, ...]) -> None:
     result = runs(
         """
         import asyncio
@@ -22,7 +22,8 @@ def test_a_broken_budget_fails_an_asynchronous_test(runs: Runs) -> None:
         @pytest.mark.memory_budget(peak="1 MiB")
         async def test_over(llm_client):
             await asyncio.gather(*(llm_client.agenerate("x", max_tokens=2) for _ in range(3)))
-        """
+        """,
+        *workers,
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["requests * 3 sent, 0 failed*"])

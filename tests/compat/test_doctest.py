@@ -19,7 +19,7 @@ def double(number):
 '''
 
 
-@pytest.mark.parametrize(("options", "failed"), [((), 0), (("--llmperf-strict",), 1)])
+@pytest.mark.parametrize(("options", "failed"), [(("--llmperf-no-strict",), 0), (("--llmperf-strict",), 1)])
 def test_a_doctest_without_a_verdict_is_judged_like_a_test(
     runs: Runs, pytester: pytest.Pytester, options: tuple[str, ...], failed: int
 ) -> None:
@@ -29,3 +29,11 @@ def test_a_doctest_without_a_verdict_is_judged_like_a_test(
     result.stdout.fnmatch_lines(["budgets: 1 NOT MEASURED"])
     if failed:
         result.stdout.fnmatch_lines(["*- llmperf -*", "memory.peak * NOT MEASURED"])
+
+
+def test_a_worker_judges_it_too(runs: Runs, pytester: pytest.Pytester) -> None:
+    pytest.importorskip("xdist")
+    (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*double"\nmemory.peak = "1 MiB"\n')
+    result = runs(SOURCE, "--doctest-modules", "-n1", "--llmperf-strict")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["memory.peak * NOT MEASURED"])

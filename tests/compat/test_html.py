@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 pytest.importorskip("pytest_html")
 
 
-def test_the_page_shows_the_table(runs: Runs, pytester: pytest.Pytester) -> None:
+def test_the_page_shows_the_table(runs: Runs, pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
     result = runs(
         """
         @pytest.mark.memory_budget(peak="1 MiB")
@@ -22,6 +22,7 @@ def test_the_page_shows_the_table(runs: Runs, pytester: pytest.Pytester) -> None
         """,
         "--html=out.html",
         "--self-contained-html",
+        *workers,
     )
     result.assert_outcomes(failed=1)
     page = unescape(unescape((pytester.path / "out.html").read_text(encoding="utf-8")))

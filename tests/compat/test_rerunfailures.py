@@ -29,6 +29,7 @@ def test_over(llm_client):
         (("--reruns=2",), 2),
         (("--reruns=2", "--only-rerun=BudgetExceeded"), 2),
         (("--reruns=2", "--only-rerun=ZeroDivisionError"), 0),
+        (("--reruns=2", "-n2"), 2),
     ],
 )
 def test_a_broken_budget_stays_broken(

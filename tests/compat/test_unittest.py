@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
 
 
-def test_a_broken_budget_fails_a_method(runs: Runs) -> None:
+def test_a_broken_budget_fails_a_method(runs: Runs, workers: tuple[str, ...]) -> None:
     result = runs(
         """
         import unittest
@@ -27,6 +27,7 @@ def test_a_broken_budget_fails_a_method(runs: Runs) -> None:
                 assert self.client.generate("x", max_tokens=2).text
         """,
         "--llmperf-rounds=2",
+        *workers,
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["requests * 2 sent, 0 failed*"])

@@ -35,8 +35,8 @@ def test_holds_its_budget_again(llm_client):
 """
 
 
-def test_terminal_and_junit_agree(runs: Runs, pytester: pytest.Pytester) -> None:
-    result = runs(SOURCE, "--junit-xml=out.xml", "-rxfX")
+def test_terminal_and_junit_agree(runs: Runs, pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    result = runs(SOURCE, "--junit-xml=out.xml", "-rxfX", *workers)
     result.assert_outcomes(xfailed=2, failed=2)
     result.stdout.fnmatch_lines(["XFAIL *::test_expected_to_break_its_budget*"])
     result.stdout.fnmatch_lines(["FAILED *::test_breaks_in_another_way - BudgetExceeded: *"])

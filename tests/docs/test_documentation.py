@@ -9,6 +9,7 @@ import pytest
 
 from pytest_llmperf import metrics
 from pytest_llmperf.engines.llamacpp_server import SETTINGS
+from pytest_llmperf.engines.ollama_options import KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
 from pytest_llmperf.engines.simulation import Simulation
 from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.options import OPTIONS
@@ -30,12 +31,17 @@ def _blocks(language: str) -> list[tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("number", range(len(_blocks("python"))))
-def test_each_python_block_passes_as_it_stands_with_its_budgets_judged(number: int, pytester: pytest.Pytester) -> None:
+def test_each_python_block_passes_as_it_stands_with_its_budgets_judged(
+    number: int, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By this pytest-benchmark would know a worker.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     page, code = _blocks("python")[number]
     tests = len(re.findall(r"^(?:async )?def test_", code, re.MULTILINE))
     assert tests, f"a block without a test in {page.name} is run by nobody"
     pytester.makepyfile(code)
-    result = pytester.runpytest(*OPTIONS_OF_A_RUN)
+    neighbours = ("-p", "benchmark") if "(benchmark" in code else ()
+    result = pytester.runpytest(*OPTIONS_OF_A_RUN, *neighbours)
     result.assert_outcomes(passed=tests)
     if "_budget(" in code:
         result.stdout.fnmatch_lines(["budgets: * PASS"])
@@ -62,7 +68,7 @@ def test_the_reference_names_every_marker_and_metric() -> None:
 
 
 def test_the_reference_names_every_engine_setting() -> None:
-    missing = [key for key in SETTINGS if f"`{key}`" not in REFERENCE]
+    missing = [key for key in (*SETTINGS, *LOAD_OPTIONS, *SERVER_ARGUMENTS, KEEP_ALIVE) if f"`{key}`" not in REFERENCE]
     missing += [key for key, default, _ in Simulation.describe() if f"| `{key}` | `{default}` |" not in REFERENCE]
     assert not missing
 

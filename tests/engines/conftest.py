@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import urllib.request
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
 def llamacpp_installed() -> None:
     if find_spec("xllamacpp") is None:
         pytest.skip("llamacpp: xllamacpp is not installed")
+
+
+@pytest.fixture(scope="session")
+def ollama_installed() -> str:
+    """The program: the one on the PATH, or the one that LLMPERF_TEST_OLLAMA names."""
+    binary = shutil.which(os.environ.get("LLMPERF_TEST_OLLAMA") or "ollama")
+    if binary is None:
+        pytest.skip("ollama: it is not on the PATH, and LLMPERF_TEST_OLLAMA names none")
+    return binary
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.engines.vllm_here import PYTHON, SMOLLM2
 
-pytestmark = [pytest.mark.usefixtures("vllm_installed"), pytest.mark.xdist_group("vllm")]
+pytestmark = pytest.mark.usefixtures("vllm_installed")
 ROOT = Path(__file__).parents[2]
 VLLM = (f"--llm-engine=vllm:{SMOLLM2}", f"--llmperf-engine-bin=vllm:{PYTHON}")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.base import Engine
 
-pytestmark = [pytest.mark.usefixtures("llamacpp_installed"), pytest.mark.xdist_group("llamacpp")]
+pytestmark = pytest.mark.usefixtures("llamacpp_installed")
 MIB = 1 << 20
 
 

@@ -46,7 +46,7 @@ class NobodyWatches:
     def before_start(self, engine: Engine) -> None: ...
     def on_start(self, engine: Engine) -> None: ...
     def on_stop(self, engine: Engine) -> None: ...
-    def on_unload(self, engine: Engine) -> None: ...
+    def on_idle(self, engine: Engine) -> None: ...
 
 
 def test_a_model_that_was_unloaded_gives_its_memory_back_and_the_next_request_loads_it_again(
@@ -54,9 +54,23 @@ def test_a_model_that_was_unloaded_gives_its_memory_back_and_the_next_request_lo
 ) -> None:
     engine = started(simulated(memory="64 MiB"))
     until(lambda: (engine.memory().resident or 0) > 64 * MIB)
+    assert chat(engine)
     engine.unload()
     until(lambda: (engine.memory().resident or 0) < 64 * MIB)
+    assert (engine.memory().resident or 0) < 64 * MIB
     assert chat(engine)
+    assert (engine.memory().resident or 0) > 64 * MIB
+
+
+def test_an_engine_that_sleeps_holds_no_model_until_it_wakes(started: Callable[[EngineSpec], Engine]) -> None:
+    engine = started(simulated(memory="64 MiB"))
+    states = [engine.asleep]
+    engine.sleep()
+    states.append(engine.asleep)
+    until(lambda: (engine.memory().resident or 0) < 64 * MIB)
+    engine.wake()
+    states.append(engine.asleep)
+    assert states == [False, True, False]
     assert (engine.memory().resident or 0) > 64 * MIB
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.observation import Observed
     from pytest_llmperf.measurement import RequestTiming
 
-pytestmark = [pytest.mark.usefixtures("vllm_installed"), pytest.mark.xdist_group("vllm")]
+pytestmark = pytest.mark.usefixtures("vllm_installed")
 MIB = 1 << 20
 PROMPT = "The budget of a test says how much memory an engine may take while the test runs, and how long it may take. "
 

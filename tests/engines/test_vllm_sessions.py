@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Runs
 
-pytestmark = [pytest.mark.usefixtures("vllm_installed"), pytest.mark.xdist_group("vllm")]
+pytestmark = pytest.mark.usefixtures("vllm_installed")
 OPTIONS = ["--llm-engine=vllm", f"--llmperf-engine-bin=vllm:{PYTHON}"]
 
 SOURCE = """

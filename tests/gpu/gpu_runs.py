@@ -64,6 +64,14 @@ class GpuRuns:
         arguments = self._runs.arguments(**{"device": "gpu", **engine_arguments})
         return self.plain(source, SIMULATED, *arguments, *options)
 
+    @property
+    def folder(self) -> Path:
+        """Where the tests run."""
+        return self._pytester.path
+
+    def conftest(self, source: str) -> None:
+        self._pytester.makeconftest(source)
+
     def plain(self, source: str, *options: str) -> pytest.RunResult:
         self._pytester.makepyfile(test_it=PRELUDE + dedent(source))
         return self._pytester.runpytest_subprocess(

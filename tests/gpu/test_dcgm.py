@@ -103,7 +103,7 @@ def test_every_exporter_and_its_devices_count(runs: GpuRuns, hosts: Hosts) -> No
     assert measured["readings"]["energy.mean_power"]["value"] == pytest.approx(2 * WATTS, rel=0.15)
 
 
-def test_workers_of_xdist_share_the_reading_of_an_exporter(runs: GpuRuns, hosts: Hosts) -> None:
+def test_workers_of_xdist_measure_through_an_exporter_in_turn(runs: GpuRuns, hosts: Hosts) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     exporter = hosts.exporter(100)
     source = MEMORY.format(limits='peak="60 GiB"', seconds="2.6").replace(
@@ -112,7 +112,6 @@ def test_workers_of_xdist_share_the_reading_of_an_exporter(runs: GpuRuns, hosts:
     attached(runs, hosts, source, exporter.url, workers=2).assert_outcomes(passed=2)
     assert {device["device"]["uuid"] for m in runs.measurements for device in m["devices"]} == {"GPU-node-a-0"}
     assert [m["devices"][0]["memory"]["peak_bytes"] for m in runs.measurements] == [21_000 * MIB] * 2
-    assert exporter.connections == 1
 
 
 ANSWER = MEMORY.format(limits='peak="60 GiB"', seconds="0.1")

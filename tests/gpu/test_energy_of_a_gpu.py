@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,9 +60,15 @@ def test_a_counter_that_disagrees_with_the_power_is_not_to_be_trusted(gpu_runs: 
 
 
 def test_a_device_without_a_counter_says_so(gpu_runs: Host) -> None:
-    result = gpu_runs(one_gpu(energy_tick_ns=None))(energy_test(total="5 kJ"), "--llmperf-strict")
+    runs = gpu_runs(one_gpu(energy_tick_ns=None))
+    result = runs(energy_test(total="5 kJ"), "--llmperf-strict")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["energy total NOT MEASURED: NVIDIA L4 *"])
+    sentence = "NVIDIA L4 (GPU-*): the driver gives no energy counter"
+    result.stdout.fnmatch_lines([f"energy total NOT MEASURED: {sentence}"])
+    (measured,) = runs.measurements
+    assert any(
+        fnmatch(text, sentence.replace("(GPU-*)", "*")) for text in measured["devices"][0]["conditions"]["unknown"]
+    )
 
 
 def test_the_energy_of_a_slice_of_a_gpu_is_nobodys(gpu_runs: Host) -> None:

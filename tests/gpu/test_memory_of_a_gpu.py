@@ -152,7 +152,8 @@ def test_memory_that_does_not_settle_is_not_measured_and_who_holds_it_is_named(g
     )
 
 
-def test_idle_memory_is_what_is_left_after_unloading(gpu_runs: Host) -> None:
+@pytest.mark.parametrize("order", ["unload", "sleep"])
+def test_idle_memory_is_what_is_left_after_unloading_or_falling_asleep(gpu_runs: Host, order: str) -> None:
     result = gpu_runs(one_gpu())(
         """
         @pytest.mark.memory_budget(idle="100 MiB")
@@ -161,9 +162,9 @@ def test_idle_memory_is_what_is_left_after_unloading(gpu_runs: Host) -> None:
             assert llm_client.generate("x", max_tokens=4).text
             on_gpu.set(UUID, used=left * MIB)
             on_gpu.set_process(UUID, ScriptedProcess(llm_engine.pids[0], used=left * MIB))
-            llm_engine.unload()
+            llm_engine.{order}()
             assert llm_client.generate("x", max_tokens=4).text
-        """
+        """.replace("{order}", order)
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["FAILED *128* - BudgetExceeded: memory idle 128 MiB > 100 MiB (+28.0 %) on NVIDIA L4"])

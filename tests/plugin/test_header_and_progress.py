@@ -20,7 +20,7 @@ def test_the_header_names_engine_model_device_and_sampling(runs: Runs) -> None:
 def test_the_header_of_a_run_with_workers_says_where_engines_run(runs: Runs) -> None:
     pytest.importorskip("xdist")
     result = runs(ASKS, "-n1")
-    result.stdout.fnmatch_lines(["llmperf: engine simulated *; one engine in each worker"])
+    result.stdout.fnmatch_lines(["llmperf: engine simulated *; one engine for all workers"])
 
 
 def test_a_run_without_an_engine_has_no_header(runs: Runs) -> None:

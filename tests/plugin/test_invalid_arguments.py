@@ -118,10 +118,9 @@ def test_a_bad_marker_reads_the_same_in_a_worker(runs: Runs, options: tuple[str,
 
 
 OPTIONS = {
-    "unknown engine": (["--llm-engine=vlm"], "unknown engine 'vlm': it is one of llamacpp, openai, simulated, vllm"),
-    "engine of a later version": (
-        ["--llm-engine=ollama"],
-        "engine 'ollama' is not started by this version: *",
+    "unknown engine": (
+        ["--llm-engine=vlm"],
+        "unknown engine 'vlm': it is one of llamacpp, ollama, openai, simulated, vllm",
     ),
     "vllm without a model": (["--llm-engine=vllm"], "vllm needs a model: --llmperf-model=ID, a hub id or a folder"),
     "engine twice": (["--llm-engine=simulated"] * 2, "--llm-engine=simulated is given twice"),
@@ -157,6 +156,7 @@ OPTIONS = {
     "too many samples": (["--llmperf-sample-hz=5000"], "--llmperf-sample-hz=5000 is too often: 1000 at most"),
     "rate is no number": (["--llmperf-sample-hz=nan"], "--llmperf-sample-hz=nan must be above 0"),
     "no time to start": (["--llmperf-startup-timeout=0"], "--llmperf-startup-timeout=0 must be above 0"),
+    "nothing to share": (["--llmperf-share=all"], "--llmperf-share=all is neither engine nor devices"),
     "unknown form of report": (
         ["--llmperf-report=out.txt"],
         "--llmperf-report=out.txt has no known suffix: *",
@@ -182,7 +182,7 @@ def test_a_bad_option_reads_the_same_with_workers(runs: Runs) -> None:
     result = runs.plain(ASKS, "--llm-engine=vlm", "-n1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: llmperf: unknown engine 'vlm': it is one of llamacpp, openai, simulated, vllm"]
+        ["ERROR: llmperf: unknown engine 'vlm': it is one of llamacpp, ollama, openai, simulated, vllm"]
     )
 
 

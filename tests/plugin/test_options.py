@@ -24,6 +24,7 @@ OPTIONS = {
     "--llmperf-engine-arg": "llmperf_engine_arg (linelist):",
     "--llmperf-engine-bin": "llmperf_engine_bin (linelist):",
     "--llmperf-startup-timeout": "llmperf_startup_timeout (float):",
+    "--llmperf-pull": "llmperf_pull (bool):",
     "--llmperf-gpus": "llmperf_gpus (string):",
     "--llmperf-busy-gpu": "llmperf_busy_gpu (string):",
     "--llmperf-dcgm": "llmperf_dcgm (linelist):",
@@ -33,8 +34,11 @@ OPTIONS = {
     "--llmperf-strict": "llmperf_strict (bool):",
     "--llmperf-report": "llmperf_report (linelist):",
     "--llmperf-keep-engine": "llmperf_keep_engine (float):",
+    "--llmperf-share": "llmperf_share (string):",
     "--llmperf-disable": "llmperf_disable (bool):",
 }
+
+NEGATIONS = ("--llmperf-no-strict", "--llmperf-no-pull")
 
 
 @pytest.fixture
@@ -48,9 +52,9 @@ def test_the_help_lists_every_option_and_its_ini_twin(runs: Runs) -> None:
     for option, twin in OPTIONS.items():
         assert f"  {option}" in text
         assert f"  {twin}" in text
-    assert "  --llmperf-no-strict" in text
+    assert all(f"  {option}" in text for option in NEGATIONS)
     listed = {word.rstrip("=,") for line in text.splitlines() for word in line.split()[:1] if word.startswith("--llm")}
-    assert {word.partition("=")[0] for word in listed} == {*OPTIONS, "--llmperf-no-strict"}
+    assert {word.partition("=")[0] for word in listed} == {*OPTIONS, *NEGATIONS}
 
 
 INI = """
@@ -134,6 +138,7 @@ NATIVE: dict[str, Any] = {
     "llmperf_engine_arg": '["ttft=1 ms"]',
     "llmperf_engine_bin": '["llamacpp:/bin/llama-server"]',
     "llmperf_startup_timeout": "7.0",
+    "llmperf_pull": "false",
     "llmperf_gpus": '"auto"',
     "llmperf_busy_gpu": '"warn"',
     "llmperf_dcgm": '["node7:9400"]',
@@ -143,6 +148,7 @@ NATIVE: dict[str, Any] = {
     "llmperf_strict": "true",
     "llmperf_report": '["a.json"]',
     "llmperf_keep_engine": "0.0",
+    "llmperf_share": '"devices"',
     "llmperf_disable": "true",
 }
 

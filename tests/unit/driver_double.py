@@ -37,6 +37,7 @@ class Scripted:
         self.answers = list(answers)
         self.reads = self.driver_ns = 0
         self.meanwhile: Callable[[], object] = lambda: None
+        self.missing: dict[tuple[int, int], str] = {}
         self._lane, self._slot = lane, slot
 
     def read(self, t_ns: int) -> Sequence[Record]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.process import ServerEngine, announced_url
+from pytest_llmperf.engines.net import announced_url
+from pytest_llmperf.engines.process import ServerEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,4 +144,5 @@ def own_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
     return folder

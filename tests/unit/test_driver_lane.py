@@ -72,6 +72,15 @@ def test_what_a_device_does_not_have_is_told_of_once_and_the_rest_goes_on(why: W
     assert (one.told, driver.power[2].reads) == ([(2, POWER, f"it is {why.value}")], 1)
 
 
+def test_a_part_of_a_reading_that_a_device_does_not_have_is_told_of_once(lane: Make) -> None:
+    driver = ScriptedDriver()
+    driver.power[2].missing[ENERGY, 0] = "there is no counter"
+    one = lane(driver)
+    first, second = one.edge(), one.edge()
+    assert [r.detail for r in first if r.lane == FAULT] == [ENERGY]
+    assert (kinds(second).count(FAULT), one.told) == (0, [(2, ENERGY, "there is no counter")])
+
+
 def test_a_reading_that_failed_once_is_asked_for_again(lane: Make) -> None:
     driver = ScriptedDriver()
     driver.temperature[2].answers = [failure(Why.TRANSIENT), 50]

@@ -40,7 +40,7 @@ def test_the_state_of_a_device_is_one_sentence() -> None:
     [
         (Conditions(), "its state was not read"),
         (Conditions(throttled_seconds={"hardware thermal": 0.0}), "not slowed down"),
-        (Conditions(utilization=0.0), "kernels ran 0 % of the time"),
+        (Conditions(utilization=0.0), "kernels ran 0 % of the time, whether it was slowed down is not told"),
     ],
 )
 def test_what_is_not_known_of_a_device_is_left_out(state: Conditions, text: str) -> None:

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,6 @@ from tests.unit.engine_processes import PATIENCE_S, child_of, own_tmp, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["own_tmp"]
 
@@ -129,3 +130,13 @@ def test_the_folder_can_be_entered_by_its_user_only(own_tmp: Path) -> None:
     assert path.parent == own_tmp
     assert path.stat().st_mode & 0o777 == 0o700
     assert leftovers.directory() == path
+
+
+def test_the_folder_for_its_sockets_has_a_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for parent in (tmp_path / ("long" * 30), Path("/tmp")):
+        parent.mkdir(exist_ok=True)
+        monkeypatch.setattr(tempfile, "tempdir", str(parent))
+        folder = leftovers.new_folder("vllm")
+        assert folder.parent == Path("/tmp")
+        folder.rmdir()
+    assert list((tmp_path / ("long" * 30)).iterdir()) == []

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from pytest_llmperf.engines.base import EngineError, EngineSpec
-from pytest_llmperf.engines.llamacpp import AttachedLlamaCppEngine, LlamaCppEngine, only_on_cpu, parse_sizes
+from pytest_llmperf.engines.llamacpp import (
+    AttachedLlamaCppEngine,
+    LlamaCppEngine,
+    only_on_cpu,
+    parse_sizes,
+    parse_slots,
+)
 from tests.unit.engine_processes import own_tmp
 
 __all__ = ["own_tmp"]
@@ -191,3 +197,20 @@ def test_a_binary_is_called_as_llama_server_wants_it_and_read_like_the_wheel(ggu
         *("--flash-attn", "on", "--no-warmup", "--metrics", "--slots"),
     ]
     assert int(threads) >= 1
+
+
+def test_its_slots_have_the_kv_cache_in_equal_parts() -> None:
+    line = "0.00.874 I srv    load_model: initializing, n_slots = 4, n_ctx_slot = 512, kv_unified = 'false'\n"
+    slots = parse_slots(LOG + line)
+    assert slots is not None
+    assert (slots.context, slots.token_bytes) == (512, 23040)
+    several = parse_slots(LOG + "llama_kv_cache_iswa: size =  10.00 MiB ( 512 cells)\n" + line)
+    assert several is not None
+    assert several.token_bytes is None
+    assert several.reason.startswith("the model has several KV caches")
+
+
+def test_slots_that_share_one_kv_cache_or_are_not_stated_are_not_counted() -> None:
+    assert parse_slots(LOG) is None
+    assert parse_slots(LOG + "initializing, n_slots = 4, n_ctx_slot = 2048, kv_unified = 'true'\n") is None
+    assert parse_slots("initializing, n_slots = 4, n_ctx_slot = 512, kv_unified = 'false'\n") is None

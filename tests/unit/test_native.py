@@ -73,9 +73,10 @@ def test_a_stream_cut_anywhere_by_the_network_is_the_same_answer() -> None:
     assert read(replace(arrival, pieces=pieces)) == read(arrival)
 
 
-def test_loading_is_no_answer_and_counts_nothing() -> None:
-    seen = read(whole("chat_load.json"))
-    assert (seen.finish_reason, seen.timing.error, seen.usage) == ("load", None, None)
+@pytest.mark.parametrize(("name", "reason"), [("chat_load.json", "load"), ("unload_generate.json", "unload")])
+def test_loading_and_unloading_are_no_answers_and_count_nothing(name: str, reason: str) -> None:
+    seen = read(whole(name))
+    assert (seen.finish_reason, seen.timing.error, seen.usage) == (reason, None, None)
     assert (seen.timing.output_tokens, seen.timing.prompt_tokens, seen.timing.server) == (None, None, None)
 
 

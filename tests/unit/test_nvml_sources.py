@@ -253,3 +253,21 @@ def test_a_mig_instance_that_was_destroyed_is_lost() -> None:
 def test_an_argument_that_a_whole_gpu_refuses_does_not_make_it_lost() -> None:
     with backend(faults=(Fault("nvmlDeviceGetClockInfo", Code.INVALID_ARGUMENT),)) as (gpus, _, _):
         assert (TEMPERATURE, 0) in values(gpus.state(0).read(1))
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1])
+def test_a_value_that_is_none_is_left_out_that_time(value: int) -> None:
+    with backend(ScriptedDevice(throttle_base=value)) as (gpus, script, _):
+        sensors = gpus.sensors(0)
+        assert {kind for kind, _ in values(sensors.read(1))} == {POWER, ENERGY, MEMORY_TEMPERATURE}
+        script.devices[0].throttle_base = 7
+        assert values(sensors.read(1))[THROTTLE, 0x40] == 7
+
+
+def test_a_level_that_is_none_is_a_failure_that_time() -> None:
+    with backend(ScriptedDevice(total=2**64 - 1, reserved=0, used=0)) as (gpus, script, _):
+        memory = gpus.memory(0)
+        script.devices[0].used = 2**63
+        assert refusal(memory).why is Why.TRANSIENT
+        script.devices[0].used = GIB
+        assert [record.value for record in memory.read(1)] == [GIB]

@@ -8,8 +8,8 @@ import pytest
 
 from pytest_llmperf.engines import process
 from pytest_llmperf.engines.base import EngineError, EngineSpec
-from pytest_llmperf.engines.net import http_get
-from pytest_llmperf.engines.process import ServerEngine, announced_url, describe_status
+from pytest_llmperf.engines.net import announced_url, http_get
+from pytest_llmperf.engines.process import ServerEngine, describe_status
 from tests.unit.engine_processes import (
     STUBBORN,
     ScriptedEngine,

@@ -66,7 +66,7 @@ class Noting:
         self._unwatch(engine)
         self._note(engine, "unwatch")
 
-    def on_unload(self, engine: Engine) -> None:
+    def on_idle(self, engine: Engine) -> None:
         self._note(engine, "unloaded")
 
     @staticmethod

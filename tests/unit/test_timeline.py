@@ -68,6 +68,18 @@ def test_an_engine_that_had_ended_before_the_window_is_a_fault() -> None:
     assert trace.fault == "the engine's process 1 ended before the test"
 
 
+def test_an_engine_that_was_ended_on_purpose_holds_nothing_from_then_on() -> None:
+    records = [*ticks(900, 1500), Record(1500 * MS, 0, 1, 0, flags=GONE)]
+    trace = host_trace(records, WINDOW, [1], period_ns=PERIOD, ended=[1])
+    assert (trace.fault, trace.peak_bytes) == ("", 100)
+    assert trace.samples[-1][0] >= WINDOW.end_ns
+    assert {value for at_ns, value in trace.samples if at_ns >= 1500 * MS} == {0}
+    assert host_trace([], WINDOW, [1], period_ns=PERIOD, ended=[1]).peak_bytes == 0
+    beside = in_order(records, ticks(900, 2100, value=7, key=2))
+    trace = host_trace(beside, WINDOW, [1, 2], period_ns=PERIOD, ended=[1])
+    assert (trace.fault, trace.peak_bytes, trace.samples[-1][1]) == ("", 107, 7)
+
+
 def test_an_engine_that_ends_after_the_window_is_no_fault() -> None:
     records = [*ticks(900, 2050), Record(2050 * MS, 0, 1, 0, flags=GONE)]
     assert host_trace(records, WINDOW, [1], period_ns=PERIOD).fault == ""

@@ -167,6 +167,16 @@ def test_an_unknown_argument_is_refused_in_the_servers_own_words(binary: Path, f
     assert str(caught.value) == "vllm: unrecognized arguments: --no-such-option=1"
 
 
+def test_it_unloads_by_ending_and_starts_again(engine: VLLMEngine) -> None:
+    engine.start(lambda _: None)
+    engine.unload()
+    assert (engine.pids, engine.gone(), engine.unloaded) == ((), "", True)
+    assert engine.lapse() == "was left without its model; starting it again"
+    engine.wake()
+    assert engine.pids
+    assert (engine.gone(), engine.lapse(), engine.unloaded) == ("", "", False)
+
+
 def test_a_server_that_has_lost_its_engine_core_is_gone_before_its_process_is(engine: VLLMEngine) -> None:
     import urllib.request
 

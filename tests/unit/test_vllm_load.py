@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import warnings
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_llmperf.engines import vllm_load
 from pytest_llmperf.engines.base import EngineSpec
-from pytest_llmperf.engines.vllm_load import LogTail, environment, folder_for_files
+from pytest_llmperf.engines.vllm_load import LogTail, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SPEC = EngineSpec("vllm", model="m")
 
@@ -33,16 +35,6 @@ def test_a_model_is_loaded_with_its_own_environment_and_the_callers_is_restored(
     assert seen["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
     assert seen["HF_HUB_OFFLINE"] == "1"
     assert seen["TMPDIR"] == seen["VLLM_RPC_BASE_PATH"] == str(tmp_path / "files")
-
-
-def test_the_folder_for_its_sockets_has_a_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for parent in (tmp_path / ("long" * 30), Path("/tmp")):
-        parent.mkdir(exist_ok=True)
-        monkeypatch.setattr(tempfile, "tempdir", str(parent))
-        folder = folder_for_files()
-        assert folder.parent == Path("/tmp")
-        folder.rmdir()
-    assert list((tmp_path / ("long" * 30)).iterdir()) == []
 
 
 def test_on_a_gpu_vllm_computes_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,13 @@ def test_a_server_that_is_gone_is_a_fault_and_no_error(page: Page) -> None:
     assert fault.startswith("the server's counters could not be read: nobody listens at http://")
 
 
+def test_a_server_that_the_test_has_unloaded_is_no_fault(engine: Engine, server: MetricsServer) -> None:
+    observation = VLLMObservation(engine, None)
+    engine.unloaded = True
+    server.status = 503
+    assert observation.end([], window()).faults == ()
+
+
 def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Engine, page: Page) -> None:
     page.set("vllm:kv_cache_usage_perc", 0.5)
     page.set("vllm:num_requests_running", 4)

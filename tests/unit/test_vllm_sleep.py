@@ -107,6 +107,20 @@ def test_weights_that_were_given_up_are_read_anew_before_it_is_used(server: Dev,
     ]
 
 
+def test_with_sleep_mode_a_model_is_unloaded_by_sleeping(server: Dev, engine: Bed) -> None:
+    engine.unload()
+    assert server.orders == ["/sleep?level=1"]
+    assert asleep(engine)
+
+
+def test_without_it_unloading_is_left_to_the_kind_of_engine(server: Dev) -> None:
+    sleeper = ServerSleeper(f"http://127.0.0.1:{server.server_port}/v1")
+    for bed in (Bed(sleeper, args={}), Bed(sleeper, device=CPU)):
+        with pytest.raises(EngineError, match="vllm cannot unload its model while it runs"):
+            bed.unload()
+    assert server.orders == []
+
+
 def test_waking_what_does_not_sleep_asks_nobody(server: Dev, engine: Bed) -> None:
     engine.wake()
     assert server.orders == []

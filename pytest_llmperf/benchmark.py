@@ -1,0 +1,104 @@
+"""The bridge to pytest-benchmark: what a test measured goes into its JSON, and what it was measured on as well.
+
+It can be imported without pytest-benchmark, and its hooks are called only where that is installed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.reporting import REPORTER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.reporting import Reporter
+    from pytest_llmperf.reports.result import TestResult
+    from pytest_llmperf.session import Session
+    from pytest_llmperf.settings import Settings
+
+KEY = "llmperf"
+
+
+def is_installed(config: pytest.Config) -> bool:
+    return hasattr(config.hook, "pytest_benchmark_update_json")
+
+
+def repeats(item: pytest.Item) -> bool:
+    """Whether the test's ``benchmark`` fixture runs its code as often as it wants; it may be used once only."""
+    return "benchmark" in getattr(item, "funcargs", {})
+
+
+def note(item: pytest.Item, result: TestResult) -> None:
+    """Adds verdicts and readings to ``benchmark.extra_info`` of a test that has it, whether it passed or not."""
+    extra_info = getattr(getattr(item, "funcargs", {}).get("benchmark"), "extra_info", None)
+    if isinstance(extra_info, dict):
+        extra_info[KEY] = _extra_info(result)
+
+
+def _extra_info(result: TestResult) -> dict[str, Any]:
+    """The result without its lists of samples and requests, which the JSON report has."""
+    from pytest_llmperf.reports.result import to_wire
+
+    wire = to_wire(result)
+    return {"schema": wire["schema"], "verdicts": wire["verdicts"], **_figures(wire["measurement"])}
+
+
+def _figures(measurement: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the test as a whole, and in ``parts`` of each engine where it had several."""
+    return {
+        "readings": {
+            name: {"value": reading["value"], "unit": reading["unit"]}
+            for name, reading in measurement["readings"].items()
+            if reading["value"] is not None
+        },
+        "requests": {key: measurement["requests"][key] for key in ("total", "failed", "tokens")},
+        **{key: measurement[key] for key in ("engine", "label", "records", "faults", "attempt")},
+        "parts": [_figures(part) for part in measurement["parts"]],
+    }
+
+
+class Bridge:
+    """Registered where pytest-benchmark is installed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._machine: dict[str, Any] | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
+        """What saved runs are compared by: a run on other devices, or of another engine, is warned of.
+
+        pytest-benchmark asks before the first test when it compares, and after the last when it saves: the answer is
+        the same, so it says nothing that only a running engine knows.
+        """
+        settings = self._session.settings
+        if not settings.engines or settings.disable:
+            return
+        if self._machine is None:
+            self._machine = {"engines": [spec.label for spec in settings.engines], "devices": _devices(settings)}
+        machine_info[KEY] = self._machine
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_json(self, config: pytest.Config, output_json: dict[str, Any]) -> None:
+        """One key for the whole run; each test's own numbers are in its ``extra_info``."""
+        reporter: Reporter | None = config.pluginmanager.get_plugin(REPORTER)
+        if reporter is not None and reporter.results:
+            from pytest_llmperf.reports.json_report import overview
+
+            output_json[KEY] = overview(reporter.results, session=reporter.about())
+
+
+def _devices(settings: Settings) -> list[dict[str, Any]]:
+    """What engines may compute on, told apart by name and size and not by UUID: two cards of one kind compare."""
+    from pytest_llmperf.telemetry.device import engine_devices
+    from pytest_llmperf.telemetry.devices import list_visible
+
+    chosen = settings.launch["visible_devices"]
+    facts = list_visible(os.environ.get("CUDA_VISIBLE_DEVICES") if chosen is None else chosen)
+    if facts:
+        return [{"name": f.name, "memory_bytes": f.total_bytes} for f in facts]
+    return [{"name": device.name} for device in engine_devices()] or [{"name": "unknown: the driver lists no device"}]

@@ -1,0 +1,54 @@
+"""The clock of pytest-timeout, which stands still while an engine loads: that time belongs to no test."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# pytest-timeout says in its message how long it waited: 60.0 s, and not 59.99871 s.
+_DIGITS = 1
+_LEAST_S = 0.1
+
+
+class _Timer(NamedTuple):
+    item: pytest.Item
+    settings: Any  # a named tuple of pytest-timeout's
+    ends: float
+
+
+class Clock:
+    """Listens to the hooks by which pytest-timeout sets its timer, and uses them to stop it for a while."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._hook = config.hook
+        self._timer: _Timer | None = None
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> None:
+        self._timer = _Timer(item, settings, time.monotonic() + settings.timeout)
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_cancel_timer(self) -> None:
+        self._timer = None
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What happens meanwhile is not charged to the test; whoever uses it has a limit of time of their own."""
+        timer, since = self._timer, time.monotonic()
+        if timer is None:
+            yield
+            return
+        self._hook.pytest_timeout_cancel_timer(item=timer.item)
+        try:
+            yield
+        finally:
+            left = max(round(timer.ends - since, _DIGITS), _LEAST_S)
+            self._hook.pytest_timeout_set_timer(item=timer.item, settings=timer.settings._replace(timeout=left))
+            # Rounded for the message only: it must not add up.
+            self._timer = timer._replace(ends=timer.ends + time.monotonic() - since)

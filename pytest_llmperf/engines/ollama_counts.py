@@ -1,0 +1,67 @@
+"""The counters of a runner: what llama.cpp's server, which it is from 0.30 on, counts for itself.
+
+They are there where the runner was told so, as those of our servers are, and is seen from here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.telemetry.prometheus import MetricsPage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.engines.ollama_api import OllamaAPI
+    from pytest_llmperf.engines.ollama_runner import Loaded
+
+_CACHED = "llamacpp:prompt_tokens_cached_total"
+_GENERATED = "llamacpp:tokens_predicted_total"
+_PROBE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Tokens: of prompts, those that came from the cache; of answers, all."""
+
+    cached: float
+    generated: float
+
+    @classmethod
+    def of(cls, model: Loaded | None) -> Self | None:
+        """Of a loaded model so far, None where its runner does not tell."""
+        if model is None or model.runner is None or not model.runner.metrics_url:
+            return None
+        page = MetricsPage(model.runner.metrics_url)
+        try:
+            values = {sample.name: sample.value for sample in page.read()}
+        except OSError:
+            return None
+        finally:
+            page.close()
+        return cls(values[_CACHED], values[_GENERATED]) if values.keys() >= {_CACHED, _GENERATED} else None
+
+    def since(self, earlier: Counts) -> Counts:
+        return Counts(self.cached - earlier.cached, self.generated - earlier.generated)
+
+
+def template_tokens(api: OllamaAPI, loaded: Loaded, options: Mapping[str, Any]) -> int | None:
+    """How many tokens the template puts before a message: what two fresh conversations have in common.
+
+    None where the runner does not tell.
+    """
+    before = Counts.of(loaded)
+    for _ in range(2):
+        if before is None:
+            return None
+        messages = [{"role": "user", "content": f"[{secrets.token_hex(4)}] Hello"}]
+        body = {"model": loaded.entry["name"], "messages": messages, "options": {**options, "num_predict": 1}}
+        try:
+            api.chat(body, _PROBE_SECONDS)
+        except EngineError:
+            return None
+        earlier, before = before, Counts.of(loaded)
+    return None if before is None else int(before.since(earlier).cached)

@@ -1,0 +1,79 @@
+"""What makes a measurement on Ollama another's than it seems, each told in one sentence; empty where it is not so."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.engines.ollama_runner import Loaded
+    from pytest_llmperf.measurement import RequestTiming
+
+# A loaded model is granted in 1 to 10 ms, and loading one takes half a second at least.
+_WARM_SECONDS = 0.25
+# What two prompts that differ from their first word on may have in common beyond the template.
+_CHANCE_TOKENS = 8
+_TRUNCATED = 'msg="truncating input prompt"'
+_IGNORED = re.compile(r'msg="invalid option provided" option=(\S+)')
+
+
+def loaded_anew(model: str, before: Loaded | None, now: Loaded | None, waited: float) -> str:
+    """The model was loaded between two looks; ``waited`` are the seconds that a request waited for it at most.
+
+    Its process tells it for sure; where that is not seen, the wait does.
+    """
+    if now is None:
+        return ""
+    if before is None:
+        return f"{model} was not loaded when the test began, and a request had to wait for it"
+    if before.runner is not None and now.runner is not None:
+        if (before.runner.pid, before.runner.started) == (now.runner.pid, now.runner.started):
+            return ""
+        cause = f"runner {before.runner.pid} → {now.runner.pid}{_context(before, now)}"
+    elif before.context != now.context or before.entry.get("digest") != now.entry.get("digest"):
+        cause = f"it is another one than before{_context(before, now)}"
+    elif waited > _WARM_SECONDS:
+        cause = f"a request waited {waited:.2f} s for it"
+    else:
+        return ""
+    return f"{model} was loaded anew during the test ({cause}): its runner ended, or a request had other options"
+
+
+def _context(before: Loaded, now: Loaded) -> str:
+    return "" if before.context == now.context else f", context {before.context} → {now.context}"
+
+
+def shifted(requests: Sequence[RequestTiming], context: int) -> str:
+    """An answer went on past its context: the server then drops what came first, and goes on."""
+    long = [r for r in requests if (r.prompt_tokens or 0) + (r.output_tokens or 0) > context]
+    if not long:
+        return ""
+    return (
+        f"{len(long)} of {len(requests)} answers went past the context of {context} tokens, and the server dropped "
+        "what came first: a larger num_ctx is an engine argument"
+    )
+
+
+def ignored(log: str) -> list[str]:
+    """What the server has changed of a request without telling whoever sent it: its log does."""
+    faults = []
+    if cut := log.count(_TRUNCATED):
+        faults.append(f"the server cut {cut} prompt{'s' if cut > 1 else ''} to fit into the context")
+    options = sorted(set(_IGNORED.findall(log)))
+    if options:
+        faults.append(f"the server ignored options that it does not know: {', '.join(options)}")
+    return faults
+
+
+def reused(cached: float, requests: Sequence[RequestTiming], template_tokens: int | None) -> str:
+    """Prompts came from the runner's cache, and no request had asked for that."""
+    if template_tokens is None or not requests or any(request.shared_prefix for request in requests):
+        return ""
+    if cached <= len(requests) * (template_tokens + _CHANCE_TOKENS):
+        return ""
+    return (
+        f"{cached:.0f} prompt tokens came from the runner's cache, which the test did not ask for "
+        "(share_prefix=True does)"
+    )

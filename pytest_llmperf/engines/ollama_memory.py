@@ -1,0 +1,193 @@
+"""What a model takes: its weights by its tensors, its KV cache by its shape, both as ``/api/show`` tells them."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.engines.slots import Slots
+from pytest_llmperf.measurement import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# The runner makes each context a multiple of so many tokens.
+_CONTEXT_STEP = 256
+# Bytes of one value of the KV cache: a block of 32 values has a scale of 2 bytes.
+_CACHE_BYTES = {"f16": 2.0, "bf16": 2.0, "f32": 4.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+# Bytes and values of one block of a tensor, by the type's name in GGUF.
+_BLOCKS = {
+    "F64": (8, 1),
+    "F32": (4, 1),
+    "F16": (2, 1),
+    "BF16": (2, 1),
+    "I8": (1, 1),
+    "I16": (2, 1),
+    "I32": (4, 1),
+    "I64": (8, 1),
+    "Q4_0": (18, 32),
+    "Q4_1": (20, 32),
+    "Q5_0": (22, 32),
+    "Q5_1": (24, 32),
+    "Q8_0": (34, 32),
+    "MXFP4": (17, 32),
+    "IQ4_NL": (18, 32),
+    "Q2_K": (84, 256),
+    "Q3_K": (110, 256),
+    "Q4_K": (144, 256),
+    "Q5_K": (176, 256),
+    "Q6_K": (210, 256),
+    "IQ4_XS": (136, 256),
+}
+# Layers that keep less than all tokens, or no keys and values at all.
+_UNEVEN = ("attention.sliding_window", "attention.kv_lora_rank", "ssm.state_size")
+_KV_LINE = re.compile(r"^.*llama_kv_cache\S*:.* KV buffer size =\s+([\d.]+) MiB", re.MULTILINE)
+_WEIGHTS_LINE = "model buffer size ="
+_BLOB = re.compile(r"^FROM\s+(?:\S*[/\\])?(sha256-[0-9a-f]{64})\s*$", re.MULTILINE)
+
+
+def padded(context: int) -> int:
+    """The context, in tokens, that the runner makes of the one asked for."""
+    return math.ceil(context / _CONTEXT_STEP) * _CONTEXT_STEP
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model as the server describes it.
+
+    ``values_per_token`` are the values of keys and of values that a token has in the KV cache, None with the
+    ``reason`` why they cannot be told. ``weights_bytes`` is None where a tensor is of a type that is not known here.
+    ``blob`` is the name of its file in the store, empty where that is not told.
+    """
+
+    trained_context: int | None
+    weights_bytes: float | None
+    values_per_token: tuple[int, int] | None
+    reason: str
+    blob: str
+    completes: bool
+
+    def token_bytes(self, cache_types: tuple[str, str]) -> float | None:
+        """Bytes of KV cache for one token, with keys and values of these types."""
+        if self.values_per_token is None or not all(kind in _CACHE_BYTES for kind in cache_types):
+            return None
+        sizes = (_CACHE_BYTES[kind] for kind in cache_types)
+        return sum(values * size for values, size in zip(self.values_per_token, sizes, strict=True))
+
+    @property
+    def weights(self) -> Reading:
+        if self.weights_bytes is None:
+            return Reading.missing("the model has tensors of a type whose size is not known")
+        return Reading(self.weights_bytes, "the model's tensors, as Ollama lists them", samples=1)
+
+
+def shape_of(shown: Mapping[str, Any]) -> Shape:
+    """Of the answer of ``/api/show``."""
+    info: Mapping[str, Any] = shown.get("model_info") or {}
+    architecture = str(info.get("general.architecture", ""))
+    trained = info.get(f"{architecture}.context_length")
+    values, reason = _values_per_token(info, architecture)
+    blob = _BLOB.search(str(shown.get("modelfile", "")))
+    return Shape(
+        trained_context=trained if isinstance(trained, int) else None,
+        weights_bytes=tensors_bytes(shown.get("tensors") or ()),
+        values_per_token=values,
+        reason=reason,
+        blob=blob[1] if blob else "",
+        completes="completion" in (shown.get("capabilities") or ("completion",)),
+    )
+
+
+def tensors_bytes(tensors: Sequence[Mapping[str, Any]]) -> float | None:
+    """What they take together, None where there is none, or one of a type that is not known."""
+    total = 0.0
+    for tensor in tensors:
+        block = _BLOCKS.get(str(tensor.get("type", "")).upper())
+        if block is None:
+            return None
+        size, values = block
+        total += math.prod(tensor.get("shape") or (0,)) / values * size
+    return total or None
+
+
+def _values_per_token(info: Mapping[str, Any], architecture: str) -> tuple[tuple[int, int] | None, str]:
+    uneven = next((key for key in _UNEVEN if info.get(f"{architecture}.{key}")), "")
+    if uneven:
+        return None, f"the layers of this model do not all keep a key and a value of each token ({uneven})"
+    layers, heads, embedding, kv_heads, key, value = (
+        info.get(f"{architecture}.{name}")
+        for name in (
+            "block_count",
+            "attention.head_count",
+            "embedding_length",
+            "attention.head_count_kv",
+            "attention.key_length",
+            "attention.value_length",
+        )
+    )
+    if not (isinstance(layers, int) and isinstance(heads, int) and heads and isinstance(embedding, int)):
+        return None, "the model's metadata do not tell the shape of its KV cache"
+    each = embedding // heads
+    if isinstance(kv_heads, list):
+        # One number a layer; 0 for a layer without attention.
+        all_heads = sum(kv_heads) if all(isinstance(number, int) for number in kv_heads) else 0
+    else:
+        all_heads = layers * (kv_heads if isinstance(kv_heads, int) else heads)
+    sizes = (key if isinstance(key, int) else each, value if isinstance(value, int) else each)
+    return (all_heads * sizes[0], all_heads * sizes[1]), ""
+
+
+def kv_stated(log: str) -> float | None:
+    """What the runner said, while it loaded last, that its KV caches take together, in bytes; None if it did not."""
+    found = _KV_LINE.findall(log[log.rfind(_WEIGHTS_LINE) :])
+    return sum(map(float, found)) * 2**20 if found else None
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a loaded model takes. ``context`` is of one slot, in tokens, as it was asked for.
+
+    ``slots`` and ``cache_types`` are None where nobody tells; ``stated`` is what the runner said of its KV caches while
+    it loaded, in bytes. ``offload`` is the share of the model on a GPU.
+    """
+
+    shape: Shape
+    context: int
+    slots: int | None
+    cache_types: tuple[str, str] | None
+    offload: float
+    stated: float | None = None
+
+    def requests_have(self) -> Slots:
+        """What requests have for their tokens."""
+        token_bytes = None if self.cache_types is None else self.shape.token_bytes(self.cache_types)
+        return Slots(padded(self.context), token_bytes, self._why_unknown())
+
+    def _why_unknown(self) -> str:
+        if self.cache_types is None:
+            return "the type of the KV cache is not known: the server's processes are not seen from here"
+        kinds = " and ".join(dict.fromkeys(self.cache_types))
+        return self.shape.reason or f"the size of a KV cache of type {kinds} is not known"
+
+    def readings(self) -> dict[str, Reading]:
+        """``memory.weights``, ``memory.kv_reserved`` and ``memory.offload``."""
+        how = "size_vram ÷ size, as Ollama states them"
+        return {
+            "memory.weights": self.shape.weights,
+            "memory.kv_reserved": self._reserved(),
+            "memory.offload": Reading(self.offload, how, samples=1),
+        }
+
+    def _reserved(self) -> Reading:
+        slot = self.requests_have()
+        if slot.token_bytes is not None and self.slots is not None:
+            tokens = f"{slot.context} tokens × {self.slots} slot{'s' if self.slots > 1 else ''}"
+            how = f"{slot.token_bytes:g} B a token by the model's metadata × {tokens}"
+            return Reading(slot.token_bytes * slot.context * self.slots, how, samples=1)
+        if self.stated is not None:
+            return Reading(self.stated, "stated by Ollama's runner while loading", samples=1)
+        if slot.token_bytes is None:
+            return Reading.missing(slot.reason)
+        return Reading.missing("how many requests the server answers at a time is not known: its runner is not seen")

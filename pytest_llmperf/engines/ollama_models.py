@@ -1,0 +1,128 @@
+"""The model that a test asks for, brought into the store of an Ollama server: found, pulled, or made of a GGUF file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.models import bundled_model
+from pytest_llmperf.units import BYTES, format_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from pytest_llmperf.engines.base import Progress
+    from pytest_llmperf.engines.ollama_api import OllamaAPI
+
+_PROGRESS_SECONDS = 5.0
+
+
+def gguf_file(model: str | None) -> Path | None:
+    """The file that a model is, where it is one and not a name.
+
+    Raises:
+        EngineError: it looks like one, and is not there.
+    """
+    if model is None:
+        return None
+    path = Path(model).expanduser().absolute()
+    if path.is_file():
+        return path
+    if model.endswith(".gguf") or model.startswith(("/", "./", "../", "~")):
+        raise EngineError(f"ollama: there is no model file {model!r}; --llmperf-model is a name or a path to a GGUF")
+    return None
+
+
+def ensure(api: OllamaAPI, model: str | None, *, pull: bool, progress: Progress) -> str:
+    """The name under which the server has the model, once it does; without one, the bundled model's.
+
+    Raises:
+        EngineError: it is not there and cannot, or shall not, be had.
+    """
+    file = bundled_model(progress) if model is None else gguf_file(model)
+    if file is not None:
+        return _made_of(api, file, progress)
+    assert model is not None
+    name = _listed(api, model)
+    if name:
+        return name
+    if not pull:
+        raise EngineError(
+            f"ollama: the server has no model {model!r}: ollama pull {model} gets it, or --llmperf-pull does"
+        )
+    _pull(api, model, progress)
+    name = _listed(api, model)
+    if not name:
+        raise EngineError(f"ollama has pulled {model!r}, and does not list it")
+    return name
+
+
+def _listed(api: OllamaAPI, model: str) -> str:
+    """The full name of a model that the server has; empty where it has none. Without a tag it is the latest."""
+    wanted = model if ":" in model.rpartition("/")[2] else f"{model}:latest"
+    return next((name for name in api.models() if name.lower() == wanted.lower()), "")
+
+
+def _pull(api: OllamaAPI, model: str, progress: Progress) -> None:
+    progress(f"ollama: pulling {model}")
+    try:
+        told(api.progress("/api/pull", {"model": model}), f"ollama: pulling {model}", progress)
+    except EngineError as error:
+        room = "; models_dir=FOLDER is an engine argument" if "no space left" in str(error) else ""
+        raise EngineError(f"ollama cannot pull {model}: {error}{room}") from None
+
+
+def _made_of(api: OllamaAPI, file: Path, progress: Progress) -> str:
+    """The model made of a GGUF file. Its name holds the file's digest: another file is another model."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    stem = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._") or "model"
+    name = f"{stem}:{digest[:12]}"
+    if _listed(api, name):
+        return name
+    progress(f"ollama: making the model {name} of {file.name}")
+    try:
+        if not api.has_blob(f"sha256:{digest}"):
+            api.send_blob(f"sha256:{digest}", file)
+        request = {"model": name, "files": {file.name: f"sha256:{digest}"}}
+        told(api.progress("/api/create", request), f"ollama: making {name}", progress)
+    except EngineError as error:
+        raise EngineError(f"ollama cannot make a model of {file}: {error}") from None
+    return name
+
+
+def told(
+    lines: Iterable[Mapping[str, Any]], title: str, progress: Progress, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Reads the lines of a pull to its end, and tells now and then how far it is, and how fast.
+
+    Raises:
+        EngineError: it did not succeed.
+    """
+    begun = said = clock()
+    sizes: dict[str, tuple[int, int]] = {}
+    at_start: dict[str, int] = {}
+    status = ""
+    for line in lines:
+        status = str(line.get("status", ""))
+        if "digest" in line:
+            layer, done = str(line["digest"]), int(line.get("completed", 0))
+            # What an earlier pull has left half done is not counted into the rate.
+            at_start.setdefault(layer, done)
+            sizes[layer] = (done, int(line.get("total", 0)))
+        if clock() - said >= _PROGRESS_SECONDS:
+            said = clock()
+            fresh = sum(done - at_start[layer] for layer, (done, _) in sizes.items())
+            progress(f"{title}: {_how_far(sizes, fresh / (said - begun))}" if sizes else f"{title}: {status}")
+    if status != "success":
+        raise EngineError(f"it ended with {status or 'nothing'!r} and no success")
+
+
+def _how_far(sizes: Mapping[str, tuple[int, int]], rate: float) -> str:
+    done, total = (sum(parts) for parts in zip(*sizes.values(), strict=True))
+    return f"{format_value(done, BYTES)} of {format_value(total, BYTES)}, {format_value(rate, BYTES)}/s"

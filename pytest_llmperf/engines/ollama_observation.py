@@ -1,0 +1,90 @@
+"""Ollama seen over one test: what its answers say of their times, and all that would make the numbers another's."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
+from pytest_llmperf.engines.ollama_counts import Counts
+from pytest_llmperf.engines.ollama_faults import ignored, loaded_anew, reused, shifted
+from pytest_llmperf.engines.ollama_version import times_decoding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.engines.ollama import OllamaEngine
+    from pytest_llmperf.engines.ollama_runner import Loaded
+    from pytest_llmperf.measurement import RequestTiming, Window
+
+
+class OllamaObservation(Observation):
+    """Of one model; what the server does for others is seen only where it reaches this one."""
+
+    def __init__(self, engine: OllamaEngine) -> None:
+        super().__init__(engine)
+        self._ollama = engine
+        self._unloads = engine.unloads
+        self._log_start = engine.log_size()
+        self._failure = ""
+        self._before: Loaded | None = None
+        self._counts: Counts | None = None
+        try:
+            self._before = engine.look()
+            self._counts = Counts.of(self._before)
+        except EngineError as error:
+            self._failure = str(error)
+
+    def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        readings = {**self._ollama.readings(), **self._ollama.slots().readings(requests)}
+        return Observed(readings, (), server_stats(requests, decoding=times_decoding(self._ollama.version)))
+
+    def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        seen = self.read(requests, window)
+        return Observed(seen.readings, tuple(fault for fault in self._faults(requests) if fault), seen.stats)
+
+    def _faults(self, requests: Sequence[RequestTiming]) -> list[str]:
+        if self._failure:
+            return [self._failure]
+        try:
+            now = self._ollama.look()
+        except EngineError as error:
+            return [] if self._ollama.gone() else [str(error)]  # that it has ended is told by whoever asks for that
+        faults = [shifted(requests, self._ollama.slots().context), *ignored(self._ollama.log_since(self._log_start))]
+        if self._ollama.unloads > self._unloads:
+            self._ollama.adopt(now)  # the test itself has had it loaded anew
+            return faults
+        waited = max((r.server.load or 0 for r in requests if r.server is not None), default=0) / 1e9
+        anew = loaded_anew(self._ollama.model, self._before, now, waited)
+        return [anew, *faults] if anew else [*faults, *self._counted(now, requests)]
+
+    def _counted(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> list[str]:
+        """What the runner's own counters say against the answers."""
+        after = Counts.of(now)
+        if after is None or self._counts is None:
+            return []
+        rises = after.since(self._counts)
+        return [counts_differ(rises.generated, requests), reused(rises.cached, requests, self._ollama.template_tokens)]
+
+
+def server_stats(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[str, float]:
+    """What the server says of the time it took: sums and largest values, since waiting is not spread evenly.
+
+    The rate is that of the median request: (tokens − 1) ÷ time to decode them, as the first one comes with the prompt.
+    """
+    times = [(r, r.server) for r in requests if r.error is None and r.server is not None]
+    if not times:
+        return {}
+    queues = [t.queue for _, t in times if t.queue is not None]
+    stats = {
+        "load_max_seconds": max((t.load or 0) for _, t in times) / 1e9,
+        "prompt_seconds": sum((t.prompt or 0) for _, t in times) / 1e9,
+        "decode_seconds": sum((t.decode or 0) for _, t in times) / 1e9,
+    }
+    if queues:
+        stats |= {"queue_mean_seconds": sum(queues) / len(queues) / 1e9, "queue_max_seconds": max(queues) / 1e9}
+    rates = [(tokens - 1) * 1e9 / t.decode for r, t in times if t.decode and (tokens := r.output_tokens or 0) > 1]
+    if decoding and rates:
+        stats["decode_median_rate"] = median(rates)
+    return stats

@@ -1,0 +1,123 @@
+"""Requests to Ollama's own API, for the client that speaks the OpenAI API: every setting is one that the server heeds.
+
+``generate`` is sent raw, as a completion is elsewhere. What a prompt begins with is new each time, unless it may share
+what the server has cached: a nonce anywhere else would still find all that lies before it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.engines.ollama_options import KEEP_ALIVE, LOAD_OPTIONS, check_option
+from pytest_llmperf.traffic import native
+from pytest_llmperf.traffic.exchange import Exchange, Target
+from pytest_llmperf.traffic.transport import HttpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.traffic.answers import Answer, Arrival
+
+NONCE = "llmperf_nonce"
+TIMEOUT_S = 120.0
+_CALLS = {"/completions": "generate", "/chat/completions": "chat"}
+# The server's own fields of a body, beside those that are made here.
+_FIELDS = frozenset({"think", "format", "logprobs", "top_logprobs", "truncate", "raw"})
+_GENERATE_FIELDS = _FIELDS | {"system", "template", "suffix", "images"}
+_CHAT_FIELDS = (_FIELDS - {"raw"}) | {"tools"}
+_FIELDS_OF = {"generate": _GENERATE_FIELDS, "chat": _CHAT_FIELDS}
+_RENAMED = {"max_tokens": "num_predict"}
+# The client's own, and what changes nothing.
+_LEFT_OUT = frozenset({"model", "stream", "stream_options", "prompt", "messages", "n", "options", NONCE})
+
+
+def prefix_settings(*, share: bool) -> Mapping[str, Any]:
+    """What makes a prompt new from its first token on; nothing where it may ``share`` what is cached."""
+    return {} if share else {NONCE: f"[{secrets.token_hex(4)}] "}
+
+
+def native_request(path: str, body: Mapping[str, Any], pinned: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Path and body of Ollama's own API for a request of the OpenAI API; ``pinned`` are the options of the load.
+
+    Raises:
+        ValueError: a setting that the server would ignore, take for another, or load the model anew for.
+    """
+    call = _CALLS[path]
+    options = {**pinned, **_options(call, body)}
+    own = {key: value for key, value in body.items() if key in _FIELDS_OF[call]}
+    for key in LOAD_OPTIONS:
+        if options.get(key) != pinned.get(key):
+            raise ValueError(_would_reload(key, options[key]))
+    # Otherwise a prompt that is too long is cut without a word.
+    common = {"model": body["model"], "stream": body["stream"], "truncate": False, "options": options}
+    nonce = body.get(NONCE, "")
+    if call == "chat":
+        return "/api/chat", {**common, **own, "messages": _messages(body["messages"], nonce)}
+    return "/api/generate", {**common, "raw": True, **own, "prompt": nonce + body["prompt"]}
+
+
+def _would_reload(key: str, value: object) -> str:
+    return (
+        f"{key}={value!r} would load the model anew in the middle of a test: set it for all requests, "
+        f"with --llmperf-engine-arg=ollama:{key}={value}"
+    )
+
+
+def _options(call: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    loose = {key: value for key, value in body.items() if key not in _LEFT_OUT}
+    options = {}
+    for key, value in {**loose, **body.get("options", {})}.items():
+        if key in _FIELDS_OF[call]:
+            continue
+        if key in _GENERATE_FIELDS | _CHAT_FIELDS:
+            raise ValueError(f"{call} of Ollama takes no {key}")
+        if key == KEEP_ALIVE:
+            raise ValueError(_would_reload(key, value))
+        name = _RENAMED.get(key, key)
+        options[name] = [value] if name == "stop" and isinstance(value, str) else value
+        check_option(name, options[name])
+    return options
+
+
+def _messages(messages: Sequence[Mapping[str, Any]], nonce: str) -> list[dict[str, Any]]:
+    found = [dict(message) for message in messages]
+    for message in found:
+        if not isinstance(message.get("content") or "", str):
+            raise ValueError("the content of a message must be a text; images go beside it: images=[base64, ...]")
+        if "tool_calls" in message:
+            message["tool_calls"] = [_call(call) for call in message["tool_calls"]]
+    found[0]["content"] = nonce + (found[0].get("content") or "")
+    return found
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool call of an earlier answer, whose arguments are an object here."""
+    function = dict(call["function"])
+    if isinstance(function.get("arguments"), str):
+        function["arguments"] = json.loads(function["arguments"])
+    return {**call, "function": function}
+
+
+class NativeTransport(HttpTransport):
+    """Over Ollama's own API, below ``root``; ``pinned`` are the options that the model was loaded with.
+
+    ``counts_uncached`` says that this server leaves out of a prompt's tokens what it found in its cache.
+    """
+
+    def __init__(self, root: str, pinned: Mapping[str, Any], *, counts_uncached: bool = False) -> None:
+        super().__init__(Target.parse(root), "", TIMEOUT_S)
+        self._pinned = pinned
+        self._counts_uncached = counts_uncached
+
+    def attempt(self, path: str, body: Mapping[str, Any]) -> Exchange:
+        native_path, native_body = native_request(path, body, self._pinned)
+        return super().attempt(native_path, native_body)
+
+    def read(self, arrival: Arrival) -> Answer:
+        answer = native.read(arrival)
+        if self._counts_uncached and arrival.shared_prefix:
+            return replace(answer, usage=None, timing=replace(answer.timing, prompt_tokens=None))
+        return answer

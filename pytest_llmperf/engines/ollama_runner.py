@@ -1,0 +1,109 @@
+"""The processes below ``ollama serve`` that hold the models: one for each that is loaded, a new one at each load."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from pytest_llmperf.telemetry.host import process_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A model's process: ``pid`` and ``started`` tell it from every other, ``arguments`` are its command line."""
+
+    pid: int
+    started: float
+    arguments: tuple[str, ...]
+
+    def argument(self, *names: str) -> str | None:
+        """What follows the first of these flags that is there."""
+        for flag, value in zip(self.arguments, self.arguments[1:], strict=False):
+            if flag in names:
+                return value
+        return None
+
+    @property
+    def blob(self) -> str:
+        """The name of the model's file."""
+        return PurePath(self.argument("--model") or "").name
+
+    @property
+    def is_llama_server(self) -> bool:
+        """Whether it is llama.cpp's own server, as from 0.30 on: its command line tells all, and it has counters."""
+        program = itertools.takewhile(lambda word: not word.startswith("--"), self.arguments)
+        return any(PurePath(word).stem == "llama-server" for word in program)
+
+    @property
+    def slots(self) -> int | None:
+        """How many requests it answers at a time, None where its command line does not tell."""
+        text = self.argument("-np", "--parallel")
+        return int(text) if text and text.isdecimal() else None
+
+    @property
+    def cache_types(self) -> tuple[str, str] | None:
+        """Of keys and values in its KV cache, None where its command line does not tell."""
+        if not self.is_llama_server:
+            return None
+        return self.argument("--cache-type-k") or "f16", self.argument("--cache-type-v") or "f16"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where it tells its counters, if it was told to; empty where it has none."""
+        port = self.argument("--port")
+        return f"http://127.0.0.1:{port}/metrics" if port and self.is_llama_server else ""
+
+    @property
+    def alive(self) -> bool:
+        try:
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A loaded model: the server's own entry of it, and its process where that can be seen."""
+
+    entry: Mapping[str, Any]
+    runner: Runner | None
+
+    @property
+    def context(self) -> int:
+        return int(self.entry.get("context_length", 0))
+
+    @property
+    def offload(self) -> float:
+        """The share of the model that lies on a GPU."""
+        size = int(self.entry.get("size", 0))
+        return int(self.entry.get("size_vram", 0)) / size if size else 0.0
+
+
+def runners(roots: Iterable[int]) -> tuple[Runner, ...]:
+    """All of them below these processes; none of a server that cannot be seen from here."""
+    pids = dict.fromkeys(pid for root in roots for pid in process_tree(root) if pid != root)
+    return tuple(runner for pid in pids if (runner := _runner(pid)) is not None)
+
+
+def runner_of(blob: str, found: Sequence[Runner]) -> Runner | None:
+    """The one that holds the model of this file; where the file is not known, the only one there is."""
+    mine = [runner for runner in found if runner.blob == blob] if blob else found
+    return max(mine, key=lambda runner: runner.started) if blob and mine else mine[0] if len(mine) == 1 else None
+
+
+def _runner(pid: int) -> Runner | None:
+    try:
+        process = psutil.Process(pid)
+        arguments = tuple(process.cmdline())
+        runner = Runner(pid, process.create_time(), arguments)
+        return runner if runner.argument("--model") and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None

@@ -1,0 +1,47 @@
+"""What differs between the versions of Ollama that are used here."""
+
+from __future__ import annotations
+
+import re
+
+from pytest_llmperf.engines.base import EngineError
+
+# The oldest one that is known to heed "truncate": false and to state what is read here.
+OLDEST = (0, 24, 0)
+# From here on the runner is llama.cpp's server, which has metrics, and the times are llama.cpp's.
+_LLAMA_SERVER = (0, 30, 0)
+# What a build from source calls itself.
+_UNVERSIONED = (0, 0, 0)
+
+
+def parsed(version: str) -> tuple[int, ...]:
+    """``0.30.0-rc1`` → (0, 30, 0); of a build from source, or in another form, what comes after all others.
+
+    >>> parsed("0.30.0-rc1")
+    (0, 30, 0)
+    """
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    numbers = tuple(map(int, found.groups())) if found else _UNVERSIONED
+    return (1 << 30,) if numbers == _UNVERSIONED else numbers
+
+
+def check_version(version: str) -> str:
+    """The version, once it is known to be new enough.
+
+    Raises:
+        EngineError: it is too old.
+    """
+    if parsed(version) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise EngineError(f"ollama {version} is too old to be measured: this needs {oldest} or newer")
+    return version
+
+
+def counts_uncached_only(version: str) -> bool:
+    """Whether it leaves out of a prompt's tokens those that it found in its cache: one version did."""
+    return parsed(version) == _LLAMA_SERVER
+
+
+def times_decoding(version: str) -> bool:
+    """Whether the time it states for decoding is all of it: earlier ones leave the sampling out."""
+    return parsed(version) >= _LLAMA_SERVER

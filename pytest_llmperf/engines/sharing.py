@@ -1,0 +1,92 @@
+"""What the processes of one run share: its engines, each started by the first that needs it, and turns at measuring.
+
+A run has a folder. Its owner holds the lock on a file in it for as long as the run lasts, and the kernel takes it back
+however the owner ends: wardens of shared engines look at nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.engines import keep, leftovers
+from pytest_llmperf.engines.base import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_PREFIX = "run-"
+_LOCK, _TURN = "lock", "turn"
+
+
+class OwnRun:
+    """A run of which this process is the owner. ``folder`` is for those who take part in it."""
+
+    def __init__(self) -> None:
+        for path in leftovers.directory().glob(f"{_PREFIX}*"):
+            if not keep.is_locked(path / _LOCK):
+                shutil.rmtree(path, ignore_errors=True)  # its owner was killed
+        self.folder = tempfile.mkdtemp(prefix=_PREFIX, dir=leftovers.directory())
+        self._lock = os.open(lock_of(self.folder), os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Ends the engines of this run, but for those that shall be kept."""
+        try:
+            keep.end_run(lock_of(self.folder))
+        finally:
+            os.close(self._lock)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def is_here(folder: str) -> bool:
+    """Whether the owner of this run is a process of this host, and runs."""
+    return bool(folder) and keep.is_locked(Path(lock_of(folder)))
+
+
+def lock_of(folder: str) -> str:
+    """What the owner of a run holds locked."""
+    return os.path.join(folder, _LOCK)
+
+
+@contextlib.contextmanager
+def starting(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
+    """One process of the run at a time starts, or finds, the engine that is asked for; outside of runs nobody waits.
+
+    Raises:
+        EngineError: it could not be started before, for this reason.
+    """
+    if not folder:
+        yield
+        return
+    name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    failure = Path(folder) / f"{name}.failed"
+    with _locked(Path(folder) / f"{name}.start"):
+        if failure.exists():
+            raise EngineError(*json.loads(failure.read_text()))
+        try:
+            yield
+        except EngineError as error:
+            failure.write_text(json.dumps([str(error), error.log_tail]))
+            raise
+
+
+@contextlib.contextmanager
+def turn(folder: str) -> Iterator[None]:
+    """Nobody else of the run measures meanwhile."""
+    with _locked(Path(folder) / _TURN):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

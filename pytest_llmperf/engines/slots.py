@@ -1,0 +1,96 @@
+"""KV cache in use and wasted on a server with slots: each running request has a slot with room for a whole context.
+
+Nobody need look at such a server for it: what a request holds is told by its own tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_llmperf.engines.kv import why_unknown
+from pytest_llmperf.engines.observation import Observation, Observed
+from pytest_llmperf.measurement import Reading
+from pytest_llmperf.timings import tokens_per_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.measurement import RequestTiming, Window
+
+
+@dataclass(frozen=True)
+class Slots:
+    """``context`` is the room of one slot in tokens; ``token_bytes`` what one takes, None with the ``reason``."""
+
+    context: int
+    token_bytes: float | None
+    reason: str = ""
+
+    def readings(self, requests: Sequence[RequestTiming]) -> dict[str, Reading]:
+        """``memory.kv_cache`` and ``memory.kv_waste`` of a test with these requests."""
+        return {"memory.kv_cache": self.in_use(requests), "memory.kv_waste": self.waste(requests)}
+
+    def in_use(self, requests: Sequence[RequestTiming]) -> Reading:
+        """The largest number of KV bytes that tokens of running requests took at a time."""
+        if self.token_bytes is None:
+            return Reading.missing(self.reason)
+        changes = _changes(requests)
+        if isinstance(changes, str):
+            return Reading.missing(changes)
+        tokens = max(itertools.accumulate(change.tokens for change in changes))
+        how = f"{tokens} tokens of {self.token_bytes:g} B each, by the requests' own counts"
+        return Reading(tokens * self.token_bytes, how, samples=len(requests))
+
+    def waste(self, requests: Sequence[RequestTiming]) -> Reading:
+        """1 − tokens held ÷ room of the slots that ran, over the time from first tokens to last ones."""
+        changes = _changes(requests)
+        if isinstance(changes, str):
+            return Reading.missing(changes)
+        held = room = tokens = slots = 0
+        for change, following in itertools.pairwise(changes):
+            tokens += change.tokens
+            slots += change.slots
+            held += tokens * (following.at_ns - change.at_ns)
+            room += slots * self.context * (following.at_ns - change.at_ns)
+        if not room:
+            return Reading.missing("no answer was long enough: its tokens came all at once")
+        return Reading(max(0.0, 1 - held / room), f"slots of {self.context} tokens", samples=len(requests))
+
+
+class SlotObservation(Observation):
+    """Of a server with these slots, None where it does not state them."""
+
+    def __init__(self, engine: Engine, slots: Slots | None) -> None:
+        super().__init__(engine)
+        self._slots = slots
+
+    def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        if self._slots is None:
+            return super().read(requests, window)
+        return Observed({**self._engine.readings(), **self._slots.readings(requests)})
+
+
+class _Change(NamedTuple):
+    """Tokens and slots that are taken, or given back, at a moment; of one moment, what is taken comes first."""
+
+    at_ns: int
+    back: bool
+    tokens: int
+    slots: int
+
+
+def _changes(requests: Sequence[RequestTiming]) -> list[_Change] | str:
+    """What the requests took over time, or why that is not known."""
+    found = []
+    for request in requests:
+        counts = tokens_per_chunk(request)
+        if counts is None or request.prompt_tokens is None:
+            return why_unknown(requests)
+        first, last = request.chunks[0], request.chunks[-1]
+        found.append(_Change(first.at_ns, False, request.prompt_tokens, 1))
+        found += [_Change(chunk.at_ns, False, n, 0) for chunk, n in zip(request.chunks, counts, strict=True)]
+        found.append(_Change(last.at_ns, True, -request.prompt_tokens - sum(counts), -1))
+    return sorted(found) if found else why_unknown(requests)

@@ -1,0 +1,130 @@
+"""Several models share one server: idle memory with all of them, after one is unloaded, and after time has run out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.ollama.conftest import OllamaRuns
+
+THREE = """
+MODELS = ("smollm2:135m-q4", "qwen:tiny", "gemma:tiny")
+
+@pytest.fixture(scope="module")
+def engines(llm_engine_factory):
+    return [llm_engine_factory("ollama", model=name, args=ARGS) for name in MODELS]
+"""
+
+
+def suite(ollama: OllamaRuns, body: str, **arguments: object) -> str:
+    asked = {"models_dir": str(ollama.models), **arguments}
+    return f"import time\n\nARGS = {asked!r}\n{THREE}\n{body}"
+
+
+def test_one_that_asks_nothing_of_the_server_shares_the_one_that_runs(ollama: OllamaRuns) -> None:
+    body = """
+def test_shared(llm_engine, llm_engine_factory):
+    assert llm_engine_factory("ollama", model="qwen:tiny").pids == llm_engine.pids
+    other = llm_engine_factory("ollama", model="qwen:tiny", args={**ARGS, "num_parallel": 2})
+    assert other.pids != llm_engine.pids
+"""
+    ollama(suite(ollama, body)).assert_outcomes(passed=1)
+
+
+def test_three_models_are_one_server_and_each_gives_its_memory_back(ollama: OllamaRuns) -> None:
+    body = """
+@pytest.mark.memory_budget(peak="2 GiB")
+def test_one_server(engines, llm_engine_factory, llm_perf):
+    assert len({engine.pids for engine in engines}) == 1
+    assert [engine.memory().weights for engine in engines] == [96576768] * 3
+    assert [engine.gone() for engine in engines] == [""] * 3
+
+@pytest.mark.memory_budget(idle="2 GiB")
+def test_idle(engines, llm_engine_factory, llm_perf):
+    full = llm_perf.read("memory.peak")
+    engines[1].unload()
+    after_one = llm_perf.read("memory.idle")
+    assert full - after_one > 20 * 2**20
+    assert [engine.gone() for engine in engines] == [""] * 3
+    engines[0].unload()
+    engines[2].unload()
+    assert after_one - llm_perf.read("memory.idle") > 40 * 2**20
+
+def test_it_is_loaded_again_for_whoever_asks(engines, llm_engine_factory):
+    again = llm_engine_factory("ollama", model="qwen:tiny", args=ARGS)
+    assert again is engines[1]
+    assert again.look() is not None
+    assert engines[0].look() is None
+"""
+    result = ollama(suite(ollama, body))
+    result.assert_outcomes(passed=3)
+    assert str(result.stdout).count("the server ready") == 1
+    result.stdout.fnmatch_lines(
+        ["llmperf: ollama was left without qwen:tiny; loading it again", "budgets: 2 PASS"], consecutive=False
+    )
+
+
+def test_a_model_that_the_server_puts_out_for_another_is_named(ollama: OllamaRuns) -> None:
+    body = """
+@pytest.mark.memory_budget(peak="2 GiB")
+def test_evicted(engines, llm_engine_factory):
+    pass
+"""
+    result = ollama(suite(ollama, body, max_loaded_models=2), "--llmperf-strict")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["memory peak INVALID: the server has unloaded smollm2:135m-q4 by itself and holds qwen:tiny, gemma:tiny*"]
+    )
+
+
+def test_a_model_that_comes_back_for_another_request_was_loaded_anew(ollama: OllamaRuns) -> None:
+    body = """
+import json, urllib.request
+
+@pytest.mark.memory_budget(peak="2 GiB")
+def test_in_turn(engines, llm_engine_factory):
+    # The third has put out the first, which now puts out the second, which then is loaded anew.
+    for engine in engines[:2]:
+        body = {"model": engine.model, "prompt": "Hi", "stream": False, "options": {"num_predict": 2}}
+        url = engine.base_url.removesuffix("/v1") + "/api/generate"
+        urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode())).close()
+"""
+    result = ollama(suite(ollama, body, max_loaded_models=2), "--llmperf-strict")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "memory peak INVALID: *smollm2:135m-q4 was not loaded when the test began, *; "
+            "qwen:tiny was loaded anew during the test (runner * → *): *"
+        ]
+    )
+
+
+def test_a_model_whose_time_runs_out_has_an_idle_memory_and_is_no_fault(ollama: OllamaRuns) -> None:
+    result = ollama(
+        """
+        @pytest.mark.memory_budget(idle="2 GiB")
+        def test_idle(llm_engine, llm_client, llm_perf):
+            llm_client.generate("Hello", max_tokens=2)
+            llm_engine.wait_until_unloaded(30)
+            assert llm_perf.read("memory.peak") - llm_perf.read("memory.idle") > 20 * 2**20
+
+        def test_loaded_again(llm_engine):
+            assert llm_engine.look() is not None
+        """,
+        keep_alive="500ms",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["llmperf: ollama was left without *; loading it again", "budgets: 1 PASS"])
+
+
+def test_restarting_one_of_several_leaves_the_others_alone(ollama: OllamaRuns) -> None:
+    body = """
+def test_restart(engines, llm_engine_factory):
+    before = [engine.look().runner.pid for engine in engines]
+    engines[0].restart()
+    after = [engine.look().runner.pid for engine in engines]
+    assert after[0] != before[0]
+    assert after[1:] == before[1:]
+    assert len({engine.pids for engine in engines}) == 1
+"""
+    ollama(suite(ollama, body)).assert_outcomes(passed=1)

@@ -1,0 +1,45 @@
+"""The process that holds a model: memory, and a page of counters that ``serve`` adds to."""
+
+from __future__ import annotations
+
+import json
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_PAGE = 4096
+_NAMES = {
+    "prompt": "prompt_tokens_total",
+    "cached": "prompt_tokens_cached_total",
+    "predicted": "tokens_predicted_total",
+}
+COUNTS = dict.fromkeys(_NAMES, 0)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        told = self.path == "/metrics" and os.environ.get("LLAMA_ARG_ENDPOINT_METRICS") == "1"
+        lines = [f"llamacpp:{name} {COUNTS[key]}\n" for key, name in _NAMES.items()]
+        self._answer(200 if told else 501, "".join(lines).encode() if told else b"not supported")
+
+    def do_POST(self) -> None:
+        rises = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        for key, rise in rises.items():
+            COUNTS[key] += rise
+        self._answer(200, b"{}")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is to be logged."""
+
+
+def main(argv: list[str]) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", int(argv[argv.index("--port") + 1])), Handler)
+    held = bytearray(int(os.environ["LLMPERF_DOUBLE_BYTES"]))
+    held[::_PAGE] = b"\1" * len(held[::_PAGE])
+    print("ready", flush=True)
+    server.serve_forever()

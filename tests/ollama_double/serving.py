@@ -1,0 +1,234 @@
+"""``ollama serve``: the API over HTTP, as far as it was captured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from tests.ollama_double import runner, v1
+from tests.ollama_double.answers import Answer, fitted, line, words_of
+from tests.ollama_double.scheduler import Refusal, Scheduler, checked, seconds
+from tests.ollama_double.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.ollama_double.scheduler import Model
+
+_STAMP = "2026-11-23T18:10:34.984883269Z"
+_TYPES = {"stream": bool, "raw": bool, "truncate": bool, "shift": bool}
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__((host, port), Handler)
+        self.settings: dict[str, Any] = json.loads(os.environ.get("LLMPERF_DOUBLE") or "{}")
+        self.version = self.settings.get("version", "0.32.15")
+        self.token_seconds = float(self.settings.get("token_seconds", 0.001))
+        self.store = Store()
+        self.scheduler = Scheduler(self.store, self.settings)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def do_HEAD(self) -> None:
+        there = self.server.store.blob(self.path.rpartition("/")[2]).exists()
+        self._send(200 if there else 404, b"")
+
+    def do_GET(self) -> None:
+        pages: dict[str, Callable[[], object]] = {
+            "/api/version": lambda: {"version": self.server.version},
+            "/api/tags": self._tags,
+            "/api/ps": self._ps,
+            "/v1/models": lambda: v1.models(self.server.store.models()),
+        }
+        if self.path == "/":
+            self._send(200, b"Ollama is running", "text/plain; charset=utf-8")
+        elif self.path in pages:
+            self._json(200, pages[self.path]())
+        else:
+            self._send(404, b"404 page not found", "text/plain")
+
+    def do_POST(self) -> None:
+        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.startswith("/api/blobs/"):
+            self.server.store.blob(self.path.rpartition("/")[2]).write_bytes(data)
+            self._send(201, b"")
+            return
+        try:
+            if not data:
+                raise Refusal(400, "missing request body")
+            self._take(json.loads(data))
+        except Refusal as refusal:
+            if self.path.startswith("/v1/"):
+                self._json(refusal.status, v1.error(str(refusal)))
+            else:
+                self._json(refusal.status, {"error": str(refusal)})
+        except json.JSONDecodeError:
+            self._json(400, {"error": "invalid character looking for beginning of object key string"})
+
+    def _take(self, body: dict[str, Any]) -> None:
+        for key, kind in _TYPES.items():
+            if key in body and not isinstance(body[key], kind):
+                raise Refusal(400, f"json: cannot unmarshal into Go struct field GenerateRequest.{key} of type bool")
+        store = self.server.store
+        if self.path == "/api/pull":
+            self._stream([line(one) for one in store.pull(body["model"])])
+        elif self.path == "/api/create":
+            self._stream([line(one) for one in store.create(body["model"], body["files"])])
+        elif self.path == "/api/show":
+            self._json(200, store.show(self._known(body)))
+        elif self.path in ("/api/generate", "/api/chat"):
+            self._native(self._known(body), body)
+        elif self.path in ("/v1/completions", "/v1/chat/completions"):
+            self._openai(self._known(body), body)
+        else:
+            self._send(404, b"404 page not found", "text/plain")
+
+    def _known(self, body: dict[str, Any]) -> str:
+        found = self.server.store.find(str(body.get("model")))
+        if found is None:
+            raise Refusal(404, f"model '{body.get('model')}' not found")
+        return str(found)
+
+    # ----------------------------------------------------------------------------------------------------- answers
+
+    def _native(self, name: str, body: dict[str, Any]) -> None:
+        scheduler, chat = self.server.scheduler, self.path == "/api/chat"
+        keep_alive = seconds(body["keep_alive"]) if "keep_alive" in body else None
+        if not body.get("messages" if chat else "prompt"):
+            if keep_alive == 0:
+                threading.Timer(0.017, scheduler.unload, [name]).start()
+            else:
+                self._keep(scheduler.grant(name, checked(body.get("options") or {})), keep_alive)
+            reason = "unload" if keep_alive == 0 else "load"
+            self._json(200, {**self._form(name, "", chat=chat), "done": True, "done_reason": reason})
+            return
+        answer = self._answer(name, body, checked(body.get("options") or {}))
+        self._keep(answer.model, keep_alive)
+        if body.get("stream", True):
+            self._stream(self._lines(answer, chat=chat))
+            return
+        text = "".join(answer)
+        if answer.error:
+            raise Refusal(500, answer.error)
+        ending = answer.last() if answer.done_reason else {"done": False}
+        self._json(200, {**self._form(name, text, chat=chat), **ending})
+
+    def _lines(self, answer: Answer, *, chat: bool) -> Iterable[bytes]:
+        for text in answer:
+            yield line({**self._form(answer.model.name, text, chat=chat), "done": False})
+        if answer.error:
+            yield line({"error": answer.error})
+        elif answer.done_reason:
+            yield line({**self._form(answer.model.name, "", chat=chat), **answer.last()})
+
+    def _answer(self, name: str, body: dict[str, Any], options: dict[str, Any]) -> Answer:
+        arrived = time.monotonic()
+        model = self.server.scheduler.grant(name, options, shift=body.get("shift", True))
+        granted = time.monotonic() - arrived
+        prompt = fitted(words_of(body), model, truncate=body.get("truncate", True))
+        answer = Answer(model, prompt, options, self.server.token_seconds, arrived, granted)
+        answer.counts_uncached = self.server.version == "0.30.0"
+        return answer
+
+    def _openai(self, name: str, body: dict[str, Any]) -> None:
+        answer = self._answer(name, body, {"num_predict": body.get("max_tokens") or 0})
+        chat = self.path.endswith("/chat/completions")
+        if body.get("stream"):
+            usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            self._stream(v1.events(answer, chat=chat, usage=usage), "text/event-stream")
+        else:
+            self._json(200, v1.whole(answer, "".join(answer), chat=chat))
+
+    @staticmethod
+    def _keep(model: Model, keep_alive: float | None) -> None:
+        if keep_alive is not None:
+            model.keep_alive = keep_alive
+
+    @staticmethod
+    def _form(name: str, text: str, *, chat: bool) -> dict[str, Any]:
+        said = {"message": {"role": "assistant", "content": text}} if chat else {"response": text}
+        return {"model": name, "created_at": _STAMP, **said}
+
+    # ---------------------------------------------------------------------------------------------------------- pages
+
+    def _tags(self) -> dict[str, Any]:
+        models = self.server.store.models().items()
+        return {
+            "models": [{"name": name, "model": name, "size": 98362745, "digest": digest} for name, digest in models]
+        }
+
+    def _ps(self) -> dict[str, Any]:
+        digests = self.server.store.models()
+        return {
+            "models": [
+                {
+                    "name": model.name,
+                    "model": model.name,
+                    "size": model.size,
+                    "digest": hashlib.sha256(digests[model.name].encode()).hexdigest(),
+                    "expires_at": _STAMP,
+                    "size_vram": model.size_vram,
+                    "context_length": model.context,
+                }
+                for model in list(self.server.scheduler.loaded.values())
+            ]
+        }
+
+    # ----------------------------------------------------------------------------------------------------------- wire
+
+    def _json(self, status: int, content: object) -> None:
+        self._send(status, json.dumps(content).encode(), "application/json; charset=utf-8")
+
+    def _send(self, status: int, body: bytes, kind: str = "") -> None:
+        self.send_response(status)
+        if kind:
+            self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self, lines: Iterable[bytes], kind: str = "application/x-ndjson") -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for data in lines:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, text: str, *values: object) -> None:
+        print(f"[GIN] {text % values}", flush=True)
+
+
+def main(argv: list[str]) -> None:
+    if argv[1:2] == ["runner"]:
+        runner.main(argv)
+    if argv[1:] != ["serve"]:
+        raise SystemExit("Error: this double serves, and does nothing else")
+    host, _, port = os.environ["OLLAMA_HOST"].rpartition(":")
+    try:
+        server = Server(host, int(port))
+    except OSError as error:
+        raise SystemExit(f"Error: listen tcp {host}:{port}: bind: {str(error.strerror).lower()}") from None
+    # As the real one: whoever ends it in good order has its runners ended as well.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    where = f"{host}:{server.server_port} (version {server.version})"
+    stamp = "time=2026-11-23T18:16:01.997Z level=INFO source=routes.go:2008"
+    print(f'{stamp} msg="Listening on {where}"', file=sys.stderr, flush=True)
+    server.serve_forever(0.01)
+    server.scheduler.stop()
