@@ -201,6 +201,11 @@ class Messages:
         self.fault = ""
 
     @property
+    def idle(self) -> bool:
+        """Whether what comes next is the beginning of a message."""
+        return not (self._held or self._body or self.fault)
+
+    @property
     def within_head(self) -> bool:
         """Whether a part of a head has come, which is held until the rest does."""
         return bool(self._held)

@@ -127,10 +127,19 @@ class _App(_Side):
         self.transport.resume_reading()
 
     def received(self, data: bytes, at_ns: int) -> None:
-        wire = self._conversation.request(data, at_ns)
-        if self.peer is not None and self.peer.transport is not None:
-            self.peer.transport.write(wire)
+        server = self.peer.transport if self.peer is not None else None
+        if server is None:
+            self._hold(self._conversation.request(data, at_ns))
             return
+        quick = self._conversation.at_once(data)
+        if quick is not None:
+            server.write(quick)
+        wire = self._conversation.request(data, at_ns)
+        if quick is None:
+            server.write(wire)
+
+    def _hold(self, wire: bytes) -> None:
+        """Until there is a connection to the server, or will be none."""
         self._waiting.append(wire)
         if self._unreachable:
             self._refuse()

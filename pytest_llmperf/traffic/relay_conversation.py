@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.relay_ledger import Ledger, Relayed
 
 _HOST = re.compile(rb"(?i)\nhost:[ \t]*([^\r\n]*)")
+_LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*(\d+)[ \t]*\r")
+_CHUNKED = re.compile(rb"(?i)\ntransfer-encoding:")
+_HEAD_END = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
 HUNG_UP = "the app closed the connection before the answer was complete"
 
@@ -39,6 +42,19 @@ class Conversation:
 
     # ------------------------------------------------------------------------------------------------ from the app
 
+    def at_once(self, data: bytes) -> bytes | None:
+        """What the server may get for ``data`` before :meth:`request` looks at it, which gives the same.
+
+        Most calls are one head and no more behind it than its body; None for all others.
+        """
+        end = data.find(_HEAD_END)
+        if end < 0 or self._switched or not self._requests.idle or _CHUNKED.search(data, 0, end):
+            return None
+        length = _LENGTH.search(data, 0, end + 1)
+        if length is None or len(data) - end - len(_HEAD_END) > int(length[1]):
+            return None
+        return self._addressed(data, end)
+
     def request(self, data: bytes, at_ns: int) -> bytes:
         """What the server shall get now for what has come from the app."""
         if self._switched:
@@ -46,7 +62,7 @@ class Conversation:
         wires = []
         self._began_ns = self._began_ns or at_ns
         for part in self._requests.feed(data):
-            wires.append(part.wire if part.head is None else self._addressed(part.wire))
+            wires.append(part.wire if part.head is None else self._addressed(part.wire, len(part.wire)))
             self._began_ns = at_ns
         if not self._requests.within_head:
             self._began_ns = 0
@@ -61,9 +77,10 @@ class Conversation:
         self._unanswered.append(_Request(method, self._ledger.begin(method, path, self._began_ns)))
         return body
 
-    def _addressed(self, head: bytes) -> bytes:
-        match = _HOST.search(head)
-        return head if match is None else head[: match.start(1)] + self._host + head[match.end(1) :]
+    def _addressed(self, wire: bytes, end: int) -> bytes:
+        """With the server's host in the head, which goes as far as ``end``."""
+        match = _HOST.search(wire, 0, end)
+        return wire if match is None else wire[: match.start(1)] + self._host + wire[match.end(1) :]
 
     def _lose(self, fault: str, at_ns: int) -> None:
         """Calls may hide behind what cannot be read: at least one counts as failed."""

@@ -31,6 +31,45 @@ def test_only_the_host_header_changes_wherever_a_call_is_split() -> None:
             assert talk.request(wire[:at], 1) + talk.request(wire[at:], 2) == addressed(wire)
 
 
+@pytest.mark.parametrize(
+    "wire",
+    [
+        call(b"hello"),
+        call(b"hello", fields="X-Note: 1\r\n"),
+        call(b"hello").replace(b"Content-Length", b"content-length"),
+        call(b"hello").replace(b"Host", b"X-Host"),
+        call(b"\nHost: hello").replace(b"Host: 127", b"X: 127"),
+    ],
+)
+def test_a_plain_call_may_pass_before_anybody_looks_closer(wire: bytes) -> None:
+    head = wire.index(b"\r\n\r\n") + 4
+    for at in range(1, len(wire) + 1):
+        talk = Recorded()
+        for piece in (wire[:at], wire[at:]):
+            quick = talk.at_once(piece)
+            assert quick is None or quick == talk.request(piece, 1)
+            assert (quick is not None) == (piece == wire[:at] and at >= head)
+            if quick is None:
+                talk.request(piece, 1)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        call(b"hello") * 2,
+        call(b"hello") + call()[:9],
+        chunked_call(b"one"),
+        chunked_call(b"one").replace(b"Transfer", b"Content-Length: 500\r\nTransfer"),
+        call(b"", method="GET"),
+        call(b"hello").replace(b"Content-Length: 5", b"Content-Length: many"),
+        b"\r\n\r\n",
+    ],
+)
+def test_any_other_call_is_looked_at_first(wire: bytes) -> None:
+    talk = Recorded()
+    assert talk.at_once(wire) is None
+
+
 def test_every_piece_of_an_answer_has_the_stamp_of_its_arrival() -> None:
     talk = Recorded()
     talk.request(call(), 10)
