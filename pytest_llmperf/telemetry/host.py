@@ -2,9 +2,10 @@
 
 Two ways to read one process: RSS costs microseconds and counts shared pages in full; PSS divides each shared
 page by the number of its users, so that it may be summed over a tree, and costs a walk over the page tables
-(about 13 ms per GiB). A tree is therefore read as RSS minus its shared part, which changes rarely. A tree of one
-process shares nothing within itself and is plain RSS: what strangers map as well, such as the file of the model
-under two servers, is no less its own.
+(about 13 ms per GiB). A tree is therefore read as RSS minus its shared part, which changes rarely.
+
+Files may be mapped by strangers as well, such as the file of a model under two servers, and are no smaller for that:
+of files a tree has at least what the largest of its processes has. So one process alone is plain RSS.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, Record
 from pytest_llmperf.telemetry.source import SourceError, Why
@@ -83,6 +84,14 @@ def open_reader(pid: int) -> ResidentReader | None:
         return None
 
 
+class Shares(NamedTuple):
+    """What a process shares: RSS less PSS; and of files, its RSS and its PSS, None on kernels that do not say."""
+
+    shared: int
+    files: int | None
+    part_of_files: int | None
+
+
 def sharing(pids: Sequence[int]) -> dict[int, int | None]:
     """The shared part of each process of one tree, read together: a fork makes pages of the parent shared as well.
 
@@ -90,35 +99,44 @@ def sharing(pids: Sequence[int]) -> dict[int, int | None]:
     """
     if len(pids) == 1:
         return {pids[0]: 0}
-    shared: dict[int, int | None] = {}
+    found: dict[int, Shares | None] = {}
     for pid in pids:
         with suppress(ProcessLookupError):
-            shared[pid] = shared_bytes(pid)
+            found[pid] = shares(pid)
+    shared = {pid: one and one.shared for pid, one in found.items()}
+    files = {pid: one.files for pid, one in found.items() if one and one.files is not None}
+    if files:
+        largest = max(files, key=files.__getitem__)
+        of_strangers = files[largest] - sum(one.part_of_files or 0 for one in found.values() if one)
+        shared[largest] = (shared[largest] or 0) - max(0, of_strangers)
     return shared
 
 
-def shared_bytes(pid: int) -> int | None:
-    """RSS less PSS of a process, from ``smaps_rollup``; None where that cannot be read (other user, old kernel).
+def shares(pid: int) -> Shares | None:
+    """From ``smaps_rollup`` and ``status``; None where they cannot be read (other user, old kernel).
 
     Raises:
         ProcessLookupError: the process has ended.
     """
     try:
-        sizes = _rollup((_PROC / str(pid) / "smaps_rollup").read_bytes())
+        rollup = _sizes((_PROC / str(pid) / "smaps_rollup").read_bytes())
+        status = _sizes((_PROC / str(pid) / "status").read_bytes())
     except PermissionError:
         return None
     except FileNotFoundError:
         if HAS_PROC and not (_PROC / str(pid)).exists():
             raise ProcessLookupError(pid) from None
         return None
-    if b"Pss" not in sizes or b"Rss" not in sizes:
+    if b"Pss" not in rollup or b"Rss" not in rollup:
         raise ProcessLookupError(pid)  # it ended while it was read
-    return max(0, sizes[b"Rss"] - sizes[b"Pss"])
+    files = status.get(b"RssFile") if b"Pss_File" in rollup else None
+    return Shares(max(0, rollup[b"Rss"] - rollup[b"Pss"]), files, rollup.get(b"Pss_File"))
 
 
-def _rollup(text: bytes) -> dict[bytes, int]:
-    fields = (line.split() for line in text.splitlines()[1:])
-    return {f[0].rstrip(b":"): int(f[1]) * 1024 for f in fields if len(f) == 3}
+def _sizes(text: bytes) -> dict[bytes, int]:
+    """The lines that state a size, ``Rss:  12 kB``, in bytes."""
+    fields = (line.split() for line in text.splitlines())
+    return {f[0].rstrip(b":"): int(f[1]) * 1024 for f in fields if len(f) == 3 and f[2] == b"kB"}
 
 
 class HostMemory:

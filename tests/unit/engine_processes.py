@@ -59,11 +59,11 @@ server.serve_forever()
 PARENT = """
 import os, signal, sys
 from pathlib import Path
-from pytest_llmperf.engines import process
-process.STOP_GRACE_SECONDS = 0.2
+from pytest_llmperf.engines import server_process
+server_process.STOP_GRACE_SECONDS = 0.2
 signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
 folder, script = sys.argv[1:]
-server = process.ServerProcess("fake", [sys.executable, "-c", script, folder], os.environ, Path(folder))
+server = server_process.ServerProcess("fake", [sys.executable, "-c", script, folder], os.environ, Path(folder))
 print(server.pid, flush=True)
 for line in sys.stdin:
     print(server.status(), flush=True)

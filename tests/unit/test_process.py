@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines import process
+from pytest_llmperf.engines import process, server_process
 from pytest_llmperf.engines.base import EngineError, EngineSpec
 from pytest_llmperf.engines.net import announced_url, http_get
 from pytest_llmperf.engines.process import ServerEngine, describe_status
@@ -30,7 +30,7 @@ SPEC = EngineSpec("scripted", model="m", startup_timeout=60)
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "STOP_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(server_process, "STOP_GRACE_SECONDS", 0.2)
 
 
 @pytest.fixture

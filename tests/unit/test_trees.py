@@ -6,6 +6,7 @@ import pytest
 
 from pytest_llmperf.telemetry import host as host_memory
 from pytest_llmperf.telemetry import trees
+from pytest_llmperf.telemetry.host import Shares
 from pytest_llmperf.telemetry.ring import GONE, RSS_ONLY
 from pytest_llmperf.telemetry.trees import Survey, Tree
 
@@ -37,10 +38,11 @@ class Host:
     def process_tree(self, root: int) -> tuple[int, ...]:
         return tuple(self.shared)
 
-    def shared_bytes(self, pid: int) -> int | None:
+    def shares(self, pid: int) -> Shares | None:
         self.readings += 1
         self._clocks.spend(self.cost)
-        return self.shared[pid]
+        shared = self.shared[pid]
+        return None if shared is None else Shares(shared, None, None)
 
 
 class Reader:
@@ -66,7 +68,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 def host(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(clocks, {1: 10, 2: 3})
     monkeypatch.setattr(trees, "process_tree", host.process_tree)
-    monkeypatch.setattr(host_memory, "shared_bytes", host.shared_bytes)
+    monkeypatch.setattr(host_memory, "shares", host.shares)
     return host
 
 

@@ -1,0 +1,101 @@
+"""A server as a child process: in a session of its own, under a warden, and ended for sure."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.engines import keep, leftovers
+from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.logs import tail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STOP_GRACE_SECONDS = 5.0
+_WARDEN = Path(__file__).with_name("warden.py")
+
+
+class ServerProcess:
+    """One server under its warden; its output goes to ``NAME.log`` in ``directory``.
+
+    ``pid`` leads the process group of the server, in the session that its warden leads.
+
+    Raises:
+        EngineError: the command cannot be run.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], directory: Path) -> None:
+        self.log = directory / f"{name}.log"
+        self.pid = 0
+        with self.log.open("wb") as log:
+            self._warden = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_WARDEN), str(STOP_GRACE_SECONDS), *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=dict(environ),
+                start_new_session=True,
+            )
+        try:
+            self.pid = self._read_pid(name)
+            leftovers.note(name, self._warden.pid, self.pid, directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _read_pid(self, name: str) -> int:
+        assert self._warden.stdout is not None
+        first_line = self._warden.stdout.readline()
+        if not first_line.strip():
+            raise EngineError(f"{name} cannot be started: {tail(self.log, 1) or 'it was killed at once'}")
+        return int(first_line)
+
+    def status(self) -> int | None:
+        """The exit status once the server has ended (128 + signal for a signal), None while it runs."""
+        status = self._warden.poll()
+        return status if status is None or status >= 0 else 128 - status
+
+    def leave(self, name: str, kept: keep.Kept) -> keep.KeptProcess:
+        """Lets the server run on until nobody has wanted it for so long; ``kept`` tells others what it is."""
+        assert self._warden.stdin is not None
+        folder = self.log.parent
+        (folder / keep.LEASE).write_text(kept.lock)
+        note = leftovers.note(name, self._warden.pid, self.pid, folder, asdict(kept))
+        order = {
+            "seconds": kept.seconds,
+            "lease": str(folder / keep.LEASE),
+            "folder": str(folder),
+            "note": str(note),
+        }
+        with contextlib.suppress(BrokenPipeError):
+            self._warden.stdin.write(json.dumps(order).encode())
+            self._warden.stdin.flush()
+        self._close_pipes()
+        # It is no longer ours to wait for; Popen would warn of it.
+        self._warden.returncode = 0
+        return keep.KeptProcess(json.loads(note.read_text()), None)
+
+    def stop(self) -> None:
+        """Ends the server and all it started: terminate, wait, kill. May be called twice."""
+        self._close_pipes()
+        try:
+            self._warden.wait(STOP_GRACE_SECONDS + 5)
+        except subprocess.TimeoutExpired:
+            self._warden.kill()
+            self._warden.wait()
+        if self.pid:
+            # For the case that the warden itself was killed, and did not end what the server had started.
+            leftovers.kill_group(self.pid, self._warden.pid)
+        leftovers.forget(self._warden.pid)
+
+    def _close_pipes(self) -> None:
+        for pipe in (self._warden.stdin, self._warden.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
