@@ -103,8 +103,7 @@ def test_app(llm_client):
     )
 
 
-def test_an_app_that_hangs_up_ends_the_request_and_fails_it(runs: Runs, pytester: pytest.Pytester) -> None:
-    log = pytester.path / "truth"
+def test_an_app_that_hangs_up_ends_the_request_and_fails_it(runs: Runs) -> None:
     result = runs(
         """
         import http.client, json, time
@@ -125,7 +124,6 @@ def test_an_app_that_hangs_up_ends_the_request_and_fails_it(runs: Runs, pytester
         "--llmperf-strict",
         slots="1",
     )
-    assert not log.exists()
     result.stdout.fnmatch_lines(
         ["FAILED *INVALID: 1 of 2 requests failed, the first with: the app closed the connection *"]
     )
