@@ -3,9 +3,10 @@
     python benchmarks/relay.py
     python benchmarks/relay.py --rounds=10 --tokens=64
 
-Apps of three kinds ask the simulated engine for streamed answers: with one connection for each stream that is kept, and
-with a new one for each call. Direct and relayed calls alternate, round after round, and what is added is the difference
-of their percentiles within a round, of which the median is shown. Each stream waits a random moment before each call.
+The app asks the simulated engine for streamed answers, with a connection for each stream that is kept, or with a new
+one for each call. In each round it does so twice directly and once through the relay, in any order. Shown is the
+difference of the percentiles, relayed less direct, the median of the rounds, and beside it how far the two direct runs
+were apart: what is smaller than that is noise. Each stream waits a random moment before each call.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ WAIT_S = 0.1
 
 
 class Outcome(NamedTuple):
-    """Times in ms of one round, and the digests of what came."""
+    """Times in ms of one way in one round, and the digests of what came."""
 
     ttft: list[float]
     gaps: list[float]
@@ -117,47 +118,66 @@ def start_engine(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     return engine, int(announce.read_text().rpartition(":")[2])
 
 
-def measure(port: int, streams: int, kept: bool, asked: argparse.Namespace) -> None:
-    relay = Relay(f"http://127.0.0.1:{port}/v1")
+WAYS = ("direct", "relay", "direct again")
+COLUMNS = {"TTFT p50": ("ttft", 50), "TTFT p99": ("ttft", 99), "gap p50": ("gaps", 50), "gap p99": ("gaps", 99)}
+
+
+class Row:
+    """What the rounds with so many streams have given."""
+
+    def __init__(self) -> None:
+        self.added: dict[str, list[float]] = {name: [] for name in COLUMNS}
+        self.noise: dict[str, list[float]] = {name: [] for name in COLUMNS}
+        self.digests: set[str] = set()
+        self.pieces = 0
+        self.cpu_s = 0.0
+
+    def take(self, outcomes: dict[str, Outcome]) -> None:
+        for name, (which, percent) in COLUMNS.items():
+            direct, relay, again = (percentile(getattr(outcomes[way], which), percent) for way in WAYS)
+            self.added[name].append(relay - (direct + again) / 2)
+            self.noise[name].append(abs(direct - again))
+        self.pieces += len(outcomes["relay"].gaps) + len(outcomes["relay"].ttft)
+        for outcome in outcomes.values():
+            self.digests |= outcome.digests
+
+    def show(self, streams: int, kept: bool) -> None:
+        cells = [str(streams), "kept" if kept else "new"]
+        medians = ((statistics.median(self.added[name]), statistics.median(self.noise[name])) for name in COLUMNS)
+        cells += [f"{added:+.2f} ± {noise:.2f}" for added, noise in medians]
+        cpu_us = self.cpu_s / self.pieces * 1e6
+        cells += [
+            f"{cpu_us:.0f}",
+            f"{cpu_us / GAP_MS / 10:.1f} %",
+            "the same" if len(self.digests) == 1 else "DIFFERENT",
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def measure(port: int, streams: int, kept: bool, asked: argparse.Namespace) -> Row:
+    relay, row = Relay(f"http://127.0.0.1:{port}/v1"), Row()
     process = psutil.Process(relay.pid)
-    calls = asked.calls if streams > 1 else 4 * asked.calls
-    added: dict[str, list[float]] = {"ttft p50": [], "ttft p99": [], "gap p50": [], "gap p99": []}
-    direct_ttft: list[float] = []
-    pieces, seconds, digests = 0, 0.0, set()
+    calls = asked.calls if streams > 1 else 2 * asked.calls
     try:
-        for number in range(asked.rounds):
+        for _ in range(asked.rounds):
             outcomes: dict[str, Outcome] = {}
-            for way in ("direct", "relay") if number % 2 else ("relay", "direct"):
+            for way in random.sample(WAYS, len(WAYS)):
                 relay.open()
                 before = sum(process.cpu_times()[:2])
-                to = port if way == "direct" else relay.port
+                to = relay.port if way == "relay" else port
                 outcomes[way] = asyncio.run(run_round(to, streams, calls, asked.tokens, kept))
-                if way == "relay":
-                    seconds += sum(process.cpu_times()[:2]) - before
-                    pieces += len(outcomes[way].gaps) + len(outcomes[way].ttft)
+                row.cpu_s += sum(process.cpu_times()[:2]) - before
                 relay.take(final=True)
-            for name, values in added.items():
-                which, percent = ("ttft", "gaps")[name.startswith("gap")], int(name[-2:])
-                values.append(
-                    percentile(getattr(outcomes["relay"], which), percent)
-                    - percentile(getattr(outcomes["direct"], which), percent)
-                )
-            direct_ttft.append(percentile(outcomes["direct"].ttft, 99) - percentile(outcomes["direct"].ttft, 50))
-            digests |= outcomes["direct"].digests | outcomes["relay"].digests
+            row.take(outcomes)
     finally:
         relay.stop()
-    row = [f"{statistics.median(values):+.3f}" for values in added.values()]
-    cpu_us = seconds / pieces * 1e6
-    share = cpu_us / GAP_MS / 1000 * 100
-    same = "the same" if len(digests) == 1 else "DIFFERENT"
-    how = "kept" if kept else "new"
-    print(f"| {streams} | {how} | {' | '.join(row)} | {cpu_us:.0f} | {share:.2f} % | {same} |", flush=True)
+    return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--calls", type=int, default=5, help="of each stream in a round; four times as many for one")
+    parser.add_argument("--calls", type=int, default=5, help="of each stream in a round; twice as many for one")
     parser.add_argument("--tokens", type=int, default=16)
     asked = parser.parse_args()
     print(f"added by the relay, ms; {GAP_MS} ms between tokens, {asked.rounds} rounds")
@@ -170,7 +190,7 @@ def main() -> None:
         try:
             for streams in (1, 32):
                 for kept in (True, False):
-                    measure(port, streams, kept, asked)
+                    measure(port, streams, kept, asked).show(streams, kept)
         finally:
             engine.terminate()
             engine.wait()

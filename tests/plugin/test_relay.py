@@ -103,8 +103,7 @@ def test_app(llm_client):
     )
 
 
-def test_an_app_that_hangs_up_ends_the_request_and_fails_it(runs: Runs, pytester: pytest.Pytester) -> None:
-    log = pytester.path / "truth"
+def test_an_app_that_hangs_up_ends_the_request_and_fails_it(runs: Runs) -> None:
     result = runs(
         """
         import http.client, json, time
@@ -125,7 +124,6 @@ def test_an_app_that_hangs_up_ends_the_request_and_fails_it(runs: Runs, pytester
         "--llmperf-strict",
         slots="1",
     )
-    assert not log.exists()
     result.stdout.fnmatch_lines(
         ["FAILED *INVALID: 1 of 2 requests failed, the first with: the app closed the connection *"]
     )
@@ -206,19 +204,5 @@ def test_without_measuring_there_is_no_relay(runs: Runs) -> None:
             assert llm_client.base_url == llm_base_url == llm_engine.base_url
         """,
         "--llmperf-disable",
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_a_test_that_never_hands_the_address_out_starts_no_relay(runs: Runs) -> None:
-    result = runs(
-        """
-        import psutil
-
-        def test_asks_itself(llm_client):
-            llm_client.generate("x", max_tokens=1)
-            children = psutil.Process().children(recursive=True)
-            assert not [c for c in children if any("relay_child" in word for word in c.cmdline())]
-        """
     )
     result.assert_outcomes(passed=1)

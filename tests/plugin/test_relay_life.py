@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
 
 HELPERS = """
-import json, os, psutil, time, urllib.request
+import contextlib, json, os, psutil, time, urllib.request
 
 def ask(url, **body):
     body = json.dumps({"prompt": "x", "max_tokens": 2, **body}).encode()
     return urllib.request.urlopen(urllib.request.Request(url + "/completions", body)).read()
 
 def relay_pids():
-    children = psutil.Process().children(recursive=True)
-    running = [c for c in children if c.status() != psutil.STATUS_ZOMBIE]
-    return [c.pid for c in running if "pytest_llmperf.traffic.relay_child" in c.cmdline()]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it may end meanwhile
+            if "pytest_llmperf.traffic.relay_child" in child.cmdline():
+                found.append(child.pid)
+    return found
 
 def kill_relay():
     (pid,) = relay_pids()
@@ -101,6 +104,18 @@ def test_restarts(llm_base_url, llm_engine, llm_perf):
     assert llm_engine.base_url != before
     ask(llm_base_url)
     assert [r.error for r in llm_perf.measurement.requests] == [None, None]
+"""
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_none_is_started_for_a_test_that_never_asks_for_the_address(runs: Runs) -> None:
+    result = runs(
+        HELPERS
+        + """
+def test_asks_itself(llm_client):
+    llm_client.generate("x", max_tokens=1)
+    assert relay_pids() == []
 """
     )
     result.assert_outcomes(passed=1)
