@@ -87,6 +87,7 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
     base_url, api_key and model are for the app under test.
     """
     from pytest_llmperf.traffic.client import LLMClient
+    from pytest_llmperf.traffic.load_run import LoadSupport
 
     session = request.config.stash[SESSION]
     engine = session.acquire(llm_engine.spec)
@@ -101,6 +102,14 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
         prefix_settings=lambda share: engine.prefix_settings(share=share),
         record=probe.add_request if probe is not None else None,
         transport=transport,
+        load=LoadSupport(
+            tokenizer=engine.tokenizer(),
+            full_length=engine.full_length,
+            group_settings=engine.prefix_group,
+            record=probe.add_load if probe is not None else lambda _: None,
+            show=session.show,
+            say=session.say,
+        ),
     ) as client:
         yield client
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+
+from pytest_llmperf.chunks import Chunk as Chunk
+from pytest_llmperf.chunks import ChunkKind as ChunkKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ChunkKind = Literal["text", "reasoning", "tool"]
+    from pytest_llmperf.loads import Load, Phase
 
 Rung = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "unified"]
 """How memory was attributed to the engine, the surest way first.
@@ -24,31 +28,19 @@ then; ``rise``, somebody was: the same, with what they took since; ``device``, a
 """
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """One piece of a streamed answer that carries tokens; role-only, empty and usage-only pieces are not chunks.
-
-    ``tokens`` is the server's own count for this piece, None where it gives none.
-    """
-
-    at_ns: int
-    kind: ChunkKind = "text"
-    tokens: int | None = None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RequestTiming:
     """One request, stamped at the socket.
 
     ``sent_ns`` is the moment before the first byte is sent (in an open loop latency counts from ``scheduled_ns``
     instead), ``end_ns`` the arrival of the last byte. Token counts are the server's; None where it gave none.
     ``error`` is None for a request that was answered in full. ``shared_prefix`` says that the test let its prompt come
-    from a cache.
+    from a cache. Under load only requests of the ``steady`` phase are judged.
     """
 
     sent_ns: int
     end_ns: int
-    chunks: tuple[Chunk, ...] = ()
+    chunks: Sequence[Chunk] = ()
     output_tokens: int | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -58,6 +50,7 @@ class RequestTiming:
     error: str | None = None
     scheduled_ns: int | None = None
     shared_prefix: bool = False
+    phase: Phase = "steady"
 
     @property
     def start_ns(self) -> int:
@@ -274,6 +267,25 @@ class Measurement:
     faults: tuple[str, ...] = ()
     rounds: int = 1
     attempt: int = 1
+    loads: tuple[Load, ...] = ()
+
+    @cached_property
+    def judged(self) -> tuple[RequestTiming, ...]:
+        """The requests whose latencies count: all but those of a warm-up or a cool-down."""
+        return tuple(r for r in self.requests if r.phase == "steady")
+
+    @cached_property
+    def spans(self) -> tuple[Window, ...]:
+        """What throughput is counted over: the steady parts of its loads, without any the first send → last response."""
+        steady = tuple(load.steady for load in self.loads if load.steady is not None)
+        if steady or not self.requests:
+            return steady
+        return (Window(min(r.sent_ns for r in self.requests), max(r.end_ns for r in self.requests)),)
+
+    @cached_property
+    def ordered(self) -> dict[str, tuple[list[float], int]]:
+        """The sorted values of each latency metric, and how many requests gave any, once they have been asked for."""
+        return {}
 
     def cut(self, window: Window) -> Measurement:
         """The same measurement inside a part of its window: the requests sent in it and the memory over it."""

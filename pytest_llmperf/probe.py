@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.observation import Observation, Observed
+    from pytest_llmperf.loads import Load
     from pytest_llmperf.measurement import DeviceTrace
     from pytest_llmperf.watcher import Watcher
 
@@ -36,6 +37,7 @@ class Probe:
         self.measurement: Measurement | None = None
         self._engines: list[Engine] = []
         self._requests: list[RequestTiming] = []
+        self._loads: list[Load] = []
         self._records: list[Record] = []
         self._windows: list[Window] = []
         self._observation: Observation | None = None
@@ -48,6 +50,9 @@ class Probe:
 
     def add_request(self, timing: RequestTiming) -> None:
         self._requests.append(timing)
+
+    def add_load(self, load: Load) -> None:
+        self._loads.append(load)
 
     def record(self, name: str, value: float, unit: str) -> None:
         self._records.append(Record(name, float(value), unit))
@@ -69,7 +74,7 @@ class Probe:
 
     def open(self) -> None:
         """Forgets what came before: fixtures' requests and warm-up rounds are not the test's."""
-        for seen in (self._requests, self._records, self._windows):
+        for seen in (self._requests, self._loads, self._records, self._windows):
             seen.clear()
         self._idle = None
         self.abandon()
@@ -124,9 +129,10 @@ class Probe:
             engine_stats=observed.stats if observed else {},
             records=tuple(self._records),
             windows=tuple(self._windows),
-            faults=(*self._faults(), *(observed.faults if observed else ())),
+            faults=(*self._faults(), *_load_faults(self._loads), *(observed.faults if observed else ())),
             rounds=self.rounds,
             attempt=self.attempt,
+            loads=tuple(self._loads),
         )
 
     def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
@@ -169,6 +175,11 @@ class Probe:
     def _engine_readings(self, observed: Observed | None) -> Mapping[str, Reading]:
         stated = observed.readings if observed else {}
         return stated if self._idle is None else {**stated, "memory.idle": self._idle}
+
+
+def _load_faults(loads: Sequence[Load]) -> tuple[str, ...]:
+    """Why the loads of a test say nothing of its engine."""
+    return tuple(load.fault for load in loads if load.fault)
 
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:

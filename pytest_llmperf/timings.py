@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.chunks import stamps, stated_counts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -32,8 +34,7 @@ def e2e(request: RequestTiming) -> float | None:
 
 
 def chunk_gaps(request: RequestTiming) -> list[float]:
-    stamps = [chunk.at_ns for chunk in request.chunks]
-    return [(b - a) / 1e9 for a, b in itertools.pairwise(stamps)]
+    return [(b - a) / 1e9 for a, b in itertools.pairwise(stamps(request.chunks))]
 
 
 def tokens_per_chunk(request: RequestTiming) -> list[int] | None:
@@ -44,8 +45,8 @@ def tokens_per_chunk(request: RequestTiming) -> list[int] | None:
     """
     if not request.chunks:
         return None
-    counts = [chunk.tokens for chunk in request.chunks if chunk.tokens is not None]
-    if len(counts) == len(request.chunks):
+    counts = stated_counts(request.chunks)
+    if counts is not None:
         return counts
     unseen = (0,) if request.finish_reason == "length" else (0, 1)
     if request.output_tokens is not None and request.output_tokens - len(request.chunks) in unseen:
@@ -58,12 +59,14 @@ def itl(request: RequestTiming) -> list[float] | None:
     if counts is None:
         return None
     gaps = [0.0] * (counts[0] - 1)
-    last_ns = request.chunks[0].at_ns
-    for chunk, tokens in zip(request.chunks[1:], counts[1:], strict=True):
+    last_ns, *others = stamps(request.chunks)
+    for at_ns, tokens in zip(others, counts[1:], strict=True):
         # Two chunks of one token (the end of the reasoning, the start of the answer) are counted as 1 and 0.
         if tokens:
-            gaps += [(chunk.at_ns - last_ns) / 1e9] + [0.0] * (tokens - 1)
-            last_ns = chunk.at_ns
+            gaps.append((at_ns - last_ns) / 1e9)
+            if tokens > 1:
+                gaps += [0.0] * (tokens - 1)
+            last_ns = at_ns
     return gaps
 
 

@@ -9,7 +9,8 @@ from pytest_llmperf.budgets.budget import Limit, select
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
-from pytest_llmperf.metrics import METRICS, rate, read
+from pytest_llmperf.metrics import METRICS, read
+from pytest_llmperf.throughput import ended_within, rate
 from pytest_llmperf.timings import values, why_no_samples
 
 if TYPE_CHECKING:
@@ -83,13 +84,13 @@ def _goodput(measurement: Measurement, chosen: Sequence[Limit]) -> Reading:
     if not measurement.requests:
         return Reading.missing("the test sent no request through llm_client")
     good = 0
-    for request in measurement.requests:
+    for request in ended_within(measurement.requests, measurement.spans):
         met = [_met(request, limit) for limit in objectives]
         if None in met:
             key = objectives[met.index(None)].definition.key
             return Reading.missing(f"{key} is not known of every answer: {why_no_samples(key, [request])}")
         good += all(met)
-    return rate(good, METRICS[GOODPUT].formula, measurement.requests)
+    return rate(good, METRICS[GOODPUT].formula, measurement)
 
 
 def _met(request: RequestTiming, limit: Limit) -> bool | None:

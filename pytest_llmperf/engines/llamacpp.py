@@ -8,25 +8,27 @@ import json
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.llamacpp_server import SETTINGS, VERBOSITY
 from pytest_llmperf.engines.models import NAME, bundled_model
-from pytest_llmperf.engines.net import check_port, free_port, http_get
+from pytest_llmperf.engines.net import check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine, announced_url
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _ANNOUNCE = "announce"
 # A prompt that was answered before would come from the cache, with a TTFT ten times too good; with timings per token
 # each chunk says how many tokens it brings.
 _REQUEST_DEFAULTS: Mapping[str, Any] = {"cache_prompt": False, "timings_per_token": True}
+_FULL_LENGTH: Mapping[str, Any] = {"ignore_eos": True}
 _WEIGHTS = re.compile(r"load_tensors:\s+(\S+) model buffer size =\s+([\d.]+) MiB")
 _KV_CACHE = re.compile(r"llama_kv_cache\S*: size =\s+([\d.]+) MiB")
 
@@ -36,6 +38,7 @@ class LlamaCppEngine(ServerEngine):
 
     name = "llamacpp"
     request_defaults = _REQUEST_DEFAULTS
+    full_length = _FULL_LENGTH
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -63,6 +66,9 @@ class LlamaCppEngine(ServerEngine):
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return {"cache_prompt": share}
+
+    def tokenizer(self) -> Callable[[str], int]:
+        return partial(_count_tokens, self.base_url)
 
     def _prepare(self, progress: Progress) -> None:
         if self._file is None:
@@ -114,13 +120,22 @@ class AttachedLlamaCppEngine(OpenAIEngine):
 
     name = "llamacpp"
     request_defaults = _REQUEST_DEFAULTS
+    full_length = _FULL_LENGTH
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return {"cache_prompt": share}
 
+    def tokenizer(self) -> Callable[[str], int]:
+        return partial(_count_tokens, self.base_url)
+
     def start(self, progress: Progress) -> None:
         super().start(progress)
         self.version = _server_version(self.base_url)
+
+
+def _count_tokens(base_url: str, text: str) -> int:
+    url = f"{base_url.removesuffix('/v1')}/tokenize"
+    return len(json.loads(http_post(url, {"content": text, "add_special": True}))["tokens"])
 
 
 def parse_sizes(log: str) -> dict[str, Reading]:

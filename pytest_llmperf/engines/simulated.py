@@ -12,6 +12,7 @@ from pytest_llmperf.engines.simulation import Simulation, SimulationError
 from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _ANNOUNCE = "announce"
@@ -53,6 +54,9 @@ class SimulatedEngine(ServerEngine):
 
     def _on_ready(self) -> None:
         """The command line has told it everything; there is nothing to ask."""
+
+    def tokenizer(self) -> Callable[[str], int]:
+        return lambda text: len(text.split())
 
     def _unload(self) -> None:
         http_post(f"{self.base_url.removesuffix('/v1')}/unload")

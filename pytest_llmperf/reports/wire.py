@@ -101,7 +101,7 @@ def _split(name: str) -> tuple[str, Statistic | None]:
 
 
 def _distribution(metric: Metric, extra: Sequence[Statistic], measurement: Measurement) -> dict[str, Any]:
-    values = timings.samples(measurement.requests, metric.key)
+    values, _ = metrics.ordered_samples(metric.key, measurement)
     if not values and metric.name not in measurement.engine_readings:
         reason = metrics.read(metric.name, _PERCENTILES[0], measurement).reason
         return {metric.name: _fields(metric, None, "", reason, 0)}
@@ -110,7 +110,7 @@ def _distribution(metric: Metric, extra: Sequence[Statistic], measurement: Measu
         f"{metric.name}_{s.suffix}": _reading(metric, metrics.read(metric.name, s, measurement)) for s in statistics
     }
     if values:
-        plain = {"min": min(values), "mean": sum(values) / len(values), "max": max(values)}
+        plain = {"min": values[0], "mean": sum(values) / len(values), "max": values[-1]}
         for suffix, value in plain.items():
             found[f"{metric.name}_{suffix}"] = _fields(metric, value, metric.formula, "", len(values))
     return found

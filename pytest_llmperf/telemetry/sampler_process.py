@@ -140,7 +140,7 @@ def launch(hz: float, address: str) -> SamplerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=_environment(),
+                env=package_environment(),
                 pass_fds=[theirs.fileno(), *fds],
                 # Ctrl-C is for pytest; the sampler ends with it. And a scheduler that shares cores out by session gives
                 # a session of its own its turn, however many processes of the tests compute.
@@ -185,8 +185,8 @@ def _roomy_directory() -> str | None:
     return shm if room.f_bavail * room.f_frsize > 2 * sum(map(file_size, _CAPACITIES)) else None
 
 
-def _environment() -> dict[str, str]:
-    """Ours, with the package on the path where it is not installed."""
+def package_environment() -> dict[str, str]:
+    """Of a process of ours: this one's, with the package on the path where it is not installed."""
     environment = dict(os.environ)
     if _PACKAGE_HOME.name not in ("site-packages", "dist-packages"):
         paths = [environment.get("PYTHONPATH", ""), str(_PACKAGE_HOME)]

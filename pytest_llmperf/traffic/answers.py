@@ -36,7 +36,7 @@ class Arrival:
     """An answer as it came over the wire; ``fault`` is why it did not come in full, empty when it did.
 
     ``pieces`` are the body's bytes with their stamps; all times in ns. ``streamed`` and ``shared_prefix`` say
-    what was asked for.
+    what was asked for, ``scheduled_ns`` when it was to be sent, None where nobody said so.
     """
 
     sent_ns: int
@@ -47,6 +47,7 @@ class Arrival:
     streamed: bool = True
     shared_prefix: bool = False
     fault: str = ""
+    scheduled_ns: int | None = None
 
     @property
     def is_stream(self) -> bool:
@@ -223,6 +224,7 @@ class _Parts:
             finish_reason=self.finish_reason,
             error=self._error(arrival),
             shared_prefix=arrival.shared_prefix,
+            scheduled_ns=arrival.scheduled_ns,
         )
 
     def _error(self, arrival: Arrival) -> str | None:
