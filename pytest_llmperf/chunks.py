@@ -71,7 +71,7 @@ class PackedChunks(Sequence[Chunk]):
         return len(self.gaps) + 1
 
     def __iter__(self) -> Iterator[Chunk]:
-        kinds = [_KINDS[kind] for kind in self.kinds] if self.kinds else ["text"] * len(self)
+        kinds: list[ChunkKind] = [_KINDS[kind] for kind in self.kinds] or ["text"] * len(self)
         counts: Sequence[int | None] = self.counts or [None] * len(self)
         return map(Chunk, self.stamps, kinds, counts)
 

@@ -65,8 +65,8 @@ class ClientHealth:
 class Load:
     """One run of a workload.
 
-    ``asked`` says what was to be sent and when. ``steady`` is the part that is judged, None when there was none; ``fault``
-    is why its numbers cannot be trusted, empty when they can. ``stopped`` is why it ended before its end.
+    ``asked`` says what was to be sent and when. ``steady`` is the part that is judged, None when there was none;
+    ``fault`` is why its numbers cannot be trusted, empty when they can. ``stopped`` is why it ended before its end.
     ``max_error_rate`` is the share of failed requests that the test tolerates. The spreads are of the tokens of all its
     requests, and ``full_answers`` counts those as long as asked.
     """

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from pytest_llmperf.chunks import Chunk as Chunk
-from pytest_llmperf.chunks import ChunkKind as ChunkKind
+from pytest_llmperf.chunks import Chunk, ChunkKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.loads import Load, Phase
 
+__all__ = ["Chunk", "ChunkKind"]
 Rung = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "unified"]
 """How memory was attributed to the engine, the surest way first.
 
@@ -276,7 +276,7 @@ class Measurement:
 
     @cached_property
     def spans(self) -> tuple[Window, ...]:
-        """What throughput is counted over: the steady parts of its loads, without any the first send → last response."""
+        """What throughput is counted over: the steady parts of loads, without loads first send → last response."""
         steady = tuple(load.steady for load in self.loads if load.steady is not None)
         if steady or not self.requests:
             return steady

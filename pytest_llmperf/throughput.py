@@ -41,11 +41,11 @@ def read_throughput(key: str, formula: str, measurement: Measurement) -> Reading
 
 def rate(count: float, formula: str, measurement: Measurement) -> Reading:
     """``count`` per second of the spans that are judged."""
-    seconds = sum(span.seconds for span in measurement.spans)
-    if seconds <= 0:
+    span_ns = sum(span.end_ns - span.start_ns for span in measurement.spans)
+    if span_ns <= 0:
         return Reading.missing("the requests took no time")
-    part = f", over the steady part of {format_value(seconds, SECONDS)}" if measurement.loads else ""
-    return Reading(count / seconds, f"{formula}{part}", samples=len(measurement.requests))
+    part = f", over the steady part of {format_value(span_ns / 1e9, SECONDS)}" if measurement.loads else ""
+    return Reading(count * 1e9 / span_ns, f"{formula}{part}", samples=len(measurement.requests))
 
 
 def ended_within(requests: Sequence[RequestTiming], spans: Sequence[Window]) -> list[RequestTiming]:

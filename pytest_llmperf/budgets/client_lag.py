@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 FLOOR_S = 0.005
 TOLERATED_SHARE = 0.1
 MOST_OF_A_CORE = 0.9
-# What the lag is compared with, where that is not the metric itself: the error of a TPOT is spread over all tokens of an
-# answer, and what a late request does to a rate is in proportion to how long requests take.
-_COMPARED_WITH = {"tpot": "e2e", "per_user": "e2e", "output": "e2e", "total": "e2e", "requests": "e2e", "goodput": "e2e"}
+# What the lag is compared with, where that is not the metric itself: the error of a TPOT is spread over all tokens of
+# an answer, and what a late request does to a rate is in proportion to how long requests take.
+_COMPARED_WITH = {
+    "tpot": "e2e",
+    "per_user": "e2e",
+    "output": "e2e",
+    "total": "e2e",
+    "requests": "e2e",
+    "goodput": "e2e",
+}
 
 
 def lagging_client(key: str, measurement: Measurement) -> str:

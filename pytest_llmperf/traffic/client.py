@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.transport import Transport
 
 __all__ = ["LLMClient", "RequestFailed"]
-_OF_A_LOAD = frozenset(
-    {"rate", "arrival", "burstiness", "duration", "ramp", "warmup", "cooldown", "max_error_rate"}
-)
+_OF_A_LOAD = frozenset({"rate", "arrival", "burstiness", "duration", "ramp", "warmup", "cooldown", "max_error_rate"})
 NO_ADDRESS = "the engine runs inside pytest and has no address: an app needs a server (for vllm leave out mode=offline)"
 
 
@@ -183,12 +181,12 @@ class LLMClient:
         A list of prompts gives the answers in their order. It may be called from within a running event loop, which
         then waits. The answers are taken apart after the last has come, so that this work delays no stamp.
 
-        A workload is sent at a ``rate`` such as ``"50/s"`` (an open loop: latencies count from the scheduled moment), or
-        with ``concurrency``, or at the times of its trace. ``arrival`` is ``"poisson"`` or ``"constant"``; a
+        A workload is sent at a ``rate`` such as ``"50/s"`` (an open loop: latencies count from the scheduled moment),
+        or with ``concurrency``, or at the times of its trace. ``arrival`` is ``"poisson"`` or ``"constant"``; a
         ``burstiness`` below 1 makes bursts. It ends with the last request, after ``duration``, or when more than
-        ``max_error_rate`` of the requests failed, which is also what it tolerates. Neither the ``ramp``, in which rate or
-        concurrency rise, nor ``warmup`` and ``cooldown`` (a time, or a number of requests) are judged; all three are parts
-        of the duration and of the requests. The result has timings, and no texts.
+        ``max_error_rate`` of the requests failed, which is also what it tolerates. Neither the ``ramp``, in which rate
+        or concurrency rise, nor ``warmup`` and ``cooldown`` (a time, or a number of requests) are judged; all three
+        are parts of the duration and of the requests. The result has timings, and no texts.
 
         Raises:
             RequestFailed: for the first prompt without a complete answer, after all have ended; under load, when more

@@ -15,7 +15,7 @@ _INTERVAL_NS = 10_000_000
 
 
 class Heartbeat:
-    """Sees how late the event loop comes to what is due, a hundred times a second, and what of a core the process takes."""
+    """Sees a hundred times a second how late the event loop is, and what of a core the process takes."""
 
     def __init__(self, alarm: Alarm) -> None:
         self._alarm = alarm

@@ -15,13 +15,13 @@ from pytest_llmperf.measurement import RequestTiming, Window
 from pytest_llmperf.traffic.call import RequestFailed, Server, completion, conversation
 from pytest_llmperf.traffic.load_process import LoadOutcome, Progress, run_load
 from pytest_llmperf.traffic.load_wire import Order
-from pytest_llmperf.traffic.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.traffic.call import Ask
     from pytest_llmperf.traffic.schedule import Schedule
+    from pytest_llmperf.traffic.texts import Texts
     from pytest_llmperf.traffic.workloads import Script, Turn, Workload
 
 KEPT_BYTES = 256 * 2**20
@@ -62,7 +62,7 @@ class LoadResult:
 class Preparation:
     """A workload made into requests to one server, at the times of a schedule.
 
-    ``settings`` go into each body. ``group_settings`` says what requests carry that share a prefix with each other only.
+    ``settings`` go into each body. ``group_settings`` is what requests carry that share a prefix with each other only.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Preparation:
         if not self._schedule.open:
             yield from ((script, None) for script in scripts)
             return
+        moments: Iterator[tuple[Script, float]]
         if self._schedule.rate is None:
             moments = ((script, script.at_s or 0.0) for script in scripts)
         else:
@@ -125,7 +126,12 @@ class Preparation:
 
 
 def over_http(
-    preparation: Preparation, url: str, api_key: str, timeout: float, schedule: Schedule, tell: Callable[[Progress], None]
+    preparation: Preparation,
+    url: str,
+    api_key: str,
+    timeout: float,
+    schedule: Schedule,
+    tell: Callable[[Progress], None],
 ) -> LoadOutcome:
     """Carries out a load in a process of its own."""
     ask = preparation.probe

@@ -128,7 +128,7 @@ class LoadClient:
         await self._loop.shutdown_default_executor()
         self._deliver({"begun_ns": driver.begun_ns, "stopped": driver.stopped, "health": health})
 
-    # ------------------------------------------------------------------------------------------------------------ orders
+    # ----------------------------------------------------------------------------------------------------- orders
 
     def _obey(self, kind: bytes, payload: bytes) -> None:
         if kind == PLAN:
@@ -150,7 +150,7 @@ class LoadClient:
         self._ready.set()
         self._loop.call_later(_GRACE_S, driver.give_up)
 
-    # --------------------------------------------------------------------------------------------------------- requests
+    # --------------------------------------------------------------------------------------------------- requests
 
     def _send(self, flight: Flight) -> None:
         if flight.number == flight.order.number:
@@ -162,7 +162,7 @@ class LoadClient:
             self._driver.took(flight)
         self._keeper.take(flight, self._loop)
 
-    # ---------------------------------------------------------------------------------------------------------- results
+    # ---------------------------------------------------------------------------------------------------- results
 
     def _report_progress(self, driver: Driver) -> None:
         if not driver.finished.done():

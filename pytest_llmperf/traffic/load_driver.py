@@ -23,8 +23,8 @@ _FEWEST_ENDED = 20
 class Driver:
     """Sends what comes in by :meth:`add` until there is no more, the time is over, or too much has failed.
 
-    ``begins`` is when each user of a closed loop comes, None in an open one; all times in ns. ``answer_text`` gives what a
-    flight has answered, for the next turn of a chat; it may take milliseconds and is run aside.
+    ``begins`` is when each user of a closed loop comes, None in an open one; all times in ns. ``answer_text`` gives
+    what a flight has answered, for the next turn of a chat; it may take milliseconds and is run aside.
     """
 
     def __init__(

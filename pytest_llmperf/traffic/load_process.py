@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pytest_llmperf.loads import ClientHealth, Lag
 from pytest_llmperf.telemetry.sampler_process import package_environment
@@ -119,7 +119,7 @@ class _Client:
         self._feeder: threading.Thread | None = None
         self._failure: Exception | None = None
 
-    def __enter__(self) -> _Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.loads import Load
 from pytest_llmperf.traffic.counting import texts_for
 from pytest_llmperf.traffic.load import Preparation, conclude, over_http
 from pytest_llmperf.traffic.load_process import LoadClientDied, LoadOutcome
-from pytest_llmperf.loads import Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,9 +32,9 @@ class LoadSupport:
     """What engine and session do for loads.
 
     ``tokenizer`` counts the tokens of a text, special ones included; None where the engine cannot be asked.
-    ``full_length`` is what a body carries so that answers are as long as asked, ``group_settings`` what it carries to share
-    its prefix with a group only. ``record`` is given each load, ``show`` a line that the next one replaces (an empty one
-    takes it away), ``say`` a line that stays.
+    ``full_length`` is what a body carries so that answers are as long as asked, ``group_settings`` what it carries to
+    share its prefix with a group only. ``record`` is given each load, ``show`` a line that the next one replaces (an
+    empty one takes it away), ``say`` a line that stays.
     """
 
     tokenizer: Callable[[str], int] | None = None

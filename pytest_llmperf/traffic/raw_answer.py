@@ -1,7 +1,7 @@
 """An HTTP/1.1 answer as it came off the socket: kept as it is, and taken apart when nobody waits for it any more.
 
-While bytes arrive only one question is asked of them, whether the answer is whole, and the usual end of a stream is told
-by its last bytes.
+While bytes arrive only one question is asked of them, whether the answer is whole, and the usual end of a stream is
+told by its last bytes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RawAnswer:
         return self._framing == "until closed"
 
     def body(self) -> tuple[list[tuple[int, bytes]], str]:
-        """The body's bytes with the stamps of the pieces that brought them, and why they are not all, empty if they are."""
+        """The body's bytes with the stamps of what brought them, and why they are not all, empty if they are."""
         whole = b"".join(self.parts)
         ends = list(accumulate(map(len, self.parts)))
         pieces: list[tuple[int, bytes]] = []
@@ -120,12 +120,12 @@ class RawAnswer:
         try:
             for _ in _chunks(b"".join(self.parts), self._body_at):
                 pass
-        except _Unfinished:
+        except _UnfinishedError:
             return False
         return True
 
 
-class _Unfinished(TransportError):
+class _UnfinishedError(TransportError):
     """There is more to come."""
 
 
@@ -133,12 +133,12 @@ def _chunks(whole: bytes, at: int) -> Iterator[tuple[int, int]]:
     """Where the data of each chunk of a body stand, from offset ``at`` to the last chunk.
 
     Raises:
-        TransportError: it is no chunked body, or (:class:`_Unfinished`) not yet all of one.
+        TransportError: it is no chunked body, or (:class:`_UnfinishedError`) not yet all of one.
     """
     while True:
         line_end = whole.find(b"\r\n", at)
         if line_end < 0:
-            raise _Unfinished("the server closed the connection in the middle of the answer")
+            raise _UnfinishedError("the server closed the connection in the middle of the answer")
         text = whole[at:line_end].partition(b";")[0].strip()
         try:
             size = int(text, 16)
@@ -147,9 +147,9 @@ def _chunks(whole: bytes, at: int) -> Iterator[tuple[int, int]]:
         start, stop = line_end + 2, line_end + 2 + size
         if size == 0:
             if whole.find(b"\r\n", start) < 0:
-                raise _Unfinished("the server closed the connection in the middle of the answer")
+                raise _UnfinishedError("the server closed the connection in the middle of the answer")
             return
         yield start, min(stop, len(whole))
         if len(whole) < stop + 2:
-            raise _Unfinished("the server closed the connection in the middle of the answer")
+            raise _UnfinishedError("the server closed the connection in the middle of the answer")
         at = stop + 2

@@ -27,8 +27,8 @@ Edge = int | float
 class Schedule:
     """A closed loop of so many requests at a time (``concurrency``), or an open loop at a ``rate`` per second.
 
-    With neither, the times are those of a trace. ``shape`` is that of the gamma distribution of the gaps: 1 is a Poisson
-    process, more is steadier, None is a constant rate. ``ramp_s`` is how long rate or concurrency rise from 0.
+    With neither, the times are those of a trace. ``shape`` is that of the gamma distribution of the gaps: 1 is a
+    Poisson process, more is steadier, None is a constant rate. ``ramp_s`` is how long rate or concurrency rise from 0.
     ``duration_s`` ends the sending, and so does a share of failed requests above ``max_error_rate``.
     """
 

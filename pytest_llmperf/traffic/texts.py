@@ -11,26 +11,27 @@ if TYPE_CHECKING:
 # Common words, most of them one token in the vocabulary of any model that has seen English.
 _WORDS = (
     "able about above across after again air all along also always and another answer any area around ask away back "
-    "base because become been before began being below best better between big book both bring build business but call "
-    "came can car carry case change child city class clear close cold come common could country course cut dark data "
-    "day deep did different does done door down draw drive during each early earth east easy eat end enough even ever "
-    "every example eye face fact fall family far fast father feel few field final find fine fire first five follow food "
-    "for form found four free friend from full game gave general girl give gold good got great green ground group grow "
-    "had half hand hard has have head hear heart heat help here high hold home hot hour house how hundred idea if "
-    "inside is island it job just keep kind king know land language large last late law lay lead learn left less let "
-    "letter life light like line list little live long look lost love low made main make man many map mark may mean "
-    "measure might mind money moon more morning most mother move much music must name near need never new next night "
-    "north note nothing now number object of off often old on once one only open or order other our out over own page "
-    "paper part pass past people perhaps person picture place plan plant play point power problem public pull put "
-    "question quick rain ran reach read real record red rest right river road rock room round rule run said same saw "
-    "say school science sea second see seem self sentence set several shape she ship short should show side simple "
-    "since sing sit six size sleep slow small snow so some song soon sound south space special spell stand star start "
-    "state stay step still stone stood stop story street strong study such sun sure system table take talk teach team "
-    "tell ten test than that the their them then there these they thing think this those though thought thousand three "
-    "through time to together told too took top town travel tree true try turn two under unit until up us use usual "
-    "very voice walk want war warm was watch water way we week well went were west what wheel when where which while "
-    "white who whole why will wind with without woman wonder wood word work world would write year yes yet you young"
-).split()
+    "base because become been before began being below best better between big book both bring build business but "
+    "call came can car carry case change child city class clear close cold come common could country course cut "
+    "dark data day deep did different does done door down draw drive during each early earth east easy eat end "
+    "enough even ever every example eye face fact fall family far fast father feel few field final find fine fire "
+    "first five follow food for form found four free friend from full game gave general girl give gold good got "
+    "great green ground group grow had half hand hard has have head hear heart heat help here high hold home hot "
+    "hour house how hundred idea if inside is island it job just keep kind king know land language large last late "
+    "law lay lead learn left less let letter life light like line list little live long look lost love low made "
+    "main make man many map mark may mean measure might mind money moon more morning most mother move much music "
+    "must name near need never new next night north note nothing now number object of off often old on once one "
+    "only open or order other our out over own page paper part pass past people perhaps person picture place plan "
+    "plant play point power problem public pull put question quick rain ran reach read real record red rest right "
+    "river road rock room round rule run said same saw say school science sea second see seem self sentence set "
+    "several shape she ship short should show side simple since sing sit six size sleep slow small snow so some "
+    "song soon sound south space special spell stand star start state stay step still stone stood stop story street "
+    "strong study such sun sure system table take talk teach team tell ten test than that the their them then there "
+    "these they thing think this those though thought thousand three through time to together told too took top "
+    "town travel tree true try turn two under unit until up us use usual very voice walk want war warm was watch "
+    "water way we week well went were west what wheel when where which while white who whole why will wind with "
+    "without woman wonder wood word work world would write year yes yet you young "
+)
 _FEWEST = 16
 _ATTEMPTS = 8
 
@@ -46,7 +47,7 @@ class Texts:
         self._count = count
         once, twice = count(" the"), count(" the the")
         self.specials = 2 * once - twice
-        costs = {word: count(f" {word}") - self.specials for word in _WORDS}
+        costs = {word: count(f" {word}") - self.specials for word in _WORDS.split()}
         self._costs = {word: cost for word, cost in costs.items() if cost > 0}
         self._single = [word for word, cost in costs.items() if cost == 1]
         sample = self._single or list(self._costs)

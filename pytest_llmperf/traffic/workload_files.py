@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -88,11 +88,11 @@ def workload_file(
     speed: float = 1.0,
     tokenizer: Callable[[str], Any] | None = None,
 ) -> Workload:
-    """The requests of a file of JSON lines: ``{"prompt": "..."}``, ``{"messages": [...]}``, or ``{"input_length": 812}``.
+    """The requests of a file of JSON lines, each with a ``prompt``, with ``messages``, or with an ``input_length``.
 
-    ``output_length`` (or ``max_tokens``) of a line is how long its answer may be, else ``output_tokens`` says so. With a
-    ``timestamp``, in milliseconds, on each line the file is a trace: its requests are sent at its times, ``speed`` times as
-    fast. The traces that Mooncake has published read as they are, ``hash_ids`` being the blocks that prompts share.
+    ``output_length`` (or ``max_tokens``) of a line is how long its answer may be, else ``output_tokens`` says so. With
+    a ``timestamp``, in milliseconds, on each line the file is a trace: its requests are sent at its times, ``speed``
+    times as fast. The traces of Mooncake read as they are, ``hash_ids`` being the blocks that prompts share.
 
     Raises:
         ValueError: a line that cannot be understood, with its number.
@@ -113,32 +113,32 @@ def workload_file(
         raise ValueError(f"{source.name} holds no request")
     timed = [line for line in lines if line.at_s is not None]
     if timed and len(timed) < len(lines):
-        raise ValueError(f"{source.name}: {len(timed)} of {len(lines)} lines have a timestamp; give all of them one, or none")
+        raise ValueError(f"{source.name}: {len(timed)} of {len(lines)} lines have a timestamp; give all one, or none")
     chats = {isinstance(line.prompt, list) for line in lines}
     if len(chats) > 1:
         raise ValueError(f"{source.name} mixes prompts and messages: give one kind")
     first = min((line.at_s for line in timed if line.at_s is not None), default=0.0)
-    ordered = sorted((_from(line, first) for line in lines), key=lambda line: line.at_s or 0.0)
+    ordered = [replace(line, at_s=None if line.at_s is None else line.at_s - first) for line in lines]
+    ordered.sort(key=lambda line: line.at_s or 0.0)
     return FromFile(source.name, tuple(ordered), seed, chats == {True}, tokenizer)
 
 
-def _from(line: Line, first: float) -> Line:
-    at_s = None if line.at_s is None else line.at_s - first
-    return Line(line.prompt, line.prompt_tokens, line.output_tokens, at_s, line.blocks)
+_KINDS: dict[str, type] = {"prompt": str, "messages": list, "input_length": int}
 
 
 def _line(content: Mapping[str, Any], output_tokens: int, speed: float) -> Line:
-    given = [key for key in ("prompt", "messages", "input_length") if content.get(key)]
+    given = [key for key in _KINDS if content.get(key)]
     if len(given) != 1:
         raise ValueError("a line has one of prompt, messages and input_length")
-    value = content[given[0]]
-    kind: type = {"prompt": str, "messages": list, "input_length": int}[given[0]]
-    if not isinstance(value, kind):
-        raise ValueError(f"{given[0]} is {value!r}, not a {kind.__name__}")
+    (key,) = given
+    if not isinstance(content[key], _KINDS[key]):
+        raise ValueError(f"{key} is {content[key]!r}, not a {_KINDS[key].__name__}")
     output = content.get("output_length", content.get("max_tokens", output_tokens))
     if not isinstance(output, int) or output < 1:
         raise ValueError(f"an answer of {output!r} tokens cannot be asked for: at least 1")
     stamp = content.get("timestamp")
     at_s = None if stamp is None else float(stamp) / 1e3 / speed
     blocks = tuple(int(block) for block in content.get("hash_ids", ()))
-    return Line(None, value, output, at_s, blocks) if kind is int else Line(value, None, output, at_s)
+    if key == "input_length":
+        return Line(None, content[key], output, at_s, blocks)
+    return Line(content[key], None, output, at_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from random import Random
@@ -14,7 +13,7 @@ from pytest_llmperf.traffic.lengths import Lengths, lengths
 from pytest_llmperf.units import SECONDS, SHARE, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.traffic.call import Messages
     from pytest_llmperf.traffic.texts import Texts
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Turn:
-    """One request to be: what the user says, how long that was meant to be in tokens, and how long the answer may be."""
+    """One request to be: what the user says, how long its answer may be, and how long it was itself meant to be."""
 
     content: Messages
     output_tokens: int
