@@ -18,6 +18,7 @@ _HEAD_END = b"\r\n\r\n"
 # A line break inside JSON is escaped, so these bytes cannot stand inside an event.
 _STREAM_END = b"data: [DONE]\n\n\r\n0\r\n\r\n"
 _LONGEST_HEAD = 2**16
+_WITHOUT_BODY = (204, 304)
 _Framing = Literal["", "chunked", "length", "until closed"]
 
 
@@ -107,7 +108,7 @@ class RawAnswer:
             self._framing = "chunked"
             self._tail = whole[self._body_at :][-len(_STREAM_END) :]
             return self._tail.endswith(_HEAD_END) and self._chunks_end()
-        length = self.headers.get("content-length", "")
+        length = "0" if self.status in _WITHOUT_BODY else self.headers.get("content-length", "")
         if length.isdecimal():
             self._framing = "length"
             self._left = int(length) - (len(whole) - self._body_at)
