@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
+from operator import sub
 from typing import TYPE_CHECKING, Literal, Self, overload
 
 if TYPE_CHECKING:
@@ -45,16 +46,22 @@ class PackedChunks(Sequence[Chunk]):
     @classmethod
     def pack(cls, chunks: Sequence[Chunk]) -> Self | tuple[()]:
         """Exact to the nanosecond; an empty tuple for no chunk at all."""
-        if not chunks:
-            return ()
-        gaps = [later.at_ns - earlier.at_ns for earlier, later in pairwise(chunks)]
-        width = "I" if all(0 <= gap <= _LARGEST for gap in gaps) else "q"
-        kinds = bytes(_KINDS.index(chunk.kind) for chunk in chunks)
+        if isinstance(chunks, cls):
+            return chunks
         counts = [chunk.tokens for chunk in chunks if chunk.tokens is not None]
-        tokens = None
-        if len(counts) == len(chunks):
-            tokens = array("I", [] if set(counts) == {1} else counts)
-        return cls(chunks[0].at_ns, array(width, gaps), kinds if any(kinds) else b"", tokens)
+        known = counts if len(counts) == len(chunks) else None
+        return cls.of([chunk.at_ns for chunk in chunks], [chunk.kind for chunk in chunks], known)
+
+    @classmethod
+    def of(cls, stamps: Sequence[int], kinds: Sequence[ChunkKind], counts: Sequence[int] | None) -> Self | tuple[()]:
+        """The chunks with these stamps, kinds and numbers of tokens; an empty tuple for none."""
+        if not stamps:
+            return ()
+        gaps = list(map(sub, stamps[1:], stamps))
+        width = "q" if gaps and (max(gaps) > _LARGEST or min(gaps) < 0) else "I"
+        others = bytes(map(_KINDS.index, kinds)) if set(kinds) != {"text"} else b""
+        tokens = None if counts is None else array("I", [] if set(counts) == {1} else counts)
+        return cls(stamps[0], array(width, gaps), others, tokens)
 
     @property
     def stamps(self) -> Iterator[int]:

@@ -6,6 +6,7 @@ told by its last bytes.
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,7 @@ _HEAD_END = b"\r\n\r\n"
 _STREAM_END = b"data: [DONE]\n\n\r\n0\r\n\r\n"
 _LONGEST_HEAD = 2**16
 _WITHOUT_BODY = (204, 304)
+_SIZE = re.compile(rb"[0-9a-fA-F]+")
 _Framing = Literal["", "chunked", "length", "until closed"]
 
 
@@ -60,26 +62,45 @@ class RawAnswer:
 
     def body(self) -> tuple[list[tuple[int, bytes]], str]:
         """The body's bytes with the stamps of what brought them, and why they are not all, empty if they are."""
-        whole = b"".join(self.parts)
-        ends = list(accumulate(map(len, self.parts)))
-        pieces: list[tuple[int, bytes]] = []
+        pieces = self._plain_chunks()
+        taken = len(pieces) + 1 if pieces else 0
+        parts, stamps = self.parts[taken:], self.stamps[taken:]
+        whole = b"".join(parts)
+        ends = list(accumulate(map(len, parts)))
         part = 0
         try:
-            for start, stop in self._spans(whole):
+            for start, stop in self._spans(whole, 0 if taken else self._body_at):
                 while start < stop:
                     while ends[part] <= start:
                         part += 1
                     upto = min(stop, ends[part])
-                    pieces.append((self.stamps[part], whole[start:upto]))
+                    pieces.append((stamps[part], whole[start:upto]))
                     start = upto
         except TransportError as error:
             return pieces, str(error)
         return pieces, ""
 
-    def _spans(self, whole: bytes) -> Iterator[tuple[int, int]]:
+    def _plain_chunks(self) -> list[tuple[int, bytes]]:
+        """The chunks from the first on that came each by itself, as they mostly do, after a head that did too."""
+        pieces: list[tuple[int, bytes]] = []
+        if self._framing != "chunked" or len(self.parts[0]) != self._body_at:
+            return pieces
+        for at_ns, part in zip(self.stamps[1:], self.parts[1:], strict=True):
+            size, _, rest = part.partition(b"\r\n")
+            if (
+                _SIZE.fullmatch(size) is None
+                or int(size, 16) != len(rest) - 2
+                or rest[-2:] != b"\r\n"
+                or len(rest) == 2
+            ):
+                break
+            pieces.append((at_ns, rest[:-2]))
+        return pieces
+
+    def _spans(self, whole: bytes, at: int) -> Iterator[tuple[int, int]]:
         if self._framing == "chunked":
-            return _chunks(whole, self._body_at)
-        return iter([(self._body_at, len(whole))] if self.status is not None else [])
+            return _chunks(whole, at)
+        return iter([(at, len(whole))] if self.status is not None else [])
 
     def _take_head(self) -> bool:
         whole = b"".join(self.parts)
