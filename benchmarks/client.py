@@ -3,11 +3,11 @@
     pip install -e '.[load]'
     python benchmarks/client.py [--quick] [--peer vllm=/path/to/python] [--peer aiperf=/path/to/python]
 
-Server and client are pinned to a core each. The server (golden_server.py) notes when it really wrote each token, so that
-the errors of a client are known: of the time to first token (as reported, less arrival at the server → first write), of
-the mean time between tokens, and by how much the p99 of the gaps is inflated. Each number of streams runs in a closed
+Server and client are pinned to a core each. The server (golden_server.py) notes when it really wrote each token: so the
+errors of a client are known, of the time to first token (as reported, less arrival at the server → first write), of the
+mean time between tokens, and by how much the p99 of the gaps is inflated. Each number of streams runs in a closed
 loop of 64 tokens 10 ms apart, 40 ms at 1,000. Load kept is the throughput as a share of what the server would give a
-client that lost no time. CPU is that of the client, start and reading of the answers included, and tokens per CPU-second
+client that lost no time. CPU is that of the client, start and reading of the answers included; tokens per CPU-second
 leave out what a run of a single request takes. Open loops are of 100 and 300 requests a second, constant, of 16 tokens;
 lateness is at the server: arrival − the scheduled moment. Other programs on the same cores show in every figure.
 """

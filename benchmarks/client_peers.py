@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+# The command itself asks for the version of a distribution named vllm, which that for CPUs is not.
+_VLLM_BENCH_SERVE = """
+from argparse import ArgumentParser
+from vllm.benchmarks.serve import add_cli_args, main
+parser = ArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""
 Row = tuple[float, float, list[float]]
 
 
@@ -18,7 +26,7 @@ def vllm_bench(python: str, url: str, streams: int, requests: int, tokens: int) 
     """``vllm bench serve`` with the tokenizer beside its environment."""
     tokenizer = Path(python).parents[1] / "models" / "tiny-llama"
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, "-m", "vllm.entrypoints.cli.main", "bench", "serve", "--backend=openai", f"--base-url={url}"]
+        command = [python, "-c", _VLLM_BENCH_SERVE, "--backend=openai", f"--base-url={url}"]
         command += ["--model=golden", f"--tokenizer={tokenizer}", "--dataset-name=random", "--random-input-len=8"]
         command += [f"--random-output-len={tokens}", f"--num-prompts={requests}", f"--max-concurrency={streams}"]
         command += ["--save-result", "--save-detailed", f"--result-dir={folder}", "--result-filename=result.json"]
