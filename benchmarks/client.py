@@ -81,10 +81,11 @@ class Case:
         real = [(b - a) / 1e9 for r in self.log for a, b in pairwise(r["written_ns"])]
         inflated = f"{percentile(gaps, 99) / percentile(real, 99) - 1:+.0%}" if gaps and real else "–"
         ttft_text = "/".join(f"{percentile(ttft, p) * 1e3:.2f}" for p in (50, 99))
-        cost = self.tokens / max(1e-9, self.cpu_s - fixed_cpu_s) / 1e3
+        marginal_s = self.cpu_s - fixed_cpu_s
+        cost = f"{self.tokens / marginal_s / 1e3:.1f}" if marginal_s > 0.05 else "–"
         return (
             f"{ttft_text:>15} {percentile(tpot, 99) * 1e6:>9.0f} {inflated:>9} {self._kept():>9.1%} "
-            f"{cost:>9.1f} {self.cpu_s:>7.2f}"
+            f"{cost:>9} {self.cpu_s:>7.2f}"
         )
 
     def _errors(self, seen: Sequence[float], truth: Sequence[float]) -> list[float]:
@@ -144,6 +145,7 @@ def run_ours(url: str, streams: int, requests: int, loop: str, gap_ns: int | Non
         "url": f"{url}/v1",
         "api_key": "",
         "timeout": 120.0,
+        "keep": True,
         "path": "/completions",
         "streamed": True,
         "kept_bytes": 2**29,

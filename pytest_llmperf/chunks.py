@@ -68,6 +68,10 @@ class PackedChunks(Sequence[Chunk]):
         return accumulate(self.gaps, initial=self.first_ns)
 
     @property
+    def last_ns(self) -> int:
+        return self.first_ns + sum(self.gaps)
+
+    @property
     def counts(self) -> list[int] | None:
         """The tokens of each chunk; None where the server gave no counts."""
         if self.tokens is None:
@@ -107,6 +111,20 @@ class PackedChunks(Sequence[Chunk]):
 def stamps(chunks: Sequence[Chunk]) -> list[int]:
     """When each came, in ns."""
     return list(chunks.stamps) if isinstance(chunks, PackedChunks) else [chunk.at_ns for chunk in chunks]
+
+
+def edges(chunks: Sequence[Chunk]) -> tuple[int, int]:
+    """When the first and the last of some chunks came, in ns."""
+    if isinstance(chunks, PackedChunks):
+        return chunks.first_ns, chunks.last_ns
+    return chunks[0].at_ns, chunks[-1].at_ns
+
+
+def answer_ns(chunks: Sequence[Chunk]) -> int | None:
+    """When the first came that is not reasoning; None where none did."""
+    if isinstance(chunks, PackedChunks) and not chunks.kinds:
+        return chunks.first_ns
+    return next((chunk.at_ns for chunk in chunks if chunk.kind != "reasoning"), None)
 
 
 def stated_counts(chunks: Sequence[Chunk]) -> list[int] | None:

@@ -105,6 +105,7 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
         load=LoadSupport(
             tokenizer=engine.tokenizer(),
             full_length=engine.full_length,
+            keeps_connections=engine.keeps_connections,
             group_settings=engine.prefix_group,
             record=probe.add_load if probe is not None else lambda _: None,
             show=session.show,

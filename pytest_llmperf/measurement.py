@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from pytest_llmperf.chunks import Chunk, ChunkKind
+from pytest_llmperf.chunks import Chunk as Chunk  # noqa: TC001
+from pytest_llmperf.chunks import ChunkKind as ChunkKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_llmperf.distribution import Distribution
     from pytest_llmperf.loads import Load, Phase
 
-__all__ = ["Chunk", "ChunkKind"]
 Rung = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "unified"]
 """How memory was attributed to the engine, the surest way first.
 
@@ -247,10 +248,9 @@ class Measurement:
     """Everything known of one window: the input of the judge, together with the budgets.
 
     ``memory`` is the host's, of the engine's processes; ``devices`` are those it computes on beside the CPU. What is
-    not there has its reason in ``memory_missing`` and ``devices_missing``.
-    ``engine_readings`` are numbers only the engine knows, by metric name (``memory.kv_cache``, ...); ``faults`` are
-    what makes every number of this window untrustworthy, one sentence each. ``engine_stats`` are further counts of the
-    engine over the window, for the reports.
+    not there has its reason in ``memory_missing`` and ``devices_missing``. ``engine_readings`` are numbers only the
+    engine knows, by metric name (``memory.kv_cache``, ...), ``engine_stats`` further counts of it, for the reports.
+    ``faults`` are what makes every number of this window untrustworthy, one sentence each.
     """
 
     window: Window
@@ -283,8 +283,8 @@ class Measurement:
         return (Window(min(r.sent_ns for r in self.requests), max(r.end_ns for r in self.requests)),)
 
     @cached_property
-    def ordered(self) -> dict[str, tuple[list[float], int]]:
-        """The sorted values of each latency metric, and how many requests gave any, once they have been asked for."""
+    def distributions(self) -> dict[str, Distribution]:
+        """The values of each latency metric, once they have been asked for."""
         return {}
 
     def cut(self, window: Window) -> Measurement:

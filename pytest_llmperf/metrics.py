@@ -10,13 +10,13 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from pytest_llmperf.distribution import Distribution
 from pytest_llmperf.measurement import Measurement, Reading
 from pytest_llmperf.resources import read_energy, read_memory
 from pytest_llmperf.throughput import read_throughput
-from pytest_llmperf.timings import ttft_answer, values, why_no_samples
+from pytest_llmperf.timings import values, why_no_samples
 from pytest_llmperf.units import (
     BYTES,
     JOULES,
@@ -28,9 +28,6 @@ from pytest_llmperf.units import (
     WATTS,
     Quantity,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -119,15 +116,10 @@ class Statistic:
         """How many samples it takes before this statistic means anything."""
         return 1 if self.percentile is None else minimum_samples(self.percentile)
 
-    def of(self, samples: Sequence[float]) -> float:
+    def of(self, samples: Distribution) -> float:
         """Nearest rank: the smallest sample that at least this share of the samples does not exceed."""
-        return self.of_ordered(sorted(samples))
-
-    def of_ordered(self, ordered: Sequence[float]) -> float:
-        """The same of samples that are sorted already."""
-        if self.percentile is None:
-            return ordered[-1]
-        return ordered[max(0, math.ceil(round(self.percentile / 100 * len(ordered), 9)) - 1)]
+        share = 1.0 if self.percentile is None else self.percentile / 100
+        return samples.ranked(max(1, math.ceil(round(share * samples.count, 9))))
 
 
 _SUFFIX = re.compile(r"(?P<key>[a-z][a-z0-9_]*?)_(?:p(?P<percent>\d+(?:_\d{1,6})?)|(?P<max>max))")
@@ -197,32 +189,31 @@ def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Re
     return Reading.missing(_unmeasured(metric, measurement))
 
 
-def ordered_samples(key: str, measurement: Measurement) -> tuple[list[float], int]:
-    """All values of a latency metric, in seconds and in order of size, and how many requests gave any."""
-    if key not in measurement.ordered:
-        given = [found for request in measurement.judged if (found := values(request, key))]
-        measurement.ordered[key] = sorted(chain.from_iterable(given)), len(given)
-    return measurement.ordered[key]
+def distribution(key: str, measurement: Measurement) -> Distribution:
+    """All values of a latency metric, in seconds."""
+    if key not in measurement.distributions:
+        measurement.distributions[key] = Distribution(values(request, key) for request in measurement.judged)
+    return measurement.distributions[key]
 
 
 def _read_distribution(metric: Metric, statistic: Statistic, measurement: Measurement) -> Reading:
-    found, gave = ordered_samples(metric.key, measurement)
+    found = distribution(metric.key, measurement)
     noun = "token" if metric.key == "itl" else "chunk" if metric.key == "chunk_gap" else "request"
-    if not found:
+    if not found.count:
         return Reading.missing(why_no_samples(metric.key, measurement.judged))
     answered = [r for r in measurement.judged if r.error is None]
     if metric.key == "ttft_answer":
-        unanswered = sum(1 for r in answered if r.chunks and ttft_answer(r) is None)
+        unanswered = sum(1 for r in answered if r.chunks) - found.gave
         if unanswered:
             # Leaving out those that took longest would make the others look fast.
             return Reading.missing(f"{unanswered} of {len(answered)} answers never got past their reasoning")
-    if len(found) < statistic.minimum:
+    if found.count < statistic.minimum:
         return Reading.missing(
-            f"{statistic.suffix} needs {statistic.minimum} {noun} samples, the test gave {len(found)}"
+            f"{statistic.suffix} needs {statistic.minimum} {noun} samples, the test gave {found.count}"
         )
-    part = "" if gave == len(answered) else f" of {gave} of {len(answered)} requests"
-    counted = f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"
-    return Reading(statistic.of_ordered(found), f"{metric.formula}, {counted}{part}", samples=len(found))
+    part = "" if found.gave == len(answered) else f" of {found.gave} of {len(answered)} requests"
+    counted = f"{found.count} {noun}{'' if found.count == 1 else 's'}"
+    return Reading(statistic.of(found), f"{metric.formula}, {counted}{part}", samples=found.count)
 
 
 def _read_load(measurement: Measurement) -> Reading:

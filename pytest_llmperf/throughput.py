@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.chunks import stamps
+from pytest_llmperf.chunks import edges, stamps
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.timings import samples, tokens_per_chunk, why_no_samples
 from pytest_llmperf.units import SECONDS, format_value
@@ -68,7 +68,7 @@ def _within(at_ns: int, spans: Sequence[Window]) -> bool:
 
 def _read_at(request: RequestTiming) -> int:
     """When its prompt had been read: at the first token of its answer."""
-    return request.chunks[0].at_ns if request.chunks else request.end_ns
+    return edges(request.chunks)[0] if request.chunks else request.end_ns
 
 
 def _output_within(request: RequestTiming, spans: Sequence[Window]) -> float:

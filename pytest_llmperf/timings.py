@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.chunks import stamps, stated_counts
+from pytest_llmperf.chunks import answer_ns, edges, stamps, stated_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def ttft(request: RequestTiming) -> float | None:
-    return (request.chunks[0].at_ns - request.start_ns) / 1e9 if request.chunks else None
+    return (edges(request.chunks)[0] - request.start_ns) / 1e9 if request.chunks else None
 
 
 def ttft_answer(request: RequestTiming) -> float | None:
-    first = next((chunk for chunk in request.chunks if chunk.kind != "reasoning"), None)
-    return (first.at_ns - request.start_ns) / 1e9 if first else None
+    first_ns = answer_ns(request.chunks)
+    return None if first_ns is None else (first_ns - request.start_ns) / 1e9
 
 
 def e2e(request: RequestTiming) -> float | None:
     """For an answer that was not streamed, its arrival is the last token's."""
     if request.chunks:
-        return (request.chunks[-1].at_ns - request.start_ns) / 1e9
+        return (edges(request.chunks)[1] - request.start_ns) / 1e9
     return None if request.streamed else (request.end_ns - request.start_ns) / 1e9
 
 
@@ -77,7 +77,7 @@ def tpot(request: RequestTiming) -> float | None:
     """
     if len(request.chunks) < 2:
         return None
-    span_ns = request.chunks[-1].at_ns - request.chunks[0].at_ns
+    first_ns, last_ns = edges(request.chunks)
     counts = tokens_per_chunk(request)
     if counts is not None:
         after_first = float(sum(counts[1:]))
@@ -85,7 +85,7 @@ def tpot(request: RequestTiming) -> float | None:
         after_first = request.output_tokens - max(1.0, request.output_tokens / len(request.chunks))
     else:
         return None
-    return span_ns / (after_first * 1e9) if after_first > 0 else None
+    return (last_ns - first_ns) / (after_first * 1e9) if after_first > 0 else None
 
 
 _PER_REQUEST: dict[str, Callable[[RequestTiming], float | None]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.metrics import ordered_samples
+from pytest_llmperf.metrics import distribution
 from pytest_llmperf.units import SECONDS, format_value
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def lagging_client(key: str, measurement: Measurement) -> str:
 
 
 def _allowed(compared: str, measurement: Measurement) -> float:
-    values, _ = ordered_samples(compared, measurement) if compared != "load" else ([], 0)
-    return max(FLOOR_S, TOLERATED_SHARE * values[len(values) // 2]) if values else FLOOR_S
+    found = distribution(compared, measurement)
+    return max(FLOOR_S, TOLERATED_SHARE * found.ranked(found.count // 2 + 1)) if found.count else FLOOR_S
 
 
 def _reasons(health: ClientHealth, allowed: float, compared: str) -> Iterator[str]:

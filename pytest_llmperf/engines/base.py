@@ -81,6 +81,7 @@ class Engine(ABC):
         request_defaults: what every request carries unless the test says otherwise.
         stream_options: the same for ``stream_options`` of streamed requests.
         full_length: what a request carries so that its answer is as long as asked.
+        keeps_connections: whether a connection may wait for its next request without keeping others waiting.
         peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
         before_start, on_start, on_stop: told before its processes come, when they have, and before they go, whenever it
             is started afresh.
@@ -92,6 +93,7 @@ class Engine(ABC):
     request_defaults: Mapping[str, Any] = {}
     stream_options: Mapping[str, Any] = {}
     full_length: Mapping[str, Any] = {}
+    keeps_connections = True
     peak_caveat: str = ""
 
     def __init__(self, spec: EngineSpec) -> None:

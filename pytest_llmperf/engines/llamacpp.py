@@ -39,6 +39,8 @@ class LlamaCppEngine(ServerEngine):
     name = "llamacpp"
     request_defaults = _REQUEST_DEFAULTS
     full_length = _FULL_LENGTH
+    # A thread of its few stays with each connection, also while nothing is asked on it.
+    keeps_connections = False
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -121,6 +123,8 @@ class AttachedLlamaCppEngine(OpenAIEngine):
     name = "llamacpp"
     request_defaults = _REQUEST_DEFAULTS
     full_length = _FULL_LENGTH
+    # A thread of its few stays with each connection, also while nothing is asked on it.
+    keeps_connections = False
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return {"cache_prompt": share}

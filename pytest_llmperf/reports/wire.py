@@ -105,18 +105,18 @@ def _split(name: str) -> tuple[str, Statistic | None]:
 
 
 def _distribution(metric: Metric, extra: Sequence[Statistic], measurement: Measurement) -> dict[str, Any]:
-    values, _ = metrics.ordered_samples(metric.key, measurement)
-    if not values and metric.name not in measurement.engine_readings:
+    values = metrics.distribution(metric.key, measurement)
+    if not values.count and metric.name not in measurement.engine_readings:
         reason = metrics.read(metric.name, _PERCENTILES[0], measurement).reason
         return {metric.name: _fields(metric, None, "", reason, 0)}
     statistics = dict.fromkeys((*_PERCENTILES, *extra))
     found = {
         f"{metric.name}_{s.suffix}": _reading(metric, metrics.read(metric.name, s, measurement)) for s in statistics
     }
-    if values:
-        plain = {"min": values[0], "mean": sum(values) / len(values), "max": values[-1]}
+    if values.count:
+        plain = {"min": values.ranked(1), "mean": values.mean, "max": values.ranked(values.count)}
         for suffix, value in plain.items():
-            found[f"{metric.name}_{suffix}"] = _fields(metric, value, metric.formula, "", len(values))
+            found[f"{metric.name}_{suffix}"] = _fields(metric, value, metric.formula, "", values.count)
     return found
 
 

@@ -57,14 +57,14 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def header_lines(target: Target, api_key: str, accept: str) -> list[tuple[str, str]]:
-    """The headers of a POST with a JSON body, but for its length."""
+def header_lines(target: Target, api_key: str, accept: str, *, keep: bool = True) -> list[tuple[str, str]]:
+    """The headers of a POST with a JSON body, but for its length; ``keep`` the connection open after it."""
     headers = [
         ("Host", target.origin.partition("://")[2]),
         ("User-Agent", "pytest-llmperf"),
         ("Accept", accept),
         ("Accept-Encoding", "identity"),
-        ("Connection", "keep-alive"),
+        ("Connection", "keep-alive" if keep else "close"),
         ("Content-Type", "application/json"),
     ]
     return [*headers, ("Authorization", f"Bearer {api_key}")] if api_key else headers

@@ -126,26 +126,20 @@ class Preparation:
 
 
 def over_http(
-    preparation: Preparation,
-    url: str,
-    api_key: str,
-    timeout: float,
-    schedule: Schedule,
-    tell: Callable[[Progress], None],
+    preparation: Preparation, server: Mapping[str, Any], schedule: Schedule, tell: Callable[[Progress], None]
 ) -> LoadOutcome:
-    """Carries out a load in a process of its own."""
+    """Carries out a load in a process of its own. ``server`` is the part of its plan that says whom to ask, and how."""
     ask = preparation.probe
     users = schedule.concurrency
-    reserve = 0 if schedule.rate is None else round(schedule.rate / 10)
-    reserve = 0 if users is not None else min(max(reserve, _RESERVE[0]), _RESERVE[1])
+    reserve = 0
+    if users is None and server["keep"]:
+        reserve = min(max(round((schedule.rate or 0.0) / 10), _RESERVE[0]), _RESERVE[1])
     plan = {
-        "url": url,
-        "api_key": api_key,
-        "timeout": timeout,
+        **server,
         "path": ask.path,
         "streamed": ask.streamed,
         "kept_bytes": KEPT_BYTES,
-        "connections": reserve if users is None else users,
+        "connections": reserve if users is None else users * server["keep"],
         "reserve": reserve,
         "begins": None if users is None else [round(begin * 1e9) for begin in schedule.begins()],
         "duration_ns": None if schedule.duration_s is None else round(schedule.duration_s * 1e9),

@@ -92,7 +92,7 @@ class LoadClient:
         plan = await self._plan
         alarm, target = Alarm(self._loop), Target.parse(plan["url"])
         self._keeper = Keeper(streamed=plan["streamed"], most_bytes=plan["kept_bytes"])
-        self._pool = LoadPool(target, plan["timeout"], plan["reserve"], self._ended)
+        self._pool = LoadPool(target, plan["timeout"], plan["reserve"], self._ended, keep=plan["keep"])
         driver = Driver(
             alarm,
             self._send,
@@ -183,7 +183,7 @@ class LoadClient:
 
 def _head(target: Target, plan: Mapping[str, Any]) -> Callable[[int], bytes]:
     accept = "text/event-stream" if plan["streamed"] else "application/json"
-    lines = [f"{name}: {value}\r\n" for name, value in header_lines(target, plan["api_key"], accept)]
+    lines = [f"{name}: {value}\r\n" for name, value in header_lines(target, plan["api_key"], accept, keep=plan["keep"])]
     head = f"POST {target.path}{plan['path']} HTTP/1.1\r\n{''.join(lines)}Content-Length: "
     return lambda size: f"{head}{size}\r\n\r\n".encode("ascii")
 

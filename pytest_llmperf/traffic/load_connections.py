@@ -99,15 +99,21 @@ class _Connection(asyncio.Protocol):
 
 
 class LoadPool:
-    """Sends requests over connections of which a ``reserve`` is kept open. ``on_end`` is given each as it ends."""
+    """Sends requests over connections of which a ``reserve`` is kept open. ``on_end`` is given each as it ends.
 
-    def __init__(self, target: Target, timeout: float, reserve: int, on_end: Callable[[Flight], None]) -> None:
+    ``keep`` says whether a connection carries one request after the other.
+    """
+
+    def __init__(
+        self, target: Target, timeout: float, reserve: int, on_end: Callable[[Flight], None], *, keep: bool
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.opened = 0
         self._target = target
         self._timeout = timeout
         self._reserve = reserve
         self._on_end = on_end
+        self._keep = keep
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
@@ -151,7 +157,7 @@ class LoadPool:
     # ------------------------------------------------------------------------------------------ of the connections
 
     def ended(self, connection: _Connection, flight: Flight) -> None:
-        if flight.fault or not flight.answer.reusable or self._closed:
+        if flight.fault or not (flight.answer.reusable and self._keep) or self._closed:
             connection.abort()
         elif connection.transport is not None and not connection.transport.is_closing():
             connection.used = True

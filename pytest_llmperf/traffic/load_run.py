@@ -33,12 +33,13 @@ class LoadSupport:
 
     ``tokenizer`` counts the tokens of a text, special ones included; None where the engine cannot be asked.
     ``full_length`` is what a body carries so that answers are as long as asked, ``group_settings`` what it carries to
-    share its prefix with a group only. ``record`` is given each load, ``show`` a line that the next one replaces (an
+    share its prefix with a group only; without ``keeps_connections`` each request has one of its own. ``record`` is given each load, ``show`` a line that the next one replaces (an
     empty one takes it away), ``say`` a line that stays.
     """
 
     tokenizer: Callable[[str], int] | None = None
     full_length: Mapping[str, Any] = field(default_factory=dict)
+    keeps_connections: bool = True
     group_settings: Callable[[str], Mapping[str, Any]] = lambda _: {}
     record: Callable[[Load], None] = _ignore
     show: Callable[[str], None] = _ignore
@@ -83,14 +84,15 @@ class LoadRunner:
     def _carry_out(self, prepared: Preparation, workload: Workload, schedule: Schedule) -> LoadOutcome:
         if self.transport is not None:
             return _in_process(prepared, schedule, self.transport)
+        server = {
+            "url": self.url,
+            "api_key": self.api_key,
+            "timeout": self.timeout,
+            "keep": self.support.keeps_connections,
+        }
         try:
             return over_http(
-                prepared,
-                self.url,
-                self.api_key,
-                self.timeout,
-                schedule,
-                lambda progress: self.support.show(_line(progress, workload.requests)),
+                prepared, server, schedule, lambda progress: self.support.show(_line(progress, workload.requests))
             )
         except LoadClientDied as error:
             self.support.record(Load(f"{workload}; {schedule}", None, fault=str(error)))

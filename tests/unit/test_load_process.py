@@ -30,6 +30,7 @@ def plan(url: str, *, users: int | None = 4, **changes: Any) -> dict[str, Any]:
         "url": url,
         "api_key": "",
         "timeout": 60.0,
+        "keep": True,
         "path": "/chat/completions",
         "streamed": True,
         "kept_bytes": 2**28,
@@ -173,6 +174,14 @@ def test_connections_are_used_again_and_a_stale_one_is_replaced() -> None:
         outcome = run_load(plan(scripted.url, users=1), orders(3, b"{}"))
         assert [timing.error for timing in timings(outcome)] == [None] * 3
         assert [seen.connection for seen in scripted.requests] == [0, 1, 1]
+
+
+def test_where_connections_are_not_to_be_kept_each_request_has_its_own() -> None:
+    with ScriptedServer(*[[[text_stream("a")]]] * 3) as scripted:
+        outcome = run_load(plan(scripted.url, users=1, keep=False, connections=0), orders(3, b"{}"))
+        assert [timing.error for timing in timings(outcome)] == [None] * 3
+        assert [seen.connection for seen in scripted.requests] == [0, 1, 2]
+        assert all("Connection: close" in seen.head for seen in scripted.requests)
 
 
 def test_where_nobody_listens_each_request_says_so() -> None:
