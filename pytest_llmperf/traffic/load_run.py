@@ -33,8 +33,9 @@ class LoadSupport:
 
     ``tokenizer`` counts the tokens of a text, special ones included; None where the engine cannot be asked.
     ``full_length`` is what a body carries so that answers are as long as asked, ``group_settings`` what it carries to
-    share its prefix with a group only; without ``keeps_connections`` each request has one of its own. ``record`` is given each load, ``show`` a line that the next one replaces (an
-    empty one takes it away), ``say`` a line that stays.
+    share its prefix with a group only; without ``keeps_connections`` each request has a connection of its own.
+    ``record`` is given each load, ``show`` a line that the next one replaces (an empty one takes it away), ``say`` a
+    line that stays.
     """
 
     tokenizer: Callable[[str], int] | None = None
