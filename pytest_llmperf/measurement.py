@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.chunks import Chunk as Chunk  # noqa: TC001
-from pytest_llmperf.chunks import ChunkKind as ChunkKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -278,9 +277,8 @@ class Measurement:
     def spans(self) -> tuple[Window, ...]:
         """What throughput is counted over: the steady parts of loads, without loads first send → last response."""
         steady = tuple(load.steady for load in self.loads if load.steady is not None)
-        if steady or not self.requests:
-            return steady
-        return (Window(min(r.sent_ns for r in self.requests), max(r.end_ns for r in self.requests)),)
+        sent, ended = [r.sent_ns for r in self.requests], [r.end_ns for r in self.requests]
+        return (Window(min(sent), max(ended)),) if sent and not steady else steady
 
     @cached_property
     def distributions(self) -> dict[str, Distribution]:

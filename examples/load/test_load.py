@@ -24,8 +24,8 @@ def published(scale):
     )
 
 
-@pytest.mark.throughput_budget(output="10 tok/s", requests="0.1 req/s")
-@pytest.mark.latency_budget(ttft_p50="30 s", tpot_p50="1 s")
+@pytest.mark.throughput_budget(output="2 tok/s", requests="0.05 req/s")
+@pytest.mark.latency_budget(ttft_p50="60 s", tpot_p50="2 s")
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_throughput_of_the_published_workload(llm_client, published, concurrency):
     result = llm_client.run(published, concurrency=concurrency, warmup=concurrency)
@@ -33,7 +33,7 @@ def test_throughput_of_the_published_workload(llm_client, published, concurrency
     assert result.load.full_answers == len(result.requests)
 
 
-@pytest.mark.latency_budget(ttft_p50="30 s", e2e_max="120 s")
+@pytest.mark.latency_budget(ttft_p50="60 s", e2e_max="300 s")
 def test_latency_at_fifty_requests_a_second(llm_client, llm_perf, published):
     """An open loop: an engine that cannot keep up shows it in its latencies, which count from the scheduled moments."""
     result = llm_client.run(published, rate="50/s", cooldown=2)

@@ -143,8 +143,7 @@ class VLLMOfflineEngine(SleepingEngine):
         return {"cache_salt": name}
 
     def tokenizer(self) -> Callable[[str], int]:
-        encode = self.llm.get_tokenizer().encode
-        return lambda text: len(encode(text))
+        return lambda text: len(self.llm.get_tokenizer().encode(text))
 
     def observe(self) -> Observation:
         if self._steps is None or self._pool is None:

@@ -14,7 +14,7 @@ from pytest_llmperf.traffic.template import Template
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.measurement import Chunk, ChunkKind
+    from pytest_llmperf.chunks import Chunk, ChunkKind
 
 _EXCERPT = 200
 

@@ -28,7 +28,12 @@ def texts_for(workload: Workload, engines: Callable[[str], int] | None) -> Texts
             "prompt_tokens are tokens of the model, and this engine cannot be asked for them: give "
             "workload(tokenizer=...), a function from a text to its tokens, such as the encode of the model's tokenizer"
         )
-    return Texts(count)
+    try:
+        return Texts(count)
+    except OSError as error:
+        raise ValueError(
+            f"the engine could not be asked for the tokens of a text ({error}): give workload(tokenizer=...)"
+        ) from None
 
 
 def _number(tokens: Any) -> int:

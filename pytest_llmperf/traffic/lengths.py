@@ -78,7 +78,7 @@ class Histogram:
 
     def __str__(self) -> str:
         whole = sum(weight for _, weight in self.bins)
-        return ", ".join(f"{lengths} ({weight / whole:.0%})" for lengths, weight in self.bins)
+        return ", ".join(f"{lengths} ({100 * weight / whole:.0f} %)" for lengths, weight in self.bins)
 
 
 def lengths(value: object, argument: str) -> Lengths:

@@ -99,6 +99,7 @@ class Driver:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
+        flight.order.body = b""
         self._script_ends()
 
     # ----------------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ class Keeper:
         self._working = False
 
     def take(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
+        flight.request = b""
         self._raw.append(flight)
         self._raw_bytes += _size(flight)
         if self._raw_bytes > self._most_bytes and not self._working:

@@ -47,12 +47,11 @@ class Texts:
         self._count = count
         once, twice = count(" the"), count(" the the")
         self.specials = 2 * once - twice
-        costs = {word: count(f" {word}") - self.specials for word in _WORDS.split()}
-        self._costs = {word: cost for word, cost in costs.items() if cost > 0}
-        self._single = [word for word, cost in costs.items() if cost == 1]
+        self._costs: dict[str, int] = {}
+        self._weigh(_WORDS.split())
+        self._single = [word for word, cost in self._costs.items() if cost == 1]
         sample = self._single or list(self._costs)
-        joined = "".join(f" {word}" for word in sample)
-        self._additive = count(joined) - self.specials == sum(self._costs[word] for word in sample)
+        self._additive = self._tokens(sample) == sum(self._costs[word] for word in sample)
 
     def text(self, random: Random, tokens: int) -> str:
         """A text of ``tokens`` tokens, special tokens left out; as near as can be where no words fit exactly."""
@@ -60,6 +59,19 @@ class Texts:
         if self._additive:
             return _join(words)
         return self._adjusted(random, words, tokens)
+
+    def _tokens(self, words: Sequence[str]) -> int:
+        return self._count(_join(words)) - self.specials
+
+    def _weigh(self, words: list[str]) -> None:
+        """Finds out what each word costs: most have one token, so that many are often told by one look at all of them."""
+        tokens = self._tokens(words)
+        if tokens == len(words) or len(words) == 1:
+            self._costs.update(dict.fromkeys(words, max(1, tokens // len(words))))
+        else:
+            middle = len(words) // 2
+            self._weigh(words[:middle])
+            self._weigh(words[middle:])
 
     def _words(self, random: Random, tokens: int) -> list[str]:
         if len(self._single) >= _FEWEST:
@@ -73,7 +85,7 @@ class Texts:
     def _adjusted(self, random: Random, words: list[str], tokens: int) -> str:
         best, off = words, tokens
         for _ in range(_ATTEMPTS):
-            missing = tokens - (self._count(_join(words)) - self.specials)
+            missing = tokens - self._tokens(words)
             if abs(missing) < off:
                 best, off = list(words), abs(missing)
             if missing == 0:

@@ -124,7 +124,7 @@ class Synthetic(Workload):
         many = "prompts" if self.requests is None else f"{self.requests} prompts"
         parts = [f"{many} of {self.prompt} tokens", f"answers of {self.output}"]
         if self.prefix_tokens or self.prefix_share:
-            common = f"{self.prefix_tokens} tokens" if self.prefix_tokens else f"{self.prefix_share:.0%}"
+            common = f"{self.prefix_tokens} tokens" if self.prefix_tokens else f"{100 * self.prefix_share:.3g} %"
             parts.append(f"{common} in common in {self.groups} group{'s' if self.groups > 1 else ''}")
         parts += [f"chats of {self.turns} turns"] if str(self.turns) != "1" else []
         return ", ".join([*parts, f"seed {self.seed}"])

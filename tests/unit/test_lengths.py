@@ -52,4 +52,4 @@ def test_what_is_no_length_is_refused_by_the_name_of_its_argument(value: object)
 
 def test_lengths_read_as_what_they_are() -> None:
     texts = [str(lengths(value, "x")) for value in (256, "128-2048", "1024±256", {"10-12": 3, 100: 1})]
-    assert texts == ["256", "128 to 2048", "1024±256", "10 to 12 (75%), 100 (25%)"]
+    assert texts == ["256", "128 to 2048", "1024±256", "10 to 12 (75 %), 100 (25 %)"]

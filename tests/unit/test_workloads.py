@@ -117,7 +117,7 @@ def test_a_workload_reads_as_what_it_asks_for() -> None:
     text = str(
         workload(prompt_tokens="128-2048", output_tokens=256, requests=1000, seed=7, shared_prefix="25 %", groups=4)
     )
-    assert text == "1000 prompts of 128 to 2048 tokens, answers of 256, 25% in common in 4 groups, seed 7"
+    assert text == "1000 prompts of 128 to 2048 tokens, answers of 256, 25 % in common in 4 groups, seed 7"
 
 
 # --------------------------------------------------------------------------------------------------- who counts tokens
@@ -140,6 +140,14 @@ def test_where_nobody_can_count_lengths_in_tokens_are_refused() -> None:
     with pytest.raises(ValueError, match="tokenizer="):
         texts_for(workload(prompt_tokens=8, requests=1), None)
     assert texts_for(workload(["as it is"]), None) is None
+
+
+def test_an_engine_that_cannot_be_reached_for_its_tokenizer_is_told_in_one_line() -> None:
+    def refuse(text: str) -> int:
+        raise ConnectionRefusedError("connection refused")
+
+    with pytest.raises(ValueError, match=r"connection refused\): give workload\(tokenizer="):
+        texts_for(workload(prompt_tokens=8, requests=1), refuse)
 
 
 def test_a_tokenizer_that_gives_something_else_is_refused() -> None:
