@@ -64,7 +64,7 @@ class Texts:
         return self._count(_join(words)) - self.specials
 
     def _weigh(self, words: list[str]) -> None:
-        """Finds out what each word costs: most have one token, so that many are often told by one look at all of them."""
+        """Finds out what each word costs; most have one token, so that one look often tells it of many."""
         tokens = self._tokens(words)
         if tokens == len(words) or len(words) == 1:
             self._costs.update(dict.fromkeys(words, max(1, tokens // len(words))))
