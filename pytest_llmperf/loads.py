@@ -33,6 +33,7 @@ class Lag:
     """How late something happened, in seconds."""
 
     p50: float
+    p90: float
     p99: float
     most: float
 
@@ -42,8 +43,14 @@ class Lag:
         ordered = sorted(values)
         if not ordered:
             return None
-        p50, p99 = (ordered[max(0, math.ceil(share * len(ordered)) - 1)] for share in (0.5, 0.99))
-        return Lag(p50, p99, ordered[-1])
+        p50, p90, p99 = (ordered[max(0, math.ceil(share * len(ordered)) - 1)] for share in (0.5, 0.9, 0.99))
+        return Lag(p50, p90, p99, ordered[-1])
+
+    def at(self, percent: float | None) -> tuple[str, float]:
+        """The smallest of these percentiles that is not below ``percent``, by its name; None is the largest lag."""
+        known = (("p50", 50.0, self.p50), ("p90", 90.0, self.p90), ("p99", 99.0, self.p99))
+        fitting = ((name, value) for name, at, value in known if percent is not None and percent <= at)
+        return next(fitting, ("max", self.most))
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) 
         reading = _goodput(measurement, chosen)
     else:
         reading = read(limit.metric, limit.statistic, measurement)
-    reason = fault(limit.metric, measurement)
+    reason = fault(limit.metric, measurement, limit.statistic)
     if reading.value is not None and not math.isfinite(reading.value):
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)

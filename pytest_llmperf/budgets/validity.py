@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement import Measurement, RequestTiming
+    from pytest_llmperf.metrics import Statistic
 
 # A prompt that comes from a cache is not computed: the first token is early, and the prompt's tokens cost nothing.
 _FROM_PREFILL = ("latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput")
 _BEFORE_THE_TEST = ("latency.load", "memory.weights", "memory.kv_reserved")
 
 
-def fault(metric: str, measurement: Measurement) -> str:
+def fault(metric: str, measurement: Measurement, statistic: Statistic | None = None) -> str:
     """Why a metric of this measurement cannot be trusted, in one sentence; empty when it can."""
     if metric in _BEFORE_THE_TEST:
         return ""
@@ -30,7 +31,7 @@ def fault(metric: str, measurement: Measurement) -> str:
     elif group == "energy":
         faults.append(energy_fault(measurement))
     elif group in ("latency", "throughput"):
-        faults += [slowdown(measurement), lagging_client(key, measurement)]
+        faults += [slowdown(measurement), lagging_client(key, statistic, measurement)]
     if metric in _FROM_PREFILL:
         faults.append(_cached_prompts(measurement.requests))
     return "; ".join(text for text in faults if text)

@@ -45,4 +45,6 @@ def _health(health: ClientHealth) -> dict[str, Any]:
 
 
 def _lag(lag: Lag | None) -> dict[str, float] | None:
-    return None if lag is None else {"p50": float(lag.p50), "p99": float(lag.p99), "max": float(lag.most)}
+    if lag is None:
+        return None
+    return {"p50": float(lag.p50), "p90": float(lag.p90), "p99": float(lag.p99), "max": float(lag.most)}

@@ -30,7 +30,7 @@ class Heartbeat:
     def read(self) -> dict[str, Any]:
         """``cpu_share`` and ``loop_lag`` since the start, as plain data."""
         share = (time.process_time_ns() - self._begun_cpu_ns) / max(1, time.monotonic_ns() - self._begun_ns)
-        return {"cpu_share": share, "loop_lag": asdict(Lag.of(self._lags) or Lag(0.0, 0.0, 0.0))}
+        return {"cpu_share": share, "loop_lag": asdict(Lag.of(self._lags) or Lag(0.0, 0.0, 0.0, 0.0))}
 
     def _wait(self) -> None:
         self._due_ns = time.monotonic_ns() + _INTERVAL_NS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -158,12 +159,13 @@ def test_a_client_that_dies_is_one_line_and_the_measurement_says_so(runs: Runs, 
     result = runs(
         WORKLOADS
         + """
-import psutil, threading, time
+import os, threading, time
+from tests.plugin.test_load import load_clients
 
 @pytest.mark.latency_budget(ttft_p50="10 s")
 def test_load(llm_client):
     def kill():
-        while not (found := [c for c in psutil.Process().children() if "load_child" in " ".join(c.cmdline())]):
+        while not (found := load_clients(os.getpid())):
             time.sleep(0.01)
         time.sleep(0.3)
         found[0].kill()
@@ -199,13 +201,20 @@ def test_load(llm_client):
         assert "INTERNALERROR" not in output
 
 
+def load_clients(of: int) -> list[psutil.Process]:
+    """The processes below this one that send a load; one that has just begun or ended is none."""
+    found = []
+    for child in psutil.Process(of).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found += [child] if "load_child" in " ".join(child.cmdline()) else []
+    return found
+
+
 def _wait_for_a_load(run: subprocess.Popen[str]) -> list[int]:
     """The processes below pytest, once a load has been under way for a moment."""
     deadline = time.monotonic() + 60
-    while True:
-        found = psutil.Process(run.pid).children(recursive=True)
-        if any("load_child" in " ".join(child.cmdline()) for child in found if child.is_running()):
-            time.sleep(0.5)
-            return [child.pid for child in found]
+    while not load_clients(run.pid):
         assert time.monotonic() < deadline, "no load began"
         time.sleep(0.02)
+    time.sleep(0.5)
+    return [child.pid for child in psutil.Process(run.pid).children(recursive=True)]

@@ -5,24 +5,28 @@ import pytest
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.loads import ClientHealth, Lag, Load
 from pytest_llmperf.measurement import Measurement, Window
+from pytest_llmperf.metrics import Statistic
 from tests.unit.streams import MS, measured, stream
 
-CALM = Lag(0.0001, 0.001, 0.050)
+CALM = Lag(0.0001, 0.0003, 0.001, 0.050)
 
 
 def sent_by(loop_lag: Lag = CALM, schedule_lag: Lag | None = CALM, cpu_share: float = 0.3) -> Measurement:
-    """Answers with 200 ms to the first token, and 20 ms between tokens, 400 ms in all."""
-    requests = [stream(*range(200, 401, 20), output_tokens=11) for _ in range(11)]
+    """Answers with 200 ms to the first token, and 20 ms between tokens, 400 ms in all; one takes ten times as long."""
+    requests = [stream(*range(200, 401, 20), output_tokens=11) for _ in range(10)]
+    slow = stream(*range(2000, 4001, 200), output_tokens=11)
     health = ClientHealth("asyncio", loop_lag, cpu_share, schedule_lag)
-    return measured(*requests, loads=(Load("", Window(0, 401 * MS), health),))
+    return measured(*requests, slow, loads=(Load("", Window(0, 4001 * MS), health),))
 
 
-def late(p99_ms: float) -> Lag:
-    return Lag(0.0, p99_ms / 1e3, 1.0)
+def late(ms: float) -> Lag:
+    """Late by so much in the median, and by ten times that at worst."""
+    return Lag(ms / 1e3, ms / 1e3, ms / 1e3, ms / 1e2)
 
 
 def test_a_client_in_time_is_no_reason_however_late_it_was_once() -> None:
-    assert fault("latency.ttft", sent_by()) == ""
+    assert fault("latency.ttft", sent_by(), Statistic(50.0)) == ""
+    assert fault("latency.ttft", sent_by(), Statistic(99.0)) == ""
 
 
 @pytest.mark.parametrize(
@@ -33,10 +37,22 @@ def test_a_client_in_time_is_no_reason_however_late_it_was_once() -> None:
 def test_a_client_late_by_more_than_a_tenth_of_what_it_measures_invalidates_it(
     metric: str, allowed_ms: float, which: str
 ) -> None:
-    assert fault(f"latency.{metric}", sent_by(**{which: late(allowed_ms)})) == ""  # type: ignore[arg-type]
-    reason = fault(f"latency.{metric}", sent_by(**{which: late(allowed_ms + 0.1)}))  # type: ignore[arg-type]
+    p50 = Statistic(50.0)
+    assert fault(f"latency.{metric}", sent_by(**{which: late(allowed_ms)}), p50) == ""  # type: ignore[arg-type]
+    reason = fault(f"latency.{metric}", sent_by(**{which: late(allowed_ms + 0.1)}), p50)  # type: ignore[arg-type]
     assert "late by" in reason
-    assert f"{allowed_ms:g}.0" in reason.replace("5.00", "5.0")
+    assert "(p50)" in reason
+
+
+def test_a_tail_is_compared_with_the_tail_of_the_lag() -> None:
+    assert fault("latency.ttft", sent_by(late(20)), Statistic(None)) == ""
+    assert "late by 201 ms (max)" in fault("latency.ttft", sent_by(late(20.1)), Statistic(None))
+
+
+@pytest.mark.parametrize(("percent", "name"), [(1, "p50"), (50, "p50"), (75, "p90"), (95, "p99"), (99.9, "max")])
+def test_a_percentile_has_the_next_one_that_is_known_of_the_lag(percent: float, name: str) -> None:
+    assert Lag(1, 2, 3, 4).at(percent) == (name, {"p50": 1, "p90": 2, "p99": 3, "max": 4}[name])
+    assert Lag(1, 2, 3, 4).at(None) == ("max", 4)
 
 
 def test_rates_suffer_in_proportion_to_the_length_of_requests() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -207,7 +208,11 @@ def test_progress_is_told_while_it_runs(url: str) -> None:
 
 
 def children(of: int | None = None) -> list[psutil.Process]:
-    return [child for child in psutil.Process(of).children() if "load_child" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(of).children():
+        with contextlib.suppress(psutil.Error):
+            found += [child] if "load_child" in " ".join(child.cmdline()) else []
+    return found
 
 
 def test_an_interrupted_load_keeps_what_has_come(url: str) -> None:

@@ -21,7 +21,7 @@ from tests.unit import report_samples
 from tests.unit.report_samples import MS, START
 from tests.unit.streams import stream, whole
 
-HEALTH = ClientHealth("uvloop 0.23.0", Lag(0.0001, 0.0004, 0.002), 0.12, Lag(0.0001, 0.0009, 0.003), 40)
+HEALTH = ClientHealth("uvloop 0.23.0", Lag(0.0001, 0.0002, 0.0004, 0.002), 0.12, Lag(0.0001, 0.0002, 0.0009, 0.003), 40)
 LOAD = Load(
     asked="60 prompts of 8 to 16 tokens, answers of 9, seed 1; open loop, Poisson, 30 req/s",
     steady=Window(START + 100 * MS, START + 2100 * MS),
