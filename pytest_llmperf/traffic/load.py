@@ -122,7 +122,10 @@ class Preparation:
     @cached_property
     def probe(self) -> Ask:
         """The first request of all: raises for settings that cannot be measured before anything is sent."""
-        return self.ask(next(script for script, _ in self.timed()))
+        first = next(self.timed(), None)
+        if first is None:
+            raise ValueError("no request falls into the duration: make it longer, or the rate higher")
+        return self.ask(first[0])
 
 
 def over_http(

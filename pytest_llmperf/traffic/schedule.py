@@ -198,4 +198,6 @@ def _seconds(value: float) -> str:
 
 
 def _edge(edge: Edge) -> str:
-    return f"{edge} requests" if isinstance(edge, int) else _seconds(edge)
+    if isinstance(edge, int):
+        return f"{edge} request{'' if edge == 1 else 's'}"
+    return _seconds(edge)

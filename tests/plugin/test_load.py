@@ -135,6 +135,7 @@ def test_load(llm_client):
         ('llm_client.run(["a"], rate="5/s")', "rate is for a workload: run(workload(prompts), rate=...)"),
         ('llm_client.run(LOAD, rate="5/s", concurrency=2)', "not both"),
         ("llm_client.run(LOAD, max_tokens=5)", "output_tokens="),
+        ('llm_client.run(LOAD, rate="1/min", duration="1 us")', "no request falls into the duration"),
         ("llm_client.run(LOAD, concurrency=0)", "concurrency=0"),
         ("llm_client.run(LOAD, n=2)", "cannot be measured"),
     ],
