@@ -22,6 +22,7 @@ import socket
 import sys
 import time
 from collections import deque
+from functools import cache
 from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
@@ -44,26 +45,21 @@ def event(content: dict[str, Any]) -> bytes:
     return chunk(b"data: " + json.dumps(content, separators=(",", ":")).encode() + b"\n\n")
 
 
-def frames(body: dict[str, Any], chat: bool) -> deque[bytes]:
+@cache
+def frames(tokens: int, chat: bool, usage: bool) -> tuple[bytes, ...]:
     """What is written, in order: tokens, then at once all that ends a stream."""
-    tokens = int(body.get("max_completion_tokens") or body.get("max_tokens") or 16)
-    head = {
-        "id": "golden",
-        "object": "chat.completion.chunk" if chat else "text_completion",
-        "created": 0,
-        "model": MODEL,
-    }
+    kind = "chat.completion.chunk" if chat else "text_completion"
+    head = {"id": "golden", "object": kind, "created": 0, "model": MODEL}
 
     def choice(text: str, reason: str | None) -> bytes:
         content = {"delta": {"content": text}} if chat else {"text": text}
         return event({**head, "choices": [{"index": 0, **content, "logprobs": None, "finish_reason": reason}]})
 
-    usage = {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": tokens + 1}
     ending = choice("", "length")
-    if (body.get("stream_options") or {}).get("include_usage"):
-        ending += event({**head, "choices": [], "usage": usage})
-    token = choice(" token", None)
-    return deque([*([token] * tokens), ending + chunk(b"data: [DONE]\n\n") + LAST_CHUNK])
+    if usage:
+        counts = {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": tokens + 1}
+        ending += event({**head, "choices": [], "usage": counts})
+    return (*([choice(" token", None)] * tokens), ending + chunk(b"data: [DONE]\n\n") + LAST_CHUNK)
 
 
 class Peer:
@@ -148,7 +144,9 @@ class Golden:
             self._tell(peer, path)
             return
         asked = json.loads(body)
-        peer.frames = frames(asked, b"chat" in path)
+        tokens = int(asked.get("max_completion_tokens") or asked.get("max_tokens") or 16)
+        usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        peer.frames = deque(frames(tokens, b"chat" in path, usage))
         peer.record = {"user": asked.get("user"), "arrived_ns": arrived_ns, "written_ns": []}
         peer.connection.send(HEAD)
         # Drawn, so that clients that send at the same moment do not get all their tokens at the same moments.
