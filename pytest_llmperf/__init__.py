@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_llmperf.failures import BudgetExceeded as BudgetExceeded
+    from pytest_llmperf.traffic.call import RequestFailed as RequestFailed
+    from pytest_llmperf.traffic.workload_files import workload_file as workload_file
+    from pytest_llmperf.traffic.workloads import workload as workload
 
 __version__ = "0.1.0"
-__all__ = ["BudgetExceeded", "__version__"]
+__all__ = ["BudgetExceeded", "RequestFailed", "__version__", "workload", "workload_file"]
+_HOMES = {
+    "BudgetExceeded": "failures",
+    "RequestFailed": "traffic.call",
+    "workload": "traffic.workloads",
+    "workload_file": "traffic.workload_files",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Engine processes import this package too, and must not pay for pytest.
-    if name == "BudgetExceeded":
-        from pytest_llmperf.failures import BudgetExceeded
-
-        return BudgetExceeded
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

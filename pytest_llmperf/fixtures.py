@@ -127,6 +127,7 @@ class LLMClientFactory:
             EngineUnavailable: the engine has ended and does not start again.
         """
         from pytest_llmperf.traffic.client import LLMClient
+        from pytest_llmperf.traffic.load_run import LoadSupport
 
         engine = self._session.acquire(engine.spec)
         if self._probe is not None:
@@ -141,6 +142,15 @@ class LLMClientFactory:
             record=self._probe.recorder(engine) if self._probe is not None else None,
             transport=engine.transport(),
             app_url=lambda: self._session.app_url(engine),
+            load=LoadSupport(
+                tokenizer=engine.tokenizer(),
+                full_length=engine.full_length,
+                keeps_connections=engine.keeps_connections,
+                group_settings=engine.prefix_group,
+                record=self._probe.load_recorder(engine) if self._probe is not None else lambda _: None,
+                show=self._session.show,
+                say=self._session.say,
+            ),
         )
         self._clients.append(client)
         return client

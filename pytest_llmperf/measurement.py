@@ -8,12 +8,16 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+
+from pytest_llmperf.chunks import Chunk as Chunk  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ChunkKind = Literal["text", "reasoning", "tool"]
+    from pytest_llmperf.distribution import Distribution
+    from pytest_llmperf.loads import Load, Phase
 
 Rung = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "unified"]
 """How memory was attributed to the engine, the surest way first.
@@ -23,18 +27,6 @@ under the pids of another namespace; ``exclusive``, nobody else was on the devic
 then; ``rise``, somebody was: the same, with what they took since; ``device``, all of the device, whoever holds it;
 ``unified``, the host's memory less its level then, because the device computes in it and has none of its own.
 """
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """One piece of a streamed answer that carries tokens; role-only, empty and usage-only pieces are not chunks.
-
-    ``tokens`` is the server's own count for this piece, None where it gives none.
-    """
-
-    at_ns: int
-    kind: ChunkKind = "text"
-    tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,19 +49,20 @@ class ServerTimes:
         return max(0, self.total - sum(part or 0 for part in (self.load, self.prompt, self.decode)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RequestTiming:
     """One request, stamped at the socket.
 
     ``sent_ns`` is the moment before the first byte is sent (in an open loop latency counts from ``scheduled_ns``
     instead), ``end_ns`` the arrival of the last byte. Token counts are the server's; None where it gave none.
     ``error`` is None for a request that was answered in full. ``shared_prefix`` says that the test let its prompt come
-    from a cache. ``server`` are the times that the server itself has taken, None where it says nothing of them.
+    from a cache. ``server`` are the times that the server itself has taken, None where it says nothing of them. Under
+    load only requests of the ``steady`` phase are judged.
     """
 
     sent_ns: int
     end_ns: int
-    chunks: tuple[Chunk, ...] = ()
+    chunks: Sequence[Chunk] = ()
     output_tokens: int | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -80,6 +73,7 @@ class RequestTiming:
     scheduled_ns: int | None = None
     shared_prefix: bool = False
     server: ServerTimes | None = None
+    phase: Phase = "steady"
 
     @property
     def start_ns(self) -> int:
@@ -287,11 +281,11 @@ class Measurement:
     """Everything known of one window: the input of the judge, together with the budgets.
 
     ``memory`` is the host's, of the engine's processes; ``devices`` are those it computes on beside the CPU. What is
-    not there has its reason in ``memory_missing`` and ``devices_missing``.
-    ``engine_readings`` are numbers only the engine knows, by metric name (``memory.kv_cache``, ...); ``faults`` are
-    what makes every number of this window untrustworthy, one sentence each. ``engine_stats`` are further counts of the
-    engine over the window, for the reports. ``parts`` are the same for each engine alone where the test had several:
-    its own requests and memory; what only an engine knows stands in its part. ``label`` tells a part from the others.
+    not there has its reason in ``memory_missing`` and ``devices_missing``. ``engine_readings`` are numbers only the
+    engine knows, by metric name (``memory.kv_cache``, ...), ``engine_stats`` further counts of it, for the reports.
+    ``faults`` are what makes every number of this window untrustworthy, one sentence each.
+    ``parts`` are the same for each engine alone where the test had several: its own requests and memory; what only an
+    engine knows stands in its part. ``label`` tells a part from the others.
     """
 
     window: Window
@@ -310,6 +304,7 @@ class Measurement:
     attempt: int = 1
     parts: tuple[Measurement, ...] = ()
     label: str = ""
+    loads: tuple[Load, ...] = ()
 
     def part(self, engine: str) -> Measurement:
         """That of one engine, by its label, its name or ``name:model``, globs included.
@@ -323,6 +318,23 @@ class Measurement:
             names = ", ".join(p.label or (p.engine.label if p.engine else "") for p in parts) or "none"
             raise ValueError(f"{engine!r} is {'no' if not found else 'more than one'} engine of this test: {names}")
         return found[0]
+
+    @cached_property
+    def judged(self) -> tuple[RequestTiming, ...]:
+        """The requests whose latencies count: all but those of a warm-up or a cool-down."""
+        return tuple(r for r in self.requests if r.phase == "steady")
+
+    @cached_property
+    def spans(self) -> tuple[Window, ...]:
+        """What throughput is counted over: the steady parts of loads, without loads first send → last response."""
+        steady = tuple(load.steady for load in self.loads if load.steady is not None)
+        sent, ended = [r.sent_ns for r in self.requests], [r.end_ns for r in self.requests]
+        return (Window(min(sent), max(ended)),) if sent and not steady else steady
+
+    @cached_property
+    def distributions(self) -> dict[str, Distribution]:
+        """The values of each latency metric, once they have been asked for."""
+        return {}
 
     def cut(self, window: Window) -> Measurement:
         """The same measurement inside a part of its window: the requests sent in it and the memory over it."""

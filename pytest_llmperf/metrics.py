@@ -10,11 +10,13 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
+from pytest_llmperf.distribution import Distribution
+from pytest_llmperf.measurement import Measurement, Reading
 from pytest_llmperf.resources import read_energy, read_memory
-from pytest_llmperf.timings import NO_TOKEN_COUNT, samples, ttft_answer, values, why_no_samples
+from pytest_llmperf.throughput import read_throughput
+from pytest_llmperf.timings import values, why_no_samples
 from pytest_llmperf.units import (
     BYTES,
     JOULES,
@@ -26,9 +28,6 @@ from pytest_llmperf.units import (
     WATTS,
     Quantity,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -117,12 +116,10 @@ class Statistic:
         """How many samples it takes before this statistic means anything."""
         return 1 if self.percentile is None else minimum_samples(self.percentile)
 
-    def of(self, samples: Sequence[float]) -> float:
+    def of(self, samples: Distribution) -> float:
         """Nearest rank: the smallest sample that at least this share of the samples does not exceed."""
-        ordered = sorted(samples)
-        if self.percentile is None:
-            return ordered[-1]
-        return ordered[max(0, math.ceil(round(self.percentile / 100 * len(ordered), 9)) - 1)]
+        share = 1.0 if self.percentile is None else self.percentile / 100
+        return samples.ranked(max(1, math.ceil(round(share * samples.count, 9))))
 
 
 _SUFFIX = re.compile(r"(?P<key>[a-z][a-z0-9_]*?)_(?:p(?P<percent>\d+(?:_\d{1,6})?)|(?P<max>max))")
@@ -172,14 +169,6 @@ def minimum_samples(percent: float) -> int:
 # ------------------------------------------------------------------------------------------------ the whole measurement
 
 
-def rate(count: int, formula: str, requests: Sequence[RequestTiming]) -> Reading:
-    """``count`` per second of first send → last response, the denominator of every throughput."""
-    span_ns = max(r.end_ns for r in requests) - min(r.sent_ns for r in requests)
-    if span_ns <= 0:
-        return Reading.missing("the requests took no time")
-    return Reading(count * 1e9 / span_ns, formula, samples=len(requests))
-
-
 def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Reading:
     """The value of a metric in a measurement, or the reason why there is none. Goodput is the judge's."""
     metric = METRICS[name]
@@ -188,7 +177,7 @@ def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Re
     if metric.distribution and statistic is not None:
         return _read_distribution(metric, statistic, measurement)
     if metric.group == "throughput":
-        return _read_throughput(metric.key, measurement.requests)
+        return read_throughput(metric.key, metric.formula, measurement)
     if name == "latency.load":
         return _read_load(measurement)
     if name in FROM_SAMPLER:
@@ -200,53 +189,31 @@ def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Re
     return Reading.missing(_unmeasured(metric, measurement))
 
 
+def distribution(key: str, measurement: Measurement) -> Distribution:
+    """All values of a latency metric, in seconds."""
+    if key not in measurement.distributions:
+        measurement.distributions[key] = Distribution(values(request, key) for request in measurement.judged)
+    return measurement.distributions[key]
+
+
 def _read_distribution(metric: Metric, statistic: Statistic, measurement: Measurement) -> Reading:
-    found = samples(measurement.requests, metric.key)
+    found = distribution(metric.key, measurement)
     noun = "token" if metric.key == "itl" else "chunk" if metric.key == "chunk_gap" else "request"
-    if not found:
-        return Reading.missing(why_no_samples(metric.key, measurement.requests))
-    answered = [r for r in measurement.requests if r.error is None]
-    unanswered = sum(1 for r in answered if r.chunks and ttft_answer(r) is None)
-    if metric.key == "ttft_answer" and unanswered:
-        # Leaving out those that took longest would make the others look fast.
-        return Reading.missing(f"{unanswered} of {len(answered)} answers never got past their reasoning")
-    if len(found) < statistic.minimum:
+    if not found.count:
+        return Reading.missing(why_no_samples(metric.key, measurement.judged))
+    answered = [r for r in measurement.judged if r.error is None]
+    if metric.key == "ttft_answer":
+        unanswered = sum(1 for r in answered if r.chunks) - found.gave
+        if unanswered:
+            # Leaving out those that took longest would make the others look fast.
+            return Reading.missing(f"{unanswered} of {len(answered)} answers never got past their reasoning")
+    if found.count < statistic.minimum:
         return Reading.missing(
-            f"{statistic.suffix} needs {statistic.minimum} {noun} samples, the test gave {len(found)}"
+            f"{statistic.suffix} needs {statistic.minimum} {noun} samples, the test gave {found.count}"
         )
-    gave = sum(1 for r in answered if values(r, metric.key))
-    part = "" if gave == len(answered) else f" of {gave} of {len(answered)} requests"
-    counted = f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"
-    return Reading(statistic.of(found), f"{metric.formula}, {counted}{part}", samples=len(found))
-
-
-def _read_throughput(key: str, requests: Sequence[RequestTiming]) -> Reading:
-    answered = [r for r in requests if r.error is None]
-    if not answered:
-        return Reading.missing(why_no_samples(key, requests))
-    if key == "per_user":
-        times = samples(answered, "tpot")
-        if not times:
-            return Reading.missing(why_no_samples("tpot", requests))
-        if sum(times) <= 0:
-            return Reading.missing("the tokens of each answer arrived all at once")
-        return Reading(len(times) / sum(times), METRICS["throughput.per_user"].formula, samples=len(times))
-    if key == "goodput":
-        return Reading.missing("goodput counts requests that met the latency limits of a test: see its verdict")
-    formula = METRICS[f"throughput.{key}"].formula
-    if key == "requests":
-        return rate(len(answered), formula, requests)
-    counts = [_tokens(r, key) for r in answered]
-    known = [count for count in counts if count is not None]
-    if len(known) < len(counts):
-        return Reading.missing(NO_TOKEN_COUNT)
-    return rate(sum(known), formula, requests)
-
-
-def _tokens(request: RequestTiming, key: str) -> int | None:
-    if request.output_tokens is None or key == "output":
-        return request.output_tokens
-    return None if request.prompt_tokens is None else request.output_tokens + request.prompt_tokens
+    part = "" if found.gave == len(answered) else f" of {found.gave} of {len(answered)} requests"
+    counted = f"{found.count} {noun}{'' if found.count == 1 else 's'}"
+    return Reading(statistic.of(found), f"{metric.formula}, {counted}{part}", samples=found.count)
 
 
 def _read_load(measurement: Measurement) -> Reading:

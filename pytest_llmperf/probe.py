@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.observation import Observation
+    from pytest_llmperf.loads import Load
     from pytest_llmperf.relays import Relays
     from pytest_llmperf.watcher import Watcher
 
@@ -39,6 +40,7 @@ class Probe:
         self.measurement: Measurement | None = None
         self._engines: list[Engine] = []
         self._requests: list[tuple[Engine, RequestTiming]] = []
+        self._loads: list[tuple[Engine, Load]] = []
         self._records: list[Record] = []
         self._windows: list[Window] = []
         self._observations: dict[Engine, Observation] = {}
@@ -56,6 +58,10 @@ class Probe:
     def recorder(self, engine: Engine) -> Callable[[RequestTiming], None]:
         """Takes the requests that an engine was sent."""
         return lambda timing: self._requests.append((engine, timing))
+
+    def load_recorder(self, engine: Engine) -> Callable[[Load], None]:
+        """Takes the loads that an engine was given."""
+        return lambda load: self._loads.append((engine, load))
 
     def record(self, name: str, value: float, unit: str) -> None:
         self._records.append(Record(name, float(value), unit))
@@ -77,7 +83,7 @@ class Probe:
 
     def open(self) -> None:
         """Forgets what came before: fixtures' requests and warm-up rounds are not the test's."""
-        for seen in (self._requests, self._records, self._windows):
+        for seen in (self._requests, self._loads, self._records, self._windows):
             seen.clear()
         self._idle.clear()
         self._idle_of_all = None
@@ -142,6 +148,7 @@ class Probe:
         self, engines: Sequence[Engine], requests: Sequence[RequestTiming], window: Window, observed: Observed
     ) -> Measurement:
         memory, missing = self._memory(window, engines)
+        loads = tuple(load for asked, load in self._loads if asked in engines)
         devices, devices_missing = self._watcher.devices(window, engines) if engines else ((), "")
         return Measurement(
             window=window,
@@ -155,9 +162,10 @@ class Probe:
             engine_stats=observed.stats,
             records=tuple(self._records),
             windows=tuple(self._windows),
-            faults=(*self._faults(), *self._relay_faults, *observed.faults),
+            faults=(*self._faults(), *self._relay_faults, *_load_faults(loads), *observed.faults),
             rounds=self.rounds,
             attempt=self.attempt,
+            loads=loads,
         )
 
     def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
@@ -206,6 +214,11 @@ class Probe:
         alone = len(engines) == 1 and len(self._engines) > 1
         idle = self._idle.get(engines[0]) if alone else self._idle_of_all
         return observed.readings if idle is None else {**observed.readings, "memory.idle": idle}
+
+
+def _load_faults(loads: Sequence[Load]) -> tuple[str, ...]:
+    """Why the loads of a test say nothing of its engine."""
+    return tuple(load.fault for load in loads if load.fault)
 
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:

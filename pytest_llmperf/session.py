@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from pytest_llmperf import workers
 from pytest_llmperf.clock import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.budget import Limit
     from pytest_llmperf.budgets.file import FileBudget
@@ -61,6 +61,7 @@ class Session:
         self._relays: Relays | None = None
         self.calls_outside: int | None = None
         self.clock = Clock(config)
+        self._showing = False
 
     # --------------------------------------------------------------------------------------------------- budgets
 
@@ -262,16 +263,33 @@ class Session:
 
     def say(self, text: str) -> None:
         """One line to the person who waits, whatever pytest captures."""
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None or workers.is_worker(self.config):
+        if workers.is_worker(self.config):
             workers.say(self.config, text)
             return
+        with self._terminal() as reporter:
+            if reporter is not None:
+                reporter.ensure_newline()
+                if self.config.get_terminal_writer().width_of_current_line:
+                    reporter.line("")  # the dots of workers stand on a line of no file
+                reporter.write_line(f"llmperf: {text}")
+
+    def show(self, text: str) -> None:
+        """The same for a line that the next one replaces, on a terminal only; an empty one takes it away."""
+        with self._terminal() as reporter:
+            if reporter is None or not reporter.isatty:
+                return
+            if text and not self._showing:
+                reporter.ensure_newline()
+            if text or self._showing:
+                reporter.rewrite(f"llmperf: {text}" if text else "", erase=True)
+                reporter.flush()
+            self._showing = bool(text)
+
+    @contextmanager
+    def _terminal(self) -> Iterator[pytest.TerminalReporter | None]:
         capture = self.config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
-            reporter.ensure_newline()
-            if self.config.get_terminal_writer().width_of_current_line:
-                reporter.line("")  # the dots of workers stand on a line of no file
-            reporter.write_line(f"llmperf: {text}")
+            yield self.config.pluginmanager.get_plugin("terminalreporter")
 
     def close(self) -> None:
         try:

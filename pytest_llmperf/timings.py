@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.chunks import answer_ns, edges, stamps, stated_counts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -22,24 +24,23 @@ NO_TOKEN_COUNT = (
 
 
 def ttft(request: RequestTiming) -> float | None:
-    return (request.chunks[0].at_ns - request.start_ns) / 1e9 if request.chunks else None
+    return (edges(request.chunks)[0] - request.start_ns) / 1e9 if request.chunks else None
 
 
 def ttft_answer(request: RequestTiming) -> float | None:
-    first = next((chunk for chunk in request.chunks if chunk.kind != "reasoning"), None)
-    return (first.at_ns - request.start_ns) / 1e9 if first else None
+    first_ns = answer_ns(request.chunks)
+    return None if first_ns is None else (first_ns - request.start_ns) / 1e9
 
 
 def e2e(request: RequestTiming) -> float | None:
     """For an answer that was not streamed, its arrival is the last token's."""
     if request.chunks:
-        return (request.chunks[-1].at_ns - request.start_ns) / 1e9
+        return (edges(request.chunks)[1] - request.start_ns) / 1e9
     return None if request.streamed else (request.end_ns - request.start_ns) / 1e9
 
 
 def chunk_gaps(request: RequestTiming) -> list[float]:
-    stamps = [chunk.at_ns for chunk in request.chunks]
-    return [(b - a) / 1e9 for a, b in itertools.pairwise(stamps)]
+    return [(b - a) / 1e9 for a, b in itertools.pairwise(stamps(request.chunks))]
 
 
 def tokens_per_chunk(request: RequestTiming) -> list[int] | None:
@@ -50,8 +51,8 @@ def tokens_per_chunk(request: RequestTiming) -> list[int] | None:
     """
     if not request.chunks:
         return None
-    counts = [chunk.tokens for chunk in request.chunks if chunk.tokens is not None]
-    if len(counts) == len(request.chunks):
+    counts = stated_counts(request.chunks)
+    if counts is not None:
         return counts
     unseen = (0,) if request.finish_reason == "length" else (0, 1)
     if request.output_tokens is not None and request.output_tokens - len(request.chunks) in unseen:
@@ -64,12 +65,14 @@ def itl(request: RequestTiming) -> list[float] | None:
     if counts is None:
         return None
     gaps = [0.0] * (counts[0] - 1)
-    last_ns = request.chunks[0].at_ns
-    for chunk, tokens in zip(request.chunks[1:], counts[1:], strict=True):
+    last_ns, *others = stamps(request.chunks)
+    for at_ns, tokens in zip(others, counts[1:], strict=True):
         # Two chunks of one token (the end of the reasoning, the start of the answer) are counted as 1 and 0.
         if tokens:
-            gaps += [(chunk.at_ns - last_ns) / 1e9] + [0.0] * (tokens - 1)
-            last_ns = chunk.at_ns
+            gaps.append((at_ns - last_ns) / 1e9)
+            if tokens > 1:
+                gaps += [0.0] * (tokens - 1)
+            last_ns = at_ns
     return gaps
 
 
@@ -80,7 +83,7 @@ def tpot(request: RequestTiming) -> float | None:
     """
     if len(request.chunks) < 2:
         return None
-    span_ns = request.chunks[-1].at_ns - request.chunks[0].at_ns
+    first_ns, last_ns = edges(request.chunks)
     counts = tokens_per_chunk(request)
     if counts is not None:
         after_first = float(sum(counts[1:]))
@@ -88,7 +91,7 @@ def tpot(request: RequestTiming) -> float | None:
         after_first = request.output_tokens - max(1.0, request.output_tokens / len(request.chunks))
     else:
         return None
-    return span_ns / (after_first * 1e9) if after_first > 0 else None
+    return (last_ns - first_ns) / (after_first * 1e9) if after_first > 0 else None
 
 
 _PER_REQUEST: dict[str, Callable[[RequestTiming], float | None]] = {

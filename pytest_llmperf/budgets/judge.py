@@ -10,7 +10,8 @@ from pytest_llmperf.budgets.budget import Limit, select
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
-from pytest_llmperf.metrics import METRICS, rate, read
+from pytest_llmperf.metrics import METRICS, read
+from pytest_llmperf.throughput import ended_within, rate
 from pytest_llmperf.timings import values, why_no_samples
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) 
         reading = _goodput(measurement, chosen)
     else:
         reading = read(limit.metric, limit.statistic, measurement)
-    reason = fault(limit.metric, measurement)
+    reason = fault(limit.metric, measurement, limit.statistic)
     if reading.value is not None and not math.isfinite(reading.value):
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)
@@ -102,13 +103,13 @@ def _goodput(measurement: Measurement, chosen: Sequence[Limit]) -> Reading:
     if not measurement.requests:
         return Reading.missing("the test sent no request through llm_client")
     good = 0
-    for request in measurement.requests:
+    for request in ended_within(measurement.requests, measurement.spans):
         met = [_met(request, limit) for limit in objectives]
         if None in met:
             key = objectives[met.index(None)].definition.key
             return Reading.missing(f"{key} is not known of every answer: {why_no_samples(key, [request])}")
         good += all(met)
-    return rate(good, METRICS[GOODPUT].formula, measurement.requests)
+    return rate(good, METRICS[GOODPUT].formula, measurement)
 
 
 def _met(request: RequestTiming, limit: Limit) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.budgets.client_lag import lagging_client
 from pytest_llmperf.metrics import FROM_SAMPLER
 from pytest_llmperf.resources import energy_fault, memory_traces, slowdown
 
@@ -11,17 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement import Measurement, RequestTiming
+    from pytest_llmperf.metrics import Statistic
 
 # A prompt that comes from a cache is not computed: the first token is early, and the prompt's tokens cost nothing.
 _FROM_PREFILL = ("latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput")
 _BEFORE_THE_TEST = ("latency.load", "memory.weights", "memory.kv_reserved")
 
 
-def fault(metric: str, measurement: Measurement) -> str:
+def fault(metric: str, measurement: Measurement, statistic: Statistic | None = None) -> str:
     """Why a metric of this measurement cannot be trusted, in one sentence; empty when it can."""
     if metric in _BEFORE_THE_TEST:
         return ""
-    faults = [*measurement.faults, _failed_requests(measurement.requests), _no_tokens(measurement.requests)]
+    faults = [*measurement.faults, _failed_requests(measurement), _no_tokens(measurement.requests)]
     group, _, key = metric.partition(".")
     if metric in FROM_SAMPLER or metric == "memory.required":
         traces = memory_traces("peak" if key == "required" else key, measurement)
@@ -29,15 +31,17 @@ def fault(metric: str, measurement: Measurement) -> str:
     elif group == "energy":
         faults.append(energy_fault(measurement))
     elif group in ("latency", "throughput"):
-        faults.append(slowdown(measurement))
+        faults += [slowdown(measurement), lagging_client(key, statistic, measurement)]
     if metric in _FROM_PREFILL:
         faults.append(_cached_prompts(measurement.requests))
     return "; ".join(text for text in faults if text)
 
 
-def _failed_requests(requests: Sequence[RequestTiming]) -> str:
+def _failed_requests(measurement: Measurement) -> str:
+    requests = measurement.requests
     failed = [r.error for r in requests if r.error is not None]
-    if not failed:
+    tolerated = min((load.max_error_rate for load in measurement.loads), default=0.0)
+    if len(failed) <= tolerated * len(requests):
         return ""
     return f"{len(failed)} of {len(requests)} requests failed, the first with: {failed[0]}"
 

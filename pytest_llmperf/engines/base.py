@@ -85,6 +85,8 @@ class Engine(ABC):
         watched_pids: the processes whose memory is sampled; they stay known after they have ended.
         request_defaults: what every request carries unless the test says otherwise.
         stream_options: the same for ``stream_options`` of streamed requests.
+        full_length: what a request carries so that its answer is as long as asked.
+        keeps_connections: whether a connection may wait for its next request without keeping others waiting.
         peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
         has_address: whether it has a base_url at all.
         unloaded: whether its processes were ended to unload its model, and not started since.
@@ -97,6 +99,8 @@ class Engine(ABC):
     computes_on_gpu: bool | None = None
     request_defaults: Mapping[str, Any] = {}
     stream_options: Mapping[str, Any] = {}
+    full_length: Mapping[str, Any] = {}
+    keeps_connections = True
     peak_caveat: str = ""
     has_address: ClassVar[bool] = True
 
@@ -258,6 +262,14 @@ class Engine(ABC):
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         """What a request carries so that its prompt is computed afresh, or may ``share`` what a cache holds of it."""
         return {}
+
+    def prefix_group(self, name: str) -> Mapping[str, Any]:
+        """What a request that may share its prefix carries beside that, so that it does so within its group only."""
+        return {}
+
+    def tokenizer(self) -> Callable[[str], int] | None:
+        """Counts the tokens of a text as this model's prompt, special tokens included; None where nobody here can."""
+        return None
 
     def log_tail(self) -> str:
         """The last lines of its log; empty when it keeps none."""

@@ -8,13 +8,14 @@ import json
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.llamacpp_server import SETTINGS, VERBOSITY
 from pytest_llmperf.engines.models import NAME, bundled_model
-from pytest_llmperf.engines.net import announced_url, check_port, free_port, http_get
+from pytest_llmperf.engines.net import announced_url, check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.slots import SlotObservation, Slots
@@ -22,12 +23,13 @@ from pytest_llmperf.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _ANNOUNCE = "announce"
 # A prompt that was answered before would come from the cache, with a TTFT ten times too good; with timings per token
 # each chunk says how many tokens it brings.
 _REQUEST_DEFAULTS: Mapping[str, Any] = {"cache_prompt": False, "timings_per_token": True}
+_FULL_LENGTH: Mapping[str, Any] = {"ignore_eos": True}
 _WEIGHTS = re.compile(r"load_tensors:\s+(\S+) model buffer size =\s+([\d.]+) MiB")
 _KV_CACHE = re.compile(r"llama_kv_cache\S*: size =\s+([\d.]+) MiB")
 _SLOTS = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+), kv_unified = 'false'")
@@ -38,6 +40,9 @@ class LlamaCppEngine(ServerEngine):
 
     name = "llamacpp"
     request_defaults = _REQUEST_DEFAULTS
+    full_length = _FULL_LENGTH
+    # A thread of its few stays with each connection, also while nothing is asked on it.
+    keeps_connections = False
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -66,6 +71,9 @@ class LlamaCppEngine(ServerEngine):
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return {"cache_prompt": share}
+
+    def tokenizer(self) -> Callable[[str], int]:
+        return partial(_count_tokens, self.base_url)
 
     def _prepare(self, progress: Progress) -> None:
         if self._file is None:
@@ -120,13 +128,24 @@ class AttachedLlamaCppEngine(OpenAIEngine):
 
     name = "llamacpp"
     request_defaults = _REQUEST_DEFAULTS
+    full_length = _FULL_LENGTH
+    # A thread of its few stays with each connection, also while nothing is asked on it.
+    keeps_connections = False
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return {"cache_prompt": share}
 
+    def tokenizer(self) -> Callable[[str], int]:
+        return partial(_count_tokens, self.base_url)
+
     def start(self, progress: Progress) -> None:
         super().start(progress)
         self.version = _server_version(self.base_url)
+
+
+def _count_tokens(base_url: str, text: str) -> int:
+    url = f"{base_url.removesuffix('/v1')}/tokenize"
+    return len(json.loads(http_post(url, {"content": text, "add_special": True}))["tokens"])
 
 
 def parse_sizes(log: str) -> dict[str, Reading]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import ollama_requests
+from pytest_llmperf.engines import ollama_requests, sharing
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.ollama_api import OllamaAPI
 from pytest_llmperf.engines.ollama_counts import template_tokens
@@ -92,6 +92,14 @@ class OllamaEngine(Engine):
     # ------------------------------------------------------------------------------------------------ start and stop
 
     def start(self, progress: Progress) -> None:
+        asked = {"engine": [str(part) for part in self.spec.key]}
+        with sharing.starting(self.spec.run, asked):
+            self._start(progress)
+            # Who finds it loaded by another worker judges it as that one does.
+            known = {**asked, "server": self.pids}
+            self.load_time, self.before = sharing.agreed(self.spec.run, known, [self.load_time, self.before])
+
+    def _start(self, progress: Progress) -> None:
         server = self._server = AttachedServer(self._url) if self._url else OllamaServer.of(self.spec)
         try:
             seconds = server.join(self, progress)

@@ -66,9 +66,8 @@ def starting(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
     if not folder:
         yield
         return
-    name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-    failure = Path(folder) / f"{name}.failed"
-    with _locked(Path(folder) / f"{name}.start"):
+    failure = _file(folder, asked, "failed")
+    with _locked(_file(folder, asked, "start")):
         if failure.exists():
             raise EngineError(*json.loads(failure.read_text()))
         try:
@@ -76,6 +75,23 @@ def starting(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
         except EngineError as error:
             failure.write_text(json.dumps([str(error), error.log_tail]))
             raise
+
+
+def agreed(folder: str, asked: Mapping[str, Any], found: list[Any]) -> list[Any]:
+    """What the first process of the run has found of it, as plain values; outside of runs, what was found."""
+    if not folder:
+        return found
+    path = _file(folder, asked, "found")
+    with _locked(_file(folder, asked, "lock")):
+        if not path.exists():
+            path.write_text(json.dumps(found))
+        first: list[Any] = json.loads(path.read_text())
+        return first
+
+
+def _file(folder: str, asked: Mapping[str, Any], suffix: str) -> Path:
+    name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(folder) / f"{name}.{suffix}"
 
 
 @contextlib.contextmanager

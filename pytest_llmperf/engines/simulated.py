@@ -12,6 +12,7 @@ from pytest_llmperf.engines.simulation import Simulation, SimulationError
 from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _ANNOUNCE = "announce"
@@ -58,6 +59,9 @@ class SimulatedEngine(ServerEngine):
     def start(self, progress: Progress) -> None:
         self._asleep = False
         super().start(progress)
+
+    def tokenizer(self) -> Callable[[str], int]:
+        return lambda text: len(text.split())
 
     def _unload(self) -> None:
         self._order("unload")

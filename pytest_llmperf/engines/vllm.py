@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.checkpoint import tensor_bytes
-from pytest_llmperf.engines.net import check_port, free_port, http_get
+from pytest_llmperf.engines.net import check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.shared_memory import SharedMemory
 from pytest_llmperf.engines.vllm_arguments import (
+    FULL_LENGTH,
     MODE,
     SHARE_CAVEAT,
     command_line,
@@ -33,7 +35,7 @@ from pytest_llmperf.telemetry.device import cpu_device
 from pytest_llmperf.telemetry.prometheus import MetricsPage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_llmperf.engines.kv import KVPool
     from pytest_llmperf.engines.vllm_sleep import Sleeper
@@ -55,6 +57,7 @@ class VLLMEngine(SleepingEngine, ServerEngine):
 
     name = "vllm"
     stream_options = _STREAM_OPTIONS
+    full_length = FULL_LENGTH
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -89,6 +92,12 @@ class VLLMEngine(SleepingEngine, ServerEngine):
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return prefix_settings(share=share)
+
+    def prefix_group(self, name: str) -> Mapping[str, Any]:
+        return {"cache_salt": name}
+
+    def tokenizer(self) -> Callable[[str], int]:
+        return partial(_count_tokens, self.base_url, self.model)
 
     def _program(self) -> str:
         return " ".join([super()._program(), self._environment.version, *self._environment.command])
@@ -190,6 +199,7 @@ class AttachedVLLMEngine(OpenAIEngine):
 
     name = "vllm"
     stream_options = _STREAM_OPTIONS
+    full_length = FULL_LENGTH
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
@@ -197,6 +207,12 @@ class AttachedVLLMEngine(OpenAIEngine):
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return prefix_settings(share=share)
+
+    def prefix_group(self, name: str) -> Mapping[str, Any]:
+        return {"cache_salt": name}
+
+    def tokenizer(self) -> Callable[[str], int]:
+        return partial(_count_tokens, self.base_url, self.model)
 
     def start(self, progress: Progress) -> None:
         super().start(progress)
@@ -208,6 +224,11 @@ class AttachedVLLMEngine(OpenAIEngine):
 
     def observe(self) -> VLLMObservation:
         return VLLMObservation(self, self._pool)
+
+
+def _count_tokens(base_url: str, model: str, text: str) -> int:
+    url = f"{base_url.removesuffix('/v1')}/tokenize"
+    return int(json.loads(http_post(url, {"model": model, "prompt": text}))["count"])
 
 
 def server_version(base_url: str) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # ``mode=offline`` is vLLM inside pytest.
 MODE = "mode"
+# A request with it is answered to its max_tokens, whatever the model would say.
+FULL_LENGTH: Mapping[str, Any] = {"ignore_eos": True}
 _GIB = 2**30
 _CPU_KV_CACHE = 4 * _GIB
 _SIZES_OF_KV_CACHE = ("kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override")

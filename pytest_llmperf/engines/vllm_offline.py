@@ -21,6 +21,7 @@ from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.engines.tether import tethered
 from pytest_llmperf.engines.vllm_arguments import (
+    FULL_LENGTH,
     MODE,
     SHARE_CAVEAT,
     kv_cache_bytes,
@@ -48,7 +49,7 @@ from pytest_llmperf.telemetry.device import cpu_device
 from pytest_llmperf.traffic.client import NO_ADDRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_llmperf.engines.vllm_sleep import Sleeper
     from pytest_llmperf.traffic.transport import Transport
@@ -69,6 +70,7 @@ class VLLMOfflineEngine(SleepingEngine):
 
     name = "vllm"
     has_address = False
+    full_length = FULL_LENGTH
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -136,6 +138,12 @@ class VLLMOfflineEngine(SleepingEngine):
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
         return prefix_settings(share=share)
+
+    def prefix_group(self, name: str) -> Mapping[str, Any]:
+        return {"cache_salt": name}
+
+    def tokenizer(self) -> Callable[[str], int]:
+        return lambda text: len(self.llm.get_tokenizer().encode(text))
 
     def observe(self) -> Observation:
         if self._steps is None or self._pool is None:

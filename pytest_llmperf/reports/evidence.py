@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.reports.load_evidence import load_evidence
 from pytest_llmperf.reports.timeline import ASCII_BLOCKS, BLOCKS, sparkline
 from pytest_llmperf.units import BYTES, JOULES, SECONDS, SHARE, TOKENS_PER_SECOND, WATTS, format_apart, format_value
 
@@ -31,6 +32,7 @@ def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tu
     elif measurement["memory_missing"]:
         found.append((whose, f"not measured: {measurement['memory_missing']}"))
     found += [("requests", text) for text in _requests(measurement["requests"])]
+    found += [pair for load in measurement["loads"] for pair in load_evidence(load)]
     if measurement["engine_stats"]:
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))
     found += [("recorded", _record(record)) for record in measurement["records"]]
@@ -159,8 +161,8 @@ def _requests(requests: Mapping[str, Any]) -> Iterator[str]:
     tokens = f"tokens: {', '.join(known)}" if known else "tokens not counted by the server"
     streamed = "all" if requests["streamed"] == requests["total"] else requests["streamed"]
     yield f"{requests['total']} sent, {requests['failed']} failed, {streamed} streamed; {tokens}"
-    errors = Counter(r["error"] for r in requests["records"] if r["error"] is not None)
-    for error, count in errors.most_common(_ERRORS_SHOWN):
+    errors = requests["errors"]
+    for error, count in list(errors.items())[:_ERRORS_SHOWN]:
         yield f"{count} failed: {error}"
     if len(errors) > _ERRORS_SHOWN:
         yield f"and {len(errors) - _ERRORS_SHOWN} other errors"

@@ -6,10 +6,12 @@ Exact builtin types only, because pytest-xdist refuses subclasses as well; what 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf import metrics, timings
 from pytest_llmperf.metrics import METRICS, Metric, Statistic, split_key
+from pytest_llmperf.reports.load_wire import load_to_wire
 from pytest_llmperf.reports.result import TIMELINE_POINTS
 from pytest_llmperf.reports.timeline import downsample
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 REQUEST_RECORDS = 1000
+REQUEST_ERRORS = 20
 _PERCENTILES = tuple(Statistic(p) for p in (50.0, 90.0, 95.0, 99.0))
 
 
@@ -43,6 +46,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "engine": None if measurement.engine is None else _engine(measurement.engine),
         "readings": _readings(measurement, limit_names),
         "requests": _requests(measurement.requests, start_ns),
+        "loads": [load_to_wire(load, start_ns) for load in measurement.loads],
         "memory": None if measurement.memory is None else _memory(measurement.memory, start_ns),
         "memory_missing": str(measurement.memory_missing),
         "devices": [_device(trace, start_ns) for trace in measurement.devices],
@@ -103,18 +107,18 @@ def _split(name: str) -> tuple[str, Statistic | None]:
 
 
 def _distribution(metric: Metric, extra: Sequence[Statistic], measurement: Measurement) -> dict[str, Any]:
-    values = timings.samples(measurement.requests, metric.key)
-    if not values and metric.name not in measurement.engine_readings:
+    values = metrics.distribution(metric.key, measurement)
+    if not values.count and metric.name not in measurement.engine_readings:
         reason = metrics.read(metric.name, _PERCENTILES[0], measurement).reason
         return {metric.name: _fields(metric, None, "", reason, 0)}
     statistics = dict.fromkeys((*_PERCENTILES, *extra))
     found = {
         f"{metric.name}_{s.suffix}": _reading(metric, metrics.read(metric.name, s, measurement)) for s in statistics
     }
-    if values:
-        plain = {"min": min(values), "mean": sum(values) / len(values), "max": max(values)}
+    if values.count:
+        plain = {"min": values.ranked(1), "mean": values.mean, "max": values.ranked(values.count)}
         for suffix, value in plain.items():
-            found[f"{metric.name}_{suffix}"] = _fields(metric, value, metric.formula, "", len(values))
+            found[f"{metric.name}_{suffix}"] = _fields(metric, value, metric.formula, "", values.count)
     return found
 
 
@@ -163,14 +167,28 @@ def _requests(requests: Sequence[RequestTiming], start_ns: int) -> dict[str, Any
         "total": len(requests),
         "failed": len(requests) - len(answered),
         "streamed": sum(1 for r in requests if r.streamed),
+        "errors": _errors(requests),
         "tokens": {
             "output": _total([r.output_tokens for r in answered]),
             "prompt": _total([r.prompt_tokens for r in answered]),
             "cached": _total([r.cached_tokens for r in answered]),
         },
-        "records": [_request(r, start_ns) for r in requests[:REQUEST_RECORDS]],
+        "records": [_request(r, start_ns) for r in _sample(requests)],
         "requests_left_out": max(0, len(requests) - REQUEST_RECORDS),
     }
+
+
+def _sample(requests: Sequence[RequestTiming]) -> Sequence[RequestTiming]:
+    """All of them, or so many that lie evenly apart, the first and the last included."""
+    if len(requests) <= REQUEST_RECORDS:
+        return requests
+    return [requests[place * (len(requests) - 1) // (REQUEST_RECORDS - 1)] for place in range(REQUEST_RECORDS)]
+
+
+def _errors(requests: Sequence[RequestTiming]) -> dict[str, int]:
+    """How often each of the most frequent errors came."""
+    counted = Counter(str(r.error) for r in requests if r.error is not None)
+    return dict(counted.most_common(REQUEST_ERRORS))
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
@@ -181,6 +199,7 @@ def _total(counts: Sequence[int | None]) -> int | None:
 
 def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
     return {
+        "phase": str(request.phase),
         "scheduled_ms": _milliseconds(request.scheduled_ns, start_ns),
         "sent_ms": _milliseconds(request.sent_ns, start_ns),
         "ttft_s": _number(timings.ttft(request)),

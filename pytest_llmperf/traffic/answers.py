@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_llmperf.measurement import Chunk, ChunkKind, RequestTiming
+from pytest_llmperf.chunks import PackedChunks
+from pytest_llmperf.measurement import RequestTiming
 from pytest_llmperf.traffic import sse
 from pytest_llmperf.traffic.fields import a_count, a_dict, a_list, a_text, excerpt
+from pytest_llmperf.traffic.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.chunks import Chunk, ChunkKind
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Arrival:
     """An answer as it came over the wire; ``fault`` is why it did not come in full, empty when it did.
 
     ``pieces`` are the body's bytes with their stamps; all times in ns. ``streamed`` and ``shared_prefix`` say
-    what was asked for.
+    what was asked for, ``scheduled_ns`` when it was to be sent, None where nobody said so.
     """
 
     sent_ns: int
@@ -46,6 +50,7 @@ class Arrival:
     streamed: bool = True
     shared_prefix: bool = False
     fault: str = ""
+    scheduled_ns: int | None = None
 
     @property
     def is_stream(self) -> bool:
@@ -85,14 +90,21 @@ def _message(error: object) -> str:
     return excerpt(text if isinstance(text, str) else json.dumps(text))
 
 
-@dataclass(frozen=True)
-class _Carrier:
+class _Carrier(NamedTuple):
     """A piece that carries tokens, and the tokens so far by each of the two ways in which servers count."""
 
     at_ns: int
     kind: ChunkKind
     by_usage: int | None
     by_timings: int | None
+
+
+def _text_of(content: Mapping[str, Any]) -> str:
+    """What an event adds to the text, if it does nothing else."""
+    parts = _Parts()
+    parts.take_content(0, content)
+    alone = parts.carriers == [_Carrier(0, "text", None, None)] and not (parts.reported or parts.finish_reason)
+    return "".join(parts.text) if alone and parts.usage is None and not parts.timings else ""
 
 
 @dataclass
@@ -112,13 +124,30 @@ class _Parts:
     done: bool = False
 
     def take_stream(self, events: Sequence[tuple[int, str]]) -> None:
+        template: Template | None = None
+        alike = ""
         for at_ns, data in events:
+            if template is not None and (text := template.text_of(data)) is not None:
+                self.text.append(text)
+                self.carriers.append(_Carrier(at_ns, "text", None, None))
+                alike = data
+                continue
             if data == "[DONE]":
                 self.done = True
-            else:
-                self.take(at_ns, data)
-            if self.done or self.reported or self.malformed:
-                return
+                break
+            alike = ""
+            self.take(at_ns, data)
+            if self.reported or self.malformed:
+                break
+            template = self._template(at_ns, data)
+        if alike:
+            self.raw = json.loads(alike)
+
+    def _template(self, at_ns: int, data: str) -> Template | None:
+        """To read the next events by, if this one carried text and no running count."""
+        if not self.carriers or self.carriers[-1] != _Carrier(at_ns, "text", None, None):
+            return None
+        return Template.of(data, self.text[-1], _text_of)
 
     def take(self, at_ns: int, data: str) -> None:
         """One event of a stream, or a whole body: they differ in ``delta`` and ``message`` only."""
@@ -129,7 +158,10 @@ class _Parts:
         if not isinstance(content, dict):
             self.malformed = f"the server sent something that is not a JSON object: {excerpt(data)!r}"
             return
-        self.raw = content
+        self.take_content(at_ns, content)
+
+    def take_content(self, at_ns: int, content: Mapping[str, Any]) -> None:
+        self.raw = dict(content)
         if content.get("error"):
             self.reported = f"the server reported an error: {_message(content['error'])}"
             return
@@ -204,6 +236,7 @@ class _Parts:
             finish_reason=self.finish_reason,
             error=self._error(arrival),
             shared_prefix=arrival.shared_prefix,
+            scheduled_ns=arrival.scheduled_ns,
         )
 
     def _error(self, arrival: Arrival) -> str | None:
@@ -212,11 +245,9 @@ class _Parts:
         ending = "the stream ended without a finish reason" if unfinished else ""
         return self.reported or arrival.fault or self.malformed or ending or None
 
-    def _chunks(self) -> tuple[Chunk, ...]:
+    def _chunks(self) -> Sequence[Chunk]:
         counts = _rises([c.by_usage for c in self.carriers]) or _rises([c.by_timings for c in self.carriers])
-        if counts is None:
-            return tuple(Chunk(c.at_ns, c.kind) for c in self.carriers)
-        return tuple(Chunk(c.at_ns, c.kind, n) for c, n in zip(self.carriers, counts, strict=True))
+        return PackedChunks.of([c.at_ns for c in self.carriers], [c.kind for c in self.carriers], counts)
 
 
 def _rises(totals: Sequence[int | None]) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""One request to a model: its body, checked; its way through the transport, watched; its answer."""
+"""One request to a model: what it posts, checked; its way through the transport, watched; its answer."""
 
 from __future__ import annotations
 
@@ -95,19 +95,33 @@ class Call:
         return answer
 
 
-def completion(server: Server, prompt: object, settings: Mapping[str, Any]) -> Call:
-    """``POST /completions``, not yet sent.
+@dataclass(frozen=True)
+class Ask:
+    """What one request posts, checked: ``path`` below the base URL, and its body."""
+
+    path: str
+    body: Mapping[str, Any]
+    streamed: bool
+    shared_prefix: bool
+
+    def call(self, transport: Transport) -> Call:
+        """The request, not yet sent."""
+        return Call(transport.attempt(self.path, self.body), transport.read, self.streamed, self.shared_prefix)
+
+
+def completion(server: Server, prompt: object, settings: Mapping[str, Any]) -> Ask:
+    """``POST /completions``.
 
     Raises:
         ValueError: the prompt is not one string, or a setting cannot be measured.
     """
     if not isinstance(prompt, str):
         raise ValueError("prompt must be a string; run() takes several prompts, chat() takes messages")
-    return _call(server, "/completions", {"prompt": prompt}, settings)
+    return _ask(server, "/completions", {"prompt": prompt}, settings)
 
 
-def conversation(server: Server, messages: Messages, settings: Mapping[str, Any]) -> Call:
-    """``POST /chat/completions``, not yet sent; a string is one message of the user.
+def conversation(server: Server, messages: Messages, settings: Mapping[str, Any]) -> Ask:
+    """``POST /chat/completions``; a string is one message of the user.
 
     Raises:
         ValueError: there is no message, or a setting cannot be measured.
@@ -116,10 +130,10 @@ def conversation(server: Server, messages: Messages, settings: Mapping[str, Any]
         messages = [{"role": "user", "content": messages}]
     if not messages:
         raise ValueError("messages must hold at least one message")
-    return _call(server, "/chat/completions", {"messages": list(messages)}, settings)
+    return _ask(server, "/chat/completions", {"messages": list(messages)}, settings)
 
 
-def _call(server: Server, path: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> Call:
+def _ask(server: Server, path: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> Ask:
     own = {key: value for key, value in settings.items() if key != "share_prefix"}
     share = bool(settings.get("share_prefix"))
     body = {**server.defaults, **server.prefix_settings(share), "model": server.model, **content, **own}
@@ -132,7 +146,7 @@ def _call(server: Server, path: str, content: Mapping[str, Any], settings: Mappi
         body["stream_options"] = {"include_usage": True, **server.stream_options, **asked}
     # A test that sets the engine's own switches for its cache has asked for what they do.
     shared = share or bool(own.get("cache_prompt") or own.get("cache_salt"))
-    return Call(server.transport.attempt(path, body), server.transport.read, streamed, shared)
+    return Ask(path, body, streamed, shared)
 
 
 def at_least_one(name: str, value: object) -> None:

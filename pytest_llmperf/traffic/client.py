@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from pytest_llmperf.traffic.call import Call, RequestFailed, Server, at_least_one, completion, conversation
 from pytest_llmperf.traffic.exchange import Target
+from pytest_llmperf.traffic.load_run import LoadRunner, LoadSupport
+from pytest_llmperf.traffic.schedule import schedule
 from pytest_llmperf.traffic.transport import HttpTransport
+from pytest_llmperf.traffic.workloads import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +18,12 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement import RequestTiming
     from pytest_llmperf.traffic.answers import Answer
-    from pytest_llmperf.traffic.call import Messages
+    from pytest_llmperf.traffic.call import Ask, Messages
+    from pytest_llmperf.traffic.load import LoadResult
     from pytest_llmperf.traffic.transport import Transport
 
 __all__ = ["LLMClient", "RequestFailed"]
+_OF_A_LOAD = frozenset({"rate", "arrival", "burstiness", "duration", "ramp", "warmup", "cooldown", "max_error_rate"})
 NO_ADDRESS = "the engine runs inside pytest and has no address: an app needs a server (for vllm leave out mode=offline)"
 
 
@@ -32,7 +37,8 @@ class LLMClient:
     failed and cancelled ones included, before the call returns or raises. ``timeout`` (seconds) bounds the
     connecting and every single silence of the server, not the whole answer. A ``transport`` of the engine's own takes
     the place of the OpenAI API over HTTP for these calls; ``base_url`` is the engine's address, empty if it has none.
-    ``app_url`` gives the address for an app under test, where that is another one.
+    ``app_url`` gives the address for an app under test, where that is another one. ``load`` is what engine and session
+    do for loads.
 
     The blocking calls keep their connections and may come from several threads; each asynchronous call opens one
     of its own, whose connecting is part of its latency.
@@ -51,6 +57,7 @@ class LLMClient:
         timeout: float = 120.0,
         transport: Transport | None = None,
         app_url: Callable[[], str] | None = None,
+        load: LoadSupport | None = None,
     ) -> None:
         if not (api_key.isascii() and api_key.isprintable()):
             raise ValueError("api_key holds characters that a header cannot carry, such as a line break")
@@ -61,6 +68,15 @@ class LLMClient:
         self._server = Server(self._transport, model, dict(defaults or {}), dict(stream_options or {}), prefix_settings)
         self._record = record
         self._app_url = app_url
+        self._loads = LoadRunner(
+            self._server,
+            self._base_url,
+            api_key,
+            timeout,
+            transport,
+            load or LoadSupport(),
+            record or (lambda _: None),
+        )
 
     @property
     def base_url(self) -> str:
@@ -133,6 +149,7 @@ class LLMClient:
         settings = _settings(max_tokens, temperature, stream, extra)
         return await self._aask(conversation(self._server, messages, settings))
 
+    @overload
     def run(
         self,
         prompts: Sequence[Messages],
@@ -143,22 +160,76 @@ class LLMClient:
         stream: bool = True,
         chat: bool = False,
         **extra: Any,
-    ) -> list[Answer]:
-        """All prompts, ``concurrency`` of them in flight at a time (a closed loop); the answers in their order.
+    ) -> list[Answer]: ...
+    @overload
+    def run(
+        self,
+        prompts: Workload,
+        *,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        arrival: str = "poisson",
+        burstiness: float = 1.0,
+        duration: str | None = None,
+        ramp: str = "0 s",
+        warmup: int | str = 0,
+        cooldown: int | str = 0,
+        max_error_rate: str = "0 %",
+        temperature: float = 0.0,
+        stream: bool = True,
+        **extra: Any,
+    ) -> LoadResult: ...
+    def run(self, prompts: Sequence[Messages] | Workload, **arguments: Any) -> list[Answer] | LoadResult:
+        """All prompts, ``concurrency`` of them in flight at a time (a closed loop); or a load, sent by another process.
 
-        It may be called from within a running event loop, which then waits.
-        The answers are taken apart after the last has come, so that this work delays no stamp.
+        A list of prompts gives the answers in their order. It may be called from within a running event loop, which
+        then waits. The answers are taken apart after the last has come, so that this work delays no stamp.
+
+        A workload is sent at a ``rate`` such as ``"50/s"`` (an open loop: latencies count from the scheduled moment),
+        or with ``concurrency``, or at the times of its trace. ``arrival`` is ``"poisson"`` or ``"constant"``; a
+        ``burstiness`` below 1 makes bursts. It ends with the last request, after ``duration``, or when more than
+        ``max_error_rate`` of the requests failed, which is also what it tolerates. Neither the ``ramp``, in which rate
+        or concurrency rise, nor ``warmup`` and ``cooldown`` (a time, or a number of requests) are judged; all three
+        are parts of the duration and of the requests. The result has timings, and no texts.
 
         Raises:
-            RequestFailed: for the first prompt without a complete answer, after all have ended.
+            RequestFailed: for the first prompt without a complete answer, after all have ended; under load, when more
+                requests failed than tolerated.
+            LoadClientDied: the process that sends a load ended.
             ValueError: an argument that cannot be measured; nothing has been sent then.
         """
+        if isinstance(prompts, Workload):
+            return self._run_workload(prompts, **arguments)
+        return self._run_prompts(prompts, **arguments)
+
+    def _run_workload(
+        self, workload: Workload, *, temperature: float = 0.0, stream: bool = True, **arguments: Any
+    ) -> LoadResult:
+        if "max_tokens" in arguments or "chat" in arguments:
+            raise ValueError("a workload says itself how long answers are and whether it chats: output_tokens=, chat=")
+        timed = {key: arguments.pop(key) for key in (*_OF_A_LOAD, "concurrency") if key in arguments}
+        settings = {"temperature": temperature, "stream": stream, **arguments}
+        return self._loads.run(workload, schedule(workload, **timed), settings)
+
+    def _run_prompts(
+        self,
+        prompts: Sequence[Messages],
+        *,
+        concurrency: int = 1,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        stream: bool = True,
+        chat: bool = False,
+        **extra: Any,
+    ) -> list[Answer]:
+        if misplaced := sorted(_OF_A_LOAD & extra.keys()):
+            raise ValueError(f"{misplaced[0]} is for a workload: run(workload(prompts), {misplaced[0]}=...)")
         if isinstance(prompts, str) or not prompts:
             raise ValueError("prompts must be a list with at least one prompt")
         at_least_one("concurrency", concurrency)
         settings = _settings(max_tokens, temperature, stream, extra)
         make = conversation if chat else completion
-        calls = [make(self._server, prompt, settings) for prompt in prompts]
+        calls = [make(self._server, prompt, settings).call(self._transport) for prompt in prompts]
         try:
             self._transport.perform_all(calls, concurrency)
         finally:
@@ -177,7 +248,8 @@ class LLMClient:
     ) -> None:
         self.close()
 
-    def _ask(self, call: Call) -> Answer:
+    def _ask(self, ask: Ask) -> Answer:
+        call = ask.call(self._transport)
         try:
             with call.watched():
                 self._transport.perform(call.attempt)
@@ -185,7 +257,8 @@ class LLMClient:
             answer = self._recorded(call)
         return call.checked(answer)
 
-    async def _aask(self, call: Call) -> Answer:
+    async def _aask(self, ask: Ask) -> Answer:
+        call = ask.call(self._transport)
         try:
             with call.watched():
                 await self._transport.aperform(call.attempt)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _READ_SIZE = 65536
 
 
-def _explain(error: OSError, target: Target, timeout: float) -> TransportError:
+def explain(error: OSError, target: Target, timeout: float) -> TransportError:
+    """What an error of a socket means for whoever asked that server."""
     if isinstance(error, TimeoutError):
         return TransportTimeoutError(f"{target.origin} was silent for {timeout:g} s")
     if isinstance(error, ConnectionError) and error.errno:
@@ -72,7 +73,7 @@ class ConnectionPool:
                 data = connection.recv(_READ_SIZE)
                 complete = exchange.receive(data, time.monotonic_ns())
         except OSError as error:
-            raise _explain(error, self._target, self._timeout) from None
+            raise explain(error, self._target, self._timeout) from None
         finally:
             if connection is not None:
                 if complete and exchange.reusable and not self._closed:
@@ -167,7 +168,7 @@ async def perform(exchange: Exchange, timeout: float) -> None:
             transport.abort()
             await receiver.closed
     except OSError as error:
-        raise _explain(error, target, timeout) from None
+        raise explain(error, target, timeout) from None
 
 
 def in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:

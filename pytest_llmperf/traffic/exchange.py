@@ -62,6 +62,19 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+def header_lines(target: Target, api_key: str, accept: str, *, keep: bool = True) -> list[tuple[str, str]]:
+    """The headers of a POST with a JSON body, but for its length; ``keep`` the connection open after it."""
+    headers = [
+        ("Host", target.origin.partition("://")[2]),
+        ("User-Agent", "pytest-llmperf"),
+        ("Accept", accept),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "keep-alive" if keep else "close"),
+        ("Content-Type", "application/json"),
+    ]
+    return [*headers, ("Authorization", f"Bearer {api_key}")] if api_key else headers
+
+
 class Exchange:
     """One POST and its answer.
 
@@ -75,17 +88,7 @@ class Exchange:
         self.target = target
         self.path = target.path + path
         self._body = body
-        self._headers = [
-            ("Host", target.authority),
-            ("User-Agent", "pytest-llmperf"),
-            ("Accept", accept),
-            ("Accept-Encoding", "identity"),
-            ("Connection", "keep-alive"),
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-        ]
-        if api_key:
-            self._headers.append(("Authorization", f"Bearer {api_key}"))
+        self._headers = [*header_lines(target, api_key, accept), ("Content-Length", str(len(body)))]
         self._forget()
 
     def _forget(self) -> None:

@@ -24,6 +24,29 @@ def events(pieces: Sequence[tuple[int, bytes]]) -> list[tuple[int, str]]:
     """
     whole = b"".join(data for _, data in pieces)
     ends = list(accumulate(len(data) for _, data in pieces))
+    return _plain_events(whole, pieces, ends) or _any_events(whole, pieces, ends)
+
+
+def _plain_events(
+    whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: Sequence[int]
+) -> list[tuple[int, str]] | None:
+    """The same for a body of nothing but ``data: ...`` lines with a blank line after each; None for any other."""
+    blocks = whole.split(b"\n\n")
+    if blocks.pop() or b"\r" in whole or 2 * len(blocks) != whole.count(b"\n"):
+        return None
+    found: list[tuple[int, str]] = []
+    stop = piece = 0
+    for block in blocks:
+        if not block.startswith(b"data: "):
+            return None
+        stop += len(block) + 2
+        while ends[piece] < stop:
+            piece += 1
+        found.append((pieces[piece][0], block[6:].decode(errors="replace")))
+    return found
+
+
+def _any_events(whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: Sequence[int]) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     data: list[bytes] = []
     name = b""

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines.registry import create
+from pytest_llmperf.traffic.client import LLMClient
+from pytest_llmperf.traffic.load_run import LoadSupport
 from tests.engines import vllm_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_llmperf.engines.base import Engine, EngineSpec
+    from pytest_llmperf.traffic.load import LoadResult
+    from pytest_llmperf.traffic.workloads import Workload
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +69,17 @@ def chat(engine: Engine, **asked: object) -> dict[str, Any]:
     with urllib.request.urlopen(request, timeout=120) as response:
         answer: dict[str, Any] = json.load(response)
         return answer
+
+
+def loaded(engine: Engine, asked: Workload, **arguments: Any) -> LoadResult:
+    """What comes of a workload on an engine, as ``llm_client`` would send it."""
+    support = LoadSupport(engine.tokenizer(), engine.full_length, engine.keeps_connections, engine.prefix_group)
+    with LLMClient(
+        engine.base_url,
+        engine.model,
+        defaults=engine.request_defaults,
+        stream_options=engine.stream_options,
+        prefix_settings=lambda share: engine.prefix_settings(share=share),
+        load=support,
+    ) as client:
+        return client.run(asked, **arguments)

@@ -7,7 +7,8 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines.base import EngineError, EngineSpec
-from tests.engines.conftest import chat
+from pytest_llmperf.traffic.workloads import workload
+from tests.engines.conftest import chat, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,3 +108,10 @@ def test_a_file_that_vanished_before_a_restart_is_one_line_and_the_log_says_whic
         engine.restart()
     assert str(path) in caught.value.log_tail
     assert engine.pids == ()
+
+
+def test_prompts_of_a_load_have_the_tokens_asked_for_and_answers_their_full_length(engine: Engine) -> None:
+    result = loaded(engine, workload(prompt_tokens="20-60", output_tokens=6, requests=10, seed=1), concurrency=8)
+    assert result.load.prompt_asked == result.load.prompt_came
+    assert result.load.full_answers == 10
+    assert all(not r.cached_tokens for r in result.requests)

@@ -17,7 +17,8 @@ from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement import Window
 from pytest_llmperf.timings import tokens_per_chunk
 from pytest_llmperf.traffic.client import LLMClient
-from tests.engines.conftest import chat
+from pytest_llmperf.traffic.workloads import workload
+from tests.engines.conftest import chat, loaded
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
 from tests.unit.engine_processes import until
 
@@ -251,3 +252,12 @@ def test_two_workers_share_a_model_and_both_are_the_engines(seen: list[RequestTi
         engine.stop()
     until(lambda: not any(psutil.pid_exists(p.pid) for p in family))
     assert not any(path.exists() for path in shared)
+
+
+def test_prompts_of_a_load_have_the_tokens_asked_for_and_only_a_group_shares_them(engine: Engine) -> None:
+    for name, shared in {"apart": 0, "shared": 256}.items():
+        asked = workload(prompt_tokens="300-400", output_tokens=6, requests=6, seed=1, shared_prefix=shared)
+        result = loaded(engine, asked, rate="20/s")
+        assert result.load.prompt_asked == result.load.prompt_came
+        assert result.load.full_answers == 6
+        assert any(r.cached_tokens for r in result.requests) == (name == "shared")

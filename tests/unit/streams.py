@@ -10,7 +10,7 @@ from pytest_llmperf.measurement import Chunk, Device, EngineInfo, Measurement, M
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import ChunkKind
+    from pytest_llmperf.chunks import ChunkKind
 
 MS = 1_000_000
 CPU = EngineInfo("llamacpp", "b11549", "nano", (Device("cpu", "AMD EPYC 7B13"),), load_seconds=2.5)

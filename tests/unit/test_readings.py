@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.measurement import EngineInfo, Reading, RequestTiming, Window
-from pytest_llmperf.metrics import METRICS, Statistic, rate, read
+from pytest_llmperf.metrics import METRICS, Statistic, read
+from pytest_llmperf.throughput import rate
 from pytest_llmperf.timings import NO_TOKEN_COUNT
 from tests.unit.streams import CPU, L4, MS, measured, stream, trace, whole
 
@@ -111,7 +112,7 @@ def test_the_window_of_a_rate_is_neither_the_tests_nor_that_of_the_last_request_
 
 def test_a_rate_over_an_exact_time_is_exact() -> None:
     for ms in range(1, 1000):
-        assert rate(ms, "", [whole(0, ms * 10)]).value == 100.0, ms
+        assert rate(ms, "", measured(whole(0, ms * 10))).value == 100.0, ms
 
 
 def test_one_answer_without_a_count_leaves_no_sum() -> None:

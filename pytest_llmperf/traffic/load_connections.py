@@ -1,0 +1,234 @@
+"""The load client's connections: opened before they are needed, each arrival stamped before anybody looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from pytest_llmperf.traffic.connections import explain
+from pytest_llmperf.traffic.exchange import TransportError
+from pytest_llmperf.traffic.raw_answer import RawAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_llmperf.traffic.exchange import Target
+    from pytest_llmperf.traffic.load_wire import Order
+
+_SWEEP_S = 1.0
+
+
+class Flight:
+    """One request and what has come of it; ``due_ns`` is when it was to be sent, None if nobody said so."""
+
+    __slots__ = ("answer", "due_ns", "end_ns", "fault", "number", "order", "request", "retried", "sent_ns")
+
+    def __init__(self, number: int, request: bytes, order: Order, due_ns: int | None) -> None:
+        self.number = number
+        self.request = request
+        self.order = order
+        self.due_ns = due_ns
+        self.sent_ns = self.end_ns = 0
+        self.answer = RawAnswer()
+        self.fault = ""
+        self.retried = False
+
+
+class _Connection(asyncio.Protocol):
+    """Carries one request at a time."""
+
+    def __init__(self, pool: LoadPool) -> None:
+        self._pool = pool
+        self.flight: Flight | None = None
+        self.transport: asyncio.Transport | None = None
+        self.used = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def send(self, flight: Flight) -> None:
+        assert self.transport is not None
+        self.flight = flight
+        self.transport.write(flight.request)
+
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic_ns()
+        flight = self.flight
+        if flight is None:
+            self.abort()
+            return
+        try:
+            if flight.answer.take(data, now):
+                self._finish(now)
+        except TransportError as error:
+            self._finish(now, str(error))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        now = time.monotonic_ns()
+        self._pool.lost(self)
+        flight = self.flight
+        if flight is None:
+            return
+        if flight.answer.end() and error is None:
+            self._finish(now)
+        elif not flight.answer.parts and self.used and not flight.retried:
+            self.flight = None
+            self._pool.retry(flight)
+        elif isinstance(error, OSError):
+            self._finish(now, str(self._pool.explain(error)))
+        else:
+            where = "in the middle of the answer" if flight.answer.parts else "without an answer"
+            self._finish(now, f"the server closed the connection {where}")
+
+    def _finish(self, now: int, fault: str = "") -> None:
+        flight = self.flight
+        assert flight is not None
+        self.flight = None
+        flight.end_ns, flight.fault = now, fault
+        # What else has arrived is stamped before anything is made of this.
+        self._pool.loop.call_soon(self._pool.ended, self, flight)
+
+    def abort(self, fault: str = "") -> None:
+        """Closes it; a request on it ends with ``fault``."""
+        if self.flight is not None:
+            self._finish(time.monotonic_ns(), fault)
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class LoadPool:
+    """Sends requests over connections of which a ``reserve`` is kept open. ``on_end`` is given each as it ends.
+
+    ``keep`` says whether a connection carries one request after the other.
+    """
+
+    def __init__(
+        self, target: Target, timeout: float, reserve: int, on_end: Callable[[Flight], None], *, keep: bool
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.opened = 0
+        self._target = target
+        self._timeout = timeout
+        self._reserve = reserve
+        self._on_end = on_end
+        self._keep = keep
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._waiting: deque[Flight] = deque()
+        self._closed = False
+
+    async def prepare(self, connections: int) -> None:
+        """Opens so many before any is needed; where nobody listens the requests will tell."""
+        for _ in range(connections):
+            self._begin_opening()
+        if self._opening:
+            await asyncio.wait(self._opening)
+        self.loop.call_later(_SWEEP_S, self._sweep)
+
+    def send(self, flight: Flight) -> None:
+        flight.sent_ns = time.monotonic_ns()
+        connection = self._take_idle()
+        if connection is not None:
+            connection.send(flight)
+            self._refill()
+        else:
+            self._wait(flight)
+
+    def cancel(self) -> None:
+        """Ends every request on its way."""
+        waiting, self._waiting = list(self._waiting), deque()
+        for flight in waiting:
+            self._fail(flight, "cancelled")
+        for connection in list(self._open):
+            if connection.flight is not None:
+                connection.abort("cancelled")
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in self._opening:
+            task.cancel()
+        for connection in list(self._open):
+            connection.abort("cancelled")
+        await asyncio.sleep(0)
+
+    # ------------------------------------------------------------------------------------------ of the connections
+
+    def ended(self, connection: _Connection, flight: Flight) -> None:
+        if flight.fault or not (flight.answer.reusable and self._keep) or self._closed:
+            connection.abort()
+        elif connection.transport is not None and not connection.transport.is_closing():
+            connection.used = True
+            self._ready(connection)
+        self._on_end(flight)
+
+    def retry(self, flight: Flight) -> None:
+        """The connection had gone stale before the request reached anybody."""
+        flight.retried = True
+        self._wait(flight)
+
+    def lost(self, connection: _Connection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def explain(self, error: OSError) -> TransportError:
+        return explain(error, self._target, self._timeout)
+
+    def _take_idle(self) -> _Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.transport is not None and not connection.transport.is_closing():
+                return connection
+        return None
+
+    def _ready(self, connection: _Connection) -> None:
+        if self._waiting:
+            connection.send(self._waiting.popleft())
+        else:
+            self._idle.append(connection)
+
+    def _wait(self, flight: Flight) -> None:
+        self._waiting.append(flight)
+        self._begin_opening()
+
+    def _refill(self) -> None:
+        for _ in range(self._reserve - len(self._idle) - len(self._opening)):
+            self._begin_opening()
+
+    def _begin_opening(self) -> None:
+        task = self.loop.create_task(self._connect())
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _connect(self) -> None:
+        target = self._target
+        try:
+            async with asyncio.timeout(self._timeout):
+                _, connection = await self.loop.create_connection(
+                    lambda: _Connection(self), target.host, target.port, ssl=target.ssl_context
+                )
+        except OSError as error:
+            if self._waiting:
+                self._fail(self._waiting.popleft(), str(self.explain(error)))
+            return
+        self.opened += 1
+        self._open.add(connection)
+        self._ready(connection)
+
+    def _fail(self, flight: Flight, fault: str) -> None:
+        flight.end_ns, flight.fault = time.monotonic_ns(), fault
+        self.loop.call_soon(self._on_end, flight)
+
+    def _sweep(self) -> None:
+        """Ends requests to which the server has been silent for too long."""
+        if self._closed:
+            return
+        silent = time.monotonic_ns() - round(self._timeout * 1e9)
+        for connection in list(self._open):
+            flight = connection.flight
+            if flight is not None and (flight.answer.stamps or [flight.sent_ns])[-1] < silent:
+                connection.abort(str(self.explain(TimeoutError())))
+        self.loop.call_later(_SWEEP_S, self._sweep)

@@ -1,0 +1,78 @@
+"""What becomes of requests that have ended: kept raw while they are sent, taken apart afterwards."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.traffic.answers import Answer, Arrival, read
+from pytest_llmperf.traffic.load_wire import Strings, pack_timing
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterator
+
+    from pytest_llmperf.traffic.load_connections import Flight
+
+_BLOCK_BYTES = 2**20
+
+
+class Keeper:
+    """Keeps flights raw up to ``most_bytes``; beyond it the oldest are taken apart by another thread."""
+
+    def __init__(self, *, streamed: bool, most_bytes: int) -> None:
+        self.strings = Strings()
+        self._streamed = streamed
+        self._most_bytes = most_bytes
+        self._raw: deque[Flight] = deque()
+        self._raw_bytes = 0
+        self._packed: deque[bytes] = deque()
+        self._working = False
+
+    def take(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
+        flight.request = b""
+        self._raw.append(flight)
+        self._raw_bytes += _size(flight)
+        if self._raw_bytes > self._most_bytes and not self._working:
+            self._working = True
+            loop.run_in_executor(None, self._make_room)
+
+    def answer(self, flight: Flight) -> Answer:
+        """What a flight has brought, taken apart."""
+        pieces, fault = flight.answer.body()
+        arrival = Arrival(
+            sent_ns=flight.sent_ns,
+            end_ns=flight.end_ns,
+            pieces=pieces,
+            status=flight.answer.status,
+            content_type=flight.answer.headers.get("content-type", ""),
+            streamed=self._streamed,
+            shared_prefix=flight.order.shared,
+            fault=flight.fault or fault,
+            scheduled_ns=flight.due_ns,
+        )
+        return read(arrival)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The timings of all flights, packed; each flight is forgotten once it is in a block."""
+        block = bytearray()
+        while self._packed or self._raw:
+            block += self._packed.popleft() if self._packed else self._pack(self._raw.popleft())
+            if len(block) > _BLOCK_BYTES:
+                yield bytes(block)
+                block.clear()
+        yield bytes(block)
+
+    def _make_room(self) -> None:
+        while self._raw and self._raw_bytes > self._most_bytes // 2:
+            flight = self._raw.popleft()
+            self._raw_bytes -= _size(flight)
+            self._packed.append(self._pack(flight))
+        self._working = False
+
+    def _pack(self, flight: Flight) -> bytes:
+        return pack_timing(flight.number, self.answer(flight).timing, self.strings)
+
+
+def _size(flight: Flight) -> int:
+    return sum(map(len, flight.answer.parts))

@@ -1,0 +1,177 @@
+"""An HTTP/1.1 answer as it came off the socket: kept as it is, and taken apart when nobody waits for it any more.
+
+While bytes arrive only one question is asked of them, whether the answer is whole, and the usual end of a stream is
+told by its last bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal
+
+from pytest_llmperf.traffic.exchange import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_HEAD_END = b"\r\n\r\n"
+# A line break inside JSON is escaped, so these bytes cannot stand inside an event.
+_STREAM_END = b"data: [DONE]\n\n\r\n0\r\n\r\n"
+_LONGEST_HEAD = 2**16
+_WITHOUT_BODY = (204, 304)
+_SIZE = re.compile(rb"[0-9a-fA-F]+")
+_Framing = Literal["", "chunked", "length", "until closed"]
+
+
+class RawAnswer:
+    """The pieces that arrived, ``parts``, and when, ``stamps`` (ns); ``status`` once the head is there."""
+
+    __slots__ = ("_body_at", "_framing", "_left", "_tail", "headers", "parts", "reusable", "stamps", "status")
+
+    def __init__(self) -> None:
+        self.stamps: list[int] = []
+        self.parts: list[bytes] = []
+        self.status: int | None = None
+        self.headers: Mapping[str, str] = {}
+        self.reusable = False
+        self._framing: _Framing = ""
+        self._body_at = 0
+        self._left = 0
+        self._tail = b""
+
+    def take(self, data: bytes, at_ns: int) -> bool:
+        """Keeps what arrived at ``at_ns``; True once the answer is whole.
+
+        Raises:
+            TransportError: it is no HTTP/1.1.
+        """
+        self.stamps.append(at_ns)
+        self.parts.append(data)
+        if self._framing == "chunked":
+            self._tail = data if len(data) >= len(_STREAM_END) else (self._tail + data)[-len(_STREAM_END) :]
+            return self._tail.endswith(_HEAD_END) and (self._tail.endswith(_STREAM_END) or self._chunks_end())
+        if self._framing == "length":
+            self._left -= len(data)
+            return self._left <= 0
+        return not self._framing and self._take_head()
+
+    def end(self) -> bool:
+        """The connection has ended: whether that makes the answer whole."""
+        return self._framing == "until closed"
+
+    def body(self) -> tuple[list[tuple[int, bytes]], str]:
+        """The body's bytes with the stamps of what brought them, and why they are not all, empty if they are."""
+        pieces = self._plain_chunks()
+        taken = len(pieces) + 1 if pieces else 0
+        parts, stamps = self.parts[taken:], self.stamps[taken:]
+        whole = b"".join(parts)
+        ends = list(accumulate(map(len, parts)))
+        part = 0
+        try:
+            for start, stop in self._spans(whole, 0 if taken else self._body_at):
+                while start < stop:
+                    while ends[part] <= start:
+                        part += 1
+                    upto = min(stop, ends[part])
+                    pieces.append((stamps[part], whole[start:upto]))
+                    start = upto
+        except TransportError as error:
+            return pieces, str(error)
+        return pieces, ""
+
+    def _plain_chunks(self) -> list[tuple[int, bytes]]:
+        """The chunks from the first on that came each by itself, as they mostly do, after a head that did too."""
+        pieces: list[tuple[int, bytes]] = []
+        if self._framing != "chunked" or len(self.parts[0]) != self._body_at:
+            return pieces
+        for at_ns, part in zip(self.stamps[1:], self.parts[1:], strict=True):
+            size, _, rest = part.partition(b"\r\n")
+            if (
+                _SIZE.fullmatch(size) is None
+                or int(size, 16) != len(rest) - 2
+                or rest[-2:] != b"\r\n"
+                or len(rest) == 2
+            ):
+                break
+            pieces.append((at_ns, rest[:-2]))
+        return pieces
+
+    def _spans(self, whole: bytes, at: int) -> Iterator[tuple[int, int]]:
+        if self._framing == "chunked":
+            return _chunks(whole, at)
+        return iter([(at, len(whole))] if self.status is not None else [])
+
+    def _take_head(self) -> bool:
+        whole = b"".join(self.parts)
+        end = whole.find(_HEAD_END, self._body_at)
+        if end < 0:
+            if len(whole) > _LONGEST_HEAD:
+                raise TransportError("the answer is not HTTP/1.1: its head does not end")
+            return False
+        first, *lines = whole[self._body_at : end].decode("latin-1").split("\r\n")
+        version, _, rest = first.partition(" ")
+        if not version.startswith("HTTP/1.") or not rest[:3].isdecimal():
+            raise TransportError(f"the answer is not HTTP/1.1: it begins with {first[:40]!r}")
+        self._body_at = end + len(_HEAD_END)
+        status = int(rest[:3])
+        if status < 200:
+            return self._take_head()
+        self.status = status
+        fields = (line.partition(":") for line in lines)
+        self.headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+        return self._begin_body(version, whole)
+
+    def _begin_body(self, version: str, whole: bytes) -> bool:
+        connection = self.headers.get("connection", "").lower()
+        self.reusable = version == "HTTP/1.1" and "close" not in connection
+        if "chunked" in self.headers.get("transfer-encoding", "").lower():
+            self._framing = "chunked"
+            self._tail = whole[self._body_at :][-len(_STREAM_END) :]
+            return self._tail.endswith(_HEAD_END) and self._chunks_end()
+        length = "0" if self.status in _WITHOUT_BODY else self.headers.get("content-length", "")
+        if length.isdecimal():
+            self._framing = "length"
+            self._left = int(length) - (len(whole) - self._body_at)
+            return self._left <= 0
+        self._framing, self.reusable = "until closed", False
+        return False
+
+    def _chunks_end(self) -> bool:
+        """Whether the last chunk has come: the slow way to ask, for bodies that do not end as streams do."""
+        try:
+            for _ in _chunks(b"".join(self.parts), self._body_at):
+                pass
+        except _UnfinishedError:
+            return False
+        return True
+
+
+class _UnfinishedError(TransportError):
+    """There is more to come."""
+
+
+def _chunks(whole: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Where the data of each chunk of a body stand, from offset ``at`` to the last chunk.
+
+    Raises:
+        TransportError: it is no chunked body, or (:class:`_UnfinishedError`) not yet all of one.
+    """
+    while True:
+        line_end = whole.find(b"\r\n", at)
+        if line_end < 0:
+            raise _UnfinishedError("the server closed the connection in the middle of the answer")
+        text = whole[at:line_end].partition(b";")[0].strip()
+        try:
+            size = int(text, 16)
+        except ValueError:
+            raise TransportError(f"the answer is not HTTP/1.1: a chunk has the size {text[:20]!r}") from None
+        start, stop = line_end + 2, line_end + 2 + size
+        if size == 0:
+            if whole.find(b"\r\n", start) < 0:
+                raise _UnfinishedError("the server closed the connection in the middle of the answer")
+            return
+        yield start, min(stop, len(whole))
+        if len(whole) < stop + 2:
+            raise _UnfinishedError("the server closed the connection in the middle of the answer")
+        at = stop + 2

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_llmperf.budgets.validity import fault
+from pytest_llmperf.loads import ClientHealth, Lag, Load
+from pytest_llmperf.measurement import Measurement, Window
+from pytest_llmperf.metrics import Statistic
+from tests.unit.streams import MS, measured, stream
+
+CALM = Lag(0.0001, 0.0003, 0.001, 0.050)
+
+
+def sent_by(loop_lag: Lag = CALM, schedule_lag: Lag | None = CALM, cpu_share: float = 0.3) -> Measurement:
+    """Answers with 200 ms to the first token, and 20 ms between tokens, 400 ms in all; one takes ten times as long."""
+    requests = [stream(*range(200, 401, 20), output_tokens=11) for _ in range(10)]
+    slow = stream(*range(2000, 4001, 200), output_tokens=11)
+    health = ClientHealth("asyncio", loop_lag, cpu_share, schedule_lag)
+    return measured(*requests, slow, loads=(Load("", Window(0, 4001 * MS), health),))
+
+
+def late(ms: float) -> Lag:
+    """Late by so much in the median, and by ten times that at worst."""
+    return Lag(ms / 1e3, ms / 1e3, ms / 1e3, ms / 1e2)
+
+
+def test_a_client_in_time_is_no_reason_however_late_it_was_once() -> None:
+    assert fault("latency.ttft", sent_by(), Statistic(50.0)) == ""
+    assert fault("latency.ttft", sent_by(), Statistic(99.0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "allowed_ms"),
+    [("ttft", 20), ("ttft_answer", 20), ("e2e", 40), ("tpot", 40), ("itl", 5), ("chunk_gap", 5)],
+)
+@pytest.mark.parametrize("which", ["loop_lag", "schedule_lag"])
+def test_a_client_late_by_more_than_a_tenth_of_what_it_measures_invalidates_it(
+    metric: str, allowed_ms: float, which: str
+) -> None:
+    p50 = Statistic(50.0)
+    assert fault(f"latency.{metric}", sent_by(**{which: late(allowed_ms)}), p50) == ""  # type: ignore[arg-type]
+    reason = fault(f"latency.{metric}", sent_by(**{which: late(allowed_ms + 0.1)}), p50)  # type: ignore[arg-type]
+    assert "late by" in reason
+    assert "(p50)" in reason
+
+
+def test_a_tail_is_compared_with_the_tail_of_the_lag() -> None:
+    assert fault("latency.ttft", sent_by(late(20)), Statistic(None)) == ""
+    assert "late by 201 ms (max)" in fault("latency.ttft", sent_by(late(20.1)), Statistic(None))
+
+
+@pytest.mark.parametrize(("percent", "name"), [(1, "p50"), (50, "p50"), (75, "p90"), (95, "p99"), (99.9, "max")])
+def test_a_percentile_has_the_next_one_that_is_known_of_the_lag(percent: float, name: str) -> None:
+    assert Lag(1, 2, 3, 4).at(percent) == (name, {"p50": 1, "p90": 2, "p99": 3, "max": 4}[name])
+    assert Lag(1, 2, 3, 4).at(None) == ("max", 4)
+
+
+def test_rates_suffer_in_proportion_to_the_length_of_requests() -> None:
+    assert fault("throughput.output", sent_by(loop_lag=late(40))) == ""
+    assert "late by" in fault("throughput.goodput", sent_by(loop_lag=late(41)))
+
+
+def test_a_client_that_took_all_of_its_core_invalidates_times_and_rates_but_not_memory() -> None:
+    busy = sent_by(cpu_share=0.97)
+    expected = "the client took 97 % of its core, more than 90 %"
+    assert fault("latency.itl", busy) == fault("throughput.output", busy) == expected
+    assert fault("memory.peak", busy) == ""
+
+
+def test_a_tolerated_share_of_failures_is_no_fault() -> None:
+    requests = [*(stream(10, output_tokens=1) for _ in range(98)), *(stream(error="HTTP 500") for _ in range(2))]
+    loads = {rate: (Load("", Window(0, MS), max_error_rate=rate),) for rate in (0.01, 0.02)}
+    assert fault("latency.ttft", measured(*requests, loads=loads[0.02])) == ""
+    assert fault("latency.ttft", measured(*requests, loads=loads[0.01])).startswith("2 of 100 requests failed")

@@ -1,0 +1,60 @@
+"""What engines do for loads: count tokens, answer in full length, share a prefix within a group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.engines.base import EngineSpec
+from pytest_llmperf.engines.llamacpp import AttachedLlamaCppEngine
+from pytest_llmperf.engines.openai import OpenAIEngine
+from pytest_llmperf.engines.simulated import SimulatedEngine
+from pytest_llmperf.engines.vllm import AttachedVLLMEngine
+from tests.unit.scripted_server import ScriptedServer, sized
+
+if TYPE_CHECKING:
+    from pytest_llmperf.engines.base import Engine
+
+
+def attached(kind: type[Engine], url: str) -> Engine:
+    engine = kind(EngineSpec("x", model="tiny", url=url))
+    engine.base_url, engine.model = url, "tiny"
+    return engine
+
+
+def test_vllm_is_asked_for_the_tokens_of_a_text() -> None:
+    with ScriptedServer([[sized({"count": 7, "tokens": [1] * 7})]]) as server:
+        count = attached(AttachedVLLMEngine, server.url).tokenizer()
+        assert count is not None
+        assert count("some text") == 7
+    assert server.requests[0].head.startswith("POST /tokenize ")
+    assert server.requests[0].body == {"model": "tiny", "prompt": "some text"}
+
+
+def test_llamacpp_is_asked_for_the_tokens_of_a_text_with_those_that_begin_it() -> None:
+    with ScriptedServer([[sized({"tokens": [1, 15, 22]})]]) as server:
+        count = attached(AttachedLlamaCppEngine, server.url).tokenizer()
+        assert count is not None
+        assert count("some text") == 3
+    assert server.requests[0].head.startswith("POST /tokenize ")
+    assert server.requests[0].body == {"content": "some text", "add_special": True}
+
+
+def test_a_token_of_the_simulated_engine_is_a_word() -> None:
+    assert SimulatedEngine(EngineSpec("simulated")).tokenizer()("three little words") == 3
+
+
+def test_of_any_other_server_nobody_knows_the_tokens() -> None:
+    assert attached(OpenAIEngine, "http://127.0.0.1:1/v1").tokenizer() is None
+
+
+def test_on_vllm_a_group_shares_its_prefix_under_a_salt_of_its_own() -> None:
+    assert attached(AttachedVLLMEngine, "http://127.0.0.1:1/v1").prefix_group("run 1") == {"cache_salt": "run 1"}
+    assert attached(AttachedLlamaCppEngine, "http://127.0.0.1:1/v1").prefix_group("run 1") == {}
+
+
+@pytest.mark.parametrize("kind", [AttachedVLLMEngine, AttachedLlamaCppEngine])
+def test_answers_are_as_long_as_asked_where_the_engine_can_be_told(kind: type[Engine]) -> None:
+    assert kind.full_length == {"ignore_eos": True}
+    assert OpenAIEngine.full_length == {}

@@ -1,0 +1,124 @@
+"""Loads on an engine that is not asked over HTTP: closed loops by its own transport, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.traffic import answers
+from pytest_llmperf.traffic.client import LLMClient, RequestFailed
+from pytest_llmperf.traffic.load_run import LoadSupport
+from pytest_llmperf.traffic.workloads import workload
+from tests.unit.scripted_server import event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.loads import Load
+    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.traffic.answers import Answer, Arrival
+    from pytest_llmperf.traffic.call import Call
+    from pytest_llmperf.traffic.transport import Attempt
+
+PROMPTS = ["a", "b", "c"]
+
+
+@dataclass
+class Answered:
+    path: str
+    body: Mapping[str, Any]
+    sent_ns: int = 0
+    end_ns: int = 0
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    pieces: Sequence[tuple[int, bytes]] = ()
+
+
+class Within:
+    """Answers each request with one token; ``breaks_at`` is the number of the one at which it is interrupted."""
+
+    def __init__(self, breaks_at: int = -1, status: int = 200) -> None:
+        self.asked: list[Answered] = []
+        self._breaks_at = breaks_at
+        self._status = status
+
+    def attempt(self, path: str, body: Mapping[str, Any]) -> Answered:
+        self.asked.append(Answered(path, body))
+        return self.asked[-1]
+
+    def perform(self, attempt: Attempt) -> None:
+        assert isinstance(attempt, Answered)
+        attempt.sent_ns = time.monotonic_ns()
+        attempt.status = self._status
+        attempt.end_ns = time.monotonic_ns()
+        content = {"choices": [{"text": "x", "finish_reason": "length"}], "usage": {"completion_tokens": 1}}
+        attempt.pieces = [(attempt.end_ns, event(content) + b"data: [DONE]\n\n")]
+
+    async def aperform(self, attempt: Attempt) -> None:
+        raise AssertionError("a load is not asynchronous here")
+
+    def perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
+        for number, call in enumerate(calls):
+            if number == self._breaks_at:
+                raise KeyboardInterrupt
+            with call.watched():
+                self.perform(call.attempt)
+
+    def read(self, arrival: Arrival) -> Answer:
+        return answers.read(arrival)
+
+    def close(self) -> None:
+        pass
+
+
+class Bench:
+    def __init__(self, transport: Within) -> None:
+        self.timings: list[RequestTiming] = []
+        self.loads: list[Load] = []
+        self.said: list[str] = []
+        support = LoadSupport(full_length={"ignore_eos": True}, record=self.loads.append, say=self.said.append)
+        self.client = LLMClient("", "tiny", transport=transport, record=self.timings.append, load=support)
+
+
+def test_a_closed_loop_goes_through_the_transport_and_is_recorded() -> None:
+    transport = Within()
+    bench = Bench(transport)
+    result = bench.client.run(workload(PROMPTS, output_tokens=1), concurrency=2, warmup=1)
+    assert [asked.body["prompt"] for asked in transport.asked if asked.sent_ns] == PROMPTS
+    assert all(asked.body["ignore_eos"] for asked in transport.asked)
+    assert [r.phase for r in result.requests] == ["warmup", "steady", "steady"]
+    assert bench.timings == list(result.requests)
+    assert bench.loads == [result.load]
+    assert result.load.health is None
+
+
+@pytest.mark.parametrize("arguments", [{"rate": "5/s"}, {"duration": "5 s"}, {"ramp": "1 s"}])
+def test_whatever_needs_a_clock_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="closed loops only"):
+        Bench(Within()).client.run(workload(PROMPTS), **arguments)
+
+
+def test_chats_of_several_turns_are_refused() -> None:
+    several = workload(prompt_tokens=4, requests=4, turns=2, tokenizer=str.split)
+    with pytest.raises(ValueError, match="leave out turns"):
+        Bench(Within()).client.run(several)
+
+
+def test_what_had_come_before_an_interruption_is_recorded_and_said_in_one_line() -> None:
+    bench = Bench(Within(breaks_at=2))
+    with pytest.raises(KeyboardInterrupt):
+        bench.client.run(workload(PROMPTS))
+    assert len(bench.timings) == 2
+    assert bench.said == ["load interrupted: 2 requests sent, 2 answered, 0 not"]
+    assert bench.loads[0].fault == "the load was stopped after 2 requests: it was interrupted"
+
+
+def test_failures_raise_once_all_is_recorded() -> None:
+    bench = Bench(Within(status=500))
+    with pytest.raises(RequestFailed, match="3 of 3 requests failed, the first with: HTTP 500"):
+        bench.client.run(workload(PROMPTS))
+    assert (len(bench.timings), len(bench.loads)) == (3, 1)
+    assert len(bench.client.run(workload(PROMPTS), max_error_rate="100 %").failed) == 3

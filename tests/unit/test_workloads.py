@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf import workload, workload_file
+from pytest_llmperf.traffic.counting import texts_for
+from pytest_llmperf.traffic.texts import Texts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_llmperf.traffic.workloads import Script, Workload
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def scripts(load: Workload, most: int = 1000) -> list[Script]:
+    return list(islice(load.scripts(Texts(words)), most))
+
+
+def prompts(load: Workload) -> list[str]:
+    return [str(turn.content) for script in scripts(load) for turn in script.turns]
+
+
+def test_prompts_have_the_lengths_drawn_and_say_so() -> None:
+    found = [script.turns[0] for script in scripts(workload(prompt_tokens="20-60", output_tokens="5-9", requests=200))]
+    assert [words(str(turn.content)) for turn in found] == [turn.prompt_tokens for turn in found]
+    assert {turn.prompt_tokens for turn in found} <= set(range(20, 61))
+    assert {turn.output_tokens for turn in found} == {5, 6, 7, 8, 9}
+
+
+def test_the_same_seed_asks_the_same_and_another_seed_something_else() -> None:
+    one, same, other = (workload(prompt_tokens="20-60", requests=20, seed=seed) for seed in (1, 1, 2))
+    assert one == same
+    assert prompts(one) == prompts(same)
+    assert not set(prompts(one)) & set(prompts(other))
+
+
+def test_no_two_prompts_begin_alike_unless_that_is_asked_for() -> None:
+    assert len({tuple(prompt.split()[:8]) for prompt in prompts(workload(prompt_tokens=64, requests=300))}) == 300
+
+
+def test_prompts_of_a_group_have_so_many_tokens_in_common_and_no_more() -> None:
+    found = scripts(workload(prompt_tokens="40-80", requests=12, shared_prefix=30, groups=3))
+    assert [script.group for script in found[:4]] == ["group 0", "group 1", "group 2", "group 0"]
+    by_group = {
+        script.group: [str(s.turns[0].content).split() for s in found if s.group == script.group] for script in found
+    }
+    for texts in by_group.values():
+        assert len({tuple(text[:30]) for text in texts}) == 1
+        assert len({tuple(text[:38]) for text in texts}) == len(texts)
+    assert len({tuple(texts[0][:30]) for texts in by_group.values()}) == 3
+
+
+def test_a_share_in_common_is_one_of_each_prompt() -> None:
+    load = workload(prompt_tokens={10: 1, 40: 1}, requests=30, shared_prefix="50 %")
+    ordered = sorted((prompt.split() for prompt in prompts(load)), key=len)
+    short, long = ordered[0], ordered[-1]
+    assert (len(short), len(long)) == (10, 40)
+    assert short[:5] == long[:5]
+    assert short[5:] != long[5:10]
+
+
+def test_turns_of_a_chat_share_what_was_said_and_count_as_requests() -> None:
+    found = scripts(workload(prompt_tokens=8, requests=7, turns=3, think_time="2 s"))
+    assert [len(script.turns) for script in found] == [3, 3, 1]
+    assert [script.group for script in found] == ["chat 0", "chat 1", ""]
+    assert found[0].think_s == 2.0
+    assert workload(prompt_tokens=8, requests=7, turns=3).chat
+
+
+def test_without_a_number_of_requests_there_are_as_many_as_are_taken() -> None:
+    assert len(scripts(workload(prompt_tokens=8), most=50)) == 50
+
+
+def test_special_tokens_are_part_of_a_prompt_but_not_of_a_message() -> None:
+    texts = Texts(lambda text: 1 + words(text))
+    plain, chat = (next(workload(prompt_tokens=10, requests=1, chat=chat).scripts(texts)) for chat in (False, True))
+    assert [words(str(script.turns[0].content)) for script in (plain, chat)] == [9, 10]
+
+
+def test_given_prompts_are_sent_as_they_are() -> None:
+    load = workload(["a b", "c"], output_tokens=5)
+    assert prompts(load) == ["a b", "c"]
+    assert (load.requests, load.needs_texts, load.chat) == (2, False, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "prompt_tokens"),
+        ({"prompts": []}, "at least one prompt"),
+        ({"prompts": "one"}, "must be a list"),
+        ({"prompts": ["a"], "requests": 3}, "leave out"),
+        ({"prompt_tokens": 8, "requests": 0}, "requests=0"),
+        ({"prompt_tokens": 8, "groups": 0}, "groups=0"),
+        ({"prompt_tokens": 8, "turns": 2, "chat": False}, "chat=False"),
+        ({"prompt_tokens": "8-20", "shared_prefix": 8}, "fewer than the shortest"),
+        ({"prompt_tokens": 8, "shared_prefix": "100 %"}, "below '100 %'"),
+        ({"prompt_tokens": 8, "shared_prefix": "half"}, "half"),
+        ({"prompt_tokens": 8, "think_time": 3}, "no unit"),
+    ],
+)
+def test_a_workload_that_cannot_be_is_refused_in_one_line(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        workload(**arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_a_workload_reads_as_what_it_asks_for() -> None:
+    text = str(
+        workload(prompt_tokens="128-2048", output_tokens=256, requests=1000, seed=7, shared_prefix="25 %", groups=4)
+    )
+    assert text == "1000 prompts of 128 to 2048 tokens, answers of 256, 25 % in common in 4 groups, seed 7"
+
+
+# --------------------------------------------------------------------------------------------------- who counts tokens
+
+
+@pytest.mark.parametrize("tokenizer", [str.split, words])
+def test_a_tokenizer_may_give_tokens_or_their_number(tokenizer: Any) -> None:
+    texts = texts_for(workload(prompt_tokens=8, requests=1, tokenizer=tokenizer), None)
+    assert texts is not None
+    assert texts.specials == 0
+
+
+def test_the_tokenizer_of_the_workload_goes_before_that_of_the_engine() -> None:
+    texts = texts_for(workload(prompt_tokens=8, requests=1, tokenizer=lambda text: 5 + words(text)), words)
+    assert texts is not None
+    assert texts.specials == 5
+
+
+def test_where_nobody_can_count_lengths_in_tokens_are_refused() -> None:
+    with pytest.raises(ValueError, match="tokenizer="):
+        texts_for(workload(prompt_tokens=8, requests=1), None)
+    assert texts_for(workload(["as it is"]), None) is None
+
+
+def test_an_engine_that_cannot_be_reached_for_its_tokenizer_is_told_in_one_line() -> None:
+    def refuse(text: str) -> int:
+        raise ConnectionRefusedError("connection refused")
+
+    with pytest.raises(ValueError, match=r"connection refused\): give workload\(tokenizer="):
+        texts_for(workload(prompt_tokens=8, requests=1), refuse)
+
+
+def test_a_tokenizer_that_gives_something_else_is_refused() -> None:
+    with pytest.raises(ValueError, match="must give tokens"):
+        texts_for(workload(prompt_tokens=8, requests=1, tokenizer=lambda text: text), None)
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+
+def written(folder: Path, *lines: object) -> Path:
+    path = folder / "requests.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n\n" for line in lines))
+    return path
+
+
+def test_a_file_of_prompts_is_sent_in_its_order(tmp_path: Path) -> None:
+    load = workload_file(written(tmp_path, {"prompt": "a"}, {"prompt": "b", "max_tokens": 3}), output_tokens=7)
+    assert [(s.turns[0].content, s.turns[0].output_tokens, s.at_s) for s in scripts(load)] == [
+        ("a", 7, None),
+        ("b", 3, None),
+    ]
+    assert (load.requests, load.has_times, load.needs_texts, load.chat) == (2, False, False, False)
+
+
+def test_a_file_of_messages_is_a_chat(tmp_path: Path) -> None:
+    message = [{"role": "user", "content": "hello"}]
+    load = workload_file(written(tmp_path, {"messages": message}))
+    assert load.chat
+    assert scripts(load)[0].turns[0].content == message
+
+
+def test_a_trace_is_sent_at_its_times_counted_from_the_first_and_as_fast_as_asked(tmp_path: Path) -> None:
+    lines = [{"timestamp": stamp, "input_length": 9, "output_length": 4} for stamp in (7000, 6000, 6500)]
+    load = workload_file(written(tmp_path, *lines), speed=2)
+    assert load.has_times
+    assert [script.at_s for script in scripts(load)] == [0.0, 0.25, 0.5]
+    assert [words(prompt) for prompt in prompts(load)] == [9, 9, 9]
+
+
+def test_equal_blocks_of_a_trace_are_equal_texts(tmp_path: Path) -> None:
+    lines = [{"input_length": length, "hash_ids": blocks} for length, blocks in ((1100, [1, 2]), (600, [1, 3]))]
+    long, short = (prompt.split() for prompt in prompts(workload_file(written(tmp_path, *lines))))
+    assert (len(long), len(short)) == (1100, 600)
+    assert long[:512] == short[:512]
+    assert long[512:600] != short[512:]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "holds no request"),
+        ([{"prompt": "a"}, {"text": "b"}], r"requests.jsonl:3: a line has one of"),
+        ([{"prompt": 5}], "prompt is 5, not a str"),
+        ([{"prompt": "a", "max_tokens": 0}], "at least 1"),
+        ([["a"]], r"requests.jsonl:1: "),
+        ([{"prompt": "a", "timestamp": 1}, {"prompt": "b"}], "1 of 2 lines have a timestamp"),
+        ([{"prompt": "a"}, {"messages": [{"role": "user"}]}], "mixes prompts and messages"),
+    ],
+)
+def test_a_line_that_cannot_be_understood_is_named(lines: list[object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        workload_file(written(tmp_path, *lines))
+    assert "\n" not in str(error.value)
+
+
+def test_a_speed_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="speed"):
+        workload_file(written(tmp_path, {"prompt": "a"}), speed=0)
