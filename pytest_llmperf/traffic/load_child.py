@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_llmperf.telemetry.scheduling import ask_for_short_slices
@@ -218,7 +219,7 @@ def main(arguments: list[str]) -> None:
         except ImportError:
             pass  # an optional extra; the report says which loop it was
         else:
-            factory, name = uvloop.new_event_loop, f"uvloop {uvloop.__version__}"
+            factory, name = uvloop.new_event_loop, f"uvloop {metadata.version('uvloop')}"
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_main(orders, results, name))
     sys.stderr.flush()
