@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_llmperf.telemetry.scheduling import ask_for_short_slices
@@ -213,14 +214,12 @@ def main(arguments: list[str]) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     factory, name = None, "asyncio"
     if wanted != "asyncio":
-        from importlib.metadata import version
-
         try:
             import uvloop
         except ImportError:
             pass  # an optional extra; the report says which loop it was
         else:
-            factory, name = uvloop.new_event_loop, f"uvloop {version('uvloop')}"
+            factory, name = uvloop.new_event_loop, f"uvloop {metadata.version('uvloop')}"
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_main(orders, results, name))
     sys.stderr.flush()
