@@ -78,12 +78,14 @@ def _run(name: str, source: Path, which: str) -> Run:
     print(f"==> {source.name} {which} the plugin", flush=True)
     report = _FOLDER / f"{name}-{which}.xml"
     report.unlink(missing_ok=True)
-    command = [str(_PYTHONS[which]), "-m", "pytest", "--quiet", "-p", "no:cacheprovider", f"--junit-xml={report}"]
+    python = _PYTHONS[which]
+    command = [str(python), "-m", "pytest", "--quiet", "-p", "no:cacheprovider", f"--junit-xml={report}"]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "CI"))}
     begun = time.monotonic()
     # pytest removes the temporary folders of earlier runs, and would those of others that run now.
     with TemporaryDirectory(prefix="suite-") as temporary, (_FOLDER / f"{name}-{which}.log").open("w") as log:
-        environment = {**kept, "TMPDIR": temporary}
+        path = f"{python.parent}{os.pathsep}{kept['PATH']}"  # some tests run console scripts
+        environment = {**kept, "TMPDIR": temporary, "PATH": path, "COLUMNS": "80"}
         subprocess.run([*command, *_SUITES[name]], cwd=source, env=environment, stdout=log, stderr=subprocess.STDOUT)
     if not report.exists():
         raise SystemExit(f"{name} {which} the plugin did not run: see {log.name}")
