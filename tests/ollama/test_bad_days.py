@@ -57,12 +57,12 @@ DAYS = {
     ),
     "a prompt of the app is cut": (
         'llm_client.generate("Hello", max_tokens=2); app(llm_client, "/api/generate", prompt="word " * 300)',
-        "the server cut 1 prompt to fit into the context; the server generated * tokens, the client saw 2; others *",
+        "the server cut 1 prompt to fit into the context",
     ),
     "an option of the app is ignored": (
         'llm_client.generate("Hello", max_tokens=2)\n'
         '    app(llm_client, "/api/generate", prompt="Hi", options={"ignore_eos": True, "num_predict": 2})',
-        "the server ignored options that it does not know: ignore_eos; *",
+        "the server ignored options that it does not know: ignore_eos",
     ),
     "the app has the model loaded anew": (
         'llm_client.generate("Hello", max_tokens=2)\n'
