@@ -79,19 +79,18 @@ class OllamaServer(ServerEngine):
         self.start(progress)
         return 0.0 if self.load_time is None else time.monotonic() - begun
 
-    def part(self, engine: Engine, *, leave: bool = False) -> bool:
-        """The engine needs it no more; whether it was stopped, or left for the next session, since nobody else does."""
+    def part(self, engine: Engine, *, leave: bool = False) -> None:
+        """The engine needs it no more. When nobody else does, it is stopped, or left for the next session."""
         if engine in self._users:
             self._users.remove(engine)
         if self._users:
-            return False
+            return
         if leave or self.spec.run:
             self.leave()
         else:
             self.stop()
         for key in [key for key, server in self._shared.items() if server is self]:
             del self._shared[key]
-        return True
 
     @property
     def others(self) -> int:
@@ -203,8 +202,8 @@ class AttachedServer:
         self.pids = listening_pids(self.url)
         return 0.0
 
-    def part(self, engine: Engine, *, leave: bool = False) -> bool:
-        return False
+    def part(self, engine: Engine, *, leave: bool = False) -> None:
+        """It was not started here, so it is not stopped here."""
 
     def gone(self) -> str:
         try:
