@@ -16,7 +16,8 @@ from pytest_llmperf.units import SECONDS, format_value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import Measurement, RequestTiming, Window
+    from pytest_llmperf.measurement import Measurement, Window
+    from pytest_llmperf.request_timing import RequestTiming
 
 
 def read_throughput(key: str, formula: str, measurement: Measurement) -> Reading:

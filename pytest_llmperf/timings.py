@@ -14,7 +14,7 @@ from pytest_llmperf.chunks import answer_ns, edges, stamps, stated_counts
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.request_timing import RequestTiming
 
 # llm_client always asks; an app has its own request.
 NO_TOKEN_COUNT = (

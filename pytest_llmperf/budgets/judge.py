@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.budget import Limit, select
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement import Measurement, Reading, RequestTiming
+from pytest_llmperf.measurement import Measurement, Reading
 from pytest_llmperf.metrics import METRICS, read
 from pytest_llmperf.throughput import ended_within, rate
 from pytest_llmperf.timings import values, why_no_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from pytest_llmperf.request_timing import RequestTiming
 
 GOODPUT = "throughput.goodput"
 

@@ -12,7 +12,7 @@ from pytest_llmperf.timings import tokens_per_chunk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.request_timing import RequestTiming
 
 
 @dataclass(frozen=True)

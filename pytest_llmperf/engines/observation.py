@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.measurement import Reading, RequestTiming, Window
+    from pytest_llmperf.measurement import Reading, Window
+    from pytest_llmperf.request_timing import RequestTiming
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.measurement import RequestTiming, Window
+    from pytest_llmperf.measurement import Window
+    from pytest_llmperf.request_timing import RequestTiming
 
 
 @dataclass(frozen=True)

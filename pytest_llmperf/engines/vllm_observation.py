@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.kv import KVPoll, KVPool
-    from pytest_llmperf.measurement import RequestTiming, Window
+    from pytest_llmperf.measurement import Window
+    from pytest_llmperf.request_timing import RequestTiming
 
 # The server counts the last tokens of an answer just after it has sent them.
 _SETTLE_SECONDS = 1.0

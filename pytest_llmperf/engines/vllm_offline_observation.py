@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.kv import KVPoll, KVPool
     from pytest_llmperf.engines.vllm_steps import Steps
-    from pytest_llmperf.measurement import RequestTiming, Window
+    from pytest_llmperf.measurement import Window
+    from pytest_llmperf.request_timing import RequestTiming
 
 
 _RESTARTED = "the engine was started afresh during the test: its counts are not those of before"

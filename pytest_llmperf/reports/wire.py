@@ -18,15 +18,8 @@ from pytest_llmperf.reports.timeline import downsample
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_llmperf.measurement import (
-        Device,
-        DeviceTrace,
-        EngineInfo,
-        Measurement,
-        MemoryTrace,
-        Reading,
-        RequestTiming,
-    )
+    from pytest_llmperf.measurement import Device, DeviceTrace, EngineInfo, Measurement, MemoryTrace, Reading
+    from pytest_llmperf.request_timing import RequestTiming
 
 REQUEST_RECORDS = 1000
 REQUEST_ERRORS = 20

@@ -33,7 +33,7 @@ from pytest_llmperf.traffic.load_wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.request_timing import RequestTiming
 
 _CHILD_MODULE = "pytest_llmperf.traffic.load_child"
 _READ_SIZE = 2**20

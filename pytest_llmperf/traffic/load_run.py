@@ -14,7 +14,7 @@ from pytest_llmperf.traffic.load_process import LoadClientDied, LoadOutcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.request_timing import RequestTiming
     from pytest_llmperf.traffic.call import Server
     from pytest_llmperf.traffic.load import LoadResult
     from pytest_llmperf.traffic.load_process import Progress

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.chunks import PackedChunks
-from pytest_llmperf.measurement import RequestTiming
+from pytest_llmperf.request_timing import RequestTiming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

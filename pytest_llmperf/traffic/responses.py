@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.chunks import Chunk
-from pytest_llmperf.measurement import RequestTiming
+from pytest_llmperf.request_timing import RequestTiming
 from pytest_llmperf.traffic import sse
 from pytest_llmperf.traffic.answers import Answer, refusal
 from pytest_llmperf.traffic.fields import a_count, a_dict, a_list, a_text, excerpt

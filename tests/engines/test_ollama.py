@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_llmperf.engines.observation import Observed
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.request_timing import RequestTiming
 
 pytestmark = [pytest.mark.usefixtures("ollama_installed"), pytest.mark.xdist_group("ollama")]
 MIB = 1 << 20

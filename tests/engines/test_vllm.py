@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.observation import Observed
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.request_timing import RequestTiming
 
 pytestmark = pytest.mark.usefixtures("vllm_installed")
 MIB = 1 << 20

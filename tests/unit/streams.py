@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.budget import Limit, parse_limits
-from pytest_llmperf.measurement import Chunk, Device, EngineInfo, Measurement, MemoryTrace, RequestTiming, Window
+from pytest_llmperf.chunks import Chunk
+from pytest_llmperf.measurement import Device, EngineInfo, Measurement, MemoryTrace, Window
+from pytest_llmperf.request_timing import RequestTiming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

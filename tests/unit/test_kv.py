@@ -11,7 +11,7 @@ from pytest_llmperf.measurement import Reading
 from tests.unit.streams import MS, stream, whole
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.request_timing import RequestTiming
 
 
 def poll(at_ms: int, blocks: int, running: float = 1, waiting: float = 0) -> KVPoll:

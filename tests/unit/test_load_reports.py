@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
 
 from pytest_llmperf.loads import ClientHealth, Lag, Load, Spread
-from pytest_llmperf.measurement import Measurement, RequestTiming, Window
+from pytest_llmperf.measurement import Measurement, Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.evidence import evidence
 from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
@@ -20,6 +21,9 @@ from pytest_llmperf.traffic.workloads import Turn, workload
 from tests.unit import report_samples
 from tests.unit.report_samples import MS, START
 from tests.unit.streams import stream, whole
+
+if TYPE_CHECKING:
+    from pytest_llmperf.request_timing import RequestTiming
 
 HEALTH = ClientHealth("uvloop 0.23.0", Lag(0.0001, 0.0002, 0.0004, 0.002), 0.12, Lag(0.0001, 0.0002, 0.0009, 0.003), 40)
 LOAD = Load(

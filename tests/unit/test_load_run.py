@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.loads import Load
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.request_timing import RequestTiming
     from pytest_llmperf.traffic.answers import Answer, Arrival
     from pytest_llmperf.traffic.call import Call
     from pytest_llmperf.traffic.transport import Attempt

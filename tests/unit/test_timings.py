@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.measurement import Chunk, RequestTiming
+from pytest_llmperf.chunks import Chunk
+from pytest_llmperf.request_timing import RequestTiming
 from pytest_llmperf.timings import chunk_gaps, e2e, itl, samples, tokens_per_chunk, tpot, ttft, ttft_answer, values
 from tests.unit.streams import MS, stream, whole
 

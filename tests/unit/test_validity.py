@@ -14,7 +14,7 @@ from tests.unit.device_samples import ENERGY, SECOND, THROTTLED, on
 from tests.unit.streams import L4, measured, stream, trace, whole
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement import RequestTiming
+    from pytest_llmperf.request_timing import RequestTiming
 
 GOOD = stream(100, 120, output_tokens=2)
 BEFORE_THE_TEST = {"latency.load", "memory.weights", "memory.kv_reserved"}
