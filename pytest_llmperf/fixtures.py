@@ -148,8 +148,8 @@ class LLMClientFactory:
                 keeps_connections=engine.keeps_connections,
                 group_settings=engine.prefix_group,
                 record=self._probe.load_recorder(engine) if self._probe is not None else lambda _: None,
-                show=self._session.show,
-                say=self._session.say,
+                show=self._session.terminal.show,
+                say=self._session.terminal.say,
             ),
         )
         self._clients.append(client)

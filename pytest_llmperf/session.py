@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,10 @@ import pytest
 
 from pytest_llmperf import workers
 from pytest_llmperf.clock import Clock
+from pytest_llmperf.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.budgets.budget import Limit
     from pytest_llmperf.budgets.file import FileBudget
@@ -61,7 +61,7 @@ class Session:
         self._relays: Relays | None = None
         self.calls_outside: int | None = None
         self.clock = Clock(config)
-        self._showing = False
+        self.terminal = Terminal(config)
 
     # --------------------------------------------------------------------------------------------------- budgets
 
@@ -147,7 +147,7 @@ class Session:
         if self._provisioner is None:
             from pytest_llmperf.engines.provision import Provisioner
 
-            self._provisioner = Provisioner(self.say, self)
+            self._provisioner = Provisioner(self.terminal.say, self)
         return self._provisioner
 
     @property
@@ -155,7 +155,7 @@ class Session:
         if self._watcher is None:
             from pytest_llmperf.watcher import Watcher
 
-            self._watcher = Watcher(self.settings, self.say, workers.sampler_address(self.config))
+            self._watcher = Watcher(self.settings, self.terminal.say, workers.sampler_address(self.config))
         return self._watcher
 
     @property
@@ -260,36 +260,6 @@ class Session:
         """The test is over: others who share its engines find them awake."""
         if self._provisioner is not None:
             self._provisioner.wake()
-
-    def say(self, text: str) -> None:
-        """One line to the person who waits, whatever pytest captures."""
-        if workers.is_worker(self.config):
-            workers.say(self.config, text)
-            return
-        with self._terminal() as reporter:
-            if reporter is not None:
-                reporter.ensure_newline()
-                if self.config.get_terminal_writer().width_of_current_line:
-                    reporter.line("")  # the dots of workers stand on a line of no file
-                reporter.write_line(f"llmperf: {text}")
-
-    def show(self, text: str) -> None:
-        """The same for a line that the next one replaces, on a terminal only; an empty one takes it away."""
-        with self._terminal() as reporter:
-            if reporter is None or not reporter.isatty:
-                return
-            if text and not self._showing:
-                reporter.ensure_newline()
-            if text or self._showing:
-                reporter.rewrite(f"llmperf: {text}" if text else "", erase=True)
-                reporter.flush()
-            self._showing = bool(text)
-
-    @contextmanager
-    def _terminal(self) -> Iterator[pytest.TerminalReporter | None]:
-        capture = self.config.pluginmanager.get_plugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            yield self.config.pluginmanager.get_plugin("terminalreporter")
 
     def close(self) -> None:
         try:

@@ -149,7 +149,7 @@ class Controller:
             from pytest_llmperf.news import News
 
             self._run = OwnRun()
-            self._news = News(self._run.folder, self._session.say)
+            self._news = News(self._run.folder, self._session.terminal.say)
         return self._run
 
     def pytest_report_header(self, config: pytest.Config) -> list[str]:

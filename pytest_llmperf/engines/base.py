@@ -210,8 +210,6 @@ class Engine(ABC):
     def sleep(self, level: int = 1) -> None:
         """Frees its memory and keeps the engine, until ``wake``; what it holds then is the test's ``memory.idle``.
 
-        ``level`` says what becomes of the weights.
-
         Raises:
             EngineError: this engine cannot.
         """

@@ -96,8 +96,8 @@ class OllamaEngine(Engine):
         with sharing.starting(self.spec.run, asked):
             self._start(progress)
             # Who finds it loaded by another worker judges it as that one does.
-            known = {**asked, "server": self.pids}
-            self.load_time, self.before = sharing.agreed(self.spec.run, known, [self.load_time, self.before])
+            found = sharing.agreed(self.spec.run, asked | {"server": self.pids}, [self.load_time, self.before])
+            self.load_time, self.before = found
 
     def _start(self, progress: Progress) -> None:
         server = self._server = AttachedServer(self._url) if self._url else OllamaServer.of(self.spec)
@@ -114,8 +114,8 @@ class OllamaEngine(Engine):
         except BaseException:
             self.stop()
             raise
+        stays = f", where it stays for {_AFTERWARDS} after this run" if self.attached else ""
         if not self._was_there:
-            stays = f", where it stays for {_AFTERWARDS} after this run" if self.attached else ""
             progress(f"{self.name}: {self.model} loaded at {server.url} in {loading:.1f} s{stays}")
 
     def _refuse(self) -> None:
@@ -268,8 +268,6 @@ class OllamaEngine(Engine):
             time.sleep(_POLL_SECONDS)
         self._unloaded = True
         self.unloads += 1
-
-    # ------------------------------------------------------------------------------------------------------ its memory
 
     def slots(self) -> Slots:
         """What its requests have for their tokens."""
