@@ -65,7 +65,8 @@ def find(wanted: Identity, progress: Progress, lock: str = "") -> KeptProcess | 
             continue
         if lock and _holder(note) == lock:
             return KeptProcess(note, None)
-        lease = take_lease(note)
+        # What a run shared and shall not be kept ends with it, if only a moment later.
+        lease = take_lease(note) if note["kept"]["seconds"] else None
         if lease is None:
             continue
         process = KeptProcess(note, lease)

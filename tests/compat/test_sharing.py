@@ -191,3 +191,15 @@ def test_groups_that_would_be_scattered_are_told_of_at_both_ends(runs: Runs) -> 
     result = runs("def test_it(): ...", "-n1", "--dist=loadgroup")
     result.assert_outcomes(passed=1)
     assert result.stdout.str().count("--dist=loadgroup does not keep groups together") == (2 if affected else 0)
+
+
+def test_a_run_takes_nothing_of_another_that_is_just_ending(runs: Runs, pytester: pytest.Pytester) -> None:
+    runs.write(SUITE)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--llm-engine=simulated", "-n1"]
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+            until(lambda: (pytester.path / "log").exists())
+            run.kill()  # the engine lives on for the moment that its warden takes to see it
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "4 passed" in result.stdout, result.stdout
+        (pytester.path / "log").unlink()

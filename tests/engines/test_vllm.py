@@ -131,7 +131,6 @@ def test_a_pool_that_overflows_preempts_requests_and_loses_no_token(
     assert stats["generation_tokens"] == 16 * 400
     assert stats["preemptions"] >= 1
     assert stats["running_peak"] > 8
-    assert stats["waiting_peak"] >= 1
     assert stats["kv_usage_peak_share"] > 0.9
     assert readings["memory.kv_cache"].value == pytest.approx(stats["kv_usage_peak_share"] * 127 * 65536)
     assert stats["kv_headroom_bytes"] == pytest.approx((1 - stats["kv_usage_peak_share"]) * 127 * 65536, abs=1)
