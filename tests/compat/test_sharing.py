@@ -82,18 +82,25 @@ def test_every_worker_judges_the_engine_as_the_one_that_started_it(runs: Runs) -
     result.stdout.fnmatch_lines(["budgets: 8 PASS"])
 
 
-def test_the_wait_for_a_turn_is_charged_to_no_test(runs: Runs) -> None:
-    source = """
-    import time
+def test_the_wait_for_a_turn_comes_before_anything_of_the_test(runs: Runs, pytester: pytest.Pytester) -> None:
+    note = """
+import time
 
-    @pytest.mark.parametrize("number", range(2))
-    def test_slow(llm_client, number):
-        time.sleep(1.5)
-    """
-    result = runs(source, "-n2", "--durations=0", "--durations-min=0.005")
-    result.assert_outcomes(passed=2)
-    durations = [float(line.split("s ")[0]) for line in result.outlines if " call " in line or " setup " in line]
-    assert 3.0 <= sum(durations) < 4.4
+def note(what):
+    with open("log", "a") as file:
+        print(time.monotonic(), what, file=file)
+"""
+    pytester.makeconftest(note + "\ndef pytest_runtest_setup(item):\n    note('setup')\n")
+    source = """
+@pytest.mark.parametrize("number", range(4))
+def test_one(llm_client, number):
+    assert llm_client.generate("x", max_tokens=2).text
+    time.sleep(0.1)
+    note("end")
+"""
+    runs(note + source, "-n2").assert_outcomes(passed=4)
+    found = sorted((float(at), what) for at, what in rows(pytester.path))
+    assert [what for _, what in found] == ["setup", "end"] * 4
 
 
 def test_a_start_that_failed_is_not_tried_again_by_the_others(runs: Runs) -> None:
@@ -196,10 +203,8 @@ def test_groups_that_would_be_scattered_are_told_of_at_both_ends(runs: Runs) -> 
 def test_a_run_takes_nothing_of_another_that_is_just_ending(runs: Runs, pytester: pytest.Pytester) -> None:
     runs.write(SUITE)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--llm-engine=simulated", "-n1"]
-    for _ in range(2):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-            until(lambda: (pytester.path / "log").exists())
-            run.kill()  # the engine lives on for the moment that its warden takes to see it
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert "4 passed" in result.stdout, result.stdout
-        (pytester.path / "log").unlink()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        until(lambda: (pytester.path / "log").exists())
+        run.kill()  # the engine lives on for the moment that its warden takes to see it
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "4 passed" in result.stdout, result.stdout
