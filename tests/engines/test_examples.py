@@ -1,4 +1,4 @@
-"""The quickstart passes unchanged on llama.cpp, on a real vLLM, and on both in one run."""
+"""The examples pass unchanged on a real vLLM, and on llama.cpp and vLLM in one run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,19 +17,27 @@ ROOT = Path(__file__).parents[2]
 VLLM = (f"--llm-engine=vllm:{SMOLLM2}", f"--llmperf-engine-bin=vllm:{PYTHON}")
 
 
-@pytest.mark.parametrize(
-    ("options", "engines"),
-    [(VLLM, {"vllm"}), (("--llm-engine=llamacpp", *VLLM), {"llamacpp", "vllm"})],
-    ids=["vllm", "llamacpp and vllm"],
-)
-def test_the_quickstart_passes_with_all_its_budgets(
-    options: tuple[str, ...], engines: set[str], tmp_path: Path
-) -> None:
-    report = tmp_path / "report.json"
-    command = [sys.executable, "-m", "pytest", "examples/quickstart", "-p", "no:cacheprovider", "--llmperf-strict"]
+def run(examples: tuple[str, ...], options: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
+    """Runs the examples, strictly; what the report says of each test."""
+    report = folder / "report.json"
+    command = [sys.executable, "-m", "pytest", *examples, "-p", "no:cacheprovider", "--llmperf-strict"]
     run = subprocess.run([*command, *options, f"--llmperf-report={report}"], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
-    tests = json.loads(report.read_text())["tests"]
-    assert {test["measurement"]["engine"]["name"] for test in tests} == engines
+    tests: list[dict[str, Any]] = json.loads(report.read_text())["tests"]
     assert {verdict["status"] for test in tests for verdict in test["verdicts"]} == {"PASS"}
-    assert len(tests) == 4 * len(engines)
+    return tests
+
+
+def test_the_quickstart_passes_on_vllm_and_a_small_llamacpp_checks_its_answers(tmp_path: Path) -> None:
+    *quick, pair = run(("examples/quickstart", "examples/dev_and_prod"), VLLM, tmp_path)
+    assert [test["measurement"]["engine"]["name"] for test in quick] == ["vllm"] * 4
+    parts = {part["label"]: part for part in pair["measurement"]["parts"]}
+    assert {label: part["requests"]["total"] for label, part in parts.items()} == {"vllm": 1, "llamacpp": 1}
+    peaks = {label: part["memory"]["peak_bytes"] for label, part in parts.items()}
+    assert peaks["vllm"] > 4 * peaks["llamacpp"]
+
+
+def test_the_quickstart_passes_on_both_in_one_run(tmp_path: Path) -> None:
+    tests = run(("examples/quickstart",), ("--llm-engine=llamacpp", *VLLM), tmp_path)
+    names = sorted(test["measurement"]["engine"]["name"] for test in tests)
+    assert names == ["llamacpp"] * 4 + ["vllm"] * 4

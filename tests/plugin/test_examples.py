@@ -1,0 +1,21 @@
+"""The examples that need no model pass as they stand, every budget judged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("example", "budgets"), [("app_under_test", 4), ("load", 10), ("dev_and_prod", 8)])
+def test_the_example_passes_with_all_its_budgets(example: str, budgets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHECKER", "simulated:small")
+    command = [sys.executable, "-m", "pytest", f"examples/{example}", "-p", "no:cacheprovider", "--llmperf-strict"]
+    settings = ["--llm-engine=simulated", "--llmperf-engine-arg=tpot=2 ms"]
+    run = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout
+    assert f"budgets: {budgets} PASS" in run.stdout
