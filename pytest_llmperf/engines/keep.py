@@ -102,8 +102,8 @@ def end_run(lock: str) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock on this file."""
-    lock = _lock(path)
+    """Whether somebody holds the lock on this file right now."""
+    lock = _lock(path, tries=1)
     if lock is not None:
         os.close(lock)
     return lock is None and path.exists()
@@ -121,14 +121,15 @@ def _holder(note: Mapping[str, Any]) -> str:
         return ""
 
 
-def _lock(path: Path) -> int | None:
+def _lock(path: Path, tries: int = _LOCK_TRIES) -> int | None:
     with contextlib.suppress(FileNotFoundError):  # its warden has just ended it
         lease = os.open(path, os.O_RDWR)
-        for _ in range(_LOCK_TRIES):  # the warden holds the lock for a moment whenever it looks
+        for left in reversed(range(tries)):  # the warden holds the lock for a moment whenever it looks
             try:
                 fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                time.sleep(0.005)
+                if left:
+                    time.sleep(0.005)
             else:
                 return lease
         os.close(lease)
