@@ -20,7 +20,7 @@ VLLM = (f"--llm-engine=vllm:{SMOLLM2}", f"--llmperf-engine-bin=vllm:{PYTHON}")
 def run(examples: tuple[str, ...], options: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
     """Runs the examples; what the report says of each test.
 
-    On a machine that others use the sampler may not get a core for a while, which makes memory INVALID: nothing else may.
+    Where others use the machine the sampler may be kept from a core, which makes memory INVALID: nothing else may.
     """
     report = folder / "report.json"
     command = [sys.executable, "-m", "pytest", *examples, "-p", "no:cacheprovider", "--llmperf-no-strict"]
