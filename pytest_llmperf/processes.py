@@ -10,13 +10,26 @@ from typing import IO
 _PACKAGE_HOME = Path(__file__).resolve().parents[1]
 
 
+_PARENT = "LLMPERF_PARENT"
+
+
 def environment_of_ours() -> dict[str, str]:
-    """This process's, with the package on the path where it is not installed."""
-    environment = dict(os.environ)
+    """This process's, with its pid, and with the package on the path where it is not installed."""
+    environment = dict(os.environ) | {_PARENT: str(os.getpid())}
     if _PACKAGE_HOME.name not in ("site-packages", "dist-packages"):
         paths = [environment.get("PYTHONPATH", ""), str(_PACKAGE_HOME)]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return environment
+
+
+def started_by() -> int:
+    """In a process of ours, the pid of the one that has started it. Asking the system may already be too late."""
+    return int(os.environ[_PARENT])
+
+
+def is_orphan() -> bool:
+    """In a process of ours, whether the one that has started it has ended."""
+    return os.getppid() != started_by()
 
 
 def how_it_ended(status: int, log: IO[bytes]) -> str:

@@ -22,6 +22,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.processes import is_orphan, started_by
 from pytest_llmperf.telemetry.driver_lane import DriverLane
 from pytest_llmperf.telemetry.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.host import open_reader
@@ -98,7 +99,7 @@ class Control:
         self._facts: dict[int, DeviceFacts] = {}
         self._sharing = SharingLane()
         self._memory = MemoryLane(rings[0], Pace(round(1e9 / (EAGERNESS * hz))), self._faults.number)
-        matcher = ProcessMatcher(os.getppid(), host=host_proc())
+        matcher = ProcessMatcher(started_by(), host=host_proc())
         self._driver = DriverLane(rings[1], self._faults.number, lambda: tuple(self._watched), matcher)
         self._exporters = ExportersLane(rings[2], self._faults.number)
         for lane in (self._sharing, self._memory, self._driver):
@@ -108,12 +109,11 @@ class Control:
 
     def run(self, owner: socket.socket, listener: socket.socket | None) -> None:
         """Until the owner's connection ends, or the owner does."""
-        parent = os.getppid()
         with selectors.DefaultSelector() as selector:
             selector.register(owner, selectors.EVENT_READ, Client(owner))
             if listener is not None:
                 selector.register(listener, selectors.EVENT_READ, None)
-            while os.getppid() == parent:
+            while not is_orphan():
                 for key, _ in selector.select(PARENT_CHECK_S):
                     if listener is not None and key.fileobj is listener:
                         self._admit(listener, selector)

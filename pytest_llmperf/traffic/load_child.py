@@ -17,6 +17,7 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
+from pytest_llmperf.processes import is_orphan
 from pytest_llmperf.telemetry.scheduling import ask_for_short_slices
 from pytest_llmperf.traffic.alarm import Alarm
 from pytest_llmperf.traffic.exchange import Target, header_lines
@@ -171,9 +172,8 @@ class LoadClient:
             self._loop.call_later(_PROGRESS_S, self._report_progress, driver)
 
     def _deliver(self, summary: Mapping[str, Any]) -> None:
-        parent = os.getppid()
         for block in self._keeper.blocks():
-            if os.getppid() != parent:
+            if is_orphan():
                 os._exit(1)
             _write_all(self._results, frame(TIMINGS, block))
         self._write(SUMMARY, {**summary, "strings": self._keeper.strings.known})

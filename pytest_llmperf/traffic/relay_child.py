@@ -20,6 +20,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, cast
 
+from pytest_llmperf.processes import is_orphan
 from pytest_llmperf.telemetry.scheduling import ask_for_short_slices
 from pytest_llmperf.traffic.exchange import Target
 from pytest_llmperf.traffic.relay_connections import AppSide, cause_of
@@ -118,9 +119,8 @@ async def _run(control: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     relay, ended = Relay(), loop.create_future()
     loop.set_exception_handler(lambda _, context: relay.note_problem(context))
-    parent = os.getppid()
     await loop.create_connection(lambda: _Control(relay.obey, ended), sock=control)
-    while os.getppid() == parent and not ended.done():
+    while not is_orphan() and not ended.done():
         await asyncio.wait([ended], timeout=_PARENT_CHECK_S)
 
 

@@ -10,9 +10,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 import pytest
@@ -85,13 +86,6 @@ class House:
         return (self.folder / "said").read_text()
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    shutil.rmtree(house.temporary)
-
-
 @pytest.fixture(scope="module")
 def session(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the session in one process said, and its report."""
@@ -135,16 +129,50 @@ def test_a_session_leaves_no_file_behind(child_session: tuple[str, House]) -> No
     assert child_session[1].left() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_outlives_a_pytest_that_is_ended_by(number: signal.Signals, house: House) -> None:
-    ready = house.folder / "ready"
-    with house.start(CHILD_SUITE, environ={**CHILD, "WAIT_IN": str(ready)}) as process, _killed(process.pid):
-        until(lambda: ready.exists() or process.poll() is not None, START_PATIENCE_S)
-        assert ready.exists(), house.said
-        tree = [int(pid) for pid in ready.read_text().split()]
-        assert len(tree) >= 3
-        process.send_signal(number)
-        until(lambda: not any(map(runs, tree)) and process.poll() is not None)
+class Ended(NamedTuple):
+    """A pytest that has loaded a model, and waits to be ended; ``tree`` is what it runs with that."""
+
+    house: House
+    process: subprocess.Popen[str]
+    tree: list[int]
+
+
+def _is_ready_or_ended(ready: Path, process: subprocess.Popen[str]) -> bool:
+    return ready.exists() or process.poll() is not None
+
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def waiting(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[signal.Signals, Ended]]:
+    """One for each signal, loaded side by side."""
+    with contextlib.ExitStack() as stack:
+        begun = []
+        for number in SIGNALS:
+            house = House(tmp_path_factory.mktemp(number.name))
+            stack.callback(shutil.rmtree, house.temporary)
+            process = house.start(CHILD_SUITE, environ={**CHILD, "WAIT_IN": str(house.folder / "ready")})
+            stack.enter_context(process)
+            stack.enter_context(_killed(process.pid))
+            begun.append((number, house, process))
+        found = {}
+        for number, house, process in begun:
+            ready = house.folder / "ready"
+            until(partial(_is_ready_or_ended, ready, process), START_PATIENCE_S)
+            assert ready.exists(), house.said
+            found[number] = Ended(house, process, [int(pid) for pid in ready.read_text().split()])
+        yield found
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_nothing_outlives_a_pytest_that_is_ended_by(
+    number: signal.Signals, waiting: dict[signal.Signals, Ended]
+) -> None:
+    house, process, tree = waiting[number]
+    assert len(tree) >= 3
+    process.send_signal(number)
+    until(lambda: not any(map(runs, tree)) and process.poll() is not None)
     house.clean_up()
     assert house.left() == []
 
