@@ -55,10 +55,10 @@ def without_a_pass(tests: list[dict[str, Any]]) -> list[str]:
 
 
 def test_the_examples_pass_on_vllm_with_a_checker_on_llamacpp_and_then_on_both(environ: dict[str, str]) -> None:
-    pair, *quick = run(("examples/quickstart", "examples/dev_and_prod"), VLLM, environ)
-    assert without_a_pass([*quick, pair]) == []
-    assert [test["measurement"]["engine"]["name"] for test in quick] == ["vllm"] * 4
-    parts = {part["label"]: part for part in pair["measurement"]["parts"]}
+    tests = run(("examples/quickstart", "examples/dev_and_prod"), VLLM, environ)
+    assert without_a_pass(tests) == []
+    assert [test["measurement"]["engine"]["name"] for test in tests] == ["vllm"] * 5
+    parts = {part["label"]: part for test in tests for part in test["measurement"]["parts"]}
     assert {label: part["requests"]["total"] for label, part in parts.items()} == {"vllm": 1, "llamacpp": 1}
     peaks = {label: part["memory"]["peak_bytes"] for label, part in parts.items()}
     assert peaks["vllm"] > 4 * peaks["llamacpp"]
