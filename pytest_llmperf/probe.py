@@ -91,7 +91,7 @@ class Probe:
         self.abandon()
         self._observations = {engine: engine.observe() for engine in self._engines if not engine.unloaded}
         self._relays.open()
-        self._watcher.edge(self._engines, align=self._judges_energy)
+        self._watcher.begin(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
 
     def abandon(self) -> None:

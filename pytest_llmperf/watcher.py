@@ -200,6 +200,12 @@ class Watcher:
 
     # ------------------------------------------------------------------------------------------------------ a test
 
+    def begin(self, engines: Sequence[Engine], *, align: bool) -> None:
+        """A test is about to start: what runs now is known of, however young it is."""
+        if self._sampler is not None and _watched_pids(engines):
+            self._sampler.survey()
+        self.edge(engines, align=align)
+
     def edge(self, engines: Sequence[Engine], *, align: bool) -> None:
         """Reads the slow things at an edge of a test; with ``align`` it waits for the energy counters to tick."""
         if self._devices is not None and any(self._facts.get(engine) for engine in engines):

@@ -7,6 +7,8 @@ import struct
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement import Reading
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,3 +34,15 @@ def tensor_bytes(folder: Path) -> Counter[str]:
                     start, end = tensor["data_offsets"]
                     found[_NAMES.get(tensor["dtype"], tensor["dtype"])] += end - start
     return found
+
+
+def weights(folder: Path | None, dtype: str) -> Reading:
+    """What the weights of a checkpoint take in one process that computes in ``dtype`` (empty where nobody knows)."""
+    try:
+        found = tensor_bytes(folder) if folder else {}
+    except (OSError, ValueError, KeyError) as error:
+        return Reading.missing(f"the size of the checkpoint cannot be read: {error}")
+    if dtype and list(found) == [dtype]:
+        how = f"tensors of the checkpoint, all of them {dtype} as they are computed with"
+        return Reading(found[dtype], how, samples=1)
+    return Reading.missing("this vLLM does not state it, and its checkpoint does not tell it either")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.measurement import Reading
 from pytest_llmperf.timings import tokens_per_chunk
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.request_timing import RequestTiming
+
+BLIND_NS = 250_000_000
+BLIND_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,14 @@ class KVPoll:
     waiting: float
 
 
+class Fullest(NamedTuple):
+    """The largest number of blocks in use at a time, and how many observations tell so, in which way."""
+
+    blocks: int
+    how: str
+    samples: int
+
+
 class TokensOverTime:
     """How many tokens a request held in the KV cache, from its first token to its last."""
 
@@ -59,6 +71,34 @@ class TokensOverTime:
 
     def at(self, at_ns: int) -> int:
         return self._totals[bisect_right(self._stamps, at_ns) - 1]
+
+
+def unseen(polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> int:
+    """The longest time without a look from the first request to the last answer, ns; 0 where it is too short to matter.
+
+    It matters from :data:`BLIND_NS` on where it is more than :data:`BLIND_SHARE` of all that time: what came and went
+    meanwhile nobody has seen.
+    """
+    if not requests:
+        return 0
+    begin, end = min(r.sent_ns for r in requests), max(r.end_ns for r in requests)
+    stamps = [begin, *(p.at_ns for p in polls if begin < p.at_ns < end), end]
+    gap = max(b - a for a, b in itertools.pairwise(stamps))
+    return gap if gap >= BLIND_NS and gap > BLIND_SHARE * (end - begin) else 0
+
+
+def largest_alone(requests: Sequence[RequestTiming], block_tokens: int) -> int:
+    """Blocks that the largest request held at its end, where no two ran at a time; 0 where they did or nobody knows.
+
+    Of the last token of an answer nothing is kept.
+    """
+    ordered = sorted(requests, key=lambda request: request.sent_ns)
+    if any(b.sent_ns < a.end_ns for a, b in itertools.pairwise(ordered)):
+        return 0
+    if any(r.error is not None or r.prompt_tokens is None or r.output_tokens is None for r in requests):
+        return 0
+    held = [(r.prompt_tokens or 0) + (r.output_tokens or 0) - 1 for r in requests]
+    return max((-(-tokens // block_tokens) for tokens in held), default=0)
 
 
 def waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_tokens: int) -> Reading:

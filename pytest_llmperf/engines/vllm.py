@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.engines import checkpoint
 from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
-from pytest_llmperf.engines.checkpoint import tensor_bytes
 from pytest_llmperf.engines.net import check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine
@@ -159,14 +159,9 @@ class VLLMEngine(SleepingEngine, ServerEngine):
     def _weights(self, startup: Startup) -> Reading:
         if startup.weights_bytes is not None:
             return Reading(startup.weights_bytes, "stated by vLLM while loading", samples=1)
-        try:
-            found = tensor_bytes(self._folder) if self._folder else {}
-        except (OSError, ValueError, KeyError) as error:
-            return Reading.missing(f"the size of the checkpoint cannot be read: {error}")
-        if startup.dtype and list(found) == [startup.dtype] and startup.workers == 1:
-            how = f"tensors of the checkpoint, all of them {startup.dtype} as they are computed with"
-            return Reading(found[startup.dtype], how, samples=1)
-        return Reading.missing("this vLLM does not state it, and its checkpoint does not tell it either")
+        if startup.workers > 1:
+            return Reading.missing("this vLLM does not state it, and its checkpoint does not tell what a worker holds")
+        return checkpoint.weights(self._folder, startup.dtype)
 
     def readings(self) -> dict[str, Reading]:
         """Weights and KV cache as the server stated them while loading."""

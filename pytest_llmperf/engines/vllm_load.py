@@ -128,15 +128,21 @@ def engine_arguments(model: str, arguments: Mapping[str, str]) -> dict[str, Any]
     return {key: value for key, value in found.items() if key == "model" or value != getattr(plain, key)}
 
 
-def weights_bytes(llm: Any) -> int:
-    """What the parameters of a model in this process take, those that share memory counted once."""
-    sizes: list[int] = llm.apply_model(_tensor_bytes)
-    return sum(sizes)
+def weights_bytes(llm: Any) -> int | None:
+    """What the parameters of a model in this process take, those that share memory counted once.
+
+    None where they do not tell: for CPUs with bf16 instructions vLLM packs weights, and leaves parameters empty.
+    """
+    sizes: list[int | None] = llm.apply_model(_tensor_bytes)
+    return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
-def _tensor_bytes(model: Any) -> int:
+def _tensor_bytes(model: Any) -> int | None:
     storages = [parameter.untyped_storage() for parameter in model.parameters()]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    if not all(storage.nbytes() for storage in storages):
+        return None
+    sizes: dict[int, int] = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    return sum(sizes.values())
 
 
 def release() -> None:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import kv
+from pytest_llmperf.engines.kv import Fullest
 from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.poller import POLLS_PER_SECOND, Poller
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
@@ -60,59 +61,88 @@ class VLLMObservation(Observation):
 
     def _look(self, requests: Sequence[RequestTiming], window: Window, *, final: bool) -> Observed:
         polls = [p for p in self._poller.polls if window.start_ns <= p.at_ns <= window.end_ns] if self._poller else []
-        readings = {**self._engine.readings(), **self._kv_readings(polls, requests)}
-        stats = self._kv_stats(polls)
+        rises, fault = self._rises(requests, final=final)
+        readings, stats = self._kv(polls, requests, round(rises.get("preemptions", 0)))
+        faults = (fault,) if fault else ()
+        return Observed({**self._engine.readings(), **readings}, faults, {**counted(rises), **stats})
+
+    def _rises(self, requests: Sequence[RequestTiming], *, final: bool) -> tuple[dict[str, float], str]:
+        """What the counters rose by, and what is wrong with them."""
         if self._engine.unloaded:
-            return Observed(readings, (), stats)  # as the test wanted; its counters have gone with it
+            return {}, ""  # as the test wanted; its counters have gone with it
         if self._before is None:
-            return Observed(readings, (f"the server's counters could not be read: {self._failure}",), stats)
+            return {}, f"the server's counters could not be read: {self._failure}"
+        deadline = time.monotonic() + _SETTLE_SECONDS
         try:
-            rises = Counters.of(self._page.read()).since(self._before)
-            fault = counts_differ(rises["generation_tokens"], requests) if final else ""
-            deadline = time.monotonic() + _SETTLE_SECONDS
-            while fault and time.monotonic() < deadline:
-                time.sleep(0.02)
+            while True:
                 rises = Counters.of(self._page.read()).since(self._before)
-                fault = counts_differ(rises["generation_tokens"], requests)
+                fault = counts_differ(rises["generation_tokens"], requests) if final else ""
+                if not fault or time.monotonic() >= deadline:
+                    return rises, fault
+                time.sleep(0.02)
         except (OSError, ValueError) as error:
-            return Observed(readings, (str(error),), stats)
-        return Observed(readings, (fault,) if fault else (), {**counted(rises), **stats})
+            return {}, str(error)
 
     # ------------------------------------------------------------------------------------------- the KV cache
 
-    def _kv_readings(self, polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> dict[str, Reading]:
-        if self._pool is None:
+    def _kv(
+        self, polls: Sequence[KVPoll], requests: Sequence[RequestTiming], preemptions: int
+    ) -> tuple[dict[str, Reading], dict[str, float]]:
+        pool = self._pool
+        if pool is None:
             missing = Reading.missing("the server does not state the size of its KV cache")
-            return {"memory.kv_cache": missing, "memory.kv_waste": missing}
-        return {
-            "memory.kv_cache": self._peak(self._pool, polls, requests),
-            "memory.kv_waste": kv.waste(polls, requests, self._pool.block_tokens),
-        }
+            return {"memory.kv_cache": missing, "memory.kv_waste": missing}, {}
+        fullest = self._fullest(pool, polls, requests, preemptions)
+        waste = kv.waste(polls, requests, pool.block_tokens)
+        return {"memory.kv_cache": _peak(fullest, pool), "memory.kv_waste": waste}, _stats(fullest, pool, polls)
 
-    def _peak(self, pool: KVPool, polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> Reading:
-        if pool.block_bytes is None:
-            return Reading.missing(UNKNOWN_SIZE)
-        if not polls:
-            failure = self._poller.failure if self._poller else self._failure
-            return Reading.missing(failure or "the test was over before the engine could be looked at")
-        if requests and not any(p.used_blocks for p in polls):
-            return Reading.missing(f"its requests were too short to be seen by {POLLS_PER_SECOND:g} looks a second")
-        used = max(p.used_blocks for p in polls)
-        how = f"{used:.0f} of {pool.blocks} blocks of {pool.block_tokens} tokens; {_looks(polls)}"
-        return Reading(used * pool.block_bytes, how, samples=len(polls))
+    def _fullest(
+        self, pool: KVPool, polls: Sequence[KVPoll], requests: Sequence[RequestTiming], preemptions: int
+    ) -> Fullest | str:
+        """When the most blocks were in use, or why nobody knows."""
+        blocks = f"blocks of {pool.block_tokens} tokens"
+        if preemptions:
+            how = f"all {_usable(pool)} {blocks}: it was full, {preemptions} preemptions"
+            return Fullest(_usable(pool), how, preemptions)
+        if not polls and (failure := self._poller.failure if self._poller else self._failure):
+            return failure
+        used = max((p.used_blocks for p in polls), default=0)
+        unseen = kv.unseen(polls, requests)
+        if used and not unseen:
+            return Fullest(used, f"{used} of {pool.blocks} {blocks}; {_looks(polls)}", len(polls))
+        if alone := kv.largest_alone(requests, pool.block_tokens):
+            how = f"{alone} of {pool.blocks} {blocks}, by the requests' own counts: they came one after another"
+            return Fullest(alone, how, len(requests))
+        if unseen:
+            return f"the server let nobody look at it for {unseen / 1e9:.2g} s while requests ran"
+        if requests:
+            return f"its requests were too short to be seen by {POLLS_PER_SECOND:g} looks a second"
+        return Fullest(0, f"none; {_looks(polls)}", len(polls)) if polls else "the test was over before anybody looked"
 
-    def _kv_stats(self, polls: Sequence[KVPoll]) -> dict[str, float]:
-        if self._pool is None:
-            return {}
-        stats: dict[str, float] = {"kv_blocks": self._pool.blocks, "kv_block_tokens": self._pool.block_tokens}
-        if polls:
-            used = max(p.used_blocks for p in polls)
-            stats["kv_usage_peak_share"] = used / max(1, self._pool.blocks - 1)
-            stats["running_peak"] = max(p.running for p in polls)
-            stats["waiting_peak"] = max(p.waiting for p in polls)
-            if self._pool.block_bytes is not None:
-                stats["kv_headroom_bytes"] = max(0.0, self._pool.blocks - 1 - used) * self._pool.block_bytes
-        return stats
+
+def _peak(fullest: Fullest | str, pool: KVPool) -> Reading:
+    if pool.block_bytes is None:
+        return Reading.missing(UNKNOWN_SIZE)
+    if isinstance(fullest, str):
+        return Reading.missing(fullest)
+    return Reading(fullest.blocks * pool.block_bytes, fullest.how, samples=fullest.samples)
+
+
+def _stats(fullest: Fullest | str, pool: KVPool, polls: Sequence[KVPoll]) -> dict[str, float]:
+    stats: dict[str, float] = {"kv_blocks": pool.blocks, "kv_block_tokens": pool.block_tokens}
+    if polls:
+        stats["running_peak"] = max(p.running for p in polls)
+        stats["waiting_peak"] = max(p.waiting for p in polls)
+    if not isinstance(fullest, str):
+        stats["kv_usage_peak_share"] = fullest.blocks / max(1, _usable(pool))
+        if pool.block_bytes is not None:
+            stats["kv_headroom_bytes"] = max(0, _usable(pool) - fullest.blocks) * pool.block_bytes
+    return stats
+
+
+def _usable(pool: KVPool) -> int:
+    """vLLM keeps one block empty."""
+    return pool.blocks - 1
 
 
 def _looks(polls: Sequence[KVPoll]) -> str:

@@ -14,9 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import leftovers
+from pytest_llmperf.engines import checkpoint, leftovers
 from pytest_llmperf.engines.base import EngineError, EngineSpec, Progress
-from pytest_llmperf.engines.checkpoint import tensor_bytes
 from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.engines.tether import tethered
@@ -219,19 +218,12 @@ class VLLMOfflineEngine(SleepingEngine):
         return "" if on_cpu() or sizes_kv_cache(self.spec.args) else SHARE_CAVEAT
 
     def _weights(self, config: Any) -> Reading:
-        if not self._child_pids:
-            return Reading(float(weights_bytes(self._llm)), "parameters of the loaded model", samples=1)
-        try:
-            found = tensor_bytes(self._folder) if self._folder else {}
-        except (OSError, ValueError, KeyError) as error:
-            return Reading.missing(f"the size of the checkpoint cannot be read: {error}")
-        dtype = str(config.model_config.dtype).removeprefix("torch.")
-        if list(found) == [dtype] and config.parallel_config.world_size == 1:
-            how = f"tensors of the checkpoint, all of them {dtype} as they are computed with"
-            return Reading(found[dtype], how, samples=1)
-        return Reading.missing(
-            "the model lives in other processes, and its checkpoint does not tell what it takes there"
-        )
+        held = None if self._child_pids else weights_bytes(self._llm)
+        if held is not None:
+            return Reading(float(held), "parameters of the loaded model", samples=1)
+        if config.parallel_config.world_size > 1:
+            return Reading.missing("the model lives in several processes, which do not state what each of them holds")
+        return checkpoint.weights(self._folder, str(config.model_config.dtype).removeprefix("torch."))
 
     def stop(self) -> None:
         llm, self._llm = self._llm, None

@@ -149,6 +149,13 @@ class Sampler:
         with contextlib.suppress(SamplerError):
             self.ask("unwatch", pid=pid)
 
+    def survey(self) -> None:
+        """Have every tree take in the processes that are there now; why that failed shows in the traces."""
+        with contextlib.suppress(SamplerError):
+            self.ask("survey")
+            now_ns = time.monotonic_ns()
+            self.wait(Window(now_ns, now_ns))
+
     def read(self, window: Window, pids: Sequence[int], ended: Collection[int] = ()) -> MemoryTrace:
         """The memory of the trees under ``pids``, added up, over a window that is over.
 

@@ -161,6 +161,8 @@ class Control:
                     client.pids.remove(order["pid"])
                     self._unwatch(order["pid"])
                 answer({})
+            case "survey":
+                self._sharing.survey(partial(answer, {}))
             case "devices":
                 self._in_driver_lane(answer, self._list_devices)
             case "sample":

@@ -33,6 +33,10 @@ class Survey:
         self._changed = True
         self._list_due = self._share_due = self._share_due_if_changed = float("-inf")
 
+    def hurry(self) -> None:
+        """The next step lists the processes and takes in new ones, however lately it did."""
+        self._list_due = self._share_due_if_changed = float("-inf")
+
     @property
     def due(self) -> float:
         return min(self._list_due, self._share_due_if_changed if self._changed else self._share_due)
@@ -73,6 +77,7 @@ class SharingLane(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="sharing-lane", daemon=True)
         self._surveys: dict[int, tuple[Tree, Survey]] = {}
+        self._asked: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
 
@@ -91,14 +96,25 @@ class SharingLane(threading.Thread):
                 self._surveys[root][1].distrust()
         self._wake.set()
 
+    def survey(self, done: Callable[[], None]) -> None:
+        """Look at all trees now; ``done`` is called when they have learnt of what came and went."""
+        with self._lock:
+            self._asked.append(done)
+        self._wake.set()
+
     def run(self) -> None:
         while True:
             with self._lock:
                 surveys = list(self._surveys.values())
+                asked, self._asked = self._asked, []
             for tree, survey in surveys:
+                if asked:
+                    survey.hurry()
                 sharing = survey.step()
                 if sharing is not None:
                     tree.learn(sharing)
+            for done in asked:
+                done()
             due = min((survey.due for _, survey in surveys), default=float("inf"))
             self._wake.wait(min(1.0, max(0.0, due - time.monotonic())))
             self._wake.clear()

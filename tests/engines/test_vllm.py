@@ -131,27 +131,28 @@ def test_a_pool_that_overflows_preempts_requests_and_loses_no_token(
     assert stats["generation_tokens"] == 16 * 400
     assert stats["preemptions"] >= 1
     assert stats["running_peak"] > 8
-    assert stats["kv_usage_peak_share"] > 0.9
-    assert readings["memory.kv_cache"].value == pytest.approx(stats["kv_usage_peak_share"] * 127 * 65536)
-    assert stats["kv_headroom_bytes"] == pytest.approx((1 - stats["kv_usage_peak_share"]) * 127 * 65536, abs=1)
+    assert stats["kv_usage_peak_share"] == 1
+    assert readings["memory.kv_cache"].value == 127 * 65536
+    assert stats["kv_headroom_bytes"] == 0
 
 
 def test_waste_is_the_room_that_short_requests_leave_in_their_blocks(
     engine: Engine, client: LLMClient, seen: list[RequestTiming]
 ) -> None:
-    with Watched(engine, seen) as watched:
-        client.generate(PROMPT, max_tokens=1200, ignore_eos=True)
-    long = watched.result.readings["memory.kv_waste"]
-    seen.clear()
-    with Watched(engine, seen) as watched:
-        for _ in range(40):
-            client.generate("a", max_tokens=12, ignore_eos=True)
-    short = watched.result.readings["memory.kv_waste"]
-    assert long.value is not None
-    assert short.value is not None
+    def waste(prompt: str, max_tokens: int, times: int) -> float:
+        while True:
+            seen.clear()
+            with Watched(engine, seen) as watched:
+                for _ in range(times):
+                    client.generate(prompt, max_tokens=max_tokens, ignore_eos=True)
+            found = watched.result.readings["memory.kv_waste"]
+            if found.value is not None:
+                return found.value
+            assert found.reason.startswith("no look at the engine fell into")  # as a busy machine has it
+
     # 1200 tokens leave at most 31 slots of their last block empty; 13 leave 19 and more of their only one.
-    assert long.value < 0.15
-    assert short.value > 19 / 32
+    assert waste(PROMPT, 1200, times=1) < 0.15
+    assert waste("a", 12, times=40) > 19 / 32
 
 
 def test_a_prompt_is_computed_afresh_until_the_test_lets_it_share(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.checkpoint import tensor_bytes
+from pytest_llmperf.engines.checkpoint import tensor_bytes, weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,3 +34,15 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"model\.safetensors is no safetensors file"):
         tensor_bytes(tmp_path)
+
+
+def test_weights_of_one_type_are_held_as_they_are_where_the_engine_computes_in_it(tmp_path: Path) -> None:
+    write(tmp_path / "model.safetensors", a=("BF16", 0, 100))
+    assert weights(tmp_path, "bfloat16").value == 100
+    write(tmp_path / "more.safetensors", a=("F32", 0, 100))
+    for folder, dtype in ((tmp_path, "bfloat16"), (tmp_path, ""), (None, "bfloat16")):
+        assert weights(folder, dtype).reason == (
+            "this vLLM does not state it, and its checkpoint does not tell it either"
+        )
+    (tmp_path / "more.safetensors").write_bytes(b"x")
+    assert weights(tmp_path, "bfloat16").reason.startswith("the size of the checkpoint cannot be read: ")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.kv import KVPoll, KVPool, waste
+from pytest_llmperf.engines.kv import KVPoll, KVPool, largest_alone, unseen, waste
 from pytest_llmperf.measurement import Reading
 from tests.unit.streams import MS, stream, whole
 
@@ -76,6 +76,35 @@ def test_without_counts_over_time_there_is_no_telling(request_: RequestTiming, w
 
 def test_without_requests_there_is_nothing_to_waste() -> None:
     assert waste([poll(150, 0)], [], 16) == Reading.missing("the test sent no request through llm_client")
+
+
+@pytest.mark.parametrize(
+    ("looks", "last_ms", "unseen_ms"),
+    [
+        ((50, 100, 150), 200, 0),
+        ((), 240, 0),  # short, and seen by none: that has a reason of its own
+        ((50, 900), 1000, 850),
+        ((50, 100), 1000, 900),  # up to the end as well
+        ((900, 950), 1000, 900),  # and from the beginning
+        ((-900, 100, 300, 500, 700, 900, 1900), 1000, 0),
+        (tuple(range(0, 9000, 50)), 9400, 0),  # 0.45 s of 9.4 s
+    ],
+)
+def test_a_long_time_without_a_look_is_told(looks: tuple[int, ...], last_ms: int, unseen_ms: int) -> None:
+    request = stream(last_ms, counts=(1,), prompt_tokens=10, output_tokens=1)
+    assert unseen([poll(at, 1) for at in looks], [request]) == unseen_ms * MS
+    assert unseen([poll(at, 1) for at in looks], []) == 0
+
+
+def test_requests_one_after_another_tell_the_peak_by_their_own_counts() -> None:
+    first = whole(0, 100, prompt_tokens=30, output_tokens=3)
+    longer = whole(100, 200, prompt_tokens=30, output_tokens=4)
+    assert largest_alone([longer, first], 32) == 2
+    assert largest_alone([first], 32) == 1
+    assert largest_alone([], 32) == 0
+    assert largest_alone([first, whole(99, 200, prompt_tokens=30, output_tokens=4)], 32) == 0
+    assert largest_alone([first, whole(100, 200, prompt_tokens=30)], 32) == 0
+    assert largest_alone([first, whole(100, 200, prompt_tokens=30, output_tokens=4, error="cut")], 32) == 0
 
 
 def test_a_pool_knows_what_a_block_takes() -> None:

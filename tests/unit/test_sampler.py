@@ -57,6 +57,16 @@ def test_children_and_their_children_count(sampler: Sampler, process: MemoryProc
     assert ancestors < before + 80 * MIB
 
 
+def test_a_child_that_is_there_when_a_test_begins_counts_from_its_first_sample_on(
+    sampler: Sampler, process: MemoryProcess
+) -> None:
+    for _ in range(5):
+        before = level(sampler, process.pid)
+        process.child(40)
+        sampler.survey()
+        assert level(sampler, process.pid) > before + 38 * MIB
+
+
 def test_the_child_of_a_child_counts(sampler: Sampler) -> None:
     code = (
         "import subprocess, sys\n"

@@ -135,6 +135,18 @@ def test_a_new_child_is_found_and_the_whole_tree_read_anew(survey: Survey, host:
     assert survey.step() == {1: 5, 2: 5, 3: 0}
 
 
+def test_in_a_hurry_a_new_child_is_found_at_once_however_dear_that_is(
+    survey: Survey, host: Host, clocks: Clocks
+) -> None:
+    host.cost = 0.05
+    survey.step()
+    survey.hurry()
+    assert survey.step() is None
+    host.shared = {1: 5, 2: 5, 3: 0}
+    survey.hurry()
+    assert survey.step() == {1: 5, 2: 5, 3: 0}
+
+
 def test_sharing_that_changed_is_read_at_once_unless_that_is_dear(survey: Survey, host: Host, clocks: Clocks) -> None:
     survey.step()
     survey.distrust()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from pytest_llmperf.engines.base import Engine, EngineSpec
 from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.vllm import AttachedVLLMEngine
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
-from pytest_llmperf.measurement import Window
+from pytest_llmperf.measurement import Reading, Window
 from tests.unit.captured import captured
 from tests.unit.engine_processes import until
 from tests.unit.metrics_server import MetricsServer, serving
@@ -160,6 +161,36 @@ def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Engine, pa
     assert observed.stats["kv_usage_peak_share"] == 0.5
     assert (observed.stats["running_peak"], observed.stats["waiting_peak"]) == (4, 2)
     assert observed.stats["kv_headroom_bytes"] == 64 * 65536
+
+
+def test_a_preemption_tells_that_the_pool_was_full_whatever_the_looks_saw(engine: Engine, page: Page) -> None:
+    page.set("vllm:kv_cache_usage_perc", 0.25)
+    before = float(re.findall(r"^vllm:num_preemptions_total{.*} (.*)$", page.text, flags=re.MULTILINE)[0])
+    observation = VLLMObservation(engine, POOL)
+    until(lambda: observation._poller and observation._poller.polls)
+    page.set("vllm:num_preemptions_total", before + 3)
+    observed = observation.end([], window())
+    assert observed.readings["memory.kv_cache"] == Reading(
+        128 * 65536, "all 128 blocks of 32 tokens: it was full, 3 preemptions", samples=3
+    )
+    assert (observed.stats["kv_usage_peak_share"], observed.stats["kv_headroom_bytes"]) == (1, 0)
+
+
+def test_a_server_that_cannot_be_looked_at_for_long_has_no_peak(engine: Engine, page: Page) -> None:
+    page.set("vllm:kv_cache_usage_perc", 0.25)
+    observation = VLLMObservation(engine, POOL)
+    until(lambda: observation._poller and observation._poller.polls)
+    now_ns = time.monotonic_ns()
+    long = replace(answered(0, prompt_tokens=40), sent_ns=now_ns - 700_000_000, end_ns=now_ns)
+    alone = observation.read([replace(long, output_tokens=25)], window()).readings["memory.kv_cache"]
+    assert alone == Reading(
+        2 * 65536, "2 of 129 blocks of 32 tokens, by the requests' own counts: they came one after another", samples=1
+    )
+    observed = observation.end([long, long], window())
+    assert re.fullmatch(
+        r"the server let nobody look at it for 0\.[67]\d? s while requests ran",
+        observed.readings["memory.kv_cache"].reason,
+    )
 
 
 def test_requests_that_no_look_saw_have_no_peak(engine: Engine) -> None:
