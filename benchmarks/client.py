@@ -1,15 +1,22 @@
 """How far what the load client says lies from what a server really did, and what it costs; peers beside it, if asked.
 
     pip install -e '.[load]'
-    python benchmarks/client.py [--quick] [--peer vllm=/path/to/python] [--peer aiperf=/path/to/python]
+    python benchmarks/client.py [--quick]
+    python benchmarks/client.py --tokenizer=FOLDER --peer=vllm=PYTHON --peer=aiperf=PYTHON --peer=guidellm=PYTHON
+    python benchmarks/client.py --tokenizer=FOLDER --peer=vllm=PYTHON --server=PYTHON  # against a real vLLM as well
 
 Server and client are pinned to a core each. The server (golden_server.py) notes when it really wrote each token: so the
 errors of a client are known, of the time to first token (as reported, less arrival at the server → first write), of the
 mean time between tokens, and by how much the p99 of the gaps is inflated. Each number of streams runs in a closed
 loop of 64 tokens 10 ms apart, 40 ms at 1,000. Load kept is the throughput as a share of what the server would give a
-client that lost no time. CPU is that of the client, start and reading of the answers included; tokens per CPU-second
-leave out what a run of a single request takes. Open loops are of 100 and 300 requests a second, constant, of 16 tokens;
-lateness is at the server: arrival − the scheduled moment. Other programs on the same cores show in every figure.
+client that lost no time between its requests. CPU is that of the client, start and reading of the answers included;
+tokens per CPU-second leave out what a run of a single request takes. Open loops are of 100 and 300 requests a second,
+constant, of 16 tokens; lateness is at the server: arrival − the scheduled moment, of peers as if their best had been
+on time. Other programs on the same cores show in every figure.
+
+``--server`` is the Python of an environment with vLLM, which then serves the model in the tokenizer's folder. Nobody
+knows when it really wrote a token, so it shows how the mean TTFT that a client reports differs from the server's own,
+which begins later and ends earlier, and the tokens per second of the server while all streams ran.
 """
 
 from __future__ import annotations
@@ -26,20 +33,24 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from heapq import heapreplace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from client_peers import PEERS
+from client_peers import PEERS, Load, Row
 
 from pytest_llmperf import timings
+from pytest_llmperf.engines.base import EngineSpec
+from pytest_llmperf.engines.vllm import VLLMEngine, read_metrics
 from pytest_llmperf.traffic.load_process import LoadOutcome, run_load
 from pytest_llmperf.traffic.load_wire import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 TOKENS, TTFT_MS = 64, 50.0
 STREAMS = {1: 10.0, 32: 10.0, 256: 10.0, 1000: 40.0}
@@ -52,24 +63,14 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 @dataclass
-class Seen:
-    """One answer as a client saw it, in seconds: TTFT, mean time between tokens, and gaps where it tells them."""
-
-    ttft: float
-    tpot: float
-    gaps: list[float]
-
-
-@dataclass
 class Case:
     """One run of a client: what it saw, what the server did, and the CPU it took."""
 
-    seen: list[Seen]
+    seen: list[Row]
     log: list[dict[str, Any]]
     cpu_s: float
     tokens: int
     streams: int
-    gap_ms: float
     paired: bool = False
 
     def row(self, fixed_cpu_s: float) -> str:
@@ -94,10 +95,13 @@ class Case:
         return [abs(s - t) for s, t in pairs]
 
     def _kept(self) -> float:
-        begun, ended = min(r["arrived_ns"] for r in self.log), max(r["written_ns"][-1] for r in self.log)
-        rounds = len(self.log) / self.streams
-        ideal_s = rounds * (TTFT_MS + (TOKENS - 1) * self.gap_ms) / 1e3
-        return float(ideal_s / ((ended - begun) / 1e9))
+        """Whoever loses no time sends the next request as soon as one has ended."""
+        ordered = sorted(self.log, key=lambda record: int(record["arrived_ns"]))
+        free = [0] * self.streams
+        for record in ordered:
+            heapreplace(free, free[0] + record["written_ns"][-1] - record["arrived_ns"])
+        taken_ns = max(r["written_ns"][-1] for r in ordered) - ordered[0]["arrived_ns"]
+        return max(free) / int(taken_ns)
 
 
 class GoldenServer:
@@ -131,14 +135,16 @@ def children_cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def run_ours(url: str, streams: int, requests: int, loop: str, gap_ns: int | None = None) -> LoadOutcome:
+def run_ours(
+    url: str, streams: int, requests: int, loop: str, gap_ns: int | None = None, model: str = "golden"
+) -> LoadOutcome:
     """With ``gap_ns`` an open loop at that distance, of a quarter of the tokens."""
     tokens = TOKENS if gap_ns is None else TOKENS // 4
 
     def orders() -> Iterator[Order]:
         for number in range(requests):
-            body = {"model": "golden", "prompt": "x", "max_tokens": tokens, "stream": True, "user": str(number)}
-            body["stream_options"] = {"include_usage": True}
+            body = {"model": model, "prompt": "x y z x y z", "max_tokens": tokens, "stream": True, "user": str(number)}
+            body |= {"stream_options": {"include_usage": True}, "ignore_eos": True}
             yield Order(number, json.dumps(body).encode(), None if gap_ns is None else number * gap_ns)
 
     plan = {
@@ -158,16 +164,16 @@ def run_ours(url: str, streams: int, requests: int, loop: str, gap_ns: int | Non
     return run_load(plan, orders(), event_loop=loop)
 
 
-def ours(server: GoldenServer, streams: int, requests: int, gap_ms: float, loop: str) -> Case:
+def ours(server: GoldenServer, streams: int, requests: int, loop: str) -> Case:
     before = children_cpu()
     outcome = run_ours(server.url, streams, requests, loop)
     cpu_s = children_cpu() - before
     failed = [timing.error for timing in outcome.timings.values() if timing.error]
     assert not failed, failed[:3]
     ordered = [outcome.timings[number] for number in range(requests)]
-    seen = [Seen(timings.ttft(t) or 0.0, timings.tpot(t) or 0.0, timings.chunk_gaps(t)) for t in ordered]
+    seen = [Row(timings.ttft(t) or 0.0, timings.tpot(t) or 0.0, timings.chunk_gaps(t)) for t in ordered]
     log = sorted(server.log(), key=lambda record: int(record["user"]))
-    return Case(seen, log, cpu_s, requests * TOKENS, streams, gap_ms, paired=True)
+    return Case(seen, log, cpu_s, requests * TOKENS, streams, paired=True)
 
 
 def open_loop(server: GoldenServer, rate: int, seconds: float, loop: str) -> str:
@@ -183,10 +189,10 @@ def open_loop(server: GoldenServer, rate: int, seconds: float, loop: str) -> str
 
 def measure_ours(loop: str, streams: dict[int, float], core: int | None, *, quick: bool) -> None:
     with golden(core, 10.0) as server:
-        fixed = ours(server, 1, 1, 10.0, loop).cpu_s
+        fixed = ours(server, 1, 1, loop).cpu_s
     for count, gap_ms in streams.items():
         with golden(core, gap_ms) as server:
-            case = ours(server, count, requests_of(count, quick=quick), gap_ms, loop)
+            case = ours(server, count, requests_of(count, quick=quick), loop)
         print(f"{loop:>14} {count:>7} {case.row(fixed)}", flush=True)
     print(f"{loop:>14} a run of one request: {fixed:.2f} s of CPU")
     for rate in RATES:
@@ -195,23 +201,78 @@ def measure_ours(loop: str, streams: dict[int, float], core: int | None, *, quic
         print(f"{loop:>14} {rate}/s late by ms p50/p99/max {late}", flush=True)
 
 
-def measure_peer(text: str, streams: dict[int, float], core: int | None, *, quick: bool) -> None:
+def measure_peer(text: str, tokenizer: str, streams: dict[int, float], core: int | None, *, quick: bool) -> None:
     name, _, python = text.partition("=")
-    fixed = 0.0
-    for count, gap_ms in {0: 10.0, **streams}.items():
-        requests = requests_of(count, quick=quick) if count else 1
+    with golden(core, 10.0) as server:
+        fixed = timed(name, python, Load(server.url, "golden", tokenizer, 1, 1, TOKENS))[1]
+    for count, gap_ms in streams.items():
+        requests = requests_of(count, quick=quick)
         with golden(core, gap_ms) as server:
-            before = children_cpu()
-            found = PEERS[name](python, server.url, count or 1, requests, TOKENS)
-            cpu_s = children_cpu() - before
+            found, cpu_s = timed(name, python, Load(server.url, "golden", tokenizer, count, requests, TOKENS))
             # Some send a request to see whether the server answers; it is not one of those they report.
-            log = server.log()[-requests:]
-        if not count:
-            fixed = cpu_s
-            print(f"{name:>14} a run of one request: {fixed:.2f} s of CPU", flush=True)
-            continue
-        case = Case([Seen(*one) for one in found], log, cpu_s, requests * TOKENS, count, gap_ms)
+            case = Case(found, server.log()[-requests:], cpu_s, requests * TOKENS, count)
         print(f"{name:>14} {count:>7} {case.row(fixed)}", flush=True)
+    print(f"{name:>14} a run of one request: {fixed:.2f} s of CPU", flush=True)
+    for rate in RATES:
+        requests = rate * (2 if quick else 8)
+        with golden(core, 10.0) as server:
+            timed(name, python, Load(server.url, "golden", tokenizer, 1, requests, TOKENS // 4, rate))
+            arrivals = sorted(record["arrived_ns"] for record in server.log())[-requests:]
+        late = [(at - arrivals[0]) / 1e6 - number * 1e3 / rate for number, at in enumerate(arrivals)]
+        late = [one - min(late) for one in late]
+        text = f"{percentile(late, 50):.2f}/{percentile(late, 99):.2f}/{max(late):.2f}"
+        print(f"{name:>14} {rate}/s late by ms p50/p99/max {text}", flush=True)
+
+
+def timed(name: str, python: str, load: Load) -> tuple[list[Row], float]:
+    """What a client says of each request, and the CPU it took, in s."""
+    before = children_cpu()
+    found = PEERS[name](python, load)
+    return found, children_cpu() - before
+
+
+def against_vllm(python: str, folder: str, peers: Sequence[str], core: int | None) -> None:
+    """Each client in turn on one vLLM, three times over, at 32 streams."""
+    args = {"kv_cache": "256MiB", "max_model_len": "2048", "enforce_eager": "true", "enable_prefix_caching": "false"}
+    engine = VLLMEngine(EngineSpec("vllm", model=folder, binary=python, args=args))
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core} if core is not None else mine)
+    try:
+        engine.start(lambda _: None)
+    finally:
+        os.sched_setaffinity(0, mine)
+    load = Load(engine.base_url.removesuffix("/v1"), engine.model, folder, 32, 256, TOKENS)
+    clients: dict[str, Callable[[], tuple[list[Row], float]]] = {"auto": lambda: ours_on_vllm(load)}
+    for name, _, binary in (text.partition("=") for text in peers):
+        clients[name] = partial(timed, name, binary, load)
+    print(f"a real vLLM {engine.version}, 32 streams, 256 requests; TTFT as said by client − by server, means, ms")
+    try:
+        for _ in range(3):
+            for name, run in clients.items():
+                before = server_counts(load.url)
+                rows, cpu_s = run()
+                tokens, first_s, firsts, span_s = (b - a for a, b in zip(before, server_counts(load.url), strict=True))
+                excess_ms = (sum(row.ttft for row in rows) / len(rows) - first_s / firsts) * 1e3
+                rate = tokens / (span_s / load.streams)
+                print(f"{name:>14} TTFT {excess_ms:+.2f} ms, {rate:.0f} tok/s, {cpu_s:.2f} s of CPU", flush=True)
+    finally:
+        engine.stop()
+
+
+def server_counts(url: str) -> tuple[float, ...]:
+    """Of a vLLM up to now: tokens generated, sum and number of its TTFTs, and the sum of its end-to-end times, in s."""
+    samples = read_metrics(f"{url}/v1")
+    names = ("generation_tokens_total", *(f"time_to_first_token_seconds_{what}" for what in ("sum", "count")))
+    names += ("e2e_request_latency_seconds_sum",)
+    return tuple(sum(s.value for s in samples if s.name == f"vllm:{name}") for name in names)
+
+
+def ours_on_vllm(load: Load) -> tuple[list[Row], float]:
+    before = children_cpu()
+    outcome = run_ours(load.url, load.streams, load.requests, "auto", model=load.model)
+    timings_of = outcome.timings.values()
+    assert not [t.error for t in timings_of if t.error]
+    return [Row(timings.ttft(t) or 0.0, timings.tpot(t) or 0.0, []) for t in timings_of], children_cpu() - before
 
 
 def requests_of(streams: int, *, quick: bool) -> int:
@@ -222,6 +283,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer streams and shorter runs")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help=f"one of {', '.join(PEERS)}")
+    parser.add_argument("--tokenizer", default="", help="a folder with one for the peers' prompts")
+    parser.add_argument("--server", metavar="PYTHON", help="of an environment with vLLM, to send to that as well")
     arguments = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     core = cores[-1] if len(cores) > 1 else None
@@ -233,7 +296,9 @@ def main() -> None:
     for loop in ("asyncio", "auto"):
         measure_ours(loop, streams, core, quick=arguments.quick)
     for text in arguments.peer:
-        measure_peer(text, streams, core, quick=arguments.quick)
+        measure_peer(text, arguments.tokenizer, streams, core, quick=arguments.quick)
+    if arguments.server:
+        against_vllm(arguments.server, arguments.tokenizer, arguments.peer, core)
 
 
 if __name__ == "__main__":

@@ -140,8 +140,8 @@ class Golden:
 
     def _answer(self, peer: Peer, request: list[bytes], body: bytes, arrived_ns: int) -> None:
         method, path = request
-        if method == b"GET":
-            self._tell(peer, path)
+        if method != b"POST":
+            self._tell(peer, path, body=method == b"GET")
             return
         asked = json.loads(body)
         tokens = int(asked.get("max_completion_tokens") or asked.get("max_tokens") or 16)
@@ -172,14 +172,14 @@ class Golden:
         else:
             self.ended.append(peer.record)
 
-    def _tell(self, peer: Peer, path: bytes) -> None:
+    def _tell(self, peer: Peer, path: bytes, *, body: bool) -> None:
         content: Any = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
         if path == b"/log":
             content, self.ended = self.ended, []
-        body = json.dumps(content).encode()
+        text = json.dumps(content).encode()
         peer.connection.setblocking(True)
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        peer.connection.sendall(head.encode() + body)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
+        peer.connection.sendall(head.encode() + (text if body else b""))
         peer.connection.setblocking(False)
 
 

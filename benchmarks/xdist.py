@@ -2,11 +2,12 @@
 
     pip install -e . pytest-xdist
     python benchmarks/xdist.py [--load=10s] [--tests=40]
+    python benchmarks/xdist.py --llm-engine=vllm --llmperf-model=FOLDER  # any options of pytest: on a real engine
 
-The suite is of short tests, each with a request to the engine and some work of its own, on a simulated engine that
-takes a while to start. One worker, two and four; once with one engine for all of them, once with an engine for each,
-as without sharing. Rounds alternate, and ratios are taken within a round, so that a machine that drifts does not
-decide. The engines that were started are counted by their pids.
+The suite is of short tests, half of them with a request to the engine, half with some work of their own. The engine is
+a simulated one that sleeps while it starts, or what is asked for. One worker, two and four; once with one engine for
+all of them, once with an engine for each, as without sharing. Rounds alternate, and ratios are taken within a round, so
+that a machine that drifts does not decide. The engines that were started are counted by their pids.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ def pytest_configure_node(node):
 class Bench:
     """Runs the suite in a folder of its own."""
 
-    def __init__(self, folder: Path, load: str, tests: int) -> None:
+    def __init__(self, folder: Path, options: list[str], tests: int) -> None:
         self._folder = folder
-        self._options = ["--llm-engine=simulated", f"--llmperf-engine-arg=load_time={load}"]
+        self._options = options
         self._tests = tests
         (folder / "test_it.py").write_text(SUITE.format(tests=tests, work=0.05))
 
@@ -71,19 +72,19 @@ def main() -> None:
     parser.add_argument("--load", default="10s", help="how long the engine takes to start")
     parser.add_argument("--tests", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+    asked, options = parser.parse_known_args()
+    if not options:
+        options = ["--llm-engine=simulated", f"--llmperf-engine-arg=load_time={asked.load}"]
     times: dict[tuple[int, bool], list[float]] = {}
     starts: dict[tuple[int, bool], int] = {}
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(Path(name), asked.load, asked.tests)
+        bench = Bench(Path(name), options, asked.tests)
         for _ in range(asked.rounds):
             for workers in (1, 2, 4):
                 for shared in (True, False):
                     seconds, starts[workers, shared] = bench.run(workers, shared=shared)
                     times.setdefault((workers, shared), []).append(seconds)
-    print(
-        f"{os.cpu_count()} cores; {asked.tests} tests with the engine and {asked.tests} without, {asked.load} to start"
-    )
+    print(f"{os.cpu_count()} cores; {asked.tests} tests with the engine and {asked.tests} without; {' '.join(options)}")
     for workers, shared in times:
         ratio = statistics.median(a / b for a, b in zip(times[workers, shared], times[1, True], strict=True))
         how = "one engine for all" if shared else "an engine for each"
