@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BLIND_NS = 250_000_000
 BLIND_SHARE = 0.2
+DOUBTFUL_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,16 @@ class KVPool:
 
 @dataclass(frozen=True)
 class KVPoll:
-    """One look: the blocks handed out, and the requests that ran and waited, at a moment of the monotonic clock."""
+    """One look: the blocks handed out, and the requests that ran and waited, at a moment of the monotonic clock.
+
+    It took so long: the moment is in its middle, the truth anywhere within.
+    """
 
     at_ns: int
     used_blocks: int
     running: float
     waiting: float
+    took_ns: int = 0
 
 
 class Fullest(NamedTuple):
@@ -70,7 +75,11 @@ class TokensOverTime:
         return bool(self._stamps) and self._stamps[0] <= at_ns < self._stamps[-1]
 
     def at(self, at_ns: int) -> int:
-        return self._totals[bisect_right(self._stamps, at_ns) - 1]
+        return self._totals[max(0, bisect_right(self._stamps, at_ns) - 1)]
+
+    def came_within(self, look: KVPoll) -> int:
+        """Tokens that came while the look was taken."""
+        return self.at(look.at_ns + look.took_ns // 2) - self.at(look.at_ns - look.took_ns // 2)
 
 
 def unseen(polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> int:
@@ -105,7 +114,8 @@ def waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_toke
     """1 − tokens held ÷ tokens that the blocks handed out have room for, over the polls.
 
     Only polls count at which exactly the requests ran that had begun to answer: of a request that still waits for its
-    first token, or was preempted, nobody can tell how much it holds.
+    first token, or was preempted, nobody can tell how much it holds. Nor at what moment of a look the server answered:
+    one that took so long that :data:`DOUBTFUL_SHARE` of the room was filled meanwhile does not count.
     """
     lives = [TokensOverTime(request) for request in requests]
     if any(request.cached_tokens for request in requests):
@@ -117,8 +127,11 @@ def waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_toke
     for poll in polls:
         active = [life for life in lives if life.active(poll.at_ns)]
         if active and len(active) == poll.running and poll.used_blocks:
+            space = poll.used_blocks * block_tokens
+            if sum(life.came_within(poll) for life in active) > DOUBTFUL_SHARE * space:
+                continue
             held += sum(life.at(poll.at_ns) for life in active)
-            room += poll.used_blocks * block_tokens
+            room += space
             count += 1
     if not room:
         return Reading.missing("no look at the engine fell into a time when only requests ran that had begun to answer")

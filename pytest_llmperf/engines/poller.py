@@ -18,12 +18,12 @@ POLLS_PER_SECOND = 20.0
 class Poller(Generic[T]):
     """Reads a page about ``hz`` times a second until it is stopped; it closes the page then.
 
-    ``take`` makes of the samples, and of the moment between question and answer (ns), what is kept in ``polls``.
+    ``take`` makes of the samples, and of the moments of question and answer (ns), what is kept in ``polls``.
     ``failure`` is why the last reading failed, empty when it did not.
     """
 
     def __init__(
-        self, page: MetricsPage, take: Callable[[Sequence[Sample], int], T], hz: float = POLLS_PER_SECOND
+        self, page: MetricsPage, take: Callable[[Sequence[Sample], int, int], T], hz: float = POLLS_PER_SECOND
     ) -> None:
         self._page = page
         self._take = take
@@ -51,7 +51,7 @@ class Poller(Generic[T]):
         asked_ns = time.monotonic_ns()
         try:
             samples = self._page.read()
-            self.polls.append(self._take(samples, (asked_ns + time.monotonic_ns()) // 2))
+            self.polls.append(self._take(samples, asked_ns, time.monotonic_ns()))
         except (OSError, ValueError) as error:
             self.failure = str(error)
         else:

@@ -109,7 +109,7 @@ def reserved(pool: KVPool | None) -> Reading:
     return Reading(pool.total_bytes, how, samples=1)
 
 
-def poll(samples: Sequence[Sample], at_ns: int, pool: KVPool) -> KVPoll:
+def poll(samples: Sequence[Sample], asked_ns: int, answered_ns: int, pool: KVPool) -> KVPoll:
     """One look at the pool. vLLM states a share, of all blocks but the one that it keeps empty.
 
     Raises:
@@ -122,4 +122,5 @@ def poll(samples: Sequence[Sample], at_ns: int, pool: KVPool) -> KVPoll:
         raise ValueError(f"the server states no {_USAGE}")
     engines = len(found[_USAGE])
     used = sum(found[_USAGE]) * (pool.blocks / engines - 1)
-    return KVPoll(at_ns, round(used), sum(found[_RUNNING]), sum(found[_WAITING]))
+    at_ns, took_ns = (asked_ns + answered_ns) // 2, answered_ns - asked_ns
+    return KVPoll(at_ns, round(used), sum(found[_RUNNING]), sum(found[_WAITING]), took_ns)

@@ -41,7 +41,7 @@ class VLLMObservation(Observation):
             self._before, self._failure = None, str(error)
         if pool is not None and self._before is not None:
             page = MetricsPage(polled_url(engine.base_url))
-            self._poller = Poller(page, lambda samples, at_ns: poll(samples, at_ns, pool))
+            self._poller = Poller(page, lambda samples, asked_ns, at_ns: poll(samples, asked_ns, at_ns, pool))
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         return self._look(requests, window, final=False)

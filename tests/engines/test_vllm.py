@@ -146,12 +146,13 @@ def test_waste_is_the_room_that_short_requests_leave_in_their_blocks(
                 for _ in range(times):
                     client.generate(prompt, max_tokens=max_tokens, ignore_eos=True)
             found = watched.result.readings["memory.kv_waste"]
-            if found.value is not None:
+            # A busy machine lets nobody look for long, or only at the beginning, when a block is much of all there is.
+            if found.value is not None and found.samples is not None and found.samples >= 10:
                 return found.value
-            assert found.reason.startswith("no look at the engine fell into")  # as a busy machine has it
+            assert found.value is not None or found.reason.startswith("no look at the engine fell into")
 
     # 1200 tokens leave at most 31 slots of their last block empty; 13 leave 19 and more of their only one.
-    assert waste(PROMPT, 1200, times=1) < 0.15
+    assert waste(PROMPT, 1200, times=5) < 0.15
     assert waste("a", 12, times=40) > 19 / 32
 
 

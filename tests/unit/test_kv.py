@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +47,14 @@ def test_looks_before_the_first_token_and_after_the_last_do_not_count() -> None:
     assert waste([poll(50, 1), poll(350, 1)], [ONE], 16).reason == (
         "no look at the engine fell into a time when only requests ran that had begun to answer"
     )
+
+
+def test_a_look_during_which_many_tokens_came_does_not_count() -> None:
+    quick, slow = replace(poll(150, 1), took_ns=90 * MS), replace(poll(250, 9), took_ns=160 * MS)
+    burst = stream(100, 200, 201, 400, counts=(1, 20, 20, 1), prompt_tokens=10, output_tokens=42)
+    assert waste([quick, slow], [burst], 16).samples == 1
+    assert waste([slow], [burst], 16).value is None
+    assert waste([replace(slow, took_ns=90 * MS)], [burst], 16).value is not None
 
 
 def test_more_tokens_than_room_is_no_waste() -> None:

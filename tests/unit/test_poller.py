@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.telemetry.prometheus import Sample
 
 
-def first(samples: Sequence[Sample], at_ns: int) -> tuple[int, float]:
+def first(samples: Sequence[Sample], asked_ns: int, at_ns: int) -> tuple[int, float]:
     if not samples:
         raise ValueError("nothing on the page")
     return at_ns, samples[0].value

@@ -75,18 +75,18 @@ def test_a_server_that_does_not_state_its_blocks_has_no_pool() -> None:
 
 def test_the_share_in_use_counts_all_blocks_but_the_empty_one() -> None:
     pool = KVPool(129, 32)
-    seen = poll(page(kv_cache_usage_perc=0.25, num_requests_running=3, num_requests_waiting=1), 5, pool)
-    assert seen == KVPoll(5, 32, 3, 1)
+    seen = poll(page(kv_cache_usage_perc=0.25, num_requests_running=3, num_requests_waiting=1), 4, 6, pool)
+    assert seen == KVPoll(5, 32, 3, 1, took_ns=2)
 
 
 def test_several_engines_behind_one_server_are_added() -> None:
     two = [Sample("vllm:kv_cache_usage_perc", {"engine": str(i)}, share) for i, share in enumerate((0.5, 0.25))]
-    assert poll(two, 0, KVPool(2 * 101, 16)).used_blocks == 75
+    assert poll(two, 0, 0, KVPool(2 * 101, 16)).used_blocks == 75
 
 
 def test_a_page_without_the_share_cannot_be_polled() -> None:
     with pytest.raises(ValueError, match="states no vllm:kv_cache_usage_perc"):
-        poll([], 0, KVPool(129, 32))
+        poll([], 0, 0, KVPool(129, 32))
 
 
 def test_only_a_part_of_the_page_is_asked_for_while_a_test_runs() -> None:
