@@ -111,8 +111,9 @@ class VLLMObservation(Observation):
         if used and not unseen:
             return Fullest(used, f"{used} of {pool.blocks} {blocks}; {_looks(polls)}", len(polls))
         if alone := kv.largest_alone(requests, pool.block_tokens):
-            how = f"{alone} of {pool.blocks} {blocks}, by the requests' own counts: they came one after another"
-            return Fullest(alone, how, len(requests))
+            used = max(used, alone)
+            how = f"{used} of {pool.blocks} {blocks}, by the requests' own counts: they came one after another"
+            return Fullest(used, how, len(requests))
         if unseen:
             return f"the server let nobody look at it for {unseen / 1e9:.2g} s while requests ran"
         if requests:
