@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["BudgetExceeded", "RequestFailed", "__version__", "workload", "workload_file"]
 _HOMES = {
-    "BudgetExceeded": "failures",
-    "RequestFailed": "traffic.call",
-    "workload": "traffic.workloads",
-    "workload_file": "traffic.workload_files",
+    "BudgetExceeded": "pytest_llmperf.failures",
+    "RequestFailed": "pytest_llmperf.traffic.call",
+    "workload": "pytest_llmperf.traffic.workloads",
+    "workload_file": "pytest_llmperf.traffic.workload_files",
 }
 
 
 def __getattr__(name: str) -> Any:
     # Engine processes import this package too, and must not pay for pytest.
     if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
