@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_llmperf.budgets.budget import Limit
+    from pytest_llmperf.budgets.limit import Limit
 
 MARKERS = {
     "memory_budget": (
@@ -45,7 +45,7 @@ def limits_of(item: pytest.Item) -> list[list[Limit]]:
     Raises:
         BudgetError: one line that names the test, the marker and the argument.
     """
-    from pytest_llmperf.budgets.budget import parse_limits
+    from pytest_llmperf.budgets.limit import parse_limits
 
     layers: list[list[Limit]] = []
     for marks in _layers(item):
@@ -86,7 +86,7 @@ def _as_marks(pytestmark: Any) -> list[pytest.Mark]:
 
 
 def _refuse_positional(mark: pytest.Mark, source: str) -> None:
-    from pytest_llmperf.budgets.budget import BudgetError
+    from pytest_llmperf.budgets.limit import BudgetError
     from pytest_llmperf.metrics import keys
 
     if mark.args:

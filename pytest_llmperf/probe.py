@@ -16,7 +16,7 @@ from pytest_llmperf.resources import apart, read_idle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_llmperf.budgets.budget import Limit
+    from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.observation import Observation

@@ -14,8 +14,8 @@ from pytest_llmperf.terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.budgets.budget import Limit
-    from pytest_llmperf.budgets.file import FileBudget
+    from pytest_llmperf.budgets.config_file import FileBudget
+    from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
     from pytest_llmperf.failures import EngineUnavailable
@@ -75,8 +75,8 @@ class Session:
         path = folder / "llmperf.toml"
         self._file_budgets = ()
         if path.is_file():
-            from pytest_llmperf.budgets.budget import BudgetError
-            from pytest_llmperf.budgets.file import load
+            from pytest_llmperf.budgets.config_file import load
+            from pytest_llmperf.budgets.limit import BudgetError
 
             try:
                 self._file_budgets = load(path)
@@ -96,8 +96,8 @@ class Session:
             item.stash[ENGINES] = allowed
         if not self._file_budgets and not markers.has_budget_marker(item):
             return
-        from pytest_llmperf.budgets.budget import BudgetError, merge
-        from pytest_llmperf.budgets.file import limits_for
+        from pytest_llmperf.budgets.config_file import limits_for
+        from pytest_llmperf.budgets.limit import BudgetError, merge
 
         try:
             layers = markers.limits_of(item)

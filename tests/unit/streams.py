@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.budgets.budget import Limit, parse_limits
+from pytest_llmperf.budgets.limit import Limit, parse_limits
 from pytest_llmperf.chunks import Chunk
 from pytest_llmperf.measurement import Device, EngineInfo, Measurement, MemoryTrace, Window
 from pytest_llmperf.request_timing import RequestTiming

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.budgets.budget import BudgetError, merge, select
-from pytest_llmperf.budgets.file import FileBudget, limits_for, load
+from pytest_llmperf.budgets.config_file import FileBudget, limits_for, load
+from pytest_llmperf.budgets.limit import BudgetError, merge, select
 from tests.unit.streams import CPU, L4
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.budgets.budget import BudgetError, Limit, matches, parse_limits
+from pytest_llmperf.budgets.limit import BudgetError, Limit, matches, parse_limits
 from pytest_llmperf.metrics import GROUPS
 
 if TYPE_CHECKING:
