@@ -18,7 +18,7 @@ from pytest_llmperf.session import LIMITS, LOGS, PROBE, RESULT, SESSION, Session
 
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict
-    from pytest_llmperf.measurement import Measurement
+    from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.probe import Probe
 
 

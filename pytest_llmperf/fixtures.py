@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.measurement import Measurement
+    from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.probe import OpenWindow, Probe
     from pytest_llmperf.session import Session
     from pytest_llmperf.traffic.client import LLMClient

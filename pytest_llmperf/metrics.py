@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from pytest_llmperf.distribution import Distribution
-from pytest_llmperf.measurement import Measurement, Reading
-from pytest_llmperf.resources import read_energy, read_memory
-from pytest_llmperf.throughput import read_throughput
-from pytest_llmperf.timings import values, why_no_samples
-from pytest_llmperf.units import (
+from pytest_llmperf.measurement.distribution import Distribution
+from pytest_llmperf.measurement.measurement import Measurement, Reading
+from pytest_llmperf.measurement.units import (
     BYTES,
     JOULES,
     JOULES_PER_TOKEN,
@@ -28,6 +25,9 @@ from pytest_llmperf.units import (
     WATTS,
     Quantity,
 )
+from pytest_llmperf.resources import read_energy, read_memory
+from pytest_llmperf.throughput import read_throughput
+from pytest_llmperf.timings import values, why_no_samples
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.engines.observation import Observed
-from pytest_llmperf.measurement import Measurement, MemoryTrace, Reading, Record, Window
+from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, Record, Window
 from pytest_llmperf.metrics import METRICS, read, split_key
 from pytest_llmperf.resources import apart, read_idle
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.observation import Observation
-    from pytest_llmperf.loads import Load
+    from pytest_llmperf.measurement.load import Load
+    from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.relays import Relays
-    from pytest_llmperf.request_timing import RequestTiming
     from pytest_llmperf.watcher import Watcher
 
 _END_TIMEOUT = 0.5

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement import Window
+from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.traffic.relay import Relay, RelayError
 from pytest_llmperf.traffic.relayed import timing_of
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 # How long after a test the end of an answer may take that the app has read as far as it wanted.
 _PATIENCE_S = 0.1

@@ -9,13 +9,13 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement import Energy, Reading
+from pytest_llmperf.measurement.measurement import Energy, Reading
 from pytest_llmperf.timings import NO_TOKEN_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_llmperf.measurement import Device, DeviceTrace, EngineInfo, Measurement, MemoryTrace
+    from pytest_llmperf.measurement.measurement import Device, DeviceTrace, EngineInfo, Measurement, MemoryTrace
 
 _SHARED_ENERGY = Energy(reason="several engines of the test computed on the device, which has one counter for all")
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.chunks import edges, stamps
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement.chunks import edges, stamps
+from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.timings import NO_TOKEN_COUNT, samples, tokens_per_chunk, why_no_samples
-from pytest_llmperf.units import SECONDS, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import Measurement, Window
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.measurement import Measurement, Window
+    from pytest_llmperf.measurement.request import RequestTiming
 
 
 def read_throughput(key: str, formula: str, measurement: Measurement) -> Reading:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.chunks import answer_ns, edges, stamps, stated_counts
+from pytest_llmperf.measurement.chunks import answer_ns, edges, stamps, stated_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 # llm_client always asks; an app has its own request.
 NO_TOKEN_COUNT = (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_llmperf.engines.base import Engine, EngineSpec
-    from pytest_llmperf.measurement import DeviceTrace, MemoryTrace, Window
+    from pytest_llmperf.measurement.measurement import DeviceTrace, MemoryTrace, Window
     from pytest_llmperf.settings import Settings
     from pytest_llmperf.telemetry.devices import Quiet
     from pytest_llmperf.telemetry.source import DeviceFacts

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.metrics import Statistic, distribution
-from pytest_llmperf.units import SECONDS, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_llmperf.loads import ClientHealth
-    from pytest_llmperf.measurement import Measurement
+    from pytest_llmperf.measurement.load import ClientHealth
+    from pytest_llmperf.measurement.measurement import Measurement
 
 FLOOR_S = 0.005
 TOLERATED_SHARE = 0.1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement import Measurement, Reading
+from pytest_llmperf.measurement.measurement import Measurement, Reading
 from pytest_llmperf.metrics import METRICS, read
 from pytest_llmperf.throughput import ended_within, rate
 from pytest_llmperf.timings import values, why_no_samples
@@ -17,7 +17,7 @@ from pytest_llmperf.timings import values, why_no_samples
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 GOODPUT = "throughput.goodput"
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pytest_llmperf import units
+from pytest_llmperf.measurement import units
 from pytest_llmperf.metrics import METRICS, Metric, Statistic, keys, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.measurement import EngineInfo
+    from pytest_llmperf.measurement.measurement import EngineInfo
 
 
 class BudgetError(ValueError):

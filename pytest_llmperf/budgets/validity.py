@@ -11,9 +11,9 @@ from pytest_llmperf.resources import energy_fault, memory_traces, slowdown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import Measurement
+    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.metrics import Statistic
-    from pytest_llmperf.request_timing import RequestTiming
 
 # A prompt that comes from a cache is not computed: the first token is early, and the prompt's tokens cost nothing.
 _FROM_PREFILL = ("latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput")

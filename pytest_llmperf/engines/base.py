@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_llmperf.engines.observation import Observation
-from pytest_llmperf.measurement import Device, EngineInfo, Reading
+from pytest_llmperf.measurement.measurement import Device, EngineInfo, Reading
 
 if TYPE_CHECKING:
     from pytest_llmperf.traffic.transport import Transport

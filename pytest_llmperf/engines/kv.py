@@ -7,13 +7,13 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.timings import tokens_per_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 BLIND_NS = 250_000_000
 BLIND_SHARE = 0.2

@@ -19,7 +19,7 @@ from pytest_llmperf.engines.net import announced_url, check_port, free_port, htt
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.slots import SlotObservation, Slots
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:

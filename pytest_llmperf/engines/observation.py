@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.measurement import Reading, Window
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.measurement import Reading, Window
+    from pytest_llmperf.measurement.request import RequestTiming
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_llmperf.engines.ollama_memory import Shape
-    from pytest_llmperf.measurement import Reading
+    from pytest_llmperf.measurement.measurement import Reading
     from pytest_llmperf.traffic.transport import Transport
 
 _UNLOAD_SECONDS = 30.0

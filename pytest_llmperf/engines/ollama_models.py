@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.base import EngineError
 from pytest_llmperf.engines.models import bundled_model
-from pytest_llmperf.units import BYTES, format_value
+from pytest_llmperf.measurement.units import BYTES, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.ollama import OllamaEngine
     from pytest_llmperf.engines.ollama_runner import Loaded
-    from pytest_llmperf.measurement import Window
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.measurement import Window
+    from pytest_llmperf.measurement.request import RequestTiming
 
 
 class OllamaObservation(Observation):

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from pytest_llmperf import units
+from pytest_llmperf.measurement import units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -30,7 +30,7 @@ from pytest_llmperf.engines.vllm_log import Startup, reason, stage
 from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, reserved
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
 from pytest_llmperf.engines.vllm_sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingEngine
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 from pytest_llmperf.telemetry.prometheus import MetricsPage
 

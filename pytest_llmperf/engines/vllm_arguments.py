@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from pytest_llmperf.engines.base import EngineError
-from pytest_llmperf.units import BYTES, UnitError, parse
+from pytest_llmperf.measurement.units import BYTES, UnitError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.kv import KVPoll, KVPool
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement.measurement import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

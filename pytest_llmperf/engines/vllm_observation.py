@@ -11,7 +11,7 @@ from pytest_llmperf.engines.kv import Fullest
 from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.poller import POLLS_PER_SECOND, Poller
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.prometheus import MetricsPage
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.kv import KVPoll, KVPool
-    from pytest_llmperf.measurement import Window
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.measurement import Window
+    from pytest_llmperf.measurement.request import RequestTiming
 
 # The server counts the last tokens of an answer just after it has sent them.
 _SETTLE_SECONDS = 1.0

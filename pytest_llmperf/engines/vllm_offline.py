@@ -43,7 +43,7 @@ from pytest_llmperf.engines.vllm_metrics import reserved
 from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
 from pytest_llmperf.engines.vllm_sleep import LLMSleeper, SleepingEngine
 from pytest_llmperf.engines.vllm_steps import Steps
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 from pytest_llmperf.traffic.client import NO_ADDRESS
 

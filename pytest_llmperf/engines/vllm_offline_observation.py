@@ -8,7 +8,7 @@ from pytest_llmperf.engines import kv
 from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE
 from pytest_llmperf.engines.vllm_observation import counted
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement.measurement import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.kv import KVPoll, KVPool
     from pytest_llmperf.engines.vllm_steps import Steps
-    from pytest_llmperf.measurement import Window
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.measurement import Window
+    from pytest_llmperf.measurement.request import RequestTiming
 
 
 _RESTARTED = "the engine was started afresh during the test: its counts are not those of before"

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.measurement.units import (
+    BYTES,
+    JOULES,
+    SECONDS,
+    SHARE,
+    TOKENS_PER_SECOND,
+    WATTS,
+    format_apart,
+    format_value,
+)
 from pytest_llmperf.reports.load_evidence import load_evidence
 from pytest_llmperf.reports.timeline import ASCII_BLOCKS, BLOCKS, sparkline
-from pytest_llmperf.units import BYTES, JOULES, SECONDS, SHARE, TOKENS_PER_SECOND, WATTS, format_apart, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

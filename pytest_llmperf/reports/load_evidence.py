@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.units import SECONDS, format_value
+from pytest_llmperf.measurement.units import SECONDS, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_llmperf.loads import ClientHealth, Lag, Load, Spread
-    from pytest_llmperf.measurement import Window
+    from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
+    from pytest_llmperf.measurement.measurement import Window
 
 
 def load_to_wire(load: Load, start_ns: int) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
+from pytest_llmperf.measurement.units import BYTES, SECONDS, TOKENS_PER_SECOND, Quantity, format_value
 from pytest_llmperf.reports.table import limit_text, reason_text, worst_first
 from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, shorten_left, to_ascii, wrap
-from pytest_llmperf.units import BYTES, SECONDS, TOKENS_PER_SECOND, Quantity, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -18,8 +18,15 @@ from pytest_llmperf.reports.timeline import downsample
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_llmperf.measurement import Device, DeviceTrace, EngineInfo, Measurement, MemoryTrace, Reading
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.measurement import (
+        Device,
+        DeviceTrace,
+        EngineInfo,
+        Measurement,
+        MemoryTrace,
+        Reading,
+    )
+    from pytest_llmperf.measurement.request import RequestTiming
 
 REQUEST_RECORDS = 1000
 REQUEST_ERRORS = 20

@@ -2,7 +2,7 @@
 
 A driver gives the level of a device often and cheaply, and what each process holds seldom and dearly. So the level is
 sampled, and what is not the engine's is taken off it, by the surest way there is here: the ladder of
-:data:`pytest_llmperf.measurement.Rung`. Pure functions; all sizes are bytes.
+:data:`pytest_llmperf.measurement.measurement.Rung`. Pure functions; all sizes are bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement import MemoryTrace, Rung, Window, around
+from pytest_llmperf.measurement.measurement import MemoryTrace, Rung, Window, around
+from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.ring import (
     DEVICE_MEMORY,
     ENGINE_SHARE,
@@ -28,7 +29,6 @@ from pytest_llmperf.telemetry.ring import (
     Record,
 )
 from pytest_llmperf.telemetry.timeline import gap_fault, max_gap, overwritten, rate_text
-from pytest_llmperf.units import BYTES, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

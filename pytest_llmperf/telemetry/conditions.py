@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_llmperf.measurement import Conditions, DeviceProcess
+from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess
 from pytest_llmperf.telemetry.ring import (
     KNOWN,
     MAPPED,
@@ -24,7 +24,7 @@ from pytest_llmperf.telemetry.ring import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pytest_llmperf.measurement import Window
+    from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.telemetry.ring import Record
 
 _HARDWARE_SLOWDOWN = 0x8

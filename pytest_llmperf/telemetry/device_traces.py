@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement import Device, DeviceProcess, DeviceTrace, MemoryTrace, Window
+from pytest_llmperf.measurement.measurement import Device, DeviceProcess, DeviceTrace, MemoryTrace, Window
+from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.attribution import Baseline, Listing, device_trace, listings, surrounding
 from pytest_llmperf.telemetry.cadence import collection_interval_ns, refusal
 from pytest_llmperf.telemetry.conditions import conditions
@@ -33,7 +34,6 @@ from pytest_llmperf.telemetry.ring import (
 )
 from pytest_llmperf.telemetry.sampler import SamplerError
 from pytest_llmperf.telemetry.source import DeviceFacts, Why
-from pytest_llmperf.units import BYTES, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement import DeviceProcess, DeviceTrace, Window
+from pytest_llmperf.measurement.measurement import DeviceProcess, DeviceTrace, Window
+from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, Exporters, Footing
 from pytest_llmperf.telemetry.sampler import CALM_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.source import DeviceFacts
 from pytest_llmperf.telemetry.visible import ambiguous_integers, visible
-from pytest_llmperf.units import BYTES, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -35,7 +35,7 @@ from pytest_llmperf.telemetry.source import DeviceFacts, Gauge, LevelSource, Sou
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_llmperf.measurement import DeviceProcess
+    from pytest_llmperf.measurement.measurement import DeviceProcess
     from pytest_llmperf.telemetry.pidmap import ProcessMatcher
 
 SENSORS_PERIOD_NS = 100_000_000

@@ -12,14 +12,14 @@ import statistics
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_llmperf.measurement import Energy
+from pytest_llmperf.measurement.measurement import Energy
+from pytest_llmperf.measurement.units import JOULES, WATTS, format_value
 from pytest_llmperf.telemetry.ring import ENERGY, POWER, TICK
-from pytest_llmperf.units import JOULES, WATTS, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import Window
+    from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.telemetry.ring import Record
 
 # The sensor averages a part of each period only, 25 of 100 ms on some devices; over 2 s that evens out.

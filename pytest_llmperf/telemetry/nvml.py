@@ -18,7 +18,7 @@ from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.measurement import DeviceProcess
+    from pytest_llmperf.measurement.measurement import DeviceProcess
     from pytest_llmperf.telemetry.nvml_sources import Call
 
     _T = TypeVar("_T")

@@ -6,7 +6,7 @@ from ctypes import byref, c_uint
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement import DeviceProcess
+from pytest_llmperf.measurement.measurement import DeviceProcess
 from pytest_llmperf.telemetry.nvml_abi import ProcessInfo
 from pytest_llmperf.telemetry.nvml_errors import Code, Refusals, Refused, shown
 from pytest_llmperf.telemetry.source import SourceError, Why

@@ -8,7 +8,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement import MemoryTrace, Window
+from pytest_llmperf.measurement.measurement import MemoryTrace, Window
+from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.ring import GONE, Record, Ring
 from pytest_llmperf.telemetry.sampler_process import (
     ABSTRACT_SOCKETS,
@@ -19,7 +20,6 @@ from pytest_llmperf.telemetry.sampler_process import (
     launch,
 )
 from pytest_llmperf.telemetry.timeline import host_trace, largest_gap_ns, totals
-from pytest_llmperf.units import BYTES, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_llmperf.chunks import PackedChunks
-from pytest_llmperf.request_timing import RequestTiming
+from pytest_llmperf.measurement.chunks import PackedChunks
+from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.traffic import sse
 from pytest_llmperf.traffic.fields import a_count, a_dict, a_list, a_text, excerpt
 from pytest_llmperf.traffic.template import Template
@@ -15,7 +15,7 @@ from pytest_llmperf.traffic.template import Template
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.chunks import Chunk, ChunkKind
+    from pytest_llmperf.measurement.chunks import Chunk, ChunkKind
 
 
 @dataclass(frozen=True)

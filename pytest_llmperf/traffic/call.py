@@ -13,7 +13,7 @@ from pytest_llmperf.traffic.exchange import TransportError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.transport import Attempt, Transport
 
     Messages = str | Sequence[Mapping[str, Any]]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.answers import Answer
     from pytest_llmperf.traffic.call import Ask, Messages
     from pytest_llmperf.traffic.load import LoadResult

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.loads import Lag
+from pytest_llmperf.measurement.load import Lag
 
 if TYPE_CHECKING:
     from pytest_llmperf.traffic.alarm import Alarm

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from pytest_llmperf.loads import ClientHealth, Lag
+from pytest_llmperf.measurement.load import ClientHealth, Lag
 from pytest_llmperf.processes import environment_of_ours
 from pytest_llmperf.traffic.load_wire import (
     END,
@@ -33,7 +33,7 @@ from pytest_llmperf.traffic.load_wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 _CHILD_MODULE = "pytest_llmperf.traffic.load_child"
 _READ_SIZE = 2**20

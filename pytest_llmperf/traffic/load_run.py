@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.loads import Load
+from pytest_llmperf.measurement.load import Load
 from pytest_llmperf.traffic.counting import texts_for
 from pytest_llmperf.traffic.load import Preparation, conclude, over_http
 from pytest_llmperf.traffic.load_process import LoadClientDied, LoadOutcome
@@ -14,7 +14,7 @@ from pytest_llmperf.traffic.load_process import LoadClientDied, LoadOutcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.call import Server
     from pytest_llmperf.traffic.load import LoadResult
     from pytest_llmperf.traffic.load_process import Progress

@@ -8,8 +8,8 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.chunks import PackedChunks
-from pytest_llmperf.request_timing import RequestTiming
+from pytest_llmperf.measurement.chunks import PackedChunks
+from pytest_llmperf.measurement.request import RequestTiming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ from pytest_llmperf.traffic.answers import Answer, Arrival
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.relay_ledger import Relayed
 
     Pieces = Sequence[tuple[int, bytes]]

@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.chunks import Chunk
-from pytest_llmperf.request_timing import RequestTiming
+from pytest_llmperf.measurement.chunks import Chunk
+from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.traffic import sse
 from pytest_llmperf.traffic.answers import Answer, refusal
 from pytest_llmperf.traffic.fields import a_count, a_dict, a_list, a_text, excerpt
@@ -18,7 +18,7 @@ from pytest_llmperf.traffic.fields import a_count, a_dict, a_list, a_text, excer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.chunks import ChunkKind
+    from pytest_llmperf.measurement.chunks import ChunkKind
     from pytest_llmperf.traffic.answers import Arrival
 
 _DELTAS: Mapping[str, ChunkKind] = {

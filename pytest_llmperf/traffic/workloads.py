@@ -8,9 +8,9 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.measurement.units import SECONDS, SHARE, parse
 from pytest_llmperf.traffic.call import at_least_one
 from pytest_llmperf.traffic.lengths import Lengths, lengths
-from pytest_llmperf.units import SECONDS, SHARE, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

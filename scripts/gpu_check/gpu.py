@@ -19,7 +19,7 @@ from pytest_llmperf.telemetry.visible import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import DeviceProcess
+    from pytest_llmperf.measurement.measurement import DeviceProcess
     from pytest_llmperf.telemetry.source import DeviceFacts
 
 

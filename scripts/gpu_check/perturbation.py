@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.engines.base import EngineSpec
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
     Load: TypeAlias = Callable[[float], Mapping[str, Sequence[float]]]
     """Works for so many seconds; nanoseconds of each latency, by what it is of."""

@@ -13,7 +13,7 @@ from scripts.gpu_check.figures import mib
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import DeviceProcess, Rung
+    from pytest_llmperf.measurement.measurement import DeviceProcess, Rung
     from scripts.gpu_check.figures import Figures
     from scripts.gpu_check.gpu import Gpu
 

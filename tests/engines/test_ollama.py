@@ -14,7 +14,7 @@ import pytest
 from pytest_llmperf.engines.base import EngineError, EngineSpec
 from pytest_llmperf.engines.ollama import OllamaEngine
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.measurement import Window
+from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.traffic.client import LLMClient, RequestFailed
 from tests.engines.conftest import chat
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_llmperf.engines.observation import Observed
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 pytestmark = [pytest.mark.usefixtures("ollama_installed"), pytest.mark.xdist_group("ollama")]
 MIB = 1 << 20

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_llmperf.engines.base import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.measurement import Window
+from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.timings import tokens_per_chunk
 from pytest_llmperf.traffic.client import LLMClient
 from pytest_llmperf.traffic.workloads import workload
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.base import Engine
     from pytest_llmperf.engines.observation import Observed
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 pytestmark = pytest.mark.usefixtures("vllm_installed")
 MIB = 1 << 20

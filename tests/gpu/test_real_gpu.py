@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement import DeviceTrace, Window
+from pytest_llmperf.measurement.measurement import DeviceTrace, Window
 from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.sampler import Sampler

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement import Conditions, Device, DeviceProcess, DeviceTrace, Energy
+from pytest_llmperf.measurement.measurement import Conditions, Device, DeviceProcess, DeviceTrace, Energy
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement import MemoryTrace
+    from pytest_llmperf.measurement.measurement import MemoryTrace
 
 FIRST = Device("cuda", "NVIDIA L4", "GPU-11111111-aaaa")
 SECOND = Device("cuda", "NVIDIA L4", "GPU-22222222-bbbb")

@@ -11,7 +11,7 @@ from tests.unit.scripted_server import ScriptedServer, sized
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
     from tests.unit.scripted_server import Turn
 
 WHOLE = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.chunks import Chunk
-from pytest_llmperf.measurement import Device, EngineInfo, Measurement, MemoryTrace, Reading, Record, Window
+from pytest_llmperf.measurement.chunks import Chunk
+from pytest_llmperf.measurement.measurement import Device, EngineInfo, Measurement, MemoryTrace, Reading, Record, Window
+from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.wire import measurement_to_wire
-from pytest_llmperf.request_timing import RequestTiming
 
 GIB = 2**30
 MS = 1_000_000

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.limit import Limit, parse_limits
-from pytest_llmperf.chunks import Chunk
-from pytest_llmperf.measurement import Device, EngineInfo, Measurement, MemoryTrace, Window
-from pytest_llmperf.request_timing import RequestTiming
+from pytest_llmperf.measurement.chunks import Chunk
+from pytest_llmperf.measurement.measurement import Device, EngineInfo, Measurement, MemoryTrace, Window
+from pytest_llmperf.measurement.request import RequestTiming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.chunks import ChunkKind
+    from pytest_llmperf.measurement.chunks import ChunkKind
 
 MS = 1_000_000
 CPU = EngineInfo("llamacpp", "b11549", "nano", (Device("cpu", "AMD EPYC 7B13"),), load_seconds=2.5)

@@ -25,7 +25,7 @@ from tests.unit.process_lists import (
 )
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement import Rung
+    from pytest_llmperf.measurement.measurement import Rung
 
 
 # ----------------------------------------------------------------------------------------------------------- the lists

@@ -14,7 +14,7 @@ from tests.unit.process_lists import ENGINE, GIB, L4, MS, NOBODY, OTHER_ENGINE, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import MemoryTrace, Rung
+    from pytest_llmperf.measurement.measurement import MemoryTrace, Rung
 
 GB10 = DeviceFacts(2, "GPU-1", "NVIDIA GB10", 0, "nvml", unified=True, no_memory="it has none of its own")
 

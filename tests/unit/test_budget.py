@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.budgets.limit import BudgetError, Limit, matches, merge, parse_limits, select
-from pytest_llmperf.measurement import EngineInfo
+from pytest_llmperf.measurement.measurement import EngineInfo
 from pytest_llmperf.metrics import METRICS, Statistic
 from tests.unit.streams import CPU, L4, limits
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf import timings
-from pytest_llmperf.chunks import Chunk, PackedChunks
-from pytest_llmperf.request_timing import RequestTiming
+from pytest_llmperf.measurement.chunks import Chunk, PackedChunks
+from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.traffic.load_wire import Frames, Order, Strings, frame, pack_timing, unpack_timings
 
 SLOW = 5_000_000_000

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.budgets.validity import fault
-from pytest_llmperf.loads import ClientHealth, Lag, Load
-from pytest_llmperf.measurement import Measurement, Window
+from pytest_llmperf.measurement.load import ClientHealth, Lag, Load
+from pytest_llmperf.measurement.measurement import Measurement, Window
 from pytest_llmperf.metrics import Statistic
 from tests.unit.streams import MS, measured, stream
 

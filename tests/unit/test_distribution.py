@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from pytest_llmperf.distribution import Distribution
+from pytest_llmperf.measurement.distribution import Distribution
 
 
 def given() -> list[list[float]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement import DeviceProcess
+from pytest_llmperf.measurement.measurement import DeviceProcess
 from pytest_llmperf.telemetry import driver_lane
 from pytest_llmperf.telemetry.ring import (
     ENERGY,

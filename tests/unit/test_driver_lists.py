@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement import DeviceProcess
+from pytest_llmperf.measurement.measurement import DeviceProcess
 from pytest_llmperf.telemetry.ring import (
     ENGINE_SHARE,
     FAULT,

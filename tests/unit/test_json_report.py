@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement import Energy, Measurement, MemoryTrace, Window
+from pytest_llmperf.measurement.measurement import Energy, Measurement, MemoryTrace, Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.result import TestResult, from_wire
 from tests.unit.device_samples import THROTTLED, on

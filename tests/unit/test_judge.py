@@ -8,8 +8,8 @@ import pytest
 
 from pytest_llmperf.budgets.judge import broken, judge
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement import Measurement, Reading
-from pytest_llmperf.request_timing import RequestTiming
+from pytest_llmperf.measurement.measurement import Measurement, Reading
+from pytest_llmperf.measurement.request import RequestTiming
 from tests.unit.streams import L4, limits, measured, stream, trace, whole
 
 GOOD = stream(100, 120, output_tokens=2)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.kv import KVPoll, KVPool, largest_alone, unseen, waste
-from pytest_llmperf.measurement import Reading
+from pytest_llmperf.measurement.measurement import Reading
 from tests.unit.streams import MS, stream, whole
 
 if TYPE_CHECKING:
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 
 def poll(at_ms: int, blocks: int, running: float = 1, waiting: float = 0) -> KVPoll:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 MS = 1_000_000
 LOOPS = ["asyncio", "auto"]

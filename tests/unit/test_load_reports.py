@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 
-from pytest_llmperf.loads import ClientHealth, Lag, Load, Spread
-from pytest_llmperf.measurement import Measurement, Window
+from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
+from pytest_llmperf.measurement.measurement import Measurement, Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.evidence import evidence
 from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
@@ -23,7 +23,7 @@ from tests.unit.report_samples import MS, START
 from tests.unit.streams import stream, whole
 
 if TYPE_CHECKING:
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 HEALTH = ClientHealth("uvloop 0.23.0", Lag(0.0001, 0.0002, 0.0004, 0.002), 0.12, Lag(0.0001, 0.0002, 0.0009, 0.003), 40)
 LOAD = Load(

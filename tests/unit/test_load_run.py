@@ -17,8 +17,8 @@ from tests.unit.scripted_server import event
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.loads import Load
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.load import Load
+    from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.answers import Answer, Arrival
     from pytest_llmperf.traffic.call import Call
     from pytest_llmperf.traffic.transport import Attempt

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.measurement import Device, EngineInfo, MemoryTrace, Reading, Record, Window
-from pytest_llmperf.request_timing import RequestTiming
+from pytest_llmperf.measurement.measurement import Device, EngineInfo, MemoryTrace, Reading, Record, Window
+from pytest_llmperf.measurement.request import RequestTiming
 from tests.unit.streams import CPU, L4, MS, measured, stream, trace
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.measurement import DeviceProcess
+from pytest_llmperf.measurement.measurement import DeviceProcess
 from pytest_llmperf.telemetry.nvml_errors import Code
 from pytest_llmperf.telemetry.source import SourceError, Why
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, ScriptedProcess

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement import EngineInfo, Reading, Window
+from pytest_llmperf.measurement.measurement import EngineInfo, Reading, Window
 from pytest_llmperf.metrics import METRICS, Statistic, read
 from pytest_llmperf.throughput import rate
 from pytest_llmperf.timings import NO_TOKEN_COUNT
 from tests.unit.streams import CPU, L4, MS, measured, stream, trace, whole
 
 if TYPE_CHECKING:
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 P50 = Statistic(50.0)
 MAX = Statistic(None)

@@ -14,7 +14,7 @@ from pytest_llmperf.traffic.relayed import timing_of
 from tests.unit.relay_wires import DONE, EVENTS, FINISH, PATH, WORDS
 
 if TYPE_CHECKING:
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 SSE = "text/event-stream; charset=utf-8"
 

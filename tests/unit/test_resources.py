@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_llmperf.measurement import Conditions, DeviceProcess, DeviceTrace, Energy, Measurement, Window
+from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess, DeviceTrace, Energy, Measurement, Window
 from pytest_llmperf.metrics import read
 from pytest_llmperf.resources import energy_fault, memory_traces, read_energy, read_idle, read_memory, slowdown
 from pytest_llmperf.timings import NO_TOKEN_COUNT

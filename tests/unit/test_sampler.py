@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from pytest_llmperf.measurement import Window
+from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry.host import HAS_PROC
 from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
 from tests.unit.memory_process import MIB, MemoryProcess

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pytest_llmperf.measurement import Window
+from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry import sampler_process
 from pytest_llmperf.telemetry.host import HAS_PROC
 from pytest_llmperf.telemetry.sampler import STALL_NS, Sampler, SamplerError

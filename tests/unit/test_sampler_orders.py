@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement import Window
+from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry.host import HAS_PROC
 from pytest_llmperf.telemetry.sampler import STALL_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.sampler_process import ABSTRACT_SOCKETS

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.budgets.judge import judge
-from pytest_llmperf.loads import Load
-from pytest_llmperf.measurement import Measurement, Window
+from pytest_llmperf.measurement.load import Load
+from pytest_llmperf.measurement.measurement import Measurement, Window
 from pytest_llmperf.metrics import Statistic, read
 from tests.unit.streams import MS, limits, measured, stream, whole
 
 if TYPE_CHECKING:
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 STEADY = Load("", Window(1000 * MS, 3000 * MS))
 

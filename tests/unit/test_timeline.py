@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_llmperf.measurement import Window
+from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry.ring import GONE, RSS_ONLY, Record
 from pytest_llmperf.telemetry.timeline import host_trace, largest_gap_ns, totals
 

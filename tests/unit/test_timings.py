@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.chunks import Chunk
-from pytest_llmperf.request_timing import RequestTiming
+from pytest_llmperf.measurement.chunks import Chunk
+from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.timings import chunk_gaps, e2e, itl, samples, tokens_per_chunk, tpot, ttft, ttft_answer, values
 from tests.unit.streams import MS, stream, whole
 

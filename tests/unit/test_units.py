@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from pytest_llmperf.units import (
+from pytest_llmperf.measurement.units import (
     BYTES,
     DECIMAL_BYTES,
     JOULES,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.budgets.validity import fault
-from pytest_llmperf.measurement import Conditions
+from pytest_llmperf.measurement.measurement import Conditions
 from pytest_llmperf.metrics import METRICS
 from tests.unit.device_samples import ENERGY, SECOND, THROTTLED, on
 from tests.unit.streams import L4, measured, stream, trace, whole
 
 if TYPE_CHECKING:
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 GOOD = stream(100, 120, output_tokens=2)
 BEFORE_THE_TEST = {"latency.load", "memory.weights", "memory.kv_reserved"}

@@ -13,7 +13,7 @@ from pytest_llmperf.traffic.client import LLMClient, RequestFailed
 from tests.unit.fake_vllm import FakeLLM, install
 
 if TYPE_CHECKING:
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from pytest_llmperf.engines.base import Engine, EngineSpec
 from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.vllm import AttachedVLLMEngine
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
-from pytest_llmperf.measurement import Reading, Window
+from pytest_llmperf.measurement.measurement import Reading, Window
 from tests.unit.captured import captured
 from tests.unit.engine_processes import until
 from tests.unit.metrics_server import MetricsServer, serving
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_llmperf.engines.observation import Observed
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 POOL = KVPool(129, 32, 129 * 65536.0)
 

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmperf.engines.base import EngineError, EngineSpec
 from pytest_llmperf.engines.vllm_sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingEngine
-from pytest_llmperf.measurement import Device
+from pytest_llmperf.measurement.measurement import Device
 from tests.unit.test_provision import Fake
 
 if TYPE_CHECKING:

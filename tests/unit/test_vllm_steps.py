@@ -10,14 +10,14 @@ from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.vllm_inprocess import REQUEST_PREFIX
 from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
 from pytest_llmperf.engines.vllm_steps import Steps
-from pytest_llmperf.measurement import Window
+from pytest_llmperf.measurement.measurement import Window
 from tests.unit.fake_vllm import FakeEngine, SamplingParams
 from tests.unit.test_provision import Fake
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming
 
 POOL = KVPool(blocks=101, block_tokens=4, total_bytes=1010.0)
 WHOLE = Window(0, 1 << 62)

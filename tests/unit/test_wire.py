@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.measurement import Conditions, Energy, Measurement, MemoryTrace, Reading, Window
+from pytest_llmperf.measurement.measurement import Conditions, Energy, Measurement, MemoryTrace, Reading, Window
+from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.reports.result import from_wire, to_wire
 from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
-from pytest_llmperf.request_timing import RequestTiming
 from tests.unit.device_samples import THROTTLED, on
 from tests.unit.report_samples import GIB, MS, START, measurement, request, result, trace
 

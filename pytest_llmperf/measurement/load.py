@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement import Window
+    from pytest_llmperf.measurement.measurement import Window
 
 Phase = Literal["warmup", "steady", "cooldown"]
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.distribution import Distribution
-    from pytest_llmperf.loads import Load
-    from pytest_llmperf.request_timing import RequestTiming
+    from pytest_llmperf.measurement.distribution import Distribution
+    from pytest_llmperf.measurement.load import Load
+    from pytest_llmperf.measurement.request import RequestTiming
 
 Rung = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "unified"]
 """How memory was attributed to the engine, the surest way first.

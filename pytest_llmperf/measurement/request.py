@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.chunks import Chunk
-    from pytest_llmperf.loads import Phase
+    from pytest_llmperf.measurement.chunks import Chunk
+    from pytest_llmperf.measurement.load import Phase
 
 
 @dataclass(frozen=True)

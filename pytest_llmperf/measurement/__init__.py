@@ -1,0 +1,1 @@
+"""What was measured, as frozen values. Imports nothing else of the package."""
