@@ -87,7 +87,7 @@ def _as_marks(pytestmark: Any) -> list[pytest.Mark]:
 
 def _refuse_positional(mark: pytest.Mark, source: str) -> None:
     from pytest_llmperf.budgets.limit import BudgetError
-    from pytest_llmperf.metrics import keys
+    from pytest_llmperf.metrics.table import keys
 
     if mark.args:
         names = ", ".join(keys(mark.name.removesuffix("_budget")))

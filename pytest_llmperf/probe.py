@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.engines.observation import Observed
 from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, Record, Window
-from pytest_llmperf.metrics import METRICS, read, split_key
-from pytest_llmperf.resources import apart, read_idle
+from pytest_llmperf.metrics.memory_energy import apart, read_idle
+from pytest_llmperf.metrics.table import METRICS, read, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.units import SECONDS, format_value
-from pytest_llmperf.metrics import Statistic, distribution
+from pytest_llmperf.metrics.table import Statistic, distribution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

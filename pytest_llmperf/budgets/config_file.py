@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.limit import BudgetError, Limit, matches, parse_limits
-from pytest_llmperf.metrics import GROUPS
+from pytest_llmperf.metrics.table import GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

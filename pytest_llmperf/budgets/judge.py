@@ -10,9 +10,9 @@ from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.measurement import Measurement, Reading
-from pytest_llmperf.metrics import METRICS, read
-from pytest_llmperf.throughput import ended_within, rate
-from pytest_llmperf.timings import values, why_no_samples
+from pytest_llmperf.metrics.latency import values, why_no_samples
+from pytest_llmperf.metrics.table import METRICS, read
+from pytest_llmperf.metrics.throughput import ended_within, rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement import units
-from pytest_llmperf.metrics import METRICS, Metric, Statistic, keys, split_key
+from pytest_llmperf.metrics.table import METRICS, Metric, Statistic, keys, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.client_lag import lagging_client
-from pytest_llmperf.metrics import FROM_SAMPLER
-from pytest_llmperf.resources import energy_fault, memory_traces, slowdown
+from pytest_llmperf.metrics.memory_energy import energy_fault, memory_traces, slowdown
+from pytest_llmperf.metrics.table import FROM_SAMPLER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.metrics import Statistic
+    from pytest_llmperf.metrics.table import Statistic
 
 # A prompt that comes from a cache is not computed: the first token is early, and the prompt's tokens cost nothing.
 _FROM_PREFILL = ("latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_llmperf.measurement.units import SHARE, Quantity, as_written, format_apart, format_change, format_value
-from pytest_llmperf.metrics import METRICS
+from pytest_llmperf.metrics.table import METRICS
 
 
 class Status(StrEnum):

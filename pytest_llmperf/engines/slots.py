@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_llmperf.engines.kv import why_unknown
 from pytest_llmperf.engines.observation import Observation, Observed
 from pytest_llmperf.measurement.measurement import Reading
-from pytest_llmperf.timings import tokens_per_chunk
+from pytest_llmperf.metrics.latency import tokens_per_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.metrics import METRICS
+from pytest_llmperf.metrics.table import METRICS
 from pytest_llmperf.reports.evidence import evidence
 from pytest_llmperf.reports.result import part_of, tightest_first
 from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, pad, to_ascii, wrap

@@ -9,8 +9,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf import metrics, timings
-from pytest_llmperf.metrics import METRICS, Metric, Statistic, split_key
+from pytest_llmperf.metrics import latency, table
+from pytest_llmperf.metrics.table import METRICS, Metric, Statistic, split_key
 from pytest_llmperf.reports.load_wire import load_to_wire
 from pytest_llmperf.reports.result import TIMELINE_POINTS
 from pytest_llmperf.reports.timeline import downsample
@@ -96,7 +96,7 @@ def _readings(measurement: Measurement, limit_names: Iterable[str] = ()) -> dict
             found.update(_distribution(metric, extra, measurement))
         elif metric.name != "throughput.goodput" or metric.name in measurement.engine_readings:
             # Goodput depends on the test's latency limits: the judge computes it, the verdict carries it.
-            found[metric.name] = _reading(metric, metrics.read(metric.name, None, measurement))
+            found[metric.name] = _reading(metric, table.read(metric.name, None, measurement))
     return found
 
 
@@ -107,14 +107,12 @@ def _split(name: str) -> tuple[str, Statistic | None]:
 
 
 def _distribution(metric: Metric, extra: Sequence[Statistic], measurement: Measurement) -> dict[str, Any]:
-    values = metrics.distribution(metric.key, measurement)
+    values = table.distribution(metric.key, measurement)
     if not values.count and metric.name not in measurement.engine_readings:
-        reason = metrics.read(metric.name, _PERCENTILES[0], measurement).reason
+        reason = table.read(metric.name, _PERCENTILES[0], measurement).reason
         return {metric.name: _fields(metric, None, "", reason, 0)}
     statistics = dict.fromkeys((*_PERCENTILES, *extra))
-    found = {
-        f"{metric.name}_{s.suffix}": _reading(metric, metrics.read(metric.name, s, measurement)) for s in statistics
-    }
+    found = {f"{metric.name}_{s.suffix}": _reading(metric, table.read(metric.name, s, measurement)) for s in statistics}
     if values.count:
         plain = {"min": values.ranked(1), "mean": values.mean, "max": values.ranked(values.count)}
         for suffix, value in plain.items():
@@ -202,9 +200,9 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
         "phase": str(request.phase),
         "scheduled_ms": _milliseconds(request.scheduled_ns, start_ns),
         "sent_ms": _milliseconds(request.sent_ns, start_ns),
-        "ttft_s": _number(timings.ttft(request)),
-        "tpot_s": _number(timings.tpot(request)),
-        "e2e_s": _number(timings.e2e(request)),
+        "ttft_s": _number(latency.ttft(request)),
+        "tpot_s": _number(latency.tpot(request)),
+        "e2e_s": _number(latency.e2e(request)),
         "output_tokens": _count(request.output_tokens),
         "prompt_tokens": _count(request.prompt_tokens),
         "cached_tokens": _count(request.cached_tokens),

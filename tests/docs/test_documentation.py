@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf import metrics
 from pytest_llmperf.engines.llamacpp_server import SETTINGS
 from pytest_llmperf.engines.ollama_options import KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
 from pytest_llmperf.engines.simulation import Simulation
 from pytest_llmperf.markers import MARKERS
+from pytest_llmperf.metrics import table
 from pytest_llmperf.options import OPTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_the_reference_names_every_option() -> None:
 
 def test_the_reference_names_every_marker_and_metric() -> None:
     missing = [name for name in MARKERS if f"`{name}`" not in REFERENCE and f"@pytest.mark.{name}" not in REFERENCE]
-    missing += [metric.name for metric in metrics.METRICS.values() if f"`{metric.key}`" not in REFERENCE]
+    missing += [metric.name for metric in table.METRICS.values() if f"`{metric.key}`" not in REFERENCE]
     assert not missing
 
 

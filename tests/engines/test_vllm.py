@@ -15,7 +15,7 @@ import pytest
 from pytest_llmperf.engines.base import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.measurement import Window
-from pytest_llmperf.timings import tokens_per_chunk
+from pytest_llmperf.metrics.latency import tokens_per_chunk
 from pytest_llmperf.traffic.client import LLMClient
 from pytest_llmperf.traffic.workloads import workload
 from tests.engines.conftest import chat, loaded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.metrics import GROUPS, keys
+from pytest_llmperf.metrics.table import GROUPS, keys
 
 if TYPE_CHECKING:
     from tests.conftest import Runs

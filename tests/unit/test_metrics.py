@@ -8,7 +8,7 @@ import random
 import pytest
 
 from pytest_llmperf.measurement.distribution import Distribution
-from pytest_llmperf.metrics import GROUPS, METRICS, Statistic, keys, minimum_samples, split_key
+from pytest_llmperf.metrics.table import GROUPS, METRICS, Statistic, keys, minimum_samples, split_key
 
 P50 = Statistic(50.0)
 MAX = Statistic(None)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.measurement.request import ServerTimes
-from pytest_llmperf.timings import e2e, itl, tokens_per_chunk, ttft
+from pytest_llmperf.metrics.latency import e2e, itl, tokens_per_chunk, ttft
 from pytest_llmperf.traffic.answers import Answer, Arrival
 from pytest_llmperf.traffic.native import read, refusal
 from tests.unit.ollama_captures import NDJSON, stream, whole

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.measurement import EngineInfo, Reading, Window
-from pytest_llmperf.metrics import METRICS, Statistic, read
-from pytest_llmperf.throughput import rate
-from pytest_llmperf.timings import NO_TOKEN_COUNT
+from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT
+from pytest_llmperf.metrics.table import METRICS, Statistic, read
+from pytest_llmperf.metrics.throughput import rate
 from tests.unit.streams import CPU, L4, MS, measured, stream, trace, whole
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.timings import ttft
+from pytest_llmperf.metrics.latency import ttft
 from pytest_llmperf.traffic.relay_conversation import HUNG_UP
 from pytest_llmperf.traffic.relay_ledger import Relayed
 from pytest_llmperf.traffic.relayed import timing_of

@@ -7,9 +7,16 @@ from dataclasses import replace
 import pytest
 
 from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess, DeviceTrace, Energy, Measurement, Window
-from pytest_llmperf.metrics import read
-from pytest_llmperf.resources import energy_fault, memory_traces, read_energy, read_idle, read_memory, slowdown
-from pytest_llmperf.timings import NO_TOKEN_COUNT
+from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT
+from pytest_llmperf.metrics.memory_energy import (
+    energy_fault,
+    memory_traces,
+    read_energy,
+    read_idle,
+    read_memory,
+    slowdown,
+)
+from pytest_llmperf.metrics.table import read
 from tests.unit.device_samples import ENERGY, FIRST, SECOND, THROTTLED, TRAINER, on
 from tests.unit.streams import CPU, L4, MS, measured, stream, trace, whole
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.measurement.load import Load
 from pytest_llmperf.measurement.measurement import Measurement, Window
-from pytest_llmperf.metrics import Statistic, read
+from pytest_llmperf.metrics.table import Statistic, read
 from tests.unit.streams import MS, limits, measured, stream, whole
 
 if TYPE_CHECKING:

@@ -6,7 +6,17 @@ import pytest
 
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import RequestTiming
-from pytest_llmperf.timings import chunk_gaps, e2e, itl, samples, tokens_per_chunk, tpot, ttft, ttft_answer, values
+from pytest_llmperf.metrics.latency import (
+    chunk_gaps,
+    e2e,
+    itl,
+    samples,
+    tokens_per_chunk,
+    tpot,
+    ttft,
+    ttft_answer,
+    values,
+)
 from tests.unit.streams import MS, stream, whole
 
 EVERY_KEY = ("ttft", "ttft_answer", "tpot", "itl", "chunk_gap", "e2e")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_llmperf.timings import itl, tokens_per_chunk
+from pytest_llmperf.metrics.latency import itl, tokens_per_chunk
 from tests.unit.captured import captured
 from tests.unit.written_answers import answer, whole
 

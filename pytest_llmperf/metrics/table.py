@@ -25,9 +25,9 @@ from pytest_llmperf.measurement.units import (
     WATTS,
     Quantity,
 )
-from pytest_llmperf.resources import read_energy, read_memory
-from pytest_llmperf.throughput import read_throughput
-from pytest_llmperf.timings import values, why_no_samples
+from pytest_llmperf.metrics.latency import values, why_no_samples
+from pytest_llmperf.metrics.memory_energy import read_energy, read_memory
+from pytest_llmperf.metrics.throughput import read_throughput
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement.chunks import edges, stamps
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.measurement.units import SECONDS, format_value
-from pytest_llmperf.timings import NO_TOKEN_COUNT, samples, tokens_per_chunk, why_no_samples
+from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT, samples, tokens_per_chunk, why_no_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

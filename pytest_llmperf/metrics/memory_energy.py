@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.measurement import Energy, Reading
-from pytest_llmperf.timings import NO_TOKEN_COUNT
+from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,0 +1,1 @@
+"""Every metric, defined once: name, unit, direction, formula and the function that computes it."""
