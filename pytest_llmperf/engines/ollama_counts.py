@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_llmperf.engines.base import EngineError
-from pytest_llmperf.telemetry.prometheus import MetricsPage
+from pytest_llmperf.system.prometheus import MetricsPage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

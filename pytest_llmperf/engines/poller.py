@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_llmperf.telemetry.prometheus import MetricsPage, Sample
+    from pytest_llmperf.system.prometheus import MetricsPage, Sample
 
 T = TypeVar("T")
 POLLS_PER_SECOND = 20.0

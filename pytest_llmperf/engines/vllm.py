@@ -31,15 +31,15 @@ from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, 
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
 from pytest_llmperf.engines.vllm_sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingEngine
 from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.system.prometheus import MetricsPage
 from pytest_llmperf.telemetry.device import cpu_device
-from pytest_llmperf.telemetry.prometheus import MetricsPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_llmperf.engines.kv import KVPool
     from pytest_llmperf.engines.vllm_sleep import Sleeper
-    from pytest_llmperf.telemetry.prometheus import Sample
+    from pytest_llmperf.system.prometheus import Sample
 
 # vLLM merges tokens into one chunk when it falls behind: only the running count says how many each one brings.
 _STREAM_OPTIONS: Mapping[str, Any] = {"include_usage": True, "continuous_usage_stats": True}

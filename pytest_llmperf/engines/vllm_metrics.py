@@ -12,7 +12,7 @@ from pytest_llmperf.measurement.measurement import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_llmperf.telemetry.prometheus import Sample
+    from pytest_llmperf.system.prometheus import Sample
 
 COUNTERS = {
     "prompt_tokens": "vllm:prompt_tokens_total",

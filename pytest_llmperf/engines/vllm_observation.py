@@ -12,7 +12,7 @@ from pytest_llmperf.engines.observation import Observation, Observed, counts_dif
 from pytest_llmperf.engines.poller import POLLS_PER_SECOND, Poller
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
 from pytest_llmperf.measurement.measurement import Reading
-from pytest_llmperf.telemetry.prometheus import MetricsPage
+from pytest_llmperf.system.prometheus import MetricsPage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

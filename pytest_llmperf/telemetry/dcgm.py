@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_llmperf.system.prometheus import MetricsPage
 from pytest_llmperf.telemetry.cadence import SLOTS_PER_EXPORTER
-from pytest_llmperf.telemetry.prometheus import MetricsPage
 from pytest_llmperf.telemetry.ring import (
     DEVICE_MEMORY,
     ENERGY,

@@ -7,8 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, GONE, Record, Ring
-from pytest_llmperf.telemetry.scheduling import ask_for_short_slices
 from pytest_llmperf.telemetry.source import SourceError, Why
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.processes import is_orphan, started_by
+from pytest_llmperf.system.child_process import is_orphan, started_by
 from pytest_llmperf.telemetry.driver_lane import DriverLane
 from pytest_llmperf.telemetry.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.host import open_reader

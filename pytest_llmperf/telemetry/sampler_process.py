@@ -15,7 +15,7 @@ import time
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
-from pytest_llmperf.processes import environment_of_ours, how_it_ended
+from pytest_llmperf.system.child_process import environment_of_ours, how_it_ended
 from pytest_llmperf.telemetry.ring import CAPACITY, Ring, file_size
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.measurement.load import Lag
 
 if TYPE_CHECKING:
-    from pytest_llmperf.traffic.alarm import Alarm
+    from pytest_llmperf.system.timer import Alarm
 
 _INTERVAL_NS = 10_000_000
 

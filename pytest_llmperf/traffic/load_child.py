@@ -17,9 +17,9 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_llmperf.processes import is_orphan
-from pytest_llmperf.telemetry.scheduling import ask_for_short_slices
-from pytest_llmperf.traffic.alarm import Alarm
+from pytest_llmperf.system.child_process import is_orphan
+from pytest_llmperf.system.scheduling import ask_for_short_slices
+from pytest_llmperf.system.timer import Alarm
 from pytest_llmperf.traffic.exchange import Target, header_lines
 from pytest_llmperf.traffic.heartbeat import Heartbeat
 from pytest_llmperf.traffic.load_connections import Flight, LoadPool

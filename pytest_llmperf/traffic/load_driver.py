@@ -13,7 +13,7 @@ from pytest_llmperf.traffic.load_connections import Flight
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_llmperf.traffic.alarm import Alarm
+    from pytest_llmperf.system.timer import Alarm
     from pytest_llmperf.traffic.load_wire import Order
 
 # A single failure at the start is no rate of failures.

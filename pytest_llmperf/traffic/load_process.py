@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_llmperf.measurement.load import ClientHealth, Lag
-from pytest_llmperf.processes import environment_of_ours
+from pytest_llmperf.system.child_process import environment_of_ours
 from pytest_llmperf.traffic.load_wire import (
     END,
     PLAN,

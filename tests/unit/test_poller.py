@@ -3,14 +3,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.poller import Poller
-from pytest_llmperf.telemetry.prometheus import MetricsPage
+from pytest_llmperf.system.prometheus import MetricsPage
 from tests.unit.engine_processes import until
 from tests.unit.metrics_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.telemetry.prometheus import Sample
+    from pytest_llmperf.system.prometheus import Sample
 
 
 def first(samples: Sequence[Sample], asked_ns: int, at_ns: int) -> tuple[int, float]:

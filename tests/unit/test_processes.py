@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import pytest_llmperf
-from pytest_llmperf.processes import environment_of_ours, how_it_ended
+from pytest_llmperf.system.child_process import environment_of_ours, how_it_ended
 
 
 @pytest.mark.parametrize(

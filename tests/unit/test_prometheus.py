@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.prometheus import MetricsPage, Sample, parse
+from pytest_llmperf.system.prometheus import MetricsPage, Sample, parse
 from tests.unit.metrics_server import MetricsServer, serving
 
 if TYPE_CHECKING:

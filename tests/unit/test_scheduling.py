@@ -8,7 +8,7 @@ from ctypes import CDLL, c_long, create_string_buffer
 
 import pytest
 
-from pytest_llmperf.telemetry.scheduling import ATTRIBUTES, SHORTEST_SLICE_NS, ask_for_short_slices
+from pytest_llmperf.system.scheduling import ATTRIBUTES, SHORTEST_SLICE_NS, ask_for_short_slices
 
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's scheduler")

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_llmperf.engines.kv import KVPoll, KVPool
 from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, poll, polled_url
-from pytest_llmperf.telemetry.prometheus import Sample, parse
+from pytest_llmperf.system.prometheus import Sample, parse
 from tests.unit.captured import captured
 
 PAGE = captured("vllm-metrics.prom")

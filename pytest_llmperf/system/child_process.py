@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import IO
 
-_PACKAGE_HOME = Path(__file__).resolve().parents[1]
+_PACKAGE_HOME = Path(__file__).resolve().parents[2]
 
 
 _PARENT = "LLMPERF_PARENT"
