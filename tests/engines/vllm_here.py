@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.models import bundled_path
+from pytest_llmperf.engines.bundled_model import bundled_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

