@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.probe import OpenWindow, Probe
     from pytest_llmperf.session import Session

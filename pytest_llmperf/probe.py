@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.judge import judge
-from pytest_llmperf.engines.observation import Observed
+from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, Record, Window
 from pytest_llmperf.metrics.memory_energy import apart, read_idle
 from pytest_llmperf.metrics.table import METRICS, read, split_key
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
-    from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.engines.observation import Observation
+    from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.relays import Relays

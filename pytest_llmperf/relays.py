@@ -10,7 +10,7 @@ from pytest_llmperf.traffic.relay import Relay, RelayError
 from pytest_llmperf.traffic.relayed import timing_of
 
 if TYPE_CHECKING:
-    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.request import RequestTiming
 
 # How long after a test the end of an answer may take that the app has read as far as it wanted.

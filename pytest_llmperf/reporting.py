@@ -12,7 +12,7 @@ import pytest
 from pytest_llmperf.session import NO_ENGINE
 
 if TYPE_CHECKING:
-    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Device
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.session import Session

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.config_file import FileBudget
     from pytest_llmperf.budgets.limit import Limit
-    from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec
+    from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
     from pytest_llmperf.failures import EngineUnavailable
     from pytest_llmperf.probe import Probe
@@ -184,7 +184,7 @@ class Session:
         Raises:
             EngineUnavailable: with the reason in one line and the engine's log in a section.
         """
-        from pytest_llmperf.engines.base import EngineError
+        from pytest_llmperf.engines.api.engine import EngineError
 
         try:
             with self.clock.stopped():
@@ -242,7 +242,7 @@ class Session:
 
         An engine that crashed in an earlier test is started again, and so is a sampler that died in one.
         """
-        from pytest_llmperf.engines.base import Engine, EngineError
+        from pytest_llmperf.engines.api.engine import Engine, EngineError
 
         try:
             self.watcher.mend(self.provisioner.running)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import leftovers
-from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.telemetry.attribution import Baseline
 from pytest_llmperf.telemetry.device import cpu_device, engine_devices
 from pytest_llmperf.telemetry.device_traces import Footing, as_device
@@ -17,7 +17,7 @@ from pytest_llmperf.telemetry.sampler import Sampler, SamplerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from pytest_llmperf.engines.base import Engine, EngineSpec
+    from pytest_llmperf.engines.api.engine import Engine, EngineSpec
     from pytest_llmperf.measurement.measurement import DeviceTrace, MemoryTrace, Window
     from pytest_llmperf.settings import Settings
     from pytest_llmperf.telemetry.devices import Quiet

@@ -15,7 +15,7 @@ from pytest_llmperf import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pytest_llmperf.engines.base import EngineSpec
+    from pytest_llmperf.engines.api.engine import EngineSpec
 
 # What engines read from their environment. The values are told apart by a digest: some are secrets.
 _ENVIRON = (

@@ -22,7 +22,7 @@ from pytest_llmperf.engines import leftovers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.base import Progress
+    from pytest_llmperf.engines.api.engine import Progress
     from pytest_llmperf.engines.identity import Identity
 
 LEASE = "lease"

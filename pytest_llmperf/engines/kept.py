@@ -15,7 +15,7 @@ from pytest_llmperf.engines.keep import LEASE, KeptProcess, take_lease
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.base import Progress
+    from pytest_llmperf.engines.api.engine import Progress
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.bundled_model import NAME, bundled_model
 from pytest_llmperf.engines.llamacpp_server import SETTINGS, VERBOSITY
 from pytest_llmperf.engines.net import announced_url, check_port, free_port, http_get, http_post

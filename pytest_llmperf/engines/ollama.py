@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines import ollama_requests, sharing
-from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.ollama_api import OllamaAPI
 from pytest_llmperf.engines.ollama_counts import template_tokens
 from pytest_llmperf.engines.ollama_faults import loaded_anew

@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.base import EngineError
-from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
+from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.ollama_counts import Counts
 from pytest_llmperf.engines.ollama_faults import ignored, loaded_anew, reused, shifted
 from pytest_llmperf.engines.ollama_version import times_decoding

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.net import http_status
 from pytest_llmperf.engines.ollama_api import OllamaAPI
 from pytest_llmperf.engines.ollama_lookup import find_ollama
@@ -21,7 +21,7 @@ from pytest_llmperf.engines.process import ServerEngine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.base import Engine, Progress
+    from pytest_llmperf.engines.api.engine import Engine, Progress
 
 _LISTENING = re.compile(rb'msg="Listening on (127\.0\.0\.1:\d+)')
 _FAILED = re.compile(r"^Error: (.*)$", re.MULTILINE)

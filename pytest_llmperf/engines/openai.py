@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.net import http_get, served_models
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines import keep, leftovers, sharing
-from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.identity import Identity, program_file
 from pytest_llmperf.engines.logs import last_line, tail
 from pytest_llmperf.engines.net import http_status, served_models

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.registry import create
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec
 
 _ENGINES = {
     "llamacpp": "LlamaCppEngine",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import keep, leftovers
-from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.logs import tail
 
 if TYPE_CHECKING:

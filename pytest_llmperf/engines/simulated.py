@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.base import EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.net import announced_url, check_port, http_post
 from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.engines.simulation import Simulation, SimulationError

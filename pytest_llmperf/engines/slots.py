@@ -9,15 +9,15 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_llmperf.engines.api.observation import Observation, Observed
 from pytest_llmperf.engines.kv import why_unknown
-from pytest_llmperf.engines.observation import Observation, Observed
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.metrics.latency import tokens_per_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming
 

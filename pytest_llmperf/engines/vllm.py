@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines import checkpoint
-from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.net import check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.measurement.units import BYTES, UnitError, parse
 
 if TYPE_CHECKING:

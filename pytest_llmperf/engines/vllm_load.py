@@ -15,14 +15,14 @@ import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.vllm_arguments import command_line, default_kv_cache, kv_cache_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pytest_llmperf.engines.base import EngineSpec
+    from pytest_llmperf.engines.api.engine import EngineSpec
 
 _OURS = ("mode", "kv_cache")
 _LOG_LINES = 20

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import kv
+from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.kv import Fullest
-from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.poller import POLLS_PER_SECOND, Poller
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
 from pytest_llmperf.measurement.measurement import Reading
@@ -17,7 +17,7 @@ from pytest_llmperf.system.prometheus import MetricsPage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.kv import KVPoll, KVPool
     from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines import checkpoint, leftovers
-from pytest_llmperf.engines.base import EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.observation import Observation
 from pytest_llmperf.engines.kv import KVPool
-from pytest_llmperf.engines.observation import Observation
 from pytest_llmperf.engines.tether import tethered
 from pytest_llmperf.engines.vllm_arguments import (
     FULL_LENGTH,

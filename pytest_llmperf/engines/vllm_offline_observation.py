@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines import kv
-from pytest_llmperf.engines.observation import Observation, Observed, counts_differ
+from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE
 from pytest_llmperf.engines.vllm_observation import counted
 from pytest_llmperf.measurement.measurement import Reading
@@ -13,7 +13,7 @@ from pytest_llmperf.measurement.measurement import Reading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.kv import KVPoll, KVPool
     from pytest_llmperf.engines.vllm_steps import Steps
     from pytest_llmperf.measurement.measurement import Window

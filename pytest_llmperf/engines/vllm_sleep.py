@@ -6,7 +6,7 @@ import json
 import urllib.error
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from pytest_llmperf.engines.base import Engine, EngineError
+from pytest_llmperf.engines.api.engine import Engine, EngineError
 from pytest_llmperf.engines.net import http_get, http_post
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.telemetry.sampler import DEFAULT_HZ, SamplerError
 from pytest_llmperf.telemetry.source import SourceError
 from pytest_llmperf.traffic.client import RequestFailed

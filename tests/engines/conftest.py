@@ -19,7 +19,7 @@ from tests.engines import vllm_here
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_llmperf.engines.base import Engine, EngineSpec
+    from pytest_llmperf.engines.api.engine import Engine, EngineSpec
     from pytest_llmperf.traffic.load import LoadResult
     from pytest_llmperf.traffic.workloads import Workload
 

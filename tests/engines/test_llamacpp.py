@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.traffic.workloads import workload
 from tests.engines.conftest import chat, loaded
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.api.engine import Engine
 
 pytestmark = pytest.mark.usefixtures("llamacpp_installed")
 MIB = 1 << 20

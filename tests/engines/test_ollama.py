@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.ollama import OllamaEngine
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.measurement import Window
@@ -21,7 +21,7 @@ from tests.engines.conftest import chat
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_llmperf.engines.observation import Observed
+    from pytest_llmperf.engines.api.observation import Observed
     from pytest_llmperf.measurement.request import RequestTiming
 
 pytestmark = [pytest.mark.usefixtures("ollama_installed"), pytest.mark.xdist_group("ollama")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.metrics.latency import tokens_per_chunk
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
-    from pytest_llmperf.engines.base import Engine
-    from pytest_llmperf.engines.observation import Observed
+    from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.engines.api.observation import Observed
     from pytest_llmperf.measurement.request import RequestTiming
 
 pytestmark = pytest.mark.usefixtures("vllm_installed")

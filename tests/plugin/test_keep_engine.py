@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines import keep, leftovers
-from pytest_llmperf.engines.base import EngineSpec
+from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.simulated import SimulatedEngine
 from tests.unit.engine_processes import own_tmp
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_llmperf.engines.base import EngineSpec
+    from pytest_llmperf.engines.api.engine import EngineSpec
 
 PATIENCE_S = 60
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.base import EngineSpec
+from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.llamacpp import AttachedLlamaCppEngine
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.simulated import SimulatedEngine
@@ -14,7 +14,7 @@ from pytest_llmperf.engines.vllm import AttachedVLLMEngine
 from tests.unit.scripted_server import ScriptedServer, sized
 
 if TYPE_CHECKING:
-    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.api.engine import Engine
 
 
 def attached(kind: type[Engine], url: str) -> Engine:

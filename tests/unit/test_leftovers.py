@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines import leftovers
-from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.api.engine import EngineError
 from tests.unit.engine_processes import PATIENCE_S, child_of, own_tmp, parent_of_server, runs, until
 
 if TYPE_CHECKING:

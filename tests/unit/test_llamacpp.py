@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.llamacpp import (
     AttachedLlamaCppEngine,
     LlamaCppEngine,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.ollama_api import NotFoundError, OllamaAPI
 from tests.unit.captured import captured
 from tests.unit.metrics_server import MetricsServer, serving

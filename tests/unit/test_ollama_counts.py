@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.engines.base import EngineError
+from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.ollama_api import OllamaAPI
 from pytest_llmperf.engines.ollama_counts import Counts, template_tokens
 from pytest_llmperf.engines.ollama_runner import Loaded, Runner

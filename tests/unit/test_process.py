@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines import process, server_process
-from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.net import announced_url, http_get
 from pytest_llmperf.engines.process import ServerEngine, describe_status
 from tests.unit.engine_processes import (

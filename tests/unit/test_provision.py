@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines import provision
-from pytest_llmperf.engines.base import Engine, EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec
 from pytest_llmperf.engines.provision import Provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.engines.base import Progress
+    from pytest_llmperf.engines.api.engine import Progress
 
 SPEC = EngineSpec("fake")
 OTHER = EngineSpec("fake", model="other")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.base import EngineSpec
+from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.engines.slots import SlotObservation, Slots
 from pytest_llmperf.measurement.measurement import Window

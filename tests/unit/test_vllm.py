@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.engines.vllm import AttachedVLLMEngine, VLLMEngine
 from tests.unit.captured import captured

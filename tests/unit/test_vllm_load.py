@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines import vllm_load
-from pytest_llmperf.engines.base import EngineSpec
+from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.vllm_load import LogTail, environment
 
 if TYPE_CHECKING:

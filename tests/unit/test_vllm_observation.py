@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines import vllm_observation
-from pytest_llmperf.engines.base import Engine, EngineSpec
+from pytest_llmperf.engines.api.engine import Engine, EngineSpec
 from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.vllm import AttachedVLLMEngine
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
@@ -23,7 +23,7 @@ from tests.unit.streams import stream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_llmperf.engines.observation import Observed
+    from pytest_llmperf.engines.api.observation import Observed
     from pytest_llmperf.measurement.request import RequestTiming
 
 POOL = KVPool(129, 32, 129 * 65536.0)

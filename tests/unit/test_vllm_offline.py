@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines import vllm_offline
-from pytest_llmperf.engines.base import EngineError, EngineSpec
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.engines.vllm_children import Children
 from pytest_llmperf.engines.vllm_offline import VLLMOfflineEngine

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_llmperf.engines.base import EngineSpec
+from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.kv import KVPool
 from pytest_llmperf.engines.vllm_inprocess import REQUEST_PREFIX
 from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pytest_llmperf.engines.observation import Observation
+from pytest_llmperf.engines.api.observation import Observation
 from pytest_llmperf.measurement.measurement import Device, EngineInfo, Reading
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.engines.base import Engine
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Reading, Window
     from pytest_llmperf.measurement.request import RequestTiming
 
