@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines import ollama_requests, sharing
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.kv_cache.slots import Slots
 from pytest_llmperf.engines.ollama_api import OllamaAPI
 from pytest_llmperf.engines.ollama_counts import template_tokens
 from pytest_llmperf.engines.ollama_faults import loaded_anew
@@ -19,7 +20,6 @@ from pytest_llmperf.engines.ollama_runner import Loaded, runner_of, runners
 from pytest_llmperf.engines.ollama_server import AttachedServer, OllamaServer
 from pytest_llmperf.engines.ollama_version import counts_uncached_only
 from pytest_llmperf.engines.openai import address_of
-from pytest_llmperf.engines.slots import Slots
 from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:

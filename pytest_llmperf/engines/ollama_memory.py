@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.slots import Slots
+from pytest_llmperf.engines.kv_cache.slots import Slots
 from pytest_llmperf.measurement.measurement import Reading
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import checkpoint
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.net import check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.process import ServerEngine
@@ -37,7 +37,7 @@ from pytest_llmperf.telemetry.device import cpu_device
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_llmperf.engines.kv import KVPool
+    from pytest_llmperf.engines.kv_cache.looks import KVPool
     from pytest_llmperf.engines.vllm_sleep import Sleeper
     from pytest_llmperf.system.prometheus import Sample
 

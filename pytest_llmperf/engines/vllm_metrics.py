@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.kv import KVPoll, KVPool
+from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
 from pytest_llmperf.measurement.measurement import Reading
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines import kv
 from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
-from pytest_llmperf.engines.kv import Fullest
-from pytest_llmperf.engines.poller import POLLS_PER_SECOND, Poller
+from pytest_llmperf.engines.kv_cache import looks
+from pytest_llmperf.engines.kv_cache.looks import Fullest
+from pytest_llmperf.engines.kv_cache.poller import POLLS_PER_SECOND, Poller
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.system.prometheus import MetricsPage
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.engines.api.engine import Engine
-    from pytest_llmperf.engines.kv import KVPoll, KVPool
+    from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
     from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming
 
@@ -93,7 +93,7 @@ class VLLMObservation(Observation):
             missing = Reading.missing("the server does not state the size of its KV cache")
             return {"memory.kv_cache": missing, "memory.kv_waste": missing}, {}
         fullest = self._fullest(pool, polls, requests, preemptions)
-        waste = kv.waste(polls, requests, pool.block_tokens)
+        waste = looks.waste(polls, requests, pool.block_tokens)
         return {"memory.kv_cache": _peak(fullest, pool), "memory.kv_waste": waste}, _stats(fullest, pool, polls)
 
     def _fullest(
@@ -107,10 +107,10 @@ class VLLMObservation(Observation):
         if not polls and (failure := self._poller.failure if self._poller else self._failure):
             return failure
         used = max((p.used_blocks for p in polls), default=0)
-        unseen = kv.unseen(polls, requests)
+        unseen = looks.unseen(polls, requests)
         if used and not unseen:
             return Fullest(used, f"{used} of {pool.blocks} {blocks}; {_looks(polls)}", len(polls))
-        if alone := kv.largest_alone(requests, pool.block_tokens):
+        if alone := looks.largest_alone(requests, pool.block_tokens):
             used = max(used, alone)
             how = f"{used} of {pool.blocks} {blocks}, by the requests' own counts: they came one after another"
             return Fullest(used, how, len(requests))

@@ -14,10 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import checkpoint, leftovers
+from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.api.observation import Observation
-from pytest_llmperf.engines.kv import KVPool
+from pytest_llmperf.engines.kv_cache import checkpoint
+from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.tether import tethered
 from pytest_llmperf.engines.vllm_arguments import (
     FULL_LENGTH,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines import kv
 from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
+from pytest_llmperf.engines.kv_cache import looks as kv
 from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE
 from pytest_llmperf.engines.vllm_observation import counted
 from pytest_llmperf.measurement.measurement import Reading
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.engines.api.engine import Engine
-    from pytest_llmperf.engines.kv import KVPoll, KVPool
+    from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
     from pytest_llmperf.engines.vllm_steps import Steps
     from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.kv import KVPoll
+from pytest_llmperf.engines.kv_cache.looks import KVPoll
 from pytest_llmperf.engines.vllm_inprocess import REQUEST_PREFIX
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import RequestTiming

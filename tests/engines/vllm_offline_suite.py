@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.checkpoint import tensor_bytes
+from pytest_llmperf.engines.kv_cache.checkpoint import tensor_bytes
 from pytest_llmperf.metrics import latency
 from pytest_llmperf.traffic.client import RequestFailed
 

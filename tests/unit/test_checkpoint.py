@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.checkpoint import tensor_bytes, weights
+from pytest_llmperf.engines.kv_cache.checkpoint import tensor_bytes, weights
 
 if TYPE_CHECKING:
     from pathlib import Path

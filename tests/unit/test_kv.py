@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.kv import KVPoll, KVPool, largest_alone, unseen, waste
+from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool, largest_alone, unseen, waste
 from pytest_llmperf.measurement.measurement import Reading
 from tests.unit.streams import MS, stream, whole
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.poller import Poller
+from pytest_llmperf.engines.kv_cache.poller import Poller
 from pytest_llmperf.system.prometheus import MetricsPage
 from tests.unit.engine_processes import until
 from tests.unit.metrics_server import serving

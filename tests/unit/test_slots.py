@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineSpec
+from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.engines.slots import SlotObservation, Slots
 from pytest_llmperf.measurement.measurement import Window
 from tests.unit.streams import stream
 

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_llmperf.engines import vllm_observation
 from pytest_llmperf.engines.api.engine import Engine, EngineSpec
-from pytest_llmperf.engines.kv import KVPool
+from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.vllm import AttachedVLLMEngine
 from pytest_llmperf.engines.vllm_observation import VLLMObservation
 from pytest_llmperf.measurement.measurement import Reading, Window

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineSpec
-from pytest_llmperf.engines.kv import KVPool
+from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.vllm_inprocess import REQUEST_PREFIX
 from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
 from pytest_llmperf.engines.vllm_steps import Steps

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.engines.api.observation import Observation, Observed
-from pytest_llmperf.engines.kv import why_unknown
+from pytest_llmperf.engines.kv_cache.looks import why_unknown
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.metrics.latency import tokens_per_chunk
 
