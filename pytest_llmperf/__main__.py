@@ -13,7 +13,7 @@ from pytest_llmperf import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.engines.kept import KeptEngine
+    from pytest_llmperf.engines.lifecycle.kept_list import KeptEngine
 
 ALL = "all"
 
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit status: 0, 1 if something could not be done, 2 for a mistake in the arguments."""
     asked = _parser().parse_args(argv)
     from pytest_llmperf.engines.api.engine import EngineError
-    from pytest_llmperf.engines.kept import kept_engines
+    from pytest_llmperf.engines.lifecycle.kept_list import kept_engines
 
     try:
         engines = kept_engines(lambda text: print(text, file=sys.stderr))

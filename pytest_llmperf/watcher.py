@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.telemetry.attribution import Baseline
 from pytest_llmperf.telemetry.device import cpu_device, engine_devices
 from pytest_llmperf.telemetry.device_traces import Footing, as_device
@@ -268,7 +268,7 @@ def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, 
 def _kept_pids() -> dict[int, str]:
     """The processes of engines that earlier runs have left behind, each with the engine's name."""
     return {
-        pid: str(note["name"]) for note in leftovers.kept_engines() for pid in process_tree(int(note["engine"]["pid"]))
+        pid: str(note["name"]) for note in pid_files.kept_engines() for pid in process_tree(int(note["engine"]["pid"]))
     }
 
 

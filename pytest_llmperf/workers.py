@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from execnet import XSpec
     from xdist.workermanage import WorkerController
 
-    from pytest_llmperf.engines.sharing import OwnRun
+    from pytest_llmperf.engines.lifecycle.shared_run import OwnRun
     from pytest_llmperf.news import News
     from pytest_llmperf.session import Session
 
@@ -56,7 +56,7 @@ def run_folder(config: pytest.Config) -> str:
     folder = _told(config, _RUN)
     if not folder:
         return ""
-    from pytest_llmperf.engines.sharing import is_here
+    from pytest_llmperf.engines.lifecycle.shared_run import is_here
 
     return folder if is_here(folder) else ""  # the controller may be on another host
 
@@ -145,7 +145,7 @@ class Controller:
 
     def _shared(self) -> OwnRun:
         if self._run is None:
-            from pytest_llmperf.engines.sharing import OwnRun
+            from pytest_llmperf.engines.lifecycle.shared_run import OwnRun
             from pytest_llmperf.news import News
 
             self._run = OwnRun()
@@ -206,7 +206,7 @@ class Turns:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         if not self._session.measures(item):
             return (yield)
-        from pytest_llmperf.engines.sharing import turn
+        from pytest_llmperf.engines.lifecycle.shared_run import turn
 
         with turn(self._folder):
             try:

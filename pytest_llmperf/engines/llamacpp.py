@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.bundled_model import NAME, bundled_model
 from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
+from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, free_port, http_get, http_post
+from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 from pytest_llmperf.engines.llamacpp_server import SETTINGS, VERBOSITY
-from pytest_llmperf.engines.net import announced_url, check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.openai import OpenAIEngine
-from pytest_llmperf.engines.process import ServerEngine
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import ollama_requests, sharing
+from pytest_llmperf.engines import ollama_requests
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.kv_cache.slots import Slots
+from pytest_llmperf.engines.lifecycle import shared_run
 from pytest_llmperf.engines.ollama_api import OllamaAPI
 from pytest_llmperf.engines.ollama_counts import template_tokens
 from pytest_llmperf.engines.ollama_faults import loaded_anew
@@ -93,10 +94,10 @@ class OllamaEngine(Engine):
 
     def start(self, progress: Progress) -> None:
         asked = {"engine": [str(part) for part in self.spec.key]}
-        with sharing.starting(self.spec.run, asked):
+        with shared_run.starting(self.spec.run, asked):
             self._start(progress)
             # Who finds it loaded by another worker judges it as that one does.
-            found = sharing.agreed(self.spec.run, asked | {"server": self.pids}, [self.load_time, self.before])
+            found = shared_run.agreed(self.spec.run, asked | {"server": self.pids}, [self.load_time, self.before])
             self.load_time, self.before = found
 
     def _start(self, progress: Progress) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
-from pytest_llmperf.engines.net import http_get, served_models
+from pytest_llmperf.engines.lifecycle.http import http_get, served_models
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PORTS = {"http": 80, "https": 443}

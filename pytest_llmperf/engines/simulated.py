@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec, Progress
-from pytest_llmperf.engines.net import announced_url, check_port, http_post
-from pytest_llmperf.engines.process import ServerEngine
+from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, http_post
+from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 from pytest_llmperf.engines.simulation import Simulation, SimulationError
 from pytest_llmperf.telemetry.device import cpu_device
 

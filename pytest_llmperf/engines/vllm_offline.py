@@ -14,12 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.api.observation import Observation
 from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.kv_cache.looks import KVPool
-from pytest_llmperf.engines.tether import tethered
+from pytest_llmperf.engines.lifecycle import pid_files
+from pytest_llmperf.engines.lifecycle.child_tether import tethered
 from pytest_llmperf.engines.vllm_arguments import (
     FULL_LENGTH,
     MODE,
@@ -154,7 +154,7 @@ class VLLMOfflineEngine(SleepingEngine):
         return self._transport
 
     def start(self, progress: Progress) -> None:
-        leftovers.sweep(progress)
+        pid_files.sweep(progress)
         progress(f"{self.name}: loading {self.model} inside pytest")
         started = time.monotonic()
         before = Children.present()
@@ -175,7 +175,7 @@ class VLLMOfflineEngine(SleepingEngine):
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
     def _load(self) -> None:
-        self._files = leftovers.new_folder(self.name)
+        self._files = pid_files.new_folder(self.name)
         self._note(os.getpid())
         with environment(self.spec, self._folder, self._files):
             from vllm import LLM
@@ -208,9 +208,9 @@ class VLLMOfflineEngine(SleepingEngine):
     def _note(self, pid: int) -> None:
         """For a pytest that is killed: the next run removes the files, and ends the process of this pid."""
         assert self._files is not None
-        leftovers.note(self.name, pid, pid, self._files)
+        pid_files.note(self.name, pid, pid, self._files)
         if self._noted not in (0, pid):
-            leftovers.forget(self._noted)
+            pid_files.forget(self._noted)
         self._noted = pid
 
     def _why_peak_says_nothing(self) -> str:
@@ -244,7 +244,7 @@ class VLLMOfflineEngine(SleepingEngine):
             self._children = None
         if self._files is not None:
             shutil.rmtree(self._files, ignore_errors=True)
-            leftovers.forget(self._noted)
+            pid_files.forget(self._noted)
             self._files = None
 
     @property

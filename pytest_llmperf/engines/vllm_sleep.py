@@ -7,7 +7,7 @@ import urllib.error
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_llmperf.engines.api.engine import Engine, EngineError
-from pytest_llmperf.engines.net import http_get, http_post
+from pytest_llmperf.engines.lifecycle.http import http_get, http_post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.net import free_port, http_status
+from pytest_llmperf.engines.lifecycle.http import free_port, http_status
 from pytest_llmperf.engines.ollama_api import OllamaAPI
 from tests.ollama_double import MODEL
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.__main__ import main
-from pytest_llmperf.engines import keep, leftovers
+from pytest_llmperf.engines.lifecycle import lease as keep
+from pytest_llmperf.engines.lifecycle import pid_files
 from tests.unit.engine_processes import own_tmp, until
 from tests.unit.engine_processes import runs as is_running
 
@@ -33,7 +34,7 @@ def test_asks(llm_client):
 def kept(own_tmp: Path, runs: Runs) -> Iterator[int]:
     """The pid of an engine that a run has left behind, the only one there is."""
     runs(SUITE, "--llmperf-keep-engine=600").assert_outcomes(passed=1)
-    [note] = leftovers.kept_engines()
+    [note] = pid_files.kept_engines()
     pid, warden = note["engine"]["pid"], note["warden"]["pid"]
     yield pid
     for process in (warden, pid):
@@ -42,7 +43,7 @@ def kept(own_tmp: Path, runs: Runs) -> Iterator[int]:
 
 
 def note_of(pid: int) -> dict[str, dict[str, int]]:
-    [note] = [note for note in leftovers.kept_engines() if note["engine"]["pid"] == pid]
+    [note] = [note for note in pid_files.kept_engines() if note["engine"]["pid"] == pid]
     return note
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.net import announced_url
-from pytest_llmperf.engines.process import ServerEngine
+from pytest_llmperf.engines.lifecycle.http import announced_url
+from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.engines import leftovers
 from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.lifecycle import pid_files as leftovers
 from tests.unit.engine_processes import PATIENCE_S, child_of, own_tmp, parent_of_server, runs, until
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
-from pytest_llmperf.engines.net import check_port, free_port, http_status
+from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_status
 from pytest_llmperf.engines.openai import OpenAIEngine
 
 if TYPE_CHECKING:

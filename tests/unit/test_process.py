@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines import process, server_process
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
-from pytest_llmperf.engines.net import announced_url, http_get
-from pytest_llmperf.engines.process import ServerEngine, describe_status
+from pytest_llmperf.engines.lifecycle import server_engine, server_process
+from pytest_llmperf.engines.lifecycle.http import announced_url, http_get
+from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine, describe_status
 from tests.unit.engine_processes import (
     STUBBORN,
     ScriptedEngine,
@@ -164,7 +164,7 @@ def test_a_server_that_is_never_ready_is_given_up_with_the_end_of_its_log(own_tm
 def test_progress_is_told_again_and_again_with_the_last_line_of_the_log(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr(server_engine, "PROGRESS_SECONDS", 0.01)
     said: list[str] = []
     slow = "import os, sys, time\nprint('tensor 7', flush=True)\nwhile not os.path.exists(sys.argv[-1] + '/go'):\n"
     engine.script = slow + "    time.sleep(0.01)\n" + ScriptedEngine.script
@@ -180,7 +180,7 @@ def test_progress_is_told_again_and_again_with_the_last_line_of_the_log(
 
 
 def test_progress_is_due_every_ten_seconds_at_the_latest() -> None:
-    assert process.PROGRESS_SECONDS <= 10
+    assert server_engine.PROGRESS_SECONDS <= 10
 
 
 def test_a_command_that_cannot_be_run_is_one_clear_line(own_tmp: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.engines.shared_memory import SharedMemory
+from pytest_llmperf.engines.lifecycle.shared_memory import SharedMemory
 
 pytestmark = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no /dev/shm here")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.tether import tethered
+from pytest_llmperf.engines.lifecycle.child_tether import tethered
 from tests.unit.engine_processes import runs, until
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PARENT = """
 import multiprocessing, sys, time
 from multiprocessing import resource_tracker, shared_memory
 from pathlib import Path
-from pytest_llmperf.engines.tether import tethered
+from pytest_llmperf.engines.lifecycle.child_tether import tethered
 
 def wait_for_ever():
     time.sleep(1000)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines import warden
+from pytest_llmperf.engines.lifecycle import warden
 from tests.unit.engine_processes import PATIENCE_S, STUBBORN, child_of, runs, until
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines import keep, leftovers
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.logs import tail
+from pytest_llmperf.engines.lifecycle import lease, pid_files
+from pytest_llmperf.engines.lifecycle.logs import tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class ServerProcess:
             )
         try:
             self.pid = self._read_pid(name)
-            leftovers.note(name, self._warden.pid, self.pid, directory)
+            pid_files.note(name, self._warden.pid, self.pid, directory)
         except BaseException:
             self.stop()
             raise
@@ -61,15 +61,15 @@ class ServerProcess:
         status = self._warden.poll()
         return status if status is None or status >= 0 else 128 - status
 
-    def leave(self, name: str, kept: keep.Kept) -> keep.KeptProcess:
+    def leave(self, name: str, kept: lease.Kept) -> lease.KeptProcess:
         """Lets the server run on until nobody has wanted it for so long; ``kept`` tells others what it is."""
         assert self._warden.stdin is not None
         folder = self.log.parent
-        (folder / keep.LEASE).write_text(kept.lock)
-        note = leftovers.note(name, self._warden.pid, self.pid, folder, asdict(kept))
+        (folder / lease.LEASE).write_text(kept.lock)
+        note = pid_files.note(name, self._warden.pid, self.pid, folder, asdict(kept))
         order = {
             "seconds": kept.seconds,
-            "lease": str(folder / keep.LEASE),
+            "lease": str(folder / lease.LEASE),
             "folder": str(folder),
             "note": str(note),
         }
@@ -79,7 +79,7 @@ class ServerProcess:
         self._close_pipes()
         # It is no longer ours to wait for; Popen would warn of it.
         self._warden.returncode = 0
-        return keep.KeptProcess(json.loads(note.read_text()), None)
+        return lease.KeptProcess(json.loads(note.read_text()), None)
 
     def stop(self) -> None:
         """Ends the server and all it started: terminate, wait, kill. May be called twice."""
@@ -91,8 +91,8 @@ class ServerProcess:
             self._warden.wait()
         if self.pid:
             # For the case that the warden itself was killed, and did not end what the server had started.
-            leftovers.kill_group(self.pid, self._warden.pid)
-        leftovers.forget(self._warden.pid)
+            pid_files.kill_group(self.pid, self._warden.pid)
+        pid_files.forget(self._warden.pid)
 
     def _close_pipes(self) -> None:
         for pipe in (self._warden.stdin, self._warden.stdout):

@@ -10,12 +10,12 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import keep, leftovers, sharing
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
-from pytest_llmperf.engines.identity import Identity, program_file
-from pytest_llmperf.engines.logs import last_line, tail
-from pytest_llmperf.engines.net import http_status, served_models
-from pytest_llmperf.engines.server_process import ServerProcess
+from pytest_llmperf.engines.lifecycle import lease, pid_files, shared_run
+from pytest_llmperf.engines.lifecycle.http import http_status, served_models
+from pytest_llmperf.engines.lifecycle.identity import Identity, program_file
+from pytest_llmperf.engines.lifecycle.logs import last_line, tail
+from pytest_llmperf.engines.lifecycle.server_process import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class ServerEngine(Engine):
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
-        self._process: ServerProcess | keep.KeptProcess | None = None
+        self._process: ServerProcess | lease.KeptProcess | None = None
         self._directory: Path | None = None
         self._last_log = ""
         self._identity: Identity | None = None
@@ -73,13 +73,13 @@ class ServerEngine(Engine):
     def start(self, progress: Progress) -> None:
         self.unloaded = False
         self._prepare(progress)
-        leftovers.sweep(progress)
+        pid_files.sweep(progress)
         if not (self.spec.keep or self.spec.run):
             self._start(progress)
             return
         # Noted now: what changes from here on is not what this server has loaded.
         self._identity = Identity.of(self.spec, ServerEngine._environ(self), self._program())
-        with sharing.starting(self.spec.run, self._identity.asked):
+        with shared_run.starting(self.spec.run, self._identity.asked):
             if self._find_kept(self._identity, progress):
                 if self.load_time is None:
                     progress(f"{self.name}: {self.model} found running, kept from an earlier run")
@@ -89,7 +89,7 @@ class ServerEngine(Engine):
                 self._process = self._left_behind()
 
     def _start(self, progress: Progress) -> None:
-        directory = self._directory = leftovers.new_folder(self.name)
+        directory = self._directory = pid_files.new_folder(self.name)
         started = time.monotonic()
         try:
             self._process = ServerProcess(self.name, self._command(directory), self._environ(), directory)
@@ -102,8 +102,8 @@ class ServerEngine(Engine):
         progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
 
     def _find_kept(self, wanted: Identity, progress: Progress) -> bool:
-        lock = sharing.lock_of(self.spec.run) if self.spec.run else ""
-        while (found := keep.find(wanted, progress, lock)) is not None:
+        lock = shared_run.lock_of(self.spec.run) if self.spec.run else ""
+        while (found := lease.find(wanted, progress, lock)) is not None:
             self._process, self._directory = found, found.log.parent
             self.base_url = found.kept["base_url"]
             ours = bool(lock) and found.kept["lock"] == lock
@@ -179,18 +179,18 @@ class ServerEngine(Engine):
         self._left_behind()
         self._process = self._directory = None
 
-    def _left_behind(self) -> keep.KeptProcess:
+    def _left_behind(self) -> lease.KeptProcess:
         """The process, now one that others find."""
         assert self._process is not None
         assert self._identity is not None
-        kept = keep.Kept(
+        kept = lease.Kept(
             self._identity,
             self.name,
             self.model,
             self.version,
             self.base_url,
             self.spec.keep,
-            lock=sharing.lock_of(self.spec.run) if self.spec.run else "",
+            lock=shared_run.lock_of(self.spec.run) if self.spec.run else "",
             load_time=self.load_time,
             before=self.before,
         )
@@ -230,7 +230,7 @@ class ServerEngine(Engine):
 
 def describe_status(status: int) -> str:
     """``status 3``, or ``SIGKILL`` for 137, as a shell counts."""
-    if status == keep.UNKNOWN_STATUS:
+    if status == lease.UNKNOWN_STATUS:
         return "a status that nobody saw"
     if status > 128:
         with contextlib.suppress(ValueError):

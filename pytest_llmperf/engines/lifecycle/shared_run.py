@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import keep, leftovers
 from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.lifecycle import lease, pid_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,17 +30,17 @@ class OwnRun:
     """A run of which this process is the owner. ``folder`` is for those who take part in it."""
 
     def __init__(self) -> None:
-        for path in leftovers.directory().glob(f"{_PREFIX}*"):
-            if not keep.is_locked(path / _LOCK):
+        for path in pid_files.directory().glob(f"{_PREFIX}*"):
+            if not lease.is_locked(path / _LOCK):
                 shutil.rmtree(path, ignore_errors=True)  # its owner was killed
-        self.folder = tempfile.mkdtemp(prefix=_PREFIX, dir=leftovers.directory())
+        self.folder = tempfile.mkdtemp(prefix=_PREFIX, dir=pid_files.directory())
         self._lock = os.open(lock_of(self.folder), os.O_RDWR | os.O_CREAT)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def close(self) -> None:
         """Ends the engines of this run, but for those that shall be kept."""
         try:
-            keep.end_run(lock_of(self.folder))
+            lease.end_run(lock_of(self.folder))
         finally:
             os.close(self._lock)
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -48,7 +48,7 @@ class OwnRun:
 
 def is_here(folder: str) -> bool:
     """Whether the owner of this run is a process of this host, and runs."""
-    return bool(folder) and keep.is_locked(Path(lock_of(folder)))
+    return bool(folder) and lease.is_locked(Path(lock_of(folder)))
 
 
 def lock_of(folder: str) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import leftovers
-from pytest_llmperf.engines.keep import LEASE, KeptProcess, take_lease
+from pytest_llmperf.engines.lifecycle import pid_files
+from pytest_llmperf.engines.lifecycle.lease import LEASE, KeptProcess, take_lease
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,19 +45,19 @@ class KeptEngine:
         One that a run uses is ended only with ``force``.
         """
         lease = take_lease(self.note)
-        if lease is None and not force and leftovers.is_same(self.note["engine"]):
+        if lease is None and not force and pid_files.is_same(self.note["engine"]):
             return "a run is using it"
         KeptProcess(self.note, lease).discard()
         return (
-            "it could not be ended" if any(leftovers.is_same(self.note[role]) for role in ("engine", "warden")) else ""
+            "it could not be ended" if any(pid_files.is_same(self.note[role]) for role in ("engine", "warden")) else ""
         )
 
 
 def kept_engines(progress: Progress) -> list[KeptEngine]:
     """All of them, the oldest first. What earlier runs have left in disorder is cleaned up, and that is said."""
-    leftovers.sweep(progress)
+    pid_files.sweep(progress)
     found = []
-    for note in leftovers.kept_engines():
+    for note in pid_files.kept_engines():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
             found.append(_look(note))
     return sorted(found, key=lambda engine: -engine.age_seconds)

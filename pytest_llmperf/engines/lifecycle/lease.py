@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import leftovers
+from pytest_llmperf.engines.lifecycle import pid_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_llmperf.engines.api.engine import Progress
-    from pytest_llmperf.engines.identity import Identity
+    from pytest_llmperf.engines.lifecycle.identity import Identity
 
 LEASE = "lease"
 STATUS = "status"
@@ -59,7 +59,7 @@ def find(wanted: Identity, progress: Progress, lock: str = "") -> KeptProcess | 
     With ``lock``, to everybody of the run whose owner holds it. One that was, but whose model or program has changed
     since it was started, is stopped, and that is said.
     """
-    for note in leftovers.kept_engines():
+    for note in pid_files.kept_engines():
         found = note["kept"].get("identity", {})
         if found.get("asked") != wanted.asked:
             continue
@@ -91,7 +91,7 @@ def take_lease(note: Mapping[str, Any]) -> int | None:
 
 def end_run(lock: str) -> None:
     """Ends the engines that are shared under this lock; those that shall be kept are left to others."""
-    for note in leftovers.kept_engines():
+    for note in pid_files.kept_engines():
         if _holder(note) != lock:
             continue
         if note["kept"]["seconds"]:
@@ -151,10 +151,10 @@ class KeptProcess:
 
     def status(self) -> int | None:
         """None while it runs; how it ended its warden has written down, if it was not killed as well."""
-        if leftovers.is_same(self._engine):
+        if pid_files.is_same(self._engine):
             return None
         deadline = time.monotonic() + _STATUS_SECONDS
-        while leftovers.is_same(self._warden) and time.monotonic() < deadline:
+        while pid_files.is_same(self._warden) and time.monotonic() < deadline:
             with contextlib.suppress(FileNotFoundError):
                 return int((self.log.parent / STATUS).read_text())
             time.sleep(0.01)
@@ -175,20 +175,20 @@ class KeptProcess:
         self._tell_warden(signal.SIGTERM)
         self._wait_for_the_end(_STOP_SECONDS)
         # For a warden that was killed or stopped.
-        leftovers.kill_group(self.pid, self._warden["pid"])
+        pid_files.kill_group(self.pid, self._warden["pid"])
         self._tell_warden(signal.SIGKILL)
         self._wait_for_the_end(_KILL_SECONDS)
-        leftovers.forget(self._warden["pid"])
+        pid_files.forget(self._warden["pid"])
         self._release()
 
     def _tell_warden(self, number: int) -> None:
-        if leftovers.is_same(self._warden):
+        if pid_files.is_same(self._warden):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._warden["pid"], number)
 
     def _wait_for_the_end(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while any(map(leftovers.is_same, (self._engine, self._warden))) and time.monotonic() < deadline:
+        while any(map(pid_files.is_same, (self._engine, self._warden))) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def discard(self) -> None:

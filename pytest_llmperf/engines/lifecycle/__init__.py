@@ -1,0 +1,1 @@
+"""How a server engine is started, found again, shared between processes, and ended for certain."""
