@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineSpec
-from pytest_llmperf.engines.llamacpp import AttachedLlamaCppEngine
+from pytest_llmperf.engines.llamacpp.engine import AttachedLlamaCppEngine
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.engines.simulated import SimulatedEngine
 from pytest_llmperf.engines.vllm import AttachedVLLMEngine

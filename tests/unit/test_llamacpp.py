@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
-from pytest_llmperf.engines.llamacpp import (
+from pytest_llmperf.engines.llamacpp.engine import (
     AttachedLlamaCppEngine,
     LlamaCppEngine,
     only_on_cpu,

@@ -17,7 +17,7 @@ from pytest_llmperf.engines.bundled_model import NAME, bundled_model
 from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
 from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
-from pytest_llmperf.engines.llamacpp_server import SETTINGS, VERBOSITY
+from pytest_llmperf.engines.llamacpp.server_main import SETTINGS, VERBOSITY
 from pytest_llmperf.engines.openai import OpenAIEngine
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
@@ -91,7 +91,7 @@ class LlamaCppEngine(ServerEngine):
         if self.spec.binary:
             return self._binary_command(self.spec.binary, directory)
         settings = {**self.spec.args, "model": str(self._file), "alias": self.model}
-        module = "pytest_llmperf.engines.llamacpp_server"
+        module = "pytest_llmperf.engines.llamacpp.server_main"
         return [sys.executable, "-P", "-m", module, str(directory / _ANNOUNCE), json.dumps(settings)]
 
     def _binary_command(self, binary: str, directory: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Serves llama.cpp's own HTTP API from the ``xllamacpp`` wheel, in a process of its own.
 
-``python -m pytest_llmperf.engines.llamacpp_server ANNOUNCE SETTINGS``: SETTINGS is a JSON object of the keys in
+``python -m pytest_llmperf.engines.llamacpp.server_main ANNOUNCE SETTINGS``: SETTINGS is a JSON object of the keys in
 :data:`SETTINGS`, with ``model``; the server's address is written to the file ANNOUNCE once it answers.
 """
 
