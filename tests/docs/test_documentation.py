@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_llmperf.engines.llamacpp.server_main import SETTINGS
-from pytest_llmperf.engines.ollama_options import KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
+from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
 from pytest_llmperf.engines.simulation import Simulation
 from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.metrics import table

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
-from pytest_llmperf.engines.ollama import OllamaEngine
+from pytest_llmperf.engines.ollama.engine import OllamaEngine
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.traffic.client import LLMClient, RequestFailed

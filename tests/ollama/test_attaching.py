@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.lifecycle.http import free_port, http_status
-from pytest_llmperf.engines.ollama_api import OllamaAPI
+from pytest_llmperf.engines.ollama.api import OllamaAPI
 from tests.ollama_double import MODEL
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ def test_without_the_program_it_says_where_to_get_it(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("pytest_llmperf.engines.ollama_lookup._WELL_KNOWN", ())
+    monkeypatch.setattr("pytest_llmperf.engines.ollama.lookup._WELL_KNOWN", ())
     result = runs.plain(SUITE, "--llm-engine=ollama")
     result.stderr.fnmatch_lines(["ERROR: llmperf: ollama is not installed here: see https://ollama.com/download, or *"])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.ollama_api import NotFoundError, OllamaAPI
+from pytest_llmperf.engines.ollama.api import NotFoundError, OllamaAPI
 from tests.unit.captured import captured
 from tests.unit.metrics_server import MetricsServer, serving
 from tests.unit.ollama_captures import lines

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.ollama_api import OllamaAPI
-from pytest_llmperf.engines.ollama_counts import Counts, template_tokens
-from pytest_llmperf.engines.ollama_runner import Loaded, Runner
+from pytest_llmperf.engines.ollama.api import OllamaAPI
+from pytest_llmperf.engines.ollama.counters import Counts, template_tokens
+from pytest_llmperf.engines.ollama.runner import Loaded, Runner
 from tests.unit.captured import captured
 from tests.unit.metrics_server import MetricsServer, serving
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_llmperf.engines.ollama_faults import ignored, loaded_anew, reused, shifted
-from pytest_llmperf.engines.ollama_runner import Loaded, Runner
+from pytest_llmperf.engines.ollama.faults import ignored, loaded_anew, reused, shifted
+from pytest_llmperf.engines.ollama.runner import Loaded, Runner
 from tests.unit.streams import stream
 
 ENTRY = {"name": "m", "digest": "a", "context_length": 4096}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.engines.ollama_memory import Footprint, Shape, kv_stated, padded, shape_of, tensors_bytes
+from pytest_llmperf.engines.ollama.memory import Footprint, Shape, kv_stated, padded, shape_of, tensors_bytes
 from tests.unit.captured import captured
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.ollama_models import gguf_file, told
+from pytest_llmperf.engines.ollama.models import gguf_file, told
 from tests.unit.captured import captured
 from tests.unit.ollama_captures import lines
 

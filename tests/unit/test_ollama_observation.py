@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.engines.ollama_observation import server_stats
+from pytest_llmperf.engines.ollama.observation import server_stats
 from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
 from pytest_llmperf.traffic.native import read
 from tests.unit.captured import captured

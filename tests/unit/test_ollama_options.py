@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.ollama_options import check_arguments, keep_alive, load_options, runs_out
+from pytest_llmperf.engines.ollama.options import check_arguments, keep_alive, load_options, runs_out
 
 
 def test_the_context_is_ours_where_none_is_given() -> None:

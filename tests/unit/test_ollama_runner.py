@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pytest_llmperf.engines.ollama_runner import Loaded, Runner, runner_of, runners
+from pytest_llmperf.engines.ollama.runner import Loaded, Runner, runner_of, runners
 from tests.unit.captured import captured
 
 BLOB = "sha256-941f309b54caaad6747569ba43712bcde44a2be3bae16c3282ff499c37c54af5"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.ollama_version import check_version, counts_uncached_only, times_decoding
+from pytest_llmperf.engines.ollama.versions import check_version, counts_uncached_only, times_decoding
 
 
 @pytest.mark.parametrize(

@@ -5,28 +5,28 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines import ollama_requests
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.kv_cache.slots import Slots
 from pytest_llmperf.engines.lifecycle import shared_run
-from pytest_llmperf.engines.ollama_api import OllamaAPI
-from pytest_llmperf.engines.ollama_counts import template_tokens
-from pytest_llmperf.engines.ollama_faults import loaded_anew
-from pytest_llmperf.engines.ollama_lookup import attached_url, find_ollama
-from pytest_llmperf.engines.ollama_memory import Footprint, kv_stated, shape_of
-from pytest_llmperf.engines.ollama_models import ensure, gguf_file
-from pytest_llmperf.engines.ollama_observation import OllamaObservation
-from pytest_llmperf.engines.ollama_options import NUM_CTX, check_arguments, keep_alive, load_options, runs_out
-from pytest_llmperf.engines.ollama_runner import Loaded, runner_of, runners
-from pytest_llmperf.engines.ollama_server import AttachedServer, OllamaServer
-from pytest_llmperf.engines.ollama_version import counts_uncached_only
+from pytest_llmperf.engines.ollama import requests
+from pytest_llmperf.engines.ollama.api import OllamaAPI
+from pytest_llmperf.engines.ollama.counters import template_tokens
+from pytest_llmperf.engines.ollama.faults import loaded_anew
+from pytest_llmperf.engines.ollama.lookup import attached_url, find_ollama
+from pytest_llmperf.engines.ollama.memory import Footprint, kv_stated, shape_of
+from pytest_llmperf.engines.ollama.models import ensure, gguf_file
+from pytest_llmperf.engines.ollama.observation import OllamaObservation
+from pytest_llmperf.engines.ollama.options import NUM_CTX, check_arguments, keep_alive, load_options, runs_out
+from pytest_llmperf.engines.ollama.runner import Loaded, runner_of, runners
+from pytest_llmperf.engines.ollama.server import AttachedServer, OllamaServer
+from pytest_llmperf.engines.ollama.versions import counts_uncached_only
 from pytest_llmperf.engines.openai import address_of
 from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.ollama_memory import Shape
+    from pytest_llmperf.engines.ollama.memory import Shape
     from pytest_llmperf.measurement.measurement import Reading
     from pytest_llmperf.traffic.transport import Transport
 
@@ -80,10 +80,10 @@ class OllamaEngine(Engine):
         return bool(self._url)
 
     def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        return ollama_requests.prefix_settings(share=share)
+        return requests.prefix_settings(share=share)
 
     def transport(self) -> Transport:
-        return ollama_requests.NativeTransport(
+        return requests.NativeTransport(
             self._api.root, self._options, counts_uncached=counts_uncached_only(self.version)
         )
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.lifecycle.http import http_status
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
-from pytest_llmperf.engines.ollama_api import OllamaAPI
-from pytest_llmperf.engines.ollama_lookup import find_ollama
-from pytest_llmperf.engines.ollama_options import NUM_CTX, SERVER_ARGUMENTS, load_options
-from pytest_llmperf.engines.ollama_version import check_version
+from pytest_llmperf.engines.ollama.api import OllamaAPI
+from pytest_llmperf.engines.ollama.lookup import find_ollama
+from pytest_llmperf.engines.ollama.options import NUM_CTX, SERVER_ARGUMENTS, load_options
+from pytest_llmperf.engines.ollama.versions import check_version
 from pytest_llmperf.engines.openai import listening_pids
 
 if TYPE_CHECKING:

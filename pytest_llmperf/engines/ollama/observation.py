@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
-from pytest_llmperf.engines.ollama_counts import Counts
-from pytest_llmperf.engines.ollama_faults import ignored, loaded_anew, reused, shifted
-from pytest_llmperf.engines.ollama_version import times_decoding
+from pytest_llmperf.engines.ollama.counters import Counts
+from pytest_llmperf.engines.ollama.faults import ignored, loaded_anew, reused, shifted
+from pytest_llmperf.engines.ollama.versions import times_decoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.engines.ollama import OllamaEngine
-    from pytest_llmperf.engines.ollama_runner import Loaded
+    from pytest_llmperf.engines.ollama.engine import OllamaEngine
+    from pytest_llmperf.engines.ollama.runner import Loaded
     from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming
 

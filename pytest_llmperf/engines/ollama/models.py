@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pytest_llmperf.engines.api.engine import Progress
-    from pytest_llmperf.engines.ollama_api import OllamaAPI
+    from pytest_llmperf.engines.ollama.api import OllamaAPI
 
 _PROGRESS_SECONDS = 5.0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.engines.ollama_runner import Loaded
+    from pytest_llmperf.engines.ollama.runner import Loaded
     from pytest_llmperf.measurement.request import RequestTiming
 
 # A loaded model is granted in 1 to 10 ms, and loading one takes half a second at least.

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.ollama_options import KEEP_ALIVE, LOAD_OPTIONS, check_option
+from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, check_option
 from pytest_llmperf.traffic import native
 from pytest_llmperf.traffic.exchange import Exchange, Target
 from pytest_llmperf.traffic.transport import HttpTransport

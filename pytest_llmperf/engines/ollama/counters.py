@@ -15,8 +15,8 @@ from pytest_llmperf.system.prometheus import MetricsPage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.ollama_api import OllamaAPI
-    from pytest_llmperf.engines.ollama_runner import Loaded
+    from pytest_llmperf.engines.ollama.api import OllamaAPI
+    from pytest_llmperf.engines.ollama.runner import Loaded
 
 _CACHED = "llamacpp:prompt_tokens_cached_total"
 _GENERATED = "llamacpp:tokens_predicted_total"
