@@ -13,7 +13,7 @@ from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 from pytest_llmperf.engines.lifecycle.shared_memory import SharedMemory
-from pytest_llmperf.engines.openai import OpenAIEngine
+from pytest_llmperf.engines.openai.engine import OpenAIEngine
 from pytest_llmperf.engines.vllm_arguments import (
     FULL_LENGTH,
     MODE,

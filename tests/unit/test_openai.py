@@ -14,7 +14,7 @@ import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_status
-from pytest_llmperf.engines.openai import OpenAIEngine
+from pytest_llmperf.engines.openai.engine import OpenAIEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +208,7 @@ def test_workers_that_share_the_socket_are_one_engine_with_their_parent(tmp_path
 
 
 def test_a_server_elsewhere_has_no_processes_here(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_llmperf.engines.openai._LOOPBACK", ())
+    monkeypatch.setattr("pytest_llmperf.engines.openai.engine._LOOPBACK", ())
     engine = attach(server.url)
     assert engine.pids == ()
     assert engine.devices == ()

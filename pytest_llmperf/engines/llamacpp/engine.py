@@ -18,7 +18,7 @@ from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
 from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, free_port, http_get, http_post
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 from pytest_llmperf.engines.llamacpp.server_main import SETTINGS, VERBOSITY
-from pytest_llmperf.engines.openai import OpenAIEngine
+from pytest_llmperf.engines.openai.engine import OpenAIEngine
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 

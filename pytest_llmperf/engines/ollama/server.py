@@ -16,7 +16,7 @@ from pytest_llmperf.engines.ollama.api import OllamaAPI
 from pytest_llmperf.engines.ollama.lookup import find_ollama
 from pytest_llmperf.engines.ollama.options import NUM_CTX, SERVER_ARGUMENTS, load_options
 from pytest_llmperf.engines.ollama.versions import check_version
-from pytest_llmperf.engines.openai import listening_pids
+from pytest_llmperf.engines.openai.engine import listening_pids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
