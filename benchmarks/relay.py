@@ -111,7 +111,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
 def start_engine(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     announce = folder / "announce"
     settings = [f"ttft={TTFT_MS} ms", f"tpot={GAP_MS} ms", "slots=64"]
-    command = [sys.executable, "-m", "pytest_llmperf.engines.simulated_server", "--announce", str(announce)]
+    command = [sys.executable, "-m", "pytest_llmperf.engines.simulated.server_main", "--announce", str(announce)]
     engine = subprocess.Popen([*command, *(word for setting in settings for word in ("--set", setting))])
     while not announce.exists():
         time.sleep(0.01)

@@ -25,7 +25,7 @@ USED_MIB = 21_000
 _SERVER = """
 import sys
 open("/proc/self/comm", "w").write("ssh")
-from pytest_llmperf.engines.simulated_server import main
+from pytest_llmperf.engines.simulated.server_main import main
 main(sys.argv[1:])
 """
 

@@ -14,7 +14,7 @@ import pytest
 from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.lifecycle import lease as keep
 from pytest_llmperf.engines.lifecycle import pid_files
-from pytest_llmperf.engines.simulated import SimulatedEngine
+from pytest_llmperf.engines.simulated.engine import SimulatedEngine
 from tests.unit.engine_processes import own_tmp
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.simulated import SimulatedEngine
+from pytest_llmperf.engines.simulated.engine import SimulatedEngine
 
 if TYPE_CHECKING:
     import pytest

@@ -73,7 +73,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def launched(tmp_path: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "pytest_llmperf.engines.simulated_server"]
+    command = [sys.executable, "-m", "pytest_llmperf.engines.simulated.server_main"]
     command += ["--announce", str(tmp_path / "announce"), "--log", str(tmp_path / "log")]
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]

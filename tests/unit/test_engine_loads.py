@@ -9,7 +9,7 @@ import pytest
 from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.llamacpp.engine import AttachedLlamaCppEngine
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
-from pytest_llmperf.engines.simulated import SimulatedEngine
+from pytest_llmperf.engines.simulated.engine import SimulatedEngine
 from pytest_llmperf.engines.vllm import AttachedVLLMEngine
 from tests.unit.scripted_server import ScriptedServer, sized
 

@@ -108,7 +108,7 @@ def test_a_bad_setting_stops_it_before_it_starts(tmp_path: Path, setting: list[s
     command = [
         sys.executable,
         "-m",
-        "pytest_llmperf.engines.simulated_server",
+        "pytest_llmperf.engines.simulated.server_main",
         "--announce",
         str(tmp_path / "a"),
     ]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.simulation import Simulation, SimulationError, schedule, words
+from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError, schedule, words
 
 
 def offsets(simulation: Simulation, tokens: int, request_number: int = 1) -> list[float]:

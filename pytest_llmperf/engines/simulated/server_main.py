@@ -1,6 +1,6 @@
 """The simulated engine's server: the OpenAI API over HTTP, with tokens that leave on a schedule.
 
-    python -m pytest_llmperf.engines.simulated_server --announce FILE [--set KEY=VALUE ...] [--log FILE]
+    python -m pytest_llmperf.engines.simulated.server_main --announce FILE [--set KEY=VALUE ...] [--log FILE]
 
 It binds, writes its base URL into the announce file, loads, and answers until SIGTERM or SIGINT. The
 log is the truth that a client can be checked against: one JSON line per request with the time each chunk was
@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from pytest_llmperf.engines.simulated_answers import (
+from pytest_llmperf.engines.simulated.answers import (
     DONE,
     Answer,
     Ask,
@@ -32,8 +32,8 @@ from pytest_llmperf.engines.simulated_answers import (
     error_payload,
     read_request,
 )
-from pytest_llmperf.engines.simulated_http import Connection
-from pytest_llmperf.engines.simulation import Simulation, SimulationError, schedule, words
+from pytest_llmperf.engines.simulated.http import Connection
+from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError, schedule, words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

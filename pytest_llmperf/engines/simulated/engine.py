@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, http_post
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
-from pytest_llmperf.engines.simulation import Simulation, SimulationError
+from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError
 from pytest_llmperf.telemetry.device import cpu_device
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SimulatedEngine(ServerEngine):
         self._asleep = False
 
     def _command(self, directory: Path) -> list[str]:
-        command = [sys.executable, "-P", "-m", "pytest_llmperf.engines.simulated_server"]
+        command = [sys.executable, "-P", "-m", "pytest_llmperf.engines.simulated.server_main"]
         command += ["--announce", str(directory / _ANNOUNCE)]
         for key, value in {**self.spec.args, "model": self.model}.items():
             command += ["--set", f"{key}={value}"]

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_llmperf.engines.simulation import Simulation, SimulationError
+from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError
 
 
 class RequestError(Exception):
