@@ -44,7 +44,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from client_peers import PEERS, Load, Row
 
 from pytest_llmperf.engines.api.engine import EngineSpec
-from pytest_llmperf.engines.vllm import VLLMEngine, read_metrics
+from pytest_llmperf.engines.vllm.server import VLLMEngine, read_metrics
 from pytest_llmperf.metrics import latency
 from pytest_llmperf.traffic.load_process import LoadOutcome, run_load
 from pytest_llmperf.traffic.load_wire import Order

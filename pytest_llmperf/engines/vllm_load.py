@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.vllm_arguments import command_line, default_kv_cache, kv_cache_bytes
+from pytest_llmperf.engines.vllm.arguments import command_line, default_kv_cache, kv_cache_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

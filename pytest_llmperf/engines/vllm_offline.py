@@ -20,7 +20,7 @@ from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.engines.lifecycle.child_tether import tethered
-from pytest_llmperf.engines.vllm_arguments import (
+from pytest_llmperf.engines.vllm.arguments import (
     FULL_LENGTH,
     MODE,
     SHARE_CAVEAT,
@@ -29,6 +29,8 @@ from pytest_llmperf.engines.vllm_arguments import (
     served_name,
     sizes_kv_cache,
 )
+from pytest_llmperf.engines.vllm.metrics import reserved
+from pytest_llmperf.engines.vllm.sleep import LLMSleeper, SleepingEngine
 from pytest_llmperf.engines.vllm_children import Children
 from pytest_llmperf.engines.vllm_inprocess import InProcessTransport
 from pytest_llmperf.engines.vllm_load import (
@@ -40,9 +42,7 @@ from pytest_llmperf.engines.vllm_load import (
     release,
     weights_bytes,
 )
-from pytest_llmperf.engines.vllm_metrics import reserved
 from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
-from pytest_llmperf.engines.vllm_sleep import LLMSleeper, SleepingEngine
 from pytest_llmperf.engines.vllm_steps import Steps
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
@@ -51,7 +51,7 @@ from pytest_llmperf.traffic.client import NO_ADDRESS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_llmperf.engines.vllm_sleep import Sleeper
+    from pytest_llmperf.engines.vllm.sleep import Sleeper
     from pytest_llmperf.traffic.transport import Transport
 
 OFFLINE = "offline"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
 from pytest_llmperf.engines.kv_cache import looks as kv
-from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE
-from pytest_llmperf.engines.vllm_observation import counted
+from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE
+from pytest_llmperf.engines.vllm.observation import counted
 from pytest_llmperf.measurement.measurement import Reading
 
 if TYPE_CHECKING:

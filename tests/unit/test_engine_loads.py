@@ -10,7 +10,7 @@ from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.llamacpp.engine import AttachedLlamaCppEngine
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
 from pytest_llmperf.engines.simulated.engine import SimulatedEngine
-from pytest_llmperf.engines.vllm import AttachedVLLMEngine
+from pytest_llmperf.engines.vllm.server import AttachedVLLMEngine
 from tests.unit.scripted_server import ScriptedServer, sized
 
 if TYPE_CHECKING:

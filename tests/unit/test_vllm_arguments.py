@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.vllm_arguments import (
+from pytest_llmperf.engines.vllm.arguments import (
     command_line,
     default_kv_cache,
     kv_cache_bytes,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.vllm_environment import VLLMEnvironment, find_vllm
+from pytest_llmperf.engines.vllm.environment import VLLMEnvironment, find_vllm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,9 +49,9 @@ def executable(python: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _looked_at_anew() -> None:
-    from pytest_llmperf.engines import vllm_environment
+    from pytest_llmperf.engines.vllm import environment
 
-    vllm_environment._of_python.cache_clear()
+    environment._of_python.cache_clear()
 
 
 @pytest.mark.parametrize(

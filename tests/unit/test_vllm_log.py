@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.vllm_log import Startup, reason, stage
+from pytest_llmperf.engines.vllm.log import Startup, reason, stage
 from tests.unit.captured import captured
 
 LOG = captured("vllm-start.log")

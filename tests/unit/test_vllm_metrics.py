@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
-from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, poll, polled_url
+from pytest_llmperf.engines.vllm.metrics import Counters, kv_pool, metrics_url, poll, polled_url
 from pytest_llmperf.system.prometheus import Sample, parse
 from tests.unit.captured import captured
 

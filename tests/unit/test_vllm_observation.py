@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.engines import vllm_observation
 from pytest_llmperf.engines.api.engine import Engine, EngineSpec
 from pytest_llmperf.engines.kv_cache.looks import KVPool
-from pytest_llmperf.engines.vllm import AttachedVLLMEngine
-from pytest_llmperf.engines.vllm_observation import VLLMObservation
+from pytest_llmperf.engines.vllm import observation as vllm_observation
+from pytest_llmperf.engines.vllm.observation import VLLMObservation
+from pytest_llmperf.engines.vllm.server import AttachedVLLMEngine
 from pytest_llmperf.measurement.measurement import Reading, Window
 from tests.unit.captured import captured
 from tests.unit.engine_processes import until

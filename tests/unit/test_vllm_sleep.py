@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
-from pytest_llmperf.engines.vllm_sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingEngine
+from pytest_llmperf.engines.vllm.sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingEngine
 from pytest_llmperf.measurement.measurement import Device
 from tests.unit.test_provision import Fake
 

@@ -14,7 +14,7 @@ from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_ge
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 from pytest_llmperf.engines.lifecycle.shared_memory import SharedMemory
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
-from pytest_llmperf.engines.vllm_arguments import (
+from pytest_llmperf.engines.vllm.arguments import (
     FULL_LENGTH,
     MODE,
     SHARE_CAVEAT,
@@ -25,11 +25,11 @@ from pytest_llmperf.engines.vllm_arguments import (
     served_name,
     sizes_kv_cache,
 )
-from pytest_llmperf.engines.vllm_environment import find_vllm
-from pytest_llmperf.engines.vllm_log import Startup, reason, stage
-from pytest_llmperf.engines.vllm_metrics import Counters, kv_pool, metrics_url, reserved
-from pytest_llmperf.engines.vllm_observation import VLLMObservation
-from pytest_llmperf.engines.vllm_sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingEngine
+from pytest_llmperf.engines.vllm.environment import find_vllm
+from pytest_llmperf.engines.vllm.log import Startup, reason, stage
+from pytest_llmperf.engines.vllm.metrics import Counters, kv_pool, metrics_url, reserved
+from pytest_llmperf.engines.vllm.observation import VLLMObservation
+from pytest_llmperf.engines.vllm.sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingEngine
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 from pytest_llmperf.telemetry.device import cpu_device
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_llmperf.engines.kv_cache.looks import KVPool
-    from pytest_llmperf.engines.vllm_sleep import Sleeper
+    from pytest_llmperf.engines.vllm.sleep import Sleeper
     from pytest_llmperf.system.prometheus import Sample
 
 # vLLM merges tokens into one chunk when it falls behind: only the running count says how many each one brings.

@@ -10,7 +10,7 @@ from pytest_llmperf.engines.api.observation import Observation, Observed, counts
 from pytest_llmperf.engines.kv_cache import looks
 from pytest_llmperf.engines.kv_cache.looks import Fullest
 from pytest_llmperf.engines.kv_cache.poller import POLLS_PER_SECOND, Poller
-from pytest_llmperf.engines.vllm_metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
+from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 
