@@ -166,7 +166,7 @@ def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any
 
     The test is skipped on every other engine.
     """
-    from pytest_llmperf.engines.vllm_offline import VLLMOfflineEngine
+    from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
 
     engine = request.config.stash[SESSION].acquire(llm_engine.spec)
     if not isinstance(engine, VLLMOfflineEngine):

@@ -14,7 +14,7 @@ import pytest
 from pytest_llmperf.traffic.client import RequestFailed
 
 if TYPE_CHECKING:
-    from pytest_llmperf.engines.vllm_offline import VLLMOfflineEngine
+    from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
     from pytest_llmperf.traffic.client import LLMClient
 
 

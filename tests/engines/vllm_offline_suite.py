@@ -16,7 +16,7 @@ from pytest_llmperf.metrics import latency
 from pytest_llmperf.traffic.client import RequestFailed
 
 if TYPE_CHECKING:
-    from pytest_llmperf.engines.vllm_offline import VLLMOfflineEngine
+    from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
     from pytest_llmperf.fixtures import LLMPerf
     from pytest_llmperf.traffic.client import LLMClient
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.engines.vllm_inprocess import InProcessTransport
+from pytest_llmperf.engines.vllm.offline.requests import InProcessTransport
 from pytest_llmperf.metrics import latency
 from pytest_llmperf.traffic.client import LLMClient, RequestFailed
 from tests.unit.fake_vllm import FakeLLM, install

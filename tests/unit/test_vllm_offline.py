@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines import vllm_offline
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.engines.vllm_children import Children
-from pytest_llmperf.engines.vllm_offline import VLLMOfflineEngine
+from pytest_llmperf.engines.vllm.offline import engine as vllm_offline
+from pytest_llmperf.engines.vllm.offline.children import Children
+from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
 from tests.unit.engine_processes import PATIENCE_S, own_tmp, runs, until
 
 if TYPE_CHECKING:

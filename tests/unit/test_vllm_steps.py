@@ -6,9 +6,9 @@ import pytest
 
 from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.kv_cache.looks import KVPool
-from pytest_llmperf.engines.vllm_inprocess import REQUEST_PREFIX
-from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
-from pytest_llmperf.engines.vllm_steps import Steps
+from pytest_llmperf.engines.vllm.offline.observation import OfflineObservation
+from pytest_llmperf.engines.vllm.offline.requests import REQUEST_PREFIX
+from pytest_llmperf.engines.vllm.offline.steps import Steps
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.metrics import latency
 from tests.unit.fake_vllm import FakeEngine, SamplingParams

@@ -184,7 +184,7 @@ class VLLMEngine(SleepingEngine, ServerEngine):
 
 def _offline_engine() -> type[Engine]:
     # Imported when it is asked for: a server that was kept is found again sooner without it.
-    from pytest_llmperf.engines.vllm_offline import VLLMOfflineEngine
+    from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
 
     return VLLMOfflineEngine
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.kv_cache.looks import KVPoll
-from pytest_llmperf.engines.vllm_inprocess import REQUEST_PREFIX
+from pytest_llmperf.engines.vllm.offline.requests import REQUEST_PREFIX
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import RequestTiming
 

@@ -30,10 +30,8 @@ from pytest_llmperf.engines.vllm.arguments import (
     sizes_kv_cache,
 )
 from pytest_llmperf.engines.vllm.metrics import reserved
-from pytest_llmperf.engines.vllm.sleep import LLMSleeper, SleepingEngine
-from pytest_llmperf.engines.vllm_children import Children
-from pytest_llmperf.engines.vllm_inprocess import InProcessTransport
-from pytest_llmperf.engines.vllm_load import (
+from pytest_llmperf.engines.vllm.offline.children import Children
+from pytest_llmperf.engines.vllm.offline.loading import (
     LogTail,
     engine_arguments,
     environment,
@@ -42,8 +40,10 @@ from pytest_llmperf.engines.vllm_load import (
     release,
     weights_bytes,
 )
-from pytest_llmperf.engines.vllm_offline_observation import OfflineObservation
-from pytest_llmperf.engines.vllm_steps import Steps
+from pytest_llmperf.engines.vllm.offline.observation import OfflineObservation
+from pytest_llmperf.engines.vllm.offline.requests import InProcessTransport
+from pytest_llmperf.engines.vllm.offline.steps import Steps
+from pytest_llmperf.engines.vllm.sleep import LLMSleeper, SleepingEngine
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.device import cpu_device
 from pytest_llmperf.traffic.client import NO_ADDRESS

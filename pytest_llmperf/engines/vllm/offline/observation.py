@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
-    from pytest_llmperf.engines.vllm_steps import Steps
+    from pytest_llmperf.engines.vllm.offline.steps import Steps
     from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming
 

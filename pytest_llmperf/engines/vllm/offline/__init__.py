@@ -1,0 +1,1 @@
+"""vLLM inside the process that runs pytest (mode=offline)."""
