@@ -10,9 +10,9 @@ from pytest_llmperf import benchmark
 from pytest_llmperf.budgets.judge import broken
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.failures import BudgetExceeded, LLMPerfWarning
+from pytest_llmperf.reports.failure_table import failure_table
 from pytest_llmperf.reports.junit import properties, replace_properties
 from pytest_llmperf.reports.result import TestResult, to_wire
-from pytest_llmperf.reports.table import failure_table
 from pytest_llmperf.reports.wire import measurement_to_wire
 from pytest_llmperf.session import LIMITS, LOGS, PROBE, RESULT, SESSION, Session
 

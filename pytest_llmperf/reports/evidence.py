@@ -16,7 +16,7 @@ from pytest_llmperf.measurement.units import (
     format_value,
 )
 from pytest_llmperf.reports.load_evidence import load_evidence
-from pytest_llmperf.reports.timeline import ASCII_BLOCKS, BLOCKS, sparkline
+from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, sparkline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.reports.files import write_whole
+from pytest_llmperf.reports.atomic_write import write_whole
 from pytest_llmperf.reports.result import SCHEMA, to_wire
 from pytest_llmperf.reports.summary import counts
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.reports.atomic_write import write_whole
 from pytest_llmperf.reports.evidence import engine_text
-from pytest_llmperf.reports.files import write_whole
+from pytest_llmperf.reports.failure_table import failure_table, limit_text, worst_first
 from pytest_llmperf.reports.summary import counts, counts_text, side_by_side
-from pytest_llmperf.reports.table import failure_table, limit_text, worst_first
 from pytest_llmperf.reports.text import NO_VALUE, one_line
 
 if TYPE_CHECKING:

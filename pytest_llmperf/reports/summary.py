@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.units import BYTES, SECONDS, TOKENS_PER_SECOND, Quantity, format_value
-from pytest_llmperf.reports.table import limit_text, reason_text, worst_first
+from pytest_llmperf.reports.failure_table import limit_text, reason_text, worst_first
 from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, shorten_left, to_ascii, wrap
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pytest_llmperf.metrics import latency, table
 from pytest_llmperf.metrics.table import METRICS, Metric, Statistic, split_key
 from pytest_llmperf.reports.load_wire import load_to_wire
 from pytest_llmperf.reports.result import TIMELINE_POINTS
-from pytest_llmperf.reports.timeline import downsample
+from pytest_llmperf.reports.sparkline import downsample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

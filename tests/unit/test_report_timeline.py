@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.reports.timeline import ASCII_BLOCKS, downsample, sparkline
+from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, downsample, sparkline
 
 
 def test_a_short_timeline_is_kept_as_it_is() -> None:

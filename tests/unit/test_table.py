@@ -9,8 +9,8 @@ import pytest
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.measurement import Device, MemoryTrace
 from pytest_llmperf.measurement.units import BYTES, SECONDS, as_written, format_apart, format_change
+from pytest_llmperf.reports.failure_table import failure_table, worst_first
 from pytest_llmperf.reports.result import TestResult
-from pytest_llmperf.reports.table import failure_table, worst_first
 from pytest_llmperf.reports.text import display_width
 from tests.unit.report_samples import (
     BROKEN,
