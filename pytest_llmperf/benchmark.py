@@ -94,7 +94,7 @@ class Bridge:
 
 def _devices(settings: Settings) -> list[dict[str, Any]]:
     """What engines may compute on, told apart by name and size and not by UUID: two cards of one kind compare."""
-    from pytest_llmperf.telemetry.device import engine_devices
+    from pytest_llmperf.telemetry.cpu import engine_devices
     from pytest_llmperf.telemetry.devices import list_visible
 
     chosen = settings.launch["visible_devices"]

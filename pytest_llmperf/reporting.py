@@ -42,7 +42,7 @@ def header(session: Session, *, distributed: bool) -> list[str]:
 
 
 def _local_devices(engine: Engine) -> tuple[Device, ...]:
-    from pytest_llmperf.telemetry.device import engine_devices
+    from pytest_llmperf.telemetry.cpu import engine_devices
 
     return () if engine.spec.url else engine_devices()
 

@@ -159,7 +159,7 @@ def visible_devices(selection: str) -> str | None:
     """
     if selection == "auto":
         return None
-    from pytest_llmperf.telemetry.visible import visible_devices
+    from pytest_llmperf.telemetry.visible_devices import visible_devices
 
     return visible_devices(selection, os.environ)
 

@@ -13,7 +13,7 @@ from pytest_llmperf.telemetry.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, Exporters, Footing
 from pytest_llmperf.telemetry.sampler import CALM_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.source import DeviceFacts
-from pytest_llmperf.telemetry.visible import ambiguous_integers, visible
+from pytest_llmperf.telemetry.visible_devices import ambiguous_integers, visible
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -14,7 +14,7 @@ from pytest_llmperf.telemetry.nvml_listing import list_parts
 from pytest_llmperf.telemetry.nvml_processes import ProcessList
 from pytest_llmperf.telemetry.nvml_sources import EnergySource, MemorySource, Part, SensorSource, StateSource
 from pytest_llmperf.telemetry.source import SourceError, Why
-from pytest_llmperf.telemetry.visible import visible
+from pytest_llmperf.telemetry.visible_devices import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

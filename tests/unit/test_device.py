@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.device import cpu_device
+from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.telemetry.device import cpu_device, engine_devices
+from pytest_llmperf.telemetry.cpu import cpu_device, engine_devices
 
 
 @pytest.fixture(params=["with an NVIDIA driver", "without one"])

@@ -20,7 +20,7 @@ from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 from pytest_llmperf.engines.llamacpp.server_main import SETTINGS, VERBOSITY
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
 from pytest_llmperf.measurement.measurement import Reading
-from pytest_llmperf.telemetry.device import cpu_device
+from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

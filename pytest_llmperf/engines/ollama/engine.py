@@ -21,7 +21,7 @@ from pytest_llmperf.engines.ollama.runner import Loaded, runner_of, runners
 from pytest_llmperf.engines.ollama.server import AttachedServer, OllamaServer
 from pytest_llmperf.engines.ollama.versions import counts_uncached_only
 from pytest_llmperf.engines.openai.engine import address_of
-from pytest_llmperf.telemetry.device import cpu_device
+from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from pytest_llmperf.engines.api.engine import EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, http_post
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError
-from pytest_llmperf.telemetry.device import cpu_device
+from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,7 +32,7 @@ from pytest_llmperf.engines.vllm.observation import VLLMObservation
 from pytest_llmperf.engines.vllm.sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingEngine
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.system.prometheus import MetricsPage
-from pytest_llmperf.telemetry.device import cpu_device
+from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
