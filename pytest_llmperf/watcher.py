@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files
-from pytest_llmperf.telemetry.attribution import Baseline
+from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.cpu import cpu_device, engine_devices
 from pytest_llmperf.telemetry.device_traces import Footing, as_device
 from pytest_llmperf.telemetry.devices import Devices

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.system.prometheus import MetricsPage
-from pytest_llmperf.telemetry.cadence import SLOTS_PER_EXPORTER
+from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER
 from pytest_llmperf.telemetry.ring import (
     DEVICE_MEMORY,
     ENERGY,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.measurement import Device, DeviceProcess, DeviceTrace, MemoryTrace, Window
 from pytest_llmperf.measurement.units import BYTES, format_value
-from pytest_llmperf.telemetry.attribution import Baseline, Listing, device_trace, listings, surrounding
-from pytest_llmperf.telemetry.cadence import collection_interval_ns, refusal
-from pytest_llmperf.telemetry.conditions import conditions
-from pytest_llmperf.telemetry.energy import energy
+from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, device_trace, listings, surrounding
+from pytest_llmperf.telemetry.analysis.cadence import collection_interval_ns, refusal
+from pytest_llmperf.telemetry.analysis.conditions import conditions
+from pytest_llmperf.telemetry.analysis.energy import energy
 from pytest_llmperf.telemetry.ring import (
     DEVICE_MEMORY,
     ENERGY,

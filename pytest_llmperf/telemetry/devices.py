@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.measurement import DeviceProcess, DeviceTrace, Window
 from pytest_llmperf.measurement.units import BYTES, format_value
-from pytest_llmperf.telemetry.attribution import Baseline
+from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, Exporters, Footing
 from pytest_llmperf.telemetry.sampler import CALM_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.source import DeviceFacts

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.telemetry.cadence import SLOTS_PER_EXPORTER
+from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER
 from pytest_llmperf.telemetry.ring import EXPORTERS, FAULT, Record, Ring
 from pytest_llmperf.telemetry.source import SourceError
 

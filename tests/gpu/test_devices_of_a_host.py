@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.telemetry.attribution import Baseline
+from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.sampler import Sampler
 from pytest_llmperf.testing import Fault

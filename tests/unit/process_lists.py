@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.measurement import Window
-from pytest_llmperf.telemetry.attribution import Baseline, Listing, listings
+from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, listings
 from pytest_llmperf.telemetry.ring import ENGINE_SHARE, KNOWN, LISTED, MATCHED, PROCESS, STEADY, VISIBLE, Record
 from pytest_llmperf.telemetry.source import DeviceFacts
 

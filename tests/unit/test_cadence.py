@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pytest_llmperf.telemetry.cadence import SLOTS_PER_EXPORTER, collection_interval_ns, refusal
+from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER, collection_interval_ns, refusal
 from pytest_llmperf.telemetry.dcgm import DcgmBackend
 from pytest_llmperf.telemetry.ring import (
     DEVICE_MEMORY,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess, Window
-from pytest_llmperf.telemetry.conditions import conditions
+from pytest_llmperf.telemetry.analysis.conditions import conditions
 from pytest_llmperf.telemetry.ring import (
     KNOWN,
     MAPPED,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.measurement import DeviceProcess, DeviceTrace, Window
-from pytest_llmperf.telemetry.attribution import Baseline
+from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.ring import (
     DEVICE_MEMORY,

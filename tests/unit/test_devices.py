@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmperf.measurement.measurement import DeviceProcess
 from pytest_llmperf.telemetry import devices as devices_module
-from pytest_llmperf.telemetry.attribution import Baseline
+from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.ring import HOST, KNOWN, MATCHED, OURS, VISIBLE, Record

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from pytest_llmperf.measurement.measurement import Energy, Window
-from pytest_llmperf.telemetry.energy import energy
+from pytest_llmperf.telemetry.analysis.energy import energy
 from pytest_llmperf.telemetry.ring import ENERGY, POWER, TEMPERATURE, TICK, Record
 
 MS = 1_000_000

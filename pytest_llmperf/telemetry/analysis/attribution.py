@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.measurement import MemoryTrace, Rung, Window, around
 from pytest_llmperf.measurement.units import BYTES, format_value
+from pytest_llmperf.telemetry.analysis.timeline import gap_fault, max_gap, overwritten, rate_text
 from pytest_llmperf.telemetry.ring import (
     DEVICE_MEMORY,
     ENGINE_SHARE,
@@ -28,7 +29,6 @@ from pytest_llmperf.telemetry.ring import (
     VISIBLE,
     Record,
 )
-from pytest_llmperf.telemetry.timeline import gap_fault, max_gap, overwritten, rate_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
