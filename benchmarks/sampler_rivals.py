@@ -13,7 +13,7 @@ from ctypes import CDLL
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY
 from pytest_llmperf.telemetry.sampler import Sampler
 from tests.gpu.fake_library import compiler
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import DeviceTrace, MemoryTrace, Window
     from pytest_llmperf.settings import Settings
     from pytest_llmperf.telemetry.devices import Quiet
-    from pytest_llmperf.telemetry.source import DeviceFacts
+    from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 # How long processes that have been ended may take to give a device back, where their being there fails the tests.
 _PATIENCE_S = 10.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.system.prometheus import MetricsPage
 from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
     MEMORY_TEMPERATURE,
@@ -24,7 +24,7 @@ from pytest_llmperf.telemetry.ring import (
     UTILIZATION,
     Record,
 )
-from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

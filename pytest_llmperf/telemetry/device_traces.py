@@ -14,7 +14,7 @@ from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, dev
 from pytest_llmperf.telemetry.analysis.cadence import collection_interval_ns, refusal
 from pytest_llmperf.telemetry.analysis.conditions import conditions
 from pytest_llmperf.telemetry.analysis.energy import energy
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
     EXPORTERS,
@@ -32,8 +32,8 @@ from pytest_llmperf.telemetry.ring import (
     Record,
     Ring,
 )
+from pytest_llmperf.telemetry.records.source import DeviceFacts, Why
 from pytest_llmperf.telemetry.sampler import SamplerError
-from pytest_llmperf.telemetry.source import DeviceFacts, Why
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.telemetry.host import HostMemory
 from pytest_llmperf.telemetry.lanes import Rhythm
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
     ENGINE_SHARE,
@@ -30,7 +30,7 @@ from pytest_llmperf.telemetry.ring import (
     Record,
     Ring,
 )
-from pytest_llmperf.telemetry.source import DeviceFacts, Gauge, LevelSource, SourceError, Why
+from pytest_llmperf.telemetry.records.source import DeviceFacts, Gauge, LevelSource, SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -12,13 +12,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER
-from pytest_llmperf.telemetry.ring import EXPORTERS, FAULT, Record, Ring
-from pytest_llmperf.telemetry.source import SourceError
+from pytest_llmperf.telemetry.records.ring import EXPORTERS, FAULT, Record, Ring
+from pytest_llmperf.telemetry.records.source import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pytest_llmperf.telemetry.source import Source
+    from pytest_llmperf.telemetry.records.source import Source
 
 _LIVENESS_S = 0.1
 

@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, Record
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, Record
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

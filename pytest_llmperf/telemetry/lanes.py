@@ -8,13 +8,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.system.scheduling import ask_for_short_slices
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, GONE, Record, Ring
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, GONE, Record, Ring
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.telemetry.source import LevelSource, Source
+    from pytest_llmperf.telemetry.records.source import LevelSource, Source
 
 IDLE_PERIOD_NS = 50_000_000
 # A little more often than asked: wake-ups are late by tens of µs, now more, now less, and what lasts exactly one period

@@ -13,7 +13,7 @@ from pytest_llmperf.telemetry.nvml_errors import NO_PACKAGE, OLD_PACKAGE, Code, 
 from pytest_llmperf.telemetry.nvml_listing import list_parts
 from pytest_llmperf.telemetry.nvml_processes import ProcessList
 from pytest_llmperf.telemetry.nvml_sources import EnergySource, MemorySource, Part, SensorSource, StateSource
-from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ import re
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 
 if TYPE_CHECKING:
-    from pytest_llmperf.telemetry.source import DeviceFacts
+    from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 
 class Code(IntEnum):

@@ -16,7 +16,7 @@ from pytest_llmperf.telemetry.nvml_errors import (
     used_includes_reserved,
 )
 from pytest_llmperf.telemetry.nvml_sources import Driver, Part
-from pytest_llmperf.telemetry.source import DeviceFacts
+from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 if TYPE_CHECKING:
     Memory = MemoryV1 | MemoryV2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement.measurement import DeviceProcess
 from pytest_llmperf.telemetry.nvml_abi import ProcessInfo
 from pytest_llmperf.telemetry.nvml_errors import Code, Refusals, Refused, shown
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from pytest_llmperf.telemetry.nvml_abi import MEMORY_CALLS, FieldValue, MemoryV1, MemoryV2, Temperature, Utilization
 from pytest_llmperf.telemetry.nvml_errors import Code, Refusals
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
     MEMORY_TEMPERATURE,
@@ -25,7 +25,7 @@ from pytest_llmperf.telemetry.ring import (
     Record,
     make_record,
 )
-from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

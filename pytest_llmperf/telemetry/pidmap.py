@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.telemetry.host import process_tree
-from pytest_llmperf.telemetry.ring import MAPPED, MATCHED
+from pytest_llmperf.telemetry.records.ring import MAPPED, MATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

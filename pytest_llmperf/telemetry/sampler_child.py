@@ -28,8 +28,8 @@ from pytest_llmperf.telemetry.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.host import open_reader
 from pytest_llmperf.telemetry.lanes import EAGERNESS, MemoryLane, Pace
 from pytest_llmperf.telemetry.pidmap import ProcessMatcher, host_proc
-from pytest_llmperf.telemetry.ring import Ring
-from pytest_llmperf.telemetry.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.records.ring import Ring
+from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.trees import SharingLane, Tree
 
 if TYPE_CHECKING:

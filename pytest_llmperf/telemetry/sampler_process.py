@@ -16,7 +16,7 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
 from pytest_llmperf.system.child_process import environment_of_ours, how_it_ended
-from pytest_llmperf.telemetry.ring import CAPACITY, Ring, file_size
+from pytest_llmperf.telemetry.records.ring import CAPACITY, Ring, file_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from pytest_llmperf.telemetry.host import ResidentReader, open_reader, process_tree, sharing
-from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record, make_record
+from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, Record, make_record
 
 LISTING_PERIOD_S = 0.25
 SHARING_PERIOD_S = 1.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.telemetry.source import DeviceFacts
+    from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 _VARIABLE = "CUDA_VISIBLE_DEVICES"
 _INDEX = re.compile(r"\d+")

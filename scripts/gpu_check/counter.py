@@ -7,8 +7,8 @@ import statistics
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_llmperf.telemetry.ring import POWER
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.ring import POWER
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 
 if TYPE_CHECKING:
     from scripts.gpu_check.figures import Figures

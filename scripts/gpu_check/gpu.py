@@ -13,14 +13,14 @@ from pytest_llmperf.telemetry.nvml_errors import Refused, refusal
 from pytest_llmperf.telemetry.nvml_listing import list_parts
 from pytest_llmperf.telemetry.nvml_processes import ProcessList
 from pytest_llmperf.telemetry.nvml_sources import EnergySource, MemorySource, Part, SensorSource, StateSource
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.visible_devices import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement.measurement import DeviceProcess
-    from pytest_llmperf.telemetry.source import DeviceFacts
+    from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 
 class CallTimes:

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.telemetry.pidmap import ProcessMatcher, host_proc
-from pytest_llmperf.telemetry.ring import MATCHED
-from pytest_llmperf.telemetry.source import SourceError
+from pytest_llmperf.telemetry.records.ring import MATCHED
+from pytest_llmperf.telemetry.records.source import SourceError
 from scripts.gpu_check.figures import mib
 
 if TYPE_CHECKING:

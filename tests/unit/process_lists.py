@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, listings
-from pytest_llmperf.telemetry.ring import ENGINE_SHARE, KNOWN, LISTED, MATCHED, PROCESS, STEADY, VISIBLE, Record
-from pytest_llmperf.telemetry.source import DeviceFacts
+from pytest_llmperf.telemetry.records.ring import ENGINE_SHARE, KNOWN, LISTED, MATCHED, PROCESS, STEADY, VISIBLE, Record
+from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

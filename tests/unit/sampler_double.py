@@ -13,14 +13,14 @@ import pytest
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry import devices as devices_module
 from pytest_llmperf.telemetry.devices import Devices
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, FAULT, POWER, Record, Ring
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, POWER, Record, Ring
 from pytest_llmperf.telemetry.sampler import SamplerError
 from tests.unit.process_lists import GIB, L4, MS, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_llmperf.telemetry.source import DeviceFacts, Why
+    from pytest_llmperf.telemetry.records.source import DeviceFacts, Why
 
 SECOND = 10**9
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.telemetry.analysis.attribution import Baseline, listings, rung_of, surrounding
-from pytest_llmperf.telemetry.ring import KNOWN, MAPPED, MATCHED, OURS, VISIBLE, Record
+from pytest_llmperf.telemetry.records.ring import KNOWN, MAPPED, MATCHED, OURS, VISIBLE, Record
 from tests.unit.process_lists import (
     ENGINE,
     GIB,

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER, collection_interval_ns, refusal
 from pytest_llmperf.telemetry.dcgm import DcgmBackend
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
     POWER,

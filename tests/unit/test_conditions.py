@@ -6,7 +6,7 @@ import pytest
 
 from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess, Window
 from pytest_llmperf.telemetry.analysis.conditions import conditions
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     KNOWN,
     MAPPED,
     MATCHED,

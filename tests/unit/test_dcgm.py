@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.telemetry.dcgm import DcgmBackend, exporter_url
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
     MEMORY_TEMPERATURE,
@@ -20,7 +20,7 @@ from pytest_llmperf.telemetry.ring import (
     UTILIZATION,
     Record,
 )
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.unit.metrics_server import serving
 

@@ -11,7 +11,7 @@ import pytest
 from pytest_llmperf.measurement.measurement import DeviceProcess, DeviceTrace, Window
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import Footing
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     EXPORTERS,
     KNOWN,
@@ -20,7 +20,7 @@ from pytest_llmperf.telemetry.ring import (
     PROCESS,
     VISIBLE,
 )
-from pytest_llmperf.telemetry.source import Why
+from pytest_llmperf.telemetry.records.source import Why
 from tests.unit.process_lists import ENGINE, GIB, L4, MS, OTHER_ENGINE, STRANGER
 from tests.unit.sampler_double import SECOND, SamplerDouble, devices, sampler, window
 

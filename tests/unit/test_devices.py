@@ -13,7 +13,7 @@ from pytest_llmperf.telemetry import devices as devices_module
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.devices import Devices
-from pytest_llmperf.telemetry.ring import HOST, KNOWN, MATCHED, OURS, VISIBLE, Record
+from pytest_llmperf.telemetry.records.ring import HOST, KNOWN, MATCHED, OURS, VISIBLE, Record
 from pytest_llmperf.telemetry.sampler import SamplerError
 from tests.unit.process_lists import ENGINE, GIB, L4, MS, OTHER_ENGINE, PYTEST, SOMEBODY, STRANGER
 from tests.unit.sampler_double import SECOND, SamplerDouble, devices, sampler
@@ -21,7 +21,7 @@ from tests.unit.sampler_double import SECOND, SamplerDouble, devices, sampler
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_llmperf.telemetry.source import DeviceFacts
+    from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 __all__ = ["devices", "sampler"]
 

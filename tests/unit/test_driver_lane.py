@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmperf.measurement.measurement import DeviceProcess
 from pytest_llmperf.telemetry import driver_lane
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     ENERGY,
     ENGINE_SHARE,
     FAULT,
@@ -21,7 +21,7 @@ from pytest_llmperf.telemetry.ring import (
     TICK,
     Record,
 )
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 from tests.unit.driver_double import GIB, L4, SECOND, ScriptedDriver, failure, kinds, lane
 from tests.unit.watching import until
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.measurement import DeviceProcess
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     ENGINE_SHARE,
     FAULT,
     KNOWN,
@@ -21,7 +21,7 @@ from pytest_llmperf.telemetry.ring import (
     TEMPERATURE,
     VISIBLE,
 )
-from pytest_llmperf.telemetry.source import Why
+from pytest_llmperf.telemetry.records.source import Why
 from tests.unit.driver_double import ENGINE, GIB, OTHER_ENGINE, ScriptedDriver, failure, kinds, lane
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_llmperf.measurement.measurement import Energy, Window
 from pytest_llmperf.telemetry.analysis.energy import energy
-from pytest_llmperf.telemetry.ring import ENERGY, POWER, TEMPERATURE, TICK, Record
+from pytest_llmperf.telemetry.records.ring import ENERGY, POWER, TEMPERATURE, TICK, Record
 
 MS = 1_000_000
 SLOT = 3

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.telemetry.exporters_lane import ExportersLane
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, EXPORTERS, FAULT, Record, Ring
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, EXPORTERS, FAULT, Record, Ring
 from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.unit.metrics_server import MetricsServer, serving
 from tests.unit.watching import until
@@ -18,7 +18,7 @@ from tests.unit.watching import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_llmperf.telemetry.source import SourceError
+    from pytest_llmperf.telemetry.records.source import SourceError
 
 SOON = 1000.0
 """A rate at which nobody has to wait for the next reading."""

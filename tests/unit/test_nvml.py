@@ -5,7 +5,7 @@ import pytest
 
 from pytest_llmperf.telemetry.nvml import NvmlBackend
 from pytest_llmperf.telemetry.nvml_errors import Code
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.testing import GIB, Fault, Scenario, ScriptedDevice, ScriptedInstance, scripted_nvml
 from tests.unit.scripted_gpus import backend
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.telemetry import nvml_abi
 from pytest_llmperf.telemetry.nvml_errors import Code
 from pytest_llmperf.telemetry.nvml_sources import SENSOR_FIELDS
-from pytest_llmperf.telemetry.ring import THROTTLE
+from pytest_llmperf.telemetry.records.ring import THROTTLE
 
 
 def layout(structure: type[ctypes.Structure | ctypes.Union]) -> list[tuple[str, int, int]]:

@@ -19,14 +19,14 @@ import pytest
 from pytest_llmperf.telemetry import nvml
 from pytest_llmperf.telemetry.nvml import NvmlBackend
 from pytest_llmperf.telemetry.nvml_errors import NO_PACKAGE, OLD_PACKAGE, Code
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.testing import GIB, Fault, Scenario, ScriptedDevice, ScriptedInstance, scripted_nvml
 from tests.unit.scripted_gpus import backend
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_llmperf.telemetry.source import Source
+    from pytest_llmperf.telemetry.records.source import Source
 
 
 def no_library(name: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.telemetry.nvml_errors import Code
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice
 from tests.unit.scripted_gpus import backend
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_llmperf.telemetry.nvml import NvmlBackend
-    from pytest_llmperf.telemetry.source import Source
+    from pytest_llmperf.telemetry.records.source import Source
 
 MEMORY, FIELDS = "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetFieldValues"
 PATIENCE = 10

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_llmperf.measurement.measurement import DeviceProcess
 from pytest_llmperf.telemetry.nvml_errors import Code
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, ScriptedProcess
 from tests.unit.scripted_gpus import SECOND, backend
 

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_llmperf.telemetry import nvml_sources
 from pytest_llmperf.telemetry.nvml_errors import Code
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     ENERGY,
     MEMORY_TEMPERATURE,
     POWER,
@@ -16,15 +16,15 @@ from pytest_llmperf.telemetry.ring import (
     THROTTLE,
     UTILIZATION,
 )
-from pytest_llmperf.telemetry.source import SourceError, Why
+from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, Throttle
 from tests.unit.scripted_gpus import SECOND, backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.telemetry.ring import Record
-    from pytest_llmperf.telemetry.source import Source
+    from pytest_llmperf.telemetry.records.ring import Record
+    from pytest_llmperf.telemetry.records.source import Source
 
 MEMORY, FIELDS = "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetFieldValues"
 PATIENCE = 10

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmperf.telemetry import pidmap
 from pytest_llmperf.telemetry.pidmap import Matches, ProcessMatcher, host_proc
-from pytest_llmperf.telemetry.ring import MAPPED, MATCHED
+from pytest_llmperf.telemetry.records.ring import MAPPED, MATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

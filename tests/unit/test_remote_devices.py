@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.measurement import DeviceTrace, Window
-from pytest_llmperf.telemetry.ring import DEVICE_MEMORY, ENERGY, EXPORTERS, POWER, Record
-from pytest_llmperf.telemetry.source import Why
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, ENERGY, EXPORTERS, POWER, Record
+from pytest_llmperf.telemetry.records.source import Why
 from tests.unit.process_lists import GIB, L4, MS
 from tests.unit.sampler_double import SECOND, SamplerDouble, devices, sampler, window
 

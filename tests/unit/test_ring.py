@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.ring import GONE, HOST, Record, Ring, file_size
+from pytest_llmperf.telemetry.records.ring import GONE, HOST, Record, Ring, file_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def test_another_mapping_of_the_file_sees_what_was_published(ring: Ring, fd: int
 def test_another_process_reads_and_continues_the_ring(ring: Ring, fd: int) -> None:
     fill(ring, 2)
     code = (
-        "from pytest_llmperf.telemetry.ring import Record, Ring\n"
+        "from pytest_llmperf.telemetry.records.ring import Record, Ring\n"
         f"ring = Ring({fd})\n"
         "print([r.value for r in ring.read(0, 100)])\n"
         "ring.publish(99, [Record(99, 5, 7, 1)])\n"

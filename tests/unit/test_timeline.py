@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry.analysis.timeline import host_trace, largest_gap_ns, totals
-from pytest_llmperf.telemetry.ring import GONE, RSS_ONLY, Record
+from pytest_llmperf.telemetry.records.ring import GONE, RSS_ONLY, Record
 
 MS = 1_000_000
 PERIOD = 5 * MS

@@ -7,7 +7,7 @@ import pytest
 from pytest_llmperf.telemetry import host as host_memory
 from pytest_llmperf.telemetry import trees
 from pytest_llmperf.telemetry.host import Shares
-from pytest_llmperf.telemetry.ring import GONE, RSS_ONLY
+from pytest_llmperf.telemetry.records.ring import GONE, RSS_ONLY
 from pytest_llmperf.telemetry.trees import Survey, Tree
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.source import DeviceFacts
+from pytest_llmperf.telemetry.records.source import DeviceFacts
 from pytest_llmperf.telemetry.visible_devices import ambiguous_integers, entries, visible, visible_devices
 
 if TYPE_CHECKING:

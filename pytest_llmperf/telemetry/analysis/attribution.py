@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.measurement.measurement import MemoryTrace, Rung, Window, around
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.analysis.timeline import gap_fault, max_gap, overwritten, rate_text
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENGINE_SHARE,
     KNOWN,
@@ -33,7 +33,7 @@ from pytest_llmperf.telemetry.ring import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from pytest_llmperf.telemetry.source import DeviceFacts
+    from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 # What others hold may move by so much before it is worth a word.
 _RESTLESS = 16 << 20

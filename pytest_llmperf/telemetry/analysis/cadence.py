@@ -10,12 +10,12 @@ import itertools
 import statistics
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.telemetry.ring import ENERGY, MEMORY_TEMPERATURE, POWER, SM_CLOCK, TEMPERATURE
+from pytest_llmperf.telemetry.records.ring import ENERGY, MEMORY_TEMPERATURE, POWER, SM_CLOCK, TEMPERATURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_llmperf.telemetry.ring import Record
+    from pytest_llmperf.telemetry.records.ring import Record
 
 SLOTS_PER_EXPORTER = 1000
 """The devices of one exporter have their slots in one block of this size."""

@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess
-from pytest_llmperf.telemetry.ring import (
+from pytest_llmperf.telemetry.records.ring import (
     KNOWN,
     MAPPED,
     MATCHED,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from pytest_llmperf.measurement.measurement import Window
-    from pytest_llmperf.telemetry.ring import Record
+    from pytest_llmperf.telemetry.records.ring import Record
 
 _HARDWARE_SLOWDOWN = 0x8
 NAMES = {

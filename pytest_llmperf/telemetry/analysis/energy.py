@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.measurement.measurement import Energy
 from pytest_llmperf.measurement.units import JOULES, WATTS, format_value
-from pytest_llmperf.telemetry.ring import ENERGY, POWER, TICK
+from pytest_llmperf.telemetry.records.ring import ENERGY, POWER, TICK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement.measurement import Window
-    from pytest_llmperf.telemetry.ring import Record
+    from pytest_llmperf.telemetry.records.ring import Record
 
 # The sensor averages a part of each period only, 25 of 100 ms on some devices; over 2 s that evens out.
 MIN_SECONDS = 2.0

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.measurement import MemoryTrace, Window, around
-from pytest_llmperf.telemetry.ring import GONE, HOST, RSS_ONLY, Record
+from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.telemetry.ring import Record
+    from pytest_llmperf.telemetry.records.ring import Record
 
 
 class Why(StrEnum):

@@ -1,0 +1,1 @@
+"""The vocabulary of telemetry: what a sample is, and the ring in shared memory that carries it."""
