@@ -41,7 +41,7 @@ from sampler_rivals import (
     scheduled,
 )
 
-from pytest_llmperf.telemetry.sampler import DEFAULT_HZ
+from pytest_llmperf.telemetry.sampler.client import DEFAULT_HZ
 from pytest_llmperf.testing import GIB, Delay, Scenario, ScriptedDevice, ScriptedProcess, Spike
 from tests.gpu.fake_library import LiveScenario, build_library
 

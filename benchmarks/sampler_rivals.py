@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY
-from pytest_llmperf.telemetry.sampler import Sampler
+from pytest_llmperf.telemetry.sampler.client import Sampler
 from tests.gpu.fake_library import compiler
 
 if TYPE_CHECKING:

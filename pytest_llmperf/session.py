@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.relays import Relays
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.settings import Settings
-    from pytest_llmperf.telemetry.sampler import Sampler
+    from pytest_llmperf.telemetry.sampler.client import Sampler
     from pytest_llmperf.watcher import Watcher
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()

@@ -33,12 +33,12 @@ from pytest_llmperf.telemetry.records.ring import (
     Ring,
 )
 from pytest_llmperf.telemetry.records.source import DeviceFacts, Why
-from pytest_llmperf.telemetry.sampler import SamplerError
+from pytest_llmperf.telemetry.sampler.client import SamplerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_llmperf.telemetry.sampler import Sampler
+    from pytest_llmperf.telemetry.sampler.client import Sampler
 
 CALM_S = 1.0
 DCGM_HZ = 5.0

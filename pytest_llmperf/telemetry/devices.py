@@ -12,7 +12,7 @@ from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, Exporters, Footing
 from pytest_llmperf.telemetry.records.source import DeviceFacts
-from pytest_llmperf.telemetry.sampler import CALM_NS, Sampler, SamplerError
+from pytest_llmperf.telemetry.sampler.client import CALM_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.visible_devices import ambiguous_integers, visible
 
 if TYPE_CHECKING:

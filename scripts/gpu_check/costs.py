@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_llmperf.telemetry.driver_lane import LIST_PERIOD_NS, SENSORS_PERIOD_NS, STATE_PERIOD_NS
 from pytest_llmperf.telemetry.records.source import SourceError, Why
-from pytest_llmperf.telemetry.sampler import DEFAULT_HZ
+from pytest_llmperf.telemetry.sampler.client import DEFAULT_HZ
+from pytest_llmperf.telemetry.sampler.driver_lane import LIST_PERIOD_NS, SENSORS_PERIOD_NS, STATE_PERIOD_NS
 from scripts.gpu_check.figures import median_and_p99
 
 if TYPE_CHECKING:

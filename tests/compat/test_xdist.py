@@ -96,7 +96,7 @@ def test_all_workers_of_a_host_share_one_sampler(runs: Runs, pytester: pytest.Py
             assert llm_client.generate("x", max_tokens=2).text
             children = psutil.Process().parent().children(recursive=True)
             running = [c for c in children if c.status() != psutil.STATUS_ZOMBIE]
-            samplers = [c.pid for c in running if "pytest_llmperf.telemetry.sampler_child" in c.cmdline()]
+            samplers = [c.pid for c in running if "pytest_llmperf.telemetry.sampler.main" in c.cmdline()]
             with open(f"samplers-{number}", "w") as file:
                 print(*samplers, file=file)
         """,

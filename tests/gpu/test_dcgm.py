@@ -161,7 +161,7 @@ def test_a_sampler_that_was_started_anew_reads_the_exporter_again(runs: GpuRuns,
     import psutil
 
     def test_kills_the_sampler(llm_client):
-        (sampler,) = [p for p in psutil.Process().children() if "pytest_llmperf.telemetry.sampler_child" in p.cmdline()]
+        (sampler,) = [p for p in psutil.Process().children() if "pytest_llmperf.telemetry.sampler.main" in p.cmdline()]
         sampler.kill()
 
     @pytest.mark.memory_budget(peak="60 GiB")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.devices import Devices
-from pytest_llmperf.telemetry.sampler import Sampler
+from pytest_llmperf.telemetry.sampler.client import Sampler
 from pytest_llmperf.testing import Fault
 from tests.gpu.fake_library import LiveScenario
 from tests.gpu.gpu_runs import MIB, one_gpu

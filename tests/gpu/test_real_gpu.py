@@ -12,7 +12,7 @@ import pytest
 from pytest_llmperf.measurement.measurement import DeviceTrace, Window
 from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.devices import Devices
-from pytest_llmperf.telemetry.sampler import Sampler
+from pytest_llmperf.telemetry.sampler.client import Sampler
 from scripts.gpu_check.program import Program
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.sampler import Sampler
+from pytest_llmperf.telemetry.sampler.client import Sampler
 from tests.unit.memory_process import MemoryProcess
 
 if TYPE_CHECKING:

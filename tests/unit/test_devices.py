@@ -14,7 +14,7 @@ from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.records.ring import HOST, KNOWN, MATCHED, OURS, VISIBLE, Record
-from pytest_llmperf.telemetry.sampler import SamplerError
+from pytest_llmperf.telemetry.sampler.client import SamplerError
 from tests.unit.process_lists import ENGINE, GIB, L4, MS, OTHER_ENGINE, PYTEST, SOMEBODY, STRANGER
 from tests.unit.sampler_double import SECOND, SamplerDouble, devices, sampler
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.measurement import DeviceProcess
-from pytest_llmperf.telemetry import driver_lane
 from pytest_llmperf.telemetry.records.ring import (
     ENERGY,
     ENGINE_SHARE,
@@ -22,6 +21,7 @@ from pytest_llmperf.telemetry.records.ring import (
     Record,
 )
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sampler import driver_lane
 from tests.unit.driver_double import GIB, L4, SECOND, ScriptedDriver, failure, kinds, lane
 from tests.unit.watching import until
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.telemetry.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, EXPORTERS, FAULT, Record, Ring
+from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
 from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.unit.metrics_server import MetricsServer, serving
 from tests.unit.watching import until

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.lanes import MemoryLane, Pace, Rhythm, next_deadline
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, GONE, HOST, Record, Ring
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sampler.memory_lane import MemoryLane, Pace, Rhythm, next_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from pytest_llmperf.measurement.measurement import Window
-from pytest_llmperf.telemetry import sampler_process
 from pytest_llmperf.telemetry.host import HAS_PROC
-from pytest_llmperf.telemetry.sampler import STALL_NS, Sampler, SamplerError
+from pytest_llmperf.telemetry.sampler import process as sampler_process
+from pytest_llmperf.telemetry.sampler.client import STALL_NS, Sampler, SamplerError
 from tests.unit.memory_process import MIB, MemoryProcess
 from tests.unit.watching import level, pid_of, runs, ticks, until
 
@@ -72,7 +72,7 @@ def test_a_sampler_that_stands_still_is_a_fault(sampler: Sampler, process: Memor
 def test_a_sampler_ends_with_the_process_that_started_it(process: MemoryProcess) -> None:
     code = (
         "import sys\n"
-        "from pytest_llmperf.telemetry.sampler import Sampler\n"
+        "from pytest_llmperf.telemetry.sampler.client import Sampler\n"
         "sampler = Sampler()\n"
         "sampler.start()\n"
         f"sampler.watch({process.pid})\n"
@@ -90,7 +90,7 @@ def test_a_sampler_ends_with_the_process_that_started_it(process: MemoryProcess)
 def test_a_sampler_ends_with_its_parent_though_another_process_holds_its_input_open() -> None:
     code = (
         "import os, sys\n"
-        "from pytest_llmperf.telemetry.sampler import Sampler\n"
+        "from pytest_llmperf.telemetry.sampler.client import Sampler\n"
         "sampler = Sampler()\n"
         "sampler.start()\n"
         "if os.fork() == 0:\n"

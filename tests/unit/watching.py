@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.telemetry.sampler import Sampler
+    from pytest_llmperf.telemetry.sampler.client import Sampler
 
 PATIENCE_S = 20
 

@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.telemetry.host import HostMemory
-from pytest_llmperf.telemetry.lanes import Rhythm
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -31,6 +30,7 @@ from pytest_llmperf.telemetry.records.ring import (
     Ring,
 )
 from pytest_llmperf.telemetry.records.source import DeviceFacts, Gauge, LevelSource, SourceError, Why
+from pytest_llmperf.telemetry.sampler.memory_lane import Rhythm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The sampler process: ``python -m pytest_llmperf.telemetry.sampler_child HZ SOCKET_FD ADDRESS RING_FD...``.
+"""The sampler process: ``python -m pytest_llmperf.telemetry.sampler.main HZ SOCKET_FD ADDRESS RING_FD...``.
 
 The main thread takes orders; the lanes do the reading, each in a thread with a ring of its own: memory at the full
 rate, the driver's slow readings, DCGM exporters. Orders come as lines of JSON, ``{"id": 1, "do": "watch", ...}``,
@@ -23,19 +23,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.system.child_process import is_orphan, started_by
-from pytest_llmperf.telemetry.driver_lane import DriverLane
-from pytest_llmperf.telemetry.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.host import open_reader
-from pytest_llmperf.telemetry.lanes import EAGERNESS, MemoryLane, Pace
 from pytest_llmperf.telemetry.pidmap import ProcessMatcher, host_proc
 from pytest_llmperf.telemetry.records.ring import Ring
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
+from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
+from pytest_llmperf.telemetry.sampler.memory_lane import EAGERNESS, MemoryLane, Pace
 from pytest_llmperf.telemetry.trees import SharingLane, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from pytest_llmperf.telemetry.driver_lane import DriverBackend
+    from pytest_llmperf.telemetry.sampler.driver_lane import DriverBackend
 
 PARENT_CHECK_S = 0.25
 SWITCH_INTERVAL_S = 0.0005

@@ -12,7 +12,7 @@ from pytest_llmperf.measurement.measurement import MemoryTrace, Window
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.analysis.timeline import host_trace, largest_gap_ns, totals
 from pytest_llmperf.telemetry.records.ring import GONE, Record, Ring
-from pytest_llmperf.telemetry.sampler_process import (
+from pytest_llmperf.telemetry.sampler.process import (
     ABSTRACT_SOCKETS,
     START_TIMEOUT_S,
     SamplerError,

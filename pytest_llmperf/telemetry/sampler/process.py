@@ -26,7 +26,7 @@ START_TIMEOUT_S = 15.0
 _CAPACITIES = (CAPACITY, 2**18, 2**17)
 # Sockets without a file, which vanish with their process, are Linux's.
 ABSTRACT_SOCKETS = sys.platform.startswith("linux")
-_CHILD_MODULE = "pytest_llmperf.telemetry.sampler_child"
+_CHILD_MODULE = "pytest_llmperf.telemetry.sampler.main"
 
 
 class SamplerError(Exception):
