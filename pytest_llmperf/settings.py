@@ -132,7 +132,7 @@ def _refuse_busy_gpu(text: str | None) -> bool:
 def _exporters(urls: Sequence[str]) -> tuple[str, ...]:
     if not urls:
         return ()
-    from pytest_llmperf.telemetry.dcgm import exporter_url
+    from pytest_llmperf.telemetry.sources.dcgm import exporter_url
 
     return tuple(exporter_url(url) for url in urls)
 

@@ -11,8 +11,8 @@ from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.cpu import cpu_device, engine_devices
 from pytest_llmperf.telemetry.device_traces import Footing, as_device
 from pytest_llmperf.telemetry.devices import Devices
-from pytest_llmperf.telemetry.host import process_tree
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
+from pytest_llmperf.telemetry.sources.host import process_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_llmperf.telemetry.pidmap import ProcessMatcher, host_proc
 from pytest_llmperf.telemetry.records.ring import MATCHED
 from pytest_llmperf.telemetry.records.source import SourceError
+from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher, host_proc
 from scripts.gpu_check.figures import mib
 
 if TYPE_CHECKING:

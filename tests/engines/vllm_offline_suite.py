@@ -168,7 +168,7 @@ def test_and_the_test_after_it_has_a_fresh_one(llm_client: LLMClient) -> None:
 
 
 def _resident() -> int:
-    from pytest_llmperf.telemetry.host import open_reader
+    from pytest_llmperf.telemetry.sources.host import open_reader
 
     reader = open_reader(os.getpid())
     assert reader is not None

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.pidmap import Matches
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, ENERGY, POWER, TEMPERATURE, Record, Ring
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
+from pytest_llmperf.telemetry.sources.pid_namespaces import Matches
 from tests.unit.watching import until
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ import random
 import pytest
 
 from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER, collection_interval_ns, refusal
-from pytest_llmperf.telemetry.dcgm import DcgmBackend
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -16,6 +15,7 @@ from pytest_llmperf.telemetry.records.ring import (
     UTILIZATION,
     Record,
 )
+from pytest_llmperf.telemetry.sources.dcgm import DcgmBackend
 from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.unit.metrics_server import serving
 

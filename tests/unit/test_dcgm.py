@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.dcgm import DcgmBackend, exporter_url
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -21,6 +20,7 @@ from pytest_llmperf.telemetry.records.ring import (
     Record,
 )
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sources.dcgm import DcgmBackend, exporter_url
 from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.unit.metrics_server import serving
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry import pidmap
-from pytest_llmperf.telemetry.pidmap import Matches, ProcessMatcher, host_proc
 from pytest_llmperf.telemetry.records.ring import MAPPED, MATCHED
+from pytest_llmperf.telemetry.sources import pid_namespaces
+from pytest_llmperf.telemetry.sources.pid_namespaces import Matches, ProcessMatcher, host_proc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Host:
         self.host.mkdir()
         for pid in (PYTEST, ENGINE, WORKER, OTHER_ENGINE, HELPER, STRANGER):
             (self.proc / str(pid)).mkdir()
-        monkeypatch.setattr(pidmap, "process_tree", lambda root: TREES.get(root, (root,)))
+        monkeypatch.setattr(pid_namespaces, "process_tree", lambda root: TREES.get(root, (root,)))
 
     def has(self, pid: int, *pids_inside: int, namespace: int = OURS) -> None:
         """The host has a process that is known inside of containers by other pids, outermost first."""

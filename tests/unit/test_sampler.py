@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from pytest_llmperf.measurement.measurement import Window
-from pytest_llmperf.telemetry.host import HAS_PROC
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
+from pytest_llmperf.telemetry.sources.host import HAS_PROC
 from tests.unit.memory_process import MIB, MemoryProcess
 from tests.unit.watching import PATIENCE_S, level, ticks, until
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.measurement import Window
-from pytest_llmperf.telemetry.host import HAS_PROC
 from pytest_llmperf.telemetry.sampler.client import STALL_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.sampler.process import ABSTRACT_SOCKETS
+from pytest_llmperf.telemetry.sources.host import HAS_PROC
 from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.unit.memory_process import MIB, MemoryProcess
 from tests.unit.metrics_server import MetricsServer, serving

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry import host as host_memory
-from pytest_llmperf.telemetry import trees
-from pytest_llmperf.telemetry.host import Shares
 from pytest_llmperf.telemetry.records.ring import GONE, RSS_ONLY
-from pytest_llmperf.telemetry.trees import Survey, Tree
+from pytest_llmperf.telemetry.sources import host as host_memory
+from pytest_llmperf.telemetry.sources import process_tree
+from pytest_llmperf.telemetry.sources.host import Shares
+from pytest_llmperf.telemetry.sources.process_tree import Survey, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 @pytest.fixture
 def host(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(clocks, {1: 10, 2: 3})
-    monkeypatch.setattr(trees, "process_tree", host.process_tree)
+    monkeypatch.setattr(process_tree, "process_tree", host.process_tree)
     monkeypatch.setattr(host_memory, "shares", host.shares)
     return host
 
@@ -85,7 +85,7 @@ class Trees:
         self.distrusts = 0
 
     def __call__(self, readers: Mapping[int, Reader]) -> Tree:
-        self._monkeypatch.setattr(trees, "open_reader", readers.get)
+        self._monkeypatch.setattr(process_tree, "open_reader", readers.get)
         return Tree(1, readers[1], self._distrust)
 
     def _distrust(self) -> None:

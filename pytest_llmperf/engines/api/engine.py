@@ -284,7 +284,7 @@ def _nobody_listens(_: Engine) -> None:
 
 def _resident_bytes(roots: tuple[int, ...]) -> int | None:
     """What the process trees of ``roots`` hold, shared pages counted once; None when nothing can be seen of them."""
-    from pytest_llmperf.telemetry.host import open_reader, process_tree, sharing
+    from pytest_llmperf.telemetry.sources.host import open_reader, process_tree, sharing
 
     sizes = []
     pids = tuple(dict.fromkeys(pid for root in roots for pid in process_tree(root)))

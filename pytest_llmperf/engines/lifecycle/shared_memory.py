@@ -25,7 +25,7 @@ class SharedMemory:
 
     def note(self, roots: Sequence[int]) -> None:
         """Looks at the processes below ``roots`` while they live."""
-        from pytest_llmperf.telemetry.host import process_tree
+        from pytest_llmperf.telemetry.sources.host import process_tree
 
         for pid in (pid for root in roots for pid in process_tree(root)):
             with contextlib.suppress(OSError):  # it has just ended

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from pytest_llmperf.telemetry.host import process_tree
+from pytest_llmperf.telemetry.sources.host import process_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,7 +11,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_llmperf.telemetry.host import HostMemory
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -31,12 +30,13 @@ from pytest_llmperf.telemetry.records.ring import (
 )
 from pytest_llmperf.telemetry.records.source import DeviceFacts, Gauge, LevelSource, SourceError, Why
 from pytest_llmperf.telemetry.sampler.memory_lane import Rhythm
+from pytest_llmperf.telemetry.sources.host import HostMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pytest_llmperf.measurement.measurement import DeviceProcess
-    from pytest_llmperf.telemetry.pidmap import ProcessMatcher
+    from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher
 
 SENSORS_PERIOD_NS = 100_000_000
 STATE_PERIOD_NS = 500_000_000

@@ -108,7 +108,7 @@ class _Exporters(threading.Thread):
         answer(self._known)
 
     def run(self) -> None:
-        from pytest_llmperf.telemetry.dcgm import DcgmBackend
+        from pytest_llmperf.telemetry.sources.dcgm import DcgmBackend
 
         with ExitStack() as stack:
             try:

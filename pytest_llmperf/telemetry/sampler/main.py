@@ -23,14 +23,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.system.child_process import is_orphan, started_by
-from pytest_llmperf.telemetry.host import open_reader
-from pytest_llmperf.telemetry.pidmap import ProcessMatcher, host_proc
 from pytest_llmperf.telemetry.records.ring import Ring
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
 from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.sampler.memory_lane import EAGERNESS, MemoryLane, Pace
-from pytest_llmperf.telemetry.trees import SharingLane, Tree
+from pytest_llmperf.telemetry.sources.host import open_reader
+from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher, host_proc
+from pytest_llmperf.telemetry.sources.process_tree import SharingLane, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

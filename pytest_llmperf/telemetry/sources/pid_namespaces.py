@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.telemetry.host import process_tree
 from pytest_llmperf.telemetry.records.ring import MAPPED, MATCHED
+from pytest_llmperf.telemetry.sources.host import process_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

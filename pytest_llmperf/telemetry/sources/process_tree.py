@@ -11,8 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from pytest_llmperf.telemetry.host import ResidentReader, open_reader, process_tree, sharing
 from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, Record, make_record
+from pytest_llmperf.telemetry.sources.host import ResidentReader, open_reader, process_tree, sharing
 
 LISTING_PERIOD_S = 0.25
 SHARING_PERIOD_S = 1.0
