@@ -7,13 +7,13 @@ import time
 from ctypes import byref
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.telemetry.nvml import NvmlDriver
-from pytest_llmperf.telemetry.nvml_abi import MEMORY_CALLS, MemoryV1, MemoryV2
-from pytest_llmperf.telemetry.nvml_errors import Refused, refusal
-from pytest_llmperf.telemetry.nvml_listing import list_parts
-from pytest_llmperf.telemetry.nvml_processes import ProcessList
-from pytest_llmperf.telemetry.nvml_sources import EnergySource, MemorySource, Part, SensorSource, StateSource
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml.abi import MEMORY_CALLS, MemoryV1, MemoryV2
+from pytest_llmperf.telemetry.sources.nvml.backend import NvmlDriver
+from pytest_llmperf.telemetry.sources.nvml.errors import Refused, refusal
+from pytest_llmperf.telemetry.sources.nvml.listing import list_parts
+from pytest_llmperf.telemetry.sources.nvml.processes import ProcessList
+from pytest_llmperf.telemetry.sources.nvml.sources import EnergySource, MemorySource, Part, SensorSource, StateSource
 from pytest_llmperf.telemetry.visible_devices import visible
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.telemetry.nvml_abi import MemoryV1, MemoryV2
-from pytest_llmperf.telemetry.nvml_errors import used_includes_reserved
+from pytest_llmperf.telemetry.sources.nvml.abi import MemoryV1, MemoryV2
+from pytest_llmperf.telemetry.sources.nvml.errors import used_includes_reserved
 from scripts.gpu_check.figures import mib
 
 if TYPE_CHECKING:

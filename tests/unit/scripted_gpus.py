@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.telemetry.nvml import NvmlBackend
+from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
 from pytest_llmperf.testing import Scenario, ScriptedDevice, scripted_nvml
 
 if TYPE_CHECKING:

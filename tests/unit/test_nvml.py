@@ -3,9 +3,9 @@ from __future__ import annotations
 import pynvml
 import pytest
 
-from pytest_llmperf.telemetry.nvml import NvmlBackend
-from pytest_llmperf.telemetry.nvml_errors import Code
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
+from pytest_llmperf.telemetry.sources.nvml.errors import Code
 from pytest_llmperf.testing import GIB, Fault, Scenario, ScriptedDevice, ScriptedInstance, scripted_nvml
 from tests.unit.scripted_gpus import backend
 

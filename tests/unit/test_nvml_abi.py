@@ -7,10 +7,10 @@ import ctypes
 import pynvml
 import pytest
 
-from pytest_llmperf.telemetry import nvml_abi
-from pytest_llmperf.telemetry.nvml_errors import Code
-from pytest_llmperf.telemetry.nvml_sources import SENSOR_FIELDS
 from pytest_llmperf.telemetry.records.ring import THROTTLE
+from pytest_llmperf.telemetry.sources.nvml import abi
+from pytest_llmperf.telemetry.sources.nvml.errors import Code
+from pytest_llmperf.telemetry.sources.nvml.sources import SENSOR_FIELDS
 
 
 def layout(structure: type[ctypes.Structure | ctypes.Union]) -> list[tuple[str, int, int]]:
@@ -20,13 +20,13 @@ def layout(structure: type[ctypes.Structure | ctypes.Union]) -> list[tuple[str, 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (nvml_abi.MemoryV1, pynvml.c_nvmlMemory_t),
-        (nvml_abi.MemoryV2, pynvml.c_nvmlMemory_v2_t),
-        (nvml_abi.Value, pynvml.c_nvmlValue_t),
-        (nvml_abi.FieldValue, pynvml.c_nvmlFieldValue_t),
-        (nvml_abi.Utilization, pynvml.c_nvmlUtilization_t),
-        (nvml_abi.Temperature, pynvml.c_nvmlTemperature_v1_t),
-        (nvml_abi.ProcessInfo, pynvml.c_nvmlProcessInfo_v3_t),
+        (abi.MemoryV1, pynvml.c_nvmlMemory_t),
+        (abi.MemoryV2, pynvml.c_nvmlMemory_v2_t),
+        (abi.Value, pynvml.c_nvmlValue_t),
+        (abi.FieldValue, pynvml.c_nvmlFieldValue_t),
+        (abi.Utilization, pynvml.c_nvmlUtilization_t),
+        (abi.Temperature, pynvml.c_nvmlTemperature_v1_t),
+        (abi.ProcessInfo, pynvml.c_nvmlProcessInfo_v3_t),
     ],
 )
 def test_structures_lie_in_memory_as_the_driver_fills_them(
@@ -37,8 +37,8 @@ def test_structures_lie_in_memory_as_the_driver_fills_them(
 
 
 def test_new_structures_bear_the_version_of_their_layout() -> None:
-    assert nvml_abi.MemoryV2().version == pynvml.nvmlMemory_v2
-    assert nvml_abi.Temperature().version == pynvml.nvmlTemperature_v1
+    assert abi.MemoryV2().version == pynvml.nvmlMemory_v2
+    assert abi.Temperature().version == pynvml.nvmlTemperature_v1
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.SUCCESS])
@@ -73,13 +73,13 @@ def test_fields_and_reasons_have_their_numbers() -> None:
     [(0, "dVal", 2.9, 2), (1, "uiVal", 7, 7), (3, "ullVal", 2**40, 2**40), (4, "sllVal", -3, -3), (5, "siVal", -2, -2)],
 )
 def test_a_value_is_read_as_the_type_that_the_driver_names(kind: int, member: str, value: float, number: int) -> None:
-    field = nvml_abi.FieldValue(valueType=kind)
+    field = abi.FieldValue(valueType=kind)
     field.value.ullVal = 2**64 - 1
     setattr(field.value, member, value)
     assert field.number() == number
 
 
 def test_a_value_of_a_type_yet_unknown_is_read_as_the_widest_number() -> None:
-    field = nvml_abi.FieldValue(valueType=99)
+    field = abi.FieldValue(valueType=99)
     field.value.ullVal = 2**40
     assert field.number() == 2**40

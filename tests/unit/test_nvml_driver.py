@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pynvml
 import pytest
 
-from pytest_llmperf.telemetry import nvml
-from pytest_llmperf.telemetry.nvml import NvmlBackend
-from pytest_llmperf.telemetry.nvml_errors import NO_PACKAGE, OLD_PACKAGE, Code
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml import backend as nvml
+from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
+from pytest_llmperf.telemetry.sources.nvml.errors import NO_PACKAGE, OLD_PACKAGE, Code
 from pytest_llmperf.testing import GIB, Fault, Scenario, ScriptedDevice, ScriptedInstance, scripted_nvml
 from tests.unit.scripted_gpus import backend
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.nvml_errors import Code
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml.errors import Code
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice
 from tests.unit.scripted_gpus import backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.telemetry.nvml import NvmlBackend
     from pytest_llmperf.telemetry.records.source import Source
+    from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
 
 MEMORY, FIELDS = "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetFieldValues"
 PATIENCE = 10

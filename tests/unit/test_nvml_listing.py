@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.telemetry.nvml_errors import Code, is_integrated, used_includes_reserved
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, Record
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml.errors import Code, is_integrated, used_includes_reserved
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, Spike
 from tests.unit.scripted_gpus import SECOND, backend
 

@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry import nvml_sources
-from pytest_llmperf.telemetry.nvml_errors import Code
 from pytest_llmperf.telemetry.records.ring import (
     ENERGY,
     MEMORY_TEMPERATURE,
@@ -17,6 +15,8 @@ from pytest_llmperf.telemetry.records.ring import (
     UTILIZATION,
 )
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml import sources
+from pytest_llmperf.telemetry.sources.nvml.errors import Code
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, Throttle
 from tests.unit.scripted_gpus import SECOND, backend
 
@@ -234,7 +234,7 @@ def test_the_state_of_a_mig_instance_is_that_of_its_gpu_without_utilization() ->
 
 def test_the_level_comes_with_the_time_the_driver_took_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([1_000, 1_040])
-    monkeypatch.setattr(nvml_sources, "monotonic_ns", lambda: next(moments))
+    monkeypatch.setattr(sources, "monotonic_ns", lambda: next(moments))
     with backend() as (gpus, _, _):
         memory = gpus.memory(0)
         memory.read(1)

@@ -49,7 +49,7 @@ STEADY_BYTES = 2 << 20
 
 
 class DriverBackend(Protocol):
-    """What this lane asks of a driver; :class:`~pytest_llmperf.telemetry.nvml.NvmlBackend` is one."""
+    """What this lane asks of a driver; :class:`~pytest_llmperf.telemetry.sources.nvml.backend.NvmlBackend` is one."""
 
     def devices(self) -> Sequence[DeviceFacts]: ...
     def memory(self, slot: int) -> LevelSource: ...

@@ -212,7 +212,7 @@ class Control:
         return {"devices": [asdict(facts) for facts in found]}
 
     def _open_nvml(self) -> DriverBackend:
-        from pytest_llmperf.telemetry.nvml import NvmlBackend
+        from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
 
         return NvmlBackend(self._driver.call_begins, self._driver.call_ended)
 

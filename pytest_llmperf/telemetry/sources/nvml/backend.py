@@ -9,17 +9,17 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_llmperf.telemetry.nvml_errors import NO_PACKAGE, OLD_PACKAGE, Code, Refused, refusal, start_failure
-from pytest_llmperf.telemetry.nvml_listing import list_parts
-from pytest_llmperf.telemetry.nvml_processes import ProcessList
-from pytest_llmperf.telemetry.nvml_sources import EnergySource, MemorySource, Part, SensorSource, StateSource
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml.errors import NO_PACKAGE, OLD_PACKAGE, Code, Refused, refusal, start_failure
+from pytest_llmperf.telemetry.sources.nvml.listing import list_parts
+from pytest_llmperf.telemetry.sources.nvml.processes import ProcessList
+from pytest_llmperf.telemetry.sources.nvml.sources import EnergySource, MemorySource, Part, SensorSource, StateSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_llmperf.measurement.measurement import DeviceProcess
-    from pytest_llmperf.telemetry.nvml_sources import Call
+    from pytest_llmperf.telemetry.sources.nvml.sources import Call
 
     _T = TypeVar("_T")
 

@@ -6,8 +6,9 @@ from ctypes import byref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_llmperf.telemetry.nvml_abi import MEMORY_CALLS, MemoryV1, MemoryV2
-from pytest_llmperf.telemetry.nvml_errors import (
+from pytest_llmperf.telemetry.records.source import DeviceFacts
+from pytest_llmperf.telemetry.sources.nvml.abi import MEMORY_CALLS, MemoryV1, MemoryV2
+from pytest_llmperf.telemetry.sources.nvml.errors import (
     Code,
     Refused,
     is_integrated,
@@ -15,8 +16,7 @@ from pytest_llmperf.telemetry.nvml_errors import (
     shown,
     used_includes_reserved,
 )
-from pytest_llmperf.telemetry.nvml_sources import Driver, Part
-from pytest_llmperf.telemetry.records.source import DeviceFacts
+from pytest_llmperf.telemetry.sources.nvml.sources import Driver, Part
 
 if TYPE_CHECKING:
     Memory = MemoryV1 | MemoryV2

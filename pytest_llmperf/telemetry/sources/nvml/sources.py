@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
-from pytest_llmperf.telemetry.nvml_abi import MEMORY_CALLS, FieldValue, MemoryV1, MemoryV2, Temperature, Utilization
-from pytest_llmperf.telemetry.nvml_errors import Code, Refusals
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -26,6 +24,15 @@ from pytest_llmperf.telemetry.records.ring import (
     make_record,
 )
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml.abi import (
+    MEMORY_CALLS,
+    FieldValue,
+    MemoryV1,
+    MemoryV2,
+    Temperature,
+    Utilization,
+)
+from pytest_llmperf.telemetry.sources.nvml.errors import Code, Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

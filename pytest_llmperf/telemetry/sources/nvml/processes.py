@@ -7,15 +7,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.measurement import DeviceProcess
-from pytest_llmperf.telemetry.nvml_abi import ProcessInfo
-from pytest_llmperf.telemetry.nvml_errors import Code, Refusals, Refused, shown
 from pytest_llmperf.telemetry.records.source import SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml.abi import ProcessInfo
+from pytest_llmperf.telemetry.sources.nvml.errors import Code, Refusals, Refused, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.telemetry.nvml_listing import Asked
-    from pytest_llmperf.telemetry.nvml_sources import Part
+    from pytest_llmperf.telemetry.sources.nvml.listing import Asked
+    from pytest_llmperf.telemetry.sources.nvml.sources import Part
 
 _COMPUTE = "nvmlDeviceGetComputeRunningProcesses"
 _MPS = "nvmlDeviceGetMPSComputeRunningProcesses"
