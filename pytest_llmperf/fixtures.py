@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.probe import OpenWindow, Probe
     from pytest_llmperf.session import Session
-    from pytest_llmperf.traffic.client import LLMClient
+    from pytest_llmperf.traffic.llm_client import LLMClient
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +126,7 @@ class LLMClientFactory:
         Raises:
             EngineUnavailable: the engine has ended and does not start again.
         """
-        from pytest_llmperf.traffic.client import LLMClient
+        from pytest_llmperf.traffic.llm_client import LLMClient
         from pytest_llmperf.traffic.load_run import LoadSupport
 
         engine = self._session.acquire(engine.spec)

@@ -16,7 +16,7 @@ from pathlib import Path
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.telemetry.records.source import SourceError
 from pytest_llmperf.telemetry.sampler.client import DEFAULT_HZ, SamplerError
-from pytest_llmperf.traffic.client import RequestFailed
+from pytest_llmperf.traffic.llm_client import RequestFailed
 from scripts.gpu_check import costs, counter, memory_calls, perturbation, pids
 from scripts.gpu_check.cuda import CudaError
 from scripts.gpu_check.figures import Figures, mib

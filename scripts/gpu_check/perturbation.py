@@ -16,7 +16,7 @@ from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
-from pytest_llmperf.traffic.client import LLMClient
+from pytest_llmperf.traffic.llm_client import LLMClient
 from scripts.gpu_check.figures import median_and_p99
 
 if TYPE_CHECKING:

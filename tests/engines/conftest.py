@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.traffic.client import LLMClient
+from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.load_run import LoadSupport
 from tests.engines import vllm_here
 

@@ -16,7 +16,7 @@ from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.metrics.latency import tokens_per_chunk
-from pytest_llmperf.traffic.client import LLMClient
+from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads import workload
 from tests.engines.conftest import chat, loaded
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.traffic.client import RequestFailed
+from pytest_llmperf.traffic.llm_client import RequestFailed
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
-    from pytest_llmperf.traffic.client import LLMClient
+    from pytest_llmperf.traffic.llm_client import LLMClient
 
 
 def test_the_model_lives_in_a_child_that_is_measured(llm_engine: VLLMOfflineEngine, llm_client: LLMClient) -> None:

@@ -13,12 +13,12 @@ import pytest
 from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.kv_cache.checkpoint import tensor_bytes
 from pytest_llmperf.metrics import latency
-from pytest_llmperf.traffic.client import RequestFailed
+from pytest_llmperf.traffic.llm_client import RequestFailed
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
     from pytest_llmperf.fixtures import LLMPerf
-    from pytest_llmperf.traffic.client import LLMClient
+    from pytest_llmperf.traffic.llm_client import LLMClient
 
 MIB = 1 << 20
 LONG = "once upon a time " * 60

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def test_it_starts_further_engines_once_and_ends_them_with_the_session(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs.plain(
         """
-        from pytest_llmperf.traffic.client import LLMClient
+        from pytest_llmperf.traffic.llm_client import LLMClient
 
         def test_pair(llm_engine_factory):
             small = llm_engine_factory("simulated", model="small", args={"ttft": "1 ms"})

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def test_a_failed_request_makes_the_measurement_invalid(runs: Runs) -> None:
     result = runs(
         """
-        from pytest_llmperf.traffic.client import RequestFailed
+        from pytest_llmperf.traffic.llm_client import RequestFailed
 
         @pytest.mark.throughput_budget(output="1000000 tok/s")
         @pytest.mark.memory_budget(peak="1 B")
@@ -31,7 +31,7 @@ def test_a_failed_request_makes_the_measurement_invalid(runs: Runs) -> None:
 def test_under_strict_the_reason_is_the_failure(runs: Runs) -> None:
     result = runs(
         """
-        from pytest_llmperf.traffic.client import RequestFailed
+        from pytest_llmperf.traffic.llm_client import RequestFailed
 
         @pytest.mark.throughput_budget(output="0.1 tok/s")
         def test_some_fail(llm_client):

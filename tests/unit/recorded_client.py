@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.client import LLMClient
+from pytest_llmperf.traffic.llm_client import LLMClient
 from tests.unit.scripted_server import ScriptedServer, sized
 
 if TYPE_CHECKING:

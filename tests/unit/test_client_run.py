@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.traffic.client import RequestFailed
+from pytest_llmperf.traffic.llm_client import RequestFailed
 from tests.unit.recorded_client import REFUSAL, WHOLE, client_of
 from tests.unit.scripted_server import PATIENCE_S, STREAM_HEAD, sized, text_stream, wait_for_the_end
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_llmperf.traffic.answers import Answer
-    from pytest_llmperf.traffic.client import LLMClient
+    from pytest_llmperf.traffic.llm_client import LLMClient
     from tests.unit.scripted_server import Turn
 
 

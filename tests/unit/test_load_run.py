@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.traffic import answers
-from pytest_llmperf.traffic.client import LLMClient, RequestFailed
+from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from pytest_llmperf.traffic.load_run import LoadSupport
 from pytest_llmperf.traffic.workloads import workload
 from tests.unit.scripted_server import event

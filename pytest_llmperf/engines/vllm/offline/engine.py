@@ -46,7 +46,7 @@ from pytest_llmperf.engines.vllm.offline.steps import Steps
 from pytest_llmperf.engines.vllm.sleep import LLMSleeper, SleepingEngine
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
-from pytest_llmperf.traffic.client import NO_ADDRESS
+from pytest_llmperf.traffic.llm_client import NO_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
