@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.traffic.answers import Answer
+    from pytest_llmperf.traffic.answers.openai import Answer
     from pytest_llmperf.traffic.call import Ask, Messages
     from pytest_llmperf.traffic.load import LoadResult
     from pytest_llmperf.traffic.transport import Transport

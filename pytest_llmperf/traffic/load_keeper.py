@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.answers import Answer, Arrival, read
+from pytest_llmperf.traffic.answers.openai import Answer, Arrival, read
 from pytest_llmperf.traffic.load_wire import Strings, pack_timing
 
 if TYPE_CHECKING:

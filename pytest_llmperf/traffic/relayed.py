@@ -7,8 +7,8 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic import answers, native, responses
-from pytest_llmperf.traffic.answers import Answer, Arrival
+from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
+from pytest_llmperf.traffic.answers.openai import Answer, Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     Pieces = Sequence[tuple[int, bytes]]
 
 _READERS: Mapping[str, Callable[[Arrival], Answer]] = {
-    "/api/chat": native.read,
-    "/api/generate": native.read,
-    "/responses": responses.read,
+    "/api/chat": ollama.read,
+    "/api/generate": ollama.read,
+    "/responses": openai_responses.read,
 }
 # How Ollama's protocol answers one that asks for no token, but for a model to come or to go.
 _NO_ANSWER = ("load", "unload")
@@ -45,7 +45,7 @@ def timing_of(call: Relayed) -> RequestTiming | None:
         shared_prefix=True,
         fault=fault,
     )
-    read = next((reader for path, reader in _READERS.items() if call.path.endswith(path)), answers.read)
+    read = next((reader for path, reader in _READERS.items() if call.path.endswith(path)), openai.read)
     timing = read(arrival).timing
     if timing.error is not None and call.by_app:
         # Who has read the finish reason need not wait for what the server says after it.

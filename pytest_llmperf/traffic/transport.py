@@ -6,14 +6,14 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_llmperf.traffic import answers
+from pytest_llmperf.traffic.answers import openai
 from pytest_llmperf.traffic.connections import ConnectionPool, in_a_loop_of_its_own, perform
 from pytest_llmperf.traffic.exchange import Exchange, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.traffic.answers import Answer, Arrival
+    from pytest_llmperf.traffic.answers.openai import Answer, Arrival
     from pytest_llmperf.traffic.call import Call
 
 
@@ -98,7 +98,7 @@ class HttpTransport:
                 group.create_task(perform_next())
 
     def read(self, arrival: Arrival) -> Answer:
-        return answers.read(arrival)
+        return openai.read(arrival)
 
     def close(self) -> None:
         self._pool.close()

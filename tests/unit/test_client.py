@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from pytest_llmperf.traffic.answers import Answer
+    from pytest_llmperf.traffic.answers.openai import Answer
 
     Ask = Callable[..., Answer]
 

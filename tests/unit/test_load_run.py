@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.traffic import answers
+from pytest_llmperf.traffic.answers import openai
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from pytest_llmperf.traffic.load_run import LoadSupport
 from pytest_llmperf.traffic.workloads import workload
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.traffic.answers import Answer, Arrival
+    from pytest_llmperf.traffic.answers.openai import Answer, Arrival
     from pytest_llmperf.traffic.call import Call
     from pytest_llmperf.traffic.transport import Attempt
 
@@ -68,7 +68,7 @@ class Within:
                 self.perform(call.attempt)
 
     def read(self, arrival: Arrival) -> Answer:
-        return answers.read(arrival)
+        return openai.read(arrival)
 
     def close(self) -> None:
         pass

@@ -10,8 +10,8 @@ import pytest
 
 from pytest_llmperf.measurement.request import ServerTimes
 from pytest_llmperf.metrics.latency import e2e, itl, tokens_per_chunk, ttft
-from pytest_llmperf.traffic.answers import Answer, Arrival
-from pytest_llmperf.traffic.native import read, refusal
+from pytest_llmperf.traffic.answers.ollama import read, refusal
+from pytest_llmperf.traffic.answers.openai import Answer, Arrival
 from tests.unit.ollama_captures import NDJSON, stream, whole
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmperf.engines.ollama.observation import server_stats
 from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
-from pytest_llmperf.traffic.native import read
+from pytest_llmperf.traffic.answers.ollama import read
 from tests.unit.captured import captured
 from tests.unit.ollama_captures import stream, whole
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.traffic.answers import Answer, Arrival
-from pytest_llmperf.traffic.responses import read
+from pytest_llmperf.traffic.answers.openai import Answer, Arrival
+from pytest_llmperf.traffic.answers.openai_responses import read
 
 USAGE = {"input_tokens": 7, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 3, "total_tokens": 10}
 OUTPUT = [

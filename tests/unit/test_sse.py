@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_llmperf.traffic.sse import events
+from pytest_llmperf.traffic.answers.sse import events
 
 
 def test_an_event_is_stamped_with_the_piece_that_brings_its_blank_line() -> None:

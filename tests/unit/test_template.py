@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.traffic import answers
-from pytest_llmperf.traffic.answers import Arrival
-from pytest_llmperf.traffic.template import Template
+from pytest_llmperf.traffic.answers import openai
+from pytest_llmperf.traffic.answers.event_template import Template
+from pytest_llmperf.traffic.answers.openai import Arrival
 
 TRICKY = [
     "plain",
@@ -35,9 +35,9 @@ def chat(text: str, **more: Any) -> dict[str, Any]:
     return {"id": "1", "choices": [{"delta": {"content": text}, "finish_reason": None}], **more}
 
 
-def answer(events: list[Any]) -> answers.Answer:
+def answer(events: list[Any]) -> openai.Answer:
     pieces = [(at_ns, f"data: {json.dumps(event)}\n\n".encode()) for at_ns, event in enumerate(events)]
-    return answers.read(Arrival(0, 99, [*pieces, (98, b"data: [DONE]\n\n")]))
+    return openai.read(Arrival(0, 99, [*pieces, (98, b"data: [DONE]\n\n")]))
 
 
 STREAMS = {

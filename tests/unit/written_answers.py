@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.answers import Answer, Arrival, read
+from pytest_llmperf.traffic.answers.openai import Answer, Arrival, read
 from tests.unit.scripted_server import event
 
 if TYPE_CHECKING:

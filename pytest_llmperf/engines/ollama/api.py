@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.traffic.native import refusal
+from pytest_llmperf.traffic.answers.ollama import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

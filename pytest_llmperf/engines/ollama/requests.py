@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, check_option
-from pytest_llmperf.traffic import native
+from pytest_llmperf.traffic.answers import ollama
 from pytest_llmperf.traffic.exchange import Exchange, Target
 from pytest_llmperf.traffic.transport import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.traffic.answers import Answer, Arrival
+    from pytest_llmperf.traffic.answers.openai import Answer, Arrival
 
 NONCE = "llmperf_nonce"
 TIMEOUT_S = 120.0
@@ -117,7 +117,7 @@ class NativeTransport(HttpTransport):
         return super().attempt(native_path, native_body)
 
     def read(self, arrival: Arrival) -> Answer:
-        answer = native.read(arrival)
+        answer = ollama.read(arrival)
         if self._counts_uncached and arrival.shared_prefix:
             return replace(answer, usage=None, timing=replace(answer.timing, prompt_tokens=None))
         return answer

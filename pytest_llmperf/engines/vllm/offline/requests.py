@@ -15,13 +15,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_llmperf.traffic import answers
+from pytest_llmperf.traffic.answers import openai
 from pytest_llmperf.traffic.exchange import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.traffic.answers import Answer, Arrival
+    from pytest_llmperf.traffic.answers.openai import Answer, Arrival
     from pytest_llmperf.traffic.call import Call
     from pytest_llmperf.traffic.transport import Attempt
 
@@ -171,7 +171,7 @@ class InProcessTransport:
                 self._abandon(_generation(call))
 
     def read(self, arrival: Arrival) -> Answer:
-        return answers.read(arrival)
+        return openai.read(arrival)
 
     def close(self) -> None:
         """Nothing is kept between requests."""

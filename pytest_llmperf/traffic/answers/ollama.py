@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
-from pytest_llmperf.traffic.answers import Answer
-from pytest_llmperf.traffic.fields import a_count, a_dict, a_list, a_text, excerpt
+from pytest_llmperf.traffic.answers.json_fields import a_count, a_dict, a_list, a_text, excerpt
+from pytest_llmperf.traffic.answers.openai import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement.chunks import ChunkKind
-    from pytest_llmperf.traffic.answers import Arrival
+    from pytest_llmperf.traffic.answers.openai import Arrival
 
 # More than so many chunks that are alike, but for the space around them, and the server ends the answer.
 _REPEATS = 30

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.measurement.chunks import PackedChunks
 from pytest_llmperf.measurement.request import RequestTiming
-from pytest_llmperf.traffic import sse
-from pytest_llmperf.traffic.fields import a_count, a_dict, a_list, a_text, excerpt
-from pytest_llmperf.traffic.template import Template
+from pytest_llmperf.traffic.answers import sse
+from pytest_llmperf.traffic.answers.event_template import Template
+from pytest_llmperf.traffic.answers.json_fields import a_count, a_dict, a_list, a_text, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import RequestTiming
-from pytest_llmperf.traffic import sse
-from pytest_llmperf.traffic.answers import Answer, refusal
-from pytest_llmperf.traffic.fields import a_count, a_dict, a_list, a_text, excerpt
+from pytest_llmperf.traffic.answers import sse
+from pytest_llmperf.traffic.answers.json_fields import a_count, a_dict, a_list, a_text, excerpt
+from pytest_llmperf.traffic.answers.openai import Answer, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_llmperf.measurement.chunks import ChunkKind
-    from pytest_llmperf.traffic.answers import Arrival
+    from pytest_llmperf.traffic.answers.openai import Arrival
 
 _DELTAS: Mapping[str, ChunkKind] = {
     "response.output_text.delta": "text",

@@ -1,0 +1,1 @@
+"""Readers of what servers send: one file per protocol."""
