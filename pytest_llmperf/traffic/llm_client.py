@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from pytest_llmperf.traffic.call import Call, RequestFailed, Server, at_least_one, completion, conversation
-from pytest_llmperf.traffic.exchange import Target
+from pytest_llmperf.traffic.client.exchange import Target
+from pytest_llmperf.traffic.client.request import Call, RequestFailed, Server, at_least_one, completion, conversation
+from pytest_llmperf.traffic.client.transport import HttpTransport
 from pytest_llmperf.traffic.load_run import LoadRunner, LoadSupport
 from pytest_llmperf.traffic.schedule import schedule
-from pytest_llmperf.traffic.transport import HttpTransport
 from pytest_llmperf.traffic.workloads import Workload
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.answers.openai import Answer
-    from pytest_llmperf.traffic.call import Ask, Messages
+    from pytest_llmperf.traffic.client.request import Ask, Messages
+    from pytest_llmperf.traffic.client.transport import Transport
     from pytest_llmperf.traffic.load import LoadResult
-    from pytest_llmperf.traffic.transport import Transport
 
 __all__ = ["LLMClient", "RequestFailed"]
 _OF_A_LOAD = frozenset({"rate", "arrival", "burstiness", "duration", "ramp", "warmup", "cooldown", "max_error_rate"})

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pytest_llmperf.system.child_process import is_orphan
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.system.timer import Alarm
-from pytest_llmperf.traffic.exchange import Target, header_lines
+from pytest_llmperf.traffic.client.exchange import Target, header_lines
 from pytest_llmperf.traffic.heartbeat import Heartbeat
 from pytest_llmperf.traffic.load_connections import Flight, LoadPool
 from pytest_llmperf.traffic.load_driver import Driver

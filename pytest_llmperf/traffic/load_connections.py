@@ -7,14 +7,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from pytest_llmperf.traffic.connections import explain
-from pytest_llmperf.traffic.exchange import TransportError
+from pytest_llmperf.traffic.client.connections import explain
+from pytest_llmperf.traffic.client.exchange import TransportError
 from pytest_llmperf.traffic.raw_answer import RawAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.traffic.exchange import Target
+    from pytest_llmperf.traffic.client.exchange import Target
     from pytest_llmperf.traffic.load_wire import Order
 
 _SWEEP_S = 1.0

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.traffic.call import Server
+    from pytest_llmperf.traffic.client.request import Server
+    from pytest_llmperf.traffic.client.transport import Transport
     from pytest_llmperf.traffic.load import LoadResult
     from pytest_llmperf.traffic.load_process import Progress
     from pytest_llmperf.traffic.schedule import Schedule
-    from pytest_llmperf.traffic.transport import Transport
     from pytest_llmperf.traffic.workloads import Workload
 
 

@@ -10,7 +10,7 @@ import re
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
-from pytest_llmperf.traffic.exchange import TransportError
+from pytest_llmperf.traffic.client.exchange import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.system.child_process import environment_of_ours, how_it_ended
-from pytest_llmperf.traffic.exchange import Target
+from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.relay_child import LENGTH, LOOPBACK
 
 if TYPE_CHECKING:

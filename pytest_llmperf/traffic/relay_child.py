@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pytest_llmperf.system.child_process import is_orphan
 from pytest_llmperf.system.scheduling import ask_for_short_slices
-from pytest_llmperf.traffic.exchange import Target
+from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.relay_connections import AppSide, cause_of
 from pytest_llmperf.traffic.relay_ledger import Ledger
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from pytest_llmperf.traffic.relay_conversation import Conversation
 
 if TYPE_CHECKING:
-    from pytest_llmperf.traffic.exchange import Target
+    from pytest_llmperf.traffic.client.exchange import Target
     from pytest_llmperf.traffic.relay_ledger import Ledger
 
 _WAITING_BYTES = 1 << 18

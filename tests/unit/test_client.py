@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.traffic.exchange import Exchange
+from pytest_llmperf.traffic.client.exchange import Exchange
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.unit.recorded_client import REFUSAL, WHOLE, Recorded, client_of
 from tests.unit.scripted_server import (

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.traffic.connections import ConnectionPool, perform
-from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError, TransportTimeoutError
+from pytest_llmperf.traffic.client.connections import ConnectionPool, perform
+from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError, TransportTimeoutError
 from tests.unit.scripted_server import (
     STREAM_END,
     STREAM_HEAD,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.answers.openai import Answer, Arrival
-    from pytest_llmperf.traffic.call import Call
-    from pytest_llmperf.traffic.transport import Attempt
+    from pytest_llmperf.traffic.client.request import Call
+    from pytest_llmperf.traffic.client.transport import Attempt
 
 PROMPTS = ["a", "b", "c"]
 

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError
+from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError
 from pytest_llmperf.traffic.raw_answer import RawAnswer
 from tests.unit.scripted_server import STREAM_END, STREAM_HEAD, chunk, event, sized, text_stream
 

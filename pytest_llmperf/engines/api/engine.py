@@ -12,7 +12,7 @@ from pytest_llmperf.engines.api.observation import Observation
 from pytest_llmperf.measurement.measurement import Device, EngineInfo, Reading
 
 if TYPE_CHECKING:
-    from pytest_llmperf.traffic.transport import Transport
+    from pytest_llmperf.traffic.client.transport import Transport
 
 Progress = Callable[[str], None]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.ollama.memory import Shape
     from pytest_llmperf.measurement.measurement import Reading
-    from pytest_llmperf.traffic.transport import Transport
+    from pytest_llmperf.traffic.client.transport import Transport
 
 _UNLOAD_SECONDS = 30.0
 _POLL_SECONDS = 0.02

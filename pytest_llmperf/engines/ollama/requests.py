@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, check_option
 from pytest_llmperf.traffic.answers import ollama
-from pytest_llmperf.traffic.exchange import Exchange, Target
-from pytest_llmperf.traffic.transport import HttpTransport
+from pytest_llmperf.traffic.client.exchange import Exchange, Target
+from pytest_llmperf.traffic.client.transport import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

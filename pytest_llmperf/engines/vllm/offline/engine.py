@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_llmperf.engines.vllm.sleep import Sleeper
-    from pytest_llmperf.traffic.transport import Transport
+    from pytest_llmperf.traffic.client.transport import Transport
 
 OFFLINE = "offline"
 _SHUTDOWN_SECONDS = 15.0

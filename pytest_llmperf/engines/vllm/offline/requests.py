@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_llmperf.traffic.answers import openai
-from pytest_llmperf.traffic.exchange import TransportError
+from pytest_llmperf.traffic.client.exchange import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.traffic.answers.openai import Answer, Arrival
-    from pytest_llmperf.traffic.call import Call
-    from pytest_llmperf.traffic.transport import Attempt
+    from pytest_llmperf.traffic.client.request import Call
+    from pytest_llmperf.traffic.client.transport import Attempt
 
 REQUEST_PREFIX = "llmperf-"
 _CHAT = "/chat/completions"

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.answers.openai import Answer, Arrival
-from pytest_llmperf.traffic.exchange import TransportError
+from pytest_llmperf.traffic.client.exchange import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.traffic.transport import Attempt, Transport
+    from pytest_llmperf.traffic.client.transport import Attempt, Transport
 
     Messages = str | Sequence[Mapping[str, Any]]
 

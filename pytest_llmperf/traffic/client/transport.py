@@ -7,14 +7,14 @@ import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.traffic.answers import openai
-from pytest_llmperf.traffic.connections import ConnectionPool, in_a_loop_of_its_own, perform
-from pytest_llmperf.traffic.exchange import Exchange, Target
+from pytest_llmperf.traffic.client.connections import ConnectionPool, in_a_loop_of_its_own, perform
+from pytest_llmperf.traffic.client.exchange import Exchange, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.traffic.answers.openai import Answer, Arrival
-    from pytest_llmperf.traffic.call import Call
+    from pytest_llmperf.traffic.client.request import Call
 
 
 class Attempt(Protocol):

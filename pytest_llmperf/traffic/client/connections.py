@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_llmperf.traffic.exchange import Exchange, Target, TransportError, TransportTimeoutError
+from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError, TransportTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -1,0 +1,1 @@
+"""One request: how it is built, sent over a connection, and stamped."""
