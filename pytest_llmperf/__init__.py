@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_llmperf.failures import BudgetExceeded as BudgetExceeded
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed
-    from pytest_llmperf.traffic.workload_files import workload_file as workload_file
-    from pytest_llmperf.traffic.workloads import workload as workload
+    from pytest_llmperf.traffic.workloads.files import workload_file as workload_file
+    from pytest_llmperf.traffic.workloads.workload import workload as workload
 
 __version__ = "0.1.0"
 __all__ = ["BudgetExceeded", "RequestFailed", "__version__", "workload", "workload_file"]
 _HOMES = {
     "BudgetExceeded": "pytest_llmperf.failures",
     "RequestFailed": "pytest_llmperf.traffic.client.request",
-    "workload": "pytest_llmperf.traffic.workloads",
-    "workload_file": "pytest_llmperf.traffic.workload_files",
+    "workload": "pytest_llmperf.traffic.workloads.workload",
+    "workload_file": "pytest_llmperf.traffic.workloads.files",
 }
 
 

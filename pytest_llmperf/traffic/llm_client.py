@@ -9,7 +9,7 @@ from pytest_llmperf.traffic.client.request import Call, RequestFailed, Server, a
 from pytest_llmperf.traffic.client.transport import HttpTransport
 from pytest_llmperf.traffic.load_run import LoadRunner, LoadSupport
 from pytest_llmperf.traffic.schedule import schedule
-from pytest_llmperf.traffic.workloads import Workload
+from pytest_llmperf.traffic.workloads.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

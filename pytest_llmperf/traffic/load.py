@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.client.request import Ask
     from pytest_llmperf.traffic.schedule import Schedule
-    from pytest_llmperf.traffic.texts import Texts
-    from pytest_llmperf.traffic.workloads import Script, Turn, Workload
+    from pytest_llmperf.traffic.workloads.texts import Texts
+    from pytest_llmperf.traffic.workloads.workload import Script, Turn, Workload
 
 KEPT_BYTES = 256 * 2**20
 # Connections that wait for an open loop: what it needs in a tenth of a second, within these bounds.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.load import Load
-from pytest_llmperf.traffic.counting import texts_for
 from pytest_llmperf.traffic.load import Preparation, conclude, over_http
 from pytest_llmperf.traffic.load_process import LoadClientDied, LoadOutcome
+from pytest_llmperf.traffic.workloads.tokenizing import texts_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.load import LoadResult
     from pytest_llmperf.traffic.load_process import Progress
     from pytest_llmperf.traffic.schedule import Schedule
-    from pytest_llmperf.traffic.workloads import Workload
+    from pytest_llmperf.traffic.workloads.workload import Workload
 
 
 def _ignore(_: object) -> None:

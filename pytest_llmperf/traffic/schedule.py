@@ -16,7 +16,7 @@ from pytest_llmperf.traffic.client.request import at_least_one
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_llmperf.traffic.workloads import Workload
+    from pytest_llmperf.traffic.workloads.workload import Workload
 
 _RATE = re.compile(r"(\d+\.?\d*|\.\d+)\s*(?:req(?:uests)?)?\s*/\s*(s|min)")
 Edge = int | float

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.engine import Engine, EngineSpec
     from pytest_llmperf.traffic.load import LoadResult
-    from pytest_llmperf.traffic.workloads import Workload
+    from pytest_llmperf.traffic.workloads.workload import Workload
 
 
 @pytest.fixture(scope="session")

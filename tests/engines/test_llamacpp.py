@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
-from pytest_llmperf.traffic.workloads import workload
+from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
 
 if TYPE_CHECKING:

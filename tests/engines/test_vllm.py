@@ -17,7 +17,7 @@ from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.metrics.latency import tokens_per_chunk
 from pytest_llmperf.traffic.llm_client import LLMClient
-from pytest_llmperf.traffic.workloads import workload
+from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
 from tests.unit.engine_processes import until

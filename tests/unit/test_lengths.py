@@ -5,7 +5,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from pytest_llmperf.traffic.lengths import Histogram, Normal, Uniform, lengths
+from pytest_llmperf.traffic.workloads.lengths import Histogram, Normal, Uniform, lengths
 
 
 def drawn(value: object, count: int = 4000) -> list[int]:

@@ -17,7 +17,7 @@ from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
 from pytest_llmperf.traffic.load import conclude
 from pytest_llmperf.traffic.load_process import LoadOutcome
 from pytest_llmperf.traffic.schedule import Schedule
-from pytest_llmperf.traffic.workloads import Turn, workload
+from pytest_llmperf.traffic.workloads.workload import Turn, workload
 from tests.unit import report_samples
 from tests.unit.report_samples import MS, START
 from tests.unit.streams import stream, whole

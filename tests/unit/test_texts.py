@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from pytest_llmperf.traffic.texts import Texts
+from pytest_llmperf.traffic.workloads.texts import Texts
 
 
 def by_words(text: str) -> int:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf import workload, workload_file
-from pytest_llmperf.traffic.counting import texts_for
-from pytest_llmperf.traffic.texts import Texts
+from pytest_llmperf.traffic.workloads.texts import Texts
+from pytest_llmperf.traffic.workloads.tokenizing import texts_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_llmperf.traffic.workloads import Script, Workload
+    from pytest_llmperf.traffic.workloads.workload import Script, Workload
 
 
 def words(text: str) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.texts import Texts
+from pytest_llmperf.traffic.workloads.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.traffic.workloads import Workload
+    from pytest_llmperf.traffic.workloads.workload import Workload
 
 
 def texts_for(workload: Workload, engines: Callable[[str], int] | None) -> Texts | None:

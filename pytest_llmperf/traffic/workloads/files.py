@@ -8,16 +8,16 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.lengths import lengths
-from pytest_llmperf.traffic.workloads import Script, Turn, Workload
+from pytest_llmperf.traffic.workloads.lengths import lengths
+from pytest_llmperf.traffic.workloads.workload import Script, Turn, Workload
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping
 
     from pytest_llmperf.traffic.client.request import Messages
-    from pytest_llmperf.traffic.texts import Texts
-    from pytest_llmperf.traffic.workloads import LengthsText
+    from pytest_llmperf.traffic.workloads.texts import Texts
+    from pytest_llmperf.traffic.workloads.workload import LengthsText
 
 # What a block identity of a Mooncake trace stands for.
 _BLOCK_TOKENS = 512

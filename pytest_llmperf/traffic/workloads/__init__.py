@@ -1,0 +1,1 @@
+"""What a load asks: prompts, their lengths, and files that hold them."""
