@@ -46,8 +46,8 @@ from client_peers import PEERS, Load, Row
 from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.vllm.server import VLLMEngine, read_metrics
 from pytest_llmperf.metrics import latency
-from pytest_llmperf.traffic.load_process import LoadOutcome, run_load
-from pytest_llmperf.traffic.load_wire import Order
+from pytest_llmperf.traffic.load.process import LoadOutcome, run_load
+from pytest_llmperf.traffic.load.wire import Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -127,7 +127,7 @@ class LLMClientFactory:
             EngineUnavailable: the engine has ended and does not start again.
         """
         from pytest_llmperf.traffic.llm_client import LLMClient
-        from pytest_llmperf.traffic.load_run import LoadSupport
+        from pytest_llmperf.traffic.load.run import LoadSupport
 
         engine = self._session.acquire(engine.spec)
         if self._probe is not None:

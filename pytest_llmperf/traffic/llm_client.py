@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, overload
 from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.client.request import Call, RequestFailed, Server, at_least_one, completion, conversation
 from pytest_llmperf.traffic.client.transport import HttpTransport
-from pytest_llmperf.traffic.load_run import LoadRunner, LoadSupport
-from pytest_llmperf.traffic.schedule import schedule
+from pytest_llmperf.traffic.load.run import LoadRunner, LoadSupport
+from pytest_llmperf.traffic.load.schedule import schedule
 from pytest_llmperf.traffic.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.answers.openai import Answer
     from pytest_llmperf.traffic.client.request import Ask, Messages
     from pytest_llmperf.traffic.client.transport import Transport
-    from pytest_llmperf.traffic.load import LoadResult
+    from pytest_llmperf.traffic.load.prepare import LoadResult
 
 __all__ = ["LLMClient", "RequestFailed"]
 _OF_A_LOAD = frozenset({"rate", "arrival", "burstiness", "duration", "ramp", "warmup", "cooldown", "max_error_rate"})

@@ -13,14 +13,14 @@ import pytest
 
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.traffic.llm_client import LLMClient
-from pytest_llmperf.traffic.load_run import LoadSupport
+from pytest_llmperf.traffic.load.run import LoadSupport
 from tests.engines import vllm_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_llmperf.engines.api.engine import Engine, EngineSpec
-    from pytest_llmperf.traffic.load import LoadResult
+    from pytest_llmperf.traffic.load.prepare import LoadResult
     from pytest_llmperf.traffic.workloads.workload import Workload
 
 

@@ -5,7 +5,7 @@ import pytest
 from pytest_llmperf.measurement.chunks import Chunk, PackedChunks
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.metrics import latency
-from pytest_llmperf.traffic.load_wire import Frames, Order, Strings, frame, pack_timing, unpack_timings
+from pytest_llmperf.traffic.load.wire import Frames, Order, Strings, frame, pack_timing, unpack_timings
 
 SLOW = 5_000_000_000
 STREAMS = {

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from pytest_llmperf.traffic.load_process import LoadClientDied, LoadOutcome, Progress, run_load
-from pytest_llmperf.traffic.load_wire import Order
+from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, Progress, run_load
+from pytest_llmperf.traffic.load.wire import Order
 from tests.unit.scripted_server import STREAM_HEAD, ScriptedServer, refused_url, text_stream, wait_for_the_end
 from tests.unit.simulated_process import Running, serving, until
 

@@ -14,9 +14,9 @@ from pytest_llmperf.measurement.measurement import Measurement, Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.evidence import evidence
 from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
-from pytest_llmperf.traffic.load import conclude
-from pytest_llmperf.traffic.load_process import LoadOutcome
-from pytest_llmperf.traffic.schedule import Schedule
+from pytest_llmperf.traffic.load.prepare import conclude
+from pytest_llmperf.traffic.load.process import LoadOutcome
+from pytest_llmperf.traffic.load.schedule import Schedule
 from pytest_llmperf.traffic.workloads.workload import Turn, workload
 from tests.unit import report_samples
 from tests.unit.report_samples import MS, START

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmperf.traffic.answers import openai
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
-from pytest_llmperf.traffic.load_run import LoadSupport
+from pytest_llmperf.traffic.load.run import LoadSupport
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.unit.scripted_server import event
 

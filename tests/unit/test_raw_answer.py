@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError
-from pytest_llmperf.traffic.raw_answer import RawAnswer
+from pytest_llmperf.traffic.load.raw_answer import RawAnswer
 from tests.unit.scripted_server import STREAM_END, STREAM_HEAD, chunk, event, sized, text_stream
 
 TARGET = Target.parse("http://127.0.0.1:1/v1")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_llmperf import workload
-from pytest_llmperf.traffic.schedule import Schedule, schedule
+from pytest_llmperf.traffic.load.schedule import Schedule, schedule
 
 WORKLOAD = workload(prompt_tokens=8, requests=100)
 ENDLESS = workload(prompt_tokens=8)

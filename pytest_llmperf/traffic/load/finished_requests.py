@@ -6,13 +6,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.traffic.answers.openai import Answer, Arrival, read
-from pytest_llmperf.traffic.load_wire import Strings, pack_timing
+from pytest_llmperf.traffic.load.wire import Strings, pack_timing
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
 
-    from pytest_llmperf.traffic.load_connections import Flight
+    from pytest_llmperf.traffic.load.connections import Flight
 
 _BLOCK_BYTES = 2**20
 

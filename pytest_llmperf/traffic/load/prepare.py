@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.measurement.load import Load, Phase, Spread
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.traffic.client.request import RequestFailed, Server, completion, conversation
-from pytest_llmperf.traffic.load_process import LoadOutcome, Progress, run_load
-from pytest_llmperf.traffic.load_wire import Order
+from pytest_llmperf.traffic.load.process import LoadOutcome, Progress, run_load
+from pytest_llmperf.traffic.load.wire import Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.client.request import Ask
-    from pytest_llmperf.traffic.schedule import Schedule
+    from pytest_llmperf.traffic.load.schedule import Schedule
     from pytest_llmperf.traffic.workloads.texts import Texts
     from pytest_llmperf.traffic.workloads.workload import Script, Turn, Workload
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.load import Load
-from pytest_llmperf.traffic.load import Preparation, conclude, over_http
-from pytest_llmperf.traffic.load_process import LoadClientDied, LoadOutcome
+from pytest_llmperf.traffic.load.prepare import Preparation, conclude, over_http
+from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome
 from pytest_llmperf.traffic.workloads.tokenizing import texts_for
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.client.request import Server
     from pytest_llmperf.traffic.client.transport import Transport
-    from pytest_llmperf.traffic.load import LoadResult
-    from pytest_llmperf.traffic.load_process import Progress
-    from pytest_llmperf.traffic.schedule import Schedule
+    from pytest_llmperf.traffic.load.prepare import LoadResult
+    from pytest_llmperf.traffic.load.process import Progress
+    from pytest_llmperf.traffic.load.schedule import Schedule
     from pytest_llmperf.traffic.workloads.workload import Workload
 
 

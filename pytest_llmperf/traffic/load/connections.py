@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, cast
 
 from pytest_llmperf.traffic.client.connections import explain
 from pytest_llmperf.traffic.client.exchange import TransportError
-from pytest_llmperf.traffic.raw_answer import RawAnswer
+from pytest_llmperf.traffic.load.raw_answer import RawAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_llmperf.traffic.client.exchange import Target
-    from pytest_llmperf.traffic.load_wire import Order
+    from pytest_llmperf.traffic.load.wire import Order
 
 _SWEEP_S = 1.0
 

@@ -1,4 +1,4 @@
-"""The load client: ``python -m pytest_llmperf.traffic.load_child ORDERS_FD RESULTS_FD LOOP``.
+"""The load client: ``python -m pytest_llmperf.traffic.load.main ORDERS_FD RESULTS_FD LOOP``.
 
 It reads a plan and requests from one pipe, sends them when they are due, keeps what arrives as it is, takes it apart
 afterwards, and writes timings to the other pipe. SIGINT ends the load and keeps what has come. The end of the pipe of
@@ -21,11 +21,11 @@ from pytest_llmperf.system.child_process import is_orphan
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.system.timer import Alarm
 from pytest_llmperf.traffic.client.exchange import Target, header_lines
-from pytest_llmperf.traffic.heartbeat import Heartbeat
-from pytest_llmperf.traffic.load_connections import Flight, LoadPool
-from pytest_llmperf.traffic.load_driver import Driver
-from pytest_llmperf.traffic.load_keeper import Keeper
-from pytest_llmperf.traffic.load_wire import END, PLAN, PROGRESS, SUMMARY, TIMINGS, Frames, Order, frame
+from pytest_llmperf.traffic.load.connections import Flight, LoadPool
+from pytest_llmperf.traffic.load.driver import Driver
+from pytest_llmperf.traffic.load.finished_requests import Keeper
+from pytest_llmperf.traffic.load.loop_lag import Heartbeat
+from pytest_llmperf.traffic.load.wire import END, PLAN, PROGRESS, SUMMARY, TIMINGS, Frames, Order, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

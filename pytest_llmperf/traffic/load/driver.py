@@ -8,13 +8,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.load_connections import Flight
+from pytest_llmperf.traffic.load.connections import Flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_llmperf.system.timer import Alarm
-    from pytest_llmperf.traffic.load_wire import Order
+    from pytest_llmperf.traffic.load.wire import Order
 
 # A single failure at the start is no rate of failures.
 _FEWEST_ENDED = 20

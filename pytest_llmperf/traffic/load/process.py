@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pytest_llmperf.measurement.load import ClientHealth, Lag
 from pytest_llmperf.system.child_process import environment_of_ours
-from pytest_llmperf.traffic.load_wire import (
+from pytest_llmperf.traffic.load.wire import (
     END,
     PLAN,
     PROGRESS,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement.request import RequestTiming
 
-_CHILD_MODULE = "pytest_llmperf.traffic.load_child"
+_CHILD_MODULE = "pytest_llmperf.traffic.load.main"
 _READ_SIZE = 2**20
 _LAST_WORDS_S = 30.0
 

@@ -1,0 +1,1 @@
+"""When a load asks, and the process that sends it."""
