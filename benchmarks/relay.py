@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import psutil
 
-from pytest_llmperf.traffic.relay import Relay
+from pytest_llmperf.traffic.relay.process import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.measurement import Window
-from pytest_llmperf.traffic.relay import Relay, RelayError
-from pytest_llmperf.traffic.relayed import timing_of
+from pytest_llmperf.traffic.relay.process import Relay, RelayError
+from pytest_llmperf.traffic.relay.timing import timing_of
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine

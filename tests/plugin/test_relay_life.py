@@ -25,7 +25,7 @@ def relay_pids():
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # it may end meanwhile
-            if "pytest_llmperf.traffic.relay_child" in child.cmdline():
+            if "pytest_llmperf.traffic.relay.main" in child.cmdline():
                 found.append(child.pid)
     return found
 

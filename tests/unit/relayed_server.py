@@ -6,12 +6,12 @@ import socket
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
-from pytest_llmperf.traffic.relay import Relay
+from pytest_llmperf.traffic.relay.process import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_llmperf.traffic.relay_ledger import Relayed
+    from pytest_llmperf.traffic.relay.recorded_calls import Relayed
 
 PATIENCE_S = 30.0
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.traffic.framing import FramingError, Head, Messages, answer_body, request_body
+from pytest_llmperf.traffic.relay.framing import FramingError, Head, Messages, answer_body, request_body
 from tests.unit.relay_wires import EVENTS, STREAM, call, chunked_call, sized_answer
 
 TRAILED = (

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.traffic import relay as module
-from pytest_llmperf.traffic.relay import Relay, RelayError
-from pytest_llmperf.traffic.relay_conversation import HUNG_UP
+from pytest_llmperf.traffic.relay import process as module
+from pytest_llmperf.traffic.relay.exchanges import HUNG_UP
+from pytest_llmperf.traffic.relay.process import Relay, RelayError
 from tests.plugin.test_signals import assert_gone
 from tests.unit.relay_wires import STREAM, call, sized_answer
 from tests.unit.relayed_server import PATIENCE_S, Played, played, read
@@ -260,7 +260,7 @@ def test_a_port_that_is_taken_is_refused(play: Played) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_it_ends_with_the_process_that_started_it(number: signal.Signals) -> None:
     source = """
-from pytest_llmperf.traffic.relay import Relay
+from pytest_llmperf.traffic.relay.process import Relay
 relay = Relay("http://127.0.0.1:1")
 print(relay.pid, flush=True)
 input()

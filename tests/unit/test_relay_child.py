@@ -5,8 +5,8 @@ import ssl
 
 import pytest
 
-from pytest_llmperf.traffic.relay_child import Relay
-from pytest_llmperf.traffic.relay_connections import cause_of
+from pytest_llmperf.traffic.relay.connections import cause_of
+from pytest_llmperf.traffic.relay.main import Relay
 
 
 def problem(error: Exception, message: str = "") -> list[str]:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.traffic.relay_conversation import HUNG_UP, Conversation
-from pytest_llmperf.traffic.relay_ledger import Ledger, Relayed
+from pytest_llmperf.traffic.relay.exchanges import HUNG_UP, Conversation
+from pytest_llmperf.traffic.relay.recorded_calls import Ledger, Relayed
 from tests.unit.relay_wires import EVENTS, HOST, PATH, STREAM, WORDS, call, chunked_call, sized_answer
 from tests.unit.scripted_server import STREAM_HEAD, chunk
 

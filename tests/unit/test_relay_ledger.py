@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_llmperf.traffic.relay_ledger import Ledger, Relayed
+from pytest_llmperf.traffic.relay.recorded_calls import Ledger, Relayed
 
 PATH = "/v1/completions"
 

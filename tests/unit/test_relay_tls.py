@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.traffic.relay import Relay
+from pytest_llmperf.traffic.relay.process import Relay
 from tests.unit.relay_wires import STREAM, call
 from tests.unit.relayed_server import PATIENCE_S, read
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.metrics.latency import ttft
-from pytest_llmperf.traffic.relay_conversation import HUNG_UP
-from pytest_llmperf.traffic.relay_ledger import Relayed
-from pytest_llmperf.traffic.relayed import timing_of
+from pytest_llmperf.traffic.relay.exchanges import HUNG_UP
+from pytest_llmperf.traffic.relay.recorded_calls import Relayed
+from pytest_llmperf.traffic.relay.timing import timing_of
 from tests.unit.relay_wires import DONE, EVENTS, FINISH, PATH, WORDS
 
 if TYPE_CHECKING:

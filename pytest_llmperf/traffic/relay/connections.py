@@ -10,11 +10,11 @@ import struct
 import time
 from typing import TYPE_CHECKING, cast
 
-from pytest_llmperf.traffic.relay_conversation import Conversation
+from pytest_llmperf.traffic.relay.exchanges import Conversation
 
 if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.exchange import Target
-    from pytest_llmperf.traffic.relay_ledger import Ledger
+    from pytest_llmperf.traffic.relay.recorded_calls import Ledger
 
 _WAITING_BYTES = 1 << 18
 _RESET = struct.pack("ii", 1, 0)

@@ -1,4 +1,4 @@
-"""The relay process: ``python -m pytest_llmperf.traffic.relay_child SOCKET_FD``.
+"""The relay process: ``python -m pytest_llmperf.traffic.relay.main SOCKET_FD``.
 
 It listens on loopback, passes every byte on as it comes, in both directions, and notes when it came. Orders come as
 lines of JSON, ``{"do": "listen", ...}``, over the socket from the process that started this one, one at a time; each is
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pytest_llmperf.system.child_process import is_orphan
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.traffic.client.exchange import Target
-from pytest_llmperf.traffic.relay_connections import AppSide, cause_of
-from pytest_llmperf.traffic.relay_ledger import Ledger
+from pytest_llmperf.traffic.relay.connections import AppSide, cause_of
+from pytest_llmperf.traffic.relay.recorded_calls import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,12 +14,12 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.system.child_process import environment_of_ours, how_it_ended
 from pytest_llmperf.traffic.client.exchange import Target
-from pytest_llmperf.traffic.relay_child import LENGTH, LOOPBACK
+from pytest_llmperf.traffic.relay.main import LENGTH, LOOPBACK
 
 if TYPE_CHECKING:
-    from pytest_llmperf.traffic.relay_ledger import Relayed
+    from pytest_llmperf.traffic.relay.recorded_calls import Relayed
 
-_CHILD_MODULE = "pytest_llmperf.traffic.relay_child"
+_CHILD_MODULE = "pytest_llmperf.traffic.relay.main"
 _TIMEOUT_S = 15.0
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.traffic.relay_ledger import Relayed
+    from pytest_llmperf.traffic.relay.recorded_calls import Relayed
 
     Pieces = Sequence[tuple[int, bytes]]
 

@@ -7,10 +7,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.framing import Body, FramingError, Head, Messages, OpenBody, answer_body, request_body
+from pytest_llmperf.traffic.relay.framing import Body, FramingError, Head, Messages, OpenBody, answer_body, request_body
 
 if TYPE_CHECKING:
-    from pytest_llmperf.traffic.relay_ledger import Ledger, Relayed
+    from pytest_llmperf.traffic.relay.recorded_calls import Ledger, Relayed
 
 _HOST = re.compile(rb"(?i)\nhost:[ \t]*([^\r\n]*)")
 _LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*(\d+)[ \t]*\r")
