@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_llmperf.failures import BudgetExceeded as BudgetExceeded
+    from pytest_llmperf.plugin.outcomes import BudgetExceeded as BudgetExceeded
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed
     from pytest_llmperf.traffic.workloads.files import workload_file as workload_file
     from pytest_llmperf.traffic.workloads.workload import workload as workload
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["BudgetExceeded", "RequestFailed", "__version__", "workload", "workload_file"]
 _HOMES = {
-    "BudgetExceeded": "pytest_llmperf.failures",
+    "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
     "RequestFailed": "pytest_llmperf.traffic.client.request",
     "workload": "pytest_llmperf.traffic.workloads.workload",
     "workload_file": "pytest_llmperf.traffic.workloads.files",

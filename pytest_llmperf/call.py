@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf import benchmark
 from pytest_llmperf.budgets.judge import broken
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.failures import BudgetExceeded, LLMPerfWarning
+from pytest_llmperf.plugin import benchmark
+from pytest_llmperf.plugin.outcomes import BudgetExceeded, LLMPerfWarning
+from pytest_llmperf.plugin.session import LIMITS, LOGS, PROBE, RESULT, SESSION, Session
 from pytest_llmperf.reports.failure_table import failure_table
 from pytest_llmperf.reports.junit import properties, replace_properties
 from pytest_llmperf.reports.result import TestResult, to_wire
 from pytest_llmperf.reports.wire import measurement_to_wire
-from pytest_llmperf.session import LIMITS, LOGS, PROBE, RESULT, SESSION, Session
 
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict

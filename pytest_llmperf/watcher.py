@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.engine import Engine, EngineSpec
     from pytest_llmperf.measurement.measurement import DeviceTrace, MemoryTrace, Window
-    from pytest_llmperf.settings import Settings
+    from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.telemetry.devices import Quiet
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.options import OPTIONS
+from pytest_llmperf.plugin.options import OPTIONS
 
 if TYPE_CHECKING:
-    from pytest_llmperf.options import Option
+    from pytest_llmperf.plugin.options import Option
     from tests.conftest import Runs
 
 pytestmark = pytest.mark.skipif(pytest.version_tuple < (9,), reason="native TOML configuration came with pytest 9")

@@ -114,7 +114,7 @@ def test_a_worker_that_is_killed_leaves_no_engine_behind(runs: Runs, pytester: p
     result = runs(
         """
         import os, signal
-        from pytest_llmperf.session import SESSION
+        from pytest_llmperf.plugin.session import SESSION
 
         def test_dies(llm_engine, request):
             with open("pids", "w") as file:

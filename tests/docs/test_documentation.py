@@ -10,9 +10,9 @@ import pytest
 from pytest_llmperf.engines.llamacpp.server_main import SETTINGS
 from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
 from pytest_llmperf.engines.simulated.schedule import Simulation
-from pytest_llmperf.markers import MARKERS
 from pytest_llmperf.metrics import table
-from pytest_llmperf.options import OPTIONS
+from pytest_llmperf.plugin.markers import MARKERS
+from pytest_llmperf.plugin.options import OPTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -17,7 +17,7 @@ from pytest_llmperf.traffic.llm_client import RequestFailed
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
-    from pytest_llmperf.fixtures import LLMPerf
+    from pytest_llmperf.plugin.fixtures import LLMPerf
     from pytest_llmperf.traffic.llm_client import LLMClient
 
 MIB = 1 << 20

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def test_budgets_are_not_judged_and_tests_run_on_the_engine(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(
         """
-        from pytest_llmperf.session import SESSION
+        from pytest_llmperf.plugin.session import SESSION
 
         @pytest.mark.memory_budget(peak="1 B")
         def test_over(llm_client, request):

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.session import SESSION
+from pytest_llmperf.plugin.session import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.settings import Settings
+    from pytest_llmperf.plugin.settings import Settings
     from tests.conftest import Runs
 
     Read = Callable[..., Settings]

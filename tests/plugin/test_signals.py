@@ -28,7 +28,7 @@ def test_hangs(llm_engine, request):
     os.rename("pids.part", "pids")
     time.sleep(600)
 """
-RECORDS_PIDS = "from pytest_llmperf.session import SESSION\n"
+RECORDS_PIDS = "from pytest_llmperf.plugin.session import SESSION\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)

@@ -51,7 +51,7 @@ def test_a_dead_sampler_makes_memory_invalid_and_is_replaced_for_the_next_test(r
     result = runs(
         """
         import os, signal, time
-        from pytest_llmperf.session import SESSION
+        from pytest_llmperf.plugin.session import SESSION
 
         @pytest.mark.memory_budget(peak="1 B")
         @pytest.mark.latency_budget(e2e_max="1 min")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pytest
 
-from pytest_llmperf.clock import Clock
+from pytest_llmperf.plugin.timeout import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

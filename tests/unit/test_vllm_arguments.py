@@ -13,7 +13,7 @@ from pytest_llmperf.engines.vllm.arguments import (
     served_name,
     sizes_kv_cache,
 )
-from pytest_llmperf.settings import argument_text
+from pytest_llmperf.plugin.settings import argument_text
 
 GIB = 2**30
 

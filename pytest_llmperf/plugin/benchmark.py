@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.reporting import REPORTER
+from pytest_llmperf.plugin.reporter import REPORTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.reporting import Reporter
+    from pytest_llmperf.plugin.reporter import Reporter
+    from pytest_llmperf.plugin.session import Session
+    from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.reports.result import TestResult
-    from pytest_llmperf.session import Session
-    from pytest_llmperf.settings import Settings
 
 KEY = "llmperf"
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf import workers
-from pytest_llmperf.clock import Clock
-from pytest_llmperf.terminal import Terminal
+from pytest_llmperf.plugin import xdist
+from pytest_llmperf.plugin.terminal import Terminal
+from pytest_llmperf.plugin.timeout import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
-    from pytest_llmperf.failures import EngineUnavailable
+    from pytest_llmperf.plugin.outcomes import EngineUnavailable
+    from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.probe import Probe
     from pytest_llmperf.relays import Relays
     from pytest_llmperf.reports.result import TestResult
-    from pytest_llmperf.settings import Settings
     from pytest_llmperf.telemetry.sampler.client import Sampler
     from pytest_llmperf.watcher import Watcher
 
@@ -85,7 +85,7 @@ class Session:
 
     def prepare(self, item: pytest.Item) -> None:
         """Notes the limits of a test, or the mistake in them, on its stash."""
-        from pytest_llmperf import markers
+        from pytest_llmperf.plugin import markers
 
         try:
             allowed = markers.allowed_engines(item)
@@ -111,7 +111,7 @@ class Session:
     def refuse_mistakes(self, item: pytest.Item) -> None:
         """Fails a test whose markers cannot be understood, before any engine is started for it."""
         if MISTAKE in item.stash:
-            from pytest_llmperf.failures import InvalidBudget
+            from pytest_llmperf.plugin.outcomes import InvalidBudget
 
             raise InvalidBudget(item.stash[MISTAKE])
 
@@ -137,7 +137,7 @@ class Session:
 
     def complete(self, spec: EngineSpec, project_args: Mapping[str, Any]) -> EngineSpec:
         """The spec with the settings of the project's ``llm_engine_args`` below those of the command line."""
-        from pytest_llmperf.settings import argument_text, engine_arguments
+        from pytest_llmperf.plugin.settings import argument_text, engine_arguments
 
         texts = [f"{key}={argument_text(value)}" for key, value in project_args.items()]
         return replace(spec, args={**engine_arguments(texts, spec.engine), **spec.args})
@@ -155,7 +155,7 @@ class Session:
         if self._watcher is None:
             from pytest_llmperf.watcher import Watcher
 
-            self._watcher = Watcher(self.settings, self.terminal.say, workers.sampler_address(self.config))
+            self._watcher = Watcher(self.settings, self.terminal.say, xdist.sampler_address(self.config))
         return self._watcher
 
     @property
@@ -204,7 +204,7 @@ class Session:
         """The last test is over: calls of apps that came while none was measured are counted."""
         if self._relays is not None:
             self.add_calls_outside(self._relays.count_outside())
-        workers.report_calls_outside(self.config, self.calls_outside)
+        xdist.report_calls_outside(self.config, self.calls_outside)
 
     def add_calls_outside(self, count: int | None) -> None:
         """Of this process or of a worker; None where no app was given an address."""
@@ -273,7 +273,7 @@ class Session:
 
 
 def _unavailable(engine: str, error: EngineError) -> EngineUnavailable:
-    from pytest_llmperf.failures import EngineUnavailable
+    from pytest_llmperf.plugin.outcomes import EngineUnavailable
 
     sections = [(f"log of {engine}, its last lines", error.log_tail)] if error.log_tail else []
     return EngineUnavailable(str(error), sections)

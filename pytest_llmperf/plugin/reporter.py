@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.session import NO_ENGINE
+from pytest_llmperf.plugin.session import NO_ENGINE
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Device
+    from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.reports.result import TestResult
-    from pytest_llmperf.session import Session
 
 REPORTER = "llmperf_reporter"
 _SHARED = {"engine": "one engine for all workers", "devices": "devices and an engine of its own for each worker"}

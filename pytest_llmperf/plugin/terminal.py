@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from pytest_llmperf import workers
+from pytest_llmperf.plugin import xdist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line."""
-        if workers.is_worker(self._config):
-            workers.say(self._config, text)
+        if xdist.is_worker(self._config):
+            xdist.say(self._config, text)
             return
         with self._reporter() as reporter:
             if reporter is not None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf import benchmark, options, settings
-from pytest_llmperf.fixtures import (
+from pytest_llmperf.plugin import benchmark, options, settings
+from pytest_llmperf.plugin.fixtures import (
     llm_base_url,
     llm_client,
     llm_client_factory,
@@ -17,10 +17,10 @@ from pytest_llmperf.fixtures import (
     llm_perf,
     vllm_llm,
 )
-from pytest_llmperf.markers import MARKERS
-from pytest_llmperf.reporting import REPORTER, Reporter, header
-from pytest_llmperf.session import PROBE, RESULT, SESSION, Session
-from pytest_llmperf.workers import Controller, Turns, is_controller_of_workers, is_worker, proposed, run_folder
+from pytest_llmperf.plugin.markers import MARKERS
+from pytest_llmperf.plugin.reporter import REPORTER, Reporter, header
+from pytest_llmperf.plugin.session import PROBE, RESULT, SESSION, Session
+from pytest_llmperf.plugin.xdist import Controller, Turns, is_controller_of_workers, is_worker, proposed, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pytest_llmperf import workers
-from pytest_llmperf.options import OPTIONS
+from pytest_llmperf.plugin import xdist
+from pytest_llmperf.plugin.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,9 +46,9 @@ class Settings(NamedTuple):
         """
         try:
             values = {name: _value(config, name) for name in (option.name for option in OPTIONS)}
-            if workers.has_devices_of_its_own(config):
+            if xdist.has_devices_of_its_own(config):
                 values["llmperf_gpus"] = "auto"
-            return _settings(values, config.invocation_params.dir, workers.run_folder(config))
+            return _settings(values, config.invocation_params.dir, xdist.run_folder(config))
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
 
@@ -101,7 +101,7 @@ def _settings(values: Mapping[str, Any], invoked_in: Path, run: str) -> Settings
         disable=values["llmperf_disable"],
         refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
         dcgm=_exporters(values["llmperf_dcgm"]),
-        share=_one_of(values, "llmperf_share", workers.SHARES),
+        share=_one_of(values, "llmperf_share", xdist.SHARES),
         launch=launch,
         binaries=tuple(values["llmperf_engine_bin"]),
     )

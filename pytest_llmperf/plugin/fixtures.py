@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.session import NO_ENGINE, PROBE, SESSION
+from pytest_llmperf.plugin.session import NO_ENGINE, PROBE, SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.probe import OpenWindow, Probe
-    from pytest_llmperf.session import Session
     from pytest_llmperf.traffic.llm_client import LLMClient
 
 
@@ -69,7 +69,7 @@ class LLMEngineFactory:
         Raises:
             EngineUnavailable: unknown engine, settings it cannot work with, or a failed start.
         """
-        from pytest_llmperf.settings import argument_text
+        from pytest_llmperf.plugin.settings import argument_text
 
         texts = {key: argument_text(value) for key, value in (args or {}).items()}
         return self._session.acquire(self._session.settings.further_spec(engine, model, url, texts))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
     from pytest_llmperf.engines.lifecycle.shared_run import OwnRun
-    from pytest_llmperf.news import News
-    from pytest_llmperf.session import Session
+    from pytest_llmperf.plugin.session import Session
+    from pytest_llmperf.plugin.worker_messages import News
 
 SHARES = ("engine", "devices")
 _SAMPLER, _RUN, _DEVICES = "llmperf_sampler", "llmperf_run", "llmperf_devices"
@@ -86,7 +86,7 @@ def _setting(config: pytest.Config, name: str) -> Any:
 
 def _devices(config: pytest.Config) -> tuple[str, ...]:
     """The UUIDs of the devices that this run may use."""
-    from pytest_llmperf.settings import visible_devices
+    from pytest_llmperf.plugin.settings import visible_devices
     from pytest_llmperf.telemetry.devices import list_visible
 
     chosen = visible_devices(_setting(config, "llmperf_gpus"))
@@ -146,7 +146,7 @@ class Controller:
     def _shared(self) -> OwnRun:
         if self._run is None:
             from pytest_llmperf.engines.lifecycle.shared_run import OwnRun
-            from pytest_llmperf.news import News
+            from pytest_llmperf.plugin.worker_messages import News
 
             self._run = OwnRun()
             self._news = News(self._run.folder, self._session.terminal.say)
@@ -219,7 +219,7 @@ def say(config: pytest.Config, text: str) -> None:
     """From a worker to the person who waits, by way of the controller."""
     folder = _told(config, _RUN)
     if folder:
-        from pytest_llmperf.news import tell
+        from pytest_llmperf.plugin.worker_messages import tell
 
         with suppress(OSError):  # the controller is gone, or on another host
             tell(folder, text)
