@@ -106,7 +106,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     probe = item.stash.get(PROBE, None)
     if probe is None:
         return (yield)
-    from pytest_llmperf.call import conclude, rounds
+    from pytest_llmperf.plugin.measuring.call_phase import conclude, rounds
 
     session = item.config.stash[SESSION]
     try:
@@ -130,7 +130,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if call.excinfo is not None or (call.when == "call" and RESULT in item.stash):
-        from pytest_llmperf.call import publish
+        from pytest_llmperf.plugin.measuring.call_phase import publish
 
         publish(item, call, report)
     return report

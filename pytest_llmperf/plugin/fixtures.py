@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.plugin.measuring.measured_run import OpenWindow, Probe
     from pytest_llmperf.plugin.session import Session
-    from pytest_llmperf.probe import OpenWindow, Probe
     from pytest_llmperf.traffic.llm_client import LLMClient
 
 
@@ -207,7 +207,7 @@ class LLMPerf:
 
         ``engine`` names one of several engines of the test.
         """
-        from pytest_llmperf.probe import read_metric
+        from pytest_llmperf.plugin.measuring.measured_run import read_metric
 
         measurement = self.measurement
         return read_metric(name, measurement if engine is None else measurement.part(engine)).value

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
+    from pytest_llmperf.plugin.measuring.app_relays import Relays
+    from pytest_llmperf.plugin.measuring.engine_telemetry import Watcher
+    from pytest_llmperf.plugin.measuring.measured_run import Probe
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
     from pytest_llmperf.plugin.settings import Settings
-    from pytest_llmperf.probe import Probe
-    from pytest_llmperf.relays import Relays
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.telemetry.sampler.client import Sampler
-    from pytest_llmperf.watcher import Watcher
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 LIMITS: pytest.StashKey[list[Limit]] = pytest.StashKey()
@@ -153,7 +153,7 @@ class Session:
     @property
     def watcher(self) -> Watcher:
         if self._watcher is None:
-            from pytest_llmperf.watcher import Watcher
+            from pytest_llmperf.plugin.measuring.engine_telemetry import Watcher
 
             self._watcher = Watcher(self.settings, self.terminal.say, xdist.sampler_address(self.config))
         return self._watcher
@@ -195,7 +195,7 @@ class Session:
     @property
     def relays(self) -> Relays:
         if self._relays is None:
-            from pytest_llmperf.relays import Relays
+            from pytest_llmperf.plugin.measuring.app_relays import Relays
 
             self._relays = Relays()
         return self._relays
@@ -227,7 +227,7 @@ class Session:
         """The probe of a test that is measured; None for every other test."""
         if not self.measures(item):
             return None
-        from pytest_llmperf.probe import Probe
+        from pytest_llmperf.plugin.measuring.measured_run import Probe
 
         item.stash[ATTEMPTS] = item.stash.get(ATTEMPTS, 0) + 1
         if RESULT in item.stash:

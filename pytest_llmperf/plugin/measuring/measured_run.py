@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.relays import Relays
-    from pytest_llmperf.watcher import Watcher
+    from pytest_llmperf.plugin.measuring.app_relays import Relays
+    from pytest_llmperf.plugin.measuring.engine_telemetry import Watcher
 
 _END_TIMEOUT = 0.5
 

@@ -19,7 +19,7 @@ from pytest_llmperf.reports.wire import measurement_to_wire
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.measurement.measurement import Measurement
-    from pytest_llmperf.probe import Probe
+    from pytest_llmperf.plugin.measuring.measured_run import Probe
 
 
 def rounds(item: pytest.Item, probe: Probe, session: Session) -> None:
