@@ -15,7 +15,7 @@ import psutil
 import pytest
 from packaging.version import Version
 
-from tests.unit.engine_processes import own_tmp
+from tests.helpers.engine_processes import own_tmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import pytest
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.provision import Provisioner
 from tests.engines.conftest import chat
-from tests.unit.engine_processes import until
+from tests.helpers.engine_processes import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

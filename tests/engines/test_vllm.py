@@ -20,7 +20,7 @@ from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
-from tests.unit.engine_processes import until
+from tests.helpers.engine_processes import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tests.engines.vllm_here import PYTHON, TINY
-from tests.unit.engine_processes import runs, until
+from tests.helpers.engine_processes import runs, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

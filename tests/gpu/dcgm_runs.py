@@ -9,14 +9,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from tests.gpu.gpu_runs import ROOT
-from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
-from tests.unit.metrics_server import serving
+from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
+from tests.helpers.metrics_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.unit.metrics_server import MetricsServer
+    from tests.helpers.metrics_server import MetricsServer
 
 WATTS = 300
 USED_MIB = 21_000

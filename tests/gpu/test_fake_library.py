@@ -27,8 +27,8 @@ from pytest_llmperf.testing import (
 from pytest_llmperf.testing.functions import FUNCTIONS
 from tests.gpu.fake_library import SCENARIO, LiveScenario, build_library
 from tests.gpu.in_process import loaded_library
-from tests.unit.testing.asking import memory, refusal
-from tests.unit.watching import PATIENCE_S, until
+from tests.helpers.asking import memory, refusal
+from tests.helpers.watching import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

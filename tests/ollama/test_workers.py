@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.engine_processes import own_tmp
+from tests.helpers.engine_processes import own_tmp
 
 if TYPE_CHECKING:
     from tests.ollama.conftest import OllamaRuns

@@ -15,7 +15,7 @@ from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.lifecycle import lease as keep
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.engines.simulated.engine import SimulatedEngine
-from tests.unit.engine_processes import own_tmp
+from tests.helpers.engine_processes import own_tmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.telemetry.sampler.client import Sampler
-from tests.unit.memory_process import MemoryProcess
+from tests.helpers.memory_process import MemoryProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.metrics.latency import e2e, itl, tpot, ttft, ttft_answer
-from tests.unit.scripted_server import event
-from tests.unit.written_answers import DONE, FINISH, MS, ROLE, answer, delta, ms, text, timings, usage, whole
+from tests.helpers.scripted_server import event
+from tests.helpers.written_answers import DONE, FINISH, MS, ROLE, answer, delta, ms, text, timings, usage, whole
 
 # --------------------------------------------------------------------------------------------------- what is a chunk
 

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_llmperf.telemetry.analysis.attribution import Baseline, listings, rung_of, surrounding
 from pytest_llmperf.telemetry.records.ring import KNOWN, MAPPED, MATCHED, OURS, VISIBLE, Record
-from tests.unit.process_lists import (
+from tests.helpers.process_lists import (
     ENGINE,
     GIB,
     L4,

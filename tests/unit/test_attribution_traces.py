@@ -9,7 +9,7 @@ import pytest
 from pytest_llmperf.telemetry.analysis.attribution import Baseline, device_trace, surrounding
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, HOST, KNOWN, MATCHED, Record
 from pytest_llmperf.telemetry.records.source import DeviceFacts
-from tests.unit.process_lists import ENGINE, GIB, L4, MS, NOBODY, OTHER_ENGINE, WINDOW, listed, matched, read
+from tests.helpers.process_lists import ENGINE, GIB, L4, MS, NOBODY, OTHER_ENGINE, WINDOW, listed, matched, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.scripted_server import event
-from tests.unit.written_answers import DONE, FINISH, answer, text, whole
+from tests.helpers.scripted_server import event
+from tests.helpers.written_answers import DONE, FINISH, answer, text, whole
 
 
 def test_a_stream_without_a_finish_reason_and_without_done_is_an_error() -> None:

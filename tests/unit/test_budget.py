@@ -7,7 +7,7 @@ import pytest
 from pytest_llmperf.budgets.limit import BudgetError, Limit, matches, merge, parse_limits, select
 from pytest_llmperf.measurement.measurement import EngineInfo
 from pytest_llmperf.metrics.table import METRICS, Statistic
-from tests.unit.streams import CPU, L4, limits
+from tests.helpers.streams import CPU, L4, limits
 
 GIB = 2.0**30
 

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_llmperf.budgets.config_file import FileBudget, limits_for, load
 from pytest_llmperf.budgets.limit import BudgetError, merge, select
-from tests.unit.streams import CPU, L4
+from tests.helpers.streams import CPU, L4
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,8 @@ from pytest_llmperf.telemetry.records.ring import (
     Record,
 )
 from pytest_llmperf.telemetry.sources.dcgm import DcgmBackend
-from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
-from tests.unit.metrics_server import serving
+from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
+from tests.helpers.metrics_server import serving
 
 SECOND = 1_000_000_000
 URL = "http://node-a:9400/metrics"

@@ -8,8 +8,8 @@ import pytest
 
 from pytest_llmperf.traffic.client.exchange import Exchange
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
-from tests.unit.recorded_client import REFUSAL, WHOLE, Recorded, client_of
-from tests.unit.scripted_server import (
+from tests.helpers.recorded_client import REFUSAL, WHOLE, Recorded, client_of
+from tests.helpers.scripted_server import (
     PATIENCE_S,
     STREAM_HEAD,
     chunk,

@@ -6,7 +6,7 @@ from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.measurement.load import ClientHealth, Lag, Load
 from pytest_llmperf.measurement.measurement import Measurement, Window
 from pytest_llmperf.metrics.table import Statistic
-from tests.unit.streams import MS, measured, stream
+from tests.helpers.streams import MS, measured, stream
 
 CALM = Lag(0.0001, 0.0003, 0.001, 0.050)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.traffic.llm_client import RequestFailed
-from tests.unit.recorded_client import REFUSAL, WHOLE, client_of
-from tests.unit.scripted_server import PATIENCE_S, STREAM_HEAD, sized, text_stream, wait_for_the_end
+from tests.helpers.recorded_client import REFUSAL, WHOLE, client_of
+from tests.helpers.scripted_server import PATIENCE_S, STREAM_HEAD, sized, text_stream, wait_for_the_end
 
 if TYPE_CHECKING:
     import socket
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.traffic.answers.openai import Answer
     from pytest_llmperf.traffic.llm_client import LLMClient
-    from tests.unit.scripted_server import Turn
+    from tests.helpers.scripted_server import Turn
 
 
 def echo(count: int, before: Callable[[], object]) -> list[list[Turn]]:

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_llmperf.traffic.client.connections import ConnectionPool, perform
 from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError, TransportTimeoutError
-from tests.unit.scripted_server import (
+from tests.helpers.scripted_server import (
     STREAM_END,
     STREAM_HEAD,
     ScriptedServer,
@@ -27,7 +27,7 @@ from tests.unit.scripted_server import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.unit.scripted_server import Step
+    from tests.helpers.scripted_server import Step
 
     Drive = Callable[[Exchange, float], None]
 

@@ -21,8 +21,8 @@ from pytest_llmperf.telemetry.records.ring import (
 )
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.dcgm import DcgmBackend, exporter_url
-from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
-from tests.unit.metrics_server import serving
+from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
+from tests.helpers.metrics_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

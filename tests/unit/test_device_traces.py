@@ -21,8 +21,8 @@ from pytest_llmperf.telemetry.records.ring import (
     VISIBLE,
 )
 from pytest_llmperf.telemetry.records.source import Why
-from tests.unit.process_lists import ENGINE, GIB, L4, MS, OTHER_ENGINE, STRANGER
-from tests.unit.sampler_double import SECOND, SamplerDouble, devices, sampler, window
+from tests.helpers.process_lists import ENGINE, GIB, L4, MS, OTHER_ENGINE, STRANGER
+from tests.helpers.sampler_double import SECOND, SamplerDouble, devices, sampler, window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.records.ring import HOST, KNOWN, MATCHED, OURS, VISIBLE, Record
 from pytest_llmperf.telemetry.sampler.client import SamplerError
-from tests.unit.process_lists import ENGINE, GIB, L4, MS, OTHER_ENGINE, PYTEST, SOMEBODY, STRANGER
-from tests.unit.sampler_double import SECOND, SamplerDouble, devices, sampler
+from tests.helpers.process_lists import ENGINE, GIB, L4, MS, OTHER_ENGINE, PYTEST, SOMEBODY, STRANGER
+from tests.helpers.sampler_double import SECOND, SamplerDouble, devices, sampler
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,10 +22,10 @@ from pytest_llmperf.telemetry.records.ring import (
     VISIBLE,
 )
 from pytest_llmperf.telemetry.records.source import Why
-from tests.unit.driver_double import ENGINE, GIB, OTHER_ENGINE, ScriptedDriver, failure, kinds, lane
+from tests.helpers.driver_double import ENGINE, GIB, OTHER_ENGINE, ScriptedDriver, failure, kinds, lane
 
 if TYPE_CHECKING:
-    from tests.unit.driver_double import Make
+    from tests.helpers.driver_double import Make
 
 __all__ = ["lane"]
 

@@ -11,7 +11,7 @@ from pytest_llmperf.engines.llamacpp.engine import AttachedLlamaCppEngine
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
 from pytest_llmperf.engines.simulated.engine import SimulatedEngine
 from pytest_llmperf.engines.vllm.server import AttachedVLLMEngine
-from tests.unit.scripted_server import ScriptedServer, sized
+from tests.helpers.scripted_server import ScriptedServer, sized
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine

@@ -9,8 +9,8 @@ import pytest
 from pytest_llmperf.measurement.measurement import Conditions, DeviceTrace, Energy
 from pytest_llmperf.reports.evidence import evidence
 from pytest_llmperf.reports.wire import measurement_to_wire
-from tests.unit.device_samples import ENERGY, SECOND, THROTTLED, on
-from tests.unit.report_samples import measurement, trace
+from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, on
+from tests.helpers.report_samples import measurement, trace
 
 
 def lines(*devices: DeviceTrace, **fields: object) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError
-from tests.unit.scripted_server import STREAM_END, STREAM_HEAD, chunk, sized
+from tests.helpers.scripted_server import STREAM_END, STREAM_HEAD, chunk, sized
 
 LOCAL = Target.parse("http://127.0.0.1:8080/v1")
 CUT = STREAM_HEAD + chunk(b"half of it")

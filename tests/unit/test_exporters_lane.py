@@ -11,9 +11,9 @@ import pytest
 
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, EXPORTERS, FAULT, Record, Ring
 from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
-from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
-from tests.unit.metrics_server import MetricsServer, serving
-from tests.unit.watching import until
+from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
+from tests.helpers.metrics_server import MetricsServer, serving
+from tests.helpers.watching import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

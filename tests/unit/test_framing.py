@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.traffic.relay.framing import FramingError, Head, Messages, answer_body, request_body
-from tests.unit.relay_wires import EVENTS, STREAM, call, chunked_call, sized_answer
+from tests.helpers.relay_wires import EVENTS, STREAM, call, chunked_call, sized_answer
 
 TRAILED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.telemetry.sources import host
-from tests.unit.memory_process import MIB, MemoryProcess
+from tests.helpers.memory_process import MIB, MemoryProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.measurement import Energy, Measurement, MemoryTrace, Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.result import TestResult, from_wire
-from tests.unit.device_samples import THROTTLED, on
-from tests.unit.report_samples import BROKEN, START, measurement, request, result, trace
+from tests.helpers.device_samples import THROTTLED, on
+from tests.helpers.report_samples import BROKEN, START, measurement, request, result, trace
 
 if TYPE_CHECKING:
     from pathlib import Path

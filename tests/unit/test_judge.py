@@ -10,7 +10,7 @@ from pytest_llmperf.budgets.judge import broken, judge
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.measurement import Measurement, Reading
 from pytest_llmperf.measurement.request import RequestTiming
-from tests.unit.streams import L4, limits, measured, stream, trace, whole
+from tests.helpers.streams import L4, limits, measured, stream, trace, whole
 
 GOOD = stream(100, 120, output_tokens=2)
 

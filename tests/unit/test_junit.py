@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.reports.junit import properties, replace_properties
 from pytest_llmperf.reports.result import TestResult
-from tests.unit.report_samples import BROKEN, UNMEASURED, result
+from tests.helpers.report_samples import BROKEN, UNMEASURED, result
 
 
 def test_the_engine_its_model_and_its_device_are_named() -> None:

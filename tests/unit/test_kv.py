@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool, largest_alone, unseen, waste
 from pytest_llmperf.measurement.measurement import Reading
-from tests.unit.streams import MS, stream, whole
+from tests.helpers.streams import MS, stream, whole
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming

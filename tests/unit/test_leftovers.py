@@ -13,7 +13,7 @@ import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files as leftovers
-from tests.unit.engine_processes import PATIENCE_S, child_of, own_tmp, parent_of_server, runs, until
+from tests.helpers.engine_processes import PATIENCE_S, child_of, own_tmp, parent_of_server, runs, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

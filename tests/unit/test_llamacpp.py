@@ -16,7 +16,7 @@ from pytest_llmperf.engines.llamacpp.engine import (
     parse_sizes,
     parse_slots,
 )
-from tests.unit.engine_processes import own_tmp
+from tests.helpers.engine_processes import own_tmp
 
 __all__ = ["own_tmp"]
 MIB = 1 << 20

@@ -13,8 +13,8 @@ import pytest
 
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, Progress, run_load
 from pytest_llmperf.traffic.load.wire import Order
-from tests.unit.scripted_server import STREAM_HEAD, ScriptedServer, refused_url, text_stream, wait_for_the_end
-from tests.unit.simulated_process import Running, serving, until
+from tests.helpers.scripted_server import STREAM_HEAD, ScriptedServer, refused_url, text_stream, wait_for_the_end
+from tests.helpers.simulated_process import Running, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,9 +18,9 @@ from pytest_llmperf.traffic.load.prepare import conclude
 from pytest_llmperf.traffic.load.process import LoadOutcome
 from pytest_llmperf.traffic.load.schedule import Schedule
 from pytest_llmperf.traffic.workloads.workload import Turn, workload
-from tests.unit import report_samples
-from tests.unit.report_samples import MS, START
-from tests.unit.streams import stream, whole
+from @@tests.helpers import report_samples
+from tests.helpers.report_samples import MS, START
+from tests.helpers.streams import stream, whole
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming

@@ -12,7 +12,7 @@ from pytest_llmperf.traffic.answers import openai
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from pytest_llmperf.traffic.load.run import LoadSupport
 from pytest_llmperf.traffic.workloads.workload import workload
-from tests.unit.scripted_server import event
+from tests.helpers.scripted_server import event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

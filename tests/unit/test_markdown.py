@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.markdown import STEP_SUMMARY_BYTES, append, markdown, write
-from tests.unit.report_samples import BROKEN, PASSING, UNMEASURED, result
+from tests.helpers.report_samples import BROKEN, PASSING, UNMEASURED, result
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_llmperf.measurement.measurement import Device, EngineInfo, MemoryTrace, Reading, Record, Window
 from pytest_llmperf.measurement.request import RequestTiming
-from tests.unit.streams import CPU, L4, MS, measured, stream, trace
+from tests.helpers.streams import CPU, L4, MS, measured, stream, trace
 
 
 def part(start_ms: float, end_ms: float) -> Window:

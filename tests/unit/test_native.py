@@ -12,7 +12,7 @@ from pytest_llmperf.measurement.request import ServerTimes
 from pytest_llmperf.metrics.latency import e2e, itl, tokens_per_chunk, ttft
 from pytest_llmperf.traffic.answers.ollama import read, refusal
 from pytest_llmperf.traffic.answers.openai import Answer, Arrival
-from tests.unit.ollama_captures import NDJSON, stream, whole
+from tests.helpers.ollama_captures import NDJSON, stream, whole
 
 
 def written(*lines: dict[str, Any] | bytes, **fields: Any) -> Answer:

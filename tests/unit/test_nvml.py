@@ -7,7 +7,7 @@ from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
 from pytest_llmperf.telemetry.sources.nvml.errors import Code
 from pytest_llmperf.testing import GIB, Fault, Scenario, ScriptedDevice, ScriptedInstance, scripted_nvml
-from tests.unit.scripted_gpus import backend
+from tests.helpers.scripted_gpus import backend
 
 TWO = "GPU-00000000-0000-0000-0000-000000000001"
 

@@ -21,7 +21,7 @@ from pytest_llmperf.telemetry.sources.nvml import backend as nvml
 from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
 from pytest_llmperf.telemetry.sources.nvml.errors import NO_PACKAGE, OLD_PACKAGE, Code
 from pytest_llmperf.testing import GIB, Fault, Scenario, ScriptedDevice, ScriptedInstance, scripted_nvml
-from tests.unit.scripted_gpus import backend
+from tests.helpers.scripted_gpus import backend
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.errors import Code
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice
-from tests.unit.scripted_gpus import backend
+from tests.helpers.scripted_gpus import backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, Record
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.errors import Code, is_integrated, used_includes_reserved
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, Spike
-from tests.unit.scripted_gpus import SECOND, backend
+from tests.helpers.scripted_gpus import SECOND, backend
 
 V1, V2 = "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryInfo_v2"
 

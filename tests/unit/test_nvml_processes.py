@@ -9,7 +9,7 @@ from pytest_llmperf.measurement.measurement import DeviceProcess
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.errors import Code
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, ScriptedProcess
-from tests.unit.scripted_gpus import SECOND, backend
+from tests.helpers.scripted_gpus import SECOND, backend
 
 LIST = "nvmlDeviceGetComputeRunningProcesses_v3"
 MPS = "nvmlDeviceGetMPSComputeRunningProcesses_v3"

@@ -18,7 +18,7 @@ from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml import sources
 from pytest_llmperf.telemetry.sources.nvml.errors import Code
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, Throttle
-from tests.unit.scripted_gpus import SECOND, backend
+from tests.helpers.scripted_gpus import SECOND, backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,10 @@ import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.ollama.api import NotFoundError, OllamaAPI
-from tests.unit.captured import captured
-from tests.unit.metrics_server import MetricsServer, serving
-from tests.unit.ollama_captures import lines
-from tests.unit.scripted_server import STREAM_END, STREAM_HEAD, ScriptedServer, chunk, refused_url, sized
+from tests.helpers.captured import captured
+from tests.helpers.metrics_server import MetricsServer, serving
+from tests.helpers.ollama_captures import lines
+from tests.helpers.scripted_server import STREAM_END, STREAM_HEAD, ScriptedServer, chunk, refused_url, sized
 
 if TYPE_CHECKING:
     from collections.abc import Callable

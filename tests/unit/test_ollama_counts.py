@@ -10,8 +10,8 @@ from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.ollama.api import OllamaAPI
 from pytest_llmperf.engines.ollama.counters import Counts, template_tokens
 from pytest_llmperf.engines.ollama.runner import Loaded, Runner
-from tests.unit.captured import captured
-from tests.unit.metrics_server import MetricsServer, serving
+from tests.helpers.captured import captured
+from tests.helpers.metrics_server import MetricsServer, serving
 
 PAGE = captured("ollama/child_llama_server_metrics.txt")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_llmperf.engines.ollama.faults import ignored, loaded_anew, reused, shifted
 from pytest_llmperf.engines.ollama.runner import Loaded, Runner
-from tests.unit.streams import stream
+from tests.helpers.streams import stream
 
 ENTRY = {"name": "m", "digest": "a", "context_length": 4096}
 

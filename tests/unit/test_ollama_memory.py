@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines.ollama.memory import Footprint, Shape, kv_stated, padded, shape_of, tensors_bytes
-from tests.unit.captured import captured
+from tests.helpers.captured import captured
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Reading

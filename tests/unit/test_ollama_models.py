@@ -9,8 +9,8 @@ import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.ollama.models import gguf_file, told
-from tests.unit.captured import captured
-from tests.unit.ollama_captures import lines
+from tests.helpers.captured import captured
+from tests.helpers.ollama_captures import lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ import pytest
 from pytest_llmperf.engines.ollama.observation import server_stats
 from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
 from pytest_llmperf.traffic.answers.ollama import read
-from tests.unit.captured import captured
-from tests.unit.ollama_captures import stream, whole
+from tests.helpers.captured import captured
+from tests.helpers.ollama_captures import stream, whole
 
 RUNS: dict[str, Any] = json.loads(captured("ollama/concurrency_np1.json"))
 

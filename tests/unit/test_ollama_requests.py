@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmperf.engines.ollama.requests import NONCE, NativeTransport, native_request, prefix_settings
 from pytest_llmperf.traffic.client.exchange import Exchange
-from tests.unit.ollama_captures import whole
+from tests.helpers.ollama_captures import whole
 
 PINNED = {"num_ctx": 2048, "num_thread": 4}
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pytest_llmperf.engines.ollama.runner import Loaded, Runner, runner_of, runners
-from tests.unit.captured import captured
+from tests.helpers.captured import captured
 
 BLOB = "sha256-941f309b54caaad6747569ba43712bcde44a2be3bae16c3282ff499c37c54af5"
 REAL = Runner(1044, 1.0, tuple(captured("ollama/process_tree.txt").splitlines()[1].split()[5:]))

@@ -10,7 +10,7 @@ from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.lifecycle import server_engine, server_process
 from pytest_llmperf.engines.lifecycle.http import announced_url, http_get
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine, describe_status
-from tests.unit.engine_processes import (
+from tests.helpers.engine_processes import (
     STUBBORN,
     ScriptedEngine,
     child_of,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.system.prometheus import MetricsPage, Sample, parse
-from tests.unit.metrics_server import MetricsServer, serving
+from tests.helpers.metrics_server import MetricsServer, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError
 from pytest_llmperf.traffic.load.raw_answer import RawAnswer
-from tests.unit.scripted_server import STREAM_END, STREAM_HEAD, chunk, event, sized, text_stream
+from tests.helpers.scripted_server import STREAM_END, STREAM_HEAD, chunk, event, sized, text_stream
 
 TARGET = Target.parse("http://127.0.0.1:1/v1")
 CRLF_EVENTS = STREAM_HEAD + chunk(b"data: 0\r\n\r\n") + chunk(b"data: [DONE]\r\n\r\n") + STREAM_END

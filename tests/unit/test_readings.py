@@ -10,7 +10,7 @@ from pytest_llmperf.measurement.measurement import EngineInfo, Reading, Window
 from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT
 from pytest_llmperf.metrics.table import METRICS, Statistic, read
 from pytest_llmperf.metrics.throughput import rate
-from tests.unit.streams import CPU, L4, MS, measured, stream, trace, whole
+from tests.helpers.streams import CPU, L4, MS, measured, stream, trace, whole
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming

@@ -16,10 +16,10 @@ import pytest
 from pytest_llmperf.traffic.relay import process as module
 from pytest_llmperf.traffic.relay.exchanges import HUNG_UP
 from pytest_llmperf.traffic.relay.process import Relay, RelayError
+from tests.helpers.relay_wires import STREAM, call, sized_answer
+from tests.helpers.relayed_server import PATIENCE_S, Played, played, read
+from tests.helpers.scripted_server import refused_url, reset
 from tests.plugin.test_signals import assert_gone
-from tests.unit.relay_wires import STREAM, call, sized_answer
-from tests.unit.relayed_server import PATIENCE_S, Played, played, read
-from tests.unit.scripted_server import refused_url, reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,8 +4,8 @@ import pytest
 
 from pytest_llmperf.traffic.relay.exchanges import HUNG_UP, Conversation
 from pytest_llmperf.traffic.relay.recorded_calls import Ledger, Relayed
-from tests.unit.relay_wires import EVENTS, HOST, PATH, STREAM, WORDS, call, chunked_call, sized_answer
-from tests.unit.scripted_server import STREAM_HEAD, chunk
+from tests.helpers.relay_wires import EVENTS, HOST, PATH, STREAM, WORDS, call, chunked_call, sized_answer
+from tests.helpers.scripted_server import STREAM_HEAD, chunk
 
 
 class Recorded(Conversation):

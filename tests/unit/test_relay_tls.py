@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.traffic.relay.process import Relay
-from tests.unit.relay_wires import STREAM, call
-from tests.unit.relayed_server import PATIENCE_S, read
+from tests.helpers.relay_wires import STREAM, call
+from tests.helpers.relayed_server import PATIENCE_S, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

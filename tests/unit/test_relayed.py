@@ -11,7 +11,7 @@ from pytest_llmperf.metrics.latency import ttft
 from pytest_llmperf.traffic.relay.exchanges import HUNG_UP
 from pytest_llmperf.traffic.relay.recorded_calls import Relayed
 from pytest_llmperf.traffic.relay.timing import timing_of
-from tests.unit.relay_wires import DONE, EVENTS, FINISH, PATH, WORDS
+from tests.helpers.relay_wires import DONE, EVENTS, FINISH, PATH, WORDS
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming

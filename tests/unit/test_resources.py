@@ -17,8 +17,8 @@ from pytest_llmperf.metrics.memory_energy import (
     slowdown,
 )
 from pytest_llmperf.metrics.table import read
-from tests.unit.device_samples import ENERGY, FIRST, SECOND, THROTTLED, TRAINER, on
-from tests.unit.streams import CPU, L4, MS, measured, stream, trace, whole
+from tests.helpers.device_samples import ENERGY, FIRST, SECOND, THROTTLED, TRAINER, on
+from tests.helpers.streams import CPU, L4, MS, measured, stream, trace, whole
 
 HOST = trace(1, 2)
 

@@ -10,8 +10,8 @@ import pytest
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
 from pytest_llmperf.telemetry.sources.host import HAS_PROC
-from tests.unit.memory_process import MIB, MemoryProcess
-from tests.unit.watching import PATIENCE_S, level, ticks, until
+from tests.helpers.memory_process import MIB, MemoryProcess
+from tests.helpers.watching import PATIENCE_S, level, ticks, until
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
 

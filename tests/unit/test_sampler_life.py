@@ -12,8 +12,8 @@ from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry.sampler import process as sampler_process
 from pytest_llmperf.telemetry.sampler.client import STALL_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.sources.host import HAS_PROC
-from tests.unit.memory_process import MIB, MemoryProcess
-from tests.unit.watching import level, pid_of, runs, ticks, until
+from tests.helpers.memory_process import MIB, MemoryProcess
+from tests.helpers.watching import level, pid_of, runs, ticks, until
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
 

@@ -15,10 +15,10 @@ from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.telemetry.sampler.client import STALL_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.sampler.process import ABSTRACT_SOCKETS
 from pytest_llmperf.telemetry.sources.host import HAS_PROC
-from tests.unit.dcgm_exporter import Exporter, Gpu, full_fields
-from tests.unit.memory_process import MIB, MemoryProcess
-from tests.unit.metrics_server import MetricsServer, serving
-from tests.unit.watching import level, pid_of, ticks, until
+from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
+from tests.helpers.memory_process import MIB, MemoryProcess
+from tests.helpers.metrics_server import MetricsServer, serving
+from tests.helpers.watching import level, pid_of, ticks, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

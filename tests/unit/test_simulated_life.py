@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.unit.simulated_process import (
+from tests.helpers.simulated_process import (
     PATIENCE_S,
     Running,
     launched,

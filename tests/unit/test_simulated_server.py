@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.simulated_process import (
+from tests.helpers.simulated_process import (
     CHAT,
     COMPLETIONS,
     PATIENCE_S,

@@ -12,7 +12,7 @@ from pytest_llmperf.measurement.measurement import EngineInfo
 from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.summary import ROWS, counts, summary_lines
 from pytest_llmperf.reports.text import display_width
-from tests.unit.report_samples import BROKEN, ENGINE, GIB, PASSING, measurement, result
+from tests.helpers.report_samples import BROKEN, ENGINE, GIB, PASSING, measurement, result
 
 OLLAMA = EngineInfo("ollama", "0.12.3", "qwen3:0.6b", ENGINE.devices, 3.2)
 

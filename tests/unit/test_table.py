@@ -12,7 +12,7 @@ from pytest_llmperf.measurement.units import BYTES, SECONDS, as_written, format_
 from pytest_llmperf.reports.failure_table import failure_table, worst_first
 from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.text import display_width
-from tests.unit.report_samples import (
+from tests.helpers.report_samples import (
     BROKEN,
     ENGINE,
     GIB,

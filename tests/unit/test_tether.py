@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.lifecycle.child_tether import tethered
-from tests.unit.engine_processes import runs, until
+from tests.helpers.engine_processes import runs, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.measurement.load import Load
 from pytest_llmperf.measurement.measurement import Measurement, Window
 from pytest_llmperf.metrics.table import Statistic, read
-from tests.unit.streams import MS, limits, measured, stream, whole
+from tests.helpers.streams import MS, limits, measured, stream, whole
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming

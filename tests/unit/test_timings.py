@@ -17,7 +17,7 @@ from pytest_llmperf.metrics.latency import (
     ttft_answer,
     values,
 )
-from tests.unit.streams import MS, stream, whole
+from tests.helpers.streams import MS, stream, whole
 
 EVERY_KEY = ("ttft", "ttft_answer", "tpot", "itl", "chunk_gap", "e2e")
 

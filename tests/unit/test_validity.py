@@ -10,8 +10,8 @@ import pytest
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.measurement.measurement import Conditions
 from pytest_llmperf.metrics.table import METRICS
-from tests.unit.device_samples import ENERGY, SECOND, THROTTLED, on
-from tests.unit.streams import L4, measured, stream, trace, whole
+from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, on
+from tests.helpers.streams import L4, measured, stream, trace, whole
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming

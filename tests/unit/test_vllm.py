@@ -13,9 +13,9 @@ import pytest
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.engines.vllm.server import AttachedVLLMEngine, VLLMEngine
-from tests.unit.captured import captured
-from tests.unit.engine_processes import own_tmp, until
-from tests.unit.metrics_server import serving
+from tests.helpers.captured import captured
+from tests.helpers.engine_processes import own_tmp, until
+from tests.helpers.metrics_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

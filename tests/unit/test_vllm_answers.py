@@ -7,8 +7,8 @@ import json
 import pytest
 
 from pytest_llmperf.metrics.latency import itl, tokens_per_chunk
-from tests.unit.captured import captured
-from tests.unit.written_answers import answer, whole
+from tests.helpers.captured import captured
+from tests.helpers.written_answers import answer, whole
 
 
 def arrivals(name: str) -> list[tuple[float, bytes]]:

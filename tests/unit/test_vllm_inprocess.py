@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.engines.vllm.offline.requests import InProcessTransport
 from pytest_llmperf.metrics import latency
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
-from tests.unit.fake_vllm import FakeLLM, install
+from tests.helpers.fake_vllm import FakeLLM, install
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming

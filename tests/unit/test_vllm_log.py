@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.vllm.log import Startup, reason, stage
-from tests.unit.captured import captured
+from tests.helpers.captured import captured
 
 LOG = captured("vllm-start.log")
 GIB = 2**30

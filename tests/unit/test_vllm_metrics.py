@@ -7,7 +7,7 @@ import pytest
 from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
 from pytest_llmperf.engines.vllm.metrics import Counters, kv_pool, metrics_url, poll, polled_url
 from pytest_llmperf.system.prometheus import Sample, parse
-from tests.unit.captured import captured
+from tests.helpers.captured import captured
 
 PAGE = captured("vllm-metrics.prom")
 MIB = 2**20

@@ -15,10 +15,10 @@ from pytest_llmperf.engines.vllm import observation as vllm_observation
 from pytest_llmperf.engines.vllm.observation import VLLMObservation
 from pytest_llmperf.engines.vllm.server import AttachedVLLMEngine
 from pytest_llmperf.measurement.measurement import Reading, Window
-from tests.unit.captured import captured
-from tests.unit.engine_processes import until
-from tests.unit.metrics_server import MetricsServer, serving
-from tests.unit.streams import stream
+from tests.helpers.captured import captured
+from tests.helpers.engine_processes import until
+from tests.helpers.metrics_server import MetricsServer, serving
+from tests.helpers.streams import stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

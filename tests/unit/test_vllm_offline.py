@@ -15,7 +15,7 @@ from pytest_llmperf.engines.registry import create
 from pytest_llmperf.engines.vllm.offline import engine as vllm_offline
 from pytest_llmperf.engines.vllm.offline.children import Children
 from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
-from tests.unit.engine_processes import PATIENCE_S, own_tmp, runs, until
+from tests.helpers.engine_processes import PATIENCE_S, own_tmp, runs, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from pytest_llmperf.engines.vllm.offline.requests import REQUEST_PREFIX
 from pytest_llmperf.engines.vllm.offline.steps import Steps
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.metrics import latency
-from tests.unit.fake_vllm import FakeEngine, SamplingParams
+from tests.helpers.fake_vllm import FakeEngine, SamplingParams
 from tests.unit.test_provision import Fake
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.lifecycle import warden
-from tests.unit.engine_processes import PATIENCE_S, STUBBORN, child_of, runs, until
+from tests.helpers.engine_processes import PATIENCE_S, STUBBORN, child_of, runs, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ from pytest_llmperf.measurement.measurement import Conditions, Energy, Measureme
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.reports.result import from_wire, to_wire
 from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
-from tests.unit.device_samples import THROTTLED, on
-from tests.unit.report_samples import GIB, MS, START, measurement, request, result, trace
+from tests.helpers.device_samples import THROTTLED, on
+from tests.helpers.report_samples import GIB, MS, START, measurement, request, result, trace
 
 PLAIN = (dict, list, str, int, float, bool, type(None))
 

@@ -23,8 +23,8 @@ from pytest_llmperf.testing import (
     ScriptedInstance,
     scripted_nvml,
 )
-from tests.unit.testing.asking import fields, memory, refusal
-from tests.unit.watching import PATIENCE_S, until
+from tests.helpers.asking import fields, memory, refusal
+from tests.helpers.watching import PATIENCE_S, until
 
 
 class TestInstallation:

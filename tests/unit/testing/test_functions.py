@@ -18,7 +18,7 @@ from pytest_llmperf.testing import (
     Spike,
     scripted_nvml,
 )
-from tests.unit.testing.asking import fields, memory, refusal
+from tests.helpers.asking import fields, memory, refusal
 
 SECOND = 10**9
 

@@ -7,7 +7,7 @@ from typing import Any
 import pynvml
 
 from pytest_llmperf.testing import Scenario, ScriptedDevice, Throttle
-from tests.unit.testing.asking import fields, refusal
+from tests.helpers.asking import fields, refusal
 
 SECOND = 10**9
 

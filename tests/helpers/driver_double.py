@@ -15,7 +15,7 @@ from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, ENERGY, POWER, 
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
 from pytest_llmperf.telemetry.sources.pid_namespaces import Matches
-from tests.unit.watching import until
+from tests.helpers.watching import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.llm_client import LLMClient
-from tests.unit.scripted_server import ScriptedServer, sized
+from tests.helpers.scripted_server import ScriptedServer, sized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming
-    from tests.unit.scripted_server import Turn
+    from tests.helpers.scripted_server import Turn
 
 WHOLE = {"choices": [{"message": {"content": "Yes"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}
 REFUSAL = sized({"error": {"message": "too busy"}}, "503 Service Unavailable")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.scripted_server import STREAM_END, STREAM_HEAD, chunk, event
+from tests.helpers.scripted_server import STREAM_END, STREAM_HEAD, chunk, event
 
 PATH = "/v1/chat/completions"
 # As long as the address of a relay and of a server behind it.

@@ -15,7 +15,7 @@ from pytest_llmperf.telemetry import devices as devices_module
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, POWER, Record, Ring
 from pytest_llmperf.telemetry.sampler.client import SamplerError
-from tests.unit.process_lists import GIB, L4, MS, listed
+from tests.helpers.process_lists import GIB, L4, MS, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

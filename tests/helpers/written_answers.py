@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.answers.openai import Answer, Arrival, read
-from tests.unit.scripted_server import event
+from tests.helpers.scripted_server import event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from pytest_llmperf.traffic.answers.openai import Arrival
-from tests.unit.captured import captured
+from tests.helpers.captured import captured
 
 NDJSON = "application/x-ndjson"
 
