@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.test_llamacpp import LLAMA_SERVER
+from tests.unit.engines.llamacpp.test_engine import LLAMA_SERVER
 
 if TYPE_CHECKING:
     from pathlib import Path

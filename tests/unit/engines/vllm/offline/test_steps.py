@@ -12,7 +12,7 @@ from pytest_llmperf.engines.vllm.offline.steps import Steps
 from pytest_llmperf.measurement.measurement import Window
 from pytest_llmperf.metrics import latency
 from tests.helpers.fake_vllm import FakeEngine, SamplingParams
-from tests.unit.test_provision import Fake
+from tests.unit.engines.test_provision import Fake
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ import pytest
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.vllm.sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingEngine
 from pytest_llmperf.measurement.measurement import Device
-from tests.unit.test_provision import Fake
+from tests.unit.engines.test_provision import Fake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

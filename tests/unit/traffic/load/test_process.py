@@ -262,7 +262,7 @@ def test_an_error_while_requests_are_made_ends_the_load_and_is_the_one_that_is_r
 
 STARTS_A_LOAD = """
 import sys
-from tests.unit.test_load_process import body, orders, plan, run_load
+from tests.unit.traffic.load.test_process import body, orders, plan, run_load
 run_load(plan(sys.argv[1], users=1), orders(1, body(2, ttft="60 s")))
 """
 
