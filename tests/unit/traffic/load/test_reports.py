@@ -18,7 +18,7 @@ from pytest_llmperf.traffic.load.prepare import conclude
 from pytest_llmperf.traffic.load.process import LoadOutcome
 from pytest_llmperf.traffic.load.schedule import Schedule
 from pytest_llmperf.traffic.workloads.workload import Turn, workload
-from @@tests.helpers import report_samples
+from tests.helpers import report_samples
 from tests.helpers.report_samples import MS, START
 from tests.helpers.streams import stream, whole
 

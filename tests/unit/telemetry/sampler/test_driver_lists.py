@@ -1,4 +1,4 @@
-"""The lists of a device's processes, as telemetry/driver_lane.py takes them from a scripted driver."""
+"""The lists of a device's processes, as telemetry/sampler/driver_lane.py takes them from a scripted driver."""
 
 from __future__ import annotations
 
