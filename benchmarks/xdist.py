@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked, options = parser.parse_known_args()
     if not options:
-        options = ["--llm-engine=simulated", f"--llmperf-engine-arg=load_time={asked.load}"]
+        options = ["--llm-engine=simulated", f"--llmperf-engine-arg=startup_time={asked.load}"]
     times: dict[tuple[int, bool], list[float]] = {}
     starts: dict[tuple[int, bool], int] = {}
     with tempfile.TemporaryDirectory() as name:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # A prompt that comes from a cache is not computed: the first token is early, and the prompt's tokens cost nothing.
 _FROM_PREFILL = ("latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput")
-_BEFORE_THE_TEST = ("latency.load", "memory.weights", "memory.kv_reserved")
+_BEFORE_THE_TEST = ("latency.startup", "memory.weights", "memory.kv_reserved")
 
 
 def fault(metric: str, measurement: Measurement, statistic: Statistic | None = None) -> str:

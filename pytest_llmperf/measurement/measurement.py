@@ -45,7 +45,7 @@ class EngineInfo:
     version: str
     model: str
     devices: tuple[Device, ...] = ()
-    load_seconds: float | None = None
+    startup_seconds: float | None = None
 
     @property
     def label(self) -> str:

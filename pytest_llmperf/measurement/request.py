@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 class ServerTimes:
     """What a server says of the time that one request took it, in ns; None where it is silent.
 
-    ``load`` is all until a loaded model was granted, ``prompt`` ends with the first token and ``decode`` begins there.
+    ``startup`` is all until a running model was granted; ``prompt`` ends with the first token, ``decode`` begins there.
     """
 
-    load: int | None = None
+    startup: int | None = None
     prompt: int | None = None
     decode: int | None = None
     total: int | None = None
@@ -29,7 +29,7 @@ class ServerTimes:
         """What none of the parts accounts for: waiting for a slot, and a little work between the parts."""
         if self.total is None:
             return None
-        return max(0, self.total - sum(part or 0 for part in (self.load, self.prompt, self.decode)))
+        return max(0, self.total - sum(part or 0 for part in (self.startup, self.prompt, self.decode)))
 
 
 @dataclass(frozen=True, slots=True)

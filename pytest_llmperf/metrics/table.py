@@ -83,7 +83,7 @@ _TABLE = (
     _latency("itl", "the gap before each token; a chunk of k tokens gives one gap and k − 1 zeros"),
     _latency("chunk_gap", "the gap before each chunk after the first"),
     _latency("e2e", "tn − t0"),
-    Metric("latency", "load", SECONDS, "lower", "start of the engine → ready to answer"),
+    Metric("latency", "startup", SECONDS, "lower", "start of the engine → ready to answer"),
     Metric("energy", "total", JOULES, "lower", "the energy counters of the engine's devices over the test"),
     Metric("energy", "per_output_token", JOULES_PER_TOKEN, "lower", "energy / ΣN"),
     Metric("energy", "mean_power", WATTS, "lower", "energy / duration"),
@@ -126,7 +126,7 @@ _SUFFIX = re.compile(r"(?P<key>[a-z][a-z0-9_]*?)_(?:p(?P<percent>\d+(?:_\d{1,6})
 
 
 def split_key(key: str) -> tuple[str, Statistic | None]:
-    """``"ttft_p95"`` → ``("ttft", p95)``, ``"load"`` → ``("load", None)``.
+    """``"ttft_p95"`` → ``("ttft", p95)``, ``"startup"`` → ``("startup", None)``.
 
     Raises:
         ValueError: the percentile does not lie between 0 and 100, both excluded.
@@ -178,8 +178,8 @@ def read(name: str, statistic: Statistic | None, measurement: Measurement) -> Re
         return _read_distribution(metric, statistic, measurement)
     if metric.group == "throughput":
         return read_throughput(metric.key, metric.formula, measurement)
-    if name == "latency.load":
-        return _read_load(measurement)
+    if name == "latency.startup":
+        return _read_startup(measurement)
     if name in FROM_SAMPLER:
         return read_memory(metric.key, measurement)
     if name == "memory.required":
@@ -216,12 +216,12 @@ def _read_distribution(metric: Metric, statistic: Statistic, measurement: Measur
     return Reading(statistic.of(found), f"{metric.formula}, {counted}{part}", samples=found.count)
 
 
-def _read_load(measurement: Measurement) -> Reading:
+def _read_startup(measurement: Measurement) -> Reading:
     if measurement.engine is None:
         return Reading.missing("the test used no engine")
-    if measurement.engine.load_seconds is None:
+    if measurement.engine.startup_seconds is None:
         return Reading.missing("the engine was already running: nobody saw it start")
-    return Reading(measurement.engine.load_seconds, METRICS["latency.load"].formula, samples=1)
+    return Reading(measurement.engine.startup_seconds, METRICS["latency.startup"].formula, samples=1)
 
 
 def _read_required(measurement: Measurement) -> Reading:

@@ -32,7 +32,7 @@ def llm_engine_args() -> dict[str, Any]:
 def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any]) -> Iterator[Engine]:
     """The running engine, started once per session by --llm-engine.
 
-    It has name, version, model, base_url, api_key, pids, devices, load_time, memory(), restart(), unload().
+    It has name, version, model, base_url, api_key, pids, devices, startup_time, memory(), restart(), unload().
     """
     session = request.config.stash[SESSION]
     spec = getattr(request, "param", None) or next(iter(session.settings.engines), None)

@@ -22,7 +22,7 @@ MARKERS = {
         "such as output='800 tok/s' or goodput='10 req/s'."
     ),
     "latency_budget": (
-        "latency_budget(*, ttft_pNN, ttft_answer_pNN, tpot_pNN, itl_pNN, chunk_gap_pNN, e2e_pNN, load, device=GLOB, "
+        "latency_budget(*, ttft_pNN, ttft_answer_pNN, tpot_pNN, itl_pNN, chunk_gap_pNN, e2e_pNN, startup, device=GLOB, "
         "engine=GLOB): upper limits at a percentile, such as ttft_p95='300 ms', or at the largest value: ttft_max."
     ),
     "energy_budget": (

@@ -70,7 +70,7 @@ def engine_text(engine: Mapping[str, Any]) -> str:
         f"{count} × {name}" if count > 1 else name
         for name, count in sorted(Counter(d["name"] for d in engine["devices"]).items())
     )
-    loaded = engine["load_seconds"]
+    loaded = engine["startup_seconds"]
     parts = [
         f"{engine['name']} {engine['version']}".strip(),
         engine["model"],

@@ -21,7 +21,7 @@ REASONS = 8
 _WHY = "why: "
 _HEADER = ("budget", "measured", "limit", "margin", "verdict")
 _ALIGNS = "<>>><"
-_ENGINES_HEADER = ("engine", "tests", "load", "peak", "idle", "TTFT", "output")
+_ENGINES_HEADER = ("engine", "tests", "startup", "peak", "idle", "TTFT", "output")
 _ENOUGH_OF_A_TEST_ID = 36
 _INDENT = "  "
 
@@ -121,7 +121,7 @@ def _engine_cells(group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     idle = _values(group, "memory.idle")
     return (
         str(len(group)),
-        _largest(_values(group, "latency.load"), SECONDS),
+        _largest(_values(group, "latency.startup"), SECONDS),
         _largest(_values(group, "memory.peak"), BYTES),
         format_value(idle[-1], BYTES) if idle else NO_VALUE,
         _median(_values(group, "latency.ttft_mean"), SECONDS),

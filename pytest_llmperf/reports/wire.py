@@ -80,7 +80,7 @@ def _engine(engine: EngineInfo) -> dict[str, Any]:
         "version": str(engine.version),
         "model": str(engine.model),
         "devices": [_identity(device) for device in engine.devices],
-        "load_seconds": _number(engine.load_seconds),
+        "startup_seconds": _number(engine.startup_seconds),
     }
 
 
@@ -140,7 +140,7 @@ def _fields(metric: Metric, value: float | None, how: str, reason: str, samples:
 
 def _windows(measurement: Measurement) -> list[dict[str, Any]]:
     """What the engine states holds for the whole test, so a window inside it leaves that out."""
-    whole = {*measurement.engine_readings, "latency.load"}
+    whole = {*measurement.engine_readings, "latency.startup"}
     return [
         {
             "name": str(window.name),

@@ -38,7 +38,7 @@ def others():
     Path(os.environ["PYTEST_XDIST_WORKER"]).touch()
 
 @pytest.mark.parametrize("number", range(4))
-@pytest.mark.latency_budget(load="60 s")
+@pytest.mark.latency_budget(startup="60 s")
 @pytest.mark.memory_budget(peak="1 GiB")
 def test_one(llm_client, llm_engine, number, others):
     begun = time.monotonic()
@@ -77,7 +77,7 @@ def test_one_engine_serves_all_workers_and_measured_tests_never_overlap(
 
 
 def test_every_worker_judges_the_engine_as_the_one_that_started_it(runs: Runs) -> None:
-    result = runs(SUITE, "-n2", "--llmperf-strict", load_time="300 ms")
+    result = runs(SUITE, "-n2", "--llmperf-strict", startup_time="300 ms")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["budgets: 8 PASS"])
 

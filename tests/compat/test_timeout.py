@@ -35,7 +35,7 @@ from conftest import events
 def test_first(llm_engine):
     assert [what for what, _ in events][:3] == ["set", "cancel", "set"]
     (_, cancelled), (_, set_again) = events[1:3]
-    assert set_again - cancelled >= llm_engine.load_time >= 0.3
+    assert set_again - cancelled >= llm_engine.startup_time >= 0.3
 """
 HANGS = """
 import time
@@ -53,7 +53,7 @@ def test_no_timer_runs_while_an_engine_loads(
     runs: Runs, pytester: pytest.Pytester, method: str, workers: tuple[str, ...]
 ) -> None:
     pytester.makeconftest(RECORDER)
-    result = runs(LOADS, *TIMEOUT, f"--timeout-method={method}", *workers, load_time="300 ms")
+    result = runs(LOADS, *TIMEOUT, f"--timeout-method={method}", *workers, startup_time="300 ms")
     result.assert_outcomes(passed=1)
 
 

@@ -62,7 +62,7 @@ def test_it_knows_its_version_and_where_it_computes(engine: Engine) -> None:
 
     assert engine.version == xllamacpp.__version__
     assert [device.kind for device in engine.devices] == ["cpu"]
-    assert engine.load_time is not None
+    assert engine.startup_time is not None
 
 
 def test_another_engine_attaches_to_it_and_leaves_it_running(

@@ -32,9 +32,9 @@ def test_it_answers_under_the_name_it_was_given(started: Callable[[EngineSpec], 
 
 
 def test_it_is_ready_only_when_it_has_loaded(started: Callable[[EngineSpec], Engine]) -> None:
-    engine = started(simulated(load_time="300 ms"))
-    assert engine.load_time is not None
-    assert engine.load_time >= 0.3
+    engine = started(simulated(startup_time="300 ms"))
+    assert engine.startup_time is not None
+    assert engine.startup_time >= 0.3
 
 
 def test_the_memory_it_holds_is_seen(started: Callable[[EngineSpec], Engine]) -> None:

@@ -24,7 +24,7 @@ MIB = 1 << 20
 LONG = "once upon a time " * 60
 
 
-@pytest.mark.latency_budget(ttft_max="60 s", tpot_max="60 s", itl_max="60 s", load="300 s")
+@pytest.mark.latency_budget(ttft_max="60 s", tpot_max="60 s", itl_max="60 s", startup="300 s")
 @pytest.mark.throughput_budget(output="0.01 tok/s")
 @pytest.mark.memory_budget(
     growth="8 GiB", retained="8 GiB", kv_cache="256 MiB", kv_reserved="256 MiB", weights="64 MiB"
@@ -104,7 +104,7 @@ def test_it_states_its_weights_its_kv_cache_its_version_and_where_it_computes(ll
     assert llm_engine.pids == (os.getpid(),)
     assert (memory.resident or 0) > 200 * MIB
     assert "runs inside pytest" in llm_engine.peak_caveat
-    assert llm_engine.load_time
+    assert llm_engine.startup_time
 
 
 def test_coroutines_share_the_steps(llm_client: LLMClient) -> None:

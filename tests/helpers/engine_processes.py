@@ -59,7 +59,7 @@ server.serve_forever()
 PARENT = """
 import os, signal, sys
 from pathlib import Path
-from pytest_llmperf.engines import server_process
+from pytest_llmperf.engines.lifecycle import server_process
 server_process.STOP_GRACE_SECONDS = 0.2
 signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
 folder, script = sys.argv[1:]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.chunks import ChunkKind
 
 MS = 1_000_000
-CPU = EngineInfo("llamacpp", "b11549", "nano", (Device("cpu", "AMD EPYC 7B13"),), load_seconds=2.5)
-L4 = EngineInfo("vllm", "0.11.0", "Qwen/Qwen3-0.6B", (Device("cuda", "NVIDIA L4"),), load_seconds=42.0)
+CPU = EngineInfo("llamacpp", "b11549", "nano", (Device("cpu", "AMD EPYC 7B13"),), startup_seconds=2.5)
+L4 = EngineInfo("vllm", "0.11.0", "Qwen/Qwen3-0.6B", (Device("cuda", "NVIDIA L4"),), startup_seconds=42.0)
 
 
 def stream(

@@ -65,7 +65,7 @@ def test_the_variable_of_ollama_itself_names_it_and_what_is_loaded_already_stays
     result = runs.plain(
         "def test_one(llm_client, llm_engine):\n"
         "    assert llm_client.chat('Hello', max_tokens=2).text\n"
-        "    assert llm_engine.load_time is None\n",
+        "    assert llm_engine.startup_time is None\n",
         f"--llm-engine=ollama:{MODEL}",
     )
     result.assert_outcomes(passed=1)

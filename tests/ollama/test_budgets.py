@@ -14,7 +14,7 @@ import json, urllib.request
     peak="2 GiB", growth="64 MiB", weights="93 MiB", kv_reserved="45 MiB", kv_cache="1 MiB", kv_waste="100 %"
 )
 @pytest.mark.throughput_budget(output="1 tok/s", total="1 tok/s", per_user="1 tok/s")
-@pytest.mark.latency_budget(ttft_max="60 s", tpot_max="60 s", itl_max="60 s", load="60 s")
+@pytest.mark.latency_budget(ttft_max="60 s", tpot_max="60 s", itl_max="60 s", startup="60 s")
 def test_budgets(llm_engine, llm_client, llm_perf):
     answer = llm_client.generate("Why is the sky blue?", max_tokens=8)
     assert (answer.finish_reason, answer.usage["completion_tokens"], answer.usage["prompt_tokens"]) == ("length", 8, 6)

@@ -66,7 +66,7 @@ def test_a_file_that_is_not_there_is_refused_before_anything_is_started(ollama: 
 
 def test_a_server_that_was_kept_is_found_again_with_its_model(ollama: OllamaRuns) -> None:
     keep = "--llmperf-keep-engine=600"
-    suite = "def test_one(llm_engine): assert llm_engine.load_time {} None"
+    suite = "def test_one(llm_engine): assert llm_engine.startup_time {} None"
     try:
         first = ollama(suite.format("is not"), keep)
         first.assert_outcomes(passed=1)

@@ -23,7 +23,7 @@ def test_two_workers_find_one_server_and_its_model_and_leave_nothing(
     source = """
     import os
 
-    @pytest.mark.latency_budget(load="60 s")
+    @pytest.mark.latency_budget(startup="60 s")
     @pytest.mark.memory_budget(kv_cache="1 MiB", growth="64 MiB")
     @pytest.mark.parametrize("number", range(4))
     def test_one(llm_client, llm_engine, number):

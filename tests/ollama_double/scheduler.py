@@ -109,7 +109,7 @@ class Model:
             taken = 92.1 if mebibytes == "model" else kv / 2**20
             print(f"{name}:        CPU {mebibytes} buffer size = {taken:8.2f} MiB", file=sys.stderr, flush=True)
         self.size_vram = int(self.size * settings.get("vram", 0))
-        time.sleep(settings.get("load_seconds", 0.0))
+        time.sleep(settings.get("startup_seconds", 0.0))
         self.port = _free_port()
         command = self._command(file, kind, old=settings.get("version", "") < "0.30" and "version" in settings)
         environ = {**os.environ, "LLMPERF_DOUBLE_BYTES": str(_MEMORY)}

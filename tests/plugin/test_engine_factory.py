@@ -42,7 +42,7 @@ def test_the_options_of_the_start_hold_for_it_too(runs: Runs) -> None:
     result = runs.plain(
         """
         def test_slow(llm_engine_factory):
-            llm_engine_factory("simulated", args={"load_time": "600 s"})
+            llm_engine_factory("simulated", args={"startup_time": "600 s"})
         """,
         "--llmperf-startup-timeout=0.3",
     )

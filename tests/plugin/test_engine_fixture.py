@@ -57,7 +57,7 @@ def test_the_engine_tells_what_it_is(runs: Runs) -> None:
 
             assert (llm_engine.name, llm_engine.model) == ("simulated", "tiny")
             assert llm_engine.base_url.endswith("/v1")
-            assert llm_engine.load_time > 0
+            assert llm_engine.startup_time > 0
             assert llm_engine.memory().resident > 20 * 2**20
             assert [device.kind for device in llm_engine.devices] == ["cpu"]
             [pid] = llm_engine.pids

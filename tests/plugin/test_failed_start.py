@@ -38,7 +38,7 @@ def test_the_report_shows_the_end_of_the_engines_log(runs: Runs) -> None:
 
 
 def test_a_start_that_takes_too_long_says_how_to_wait_longer(runs: Runs) -> None:
-    result = runs(SOURCE, "--llmperf-startup-timeout=0.3", load_time="1 min")
+    result = runs(SOURCE, "--llmperf-startup-timeout=0.3", startup_time="1 min")
     result.assert_outcomes(errors=2, passed=1)
     result.stdout.fnmatch_lines(
         ["ERROR *EngineUnavailable: simulated was not ready after 0.3 s; --llmperf-startup-timeout=SECONDS *"]

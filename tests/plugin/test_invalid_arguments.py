@@ -48,7 +48,10 @@ MARKERS = {
         "memory_budget(peak='nan GiB')",
         "@memory_budget: peak='nan GiB' is not a finite memory size: *",
     ),
-    "infinite": ("latency_budget(load='inf s')", "@latency_budget: load='inf s' is not a finite duration: *'300 ms'"),
+    "infinite": (
+        "latency_budget(startup='inf s')",
+        "@latency_budget: startup='inf s' is not a finite duration: *'300 ms'",
+    ),
     "words": ("memory_budget(peak='lots')", "@memory_budget: peak='lots' is not a memory size: *'16 GiB'"),
     "percentile out of range": (
         "latency_budget(ttft_p100='1 s')",

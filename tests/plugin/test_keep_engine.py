@@ -30,7 +30,7 @@ SUITE = """
 def test_which(llm_engine, llm_client):
     assert llm_client.generate("x", max_tokens=2).text
     with open("pid", "w") as file:
-        print(*llm_engine.pids, llm_engine.load_time, file=file)
+        print(*llm_engine.pids, llm_engine.startup_time, file=file)
 """
 KEEP = ("--llmperf-keep-engine=600",)
 

@@ -79,7 +79,7 @@ class Engine(ABC):
         base_url: the address of its OpenAI API, ending in ``/v1``.
         api_key: empty when it asks for none.
         devices: where it computes.
-        load_time: seconds from start to ready, None when it was already running before this run.
+        startup_time: seconds from start to ready, None when it was already running before this run.
         before: what was known of the devices before it came, as plain values; empty when nobody looked.
         computes_on_gpu: whether it does; None when only its being on a device tells.
         watched_pids: the processes whose memory is sampled; they stay known after they have ended.
@@ -111,7 +111,7 @@ class Engine(ABC):
         self.base_url = ""
         self.api_key = ""
         self.devices: tuple[Device, ...] = ()
-        self.load_time: float | None = None
+        self.startup_time: float | None = None
         self.before: Mapping[str, Any] = {}
         self.watched_pids: tuple[int, ...] = ()
         self.unloaded = False
@@ -275,7 +275,7 @@ class Engine(ABC):
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(self.name, self.version, self.model, self.devices, self.load_time)
+        return EngineInfo(self.name, self.version, self.model, self.devices, self.startup_time)
 
 
 def _nobody_listens(_: Engine) -> None:

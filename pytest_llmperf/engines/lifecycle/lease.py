@@ -49,7 +49,7 @@ class Kept:
     base_url: str
     seconds: float
     lock: str = ""
-    load_time: float | None = None
+    startup_time: float | None = None
     before: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -81,7 +81,7 @@ class ServerEngine(Engine):
         self._identity = Identity.of(self.spec, ServerEngine._environ(self), self._program())
         with shared_run.starting(self.spec.run, self._identity.asked):
             if self._find_kept(self._identity, progress):
-                if self.load_time is None:
+                if self.startup_time is None:
                     progress(f"{self.name}: {self.model} found running, kept from an earlier run")
                 return
             self._start(progress)
@@ -94,12 +94,12 @@ class ServerEngine(Engine):
         try:
             self._process = ServerProcess(self.name, self._command(directory), self._environ(), directory)
             self._wait_ready(directory, started, progress)
-            self.load_time = time.monotonic() - started
+            self.startup_time = time.monotonic() - started
             self._on_ready()
         except BaseException:
             self.stop()
             raise
-        progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
+        progress(f"{self.name}: {self.model} ready after {self.startup_time:.1f} s")
 
     def _find_kept(self, wanted: Identity, progress: Progress) -> bool:
         lock = shared_run.lock_of(self.spec.run) if self.spec.run else ""
@@ -107,7 +107,7 @@ class ServerEngine(Engine):
             self._process, self._directory = found, found.log.parent
             self.base_url = found.kept["base_url"]
             ours = bool(lock) and found.kept["lock"] == lock
-            self.load_time, self.before = (found.kept["load_time"], found.kept["before"]) if ours else (None, {})
+            self.startup_time, self.before = (found.kept["startup_time"], found.kept["before"]) if ours else (None, {})
             unfit = self._why_unfit(found.kept)
             if not unfit:
                 return True
@@ -191,7 +191,7 @@ class ServerEngine(Engine):
             self.base_url,
             self.spec.keep,
             lock=shared_run.lock_of(self.spec.run) if self.spec.run else "",
-            load_time=self.load_time,
+            startup_time=self.startup_time,
             before=self.before,
         )
         return self._process.leave(self.name, kept)

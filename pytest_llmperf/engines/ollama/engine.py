@@ -97,8 +97,8 @@ class OllamaEngine(Engine):
         with shared_run.starting(self.spec.run, asked):
             self._start(progress)
             # Who finds it loaded by another worker judges it as that one does.
-            found = shared_run.agreed(self.spec.run, asked | {"server": self.pids}, [self.load_time, self.before])
-            self.load_time, self.before = found
+            found = shared_run.agreed(self.spec.run, asked | {"server": self.pids}, [self.startup_time, self.before])
+            self.startup_time, self.before = found
 
     def _start(self, progress: Progress) -> None:
         server = self._server = AttachedServer(self._url) if self._url else OllamaServer.of(self.spec)
@@ -111,7 +111,7 @@ class OllamaEngine(Engine):
             self._shape = shape_of(self._api.show(self.model))
             self._refuse()
             loading = self._load(progress)
-            self.load_time = None if self._was_there else seconds + loading
+            self.startup_time = None if self._was_there else seconds + loading
         except BaseException:
             self.stop()
             raise

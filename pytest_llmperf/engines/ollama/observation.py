@@ -56,7 +56,7 @@ class OllamaObservation(Observation):
         if self._ollama.unloads > self._unloads:
             self._ollama.adopt(now)  # the test itself has had it loaded anew
             return faults
-        waited = max((r.server.load or 0 for r in requests if r.server is not None), default=0) / 1e9
+        waited = max((r.server.startup or 0 for r in requests if r.server is not None), default=0) / 1e9
         anew = loaded_anew(self._ollama.model, self._before, now, waited)
         return [anew, *faults] if anew else [*faults, *self._counted(now, requests)]
 
@@ -79,7 +79,7 @@ def server_stats(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[s
         return {}
     queues = [t.queue for _, t in times if t.queue is not None]
     stats = {
-        "load_max_seconds": max((t.load or 0) for _, t in times) / 1e9,
+        "startup_max_seconds": max((t.startup or 0) for _, t in times) / 1e9,
         "prompt_seconds": sum((t.prompt or 0) for _, t in times) / 1e9,
         "decode_seconds": sum((t.decode or 0) for _, t in times) / 1e9,
     }

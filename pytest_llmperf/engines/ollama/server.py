@@ -77,7 +77,7 @@ class OllamaServer(ServerEngine):
         self.stop()
         begun = time.monotonic()
         self.start(progress)
-        return 0.0 if self.load_time is None else time.monotonic() - begun
+        return 0.0 if self.startup_time is None else time.monotonic() - begun
 
     def part(self, engine: Engine, *, leave: bool = False) -> None:
         """The engine needs it no more. When nobody else does, it is stopped, or left for the next session."""

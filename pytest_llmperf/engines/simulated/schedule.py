@@ -126,7 +126,7 @@ class Simulation:
         "cpu", _one_of("cpu", "gpu"), "what it claims to compute on; with gpu the GPU is measured, whoever uses it"
     )
     slots: int = _setting("4", _integer(1), "requests answered at a time; others wait in order of arrival")
-    load_time: float = _setting("0 s", _seconds, "from the start of the server to the first request it takes")
+    startup_time: float = _setting("0 s", _seconds, "from the start of the server to the first request it takes")
     usage: str = _setting("asked", _one_of("asked", "always", "never"), "when an answer states its token counts")
     seed: int = _setting("0", _integer(0), "what text, jitter and error_rate are drawn from")
     model: str = _setting("simulated", _name, "the model's name")

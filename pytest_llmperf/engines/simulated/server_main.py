@@ -69,13 +69,13 @@ class Server:
         self._emitted = 0
 
     async def load_and_hold(self, began_ns: int) -> NoReturn:
-        """Loads for ``load_time`` from ``began_ns`` on, and holds the memory until it is told to unload.
+        """Loads for ``startup_time`` from ``began_ns`` on, and holds the memory until it is told to unload.
 
         Then it waits for a request, and loads again.
         """
         while True:
             async with _held(self._simulation.memory):
-                await _sleep_until(began_ns, self._simulation.load_time)
+                await _sleep_until(began_ns, self._simulation.startup_time)
                 if self._simulation.crash_on_start:
                     print("simulated engine: crash_on_start: cannot load the model", file=sys.stderr, flush=True)
                     os._exit(FAILED_LOAD_STATUS)

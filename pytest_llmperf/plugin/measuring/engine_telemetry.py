@@ -157,7 +157,7 @@ class Watcher:
 
     def footing(self, engine: Engine) -> Footing:
         # An engine that was found running was on the device before anybody looked.
-        known = {} if engine.load_time is None else engine.before
+        known = {} if engine.startup_time is None else engine.before
         return Footing(engine.watched_pids, {int(slot): Baseline.from_plain(one) for slot, one in known.items()})
 
     # ------------------------------------------------------------------------------------------------- the sampler

@@ -162,7 +162,7 @@ def test_a_number_that_is_none_is_invalid(key: str, limit: str, value: float) ->
 def test_what_was_there_before_the_test_is_judged_though_the_test_went_wrong() -> None:
     failed = measured(stream(error="HTTP 500"), engine_readings={"memory.weights": Reading(100.0, "stated")})
     assert one("memory", failed, weights="1 KiB").status is Status.PASS
-    assert one("latency", failed, load="1 s").status is Status.FAIL
+    assert one("latency", failed, startup="1 s").status is Status.FAIL
 
 
 # ------------------------------------------------------------------------------------------------------------- goodput
@@ -200,9 +200,9 @@ def test_of_two_limits_of_one_metric_a_good_request_meets_both() -> None:
 
 
 def test_the_time_to_load_makes_no_request_good_or_bad() -> None:
-    slow_load = limits("latency", load="1 ms")
-    assert goodput(FAST, latency=[*LATENCY, *slow_load]).measured == pytest.approx(1 / 0.11)
-    assert "add a latency_budget" in goodput(FAST, latency=slow_load).reason
+    slow_startup = limits("latency", startup="1 ms")
+    assert goodput(FAST, latency=[*LATENCY, *slow_startup]).measured == pytest.approx(1 / 0.11)
+    assert "add a latency_budget" in goodput(FAST, latency=slow_startup).reason
 
 
 def test_an_answer_of_one_token_has_no_gap_that_could_be_too_long() -> None:

@@ -35,9 +35,9 @@ def test_a_limit_keeps_its_value_its_own_words_and_where_it_was_written() -> Non
 
 
 def test_a_marker_may_limit_several_metrics_at_their_percentiles() -> None:
-    found = limits("latency", ttft_p95="300 ms", ttft_p50="100 ms", itl_p99_9="80 ms", e2e_max="9 s", load="2 min")
+    found = limits("latency", ttft_p95="300 ms", ttft_p50="100 ms", itl_p99_9="80 ms", e2e_max="9 s", startup="2 min")
     assert [limit.name for limit in found] == [
-        "latency.ttft_p95", "latency.ttft_p50", "latency.itl_p99_9", "latency.e2e_max", "latency.load",
+        "latency.ttft_p95", "latency.ttft_p50", "latency.itl_p99_9", "latency.e2e_max", "latency.startup",
     ]  # fmt: skip
     assert [limit.value for limit in found] == [0.3, 0.1, 0.08, 9.0, 120.0]
     assert [limit.statistic for limit in found] == [
@@ -92,7 +92,7 @@ def test_shares_are_limited_in_percent() -> None:
             "'itl_p101' asks for percentile 101: it must lie between 0 and 100, both "
             "excluded (itl_max limits the largest value)",
         ),
-        ("latency", {"load_p95": "9 s"}, "'load' has no percentiles; write load="),
+        ("latency", {"startup_p95": "9 s"}, "'startup' has no percentiles; write startup="),
         ("memory", {"peak_max": "1 GiB"}, "'peak' has no percentiles; write peak="),
         ("memory", {"peak": 16}, "peak=16 has no unit: write a string such as '16 GiB'"),
         ("memory", {"peak": "16"}, "peak='16' has no unit: write a string such as '16 GiB'"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming
 
 GOOD = stream(100, 120, output_tokens=2)
-BEFORE_THE_TEST = {"latency.load", "memory.weights", "memory.kv_reserved"}
+BEFORE_THE_TEST = {"latency.startup", "memory.weights", "memory.kv_reserved"}
 FROM_SAMPLER = {"memory.peak", "memory.growth", "memory.retained", "memory.host_peak", "memory.required"}
 
 

@@ -85,11 +85,11 @@ def test_a_latency_that_is_missing_says_why(name: str, requests: list[RequestTim
 
 
 def test_the_time_to_load_is_the_engines() -> None:
-    assert read("latency.load", None, measured(engine=CPU)).value == 2.5
+    assert read("latency.startup", None, measured(engine=CPU)).value == 2.5
     attached = EngineInfo("openai", "", "m")
     reason = "the engine was already running: nobody saw it start"
-    assert read("latency.load", None, measured(engine=attached)).reason == reason
-    assert read("latency.load", None, measured(engine=None)).reason == "the test used no engine"
+    assert read("latency.startup", None, measured(engine=attached)).reason == reason
+    assert read("latency.startup", None, measured(engine=None)).reason == "the test used no engine"
 
 
 # ---------------------------------------------------------------------------------------------------------- throughput

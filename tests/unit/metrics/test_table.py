@@ -40,7 +40,7 @@ def test_every_metric_has_a_formula_a_unit_and_a_direction(name: str) -> None:
     assert metric.formula
     assert metric.quantity.base == OTHER_UNITS.get(name, UNITS.get(metric.group))
     assert metric.better == ("higher" if name in HIGHER else "lower")
-    assert metric.distribution == (metric.group == "latency" and metric.key != "load")
+    assert metric.distribution == (metric.group == "latency" and metric.key != "startup")
 
 
 def test_the_groups_hold_what_the_markers_take() -> None:
@@ -50,7 +50,7 @@ def test_the_groups_hold_what_the_markers_take() -> None:
     ]  # fmt: skip
     assert keys("throughput") == ["output", "total", "requests", "goodput", "per_user"]
     assert keys("latency") == [
-        "ttft_pNN", "ttft_answer_pNN", "tpot_pNN", "itl_pNN", "chunk_gap_pNN", "e2e_pNN", "load",
+        "ttft_pNN", "ttft_answer_pNN", "tpot_pNN", "itl_pNN", "chunk_gap_pNN", "e2e_pNN", "startup",
     ]  # fmt: skip
     assert keys("energy") == ["total", "per_output_token", "mean_power"]
     assert {metric.group for metric in METRICS.values()} == set(GROUPS)
@@ -75,7 +75,7 @@ def test_a_key_is_split_into_metric_and_statistic(key: str, base: str, percentil
     assert split_key(key) == (base, Statistic(percentile))
 
 
-@pytest.mark.parametrize("key", ["load", "peak", "host_peak", "ttft", "ttft_P95", "ttft_p", "p95", "ttft_pNN", "_p95"])
+@pytest.mark.parametrize("key", ["startup", "host_peak", "ttft", "ttft_P95", "ttft_p", "p95", "ttft_pNN", "_p95"])
 def test_a_key_without_a_statistic_is_left_whole(key: str) -> None:
     assert split_key(key) == (key, None)
 

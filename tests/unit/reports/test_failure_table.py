@@ -125,7 +125,7 @@ def test_memory_that_cannot_be_trusted_says_so() -> None:
 
 
 def test_several_devices_are_counted_and_reruns_named() -> None:
-    many = replace(ENGINE, devices=(Device("cuda", "NVIDIA L4"),) * 2, load_seconds=None)
+    many = replace(ENGINE, devices=(Device("cuda", "NVIDIA L4"),) * 2, startup_seconds=None)
     text = flat(failure_table(result(measured=replace(measurement(), engine=many, rounds=3, attempt=2))))
     assert "on 2 × NVIDIA L4, already running" in text
     assert "measured over 4.00 s, 3 rounds, attempt 2" in text

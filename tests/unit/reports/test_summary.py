@@ -82,14 +82,14 @@ def test_it_fits_the_width(width: int, unicode: bool) -> None:
 
 
 def test_several_engines_are_put_side_by_side() -> None:
-    slower = replace(ENGINE, load_seconds=50.0)
+    slower = replace(ENGINE, startup_seconds=50.0)
     results = [
         result("t.py::a"),
         result("t.py::b", measured=replace(measurement(), engine=slower)),
         result("t.py::c", measured=replace(measurement(), engine=OLLAMA, memory=None)),
     ]
     *_, head, first, second = summary_lines(results, width=120)
-    assert head.split()[:3] == ["engine", "tests", "load"]
+    assert head.split()[:3] == ["engine", "tests", "startup"]
     values = ["2", "50.0 s", "17.3 GiB", "100.0 ms", "66.8 tok/s"]
     assert re.split(r"  +", first) == ["vllm 0.11.0 Qwen/Qwen3-0.6B", *values]
     assert re.split(r"  +", second) == ["ollama 0.12.3 qwen3:0.6b", "1", "3.20 s", "–", "100.0 ms", "66.8 tok/s"]

@@ -163,7 +163,7 @@ def test_a_window_has_readings_of_its_own_and_none_that_hold_for_the_whole_test(
     assert (window["name"], window["start_ms"], window["seconds"]) == ("prefill", 0.0, 1.0)
     assert window["readings"]["latency.ttft_max"]["samples"] == 4
     assert "memory.kv_cache" not in window["readings"]
-    assert "latency.load" not in window["readings"]
+    assert "latency.startup" not in window["readings"]
 
 
 def test_what_an_engine_counted_goes_along() -> None:

@@ -161,7 +161,7 @@ class VLLMOfflineEngine(SleepingEngine):
         failure: EngineError | None = None
         try:
             self._load()
-            self.load_time = time.monotonic() - started
+            self.startup_time = time.monotonic() - started
             self._children = Children(before)
             self._look()
         except BaseException as error:
@@ -172,7 +172,7 @@ class VLLMOfflineEngine(SleepingEngine):
             failure = EngineError(f"vllm cannot load {self.model}: {_reason(error)}", self.log_tail())
         if failure is not None:  # raised out here, since the error that is its cause holds what was loaded
             raise failure
-        progress(f"{self.name}: {self.model} ready after {self.load_time:.1f} s")
+        progress(f"{self.name}: {self.model} ready after {self.startup_time:.1f} s")
 
     def _load(self) -> None:
         self._files = pid_files.new_folder(self.name)

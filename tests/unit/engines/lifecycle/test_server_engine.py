@@ -63,8 +63,8 @@ def test_an_engine_that_started_says_so_and_answers(engine: ScriptedEngine) -> N
     assert said[0] == "scripted: loading m"
     assert said[-1].startswith("scripted: m ready after ")
     assert engine.gone() == ""
-    assert engine.load_time is not None
-    assert engine.load_time > 0
+    assert engine.startup_time is not None
+    assert engine.startup_time > 0
     assert http_get(f"{engine.base_url}/models") == b""
 
 

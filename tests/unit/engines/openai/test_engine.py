@@ -105,7 +105,7 @@ def refusal(url: str, **asked: str) -> str:
 def test_the_only_model_of_a_server_is_taken(server: ModelServer) -> None:
     engine = attach(server.url)
     assert (engine.model, engine.base_url) == ("llama", f"{server.url}/v1")
-    assert engine.load_time is None
+    assert engine.startup_time is None
     assert engine.gone() == ""
     assert server.asked[0] == ("/v1/models", None)
 

@@ -86,7 +86,7 @@ def test_a_failed_load_prints_why_and_exits(tmp_path: Path) -> None:
 
 
 def test_while_it_loads_it_is_not_well(tmp_path: Path) -> None:
-    with launched(tmp_path, load_time="10 min") as process:
+    with launched(tmp_path, startup_time="10 min") as process:
         announce = tmp_path / "announce"
         until(announce.exists)
         server = Running(process, int(announce.read_text().rpartition(":")[2]), tmp_path / "log")

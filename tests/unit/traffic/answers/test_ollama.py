@@ -52,7 +52,7 @@ def test_the_end_of_the_sequence_is_counted_and_not_seen() -> None:
 
 def test_the_last_line_says_what_time_the_server_took() -> None:
     times = read(stream("chat_stream.txt")).timing.server
-    assert times == ServerTimes(load=1619860, prompt=29699000, decode=2335937000, total=2397216331)
+    assert times == ServerTimes(startup=1619860, prompt=29699000, decode=2335937000, total=2397216331)
     assert times.queue == 2397216331 - 1619860 - 29699000 - 2335937000
 
 
@@ -88,7 +88,7 @@ def test_a_count_that_is_left_out_is_zero() -> None:
 
 
 def test_without_a_total_the_queue_is_not_known() -> None:
-    assert ServerTimes(load=1, prompt=2, decode=3).queue is None
+    assert ServerTimes(startup=1, prompt=2, decode=3).queue is None
 
 
 def test_thinking_is_reasoning_in_both_protocols() -> None:

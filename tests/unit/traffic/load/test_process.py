@@ -211,7 +211,7 @@ def children(of: int | None = None) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(of).children():
         with contextlib.suppress(psutil.Error):
-            found += [child] if "load_child" in " ".join(child.cmdline()) else []
+            found += [child] if "traffic.load.main" in " ".join(child.cmdline()) else []
     return found
 
 

@@ -20,7 +20,7 @@ def problem(error: Exception, message: str = "") -> list[str]:
 
 def test_an_error_of_its_own_is_told_by_its_place_and_not_by_its_text() -> None:
     (found,) = problem(ValueError("what the app said"))
-    assert found.startswith("the relay failed: ValueError in test_relay_child.py, line ")
+    assert found.startswith("the relay failed: ValueError in test_main.py, line ")
 
 
 def test_the_end_of_a_connection_is_no_error_of_its_own_but_one_that_lets_none_in_is() -> None:
