@@ -153,7 +153,7 @@ class PynvmlThread(_InThread):
         self.asked_hz = hz
 
     def _levels(self) -> Iterator[int]:
-        import pynvml  # noqa: TID251 - as a test would
+        import pynvml
 
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)

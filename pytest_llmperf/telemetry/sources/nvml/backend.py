@@ -130,7 +130,7 @@ def _import_pynvml() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an abandoned package of the same name warns of itself
-            import pynvml  # noqa: TID251 - here and nowhere else
+            import pynvml
     except ImportError:
         raise SourceError(NO_PACKAGE, Why.UNAVAILABLE) from None
     if not hasattr(pynvml, "nvmlMemory_v2"):
