@@ -22,7 +22,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.system.child_process import is_orphan, started_by
+from pytest_llmperf.system.child_process import is_orphan, parent_pid
 from pytest_llmperf.telemetry.records.ring import Ring
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
@@ -99,7 +99,7 @@ class Control:
         self._facts: dict[int, DeviceFacts] = {}
         self._sharing = SharingLane()
         self._memory = MemoryLane(rings[0], Pace(round(1e9 / (EAGERNESS * hz))), self._faults.number)
-        matcher = ProcessMatcher(started_by(), host=host_proc())
+        matcher = ProcessMatcher(parent_pid(), host=host_proc())
         self._driver = DriverLane(rings[1], self._faults.number, lambda: tuple(self._watched), matcher)
         self._exporters = ExportersLane(rings[2], self._faults.number)
         for lane in (self._sharing, self._memory, self._driver):

@@ -6,16 +6,13 @@ import contextlib
 import json
 import os
 import select
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from io import BytesIO
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.system.child_process import environment_of_ours, how_it_ended
+from pytest_llmperf.system.child_process import ChildProcess
 from pytest_llmperf.telemetry.records.ring import CAPACITY, Ring, file_size
 
 if TYPE_CHECKING:
@@ -39,13 +36,10 @@ class SamplerProcess:
     ``process`` is None for a sampler that another process of this host has started.
     """
 
-    def __init__(
-        self, rings: Sequence[Ring], connection: socket.socket, process: subprocess.Popen[bytes] | None, log: IO[bytes]
-    ) -> None:
+    def __init__(self, rings: Sequence[Ring], connection: socket.socket, process: ChildProcess | None) -> None:
         self.ring, self.driver, self.exporters = rings
         self.process = process
         self.started_ns = time.monotonic_ns()
-        self._log = log
         self._connection = connection
         self._rest = b""
         self._next = 0
@@ -53,7 +47,7 @@ class SamplerProcess:
     @property
     def ended(self) -> bool:
         if self.process is not None:
-            return self.process.poll() is not None
+            return self.process.ended
         try:
             poll = select.poll()
             poll.register(self._connection, select.POLLIN)
@@ -67,8 +61,7 @@ class SamplerProcess:
             return ""
         if self.process is None:
             return "the sampler of this run ended"
-        status = self.process.wait()
-        return f"the sampler died ({how_it_ended(status, self._log)})"
+        return f"the sampler died ({self.process.why_ended()})"
 
     def ask(self, order: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """The answer to an order.
@@ -95,59 +88,40 @@ class SamplerProcess:
                 self._rest += read
         except (ConnectionError, BrokenPipeError):
             if self.process is not None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(timeout=1)
+                self.process.wait(1)
             raise SamplerError(self.death() or "the sampler closed its connection") from None
 
     def stop(self) -> None:
-        """End the process and free everything; the end of the connection is what it waits for.
-
-        One that a wedged driver holds cannot even be killed: it is left behind rather than waited for.
-        """
-        self._connection.close()
+        """Ends the process if this one has started it, and closes the connection and the rings. May be called twice."""
+        self._connection.close()  # for the process this is the order to end
         if self.process is not None:
-            try:
-                self.process.wait(timeout=2)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(timeout=2)
-            if self.process.returncode is None:
-                self.process.returncode = -signal.SIGKILL  # or Popen would warn of it at exit
+            self.process.stop(grace_s=2)
         for ring in (self.ring, self.driver, self.exporters):
             ring.close()
-        self._log.close()
 
 
 def launch(hz: float, address: str) -> SamplerProcess:
-    # None of the files has a name: nothing is left behind, however this process ends.
-    log = tempfile.TemporaryFile()  # noqa: SIM115
+    """Starts a sampler that reads memory ``hz`` times a second; others may join it at ``address``, unless it is "".
+
+    Raises:
+        SamplerError: it cannot be started.
+    """
     ours, theirs = socket.socketpair()
     with theirs, contextlib.ExitStack() as stack:
         directory = _roomy_directory()
+        # The files have no name: nothing is left behind, however this process ends.
         files = [stack.enter_context(tempfile.TemporaryFile(dir=directory)) for _ in _CAPACITIES]
         fds = [file.fileno() for file in files]
         rings = [Ring.create(fd, capacity) for fd, capacity in zip(fds, _CAPACITIES, strict=True)]
-        command = [sys.executable, "-P", "-m", _CHILD_MODULE, str(hz), str(theirs.fileno()), address, *map(str, fds)]
+        arguments = [str(hz), str(theirs.fileno()), address, *map(str, fds)]
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                env=environment_of_ours(),
-                pass_fds=[theirs.fileno(), *fds],
-                # Ctrl-C is for pytest; the sampler ends with it. And a scheduler that shares cores out by session gives
-                # a session of its own its turn, however many processes of the tests compute.
-                start_new_session=True,
-            )
+            process = ChildProcess(_CHILD_MODULE, arguments, [theirs.fileno(), *fds])
         except OSError as error:
             for ring in rings:
                 ring.close()
             ours.close()
-            log.close()
             raise SamplerError(f"the sampler cannot be started: {error}") from error
-    return SamplerProcess(rings, ours, process, log)
+    return SamplerProcess(rings, ours, process)
 
 
 def join(address: str) -> SamplerProcess | None:
@@ -161,7 +135,7 @@ def join(address: str) -> SamplerProcess | None:
         connection.connect("\0" + address)
         _, fds, _, _ = socket.recv_fds(connection, 1, len(_CAPACITIES))
         if len(fds) == len(_CAPACITIES):
-            return SamplerProcess([Ring(fd) for fd in fds], connection, None, BytesIO())
+            return SamplerProcess([Ring(fd) for fd in fds], connection, None)
     except (OSError, ValueError):
         pass  # nobody listens there any more, or a sampler of another version
     finally:
