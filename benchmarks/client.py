@@ -45,7 +45,6 @@ from client_peers import PEERS, Load, Row
 
 from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.vllm.server import VLLMEngine, read_metrics
-from pytest_llmperf.metrics import latency
 from pytest_llmperf.traffic.load.process import LoadOutcome, run_load
 from pytest_llmperf.traffic.load.wire import Order
 
@@ -171,7 +170,7 @@ def ours(server: GoldenServer, streams: int, requests: int, loop: str) -> Case:
     failed = [timing.error for timing in outcome.timings.values() if timing.error]
     assert not failed, failed[:3]
     ordered = [outcome.timings[number] for number in range(requests)]
-    seen = [Row(latency.ttft(t) or 0.0, latency.tpot(t) or 0.0, latency.chunk_gaps(t)) for t in ordered]
+    seen = [Row(t.ttft or 0.0, t.tpot or 0.0, t.chunk_gaps) for t in ordered]
     log = sorted(server.log(), key=lambda record: int(record["user"]))
     return Case(seen, log, cpu_s, requests * TOKENS, streams, paired=True)
 
@@ -272,7 +271,7 @@ def ours_on_vllm(load: Load) -> tuple[list[Row], float]:
     outcome = run_ours(load.url, load.streams, load.requests, "auto", model=load.model)
     timings_of = outcome.timings.values()
     assert not [t.error for t in timings_of if t.error]
-    return [Row(latency.ttft(t) or 0.0, latency.tpot(t) or 0.0, []) for t in timings_of], children_cpu() - before
+    return [Row(t.ttft or 0.0, t.tpot or 0.0, []) for t in timings_of], children_cpu() - before
 
 
 def requests_of(streams: int, *, quick: bool) -> int:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.measurement import Window
-
-Phase = Literal["warmup", "steady", "cooldown"]
+    from pytest_llmperf.measurement.window import Window
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from pytest_llmperf.measurement.window import Window
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -65,19 +67,6 @@ class EngineInfo:
     def on_cpu(self) -> bool:
         """Whether the engine computes on the host's processor, so that its memory is the host's."""
         return bool(self.devices) and all(device.kind == "cpu" for device in self.devices)
-
-
-@dataclass(frozen=True)
-class Window:
-    """A span of time on the monotonic clock."""
-
-    start_ns: int
-    end_ns: int
-    name: str = ""
-
-    @property
-    def seconds(self) -> float:
-        return (self.end_ns - self.start_ns) / 1e9
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,31 @@
-"""One request as it was timed: what latencies and rates are made of."""
+"""One timed request, from which latencies and rates are computed."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from pytest_llmperf.measurement.chunks import answer_ns, edges, stamps, stated_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement.chunks import Chunk
-    from pytest_llmperf.measurement.load import Phase
+
+Phase = Literal["warmup", "steady", "cooldown"]
+"""The part of a load that a request belongs to; only ``steady`` ones are judged."""
 
 
 @dataclass(frozen=True)
 class ServerTimes:
-    """What a server says of the time that one request took it, in ns; None where it is silent.
+    """Server-reported durations of one request, in ns; None if not reported.
 
-    ``startup`` is all until a running model was granted; ``prompt`` ends with the first token, ``decode`` begins there.
+    Attributes:
+        startup: until a running model was granted.
+        prompt: reading the prompt, up to and including the first token.
+        decode: from the first token to the last.
+        total: the whole request.
     """
 
     startup: int | None = None
@@ -26,7 +35,10 @@ class ServerTimes:
 
     @property
     def queue(self) -> int | None:
-        """What none of the parts accounts for: waiting for a slot, and a little work between the parts."""
+        """``total`` less the reported parts, in ns, at least 0; None if ``total`` is not reported.
+
+        That is the time spent waiting for a slot, and a little work between the parts.
+        """
         if self.total is None:
             return None
         return max(0, self.total - sum(part or 0 for part in (self.startup, self.prompt, self.decode)))
@@ -34,13 +46,21 @@ class ServerTimes:
 
 @dataclass(frozen=True, slots=True)
 class RequestTiming:
-    """One request, stamped at the socket.
+    """One request, time-stamped at the socket. All moments are ns of ``time.monotonic_ns()``.
 
-    ``sent_ns`` is the moment before the first byte is sent (in an open loop latency counts from ``scheduled_ns``
-    instead), ``end_ns`` the arrival of the last byte. Token counts are the server's; None where it gave none.
-    ``error`` is None for a request that was answered in full. ``shared_prefix`` says that the test let its prompt come
-    from a cache. ``server`` are the times that the server itself has taken, None where it says nothing of them. Under
-    load only requests of the ``steady`` phase are judged.
+    Attributes:
+        sent_ns: just before the first byte was sent.
+        end_ns: the arrival of the last byte.
+        chunks: the pieces of a streamed answer that carry tokens; empty if it was not streamed, or nothing came.
+        output_tokens, prompt_tokens, cached_tokens: counted by the server; None if it did not say.
+        streamed: whether the answer was asked for as a stream.
+        status: the HTTP status; None if there was none.
+        finish_reason: as the server gave it; None if it gave none.
+        error: why the request failed; None if it was answered in full.
+        scheduled_ns: when an open loop meant to send it; None outside of open loops.
+        shared_prefix: whether the test let its prompt come from a cache.
+        server: durations reported by the server; None if it reports none.
+        phase: the part of a load that it belongs to.
     """
 
     sent_ns: int
@@ -60,5 +80,87 @@ class RequestTiming:
 
     @property
     def start_ns(self) -> int:
-        """What latencies count from: the scheduled moment where there is one, else the moment of sending."""
+        """t0, from which latencies count: the scheduled moment if there is one, else the moment of sending."""
         return self.sent_ns if self.scheduled_ns is None else self.scheduled_ns
+
+    @property
+    def ttft(self) -> float | None:
+        """Time to first token in seconds: t1 − t0, t1 the first chunk. None if the answer has no chunk."""
+        return (edges(self.chunks)[0] - self.start_ns) / 1e9 if self.chunks else None
+
+    @property
+    def ttft_answer(self) -> float | None:
+        """Time to the first chunk that is not reasoning, less t0, in seconds. None if no such chunk came."""
+        first_ns = answer_ns(self.chunks)
+        return None if first_ns is None else (first_ns - self.start_ns) / 1e9
+
+    @property
+    def tpot(self) -> float | None:
+        """Time per output token in seconds: (tn − t1) / (tokens after the first chunk).
+
+        Without counts per chunk the first chunk is taken to hold an even share of the tokens. None for an answer of
+        fewer than two chunks, and if the server did not count the tokens.
+        """
+        if len(self.chunks) < 2:
+            return None
+        first_ns, last_ns = edges(self.chunks)
+        counts = self.tokens_per_chunk
+        if counts is not None:
+            after_first = float(sum(counts[1:]))
+        elif self.output_tokens is not None:
+            after_first = self.output_tokens - max(1.0, self.output_tokens / len(self.chunks))
+        else:
+            return None
+        return (last_ns - first_ns) / (after_first * 1e9) if after_first > 0 else None
+
+    @property
+    def e2e(self) -> float | None:
+        """End-to-end time in seconds: tn − t0, tn the last chunk. None if a stream has no chunk.
+
+        An answer that was not streamed ends with its last byte.
+        """
+        if self.chunks:
+            return (edges(self.chunks)[1] - self.start_ns) / 1e9
+        return None if self.streamed else (self.end_ns - self.start_ns) / 1e9
+
+    @property
+    def tokens_per_chunk(self) -> list[int] | None:
+        """The number of tokens in each chunk; None if that cannot be told, or if there are no chunks.
+
+        Without counts per chunk, one token each is certain only if there are as many chunks as tokens. One token more
+        is the end-of-sequence token, which is counted and not shown, unless the answer was cut at its length.
+        """
+        if not self.chunks:
+            return None
+        counts = stated_counts(self.chunks)
+        if counts is not None:
+            return counts
+        unseen = (0,) if self.finish_reason == "length" else (0, 1)
+        if self.output_tokens is not None and self.output_tokens - len(self.chunks) in unseen:
+            return [1] * len(self.chunks)
+        return None
+
+    @property
+    def chunk_gaps(self) -> list[float]:
+        """The seconds before each chunk after the first; empty for an answer of fewer than two chunks."""
+        return [(b - a) / 1e9 for a, b in itertools.pairwise(stamps(self.chunks))]
+
+    @property
+    def itl(self) -> list[float] | None:
+        """Inter-token latencies in seconds, one before each token after the first.
+
+        A chunk of k tokens gives its gap and k - 1 zeros. None if the tokens of each chunk cannot be told.
+        """
+        counts = self.tokens_per_chunk
+        if counts is None:
+            return None
+        gaps = [0.0] * (counts[0] - 1)
+        last_ns, *others = stamps(self.chunks)
+        for at_ns, tokens in zip(others, counts[1:], strict=True):
+            # Two chunks of one token (the end of the reasoning, the start of the answer) are counted as 1 and 0.
+            if tokens:
+                gaps.append((at_ns - last_ns) / 1e9)
+                if tokens > 1:
+                    gaps += [0.0] * (tokens - 1)
+                last_ns = at_ns
+        return gaps

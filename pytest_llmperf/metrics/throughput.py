@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement.chunks import edges, stamps
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.measurement.units import SECONDS, format_value
-from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT, samples, tokens_per_chunk, why_no_samples
+from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT, samples, why_no_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.measurement import Measurement, Window
+    from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.window import Window
 
 
 def read_throughput(key: str, formula: str, measurement: Measurement) -> Reading:
@@ -79,6 +80,6 @@ def _output_within(request: RequestTiming, spans: Sequence[Window]) -> float:
         return whole
     if not request.chunks:
         return whole if _within(request.end_ns, spans) else 0
-    counts = tokens_per_chunk(request) or [1] * len(request.chunks)
+    counts = request.tokens_per_chunk or [1] * len(request.chunks)
     inside = [_within(at_ns, spans) for at_ns in stamps(request.chunks)]
     return whole * sum(n for n, came in zip(counts, inside, strict=True) if came) / max(1, sum(counts))

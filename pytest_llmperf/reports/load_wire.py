@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
-    from pytest_llmperf.measurement.measurement import Window
+    from pytest_llmperf.measurement.window import Window
 
 
 def load_to_wire(load: Load, start_ns: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.metrics import latency, table
+from pytest_llmperf.metrics import table
 from pytest_llmperf.metrics.table import METRICS, Metric, Statistic, split_key
 from pytest_llmperf.reports.load_wire import load_to_wire
 from pytest_llmperf.reports.result import TIMELINE_POINTS
@@ -200,9 +200,9 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
         "phase": str(request.phase),
         "scheduled_ms": _milliseconds(request.scheduled_ns, start_ns),
         "sent_ms": _milliseconds(request.sent_ns, start_ns),
-        "ttft_s": _number(latency.ttft(request)),
-        "tpot_s": _number(latency.tpot(request)),
-        "e2e_s": _number(latency.e2e(request)),
+        "ttft_s": _number(request.ttft),
+        "tpot_s": _number(request.tpot),
+        "e2e_s": _number(request.e2e),
         "output_tokens": _count(request.output_tokens),
         "prompt_tokens": _count(request.prompt_tokens),
         "cached_tokens": _count(request.cached_tokens),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import DeviceProcess, DeviceTrace, Window
+from pytest_llmperf.measurement.measurement import DeviceProcess, DeviceTrace
 from pytest_llmperf.measurement.units import BYTES, format_value
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, Exporters, Footing
 from pytest_llmperf.telemetry.records.source import DeviceFacts

@@ -14,7 +14,7 @@ import pytest
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.ollama.engine import OllamaEngine
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.engines.conftest import chat
 

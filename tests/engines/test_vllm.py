@@ -14,8 +14,7 @@ import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.measurement.measurement import Window
-from pytest_llmperf.metrics.latency import tokens_per_chunk
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
@@ -114,7 +113,7 @@ def test_every_token_of_a_stream_is_counted_by_both_sides(
     with Watched(engine, seen) as watched:
         answer = (client.chat if chatting else client.generate)(PROMPT, max_tokens=50, ignore_eos=True)
     assert answer.timing.output_tokens == 50
-    assert sum(tokens_per_chunk(answer.timing) or ()) == 50
+    assert sum(answer.timing.tokens_per_chunk or ()) == 50
     assert watched.result.faults == ()
     assert watched.result.stats["generation_tokens"] == 50
     assert watched.result.stats["prompt_tokens"] == answer.timing.prompt_tokens

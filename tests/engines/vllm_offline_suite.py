@@ -12,7 +12,6 @@ import pytest
 
 from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.kv_cache.checkpoint import tensor_bytes
-from pytest_llmperf.metrics import latency
 from pytest_llmperf.traffic.llm_client import RequestFailed
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ def test_an_answer_has_a_stamp_for_each_token_and_all_budgets_are_judged(llm_cli
     answer = llm_client.generate("Hello there", max_tokens=16, ignore_eos=True)
     timing, metrics = answer.timing, answer.raw["metrics"]
     assert (timing.output_tokens, timing.finish_reason, timing.cached_tokens) == (16, "length", 0)
-    assert sum(latency.tokens_per_chunk(timing) or ()) == 16
-    assert len(latency.itl(timing) or ()) == 15
+    assert sum(timing.tokens_per_chunk or ()) == 16
+    assert len(timing.itl or ()) == 15
     assert timing.chunks[0].at_ns == round(metrics["first_token_ts"] * 1e9)
     assert timing.chunks[-1].at_ns == round(metrics["last_token_ts"] * 1e9)
     stamps = [timing.sent_ns, *(chunk.at_ns for chunk in timing.chunks), timing.end_ns]
@@ -70,7 +69,7 @@ def test_the_llms_own_requests_are_the_tests_and_timed_by_the_engine(vllm_llm: A
     vllm_llm.generate(prompts, SamplingParams(max_tokens=10, ignore_eos=True), use_tqdm=False)
     requests = llm_perf.measurement.requests
     assert [request.output_tokens for request in requests] == [10] * 5
-    assert all(len(latency.itl(request) or ()) == 9 for request in requests)
+    assert all(len(request.itl or ()) == 9 for request in requests)
     assert all(request.error is None and request.finish_reason == "length" for request in requests)
     assert llm_perf.measurement.engine_stats["generation_tokens"] == 50
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import DeviceTrace, Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.sampler.client import Sampler
@@ -18,6 +18,7 @@ from scripts.gpu_check.program import Program
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_llmperf.measurement.measurement import DeviceTrace
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 pytestmark = pytest.mark.gpu

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, listings
 from pytest_llmperf.telemetry.records.ring import ENGINE_SHARE, KNOWN, LISTED, MATCHED, PROCESS, STEADY, VISIBLE, Record
 from pytest_llmperf.telemetry.records.source import DeviceFacts

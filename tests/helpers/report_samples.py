@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.chunks import Chunk
-from pytest_llmperf.measurement.measurement import Device, EngineInfo, Measurement, MemoryTrace, Reading, Record, Window
+from pytest_llmperf.measurement.measurement import Device, EngineInfo, Measurement, MemoryTrace, Reading, Record
 from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.wire import measurement_to_wire
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry import devices as devices_module
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, POWER, Record, Ring

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.engines.api.engine import Engine
-    from pytest_llmperf.measurement.measurement import Reading, Window
+    from pytest_llmperf.measurement.measurement import Reading
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.window import Window
 
 
 @dataclass(frozen=True)

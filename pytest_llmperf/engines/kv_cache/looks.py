@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.measurement.measurement import Reading
-from pytest_llmperf.metrics.latency import tokens_per_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +61,7 @@ class TokensOverTime:
     """How many tokens a request held in the KV cache, from its first token to its last."""
 
     def __init__(self, request: RequestTiming) -> None:
-        counts = tokens_per_chunk(request)
+        counts = request.tokens_per_chunk
         self.known = request.prompt_tokens is not None and counts is not None
         self._stamps = [chunk.at_ns for chunk in request.chunks]
         self._totals = []

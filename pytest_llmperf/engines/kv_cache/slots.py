@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_llmperf.engines.api.observation import Observation, Observed
 from pytest_llmperf.engines.kv_cache.looks import why_unknown
 from pytest_llmperf.measurement.measurement import Reading
-from pytest_llmperf.metrics.latency import tokens_per_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.engines.api.engine import Engine
-    from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.window import Window
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def _changes(requests: Sequence[RequestTiming]) -> list[_Change] | str:
     """What the requests took over time, or why that is not known."""
     found = []
     for request in requests:
-        counts = tokens_per_chunk(request)
+        counts = request.tokens_per_chunk
         if counts is None or request.prompt_tokens is None:
             return why_unknown(requests)
         first, last = request.chunks[0], request.chunks[-1]

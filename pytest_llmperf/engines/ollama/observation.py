@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.ollama.engine import OllamaEngine
     from pytest_llmperf.engines.ollama.runner import Loaded
-    from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.window import Window
 
 
 class OllamaObservation(Observation):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
-    from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.window import Window
 
 # The server counts the last tokens of an answer just after it has sent them.
 _SETTLE_SECONDS = 1.0

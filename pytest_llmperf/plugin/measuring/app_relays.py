@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.traffic.relay.process import Relay, RelayError
 from pytest_llmperf.traffic.relay.timing import timing_of
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_llmperf.engines.api.engine import Engine, EngineSpec
-    from pytest_llmperf.measurement.measurement import DeviceTrace, MemoryTrace, Window
+    from pytest_llmperf.measurement.measurement import DeviceTrace, MemoryTrace
+    from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.telemetry.devices import Quiet
     from pytest_llmperf.telemetry.records.source import DeviceFacts

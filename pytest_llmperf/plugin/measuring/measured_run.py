@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.engines.api.observation import Observed
-from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, Record, Window
+from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, Record
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory_energy import apart, read_idle
 from pytest_llmperf.metrics.table import METRICS, read, split_key
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.measurement import MemoryTrace, Rung, Window, around
+from pytest_llmperf.measurement.measurement import MemoryTrace, Rung, around
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.analysis.timeline import gap_fault, max_gap, overwritten, rate_text
 from pytest_llmperf.telemetry.records.ring import (
@@ -33,6 +33,7 @@ from pytest_llmperf.telemetry.records.ring import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 # What others hold may move by so much before it is worth a word.

@@ -24,7 +24,7 @@ from pytest_llmperf.telemetry.records.ring import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pytest_llmperf.measurement.measurement import Window
+    from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.records.ring import Record
 
 _HARDWARE_SLOWDOWN = 0x8

@@ -19,7 +19,7 @@ from pytest_llmperf.telemetry.records.ring import ENERGY, POWER, TICK
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.measurement import Window
+    from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.records.ring import Record
 
 # The sensor averages a part of each period only, 25 of 100 ms on some devices; over 2 s that evens out.

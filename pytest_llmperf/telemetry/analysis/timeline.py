@@ -6,11 +6,13 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import MemoryTrace, Window, around
+from pytest_llmperf.measurement.measurement import MemoryTrace, around
 from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+
+    from pytest_llmperf.measurement.window import Window
 
 SMALLEST_GAP_NS = 250_000_000
 PERIODS_IN_GAP = 10

@@ -8,8 +8,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.measurement import MemoryTrace, Window
 from pytest_llmperf.measurement.units import BYTES, format_value
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.timeline import host_trace, largest_gap_ns, totals
 from pytest_llmperf.telemetry.records.ring import GONE, Record, Ring
 from pytest_llmperf.telemetry.sampler.process import (
@@ -23,6 +23,8 @@ from pytest_llmperf.telemetry.sampler.process import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from pytest_llmperf.measurement.measurement import MemoryTrace
 
 DEFAULT_HZ = 200.0
 WATCH_TIMEOUT_S = 5.0

@@ -10,8 +10,8 @@ from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.load import Load, Phase, Spread
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.load import Load, Spread
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.traffic.client.request import RequestFailed, Server, completion, conversation
 from pytest_llmperf.traffic.load.process import LoadOutcome, Progress, run_load
 from pytest_llmperf.traffic.load.wire import Order
@@ -19,7 +19,7 @@ from pytest_llmperf.traffic.load.wire import Order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.request import Phase, RequestTiming
     from pytest_llmperf.traffic.client.request import Ask
     from pytest_llmperf.traffic.load.schedule import Schedule
     from pytest_llmperf.traffic.workloads.texts import Texts

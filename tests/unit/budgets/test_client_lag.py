@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pytest_llmperf.budgets.validity import fault
 from pytest_llmperf.measurement.load import ClientHealth, Lag, Load
-from pytest_llmperf.measurement.measurement import Measurement, Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.table import Statistic
 from tests.helpers.streams import MS, measured, stream
+
+if TYPE_CHECKING:
+    from pytest_llmperf.measurement.measurement import Measurement
 
 CALM = Lag(0.0001, 0.0003, 0.001, 0.050)
 

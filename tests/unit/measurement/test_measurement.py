@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Device, EngineInfo, MemoryTrace, Reading, Record, Window
+from pytest_llmperf.measurement.measurement import Device, EngineInfo, MemoryTrace, Reading, Record
 from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.window import Window
 from tests.helpers.streams import CPU, L4, MS, measured, stream, trace
 
 

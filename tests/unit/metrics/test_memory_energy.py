@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess, DeviceTrace, Energy, Measurement, Window
+from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess, DeviceTrace, Energy, Measurement
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT
 from pytest_llmperf.metrics.memory_energy import (
     energy_fault,

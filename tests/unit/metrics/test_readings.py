@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import EngineInfo, Reading, Window
+from pytest_llmperf.measurement.measurement import EngineInfo, Reading
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT
 from pytest_llmperf.metrics.table import METRICS, Statistic, read
 from pytest_llmperf.metrics.throughput import rate

@@ -9,11 +9,12 @@ import pytest
 
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.measurement.load import Load
-from pytest_llmperf.measurement.measurement import Measurement, Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.table import Statistic, read
 from tests.helpers.streams import MS, limits, measured, stream, whole
 
 if TYPE_CHECKING:
+    from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
 
 STEADY = Load("", Window(1000 * MS, 3000 * MS))

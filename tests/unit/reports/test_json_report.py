@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.measurement import Energy, Measurement, MemoryTrace, Window
+from pytest_llmperf.measurement.measurement import Energy, Measurement, MemoryTrace
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.result import TestResult, from_wire
 from tests.helpers.device_samples import THROTTLED, on

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Conditions, Energy, Measurement, MemoryTrace, Reading, Window
+from pytest_llmperf.measurement.measurement import Conditions, Energy, Measurement, MemoryTrace, Reading
 from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.result import from_wire, to_wire
 from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
 from tests.helpers.device_samples import THROTTLED, on

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import DeviceTrace, Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, ENERGY, EXPORTERS, POWER, Record
 from pytest_llmperf.telemetry.records.source import Why
 from tests.helpers.process_lists import GIB, L4, MS
 from tests.helpers.sampler_double import SECOND, SamplerDouble, devices, sampler, window
 
 if TYPE_CHECKING:
+    from pytest_llmperf.measurement.measurement import DeviceTrace
     from pytest_llmperf.telemetry.devices import Devices
 
 __all__ = ["devices", "sampler", "window"]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
     from pytest_llmperf.engines.vllm.offline.steps import Steps
-    from pytest_llmperf.measurement.measurement import Window
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.window import Window
 
 
 _RESTARTED = "the engine was started afresh during the test: its counts are not those of before"

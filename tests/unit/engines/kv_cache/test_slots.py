@@ -7,7 +7,7 @@ import pytest
 from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.window import Window
 from tests.helpers.streams import stream
 
 SLOTS = Slots(context=100, token_bytes=8.0)

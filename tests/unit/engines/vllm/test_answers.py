@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from pytest_llmperf.metrics.latency import itl, tokens_per_chunk
 from tests.helpers.captured import captured
 from tests.helpers.written_answers import answer, whole
 
@@ -19,22 +18,22 @@ def arrivals(name: str) -> list[tuple[float, bytes]]:
 
 def test_each_chunk_of_a_completion_brings_one_token() -> None:
     seen = answer(*arrivals("vllm-completion-stream.txt"))
-    assert tokens_per_chunk(seen.timing) == [1] * 6
+    assert seen.timing.tokens_per_chunk == [1] * 6
     assert (seen.timing.output_tokens, seen.timing.prompt_tokens, seen.timing.cached_tokens) == (6, 8, 0)
     assert (seen.finish_reason, seen.timing.error) == ("length", None)
 
 
 def test_the_role_that_a_chat_begins_with_is_no_token() -> None:
     seen = answer(*arrivals("vllm-chat-stream.txt"))
-    assert tokens_per_chunk(seen.timing) == [1] * 6
+    assert seen.timing.tokens_per_chunk == [1] * 6
     assert seen.timing.chunks[0].at_ns == 20_000_000
     assert (seen.timing.output_tokens, seen.timing.cached_tokens) == (6, 0)
 
 
 def test_tokens_that_come_in_one_chunk_are_told_apart_by_the_running_count() -> None:
     seen = answer(*arrivals("vllm-batched-stream.txt"))
-    assert tokens_per_chunk(seen.timing) == [1, 8, 8, 3]
-    assert len(itl(seen.timing) or ()) == 19
+    assert seen.timing.tokens_per_chunk == [1, 8, 8, 3]
+    assert len(seen.timing.itl or ()) == 19
 
 
 def test_what_came_from_the_prefix_cache_is_known() -> None:

@@ -14,7 +14,8 @@ from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.vllm import observation as vllm_observation
 from pytest_llmperf.engines.vllm.observation import VLLMObservation
 from pytest_llmperf.engines.vllm.server import AttachedVLLMEngine
-from pytest_llmperf.measurement.measurement import Reading, Window
+from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.window import Window
 from tests.helpers.captured import captured
 from tests.helpers.engine_processes import until
 from tests.helpers.metrics_server import MetricsServer, serving

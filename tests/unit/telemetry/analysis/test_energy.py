@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Energy, Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.energy import energy
 from pytest_llmperf.telemetry.records.ring import ENERGY, POWER, TEMPERATURE, TICK, Record
+
+if TYPE_CHECKING:
+    from pytest_llmperf.measurement.measurement import Energy
 
 MS = 1_000_000
 SLOT = 3

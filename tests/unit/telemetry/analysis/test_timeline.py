@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.timeline import host_trace, largest_gap_ns, totals
 from pytest_llmperf.telemetry.records.ring import GONE, RSS_ONLY, Record
 

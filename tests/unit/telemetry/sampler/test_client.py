@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
 from pytest_llmperf.telemetry.sources.host import HAS_PROC
 from tests.helpers.memory_process import MIB, MemoryProcess

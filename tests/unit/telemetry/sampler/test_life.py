@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.sampler import process as sampler_process
 from pytest_llmperf.telemetry.sampler.client import STALL_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.sources.host import HAS_PROC

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.sampler.client import STALL_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.sampler.process import ABSTRACT_SOCKETS
 from pytest_llmperf.telemetry.sources.host import HAS_PROC

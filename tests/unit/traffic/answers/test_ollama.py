@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.measurement.request import ServerTimes
-from pytest_llmperf.metrics.latency import e2e, itl, tokens_per_chunk, ttft
 from pytest_llmperf.traffic.answers.ollama import read, refusal
 from pytest_llmperf.traffic.answers.openai import Answer, Arrival
 from tests.helpers.ollama_captures import NDJSON, stream, whole
@@ -37,17 +36,17 @@ def test_a_stream_has_a_chunk_for_each_line_with_text_and_the_counts_of_its_last
     assert (seen.finish_reason, seen.timing.error) == ("length", None)
     assert seen.usage == {"prompt_tokens": 15, "completion_tokens": 32, "total_tokens": 47}
     assert seen.text.startswith("The sky blue is a result of the Earth's atmosphere")
-    assert tokens_per_chunk(seen.timing) == [1] * 32
-    assert ttft(seen.timing) == 0.03035
+    assert seen.timing.tokens_per_chunk == [1] * 32
+    assert seen.timing.ttft == 0.03035
 
 
 def test_the_end_of_the_sequence_is_counted_and_not_seen() -> None:
     seen = read(stream("chat_stream.txt"))
     assert (len(seen.timing.chunks), seen.timing.output_tokens) == (11, 12)
     assert (seen.text, seen.finish_reason) == ("1. Red\n2. Blue\n3. Green", "stop")
-    assert tokens_per_chunk(seen.timing) == [1] * 11
-    assert len(itl(seen.timing) or ()) == 10
-    assert e2e(seen.timing) == 2.1184
+    assert seen.timing.tokens_per_chunk == [1] * 11
+    assert len(seen.timing.itl or ()) == 10
+    assert seen.timing.e2e == 2.1184
 
 
 def test_the_last_line_says_what_time_the_server_took() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.metrics.latency import e2e, itl, tpot, ttft, ttft_answer
 from tests.helpers.scripted_server import event
 from tests.helpers.written_answers import DONE, FINISH, MS, ROLE, answer, delta, ms, text, timings, usage, whole
 
@@ -22,10 +21,10 @@ def test_a_role_only_piece_is_not_the_first_token_and_the_usage_piece_not_the_la
         (96, DONE),
     )
     assert (seen.text, seen.finish_reason, seen.timing.error) == ("The sea is", "length", None)
-    assert ms(ttft(seen.timing)) == 50
-    assert ms(e2e(seen.timing)) == 80
-    assert ms(tpot(seen.timing)) == 15
-    assert [ms(gap) for gap in itl(seen.timing) or ()] == [20, 10]
+    assert ms(seen.timing.ttft) == 50
+    assert ms(seen.timing.e2e) == 80
+    assert ms(seen.timing.tpot) == 15
+    assert [ms(gap) for gap in seen.timing.itl or ()] == [20, 10]
     assert seen.timing.end_ns == 96 * MS
     assert (seen.timing.output_tokens, seen.timing.prompt_tokens) == (3, 7)
     assert seen.usage == usage(3)["usage"]
@@ -41,7 +40,7 @@ def test_empty_pieces_are_no_chunks() -> None:
 
 def test_a_chunk_that_finishes_and_carries_text_still_counts() -> None:
     seen = answer((20, delta(content="a")), (30, delta("stop", content="b")), (31, DONE))
-    assert ms(e2e(seen.timing)) == 30
+    assert ms(seen.timing.e2e) == 30
 
 
 def test_two_chunks_in_one_piece_have_one_stamp() -> None:
@@ -62,8 +61,8 @@ def test_four_tokens_a_chunk_are_known_where_the_server_counts_as_it_goes() -> N
         (97, DONE),
     )
     assert [chunk.tokens for chunk in seen.timing.chunks] == [4, 4]
-    assert ms(tpot(seen.timing)) == 10
-    assert [ms(gap) for gap in itl(seen.timing) or ()] == [0, 0, 0, 40, 0, 0, 0]
+    assert ms(seen.timing.tpot) == 10
+    assert [ms(gap) for gap in seen.timing.itl or ()] == [0, 0, 0, 40, 0, 0, 0]
 
 
 def test_four_tokens_a_chunk_are_not_guessed_where_the_server_does_not_count() -> None:
@@ -71,8 +70,8 @@ def test_four_tokens_a_chunk_are_not_guessed_where_the_server_does_not_count() -
         (50, delta(content="abcd")), (90, delta(content="efgh")), (95, {"choices": [], **usage(8)}), (96, DONE)
     )
     assert [chunk.tokens for chunk in seen.timing.chunks] == [None, None]
-    assert itl(seen.timing) is None
-    assert ms(tpot(seen.timing)) == 10
+    assert seen.timing.itl is None
+    assert ms(seen.timing.tpot) == 10
 
 
 def test_tokens_of_a_piece_without_text_fall_to_the_next_chunk() -> None:
@@ -151,8 +150,8 @@ def test_reasoning_comes_before_the_answer(field: str) -> None:
     )
     assert (seen.reasoning, seen.text) == ("Hmm.", "Yes")
     assert [chunk.kind for chunk in seen.timing.chunks] == ["reasoning", "reasoning", "text"]
-    assert ms(ttft(seen.timing)) == 30
-    assert ms(ttft_answer(seen.timing)) == 70
+    assert ms(seen.timing.ttft) == 30
+    assert ms(seen.timing.ttft_answer) == 70
 
 
 def test_a_chunk_of_reasoning_and_text_is_text() -> None:
@@ -185,7 +184,7 @@ def test_tool_calls_are_put_together_and_each_part_is_a_chunk() -> None:
         (40, "tool"),
         (50, "tool"),
     ]
-    assert ms(ttft(seen.timing)) == 20
+    assert ms(seen.timing.ttft) == 20
 
 
 def test_tool_calls_without_an_index_are_told_apart_by_their_ids() -> None:
@@ -202,8 +201,8 @@ def test_a_whole_answer_has_no_chunks_and_ends_with_its_last_byte() -> None:
     seen = whole({"choices": [{"message": message, "finish_reason": "stop"}], **usage(2)})
     assert (seen.text, seen.reasoning, seen.finish_reason) == ("Yes", "Hm", "stop")
     assert (seen.timing.chunks, seen.timing.streamed, seen.timing.output_tokens) == ((), False, 2)
-    assert ms(e2e(seen.timing)) == 80
-    assert ttft(seen.timing) is None
+    assert ms(seen.timing.e2e) == 80
+    assert seen.timing.ttft is None
 
 
 def test_a_whole_completion_is_read_too() -> None:

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
-from pytest_llmperf.measurement.measurement import Measurement, Window
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.evidence import evidence
 from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
@@ -23,6 +23,7 @@ from tests.helpers.report_samples import MS, START
 from tests.helpers.streams import stream, whole
 
 if TYPE_CHECKING:
+    from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
 
 HEALTH = ClientHealth("uvloop 0.23.0", Lag(0.0001, 0.0002, 0.0004, 0.002), 0.12, Lag(0.0001, 0.0002, 0.0009, 0.003), 40)

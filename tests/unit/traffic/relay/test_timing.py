@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.metrics.latency import ttft
 from pytest_llmperf.traffic.relay.exchanges import HUNG_UP
 from pytest_llmperf.traffic.relay.recorded_calls import Relayed
 from pytest_llmperf.traffic.relay.timing import timing_of
@@ -110,7 +109,7 @@ MESSAGES = [b'{"message":{"content":"one"},"done":false}\n', b'{"done":true,"don
 def test_ollamas_own_protocol_is_read_as_such(path: str, pieces: list[bytes]) -> None:
     found = timing(*pieces, path=path, content_type="application/x-ndjson")
     assert (len(found.chunks), found.output_tokens, found.error) == (1, 1, None)
-    assert ttft(found) == pytest.approx(100e-9)
+    assert found.ttft == pytest.approx(100e-9)
 
 
 def test_a_call_that_only_loads_a_model_is_no_request() -> None:
