@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
 
-Rung = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "unified"]
+Attribution = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "unified"]
 """How memory was attributed to the engine, the surest way first.
 
 ``tree``: host memory of its processes. On a device: ``pids``, the driver lists its processes; ``nspid``, it lists them
@@ -76,7 +76,7 @@ class MemoryTrace:
     ``before_bytes`` is the level at the last sample before the window, ``settled_bytes`` the stable level after it
     (None when nobody waited for it, or it never settled: ``settled_reason`` says which). ``fault`` is why the samples
     cannot be trusted and ``missing`` why they do not suffice to tell, each empty when there is no such reason.
-    ``source`` says in words what was read and how often. ``rung`` says how it was attributed to the engine.
+    ``source`` says in words what was read and how often. ``attribution`` says how it was attributed to the engine.
     """
 
     samples: tuple[tuple[int, int], ...]
@@ -87,7 +87,7 @@ class MemoryTrace:
     max_gap_ns: int = 0
     fault: str = ""
     missing: str = ""
-    rung: Rung = "tree"
+    attribution: Attribution = "tree"
 
     @property
     def peak_bytes(self) -> int | None:
@@ -204,7 +204,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordedValue:
     """A value the test recorded itself with ``llm_perf.record(name, value, unit)``."""
 
     name: str
@@ -233,7 +233,7 @@ class Measurement:
     devices_missing: str = ""
     engine_readings: Mapping[str, Reading] = field(default_factory=dict)
     engine_stats: Mapping[str, float] = field(default_factory=dict)
-    records: tuple[Record, ...] = ()
+    records: tuple[RecordedValue, ...] = ()
     windows: tuple[Window, ...] = ()
     faults: tuple[str, ...] = ()
     rounds: int = 1

@@ -216,7 +216,7 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
 def _memory(trace: MemoryTrace, start_ns: int) -> dict[str, Any]:
     return {
         "source": str(trace.source),
-        "rung": str(trace.rung),
+        "attribution": str(trace.attribution),
         "before_bytes": _count(trace.before_bytes),
         "settled_bytes": _count(trace.settled_bytes),
         "settled_reason": str(trace.settled_reason),

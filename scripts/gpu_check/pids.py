@@ -13,15 +13,15 @@ from scripts.gpu_check.figures import mib
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.measurement import DeviceProcess, Rung
+    from pytest_llmperf.measurement.measurement import Attribution, DeviceProcess
     from scripts.gpu_check.figures import Figures
     from scripts.gpu_check.gpu import Gpu
 
 
 class Found(NamedTuple):
-    """How a process was found in the driver's list, in a sentence; ``rung`` is None where it was not."""
+    """How a process was found in the driver's list, in a sentence; ``attribution`` is None where it was not."""
 
-    rung: Rung | None
+    attribution: Attribution | None
     sentence: str
 
 

@@ -72,7 +72,7 @@ def test_a_stranger_that_comes_during_a_test_makes_its_times_invalid(gpu_runs: H
     (measured,) = runs.measurements
     (device,) = measured["devices"]
     assert device["conditions"]["newcomers"] == [{"pid": 4_000_001, "name": "trainer"}]
-    assert device["memory"]["rung"] == "pids"
+    assert device["memory"]["attribution"] == "pids"
 
 
 def test_temperature_clock_and_utilization_stand_in_the_report(gpu_runs: Host) -> None:

@@ -61,7 +61,7 @@ def test_an_exporter_that_collects_often_enough_tells_memory_and_energy(runs: Gp
     (measured,) = runs.measurements
     (device,) = measured["devices"]
     assert device["device"]["name"] == "NVIDIA H200"
-    assert (device["memory"]["rung"], device["memory"]["peak_bytes"]) == ("device", 41_000 * MIB)
+    assert (device["memory"]["attribution"], device["memory"]["peak_bytes"]) == ("device", 41_000 * MIB)
     assert "DCGM FB_USED" in device["memory"]["source"]
     seconds = measured["window"]["seconds"]
     assert device["energy"]["joules"] == pytest.approx(WATTS * seconds, rel=0.3 / seconds + 0.05)

@@ -164,7 +164,7 @@ def test_a_gpu_that_is_not_there_is_one_sentence_and_status_2(check: Check) -> N
 
 
 @pytest.mark.parametrize(
-    ("processes", "rung", "sentence"),
+    ("processes", "attribution", "sentence"),
     [
         ([DeviceProcess(os.getpid(), "", 5 * MIB)], "pids", "listed under its own pid, with 5 MiB"),
         ([DeviceProcess(os.getpid())], None, "listed under its own pid, with an unknown size"),
@@ -177,8 +177,8 @@ def test_a_gpu_that_is_not_there_is_one_sentence_and_status_2(check: Check) -> N
     ],
     ids=["its own pid", "no size", "an empty list", "another namespace"],
 )
-def test_how_a_process_is_found(processes: list[DeviceProcess], rung: str | None, sentence: str) -> None:
-    assert find(processes, os.getpid()) == (rung, sentence)
+def test_how_a_process_is_found(processes: list[DeviceProcess], attribution: str | None, sentence: str) -> None:
+    assert find(processes, os.getpid()) == (attribution, sentence)
 
 
 def test_loads_run_without_and_with_sampling_in_turn_and_ratios_are_of_pairs() -> None:

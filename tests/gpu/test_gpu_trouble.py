@@ -108,4 +108,4 @@ def test_the_process_list_may_be_forbidden_and_memory_is_then_what_rose(gpu_runs
     scenario.faults.append(Fault("nvmlDeviceGetComputeRunningProcesses_v3", 4, device=UUID))
     runs = gpu_runs(scenario)
     runs(ANSWER.replace("llm_client)", "llm_client, on_gpu)")).assert_outcomes(passed=1)
-    assert runs.measurements[0]["devices"][0]["memory"]["rung"] == "rise"
+    assert runs.measurements[0]["devices"][0]["memory"]["attribution"] == "rise"

@@ -47,7 +47,7 @@ def test_a_spike_of_five_milliseconds_breaks_a_budget_and_the_timeline_shows_it(
     )
     (measured,) = runs.measurements
     (device,) = measured["devices"]
-    assert device["memory"]["rung"] == "pids"
+    assert device["memory"]["attribution"] == "pids"
     assert device["memory"]["peak_bytes"] == 6 * GIB
     assert [value for _, value in device["memory"]["timeline"]].count(6 * GIB) >= 1
 
@@ -72,7 +72,7 @@ def test_an_engine_whose_pid_the_driver_does_not_list_has_what_rose_since_it_sta
     result.assert_outcomes(passed=1)
     (measured,) = runs.measurements
     memory = measured["devices"][0]["memory"]
-    assert (memory["rung"], memory["peak_bytes"]) == ("exclusive", 2 * GIB)
+    assert (memory["attribution"], memory["peak_bytes"]) == ("exclusive", 2 * GIB)
     assert "nobody else was on the device" in memory["source"]
 
 
@@ -176,7 +176,7 @@ def test_a_device_without_memory_of_its_own_is_measured_in_the_hosts(gpu_runs: H
     result.assert_outcomes(passed=1)
     (measured,) = runs.measurements
     memory = measured["devices"][0]["memory"]
-    assert memory["rung"] == "unified"
+    assert memory["attribution"] == "unified"
     assert "has no memory of its own" in memory["source"]
 
 

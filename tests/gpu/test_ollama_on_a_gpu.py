@@ -67,5 +67,5 @@ def test_its_memory_follows_the_runner_from_load_to_load(
     )
     result.assert_outcomes(passed=3)
     first, _, after = [measurement["devices"][0]["memory"] for measurement in runs.measurements]
-    assert (first["rung"], first["peak_bytes"]) == ("pids", 2 * GIB)
-    assert (after["rung"], after["peak_bytes"]) == ("pids", 2 * GIB)
+    assert (first["attribution"], first["peak_bytes"]) == ("pids", 2 * GIB)
+    assert (after["attribution"], after["peak_bytes"]) == ("pids", 2 * GIB)

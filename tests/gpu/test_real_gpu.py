@@ -98,7 +98,7 @@ def test_memory_that_is_held_is_the_programs_by_the_surest_rung_there_is(bench: 
     trace = bench.over(hold)
     assert growth(trace) == pytest.approx(HELD, abs=TOLERANCE)
     listed = bench.devices.of_engine(bench.footing, [bench.facts]) == (bench.facts,)
-    assert trace.memory.rung in (("pids", "nspid") if listed else ("exclusive", "rise"))
+    assert trace.memory.attribution in (("pids", "nspid") if listed else ("exclusive", "rise"))
 
 
 @pytest.mark.parametrize(("seconds", "at_least"), [(0.02, 18), (0.005, 10)], ids=["20ms", "5ms"])

@@ -34,7 +34,7 @@ def test_the_next_engine_starts_when_the_memory_of_the_last_is_back(gpu_runs: Ca
     result.assert_outcomes(passed=2)
     memory = runs.measurements[1]["devices"][0]["memory"]
     # Against the level of a moment ago, 4 GiB, it would hold nothing.
-    assert (memory["rung"], memory["peak_bytes"]) == ("exclusive", 2 * GIB)
+    assert (memory["attribution"], memory["peak_bytes"]) == ("exclusive", 2 * GIB)
 
 
 def test_memory_that_does_not_come_to_rest_is_told_of_with_who_holds_it(

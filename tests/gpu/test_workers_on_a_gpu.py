@@ -45,7 +45,7 @@ def test_workers_that_share_an_engine_share_what_was_known_of_its_device(gpu_run
     result = runs(source, "-n2", "--llmperf-strict", "--llmperf-busy-gpu=fail")
     result.assert_outcomes(passed=4)
     memories = [measured["devices"][0]["memory"] for measured in runs.measurements]
-    assert [(memory["rung"], memory["peak_bytes"]) for memory in memories] == [("exclusive", 2 * GIB)] * 4
+    assert [(memory["attribution"], memory["peak_bytes"]) for memory in memories] == [("exclusive", 2 * GIB)] * 4
     assert len(list(runs.folder.glob("gw*"))) == 2
 
 

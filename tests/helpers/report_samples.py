@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.chunks import Chunk
-from pytest_llmperf.measurement.measurement import Device, EngineInfo, Measurement, MemoryTrace, Reading, Record
+from pytest_llmperf.measurement.measurement import Device, EngineInfo, Measurement, MemoryTrace, Reading, RecordedValue
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.result import TestResult
@@ -41,7 +41,7 @@ def measurement() -> Measurement:
         requests=tuple(request(300 * i) for i in range(12)),
         memory=trace(),
         engine_readings={"memory.kv_cache": Reading(float(GIB), "blocks in use × block size", samples=40)},
-        records=(Record("accuracy", 0.93, "1"),),
+        records=(RecordedValue("accuracy", 0.93, "1"),),
         windows=(Window(START, START + 1000 * MS, "prefill"),),
     )
 

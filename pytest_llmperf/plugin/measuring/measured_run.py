@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.engines.api.observation import Observed
-from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, Record
+from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, RecordedValue
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory_energy import apart, read_idle
 from pytest_llmperf.metrics.table import METRICS, read, split_key
@@ -43,7 +43,7 @@ class Probe:
         self._engines: list[Engine] = []
         self._requests: list[tuple[Engine, RequestTiming]] = []
         self._loads: list[tuple[Engine, Load]] = []
-        self._records: list[Record] = []
+        self._records: list[RecordedValue] = []
         self._windows: list[Window] = []
         self._observations: dict[Engine, Observation] = {}
         self._idle: dict[Engine, Reading] = {}
@@ -66,7 +66,7 @@ class Probe:
         return lambda load: self._loads.append((engine, load))
 
     def record(self, name: str, value: float, unit: str) -> None:
-        self._records.append(Record(name, float(value), unit))
+        self._records.append(RecordedValue(name, float(value), unit))
 
     @contextmanager
     def window(self, name: str) -> Iterator[OpenWindow]:

@@ -2,7 +2,7 @@
 
 A driver gives the level of a device often and cheaply, and what each process holds seldom and dearly. So the level is
 sampled, and what is not the engine's is taken off it, by the surest way there is here: the ladder of
-:data:`pytest_llmperf.measurement.measurement.Rung`. Pure functions; all sizes are bytes.
+:data:`pytest_llmperf.measurement.measurement.Attribution`. Pure functions; all sizes are bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.measurement import MemoryTrace, Rung, around
+from pytest_llmperf.measurement.measurement import Attribution, MemoryTrace, around
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.analysis.timeline import gap_fault, max_gap, overwritten, rate_text
 from pytest_llmperf.telemetry.records.ring import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # What others hold may move by so much before it is worth a word.
 _RESTLESS = 16 << 20
-_WORDS: dict[Rung, str] = {
+_WORDS: dict[Attribution, str] = {
     "pids": "less what is not of the engine's processes, which the driver lists by their pids",
     "nspid": "less what is not of the engine's processes, which the driver lists by pids of another namespace",
     "exclusive": "less the level before the engine started, when nobody else was on the device",
@@ -135,7 +135,7 @@ def surrounding(found: Sequence[Listing], window: Window) -> list[Listing]:
     return [*there[-1:], *found[first:stop]]
 
 
-def rung_of(found: Sequence[Listing], baseline: Baseline | None, *, unified: bool = False) -> Rung:
+def find_attribution(found: Sequence[Listing], baseline: Baseline | None, *, unified: bool = False) -> Attribution:
     """The surest way to tell the engine's memory from that of others."""
     if unified:
         return "unified" if baseline is not None else "device"
@@ -170,30 +170,30 @@ def device_trace(
     While it is ``settling``, memory of others that moves is waited for as the engine's is.
     """
     levels = [(r.t_ns, r.value) for r in records if r.lane == DEVICE_MEMORY and r.key == facts.slot]
-    rung = rung_of(lists, baseline, unified=facts.unified)
-    samples, before = around(_engine_part(levels, lists, rung, baseline), window)
+    attribution = find_attribution(lists, baseline, unified=facts.unified)
+    samples, before = around(_engine_part(levels, lists, attribution, baseline), window)
     gap = max_gap(samples, window)
     if not facts.unified and facts.total_bytes is None:
         missing = missing or facts.no_memory
-    if rung in ("pids", "nspid") and not settling:
+    if attribution in ("pids", "nspid") and not settling:
         missing = missing or _uncertain(levels, samples, lists, window)
     return MemoryTrace(
         samples,
-        _source(samples, lists, facts, rung),
+        _source(samples, lists, facts, attribution),
         before,
         max_gap_ns=gap,
         fault=fault or ("" if missing else overwritten(window, oldest_ns) or gap_fault(gap, period_ns)),
         missing=missing,
-        rung=rung,
+        attribution=attribution,
     )
 
 
 def _engine_part(
-    levels: Sequence[tuple[int, int]], lists: Sequence[Listing], rung: Rung, baseline: Baseline | None
+    levels: Sequence[tuple[int, int]], lists: Sequence[Listing], attribution: Attribution, baseline: Baseline | None
 ) -> list[tuple[int, int]]:
-    if rung == "device":
+    if attribution == "device":
         return list(levels)
-    if rung not in ("pids", "nspid"):
+    if attribution not in ("pids", "nspid"):
         assert baseline is not None
         return [(t_ns, max(0, level - baseline.level)) for t_ns, level in levels]
     return [(t_ns, max(0, level - max(_rests_around(lists, t_ns)))) for t_ns, level in levels]
@@ -228,12 +228,14 @@ def _rests(lists: Sequence[Listing]) -> list[tuple[int, int]]:
     return [(one.t_ns, max(0, one.level - (one.held or 0))) for one in trusted]
 
 
-def _source(samples: Sequence[tuple[int, int]], lists: Sequence[Listing], facts: DeviceFacts, rung: Rung) -> str:
+def _source(
+    samples: Sequence[tuple[int, int]], lists: Sequence[Listing], facts: DeviceFacts, attribution: Attribution
+) -> str:
     what = facts.memory_api or "memory in use"
     if facts.unified:
         what = "the host's memory in use (MemTotal less MemAvailable)"
-    text = f"{what}, {_WORDS[rung]}, {rate_text(samples)}"
-    return text + (_doubt(lists) if rung in ("pids", "nspid") else "")
+    text = f"{what}, {_WORDS[attribution]}, {rate_text(samples)}"
+    return text + (_doubt(lists) if attribution in ("pids", "nspid") else "")
 
 
 def _doubt(lists: Sequence[Listing]) -> str:

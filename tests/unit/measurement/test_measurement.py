@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Device, EngineInfo, MemoryTrace, Reading, Record
+from pytest_llmperf.measurement.measurement import Device, EngineInfo, MemoryTrace, Reading, RecordedValue
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from tests.helpers.streams import CPU, L4, MS, measured, stream, trace
@@ -87,7 +87,9 @@ def test_a_part_of_a_measurement_holds_the_requests_sent_in_it() -> None:
 
 
 def test_a_part_of_a_measurement_without_memory_says_why_there_is_none() -> None:
-    found = measured(memory_missing="the processes cannot be seen", records=(Record("a", 1, "1"),)).cut(part(0, 1))
+    found = measured(memory_missing="the processes cannot be seen", records=(RecordedValue("a", 1, "1"),)).cut(
+        part(0, 1)
+    )
     assert found.memory is None
     assert found.memory_missing == "the processes cannot be seen"
 

@@ -36,7 +36,7 @@ def everything() -> list[TestResult]:
     odd = Verdict(Status.NO_BUDGET, "", "", reason="no budget for this device")
     zero = Verdict(Status.FAIL, "memory.retained", "memory.retained", 0.0, "0 B", 5.0)
     bare = Measurement(Window(START, START + 5))
-    bare_device = on(MemoryTrace((), "none", missing="it hangs", rung="device"), energy=Energy(reason="none"))
+    bare_device = on(MemoryTrace((), "none", missing="it hangs", attribution="device"), energy=Energy(reason="none"))
     devices = (on(trace(), conditions=THROTTLED), bare_device)
     failing = replace(measurement(), requests=(request(0, error="refused"),), memory=MemoryTrace((), "none"))
     return [

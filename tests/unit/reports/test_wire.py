@@ -178,7 +178,7 @@ def test_a_device_has_its_memory_its_energy_and_its_conditions() -> None:
     wire = measurement_to_wire(replace(measurement(), devices=(on(trace(), conditions=THROTTLED),)))
     (device,) = wire["devices"]
     assert device["device"] == {"kind": "cuda", "name": "NVIDIA L4", "uuid": "GPU-11111111-aaaa"}
-    assert (device["memory"]["rung"], device["memory"]["samples"]) == ("tree", 400)
+    assert (device["memory"]["attribution"], device["memory"]["samples"]) == ("tree", 400)
     assert device["energy"] == {
         "joules": 300.0,
         "above_idle_joules": 180.0,
@@ -196,11 +196,13 @@ def test_a_device_has_its_memory_its_energy_and_its_conditions() -> None:
 
 
 def test_a_device_of_which_little_is_known_is_plain_data_too() -> None:
-    bare = replace(measurement(), devices=(on(MemoryTrace((), "none", rung="pids"), energy=Energy(reason="none")),))
+    bare = replace(
+        measurement(), devices=(on(MemoryTrace((), "none", attribution="pids"), energy=Energy(reason="none")),)
+    )
     (device,) = measurement_to_wire(bare)["devices"]
     assert (device["energy"]["joules"], device["energy"]["reason"]) == (None, "none")
     assert (device["conditions"]["temperature_c"], device["conditions"]["throttled_s"]) == (None, {})
-    assert device["memory"]["rung"] == "pids"
+    assert device["memory"]["attribution"] == "pids"
     assert foreign(device) == []
 
 

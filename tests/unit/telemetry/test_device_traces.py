@@ -59,7 +59,7 @@ def test_a_trace_has_the_device_and_what_the_engine_held(
     sampled(sampler, window)
     found = trace(devices, window)
     assert (found.device.name, found.device.uuid, found.device.kind) == ("NVIDIA L4", "GPU-1", "cuda")
-    assert (found.memory.rung, found.memory.peak_bytes, found.memory.before_bytes) == ("pids", 3 * GIB, 3 * GIB)
+    assert (found.memory.attribution, found.memory.peak_bytes, found.memory.before_bytes) == ("pids", 3 * GIB, 3 * GIB)
     assert (found.memory.fault, found.memory.missing) == ("", "")
 
 
@@ -69,8 +69,8 @@ def test_several_engines_hold_their_sum_over_the_earliest_baseline(
     sampler.levels(window.start_ns - SECOND // 2, window.end_ns + SECOND // 2)
     later = Footing((OTHER_ENGINE,), {L4.slot: Baseline(3 * GIB)})
     found = trace(devices, window, [later, STARTED])
-    assert (found.memory.rung, found.memory.peak_bytes) == ("rise", 4 * GIB)
-    assert trace(devices, window, [STARTED, ATTACHED]).memory.rung == "device"
+    assert (found.memory.attribution, found.memory.peak_bytes) == ("rise", 4 * GIB)
+    assert trace(devices, window, [STARTED, ATTACHED]).memory.attribution == "device"
 
 
 def test_a_device_lost_in_the_window_is_a_fault(devices: Devices, sampler: SamplerDouble, window: Window) -> None:

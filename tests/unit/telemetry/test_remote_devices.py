@@ -48,7 +48,7 @@ def test_a_device_behind_an_exporter_is_told_of_as_a_whole(
     window = Window(window.start_ns, window.end_ns + SECOND)
     collected(sampler, window)
     found = remote_trace(remote, window)
-    assert (found.memory.rung, found.memory.peak_bytes) == ("device", 5 * GIB)
+    assert (found.memory.attribution, found.memory.peak_bytes) == ("device", 5 * GIB)
     assert (found.memory.fault, found.memory.missing) == ("", "")
     assert "DCGM FB_USED" in found.memory.source
 

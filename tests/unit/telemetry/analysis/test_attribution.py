@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.analysis.attribution import Baseline, listings, rung_of, surrounding
+from pytest_llmperf.telemetry.analysis.attribution import Baseline, find_attribution, listings, surrounding
 from pytest_llmperf.telemetry.records.ring import KNOWN, MAPPED, MATCHED, OURS, VISIBLE, Record
 from tests.helpers.process_lists import (
     ENGINE,
@@ -25,7 +25,7 @@ from tests.helpers.process_lists import (
 )
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.measurement import Rung
+    from pytest_llmperf.measurement.measurement import Attribution
 
 
 # ----------------------------------------------------------------------------------------------------------- the lists
@@ -95,7 +95,7 @@ EMPTY = listed(990, 5)
 
 
 @pytest.mark.parametrize(
-    ("rung", "lists", "baseline"),
+    ("attribution", "lists", "baseline"),
     [
         ("pids", [WITH_ENGINE], NOBODY),
         ("pids", [WITH_ENGINE], None),
@@ -135,12 +135,14 @@ EMPTY = listed(990, 5)
         "nothing at all",
     ],
 )
-def test_the_rung_is_the_surest_that_holds(rung: Rung, lists: list[list[Record]], baseline: Baseline | None) -> None:
-    assert rung_of(read(*lists), baseline) == rung
-
-
-@pytest.mark.parametrize(("baseline", "rung"), [(NOBODY, "unified"), (None, "device")])
-def test_a_device_in_the_hosts_memory_has_a_rung_of_its_own_if_there_is_a_baseline(
-    baseline: Baseline | None, rung: Rung
+def test_the_attribution_is_the_surest_that_holds(
+    attribution: Attribution, lists: list[list[Record]], baseline: Baseline | None
 ) -> None:
-    assert rung_of(read(WITH_ENGINE), baseline, unified=True) == rung
+    assert find_attribution(read(*lists), baseline) == attribution
+
+
+@pytest.mark.parametrize(("baseline", "attribution"), [(NOBODY, "unified"), (None, "device")])
+def test_a_device_in_the_hosts_memory_has_a_rung_of_its_own_if_there_is_a_baseline(
+    baseline: Baseline | None, attribution: Attribution
+) -> None:
+    assert find_attribution(read(WITH_ENGINE), baseline, unified=True) == attribution

@@ -14,7 +14,7 @@ from tests.helpers.process_lists import ENGINE, GIB, L4, MS, NOBODY, OTHER_ENGIN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.measurement import MemoryTrace, Rung
+    from pytest_llmperf.measurement.measurement import Attribution, MemoryTrace
 
 GB10 = DeviceFacts(2, "GPU-1", "NVIDIA GB10", 0, "nvml", unified=True, no_memory="it has none of its own")
 
@@ -62,7 +62,7 @@ def gib(found: MemoryTrace) -> list[float]:
 def test_what_is_not_the_engines_is_taken_off_the_level() -> None:
     found = trace(levels((900, 5), (1500, 6), (2100, 5)), matched(990, 5, 3), matched(2010, 5, 3))
     assert gib(found) == [3, 4, 3]
-    assert (found.rung, found.before_bytes, found.fault, found.missing) == (
+    assert (found.attribution, found.before_bytes, found.fault, found.missing) == (
         "pids",
         3 * GIB,
         "the sampler missed 0.60 s of the test",
@@ -140,34 +140,34 @@ def test_an_engine_that_holds_more_than_the_level_says_leaves_nothing_to_others(
 
 def test_an_engine_that_left_the_device_holds_nothing_there() -> None:
     found = trace(flat(2), matched(500, 5, 3), listed(990, 2), listed(2010, 2), baseline=None)
-    assert (found.rung, set(gib(found))) == ("pids", {0})
+    assert (found.attribution, set(gib(found))) == ("pids", {0})
 
 
 @pytest.mark.parametrize(
-    ("lists", "baseline", "rung", "words"),
+    ("lists", "baseline", "attribution", "words"),
     [
         ([listed(990, 5)], Baseline(GIB), "exclusive", "when nobody else was on the device"),
         ([], Baseline(GIB), "rise", "what others took or gave back since then is counted too"),
     ],
 )
 def test_without_pids_the_engine_has_what_rose_since_before_it_started(
-    lists: list[list[Record]], baseline: Baseline, rung: Rung, words: str
+    lists: list[list[Record]], baseline: Baseline, attribution: Attribution, words: str
 ) -> None:
     found = trace(levels((900, 5), (1500, 0.5), (2100, 5)), *lists, baseline=baseline)
     assert gib(found) == [4, 0, 4]
-    assert found.rung == rung
+    assert found.attribution == attribution
     assert words in found.source
 
 
 def test_without_pids_and_baseline_the_device_is_told_of_as_a_whole() -> None:
     found = trace(flat(5), baseline=None)
-    assert (found.rung, set(gib(found))) == ("device", {5})
+    assert (found.attribution, set(gib(found))) == ("device", {5})
     assert "of the whole device, whoever holds it" in found.source
 
 
 def test_a_device_in_the_hosts_memory_has_what_rose_there() -> None:
     found = trace(flat(5), facts=GB10)
-    assert (found.rung, set(gib(found)), found.missing) == ("unified", {4}, "")
+    assert (found.attribution, set(gib(found)), found.missing) == ("unified", {4}, "")
     assert found.source.startswith("the host's memory in use (MemTotal less MemAvailable), less the level before")
 
 
