@@ -89,7 +89,7 @@ def growth(trace: DeviceTrace) -> int:
     return trace.memory.peak_bytes - trace.memory.before_bytes
 
 
-def test_memory_that_is_held_is_the_programs_by_the_surest_rung_there_is(bench: Bench) -> None:
+def test_memory_that_is_held_is_the_programs_by_the_surest_attribution_there_is(bench: Bench) -> None:
     def hold() -> None:
         bench.program.hold("held", HELD)
         time.sleep(0.5)

@@ -142,7 +142,7 @@ def test_the_attribution_is_the_surest_that_holds(
 
 
 @pytest.mark.parametrize(("baseline", "attribution"), [(NOBODY, "unified"), (None, "device")])
-def test_a_device_in_the_hosts_memory_has_a_rung_of_its_own_if_there_is_a_baseline(
+def test_a_device_in_the_hosts_memory_has_an_attribution_of_its_own_if_there_is_a_baseline(
     baseline: Baseline | None, attribution: Attribution
 ) -> None:
     assert find_attribution(read(WITH_ENGINE), baseline, unified=True) == attribution
