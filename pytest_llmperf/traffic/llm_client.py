@@ -8,7 +8,7 @@ from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.client.request import Call, RequestFailed, Server, at_least_one, completion, conversation
 from pytest_llmperf.traffic.client.transport import HttpTransport
 from pytest_llmperf.traffic.load.run import LoadRunner, LoadSupport
-from pytest_llmperf.traffic.load.schedule import schedule
+from pytest_llmperf.traffic.load.schedule import OPTION_NAMES, ScheduleOptions, parse_schedule
 from pytest_llmperf.traffic.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.load.prepare import LoadResult
 
 __all__ = ["LLMClient", "RequestFailed"]
-_OF_A_LOAD = frozenset({"rate", "arrival", "burstiness", "duration", "ramp", "warmup", "cooldown", "max_error_rate"})
 NO_ADDRESS = "the engine runs inside pytest and has no address: an app needs a server (for vllm leave out mode=offline)"
 
 
@@ -207,9 +206,9 @@ class LLMClient:
     ) -> LoadResult:
         if "max_tokens" in arguments or "chat" in arguments:
             raise ValueError("a workload says itself how long answers are and whether it chats: output_tokens=, chat=")
-        timed = {key: arguments.pop(key) for key in (*_OF_A_LOAD, "concurrency") if key in arguments}
+        options = ScheduleOptions(**{key: arguments.pop(key) for key in OPTION_NAMES & arguments.keys()})
         settings = {"temperature": temperature, "stream": stream, **arguments}
-        return self._loads.run(workload, schedule(workload, **timed), settings)
+        return self._loads.run(workload, parse_schedule(workload, options), settings)
 
     def _run_prompts(
         self,
@@ -222,7 +221,7 @@ class LLMClient:
         chat: bool = False,
         **extra: Any,
     ) -> list[Answer]:
-        if misplaced := sorted(_OF_A_LOAD & extra.keys()):
+        if misplaced := sorted(OPTION_NAMES & extra.keys()):
             raise ValueError(f"{misplaced[0]} is for a workload: run(workload(prompts), {misplaced[0]}=...)")
         if isinstance(prompts, str) or not prompts:
             raise ValueError("prompts must be a list with at least one prompt")

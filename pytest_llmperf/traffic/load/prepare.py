@@ -95,7 +95,7 @@ class Preparation:
         if self._schedule.rate is None:
             moments = ((script, script.at_s or 0.0) for script in scripts)
         else:
-            moments = zip(scripts, self._schedule.arrivals(self._workload.seed), strict=False)
+            moments = zip(scripts, self._schedule.generate_arrivals(self._workload.seed), strict=False)
         end = math.inf if self._schedule.duration_s is None else self._schedule.duration_s
         for script, at_s in takewhile(lambda moment: moment[1] < end, moments):
             yield script, round(at_s * 1e9)
@@ -145,7 +145,7 @@ def over_http(
         "kept_bytes": KEPT_BYTES,
         "connections": reserve if users is None else users * server["keep"],
         "reserve": reserve,
-        "begins": None if users is None else [round(begin * 1e9) for begin in schedule.begins()],
+        "begins": None if users is None else [round(begin * 1e9) for begin in schedule.list_user_starts()],
         "duration_ns": None if schedule.duration_s is None else round(schedule.duration_s * 1e9),
         "max_error_rate": schedule.max_error_rate or None,
     }
@@ -158,7 +158,7 @@ def conclude(workload: Workload, schedule: Schedule, turns: Sequence[Turn], outc
     asked = [turns[number] for number, _ in numbered]
     timings = [timing for _, timing in numbered]
     starts = [timing.start_ns for timing in timings]
-    judged = schedule.judged(starts, outcome.begun_ns)
+    judged = schedule.find_steady(starts, outcome.begun_ns)
     requests = tuple(replace(timing, phase=_phase(place, judged)) for place, timing in enumerate(timings))
     answered = [(turn, r) for turn, r in zip(asked, requests, strict=True) if r.error is None]
     output = [r.output_tokens for _, r in answered if r.output_tokens is not None]

@@ -1,11 +1,11 @@
-"""When requests are sent, when that ends, and which of them are judged: pure functions of what was asked and a seed."""
+"""The schedule of a load: when requests are sent, when the load ends, and which requests belong to its steady part."""
 
 from __future__ import annotations
 
 import math
 import re
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
@@ -20,16 +20,54 @@ if TYPE_CHECKING:
 
 _RATE = re.compile(r"(\d+\.?\d*|\.\d+)\s*(?:req(?:uests)?)?\s*/\s*(s|min)")
 Edge = int | float
-"""The beginning or the end of a run that is not judged: so many requests (int), or seconds (float)."""
+"""A warm-up or cool-down: a number of requests (int) or seconds (float)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """The options by which ``llm_client.run`` schedules a workload, as the caller writes them.
+
+    Attributes:
+        concurrency: requests in flight at a time (a closed loop); 1 if neither it nor ``rate`` is given and the
+            workload has no timestamps.
+        rate: requests per second or minute of an open loop, such as ``"50/s"`` or ``"30/min"``.
+        arrival: the gaps of an open loop: ``"poisson"`` or ``"constant"``.
+        burstiness: shape of the gamma distribution of the gaps: 1 is a Poisson process, less comes in bursts.
+        duration: after this time, such as ``"60 s"``, no request is sent any more; None for no limit.
+        ramp: time in which the rate or the concurrency rises from 0.
+        warmup: requests, or time, after the ramp that are not judged.
+        cooldown: requests, or time, at the end that are not judged.
+        max_error_rate: share of failed requests, such as ``"1 %"``, above which the load stops and fails.
+    """
+
+    concurrency: int | None = None
+    rate: str | None = None
+    arrival: str = "poisson"
+    burstiness: float = 1.0
+    duration: str | None = None
+    ramp: str = "0 s"
+    warmup: int | str = 0
+    cooldown: int | str = 0
+    max_error_rate: str = "0 %"
+
+
+OPTION_NAMES = frozenset(field.name for field in fields(ScheduleOptions))
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A closed loop of so many requests at a time (``concurrency``), or an open loop at a ``rate`` per second.
+    """When a load sends its requests: in a closed loop, in an open loop at a rate, or at the times of a trace.
 
-    With neither, the times are those of a trace. ``shape`` is that of the gamma distribution of the gaps: 1 is a
-    Poisson process, more is steadier, None is a constant rate. ``ramp_s`` is how long rate or concurrency rise from 0.
-    ``duration_s`` ends the sending, and so does a share of failed requests above ``max_error_rate``.
+    Attributes:
+        concurrency: requests in flight at a time in a closed loop; None for an open loop.
+        rate: requests per second of an open loop; None for a closed loop and for a trace.
+        shape: shape of the gamma distribution of the gaps: 1 is a Poisson process, more is steadier, None is a
+            constant rate.
+        ramp_s: seconds in which rate or concurrency rise from 0.
+        warmup: what is not judged after the ramp.
+        cooldown: what is not judged at the end.
+        duration_s: seconds after which no request is sent any more; None for no limit.
+        max_error_rate: share of failed requests above which the load stops.
     """
 
     concurrency: int | None = None
@@ -43,31 +81,32 @@ class Schedule:
 
     @property
     def open(self) -> bool:
+        """Whether requests are sent at given moments, however many are still in flight."""
         return self.concurrency is None
 
-    def arrivals(self, seed: int) -> Iterator[float]:
-        """When an open loop sends, in seconds from its start, without end.
+    def generate_arrivals(self, seed: int) -> Iterator[float]:
+        """Yields the moments at which an open loop sends, in seconds from its start, without end.
 
-        In the ramp the rate rises linearly, so that the expected number of arrivals until t is rate·t²/(2·ramp) there,
-        and rate·(t − ramp/2) after it: arrivals of a steady process of rate 1 are moved to where that is reached.
+        The rate rises linearly in the ramp, so the expected number of arrivals up to t is rate·t²/(2·ramp) there and
+        rate·(t − ramp/2) after it. Each arrival of a process of rate 1 is mapped by the inverse of that function.
         """
         assert self.rate is not None
         half = self.rate * self.ramp_s / 2
-        for arrived in _unit_process(self.shape, seed):
+        for arrived in _generate_unit_arrivals(self.shape, seed):
             if arrived < half:
                 yield math.sqrt(2 * self.ramp_s * arrived / self.rate)
             else:
                 yield arrived / self.rate + self.ramp_s / 2
 
-    def begins(self) -> list[float]:
-        """When each of the users of a closed loop sends the first request, in seconds from its start."""
+    def list_user_starts(self) -> list[float]:
+        """Lists when each user of a closed loop sends the first request, in seconds from its start."""
         users = self.concurrency or 0
         return [self.ramp_s * number / users for number in range(users)]
 
-    def judged(self, starts: Sequence[int], begun_ns: int) -> slice:
-        """Which requests lie in the steady part: those after ramp and warm-up, and before the cool-down.
+    def find_steady(self, starts: Sequence[int], begun_ns: int) -> slice:
+        """Finds the steady part: the requests after ramp and warm-up and before the cool-down.
 
-        ``starts`` are their moments in ns, in order.
+        ``starts`` are the start times of all requests in ns, ascending; ``begun_ns`` is the start of the load.
         """
         if not starts:
             return slice(0, 0)
@@ -91,47 +130,36 @@ class Schedule:
             kind = {None: "constant", 1.0: "Poisson"}.get(self.shape, f"gamma (burstiness {self.shape})")
             parts = [f"open loop, {kind}, {self.rate:g} req/s"]
         parts += [f"ramp {_seconds(self.ramp_s)}"] if self.ramp_s else []
-        parts += [f"warm-up {_edge(self.warmup)}"] if self.warmup else []
-        parts += [f"cool-down {_edge(self.cooldown)}"] if self.cooldown else []
+        parts += [f"warm-up {_edge_text(self.warmup)}"] if self.warmup else []
+        parts += [f"cool-down {_edge_text(self.cooldown)}"] if self.cooldown else []
         parts += [f"for {_seconds(self.duration_s)}"] if self.duration_s is not None else []
         return ", ".join(parts)
 
 
-def schedule(
-    workload: Workload,
-    *,
-    concurrency: int | None = None,
-    rate: str | None = None,
-    arrival: str = "poisson",
-    burstiness: float = 1.0,
-    duration: str | None = None,
-    ramp: str = "0 s",
-    warmup: int | str = 0,
-    cooldown: int | str = 0,
-    max_error_rate: str = "0 %",
-) -> Schedule:
-    """The schedule that the arguments of ``llm_client.run`` ask for.
+def parse_schedule(workload: Workload, options: ScheduleOptions) -> Schedule:
+    """Parses the options of a run of ``workload``.
 
     Raises:
-        ValueError: they contradict each other or the workload, or one cannot be understood; the message names it.
+        ValueError: an option cannot be parsed, or contradicts another one or the workload; the message names it.
     """
-    if concurrency is not None and rate is not None:
+    concurrency = options.concurrency
+    if concurrency is not None and options.rate is not None:
         raise ValueError("give rate (an open loop) or concurrency (a closed loop), not both")
-    if workload.has_times and (concurrency is not None or rate is not None):
-        raise ValueError("this workload has times of its own: leave out rate and concurrency, or its timestamps")
-    if concurrency is None and rate is None and not workload.has_times:
+    if workload.has_times and (concurrency is not None or options.rate is not None):
+        raise ValueError("this workload has timestamps: leave out rate and concurrency, or the timestamps")
+    if concurrency is None and options.rate is None and not workload.has_times:
         concurrency = 1
     if concurrency is not None:
         at_least_one("concurrency", concurrency)
     found = Schedule(
-        concurrency,
-        None if rate is None else _rate(rate),
-        _shape(arrival, burstiness),
-        parse(ramp, SECONDS),
-        _parse_edge("warmup", warmup),
-        _parse_edge("cooldown", cooldown),
-        None if duration is None else parse(duration, SECONDS),
-        parse(max_error_rate, SHARE),
+        concurrency=concurrency,
+        rate=None if options.rate is None else _parse_rate(options.rate),
+        shape=_parse_shape(options.arrival, options.burstiness),
+        ramp_s=parse(options.ramp, SECONDS),
+        warmup=_parse_edge("warmup", options.warmup),
+        cooldown=_parse_edge("cooldown", options.cooldown),
+        duration_s=None if options.duration is None else parse(options.duration, SECONDS),
+        max_error_rate=parse(options.max_error_rate, SHARE),
     )
     _check(found, workload)
     return found
@@ -139,22 +167,22 @@ def schedule(
 
 def _check(found: Schedule, workload: Workload) -> None:
     if workload.requests is None and (found.rate is None or found.duration_s is None):
-        raise ValueError("a workload without requests needs a rate and a duration, or say how many: requests=1000")
+        raise ValueError("a workload without requests= needs a rate and a duration; or say how many: requests=1000")
     if workload.has_times and found.ramp_s:
         raise ValueError("a trace has no ramp: leave it out")
     whole = found.ramp_s + sum(edge for edge in (found.warmup, found.cooldown) if isinstance(edge, float))
     if found.duration_s is not None and whole >= found.duration_s:
         raise ValueError(
-            f"ramp, warmup and cooldown ({_seconds(whole)}) are parts of the duration "
-            f"({_seconds(found.duration_s)}) and leave nothing of it to judge"
+            f"ramp, warmup and cooldown ({_seconds(whole)}) take all of the duration "
+            f"({_seconds(found.duration_s)}) and leave nothing to judge"
         )
     edges = sum(edge for edge in (found.warmup, found.cooldown) if isinstance(edge, int))
     if workload.requests is not None and edges >= workload.requests:
         raise ValueError(f"warmup and cooldown leave none of the {workload.requests} requests to judge")
 
 
-def _unit_process(shape: float | None, seed: int) -> Iterator[float]:
-    """Arrivals of one per unit of time on the average."""
+def _generate_unit_arrivals(shape: float | None, seed: int) -> Iterator[float]:
+    """Yields arrivals of a process with one arrival per unit of time on average."""
     if shape is None:
         yield from map(float, count())
         return
@@ -164,20 +192,20 @@ def _unit_process(shape: float | None, seed: int) -> Iterator[float]:
         yield now
 
 
-def _rate(text: object) -> float:
+def _parse_rate(text: object) -> float:
     match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
     rate = float(match[1]) / {"s": 1, "min": 60}[match[2]] if match else 0.0
     if rate <= 0:
-        raise ValueError(f"rate={text!r} is no rate of requests: write a string such as '50/s' or '30/min'")
+        raise ValueError(f"rate={text!r} is not a rate of requests: write a string such as '50/s' or '30/min'")
     return rate
 
 
-def _shape(arrival: str, burstiness: float) -> float | None:
+def _parse_shape(arrival: str, burstiness: float) -> float | None:
     if arrival not in ("poisson", "constant"):
         raise ValueError(f"arrival={arrival!r} is neither 'poisson' nor 'constant'")
     if arrival == "constant":
         if burstiness != 1.0:
-            raise ValueError("arrival='constant' has no burstiness: leave one of the two out")
+            raise ValueError("arrival='constant' takes no burstiness: leave out one of the two")
         return None
     if not 0 < burstiness < float("inf"):
         raise ValueError(f"burstiness={burstiness!r} must be above 0: 1 is a Poisson process, less comes in bursts")
@@ -197,7 +225,7 @@ def _seconds(value: float) -> str:
     return format_value(value, SECONDS)
 
 
-def _edge(edge: Edge) -> str:
+def _edge_text(edge: Edge) -> str:
     if isinstance(edge, int):
         return f"{edge} request{'' if edge == 1 else 's'}"
     return _seconds(edge)

@@ -1,21 +1,31 @@
 from __future__ import annotations
 
+from dataclasses import fields
+from inspect import Parameter, signature
 from itertools import islice, pairwise
 from statistics import mean, pvariance
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_overloads
 
 import pytest
 
 from pytest_llmperf import workload
-from pytest_llmperf.traffic.load.schedule import Schedule, schedule
+from pytest_llmperf.traffic.llm_client import LLMClient
+from pytest_llmperf.traffic.load.schedule import Schedule, ScheduleOptions, parse_schedule
+
+if TYPE_CHECKING:
+    from pytest_llmperf.traffic.workloads.workload import Workload
 
 WORKLOAD = workload(prompt_tokens=8, requests=100)
 ENDLESS = workload(prompt_tokens=8)
 S = 1_000_000_000
 
 
+def schedule_of(asked: Workload, **options: Any) -> Schedule:
+    return parse_schedule(asked, ScheduleOptions(**options))
+
+
 def arrivals(most: int = 20_000, seed: int = 1, **fields: Any) -> list[float]:
-    return list(islice(Schedule(**{"rate": 50.0, **fields}).arrivals(seed), most))
+    return list(islice(Schedule(**{"rate": 50.0, **fields}).generate_arrivals(seed), most))
 
 
 def gaps(moments: list[float]) -> list[float]:
@@ -52,8 +62,8 @@ def test_in_a_ramp_the_rate_rises_linearly_and_half_of_it_is_missing() -> None:
 
 
 def test_the_users_of_a_closed_loop_come_one_by_one_in_its_ramp() -> None:
-    assert Schedule(concurrency=4).begins() == [0, 0, 0, 0]
-    assert Schedule(concurrency=4, ramp_s=2.0).begins() == [0, 0.5, 1.0, 1.5]
+    assert Schedule(concurrency=4).list_user_starts() == [0, 0, 0, 0]
+    assert Schedule(concurrency=4, ramp_s=2.0).list_user_starts() == [0, 0.5, 1.0, 1.5]
 
 
 @pytest.mark.parametrize(
@@ -72,21 +82,21 @@ def test_the_users_of_a_closed_loop_come_one_by_one_in_its_ramp() -> None:
 )
 def test_ramp_warm_up_and_cool_down_are_not_judged(fields: dict[str, Any], judged: tuple[int, int]) -> None:
     """Ten requests, one each second from the start."""
-    found = Schedule(concurrency=1, **fields).judged([7 * S + second * S for second in range(10)], 7 * S)
+    found = Schedule(concurrency=1, **fields).find_steady([7 * S + second * S for second in range(10)], 7 * S)
     assert (found.start, found.stop) == judged
 
 
 def test_of_no_requests_none_is_judged() -> None:
-    assert Schedule(concurrency=1).judged([], 0) == slice(0, 0)
+    assert Schedule(concurrency=1).find_steady([], 0) == slice(0, 0)
 
 
 def test_without_rate_and_concurrency_one_request_follows_the_other() -> None:
-    assert schedule(WORKLOAD) == Schedule(concurrency=1)
+    assert schedule_of(WORKLOAD) == Schedule(concurrency=1)
 
 
 @pytest.mark.parametrize(("text", "rate"), [("50/s", 50.0), ("2.5 req/s", 2.5), ("30/min", 0.5), ("7 requests/s", 7.0)])
 def test_a_rate_is_written_with_its_unit(text: str, rate: float) -> None:
-    assert schedule(WORKLOAD, rate=text) == Schedule(rate=rate)
+    assert schedule_of(WORKLOAD, rate=text) == Schedule(rate=rate)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +108,7 @@ def test_a_rate_is_written_with_its_unit(text: str, rate: float) -> None:
         ({"rate": "0/s"}, "rate='0/s'"),
         ({"concurrency": 0}, "concurrency=0"),
         ({"rate": "5/s", "arrival": "normal"}, "'poisson' nor 'constant'"),
-        ({"rate": "5/s", "arrival": "constant", "burstiness": 2.0}, "no burstiness"),
+        ({"rate": "5/s", "arrival": "constant", "burstiness": 2.0}, "takes no burstiness"),
         ({"rate": "5/s", "burstiness": 0}, "burstiness=0"),
         ({"duration": 30}, "no unit"),
         ({"warmup": "some"}, "warmup='some'"),
@@ -110,21 +120,32 @@ def test_a_rate_is_written_with_its_unit(text: str, rate: float) -> None:
 )
 def test_what_contradicts_itself_is_refused_in_one_line(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
-        schedule(WORKLOAD, **arguments)
+        schedule_of(WORKLOAD, **arguments)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"rate": "5/s"}, {"concurrency": 4, "duration": "5 s"}])
 def test_an_endless_workload_needs_a_rate_and_a_duration(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="say how many"):
-        schedule(ENDLESS, **arguments)
-    assert schedule(ENDLESS, rate="5/s", duration="5 s").duration_s == 5.0
+        schedule_of(ENDLESS, **arguments)
+    assert schedule_of(ENDLESS, rate="5/s", duration="5 s").duration_s == 5.0
 
 
 def test_a_schedule_reads_as_what_it_does() -> None:
-    open_loop = schedule(WORKLOAD, rate="50/s", ramp="2 s", warmup=8, cooldown="1 s", duration="30 s")
+    open_loop = schedule_of(WORKLOAD, rate="50/s", ramp="2 s", warmup=8, cooldown="1 s", duration="30 s")
     assert (
         str(open_loop) == "open loop, Poisson, 50 req/s, ramp 2.00 s, warm-up 8 requests, cool-down 1.00 s, for 30.0 s"
     )
-    assert str(schedule(WORKLOAD, concurrency=4)) == "closed loop, 4 at a time"
-    assert str(schedule(WORKLOAD, rate="5/s", burstiness=0.5)) == "open loop, gamma (burstiness 0.5), 5 req/s"
+    assert str(schedule_of(WORKLOAD, concurrency=4)) == "closed loop, 4 at a time"
+    assert str(schedule_of(WORKLOAD, rate="5/s", burstiness=0.5)) == "open loop, gamma (burstiness 0.5), 5 req/s"
+
+
+def test_run_declares_the_options_of_a_schedule_with_their_types_and_defaults() -> None:
+    _, of_a_workload = get_overloads(LLMClient.run)
+    declared = signature(of_a_workload).parameters
+    options = {
+        option.name: Parameter(option.name, Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type)
+        for option in fields(ScheduleOptions)
+    }
+    assert {name: declared[name] for name in options} == options
+    assert declared.keys() - options.keys() == {"self", "prompts", "temperature", "stream", "extra"}
