@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.plugin.measuring.measured_run import OpenWindow, Probe
     from pytest_llmperf.plugin.session import Session
+    from pytest_llmperf.traffic.client.listener import ClientListener
     from pytest_llmperf.traffic.llm_client import LLMClient
 
 
@@ -127,33 +128,27 @@ class LLMClientFactory:
             EngineUnavailable: the engine has ended and does not start again.
         """
         from pytest_llmperf.traffic.llm_client import LLMClient
-        from pytest_llmperf.traffic.load.run import LoadSupport
 
         engine = self._session.acquire(engine.spec)
-        if self._probe is not None:
-            self._probe.use(engine)
         client = LLMClient(
-            engine.base_url if engine.has_address else "",
-            engine.model,
-            engine.api_key,
-            defaults=engine.request_defaults,
-            stream_options=engine.stream_options,
-            prefix_settings=lambda share: engine.prefix_settings(share=share),
-            record=self._probe.recorder(engine) if self._probe is not None else None,
-            transport=engine.transport(),
+            engine.endpoint,
+            engine.dialect,
+            listener=self._listener(engine),
             app_url=lambda: self._session.app_url(engine),
-            load=LoadSupport(
-                tokenizer=engine.tokenizer(),
-                full_length=engine.full_length,
-                keeps_connections=engine.keeps_connections,
-                group_settings=engine.prefix_group,
-                record=self._probe.load_recorder(engine) if self._probe is not None else lambda _: None,
-                show=self._session.terminal.show,
-                say=self._session.terminal.say,
-            ),
         )
         self._clients.append(client)
         return client
+
+    def _listener(self, engine: Engine) -> ClientListener:
+        from pytest_llmperf.traffic.client.listener import ClientListener
+
+        terminal = self._session.terminal
+        if self._probe is None:
+            return ClientListener(show=terminal.show, say=terminal.say)
+        self._probe.use(engine)
+        return ClientListener(
+            self._probe.recorder(engine), self._probe.load_recorder(engine), terminal.show, terminal.say
+        )
 
     def close(self) -> None:
         for client in self._clients:

@@ -1,13 +1,17 @@
-"""The client that goes with a test: it asks an OpenAI-compatible server and times the answers at the socket."""
+"""The client of a test: it asks a model, by default over the OpenAI API, and times the answers at the socket."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
+from pytest_llmperf.traffic.client.dialect import OPENAI
 from pytest_llmperf.traffic.client.exchange import Target
-from pytest_llmperf.traffic.client.request import Call, RequestFailed, Server, at_least_one, completion, conversation
-from pytest_llmperf.traffic.client.transport import HttpTransport
-from pytest_llmperf.traffic.load.run import LoadRunner, LoadSupport
+from pytest_llmperf.traffic.client.http import HttpTransport
+from pytest_llmperf.traffic.client.listener import SILENT
+from pytest_llmperf.traffic.client.request import RequestFailed, at_least_one, completion, conversation
+from pytest_llmperf.traffic.client.transport import create_call
+from pytest_llmperf.traffic.load.run import LoadRunner
 from pytest_llmperf.traffic.load.schedule import OPTION_NAMES, ScheduleOptions, parse_schedule
 from pytest_llmperf.traffic.workloads.workload import Workload
 
@@ -16,10 +20,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.answers.openai import Answer
-    from pytest_llmperf.traffic.client.request import Ask, Messages
-    from pytest_llmperf.traffic.client.transport import Transport
+    from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
+    from pytest_llmperf.traffic.client.listener import ClientListener
+    from pytest_llmperf.traffic.client.request import Call, Messages, Post
     from pytest_llmperf.traffic.load.prepare import LoadResult
 
 __all__ = ["LLMClient", "RequestFailed"]
@@ -27,55 +31,50 @@ NO_ADDRESS = "the engine runs inside pytest and has no address: an app needs a s
 
 
 class LLMClient:
-    """Asks one model of an OpenAI-compatible server, ``base_url`` being the URL that ends in ``/v1``.
+    """Asks one model and times its answers.
 
-    ``defaults`` go into the body of every request, below the arguments of the call; ``stream_options`` are sent
-    with every stream, beside ``include_usage``. ``share_prefix=True``, as an argument of a call, lets its prompt come
-    from what the server has cached; by default it is computed afresh where the engine can be told so, which is what
-    ``prefix_settings`` is asked for. ``record`` is given the timing of every request exactly once,
-    failed and cancelled ones included, before the call returns or raises. ``timeout`` (seconds) bounds the
-    connecting and every single silence of the server, not the whole answer. A ``transport`` of the engine's own takes
-    the place of the OpenAI API over HTTP for these calls; ``base_url`` is the engine's address, empty if it has none.
-    ``app_url`` gives the address for an app under test, where that is another one. ``load`` is what engine and session
-    do for loads.
+    ``endpoint`` is where it is asked and ``dialect`` how, both as its engine gives them. ``listener`` is told of
+    requests and loads. ``timeout`` (seconds) bounds the connecting and every single silence of the server, not the
+    whole answer. ``app_url`` returns the address for an app under test; None for that of the endpoint.
+
+    The argument ``share_prefix=True`` of a call lets its prompt come from the server's prefix cache; by default it is
+    computed afresh if the dialect can say so.
 
     The blocking calls keep their connections and may come from several threads; each asynchronous call opens one
     of its own, whose connecting is part of its latency.
+
+    Raises:
+        ValueError: the endpoint is no URL of a server, or its key cannot be sent in a header.
     """
 
     def __init__(
         self,
-        base_url: str,
-        model: str,
-        api_key: str = "",
+        endpoint: Endpoint,
+        dialect: Dialect = OPENAI,
         *,
-        defaults: Mapping[str, Any] | None = None,
-        stream_options: Mapping[str, Any] | None = None,
-        prefix_settings: Callable[[bool], Mapping[str, Any]] = lambda share: {},
-        record: Callable[[RequestTiming], None] | None = None,
+        listener: ClientListener = SILENT,
         timeout: float = 120.0,
-        transport: Transport | None = None,
         app_url: Callable[[], str] | None = None,
-        load: LoadSupport | None = None,
     ) -> None:
-        if not (api_key.isascii() and api_key.isprintable()):
+        if not (endpoint.api_key.isascii() and endpoint.api_key.isprintable()):
             raise ValueError("api_key holds characters that a header cannot carry, such as a line break")
-        self._base_url = base_url.rstrip("/")
-        self.model = model
-        self.api_key = api_key
-        self._transport = transport or HttpTransport(Target.parse(self._base_url), api_key, timeout)
-        self._server = Server(self._transport, model, dict(defaults or {}), dict(stream_options or {}), prefix_settings)
-        self._record = record
+        self._endpoint = endpoint = replace(endpoint, base_url=endpoint.base_url.rstrip("/"))
+        self._dialect = dialect
+        self._listener = listener
         self._app_url = app_url
-        self._loads = LoadRunner(
-            self._server,
-            self._base_url,
-            api_key,
-            timeout,
-            transport,
-            load or LoadSupport(),
-            record or (lambda _: None),
-        )
+        own = dialect.transport(endpoint) if dialect.transport is not None else None
+        self._transport = own or HttpTransport(Target.parse(endpoint.base_url), endpoint.api_key, timeout)
+        self._loads = LoadRunner(endpoint, dialect, listener, timeout, own)
+
+    @property
+    def model(self) -> str:
+        """The name that requests give the model."""
+        return self._endpoint.model
+
+    @property
+    def api_key(self) -> str:
+        """The key for the app under test; empty if the server asks for none."""
+        return self._endpoint.api_key
 
     @property
     def base_url(self) -> str:
@@ -84,9 +83,9 @@ class LLMClient:
         Raises:
             RuntimeError: the engine has none.
         """
-        if not self._base_url:
+        if not self._endpoint.base_url:
             raise RuntimeError(NO_ADDRESS)
-        return self._base_url if self._app_url is None else self._app_url()
+        return self._endpoint.base_url if self._app_url is None else self._app_url()
 
     def generate(
         self,
@@ -103,7 +102,9 @@ class LLMClient:
             RequestFailed: there is no complete answer.
             ValueError: an argument that cannot be measured.
         """
-        return self._ask(completion(self._server, prompt, _settings(max_tokens, temperature, stream, extra)))
+        return self._ask(
+            completion(self._endpoint, self._dialect, prompt, _settings(max_tokens, temperature, stream, extra))
+        )
 
     def chat(
         self,
@@ -120,7 +121,9 @@ class LLMClient:
             RequestFailed: there is no complete answer.
             ValueError: an argument that cannot be measured.
         """
-        return self._ask(conversation(self._server, messages, _settings(max_tokens, temperature, stream, extra)))
+        return self._ask(
+            conversation(self._endpoint, self._dialect, messages, _settings(max_tokens, temperature, stream, extra))
+        )
 
     async def agenerate(
         self,
@@ -133,7 +136,7 @@ class LLMClient:
     ) -> Answer:
         """As :meth:`generate`, in the running event loop; cancelling it closes the connection."""
         settings = _settings(max_tokens, temperature, stream, extra)
-        return await self._aask(completion(self._server, prompt, settings))
+        return await self._aask(completion(self._endpoint, self._dialect, prompt, settings))
 
     async def achat(
         self,
@@ -146,7 +149,7 @@ class LLMClient:
     ) -> Answer:
         """As :meth:`chat`, in the running event loop; cancelling it closes the connection."""
         settings = _settings(max_tokens, temperature, stream, extra)
-        return await self._aask(conversation(self._server, messages, settings))
+        return await self._aask(conversation(self._endpoint, self._dialect, messages, settings))
 
     @overload
     def run(
@@ -228,7 +231,8 @@ class LLMClient:
         at_least_one("concurrency", concurrency)
         settings = _settings(max_tokens, temperature, stream, extra)
         make = conversation if chat else completion
-        calls = [make(self._server, prompt, settings).call(self._transport) for prompt in prompts]
+        posts = [make(self._endpoint, self._dialect, prompt, settings) for prompt in prompts]
+        calls = [create_call(self._transport, post) for post in posts]
         try:
             self._transport.perform_all(calls, concurrency)
         finally:
@@ -247,8 +251,8 @@ class LLMClient:
     ) -> None:
         self.close()
 
-    def _ask(self, ask: Ask) -> Answer:
-        call = ask.call(self._transport)
+    def _ask(self, post: Post) -> Answer:
+        call = create_call(self._transport, post)
         try:
             with call.watched():
                 self._transport.perform(call.attempt)
@@ -256,8 +260,8 @@ class LLMClient:
             answer = self._recorded(call)
         return call.checked(answer)
 
-    async def _aask(self, ask: Ask) -> Answer:
-        call = ask.call(self._transport)
+    async def _aask(self, post: Post) -> Answer:
+        call = create_call(self._transport, post)
         try:
             with call.watched():
                 await self._transport.aperform(call.attempt)
@@ -267,8 +271,7 @@ class LLMClient:
 
     def _recorded(self, call: Call) -> Answer:
         answer = call.answer()
-        if self._record is not None:
-            self._record(answer.timing)
+        self._listener.record(answer.timing)
         return answer
 
 

@@ -16,6 +16,7 @@ from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
+from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient
 from scripts.gpu_check.figures import median_and_p99
 
@@ -100,14 +101,7 @@ def engine_load(spec: EngineSpec) -> Iterator[tuple[Load, int]]:
     engine.start(lambda line: print(line, flush=True))
     try:
         timings: list[RequestTiming] = []
-        client = LLMClient(
-            engine.base_url,
-            engine.model,
-            engine.api_key,
-            defaults=engine.request_defaults,
-            stream_options=engine.stream_options,
-            record=timings.append,
-        )
+        client = LLMClient(engine.endpoint, engine.dialect, listener=ClientListener(timings.append))
 
         def load(seconds: float) -> dict[str, list[float]]:
             timings.clear()

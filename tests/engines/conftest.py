@@ -13,7 +13,6 @@ import pytest
 
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.traffic.llm_client import LLMClient
-from pytest_llmperf.traffic.load.run import LoadSupport
 from tests.engines import vllm_here
 
 if TYPE_CHECKING:
@@ -73,13 +72,5 @@ def chat(engine: Engine, **asked: object) -> dict[str, Any]:
 
 def loaded(engine: Engine, asked: Workload, **arguments: Any) -> LoadResult:
     """What comes of a workload on an engine, as ``llm_client`` would send it."""
-    support = LoadSupport(engine.tokenizer(), engine.full_length, engine.keeps_connections, engine.prefix_group)
-    with LLMClient(
-        engine.base_url,
-        engine.model,
-        defaults=engine.request_defaults,
-        stream_options=engine.stream_options,
-        prefix_settings=lambda share: engine.prefix_settings(share=share),
-        load=support,
-    ) as client:
+    with LLMClient(engine.endpoint, engine.dialect) as client:
         return client.run(asked, **arguments)

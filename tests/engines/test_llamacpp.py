@@ -32,14 +32,14 @@ def engine(llamacpp_installed: None) -> Iterator[Engine]:
 
 
 def test_it_answers_and_counts_its_tokens(engine: Engine) -> None:
-    answer = chat(engine, temperature=0, **engine.request_defaults)
+    answer = chat(engine, temperature=0, **engine.dialect.prefix_settings(False))
     assert "ocean" in answer["choices"][0]["message"]["content"].lower()
     assert answer["usage"]["completion_tokens"] == 8
     assert answer["model"] == engine.model == "SmolLM2-135M-Instruct-Q4_1"
 
 
 def test_a_repeated_prompt_is_not_taken_from_a_cache(engine: Engine) -> None:
-    answers = [chat(engine, temperature=0, **engine.request_defaults) for _ in range(2)]
+    answers = [chat(engine, temperature=0, **engine.dialect.prefix_settings(False)) for _ in range(2)]
     assert [answer["timings"]["cache_n"] for answer in answers] == [0, 0]
 
 

@@ -15,6 +15,7 @@ from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.ollama.engine import OllamaEngine
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.engines.conftest import chat
 
@@ -50,13 +51,7 @@ def timings() -> list[RequestTiming]:
 
 @pytest.fixture
 def client(engine: OllamaEngine, timings: list[RequestTiming]) -> Iterator[LLMClient]:
-    with LLMClient(
-        engine.base_url,
-        engine.model,
-        prefix_settings=lambda share: engine.prefix_settings(share=share),
-        record=timings.append,
-        transport=engine.transport(),
-    ) as client:
+    with LLMClient(engine.endpoint, engine.dialect, listener=ClientListener(timings.append)) as client:
         yield client
 
 

@@ -15,6 +15,7 @@ import pytest
 from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
@@ -59,14 +60,7 @@ def client(engine: Engine, seen: list[RequestTiming]) -> Iterator[LLMClient]:
 
 @contextmanager
 def client_of(engine: Engine, seen: list[RequestTiming]) -> Iterator[LLMClient]:
-    with LLMClient(
-        engine.base_url,
-        engine.model,
-        defaults=engine.request_defaults,
-        stream_options=engine.stream_options,
-        prefix_settings=lambda share: engine.prefix_settings(share=share),
-        record=seen.append,
-    ) as client:
+    with LLMClient(engine.endpoint, engine.dialect, listener=ClientListener(seen.append)) as client:
         yield client
 
 

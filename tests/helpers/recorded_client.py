@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
+from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient
 from tests.helpers.scripted_server import ScriptedServer, sized
 
@@ -19,9 +21,12 @@ REFUSAL = sized({"error": {"message": "too busy"}}, "503 Service Unavailable")
 
 
 class Recorded(LLMClient):
-    def __init__(self, url: str, **settings: Any) -> None:
+    """``dialect`` are the fields of one."""
+
+    def __init__(self, url: str, *, api_key: str = "", **dialect: Any) -> None:
         self.timings: list[RequestTiming] = []
-        super().__init__(url, "tiny", record=self.timings.append, **settings)
+        listener = ClientListener(self.timings.append)
+        super().__init__(Endpoint(url, "tiny", api_key), Dialect(**dialect), listener=listener)
 
 
 @contextmanager

@@ -6,13 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pytest_llmperf.engines.api.observation import Observation
 from pytest_llmperf.measurement.measurement import Device, EngineInfo, Reading
-
-if TYPE_CHECKING:
-    from pytest_llmperf.traffic.client.transport import Transport
+from pytest_llmperf.traffic.client.dialect import OPENAI, Dialect, Endpoint
 
 Progress = Callable[[str], None]
 
@@ -83,10 +81,7 @@ class Engine(ABC):
         before: what was known of the devices before it came, as plain values; empty when nobody looked.
         computes_on_gpu: whether it does; None when only its being on a device tells.
         watched_pids: the processes whose memory is sampled; they stay known after they have ended.
-        request_defaults: what every request carries unless the test says otherwise.
-        stream_options: the same for ``stream_options`` of streamed requests.
-        full_length: what a request carries so that its answer is as long as asked.
-        keeps_connections: whether a connection may wait for its next request without keeping others waiting.
+        dialect: how it is asked.
         peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
         has_address: whether it has a base_url at all.
         unloaded: whether its processes were ended to unload its model, and not started since.
@@ -97,10 +92,7 @@ class Engine(ABC):
 
     name: ClassVar[str]
     computes_on_gpu: bool | None = None
-    request_defaults: Mapping[str, Any] = {}
-    stream_options: Mapping[str, Any] = {}
-    full_length: Mapping[str, Any] = {}
-    keeps_connections = True
+    dialect: Dialect = OPENAI
     peak_caveat: str = ""
     has_address: ClassVar[bool] = True
 
@@ -249,29 +241,18 @@ class Engine(ABC):
         """Metrics only the engine knows, by name (``memory.weights``)."""
         return {}
 
-    def transport(self) -> Transport | None:
-        """How llm_client reaches it, None by the OpenAI API over HTTP. The client closes it."""
-        return None
-
     def observe(self) -> Observation:
         """Begins to look at the engine for the time of one test. Never raises: what is wrong stands in what it saw."""
         return Observation(self)
 
-    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        """What a request carries so that its prompt is computed afresh, or may ``share`` what a cache holds of it."""
-        return {}
-
-    def prefix_group(self, name: str) -> Mapping[str, Any]:
-        """What a request that may share its prefix carries beside that, so that it does so within its group only."""
-        return {}
-
-    def tokenizer(self) -> Callable[[str], int] | None:
-        """Counts the tokens of a text as this model's prompt, special tokens included; None where nobody here can."""
-        return None
-
     def log_tail(self) -> str:
         """The last lines of its log; empty when it keeps none."""
         return ""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where its model is asked. The address is empty where it has none."""
+        return Endpoint(self.base_url if self.has_address else "", self.model, self.api_key)
 
     @property
     def info(self) -> EngineInfo:

@@ -8,9 +8,8 @@ import json
 import re
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.bundled_model import NAME, bundled_model
@@ -21,28 +20,41 @@ from pytest_llmperf.engines.llamacpp.server_main import SETTINGS, VERBOSITY
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
+from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from pytest_llmperf.traffic.client.dialect import Endpoint
 
 _ANNOUNCE = "announce"
-# A prompt that was answered before would come from the cache, with a TTFT ten times too good; with timings per token
-# each chunk says how many tokens it brings.
-_REQUEST_DEFAULTS: Mapping[str, Any] = {"cache_prompt": False, "timings_per_token": True}
-_FULL_LENGTH: Mapping[str, Any] = {"ignore_eos": True}
 _WEIGHTS = re.compile(r"load_tensors:\s+(\S+) model buffer size =\s+([\d.]+) MiB")
 _KV_CACHE = re.compile(r"llama_kv_cache\S*: size =\s+([\d.]+) MiB")
 _SLOTS = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+), kv_unified = 'false'")
+
+
+def _count_tokens(endpoint: Endpoint, text: str) -> int:
+    asked = {"content": text, "add_special": True}
+    return len(json.loads(http_post(f"{endpoint.root}/tokenize", asked))["tokens"])
+
+
+DIALECT = Dialect(
+    # With timings per token each chunk says how many tokens it brings.
+    defaults={"timings_per_token": True},
+    full_length={"ignore_eos": True},
+    # A prompt that was answered before would come from the cache, with a TTFT ten times too good.
+    prefix_settings=lambda share: {"cache_prompt": share},
+    count_tokens=_count_tokens,
+    # The server gives one of its few threads to each connection, idle or not.
+    keeps_connections=False,
+)
 
 
 class LlamaCppEngine(ServerEngine):
     """A GGUF file behind llama.cpp's HTTP API; without a model, the bundled SmolLM2-135M-Instruct."""
 
     name = "llamacpp"
-    request_defaults = _REQUEST_DEFAULTS
-    full_length = _FULL_LENGTH
-    # A thread of its few stays with each connection, also while nothing is asked on it.
-    keeps_connections = False
+    dialect = DIALECT
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -68,12 +80,6 @@ class LlamaCppEngine(ServerEngine):
         self.model = self._file.stem if self._file else NAME
         self._sizes: dict[str, Reading] = {}
         self._slots: Slots | None = None
-
-    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        return {"cache_prompt": share}
-
-    def tokenizer(self) -> Callable[[str], int]:
-        return partial(_count_tokens, self.base_url)
 
     def _prepare(self, progress: Progress) -> None:
         if self._file is None:
@@ -127,25 +133,11 @@ class AttachedLlamaCppEngine(OpenAIEngine):
     """A llama.cpp server that already runs."""
 
     name = "llamacpp"
-    request_defaults = _REQUEST_DEFAULTS
-    full_length = _FULL_LENGTH
-    # A thread of its few stays with each connection, also while nothing is asked on it.
-    keeps_connections = False
-
-    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        return {"cache_prompt": share}
-
-    def tokenizer(self) -> Callable[[str], int]:
-        return partial(_count_tokens, self.base_url)
+    dialect = DIALECT
 
     def start(self, progress: Progress) -> None:
         super().start(progress)
         self.version = _server_version(self.base_url)
-
-
-def _count_tokens(base_url: str, text: str) -> int:
-    url = f"{base_url.removesuffix('/v1')}/tokenize"
-    return len(json.loads(http_post(url, {"content": text, "add_special": True}))["tokens"])
 
 
 def parse_sizes(log: str) -> dict[str, Reading]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.kv_cache.slots import Slots
 from pytest_llmperf.engines.lifecycle import shared_run
-from pytest_llmperf.engines.ollama import requests
 from pytest_llmperf.engines.ollama.api import OllamaAPI
 from pytest_llmperf.engines.ollama.counters import template_tokens
 from pytest_llmperf.engines.ollama.faults import loaded_anew
@@ -17,17 +16,18 @@ from pytest_llmperf.engines.ollama.memory import Footprint, kv_stated, shape_of
 from pytest_llmperf.engines.ollama.models import ensure, gguf_file
 from pytest_llmperf.engines.ollama.observation import OllamaObservation
 from pytest_llmperf.engines.ollama.options import NUM_CTX, check_arguments, keep_alive, load_options, runs_out
+from pytest_llmperf.engines.ollama.requests import NativeTransport, prefix_settings
 from pytest_llmperf.engines.ollama.runner import Loaded, runner_of, runners
 from pytest_llmperf.engines.ollama.server import AttachedServer, OllamaServer
 from pytest_llmperf.engines.ollama.versions import counts_uncached_only
 from pytest_llmperf.engines.openai.engine import address_of
 from pytest_llmperf.telemetry.cpu import cpu_device
+from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_llmperf.engines.ollama.memory import Shape
     from pytest_llmperf.measurement.measurement import Reading
+    from pytest_llmperf.traffic.client.dialect import Endpoint
     from pytest_llmperf.traffic.client.transport import Transport
 
 _UNLOAD_SECONDS = 30.0
@@ -74,18 +74,14 @@ class OllamaEngine(Engine):
         self._unloaded = False
         self.unloads = 0
         self.template_tokens: int | None = None
+        self.dialect = Dialect(prefix_settings=prefix_settings, transport=self._transport)
 
     @property
     def attached(self) -> bool:
         return bool(self._url)
 
-    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        return requests.prefix_settings(share=share)
-
-    def transport(self) -> Transport:
-        return requests.NativeTransport(
-            self._api.root, self._options, counts_uncached=counts_uncached_only(self.version)
-        )
+    def _transport(self, endpoint: Endpoint) -> Transport:
+        return NativeTransport(endpoint.root, self._options, counts_uncached=counts_uncached_only(self.version))
 
     def observe(self) -> OllamaObservation:
         return OllamaObservation(self)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, check_option
 from pytest_llmperf.traffic.answers import ollama
 from pytest_llmperf.traffic.client.exchange import Exchange, Target
-from pytest_llmperf.traffic.client.transport import HttpTransport
+from pytest_llmperf.traffic.client.http import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ _RENAMED = {"max_tokens": "num_predict"}
 _LEFT_OUT = frozenset({"model", "stream", "stream_options", "prompt", "messages", "n", "options", NONCE})
 
 
-def prefix_settings(*, share: bool) -> Mapping[str, Any]:
+def prefix_settings(share: bool) -> Mapping[str, Any]:
     """What makes a prompt new from its first token on; nothing where it may ``share`` what is cached."""
     return {} if share else {NONCE: f"[{secrets.token_hex(4)}] "}
 

@@ -10,9 +10,9 @@ from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, htt
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError
 from pytest_llmperf.telemetry.cpu import cpu_device
+from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 _ANNOUNCE = "announce"
@@ -22,6 +22,7 @@ class SimulatedEngine(ServerEngine):
     """Every setting of :class:`Simulation` is an engine argument; most may be given per request: ``simulate={...}``."""
 
     name = "simulated"
+    dialect = Dialect(count_tokens=lambda _, text: len(text.split()))
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -59,9 +60,6 @@ class SimulatedEngine(ServerEngine):
     def start(self, progress: Progress) -> None:
         self._asleep = False
         super().start(progress)
-
-    def tokenizer(self) -> Callable[[str], int]:
-        return lambda text: len(text.split())
 
     def _unload(self) -> None:
         self._order("unload")

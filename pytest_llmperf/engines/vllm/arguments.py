@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 # ``mode=offline`` is vLLM inside pytest.
 MODE = "mode"
-# A request with it is answered to its max_tokens, whatever the model would say.
-FULL_LENGTH: Mapping[str, Any] = {"ignore_eos": True}
 _GIB = 2**30
 _CPU_KV_CACHE = 4 * _GIB
 _SIZES_OF_KV_CACHE = ("kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override")
@@ -77,11 +74,6 @@ def default_kv_cache(arguments: Mapping[str, str]) -> int | None:
     if any(key in arguments for key in _SIZES_OF_KV_CACHE):
         return None
     return int(min(_CPU_KV_CACHE, psutil.virtual_memory().total // 4))
-
-
-def prefix_settings(*, share: bool) -> dict[str, Any]:
-    """What a request carries so that its prompt is computed afresh: vLLM finds cached blocks only under their salt."""
-    return {} if share else {"cache_salt": secrets.token_hex(16)}
 
 
 def served_name(arguments: Mapping[str, str], model: str, folder: Path | None) -> str:

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec, Progress
 from pytest_llmperf.engines.kv_cache import checkpoint
-from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_get, http_post
+from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_get
 from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
 from pytest_llmperf.engines.lifecycle.shared_memory import SharedMemory
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
 from pytest_llmperf.engines.vllm.arguments import (
-    FULL_LENGTH,
     MODE,
     SHARE_CAVEAT,
     command_line,
     default_kv_cache,
     kv_cache_bytes,
-    prefix_settings,
     served_name,
     sizes_kv_cache,
 )
+from pytest_llmperf.engines.vllm.dialect import DIALECT
 from pytest_llmperf.engines.vllm.environment import find_vllm
 from pytest_llmperf.engines.vllm.log import Startup, reason, stage
 from pytest_llmperf.engines.vllm.metrics import Counters, kv_pool, metrics_url, reserved
@@ -35,14 +33,10 @@ from pytest_llmperf.system.prometheus import MetricsPage
 from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from pytest_llmperf.engines.kv_cache.looks import KVPool
     from pytest_llmperf.engines.vllm.sleep import Sleeper
     from pytest_llmperf.system.prometheus import Sample
 
-# vLLM merges tokens into one chunk when it falls behind: only the running count says how many each one brings.
-_STREAM_OPTIONS: Mapping[str, Any] = {"include_usage": True, "continuous_usage_stats": True}
 _DEFAULTS = {
     "host": "127.0.0.1",
     # Else nobody learns how much of a prompt came from the prefix cache.
@@ -56,8 +50,7 @@ class VLLMEngine(SleepingEngine, ServerEngine):
     """A model behind vLLM's OpenAI API; with ``mode=offline`` it is one inside pytest instead."""
 
     name = "vllm"
-    stream_options = _STREAM_OPTIONS
-    full_length = FULL_LENGTH
+    dialect = DIALECT
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -89,15 +82,6 @@ class VLLMEngine(SleepingEngine, ServerEngine):
         self._readings: dict[str, Reading] = {}
         self._pool: KVPool | None = None
         self._shared_memory = SharedMemory()
-
-    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        return prefix_settings(share=share)
-
-    def prefix_group(self, name: str) -> Mapping[str, Any]:
-        return {"cache_salt": name}
-
-    def tokenizer(self) -> Callable[[str], int]:
-        return partial(_count_tokens, self.base_url, self.model)
 
     def _program(self) -> str:
         return " ".join([super()._program(), self._environment.version, *self._environment.command])
@@ -193,21 +177,11 @@ class AttachedVLLMEngine(OpenAIEngine):
     """A vLLM server that already runs."""
 
     name = "vllm"
-    stream_options = _STREAM_OPTIONS
-    full_length = FULL_LENGTH
+    dialect = DIALECT
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
         self._pool: KVPool | None = None
-
-    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        return prefix_settings(share=share)
-
-    def prefix_group(self, name: str) -> Mapping[str, Any]:
-        return {"cache_salt": name}
-
-    def tokenizer(self) -> Callable[[str], int]:
-        return partial(_count_tokens, self.base_url, self.model)
 
     def start(self, progress: Progress) -> None:
         super().start(progress)
@@ -219,11 +193,6 @@ class AttachedVLLMEngine(OpenAIEngine):
 
     def observe(self) -> VLLMObservation:
         return VLLMObservation(self, self._pool)
-
-
-def _count_tokens(base_url: str, model: str, text: str) -> int:
-    url = f"{base_url.removesuffix('/v1')}/tokenize"
-    return int(json.loads(http_post(url, {"model": model, "prompt": text}))["count"])
 
 
 def server_version(base_url: str) -> str:

@@ -171,7 +171,7 @@ async def perform(exchange: Exchange, timeout: float) -> None:
         raise explain(error, target, timeout) from None
 
 
-def in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
+def run_in_own_loop(work: Coroutine[Any, Any, None]) -> None:
     """Runs ``work`` to its end in another thread; when the caller is interrupted, ``work`` is cancelled."""
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)

@@ -1,11 +1,11 @@
-"""One request to a model: what it posts, checked; its way through the transport, watched; its answer."""
+"""One request to a model: its checked body, its course, and its answer."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.traffic.answers.openai import Answer, Arrival
 from pytest_llmperf.traffic.client.exchange import TransportError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.traffic.client.transport import Attempt, Transport
+    from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
 
     Messages = str | Sequence[Mapping[str, Any]]
 
@@ -27,23 +27,26 @@ class RequestFailed(Exception):  # noqa: N818
         self.timing = timing
 
 
-@dataclass(frozen=True)
-class Server:
-    """Whom to ask, and what every body holds below the arguments of the call.
+class Attempt(Protocol):
+    """One request and what has come of it so far, in a form that its transport can ``read``.
 
-    ``prefix_settings``, given whether the request may share a cached prefix, says what goes into its body for that.
+    ``pieces`` are the body's bytes as (stamp, bytes). ``sent_ns`` is 0 until it is sent. Stamps are
+    ``time.monotonic_ns()``.
     """
 
-    transport: Transport
-    model: str
-    defaults: Mapping[str, Any]
-    stream_options: Mapping[str, Any]
-    prefix_settings: Callable[[bool], Mapping[str, Any]]
+    path: str
+    sent_ns: int
+    end_ns: int
+    status: int | None
+    headers: dict[str, str]
+
+    @property
+    def pieces(self) -> Sequence[tuple[int, bytes]]: ...
 
 
 @dataclass
 class Call:
-    """One request on its way, and why it failed, empty while it has not. ``read`` takes apart what it brings."""
+    """One request on its way. ``read`` parses what it brings; ``fault`` is why it failed, empty while it has not."""
 
     attempt: Attempt
     read: Callable[[Arrival], Answer]
@@ -96,7 +99,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Post:
     """What one request posts, checked: ``path`` below the base URL, and its body."""
 
     path: str
@@ -104,12 +107,8 @@ class Ask:
     streamed: bool
     shared_prefix: bool
 
-    def call(self, transport: Transport) -> Call:
-        """The request, not yet sent."""
-        return Call(transport.attempt(self.path, self.body), transport.read, self.streamed, self.shared_prefix)
 
-
-def completion(server: Server, prompt: object, settings: Mapping[str, Any]) -> Ask:
+def completion(endpoint: Endpoint, dialect: Dialect, prompt: object, settings: Mapping[str, Any]) -> Post:
     """``POST /completions``.
 
     Raises:
@@ -117,10 +116,10 @@ def completion(server: Server, prompt: object, settings: Mapping[str, Any]) -> A
     """
     if not isinstance(prompt, str):
         raise ValueError("prompt must be a string; run() takes several prompts, chat() takes messages")
-    return _ask(server, "/completions", {"prompt": prompt}, settings)
+    return _post("/completions", {"model": endpoint.model, "prompt": prompt}, dialect, settings)
 
 
-def conversation(server: Server, messages: Messages, settings: Mapping[str, Any]) -> Ask:
+def conversation(endpoint: Endpoint, dialect: Dialect, messages: Messages, settings: Mapping[str, Any]) -> Post:
     """``POST /chat/completions``; a string is one message of the user.
 
     Raises:
@@ -130,23 +129,23 @@ def conversation(server: Server, messages: Messages, settings: Mapping[str, Any]
         messages = [{"role": "user", "content": messages}]
     if not messages:
         raise ValueError("messages must hold at least one message")
-    return _ask(server, "/chat/completions", {"messages": list(messages)}, settings)
+    return _post("/chat/completions", {"model": endpoint.model, "messages": list(messages)}, dialect, settings)
 
 
-def _ask(server: Server, path: str, content: Mapping[str, Any], settings: Mapping[str, Any]) -> Ask:
+def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Mapping[str, Any]) -> Post:
     own = {key: value for key, value in settings.items() if key != "share_prefix"}
     share = bool(settings.get("share_prefix"))
-    body = {**server.defaults, **server.prefix_settings(share), "model": server.model, **content, **own}
+    body = {**dialect.defaults, **dialect.prefix_settings(share), **content, **own}
     at_least_one("max_tokens", body["max_tokens"])
     if body.get("n", 1) != 1:
         raise ValueError(f"n={body['n']!r} cannot be measured: servers count the tokens of the first choice only")
     streamed = bool(body["stream"])
     if streamed:
         asked = body.get("stream_options") or {}
-        body["stream_options"] = {"include_usage": True, **server.stream_options, **asked}
+        body["stream_options"] = {"include_usage": True, **dialect.stream_options, **asked}
     # A test that sets the engine's own switches for its cache has asked for what they do.
     shared = share or bool(own.get("cache_prompt") or own.get("cache_salt"))
-    return Ask(path, body, streamed, shared)
+    return Post(path, body, streamed, shared)
 
 
 def at_least_one(name: str, value: object) -> None:

@@ -1,37 +1,16 @@
-"""How the client's requests reach a model: over HTTP, or in whatever way an engine brings along."""
+"""What carries a client's requests to a model: a protocol that HTTP and engines of this process implement."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_llmperf.traffic.answers import openai
-from pytest_llmperf.traffic.client.connections import ConnectionPool, in_a_loop_of_its_own, perform
-from pytest_llmperf.traffic.client.exchange import Exchange, Target
+from pytest_llmperf.traffic.client.request import Call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.traffic.answers.openai import Answer, Arrival
-    from pytest_llmperf.traffic.client.request import Call
-
-
-class Attempt(Protocol):
-    """One request and what has come of it so far, in a form that its transport can ``read``.
-
-    ``pieces`` are the body's bytes as (stamp, bytes). ``sent_ns`` is 0 until it is sent. Stamps are
-    ``time.monotonic_ns()``.
-    """
-
-    path: str
-    sent_ns: int
-    end_ns: int
-    status: int | None
-    headers: dict[str, str]
-
-    @property
-    def pieces(self) -> Sequence[tuple[int, bytes]]: ...
+    from pytest_llmperf.traffic.client.request import Attempt, Post
 
 
 class Transport(Protocol):
@@ -60,45 +39,6 @@ class Transport(Protocol):
         """Lets go of what is kept between requests."""
 
 
-class HttpTransport:
-    """Over HTTP/1.1. ``timeout`` (seconds) bounds the connecting and every single silence of the server."""
-
-    def __init__(self, target: Target, api_key: str, timeout: float) -> None:
-        self._target = target
-        self._api_key = api_key
-        self._timeout = timeout
-        self._pool = ConnectionPool(target, timeout)
-
-    def attempt(self, path: str, body: Mapping[str, Any]) -> Exchange:
-        accept = "text/event-stream" if body["stream"] else "application/json"
-        return Exchange(self._target, path, json.dumps(body).encode(), api_key=self._api_key, accept=accept)
-
-    def perform(self, attempt: Attempt) -> None:
-        assert isinstance(attempt, Exchange)
-        self._pool.perform(attempt)
-
-    async def aperform(self, attempt: Attempt) -> None:
-        assert isinstance(attempt, Exchange)
-        await perform(attempt, self._timeout)
-
-    def perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
-        """In an event loop of its own, so it may be called from within a running one, which then waits."""
-        in_a_loop_of_its_own(self._perform_all(calls, concurrency))
-
-    async def _perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
-        waiting = iter(calls)
-
-        async def perform_next() -> None:
-            for call in waiting:
-                with call.watched():
-                    await self.aperform(call.attempt)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(calls))):
-                group.create_task(perform_next())
-
-    def read(self, arrival: Arrival) -> Answer:
-        return openai.read(arrival)
-
-    def close(self) -> None:
-        self._pool.close()
+def create_call(transport: Transport, post: Post) -> Call:
+    """The request as a call of this transport, not yet sent."""
+    return Call(transport.attempt(post.path, post.body), transport.read, post.streamed, post.shared_prefix)

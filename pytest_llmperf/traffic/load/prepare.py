@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.load import Load, Spread
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.traffic.client.request import RequestFailed, Server, completion, conversation
+from pytest_llmperf.traffic.client.request import RequestFailed, completion, conversation
 from pytest_llmperf.traffic.load.process import LoadOutcome, Progress, run_load
 from pytest_llmperf.traffic.load.wire import Order
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement.request import Phase, RequestTiming
-    from pytest_llmperf.traffic.client.request import Ask
+    from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
+    from pytest_llmperf.traffic.client.request import Post
     from pytest_llmperf.traffic.load.schedule import Schedule
     from pytest_llmperf.traffic.workloads.texts import Texts
     from pytest_llmperf.traffic.workloads.workload import Script, Turn, Workload
@@ -61,25 +62,22 @@ class LoadResult:
 
 
 class Preparation:
-    """A workload made into requests to one server, at the times of a schedule.
-
-    ``settings`` go into each body. ``group_settings`` is what requests carry that share a prefix with each other only.
-    """
+    """A workload made into requests to one model, at the times of a schedule. ``settings`` go into each body."""
 
     def __init__(
         self,
         workload: Workload,
         schedule: Schedule,
-        server: Server,
+        endpoint: Endpoint,
+        dialect: Dialect,
         settings: Mapping[str, Any],
-        group_settings: Callable[[str], Mapping[str, Any]],
         texts: Texts | None,
     ) -> None:
         self._workload = workload
         self._schedule = schedule
-        self._server = server
+        self._endpoint = endpoint
+        self._dialect = dialect
         self._settings = settings
-        self._group_settings = group_settings
         self._texts = texts
         # Another run under the same seed must not find the prefixes of this one.
         self._run = secrets.token_hex(8)
@@ -103,45 +101,45 @@ class Preparation:
     def orders(self) -> Iterator[Order]:
         """What the load client is told, one order for each script; ``turns`` grows with them."""
         for script, due_ns in self.timed():
-            ask = self.ask(script)
+            post = self.post(script)
             number = len(self.turns)
             self.turns += script.turns
             further = [(turn.content, turn.output_tokens) for turn in script.turns[1:]]
             think_ns = round(script.think_s * 1e9)
-            yield Order(number, json.dumps(ask.body).encode(), due_ns, think_ns, ask.shared_prefix, further)
+            yield Order(number, json.dumps(post.body).encode(), due_ns, think_ns, post.shared_prefix, further)
 
-    def ask(self, script: Script) -> Ask:
+    def post(self, script: Script) -> Post:
         """The first request of a script."""
         first = script.turns[0]
         settings = {**self._settings, "max_tokens": first.output_tokens}
         if script.group:
             # Below what the test itself says of the cache.
-            settings = {**self._group_settings(f"{self._run} {script.group}"), "share_prefix": True, **settings}
+            settings = {**self._dialect.prefix_group(f"{self._run} {script.group}"), "share_prefix": True, **settings}
         make = conversation if self._workload.chat else completion
-        return make(self._server, first.content, settings)
+        return make(self._endpoint, self._dialect, first.content, settings)
 
     @cached_property
-    def probe(self) -> Ask:
+    def probe(self) -> Post:
         """The first request of all: raises for settings that cannot be measured before anything is sent."""
         first = next(self.timed(), None)
         if first is None:
             raise ValueError("no request falls into the duration: make it longer, or the rate higher")
-        return self.ask(first[0])
+        return self.post(first[0])
 
 
 def over_http(
     preparation: Preparation, server: Mapping[str, Any], schedule: Schedule, tell: Callable[[Progress], None]
 ) -> LoadOutcome:
     """Carries out a load in a process of its own. ``server`` is the part of its plan that says whom to ask, and how."""
-    ask = preparation.probe
+    post = preparation.probe
     users = schedule.concurrency
     reserve = 0
     if users is None and server["keep"]:
         reserve = min(max(round((schedule.rate or 0.0) / 10), _RESERVE[0]), _RESERVE[1])
     plan = {
         **server,
-        "path": ask.path,
-        "streamed": ask.streamed,
+        "path": post.path,
+        "streamed": post.streamed,
         "kept_bytes": KEPT_BYTES,
         "connections": reserve if users is None else users * server["keep"],
         "reserve": reserve,

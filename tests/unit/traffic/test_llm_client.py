@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.traffic.client.dialect import Endpoint
 from pytest_llmperf.traffic.client.exchange import Exchange
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.helpers.recorded_client import REFUSAL, WHOLE, Recorded, client_of
@@ -221,10 +222,10 @@ def test_a_conversation_needs_a_message(idle: Recorded) -> None:
 
 def test_a_key_that_no_header_can_carry_is_refused_and_not_shown() -> None:
     with pytest.raises(ValueError, match="api_key holds characters") as refusal:
-        LLMClient("http://127.0.0.1:1/v1", "tiny", "secret\n")
+        LLMClient(Endpoint("http://127.0.0.1:1/v1", "tiny", "secret\n"))
     assert "secret" not in str(refusal.value)
 
 
 def test_the_base_url_is_given_without_its_last_slash() -> None:
-    client = LLMClient("http://127.0.0.1:1/v1/", "tiny", "key")
+    client = LLMClient(Endpoint("http://127.0.0.1:1/v1/", "tiny", "key"))
     assert (client.base_url, client.api_key, client.model) == ("http://127.0.0.1:1/v1", "key", "tiny")

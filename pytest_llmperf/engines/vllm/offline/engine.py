@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +22,13 @@ from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.engines.lifecycle.child_tether import tethered
 from pytest_llmperf.engines.vllm.arguments import (
-    FULL_LENGTH,
     MODE,
     SHARE_CAVEAT,
     kv_cache_bytes,
-    prefix_settings,
     served_name,
     sizes_kv_cache,
 )
+from pytest_llmperf.engines.vllm.dialect import DIALECT
 from pytest_llmperf.engines.vllm.metrics import reserved
 from pytest_llmperf.engines.vllm.offline.children import Children
 from pytest_llmperf.engines.vllm.offline.loading import (
@@ -49,9 +49,8 @@ from pytest_llmperf.telemetry.cpu import cpu_device
 from pytest_llmperf.traffic.llm_client import NO_ADDRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from pytest_llmperf.engines.vllm.sleep import Sleeper
+    from pytest_llmperf.traffic.client.dialect import Endpoint
     from pytest_llmperf.traffic.client.transport import Transport
 
 OFFLINE = "offline"
@@ -70,7 +69,6 @@ class VLLMOfflineEngine(SleepingEngine):
 
     name = "vllm"
     has_address = False
-    full_length = FULL_LENGTH
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -104,6 +102,10 @@ class VLLMOfflineEngine(SleepingEngine):
         self._readings: dict[str, Reading] = {}
         self._log = LogTail()
         self._pool: KVPool | None = None
+        # Here the engine itself counts the tokens of each step.
+        self.dialect = replace(
+            DIALECT, stream_options={}, count_tokens=self._count_tokens, transport=self._transport_of
+        )
 
     @property
     def base_url(self) -> str:
@@ -136,22 +138,18 @@ class VLLMOfflineEngine(SleepingEngine):
             raise EngineError("vllm was stopped")
         return self._steps
 
-    def prefix_settings(self, *, share: bool) -> Mapping[str, Any]:
-        return prefix_settings(share=share)
-
-    def prefix_group(self, name: str) -> Mapping[str, Any]:
-        return {"cache_salt": name}
-
-    def tokenizer(self) -> Callable[[str], int]:
-        return lambda text: len(self.llm.get_tokenizer().encode(text))
-
     def observe(self) -> Observation:
         if self._steps is None or self._pool is None:
             return Observation(self)
         return OfflineObservation(self, self._steps, self._pool)
 
-    def transport(self) -> Transport | None:
+    def _transport_of(self, _: Endpoint) -> Transport:
+        if self._transport is None:
+            raise EngineError("vllm was stopped")
         return self._transport
+
+    def _count_tokens(self, _: Endpoint, text: str) -> int:
+        return len(self.llm.get_tokenizer().encode(text))
 
     def start(self, progress: Progress) -> None:
         pid_files.sweep(progress)

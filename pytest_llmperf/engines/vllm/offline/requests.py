@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.traffic.answers.openai import Answer, Arrival
-    from pytest_llmperf.traffic.client.request import Call
-    from pytest_llmperf.traffic.client.transport import Attempt
+    from pytest_llmperf.traffic.client.request import Attempt, Call
 
 REQUEST_PREFIX = "llmperf-"
 _CHAT = "/chat/completions"

@@ -194,10 +194,10 @@ def test_a_killed_server_is_gone(engine: VLLMEngine) -> None:
 
 
 def test_every_prompt_has_a_salt_of_its_own_unless_it_may_share(engine: VLLMEngine) -> None:
-    salts = {engine.prefix_settings(share=False)["cache_salt"] for _ in range(10)}
+    salts = {engine.dialect.prefix_settings(False)["cache_salt"] for _ in range(10)}
     assert len(salts) == 10
-    assert engine.prefix_settings(share=True) == {}
-    assert engine.stream_options["continuous_usage_stats"] is True
+    assert engine.dialect.prefix_settings(True) == {}
+    assert engine.dialect.stream_options["continuous_usage_stats"] is True
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.traffic.answers import openai
+from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
+from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
-from pytest_llmperf.traffic.load.run import LoadSupport
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.helpers.scripted_server import event
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.answers.openai import Answer, Arrival
-    from pytest_llmperf.traffic.client.request import Call
-    from pytest_llmperf.traffic.client.transport import Attempt
+    from pytest_llmperf.traffic.client.request import Attempt, Call
 
 PROMPTS = ["a", "b", "c"]
 
@@ -79,8 +79,9 @@ class Bench:
         self.timings: list[RequestTiming] = []
         self.loads: list[Load] = []
         self.said: list[str] = []
-        support = LoadSupport(full_length={"ignore_eos": True}, record=self.loads.append, say=self.said.append)
-        self.client = LLMClient("", "tiny", transport=transport, record=self.timings.append, load=support)
+        dialect = Dialect(full_length={"ignore_eos": True}, transport=lambda _: transport)
+        listener = ClientListener(self.timings.append, self.loads.append, say=self.said.append)
+        self.client = LLMClient(Endpoint("", "tiny"), dialect, listener=listener)
 
 
 def test_a_closed_loop_goes_through_the_transport_and_is_recorded() -> None:

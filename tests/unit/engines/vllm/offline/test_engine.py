@@ -66,7 +66,7 @@ def test_without_vllm_in_pytests_own_environment_it_says_what_to_do(monkeypatch:
 def test_before_its_start_it_has_neither_processes_nor_an_llm_nor_an_address(tmp_path: Path) -> None:
     engine = create(EngineSpec("vllm", model=str(tmp_path), args=OFFLINE))
     assert isinstance(engine, VLLMOfflineEngine)
-    assert (engine.model, engine.pids, engine.transport()) == (tmp_path.name, (), None)
+    assert (engine.model, engine.pids) == (tmp_path.name, ())
     assert engine.gone() == "vllm was stopped"
     with pytest.raises(EngineError, match="has no address"):
         _ = engine.base_url

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines.vllm.offline.requests import InProcessTransport
+from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
+from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.helpers.fake_vllm import FakeLLM, install
 
@@ -27,7 +29,9 @@ class Bench:
         self.llm = FakeLLM(slots, **defaults)
         self.engine = self.llm.llm_engine
         self.recorded: list[RequestTiming] = []
-        self.client = LLMClient("", "m", transport=InProcessTransport(self.llm), record=self.recorded.append)
+        transport = InProcessTransport(self.llm)
+        dialect, listener = Dialect(transport=lambda _: transport), ClientListener(self.recorded.append)
+        self.client = LLMClient(Endpoint("", "m"), dialect, listener=listener)
 
 
 def test_an_answer_has_one_chunk_for_each_step_and_the_engines_own_stamps() -> None:

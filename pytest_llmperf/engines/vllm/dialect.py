@@ -1,0 +1,35 @@
+"""How vLLM is asked: its dialect of the OpenAI API."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.engines.lifecycle.http import http_post
+from pytest_llmperf.traffic.client.dialect import Dialect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.traffic.client.dialect import Endpoint
+
+
+def _salt_prefix(share: bool) -> Mapping[str, Any]:
+    # vLLM finds cached blocks only under the salt that they were computed with.
+    return {} if share else {"cache_salt": secrets.token_hex(16)}
+
+
+def _count_tokens(endpoint: Endpoint, text: str) -> int:
+    asked = {"model": endpoint.model, "prompt": text}
+    return int(json.loads(http_post(f"{endpoint.root}/tokenize", asked))["count"])
+
+
+DIALECT = Dialect(
+    # vLLM merges tokens into one chunk when it falls behind: only the running count says how many each one brings.
+    stream_options={"include_usage": True, "continuous_usage_stats": True},
+    full_length={"ignore_eos": True},
+    prefix_settings=_salt_prefix,
+    prefix_group=lambda name: {"cache_salt": name},
+    count_tokens=_count_tokens,
+)

@@ -1,0 +1,72 @@
+"""Where a model is asked, and how: two frozen values that an engine gives its clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_llmperf.traffic.client.transport import Transport
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The address of a model.
+
+    Attributes:
+        base_url: URL of the OpenAI API, ending in ``/v1``; empty for an engine that has no address.
+        model: the name that requests give.
+        api_key: empty if the server asks for none.
+    """
+
+    base_url: str
+    model: str
+    api_key: str = field(default="", repr=False)
+
+    @property
+    def root(self) -> str:
+        """The URL of the server itself, without ``/v1``."""
+        return self.base_url.removesuffix("/v1")
+
+
+def _carry_nothing(_: object) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What requests to an engine carry beside what a test asks for. The default is a plain OpenAI API.
+
+    Attributes:
+        defaults: fields of each body, below the arguments of the call.
+        stream_options: fields of ``stream_options`` in each streamed request, beside ``include_usage``.
+        full_length: fields that make an answer as long as its ``max_tokens``.
+        prefix_settings: called with whether the prompt may come from the prefix cache, returns the fields for that.
+            Called once for each request, so a salt can be new each time.
+        prefix_group: called with the name of a group, returns the fields by which a request that may share its prefix
+            shares it only within the group.
+        count_tokens: the number of tokens of a text as a prompt, special tokens included; None if the engine cannot
+            count them.
+        keeps_connections: whether an idle connection costs the engine nothing. If not, each request of a load opens
+            its own.
+        transport: creates the transport of a client, which closes it; None for the OpenAI API over HTTP.
+    """
+
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    stream_options: Mapping[str, Any] = field(default_factory=dict)
+    full_length: Mapping[str, Any] = field(default_factory=dict)
+    prefix_settings: Callable[[bool], Mapping[str, Any]] = _carry_nothing
+    prefix_group: Callable[[str], Mapping[str, Any]] = _carry_nothing
+    count_tokens: Callable[[Endpoint, str], int] | None = None
+    keeps_connections: bool = True
+    transport: Callable[[Endpoint], Transport] | None = None
+
+    def tokenizer(self, endpoint: Endpoint) -> Callable[[str], int] | None:
+        """A function that counts the tokens of a text for the model there; None if the engine cannot."""
+        return None if self.count_tokens is None else partial(self.count_tokens, endpoint)
+
+
+OPENAI = Dialect()

@@ -1,0 +1,61 @@
+"""Requests over HTTP/1.1, blocking or in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.traffic.answers import openai
+from pytest_llmperf.traffic.client.connections import ConnectionPool, perform, run_in_own_loop
+from pytest_llmperf.traffic.client.exchange import Exchange, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.traffic.answers.openai import Answer, Arrival
+    from pytest_llmperf.traffic.client.request import Attempt, Call
+
+
+class HttpTransport:
+    """Over HTTP/1.1. ``timeout`` (seconds) bounds the connecting and every single silence of the server."""
+
+    def __init__(self, target: Target, api_key: str, timeout: float) -> None:
+        self._target = target
+        self._api_key = api_key
+        self._timeout = timeout
+        self._pool = ConnectionPool(target, timeout)
+
+    def attempt(self, path: str, body: Mapping[str, Any]) -> Exchange:
+        accept = "text/event-stream" if body["stream"] else "application/json"
+        return Exchange(self._target, path, json.dumps(body).encode(), api_key=self._api_key, accept=accept)
+
+    def perform(self, attempt: Attempt) -> None:
+        assert isinstance(attempt, Exchange)
+        self._pool.perform(attempt)
+
+    async def aperform(self, attempt: Attempt) -> None:
+        assert isinstance(attempt, Exchange)
+        await perform(attempt, self._timeout)
+
+    def perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
+        """In an event loop of its own, so it may be called from within a running one, which then waits."""
+        run_in_own_loop(self._perform_all(calls, concurrency))
+
+    async def _perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
+        waiting = iter(calls)
+
+        async def perform_next() -> None:
+            for call in waiting:
+                with call.watched():
+                    await self.aperform(call.attempt)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(calls))):
+                group.create_task(perform_next())
+
+    def read(self, arrival: Arrival) -> Answer:
+        return openai.read(arrival)
+
+    def close(self) -> None:
+        self._pool.close()
