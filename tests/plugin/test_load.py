@@ -207,7 +207,7 @@ def load_clients(of: int) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(of).children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            found += [child] if "load_child" in " ".join(child.cmdline()) else []
+            found += [child] if "traffic.load.main" in " ".join(child.cmdline()) else []
     return found
 
 
