@@ -85,7 +85,7 @@ def test_both_stand_side_by_side_at_the_end_and_in_markdown(runs: Runs, pytester
     result = runs(pair(""), *OPTIONS, "--llmperf-report=out.md")
     result.stdout.fnmatch_lines(
         [
-            "engine *tests *load *peak *TTFT *output",
+            "engine *tests *startup *peak *TTFT *output",
             "simulated 1 large * 1 * MiB * ms * tok/s",
             "simulated 1 small * 1 * MiB * ms * tok/s",
         ]
