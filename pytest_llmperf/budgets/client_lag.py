@@ -1,8 +1,8 @@
 """Whether the client itself was too slow for what it was to measure.
 
-A stamp is late by what the client is late, so a client that is late by a tenth of a number makes that number: of a
-median by its own median lag, of a p99 by its p99. Below ``FLOOR_S``, about a slice of the system's scheduler, nobody
-can tell a slow client from an ordinary host.
+If the client is late, its timestamps are late by as much; a value under ten times that lag is mostly lag. A median is
+compared with the median of the lag, a p99 with its p99. Below ``FLOOR_S``, about a time slice of the system's
+scheduler, a slow client cannot be told from an ordinary host.
 """
 
 from __future__ import annotations
@@ -10,36 +10,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.units import SECONDS, format_value
-from pytest_llmperf.metrics.table import Statistic, distribution
+from pytest_llmperf.metrics.metric import DistributionMetric
+from pytest_llmperf.metrics.rows import E2E
+from pytest_llmperf.metrics.statistics import Statistic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_llmperf.measurement.load import ClientHealth
     from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.metrics.metric import Metric
 
 FLOOR_S = 0.005
 TOLERATED_SHARE = 0.1
 MOST_OF_A_CORE = 0.9
 _MEDIAN = Statistic(50.0)
-# What the lag is compared with, where that is not the metric itself: the error of a TPOT is spread over all tokens of
-# an answer, and what a late request does to a rate is in proportion to how long requests take.
-_COMPARED_WITH = {
-    "tpot": "e2e",
-    "per_user": "e2e",
-    "output": "e2e",
-    "total": "e2e",
-    "requests": "e2e",
-    "goodput": "e2e",
-}
 
 
-def lagging_client(key: str, statistic: Statistic | None, measurement: Measurement) -> str:
-    """Why a latency or a rate is the client's own and not the engine's, in one sentence; empty where it is not."""
-    compared, statistic = _COMPARED_WITH.get(key, key), statistic or _MEDIAN
-    found = distribution(compared, measurement) if measurement.loads else None
+def why_client_lags(metric: Metric, statistic: Statistic | None, measurement: Measurement) -> str:
+    """Why a latency or a rate is the client's own and not the engine's, in one sentence; empty if it is the engine's.
+
+    What a late request does to a rate is in proportion to how long requests take, so that rates are compared with the
+    end-to-end time.
+    """
+    compared, statistic = _find_reference(metric), statistic or _MEDIAN
+    found = compared.distribution(measurement) if measurement.loads else None
     allowed = max(FLOOR_S, TOLERATED_SHARE * statistic.of(found)) if found and found.count else FLOOR_S
-    limit = f"more than {format_value(allowed, SECONDS)} (5 ms, or a tenth of {compared}_{statistic.suffix})"
+    limit = f"more than {format_value(allowed, SECONDS)} (5 ms, or a tenth of {compared.key}_{statistic.suffix})"
     reasons = [
         reason
         for load in measurement.loads
@@ -47,6 +44,12 @@ def lagging_client(key: str, statistic: Statistic | None, measurement: Measureme
         for reason in _reasons(load.health, statistic.percentile, allowed, limit)
     ]
     return "; ".join(dict.fromkeys(reasons))
+
+
+def _find_reference(metric: Metric) -> DistributionMetric:
+    if metric.lag_against is not None:
+        return metric.lag_against
+    return metric if isinstance(metric, DistributionMetric) and metric.quantity is SECONDS else E2E
 
 
 def _reasons(health: ClientHealth, percent: float | None, allowed: float, limit: str) -> Iterator[str]:

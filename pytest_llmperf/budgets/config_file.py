@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.limit import BudgetError, Limit, matches, parse_limits
-from pytest_llmperf.metrics.table import GROUPS
+from pytest_llmperf.metrics.table import GROUPS, SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 NAME = "llmperf.toml"
-_SCOPE = ("tests", "engine", "device")
+_SCOPE = ("tests", *SCOPES)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _parse(table: Mapping[str, Any], source: str) -> FileBudget:
     tests = table.get("tests")
     if not isinstance(tests, str) or not tests:
         raise BudgetError(f"{source}: tests must be a glob over node ids, such as tests = 'tests/test_chat.py::*'")
-    scope = {key: table[key] for key in ("engine", "device") if key in table}
+    scope = {key: table[key] for key in SCOPES if key in table}
     limits: list[Limit] = []
     for group in GROUPS:
         if group not in table:

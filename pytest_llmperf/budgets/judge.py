@@ -7,19 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.limit import Limit, select
-from pytest_llmperf.budgets.validity import fault
+from pytest_llmperf.budgets.validity import why_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.measurement import Measurement, Reading
-from pytest_llmperf.metrics.latency import values, why_no_samples
-from pytest_llmperf.metrics.table import METRICS, read
-from pytest_llmperf.metrics.throughput import ended_within, rate
+from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.metrics.metric import DistributionMetric, Objective
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_llmperf.measurement.request import RequestTiming
-
-GOODPUT = "throughput.goodput"
+    from pytest_llmperf.measurement.measurement import Measurement
 
 
 def judge(limits: Sequence[Limit], measurement: Measurement) -> list[Verdict]:
@@ -71,11 +67,9 @@ def _scope(limit: Limit) -> str:
 
 
 def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) -> Verdict:
-    if limit.metric == GOODPUT:
-        reading = _goodput(measurement, chosen)
-    else:
-        reading = read(limit.metric, limit.statistic, measurement)
-    reason = fault(limit.metric, measurement, limit.statistic)
+    metric = limit.definition
+    reading = metric.read(measurement, limit.statistic, _objectives(chosen))
+    reason = why_invalid(metric, measurement, limit.statistic)
     if reading.value is not None and not math.isfinite(reading.value):
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)
@@ -83,6 +77,8 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) 
         Status.INVALID if reason else _status(limit, reading.value),
         limit.name,
         limit.metric,
+        quantity=metric.quantity,
+        better=metric.better,
         limit=limit.value,
         limit_text=limit.text,
         measured=reading.value,
@@ -91,40 +87,15 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) 
     )
 
 
+def _objectives(limits: Sequence[Limit]) -> list[Objective]:
+    """The limits that each request keeps or breaks by itself, whatever their percentile."""
+    return [
+        Objective(limit.definition, limit.value) for limit in limits if isinstance(limit.definition, DistributionMetric)
+    ]
+
+
 def _status(limit: Limit, value: float | None) -> Status:
     if value is None:
         return Status.NOT_MEASURED
     holds = value <= limit.value if limit.definition.better == "lower" else value >= limit.value
     return Status.PASS if holds else Status.FAIL
-
-
-def _goodput(measurement: Measurement, chosen: Sequence[Limit]) -> Reading:
-    objectives = [limit for limit in chosen if limit.definition.group == "latency" and limit.statistic is not None]
-    if not objectives:
-        return Reading.missing("goodput counts requests that met the latency limits: add a latency_budget to the test")
-    if not measurement.requests:
-        return Reading.missing("the test sent no request through llm_client")
-    good = 0
-    for request in ended_within(measurement.requests, measurement.spans):
-        met = [_met(request, limit) for limit in objectives]
-        if None in met:
-            key = objectives[met.index(None)].definition.key
-            return Reading.missing(f"{key} is not known of every answer: {why_no_samples(key, [request])}")
-        good += all(met)
-    return rate(good, METRICS[GOODPUT].formula, measurement)
-
-
-def _met(request: RequestTiming, limit: Limit) -> bool | None:
-    """Each value of the request, whatever the percentile: a request is good or it is not. A failed one never is.
-
-    None where nobody can tell.
-    """
-    if request.error is not None:
-        return False
-    key = limit.definition.key
-    if found := values(request, key):
-        return max(found) <= limit.value
-    if key == "ttft_answer" and request.chunks:
-        return False
-    # Between the tokens of a single chunk there is nothing to wait for.
-    return True if len(request.chunks) == 1 else None

@@ -7,12 +7,16 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement import units
-from pytest_llmperf.metrics.table import METRICS, Metric, Statistic, keys, split_key
+from pytest_llmperf.metrics.metric import DistributionMetric
+from pytest_llmperf.metrics.statistics import split_key
+from pytest_llmperf.metrics.table import METRICS, SCOPES, list_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.measurement import EngineInfo
+    from pytest_llmperf.metrics.metric import Metric
+    from pytest_llmperf.metrics.statistics import Statistic
 
 
 class BudgetError(ValueError):
@@ -63,10 +67,10 @@ def parse_limits(group: str, arguments: Mapping[str, object], source: str) -> li
     Raises:
         BudgetError: an unknown key, a value without its unit, a percentile out of range, GB and GiB mixed.
     """
-    scope = {name: _glob(name, arguments.get(name), source) for name in ("device", "engine")}
+    scope = {name: _glob(name, arguments.get(name), source) for name in SCOPES}
     limits = [_parse_limit(group, key, value, source, scope) for key, value in arguments.items() if key not in scope]
     if not limits:
-        raise BudgetError(f"{source}: limits nothing; give at least one of {', '.join(keys(group))}")
+        raise BudgetError(f"{source}: limits nothing; give at least one of {', '.join(list_keys(group))}")
     _refuse_mixed_sizes(limits, source)
     return limits
 
@@ -84,10 +88,11 @@ def _parse_limit(group: str, key: str, value: object, source: str, scope: Mappin
         raise BudgetError(f"{source}: {error}") from None
     metric = METRICS.get(f"{group}.{base}")
     if metric is None:
-        raise BudgetError(f"{source}: unknown key {key!r}; it takes {', '.join(keys(group))}, device, engine")
-    if metric.distribution and statistic is None:
+        raise BudgetError(f"{source}: unknown key {key!r}; it takes {', '.join(list_keys(group))}, {', '.join(SCOPES)}")
+    is_distribution = isinstance(metric, DistributionMetric)
+    if is_distribution and statistic is None:
         raise BudgetError(f"{source}: {key!r} needs a percentile, such as {key}_p95 (or {key}_max)")
-    if statistic is not None and not metric.distribution:
+    if statistic is not None and not is_distribution:
         raise BudgetError(f"{source}: {base!r} has no percentiles; write {base}=")
     try:
         number = units.parse(value, metric.quantity)

@@ -4,38 +4,65 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.client_lag import lagging_client
-from pytest_llmperf.metrics.memory_energy import energy_fault, memory_traces, slowdown
-from pytest_llmperf.metrics.table import FROM_SAMPLER
+from pytest_llmperf.budgets.client_lag import why_client_lags
+from pytest_llmperf.measurement.measurement import Missing
+from pytest_llmperf.metrics.memory import find_host_trace, find_traces
+from pytest_llmperf.metrics.metric import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.measurement import Device, DeviceTrace, Measurement, MemoryTrace
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.metrics.table import Statistic
-
-# A prompt that comes from a cache is not computed: the first token is early, and the prompt's tokens cost nothing.
-_FROM_PREFILL = ("latency.ttft", "latency.ttft_answer", "throughput.total", "throughput.goodput")
-_BEFORE_THE_TEST = ("latency.startup", "memory.weights", "memory.kv_reserved")
+    from pytest_llmperf.metrics.metric import Metric
+    from pytest_llmperf.metrics.statistics import Statistic
 
 
-def fault(metric: str, measurement: Measurement, statistic: Statistic | None = None) -> str:
-    """Why a metric of this measurement cannot be trusted, in one sentence; empty when it can."""
-    if metric in _BEFORE_THE_TEST:
+def why_invalid(metric: Metric, measurement: Measurement, statistic: Statistic | None = None) -> str:
+    """Why a metric of this measurement cannot be trusted, in one sentence; empty if it can."""
+    if metric.known_before_test:
         return ""
     faults = [*measurement.faults, _failed_requests(measurement), _no_tokens(measurement.requests)]
-    group, _, key = metric.partition(".")
-    if metric in FROM_SAMPLER or metric == "memory.required":
-        traces = memory_traces("peak" if key == "required" else key, measurement)
-        faults += [] if isinstance(traces, str) else [trace.fault for _, trace in traces]
-    elif group == "energy":
-        faults.append(energy_fault(measurement))
-    elif group in ("latency", "throughput"):
-        faults += [slowdown(measurement), lagging_client(key, statistic, measurement)]
-    if metric in _FROM_PREFILL:
+    faults += _find_source_faults(metric, measurement, statistic)
+    if metric.needs_prefill:
         faults.append(_cached_prompts(measurement.requests))
     return "; ".join(text for text in faults if text)
+
+
+def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Statistic | None) -> list[str]:
+    """What is wrong with the samples that the metric is read from; texts may be empty."""
+    match metric.source:
+        case Source.MEMORY_SAMPLES:
+            return _list_trace_faults(find_traces(measurement))
+        case Source.HOST_SAMPLES:
+            return _list_trace_faults(find_host_trace(measurement))
+        case Source.REQUESTS:
+            return [_slowdown(measurement), why_client_lags(metric, statistic, measurement)]
+        case Source.ENERGY_COUNTERS:
+            return [_first_of_devices(measurement, _energy_fault)]
+        case Source.SETTLED_LEVEL | Source.ENGINE | Source.STARTUP:
+            return []
+
+
+def _list_trace_faults(traces: Sequence[tuple[Device | None, MemoryTrace]] | Missing) -> list[str]:
+    return [] if isinstance(traces, Missing) else [trace.fault for _, trace in traces]
+
+
+def _slowdown(measurement: Measurement) -> str:
+    """Why the times and rates of a measurement are not the engine's own."""
+    return _first_of_devices(measurement, lambda trace: trace.conditions.slowdown)
+
+
+def _energy_fault(trace: DeviceTrace) -> str:
+    """Why the energy of a device is not the engine's alone, or not to be trusted."""
+    if trace.conditions.newcomers:
+        others = ", ".join(map(str, trace.conditions.newcomers))
+        return f"others computed on the device during the test, and their energy is counted too: {others}"
+    return trace.energy.fault
+
+
+def _first_of_devices(measurement: Measurement, fault: Callable[[DeviceTrace], str]) -> str:
+    return next((t.device.name_in(text) for t in measurement.devices if (text := fault(t))), "")
 
 
 def _failed_requests(measurement: Measurement) -> str:
@@ -48,6 +75,7 @@ def _failed_requests(measurement: Measurement) -> str:
 
 
 def _cached_prompts(requests: Sequence[RequestTiming]) -> str:
+    """A prompt that comes from a cache is not computed: its first token is early, and its tokens cost nothing."""
     cached = [r.cached_tokens for r in requests if r.error is None and r.cached_tokens and not r.shared_prefix]
     if not cached:
         return ""

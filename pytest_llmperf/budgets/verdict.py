@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from pytest_llmperf.measurement.units import SHARE, Quantity, as_written, format_apart, format_change, format_value
-from pytest_llmperf.metrics.table import METRICS
 
 
 class Status(StrEnum):
+    """The outcome of one budget.
+
+    INCONCLUSIVE is reserved for verdicts with confidence bounds; no verdict of this version has it.
+    """
+
     PASS = "PASS"
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
@@ -27,13 +32,16 @@ class Status(StrEnum):
 class Verdict:
     """One budget, judged. ``name`` is the metric as limited (``latency.ttft_p95``); values are in its base unit.
 
-    ``how`` says how the value was measured, ``reason`` why there is no PASS. ``engine`` is the one it is of, where the
-    test had several and the budget names one.
+    ``quantity`` and ``better`` are those of the metric. ``how`` says how the value was measured, ``reason`` why there
+    is no PASS. ``engine`` is the label of the engine that it is of, if the test had several and the budget names one,
+    else empty. A NO BUDGET verdict has no name and no metric.
     """
 
     status: Status
     name: str
     metric: str
+    quantity: Quantity = SHARE
+    better: Literal["lower", "higher"] = "lower"
     limit: float | None = None
     limit_text: str = ""
     measured: float | None = None
@@ -55,16 +63,12 @@ class Verdict:
         """
         if self.limit is None or self.measured is None:
             return None
-        higher = METRICS[self.metric].better == "higher"
+        higher = self.better == "higher"
         room = self.measured - self.limit if higher else self.limit - self.measured
         whole = self.measured if higher and room > 0 else self.limit
         if whole == 0:
             return 0.0 if room == 0 else None
         return room / whole
-
-    @property
-    def quantity(self) -> Quantity:
-        return METRICS[self.metric].quantity if self.metric in METRICS else SHARE
 
     @property
     def measured_text(self) -> str:
@@ -90,6 +94,6 @@ class Verdict:
         words = self.name.replace(".", " ", 1) + (f" of {self.engine}" if self.engine else "")
         if self.status is not Status.FAIL or self.measured is None or self.limit is None:
             return f"{words} {self.status}: {self.reason}" if self.name else f"{self.status}: {self.reason}"
-        sign = ">" if METRICS[self.metric].better == "lower" else "<"
+        sign = ">" if self.better == "lower" else "<"
         excess = f" ({format_change(self.measured / self.limit - 1)})" if self.limit else ""
         return f"{words} {self.measured_text} {sign} {self.limit_text}{excess}"

@@ -38,6 +38,15 @@ class Device:
     name: str
     uuid: str = ""
 
+    @property
+    def label(self) -> str:
+        """``NVIDIA L4 GPU-1a2b3c4d``: its name and enough of its UUID to tell two of a kind apart."""
+        return f"{self.name} {self.uuid[:12]}".rstrip()
+
+    def name_in(self, reason: str) -> str:
+        """``reason`` with the label of the device in front, unless it begins with the device's name already."""
+        return reason if reason.startswith(self.name) else f"{self.label}: {reason}"
+
 
 @dataclass(frozen=True)
 class EngineInfo:
@@ -204,6 +213,13 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """In place of a value that is not there: ``reason`` says why, in one sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class RecordedValue:
     """A value the test recorded itself with ``llm_perf.record(name, value, unit)``."""
 
@@ -241,6 +257,7 @@ class Measurement:
     parts: tuple[Measurement, ...] = ()
     label: str = ""
     loads: tuple[Load, ...] = ()
+    idle: Reading | None = None
 
     def part(self, engine: str) -> Measurement:
         """That of one engine, by its label, its name or ``name:model``, globs included.
@@ -283,6 +300,7 @@ class Measurement:
             devices=tuple(trace.cut(window) for trace in self.devices),
             devices_missing=self.devices_missing,
             engine_readings=self.engine_readings,
+            idle=self.idle,
             faults=self.faults,
             parts=tuple(part.cut(window) for part in self.parts),
             label=self.label,

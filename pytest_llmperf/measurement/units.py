@@ -52,10 +52,28 @@ JOULES = Quantity("energy", "J", {"mJ": 1e-3, "J": 1.0, "kJ": 1e3}, ("kJ", "J", 
 JOULES_PER_TOKEN = Quantity("energy per token", "J/tok", {"mJ/tok": 1e-3, "J/tok": 1.0}, ("J/tok", "mJ/tok"), "2 J/tok")
 WATTS = Quantity("power", "W", {"mW": 1e-3, "W": 1.0, "kW": 1e3}, ("W",), "300 W")
 SHARE = Quantity("share", "1", {"%": 0.01}, ("%",), "10 %")
+_BY_BASE = {
+    quantity.base: quantity
+    for quantity in (
+        BYTES,
+        SECONDS,
+        TOKENS_PER_SECOND,
+        REQUESTS_PER_SECOND,
+        JOULES,
+        JOULES_PER_TOKEN,
+        WATTS,
+        SHARE,
+    )
+}
 
 _VALUE = re.compile(
     r"\s*(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?i:nan|inf))\s*(?P<unit>\S*)\s*"
 )
+
+
+def find_quantity(base: str) -> Quantity:
+    """The quantity with this base unit; for a unit that is not known here, one that has no other units."""
+    return _BY_BASE.get(base) or Quantity(base, base, {base: 1.0}, (base,), f"1 {base}")
 
 
 def parse(value: object, quantity: Quantity) -> float:

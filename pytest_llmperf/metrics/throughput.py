@@ -1,7 +1,7 @@
 """Rates: what came within the spans that are judged, per second of them.
 
 The span is first send → last response. Under load it is the steady part, in which requests of the warm-up still end and
-requests of the steady part do not all end yet: so what counts is what came within it, whoever asked for it.
+requests of the steady part do not all end yet: so what counts is what came within it, whichever request it belongs to.
 """
 
 from __future__ import annotations
@@ -9,40 +9,78 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.chunks import edges, stamps
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.measurement import Missing, Reading
 from pytest_llmperf.measurement.units import SECONDS, format_value
-from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT, samples, why_no_samples
+from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT, why_no_token_times, why_unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.window import Window
+    from pytest_llmperf.metrics.metric import Metric, Objective
 
 
-def read_throughput(key: str, formula: str, measurement: Measurement) -> Reading:
-    """One of the throughput metrics, except for goodput, which depends on the limits of a test."""
-    requests = measurement.requests
-    answered = [r for r in requests if r.error is None]
-    if not answered:
-        return Reading.missing(why_no_samples(key, requests))
-    if key == "per_user":
-        return _per_user(formula, measurement)
-    if key == "goodput":
+def read_output(measurement: Measurement, metric: Metric) -> Reading:
+    """Output tokens per second."""
+    answered = _find_counted(measurement, lambda r: r.output_tokens is not None)
+    if isinstance(answered, Missing):
+        return Reading.missing(answered.reason)
+    return rate(_count_output(answered, measurement.spans), metric.formula, measurement)
+
+
+def read_total(measurement: Measurement, metric: Metric) -> Reading:
+    """Output and prompt tokens per second; a prompt counts when the first token of its answer came."""
+    answered = _find_counted(measurement, lambda r: r.output_tokens is not None and r.prompt_tokens is not None)
+    if isinstance(answered, Missing):
+        return Reading.missing(answered.reason)
+    count = _count_output(answered, measurement.spans)
+    count += sum(r.prompt_tokens or 0 for r in answered if _is_within(_read_at(r), measurement.spans))
+    return rate(count, metric.formula, measurement)
+
+
+def read_requests(measurement: Measurement, metric: Metric) -> Reading:
+    """Answered requests per second; a request counts when its last byte came."""
+    if reason := why_unanswered(measurement.requests):
+        return Reading.missing(reason)
+    answered = [r for r in measurement.requests if r.error is None]
+    return rate(len(find_ended(answered, measurement.spans)), metric.formula, measurement)
+
+
+def read_per_user(measurement: Measurement, metric: Metric) -> Reading:
+    """Tokens per second that one request gets: one over the mean TPOT of the judged requests."""
+    if reason := why_unanswered(measurement.requests):
+        return Reading.missing(reason)
+    times = [r.tpot for r in measurement.judged if r.error is None and r.tpot is not None]
+    if not times:
+        return Reading.missing(why_no_token_times(measurement.judged, "tpot"))
+    if sum(times) <= 0:
+        return Reading.missing("the tokens of each answer arrived all at once")
+    return Reading(len(times) / sum(times), metric.formula, samples=len(times))
+
+
+def read_goodput(measurement: Measurement, objectives: Sequence[Objective] | None, metric: Metric) -> Reading:
+    """Requests per second that met every objective; a failed request never does."""
+    if objectives is None:
         return Reading.missing("goodput counts requests that met the latency limits of a test: see its verdict")
-    if key == "requests":
-        return rate(len(ended_within(answered, measurement.spans)), formula, measurement)
-    if any(r.output_tokens is None or (key == "total" and r.prompt_tokens is None) for r in answered):
-        return Reading.missing(NO_TOKEN_COUNT)
-    count = sum(_output_within(r, measurement.spans) for r in answered)
-    if key == "total":
-        count += sum(r.prompt_tokens or 0 for r in answered if _within(_read_at(r), measurement.spans))
-    return rate(count, formula, measurement)
+    if not objectives:
+        return Reading.missing("goodput counts requests that met the latency limits: add a latency_budget to the test")
+    if not measurement.requests:
+        return Reading.missing("the test sent no request through llm_client")
+    good = 0
+    for request in find_ended(measurement.requests, measurement.spans):
+        met = [objective.is_met_by(request) for objective in objectives]
+        if None in met:
+            unknown = objectives[met.index(None)].metric
+            reason = unknown.why_none([request], unknown.key)
+            return Reading.missing(f"{unknown.key} is not known of every answer: {reason}")
+        good += all(met)
+    return rate(good, metric.formula, measurement)
 
 
 def rate(count: float, formula: str, measurement: Measurement) -> Reading:
-    """``count`` per second of the spans that are judged."""
+    """``count`` per second of the spans that are judged; missing if they have no length."""
     span_ns = sum(span.end_ns - span.start_ns for span in measurement.spans)
     if span_ns <= 0:
         return Reading.missing("the requests took no time")
@@ -50,36 +88,41 @@ def rate(count: float, formula: str, measurement: Measurement) -> Reading:
     return Reading(count * 1e9 / span_ns, f"{formula}{part}", samples=len(measurement.requests))
 
 
-def ended_within(requests: Sequence[RequestTiming], spans: Sequence[Window]) -> list[RequestTiming]:
+def find_ended(requests: Sequence[RequestTiming], spans: Sequence[Window]) -> list[RequestTiming]:
     """The requests whose last byte came within the spans."""
-    return [r for r in requests if _within(r.end_ns, spans)]
+    return [r for r in requests if _is_within(r.end_ns, spans)]
 
 
-def _per_user(formula: str, measurement: Measurement) -> Reading:
-    times = samples(measurement.judged, "tpot")
-    if not times:
-        return Reading.missing(why_no_samples("tpot", measurement.judged))
-    if sum(times) <= 0:
-        return Reading.missing("the tokens of each answer arrived all at once")
-    return Reading(len(times) / sum(times), formula, samples=len(times))
+def _find_counted(
+    measurement: Measurement, is_counted: Callable[[RequestTiming], bool]
+) -> Sequence[RequestTiming] | Missing:
+    """The answered requests; missing if there is none, or if the server did not count the tokens of one."""
+    if reason := why_unanswered(measurement.requests):
+        return Missing(reason)
+    answered = [r for r in measurement.requests if r.error is None]
+    return answered if all(map(is_counted, answered)) else Missing(NO_TOKEN_COUNT)
 
 
-def _within(at_ns: int, spans: Sequence[Window]) -> bool:
+def _is_within(at_ns: int, spans: Sequence[Window]) -> bool:
     return any(span.start_ns <= at_ns <= span.end_ns for span in spans)
 
 
 def _read_at(request: RequestTiming) -> int:
-    """When its prompt had been read: at the first token of its answer."""
+    """When its prompt had been read, in ns: at the first token of its answer."""
     return edges(request.chunks)[0] if request.chunks else request.end_ns
 
 
+def _count_output(requests: Sequence[RequestTiming], spans: Sequence[Window]) -> float:
+    return sum(_output_within(r, spans) for r in requests)
+
+
 def _output_within(request: RequestTiming, spans: Sequence[Window]) -> float:
-    """Its output tokens that came within the spans; each chunk has an even share where nobody counted them."""
+    """Its output tokens that came within the spans; each chunk has an even share if the server did not count them."""
     whole = request.output_tokens or 0
     if any(span.start_ns <= request.sent_ns and request.end_ns <= span.end_ns for span in spans):
         return whole
     if not request.chunks:
-        return whole if _within(request.end_ns, spans) else 0
+        return whole if _is_within(request.end_ns, spans) else 0
     counts = request.tokens_per_chunk or [1] * len(request.chunks)
-    inside = [_within(at_ns, spans) for at_ns in stamps(request.chunks)]
+    inside = [_is_within(at_ns, spans) for at_ns in stamps(request.chunks)]
     return whole * sum(n for n, came in zip(counts, inside, strict=True) if came) / max(1, sum(counts))

@@ -17,7 +17,7 @@ from pytest_llmperf.plugin.fixtures import (
     llm_perf,
     vllm_llm,
 )
-from pytest_llmperf.plugin.markers import MARKERS
+from pytest_llmperf.plugin.markers import register_markers
 from pytest_llmperf.plugin.reporter import REPORTER, Reporter, header
 from pytest_llmperf.plugin.session import PROBE, RESULT, SESSION, Session
 from pytest_llmperf.plugin.xdist import Controller, Turns, is_controller_of_workers, is_worker, proposed, run_folder
@@ -42,8 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for line in MARKERS.values():
-        config.addinivalue_line("markers", line)
+    register_markers(config)
     session = Session(config, settings.Settings.from_config(config))
     session.load_file_budgets()
     config.stash[SESSION] = session

@@ -202,10 +202,10 @@ class LLMPerf:
 
         ``engine`` names one of several engines of the test.
         """
-        from pytest_llmperf.plugin.measuring.measured_run import read_metric
+        from pytest_llmperf.metrics.table import read
 
         measurement = self.measurement
-        return read_metric(name, measurement if engine is None else measurement.part(engine)).value
+        return read(name, measurement if engine is None else measurement.part(engine)).value
 
     @property
     def measurement(self) -> Measurement:

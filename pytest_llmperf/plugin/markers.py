@@ -1,4 +1,4 @@
-"""One table of markers, and from the markers of a test to its limits."""
+"""The markers, and from those of a test to its limits."""
 
 from __future__ import annotations
 
@@ -11,32 +11,50 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.limit import Limit
 
-MARKERS = {
-    "memory_budget": (
-        "memory_budget(*, peak, growth, retained, idle, host_peak, weights, kv_cache, kv_reserved, required, "
-        "kv_waste, offload, device=GLOB, engine=GLOB): upper limits on the engine's memory during the test, such as "
-        "peak='16 GiB'; kv_waste is a share ('10 %'), offload a lower limit ('100 %')."
-    ),
-    "throughput_budget": (
-        "throughput_budget(*, output, total, requests, goodput, per_user, device=GLOB, engine=GLOB): lower limits, "
-        "such as output='800 tok/s' or goodput='10 req/s'."
-    ),
-    "latency_budget": (
-        "latency_budget(*, ttft_pNN, ttft_answer_pNN, tpot_pNN, itl_pNN, chunk_gap_pNN, e2e_pNN, startup, device=GLOB, "
-        "engine=GLOB): upper limits at a percentile, such as ttft_p95='300 ms', or at the largest value: ttft_max."
-    ),
-    "energy_budget": (
-        "energy_budget(*, total, per_output_token, mean_power, device=GLOB, engine=GLOB): upper limits, such as "
-        "total='500 J', per_output_token='2 J/tok', mean_power='300 W'."
-    ),
-    "llm_engines": "llm_engines(*names): run the test on these engines only, skip it on others.",
-}
-_BUDGETS = tuple(name for name in MARKERS if name.endswith("_budget"))
+# The groups of metrics, written out: a run without a measured test does not import the table of metrics.
+BUDGET_MARKERS = ("memory_budget", "throughput_budget", "latency_budget", "energy_budget")
+MARKERS = (*BUDGET_MARKERS, "llm_engines")
+_ENGINES_HELP = "llm_engines(*names): run the test on these engines only, skip it on others."
+
+
+def register_markers(config: pytest.Config) -> None:
+    """Makes the markers known to pytest, with their help texts if it was asked to list them."""
+    lines: Sequence[str] = describe_markers() if config.getoption("markers") else MARKERS
+    for line in lines:
+        config.addinivalue_line("markers", line)
+
+
+def describe_markers() -> list[str]:
+    """The line of each marker for ``pytest --markers``: its signature and what it does, made from the metrics."""
+    from pytest_llmperf.metrics.table import GROUPS
+
+    return [*map(_describe_budget, GROUPS), _ENGINES_HELP]
+
+
+def _describe_budget(group: str) -> str:
+    """``memory_budget(*, peak, ..., device=GLOB, engine=GLOB): upper limits, such as peak='16 GiB'; ...``."""
+    from pytest_llmperf.metrics.table import METRICS, SCOPES
+
+    metrics = [metric for metric in METRICS.values() if metric.group == group]
+    arguments = ", ".join([*(metric.limit_key for metric in metrics), *(f"{scope}=GLOB" for scope in SCOPES)])
+    examples: dict[str, str] = {}
+    for metric in metrics:
+        key = metric.limit_key.replace("NN", "95")
+        examples.setdefault(metric.quantity.base, f"{key}='{metric.quantity.example}'")
+    upper = ", ".join(metric.limit_key for metric in metrics if metric.better == "lower")
+    lower = ", ".join(metric.limit_key for metric in metrics if metric.better == "higher")
+    if upper and lower:
+        direction = f"upper limits, for {lower} a lower one"
+    else:
+        direction = "upper limits" if upper else "lower limits"
+    return f"{group}_budget(*, {arguments}): {direction}, such as {', '.join(examples.values())}."
+
+
 _KNOWN_ENGINES = ("vllm", "ollama", "llamacpp", "openai", "simulated")
 
 
 def has_budget_marker(item: pytest.Item) -> bool:
-    return any(mark.name in _BUDGETS for mark in item.iter_markers())
+    return any(mark.name in BUDGET_MARKERS for mark in item.iter_markers())
 
 
 def limits_of(item: pytest.Item) -> list[list[Limit]]:
@@ -61,7 +79,7 @@ def limits_of(item: pytest.Item) -> list[list[Limit]]:
 def _layers(item: pytest.Item) -> Iterator[list[pytest.Mark]]:
     by_node: dict[Any, list[pytest.Mark]] = {}
     for node, mark in item.iter_markers_with_node():
-        if mark.name in _BUDGETS:
+        if mark.name in BUDGET_MARKERS:
             by_node.setdefault(node, []).append(mark)
     # Marks of pytest.param() lie on the function's node as well, and are closer than the function's own.
     callspec = getattr(item, "callspec", None)
@@ -87,10 +105,10 @@ def _as_marks(pytestmark: Any) -> list[pytest.Mark]:
 
 def _refuse_positional(mark: pytest.Mark, source: str) -> None:
     from pytest_llmperf.budgets.limit import BudgetError
-    from pytest_llmperf.metrics.table import keys
+    from pytest_llmperf.metrics.table import list_keys
 
     if mark.args:
-        names = ", ".join(keys(mark.name.removesuffix("_budget")))
+        names = ", ".join(list_keys(mark.name.removesuffix("_budget")))
         raise BudgetError(f"{source}: {mark.args[0]!r} has no name; write KEY='...' with one of {names}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.metrics.table import METRICS
 from pytest_llmperf.reports.evidence import evidence
 from pytest_llmperf.reports.result import part_of, tightest_first
 from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, pad, to_ascii, wrap
@@ -52,7 +51,7 @@ def limit_text(verdict: Verdict) -> str:
     """``≤ 16 GiB`` or ``≥ 800 tok/s``: the limit in the user's own words, and on which side of it to stay."""
     if verdict.limit is None:
         return NO_VALUE
-    sign = "≥" if verdict.metric in METRICS and METRICS[verdict.metric].better == "higher" else "≤"
+    sign = "≥" if verdict.better == "higher" else "≤"
     return f"{sign} {verdict.limit_text}"
 
 
@@ -96,11 +95,12 @@ def _how(verdict: Verdict, readings: Mapping[str, Any]) -> str:
     """Formula, source and number of samples, each once: ``how`` often states some of them already."""
     if verdict.measured is None:
         return ""
-    formula = METRICS[verdict.metric].formula
-    if verdict.how.startswith(f"{formula}, "):
+    reading = readings.get(verdict.name, {})
+    formula = reading.get("formula", "")
+    if formula and verdict.how.startswith(f"{formula}, "):
         return f"{verdict.title}: {verdict.how}"
-    parts = [formula, verdict.how] if verdict.how not in ("", formula) else [formula]
-    samples = readings.get(verdict.name, {}).get("samples")
+    parts = [part for part in dict.fromkeys((formula, verdict.how)) if part]
+    samples = reading.get("samples")
     if samples is not None:
         parts.append(f"{samples} sample{'' if samples == 1 else 's'}")
     return f"{verdict.title}: {'; '.join(parts)}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
+from pytest_llmperf.measurement.units import find_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,6 +65,7 @@ def _verdict_to_wire(verdict: Verdict) -> dict[str, Any]:
         "name": verdict.name,
         "metric": verdict.metric,
         "unit": verdict.quantity.base,
+        "better": verdict.better,
         "limit": None if verdict.limit is None else float(verdict.limit),
         "limit_text": str(verdict.limit_text),
         "measured": None if verdict.measured is None else float(verdict.measured),
@@ -79,6 +81,8 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
         status=Status(data["status"]),
         name=data["name"],
         metric=data["metric"],
+        quantity=find_quantity(data["unit"]),
+        better=data["better"],
         limit=data["limit"],
         limit_text=data["limit_text"],
         measured=data["measured"],

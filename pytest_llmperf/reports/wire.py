@@ -9,8 +9,9 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.metrics import table
-from pytest_llmperf.metrics.table import METRICS, Metric, Statistic, split_key
+from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric
+from pytest_llmperf.metrics.statistics import Statistic
+from pytest_llmperf.metrics.table import METRICS, find
 from pytest_llmperf.reports.load_wire import load_to_wire
 from pytest_llmperf.reports.result import TIMELINE_POINTS
 from pytest_llmperf.reports.sparkline import downsample
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Reading,
     )
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.metrics.metric import Metric
 
 REQUEST_RECORDS = 1000
 REQUEST_ERRORS = 20
@@ -44,7 +46,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
     return {
         "window": {"name": str(measurement.window.name), "seconds": _number(measurement.window.seconds)},
         "engine": None if measurement.engine is None else _engine(measurement.engine),
-        "readings": _readings(measurement, limit_names),
+        "readings": _readings(METRICS.values(), measurement, limit_names),
         "requests": _requests(measurement.requests, start_ns),
         "loads": [load_to_wire(load, start_ns) for load in measurement.loads],
         "memory": None if measurement.memory is None else _memory(measurement.memory, start_ns),
@@ -87,36 +89,32 @@ def _engine(engine: EngineInfo) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------------- readings
 
 
-def _readings(measurement: Measurement, limit_names: Iterable[str] = ()) -> dict[str, Any]:
+def _readings(metrics: Iterable[Metric], measurement: Measurement, limit_names: Iterable[str] = ()) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    limited = [_split(name) for name in limit_names]
-    for metric in METRICS.values():
-        if metric.distribution:
-            extra = [statistic for base, statistic in limited if base == metric.name and statistic is not None]
-            found.update(_distribution(metric, extra, measurement))
-        elif metric.name != "throughput.goodput" or metric.name in measurement.engine_readings:
-            # Goodput depends on the test's latency limits: the judge computes it, the verdict carries it.
-            found[metric.name] = _reading(metric, table.read(metric.name, None, measurement))
+    limited = [find(name) for name in limit_names]
+    for metric in metrics:
+        match metric:
+            case DistributionMetric():
+                extra = [statistic for base, statistic in limited if base is metric and statistic is not None]
+                found.update(_distribution(metric, extra, measurement))
+            case ObjectiveMetric():
+                pass  # It depends on the limits of the test: the judge reads it, and the verdict carries it.
+            case _:
+                found[metric.name] = _reading(metric, metric.read(measurement))
     return found
 
 
-def _split(name: str) -> tuple[str, Statistic | None]:
-    group, _, key = name.partition(".")
-    base, statistic = split_key(key)
-    return f"{group}.{base}", statistic
-
-
-def _distribution(metric: Metric, extra: Sequence[Statistic], measurement: Measurement) -> dict[str, Any]:
-    values = table.distribution(metric.key, measurement)
-    if not values.count and metric.name not in measurement.engine_readings:
-        reason = table.read(metric.name, _PERCENTILES[0], measurement).reason
-        return {metric.name: _fields(metric, None, "", reason, 0)}
+def _distribution(
+    metric: DistributionMetric, extra: Sequence[Statistic], measurement: Measurement
+) -> dict[str, dict[str, Any]]:
+    values = metric.distribution(measurement)
     statistics = dict.fromkeys((*_PERCENTILES, *extra))
-    found = {f"{metric.name}_{s.suffix}": _reading(metric, table.read(metric.name, s, measurement)) for s in statistics}
-    if values.count:
-        plain = {"min": values.ranked(1), "mean": values.mean, "max": values.ranked(values.count)}
-        for suffix, value in plain.items():
-            found[f"{metric.name}_{suffix}"] = _fields(metric, value, metric.formula, "", values.count)
+    if not values.count:
+        return {metric.name: _fields(metric, None, "", metric.read(measurement, _PERCENTILES[0]).reason, 0)}
+    found = {f"{metric.name}_{s.suffix}": _reading(metric, metric.read(measurement, s)) for s in statistics}
+    plain = {"min": values.ranked(1), "mean": values.mean, "max": values.ranked(values.count)}
+    for suffix, value in plain.items():
+        found[f"{metric.name}_{suffix}"] = _fields(metric, value, metric.formula, "", values.count)
     return found
 
 
@@ -139,18 +137,14 @@ def _fields(metric: Metric, value: float | None, how: str, reason: str, samples:
 
 
 def _windows(measurement: Measurement) -> list[dict[str, Any]]:
-    """What the engine states holds for the whole test, so a window inside it leaves that out."""
-    whole = {*measurement.engine_readings, "latency.startup"}
+    """The windows inside a test; what is known of the whole test only is left out of their readings."""
+    metrics = [metric for metric in METRICS.values() if not metric.source.covers_whole_test]
     return [
         {
             "name": str(window.name),
             "start_ms": _milliseconds(window.start_ns, measurement.window.start_ns),
             "seconds": _number(window.seconds),
-            "readings": {
-                name: reading
-                for name, reading in _readings(measurement.cut(window)).items()
-                if _split(name)[0] not in whole
-            },
+            "readings": _readings(metrics, measurement.cut(window)),
         }
         for window in measurement.windows
     ]

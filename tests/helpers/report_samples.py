@@ -9,6 +9,7 @@ from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.wire import measurement_to_wire
+from tests.helpers.verdicts import verdict
 
 GIB = 2**30
 MS = 1_000_000
@@ -46,7 +47,7 @@ def measurement() -> Measurement:
     )
 
 
-PASSING = Verdict(
+PASSING = verdict(
     Status.PASS,
     "throughput.output",
     "throughput.output",
@@ -55,8 +56,8 @@ PASSING = Verdict(
     66.7,
     "ΣN / (first send → last response)",
 )
-BROKEN = Verdict(Status.FAIL, "memory.peak", "memory.peak", 16.0 * GIB, "16 GiB", 17.3 * GIB, SOURCE)
-UNMEASURED = Verdict(
+BROKEN = verdict(Status.FAIL, "memory.peak", "memory.peak", 16.0 * GIB, "16 GiB", 17.3 * GIB, SOURCE)
+UNMEASURED = verdict(
     Status.NOT_MEASURED,
     "latency.ttft_p95",
     "latency.ttft",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.metrics.table import GROUPS, keys
+from pytest_llmperf.metrics.table import GROUPS, list_keys
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -17,7 +17,7 @@ def test_markers_name_every_key_that_may_be_limited(runs: Runs) -> None:
     for group in GROUPS:
         text = lines[f"@pytest.mark.{group}_budget"]
         assert "device=GLOB" in text
-        for key in keys(group):
+        for key in list_keys(group):
             assert key in text
 
 

@@ -26,8 +26,8 @@ def rounds(item: pytest.Item, probe: Probe, session: Session) -> None:
     """Opens the window, and runs the test's body as often as asked for, less the once that pytest runs it itself."""
     probe.open()  # for what may fail before the first round that counts
     session.use_engines(item, probe)
-    for caveat in probe.caveats():
-        item.warn(LLMPerfWarning(f"memory_budget(peak=...): {caveat}"))
+    for caveat in probe.find_caveats():
+        item.warn(LLMPerfWarning(caveat))
     repeated = LIMITS in item.stash and isinstance(item, pytest.Function) and not benchmark.repeats(item)
     for _ in range(session.settings.warmup if repeated else 0):
         item.runtest()

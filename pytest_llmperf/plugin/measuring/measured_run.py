@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, RecordedValue
+from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.metrics.memory_energy import apart, read_idle
-from pytest_llmperf.metrics.table import METRICS, read, split_key
+from pytest_llmperf.metrics.memory import read_settled
+from pytest_llmperf.metrics.metric import Source
+from pytest_llmperf.metrics.table import METRICS, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,10 +80,15 @@ class Probe:
             opened.window = Window(start, time.monotonic_ns(), name)
             self._windows.append(opened.window)
 
-    def caveats(self) -> list[str]:
-        """Why the peak that the test limits says nothing of it, for each of its engines of which that is so."""
-        limited = any(limit.metric == "memory.peak" for limit in self.limits)
-        return [engine.peak_caveat for engine in self._engines if limited and engine.peak_caveat]
+    def find_caveats(self) -> list[str]:
+        """Why what the test limits says nothing of it: one sentence for each such metric and engine."""
+        limited = dict.fromkeys(limit.definition for limit in self.limits if limit.definition.has_peak_caveat)
+        return [
+            f"{metric.group}_budget({metric.key}=...): {engine.peak_caveat}"
+            for metric in limited
+            for engine in self._engines
+            if engine.peak_caveat
+        ]
 
     def open(self) -> None:
         """Forgets what came before: fixtures' requests and warm-up rounds are not the test's."""
@@ -119,7 +126,7 @@ class Probe:
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
             measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
-        if any(limit.metric == "memory.retained" for limit in self.limits):
+        if any(limit.definition.needs_settling for limit in self.limits):
             measurement = self._settled(measurement)
         self.measurement = measurement
         return measurement, judge(self.limits, measurement)
@@ -144,7 +151,7 @@ class Probe:
         seen = Observed(faults=tuple(fault for each in observed.values() for fault in each.faults))
         whole = self._measure_these(self._engines, [timing for _, timing in self._requests], window, seen)
         parts = [self._measure_these([e], self._of(e), window, observed.get(e, Observed())) for e in self._engines]
-        return replace(whole, parts=apart(parts))
+        return replace(whole, parts=label_parts(parts))
 
     def _measure_these(
         self, engines: Sequence[Engine], requests: Sequence[RequestTiming], window: Window, observed: Observed
@@ -160,14 +167,21 @@ class Probe:
             memory_missing=missing,
             devices=devices,
             devices_missing=devices_missing,
-            engine_readings=self._engine_readings(engines, observed),
+            engine_readings=observed.readings,
             engine_stats=observed.stats,
             records=tuple(self._records),
             windows=tuple(self._windows),
-            faults=(*self._faults(), *self._relay_faults, *_load_faults(loads), *observed.faults),
+            faults=(
+                *self._faults(),
+                *self._relay_faults,
+                *_load_faults(loads),
+                *observed.faults,
+                *_reading_faults(observed),
+            ),
             rounds=self.rounds,
             attempt=self.attempt,
             loads=loads,
+            idle=self._idle_of(engines),
         )
 
     def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
@@ -184,7 +198,7 @@ class Probe:
 
     @property
     def _judges_energy(self) -> bool:
-        return any(limit.definition.group == "energy" for limit in self.limits)
+        return any(limit.definition.source is Source.ENERGY_COUNTERS for limit in self.limits)
 
     def _settled(self, measurement: Measurement) -> Measurement:
         """With the levels after the test, once they have stood still."""
@@ -209,18 +223,27 @@ class Probe:
         settled = self._settled(self._measure(Window(at, at + 1), {}))
         for own, part in zip(self._engines, settled.parts, strict=False):
             if own is engine:
-                self._idle[engine] = read_idle(part)
-        self._idle_of_all = read_idle(settled)
+                self._idle[engine] = read_settled(part)
+        self._idle_of_all = read_settled(settled)
 
-    def _engine_readings(self, engines: Sequence[Engine], observed: Observed) -> Mapping[str, Reading]:
+    def _idle_of(self, engines: Sequence[Engine]) -> Reading | None:
+        """The idle memory of one of several engines, or that of all engines of the test; None if none was unloaded."""
         alone = len(engines) == 1 and len(self._engines) > 1
-        idle = self._idle.get(engines[0]) if alone else self._idle_of_all
-        return observed.readings if idle is None else {**observed.readings, "memory.idle": idle}
+        return self._idle.get(engines[0]) if alone else self._idle_of_all
 
 
 def _load_faults(loads: Sequence[Load]) -> tuple[str, ...]:
     """Why the loads of a test say nothing of its engine."""
     return tuple(load.fault for load in loads if load.fault)
+
+
+def _reading_faults(observed: Observed) -> tuple[str, ...]:
+    """Which readings of an engine would be shown nowhere, because no metric is read from what the engine states."""
+    known = {metric.name for metric in METRICS.values() if metric.source is Source.ENGINE}
+    return tuple(
+        f"the engine states {name}, which is no metric that an engine states"
+        for name in observed.readings.keys() - known
+    )
 
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:
@@ -251,23 +274,9 @@ class OpenWindow:
 
         ``engine`` names one of several engines of the test.
         """
-        return read_metric(name, self.measurement if engine is None else self.measurement.part(engine))
+        return read(name, self.measurement if engine is None else self.measurement.part(engine))
 
     def _closed(self) -> Window:
         if self.window is None:
             raise RuntimeError(f"the window {self.name!r} is still open: read it after its with block")
         return self.window
-
-
-def read_metric(name: str, measurement: Measurement) -> Reading:
-    """A metric as it is limited: ``"memory.peak"``, ``"latency.ttft_p95"``.
-
-    Raises:
-        ValueError: there is no such metric.
-    """
-    group, _, key = name.partition(".")
-    base, statistic = split_key(key)
-    metric = METRICS.get(f"{group}.{base}")
-    if metric is None or metric.distribution != (statistic is not None):
-        raise ValueError(f"there is no metric {name!r}; it is written as in memory.peak or latency.ttft_p95")
-    return read(metric.name, statistic, measurement)

@@ -4,14 +4,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.budgets.validity import fault
+from pytest_llmperf.budgets.validity import why_invalid
 from pytest_llmperf.measurement.load import ClientHealth, Lag, Load
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.metrics.table import Statistic
+from pytest_llmperf.metrics.statistics import Statistic
+from pytest_llmperf.metrics.table import METRICS
 from tests.helpers.streams import MS, measured, stream
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
+
+
+def fault(metric: str, measurement: Measurement, statistic: Statistic | None = None) -> str:
+    return why_invalid(METRICS[metric], measurement, statistic)
+
 
 CALM = Lag(0.0001, 0.0003, 0.001, 0.050)
 

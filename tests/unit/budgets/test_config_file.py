@@ -110,7 +110,7 @@ IN_TABLE_1 = "llmperf.toml: [[budget]] 1"
         ("budget = 'x'", "llmperf.toml: budget is not a list of tables; write [[budget]]"),
         (
             "[[budget]]\ntest = '*'",
-            f"{IN_TABLE_1}: unknown key 'test'; it takes tests, engine, device, memory, throughput, latency, energy",
+            f"{IN_TABLE_1}: unknown key 'test'; it takes tests, device, engine, memory, throughput, latency, energy",
         ),
         ("[[budget]]\nmemory.peak = '1 GiB'", f"{IN_TABLE_1}: tests must be a glob over node ids, such as tests = "),
         ("[[budget]]\ntests = ''\nmemory.peak = '1 GiB'", f"{IN_TABLE_1}: tests must be a glob over node ids"),

@@ -6,7 +6,9 @@ import pytest
 
 from pytest_llmperf.budgets.limit import BudgetError, Limit, matches, merge, parse_limits, select
 from pytest_llmperf.measurement.measurement import EngineInfo
-from pytest_llmperf.metrics.table import METRICS, Statistic
+from pytest_llmperf.metrics.metric import DistributionMetric
+from pytest_llmperf.metrics.statistics import Statistic
+from pytest_llmperf.metrics.table import METRICS
 from tests.helpers.streams import CPU, L4, limits
 
 GIB = 2.0**30
@@ -48,7 +50,7 @@ def test_a_marker_may_limit_several_metrics_at_their_percentiles() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_may_be_limited_in_the_words_of_its_own_example(name: str) -> None:
     metric = METRICS[name]
-    key = metric.key + ("_p95" if metric.distribution else "")
+    key = metric.key + ("_p95" if isinstance(metric, DistributionMetric) else "")
     [limit] = limits(metric.group, **{key: metric.quantity.example})
     assert limit.definition is metric
     assert limit.value > 0

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.budgets.validity import fault
-from pytest_llmperf.measurement.measurement import Conditions
+from pytest_llmperf.budgets.validity import why_invalid
+from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.table import METRICS
-from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, on
-from tests.helpers.streams import L4, measured, stream, trace, whole
+from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, TRAINER, on
+from tests.helpers.streams import L4, MS, measured, stream, trace, whole
 
 if TYPE_CHECKING:
+    from pytest_llmperf.measurement.measurement import DeviceTrace, Measurement
     from pytest_llmperf.measurement.request import RequestTiming
+
+
+def fault(metric: str, measurement: Measurement) -> str:
+    return why_invalid(METRICS[metric], measurement)
+
 
 GOOD = stream(100, 120, output_tokens=2)
 BEFORE_THE_TEST = {"latency.startup", "memory.weights", "memory.kv_reserved"}
@@ -135,3 +142,35 @@ def test_a_device_that_was_lost_taints_the_memory_read_from_it(metric: str) -> N
 def test_host_memory_that_cannot_be_trusted_does_not_taint_that_of_a_device(metric: str) -> None:
     found = measured(GOOD, engine=L4, memory=trace(1, 2, fault="the sampler stalled"), devices=(on(trace(1, 2)),))
     assert fault(metric, found) == ("the sampler stalled" if metric == "memory.host_peak" else "")
+
+
+# -------------------------------------------------------------------------------------------------------------- devices
+
+HOST = trace(1, 2)
+
+
+def on_gpu(*devices: DeviceTrace) -> Measurement:
+    return measured(engine=L4, memory=HOST, devices=devices)
+
+
+def test_energy_of_newcomers_is_not_the_engines() -> None:
+    found = on_gpu(on(HOST), on(HOST, SECOND, conditions=Conditions(newcomers=(TRAINER, DeviceProcess(5)))))
+    assert fault("energy.total", found) == (
+        "NVIDIA L4 GPU-22222222: others computed on the device during the test, and their energy is counted too: "
+        "4711 (trainer), 5"
+    )
+
+
+def test_sensors_that_disagree_are_a_fault_of_the_energy() -> None:
+    found = on_gpu(on(HOST, energy=replace(ENERGY, fault="one of the two sensors is wrong")))
+    assert fault("energy.total", found) == "NVIDIA L4 GPU-11111111: one of the two sensors is wrong"
+
+
+def test_a_slowdown_is_told_with_the_first_device_that_has_one() -> None:
+    found = on_gpu(on(HOST), on(HOST, SECOND, conditions=THROTTLED))
+    assert fault("throughput.output", found).startswith("NVIDIA L4 GPU-22222222: process 4711 (trainer) computed")
+
+
+def test_a_part_of_a_test_is_not_judged_by_the_conditions_of_the_whole() -> None:
+    part = on_gpu(on(HOST, conditions=THROTTLED)).cut(Window(0, 11 * MS))
+    assert fault("throughput.output", part) == ""

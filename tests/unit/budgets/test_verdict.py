@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
+from tests.helpers.verdicts import verdict as hand_made
 
 GIB = 2.0**30
 MIB = 2.0**20
@@ -13,7 +14,7 @@ MIB = 2.0**20
 def verdict(
     metric: str, limit: float | None, text: str, measured: float | None, status: Status = Status.FAIL, **more: str
 ) -> Verdict:
-    return Verdict(status, more.pop("name", metric), metric, limit, text, measured, **more)
+    return hand_made(status, more.pop("name", metric), metric, limit, text, measured, **more)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,21 @@ import pytest
 
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import RequestTiming
-from pytest_llmperf.metrics.latency import samples, values
+from pytest_llmperf.metrics.metric import DistributionMetric
+from pytest_llmperf.metrics.table import METRICS
 from tests.helpers.streams import MS, stream, whole
 
 EVERY_KEY = ("ttft", "ttft_answer", "tpot", "itl", "chunk_gap", "e2e")
+
+
+def values(request: RequestTiming, key: str) -> list[float]:
+    metric = METRICS[f"latency.{key}"]
+    assert isinstance(metric, DistributionMetric)
+    return list(metric.values_of(request))
+
+
+def samples(requests: list[RequestTiming], key: str) -> list[float]:
+    return [value for request in requests for value in values(request, key)]
 
 
 def test_four_tokens_one_by_one() -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from pytest_llmperf.measurement.measurement import EngineInfo, Reading
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.metrics.latency import NO_TOKEN_COUNT
-from pytest_llmperf.metrics.table import METRICS, Statistic, read
+from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT
+from pytest_llmperf.metrics.statistics import Statistic
+from pytest_llmperf.metrics.table import METRICS, read
 from pytest_llmperf.metrics.throughput import rate
 from tests.helpers.streams import CPU, L4, MS, measured, stream, trace, whole
 
@@ -24,26 +25,26 @@ MAX = Statistic(None)
 
 def test_a_percentile_of_enough_requests_is_stated_with_its_formula_and_number() -> None:
     requests = [stream(100 + i, sent_ms=0, output_tokens=1) for i in range(11)]
-    assert read("latency.ttft", P50, measured(*requests)) == Reading(0.105, "t1 − t0, 11 requests", samples=11)
+    assert read("latency.ttft_p50", measured(*requests)) == Reading(0.105, "t1 − t0, 11 requests", samples=11)
 
 
 def test_one_sample_too_few_is_refused_and_not_guessed() -> None:
     requests = [stream(100, output_tokens=1)] * 10
-    reading = read("latency.ttft", P50, measured(*requests))
+    reading = read("latency.ttft_p50", measured(*requests))
     assert reading == Reading.missing("p50 needs 11 request samples, the test gave 10")
 
 
 def test_gaps_are_counted_by_the_token_and_by_the_chunk() -> None:
     request = stream(*range(100, 220, 10), output_tokens=12)
-    assert read("latency.itl", P50, measured(request)).how.endswith(", 11 tokens")
-    assert read("latency.chunk_gap", P50, measured(request)).how.endswith(", 11 chunks")
+    assert read("latency.itl_p50", measured(request)).how.endswith(", 11 tokens")
+    assert read("latency.chunk_gap_p50", measured(request)).how.endswith(", 11 chunks")
     short = stream(100, 110, output_tokens=2)
-    assert read("latency.itl", P50, measured(short)).reason == "p50 needs 11 token samples, the test gave 1"
-    assert read("latency.itl", MAX, measured(short)).how.endswith(", 1 token")
+    assert read("latency.itl_p50", measured(short)).reason == "p50 needs 11 token samples, the test gave 1"
+    assert read("latency.itl_max", measured(short)).how.endswith(", 1 token")
 
 
 def test_requests_that_give_no_value_are_not_passed_over_in_silence() -> None:
-    reading = read("latency.ttft", MAX, measured(stream(100, output_tokens=1), whole(0, 900, output_tokens=9)))
+    reading = read("latency.ttft_max", measured(stream(100, output_tokens=1), whole(0, 900, output_tokens=9)))
     assert reading.value == 0.1
     assert reading.how == "t1 − t0, 1 request of 1 of 2 requests"
 
@@ -51,9 +52,9 @@ def test_requests_that_give_no_value_are_not_passed_over_in_silence() -> None:
 def test_answers_that_never_came_do_not_make_the_others_look_fast() -> None:
     answered = stream(50, 80, kinds=("reasoning", "text"), output_tokens=2)
     thinking = stream(50, 900, kinds=("reasoning", "reasoning"), output_tokens=2)
-    reading = read("latency.ttft_answer", MAX, measured(answered, thinking))
+    reading = read("latency.ttft_answer_max", measured(answered, thinking))
     assert reading == Reading.missing("1 of 2 answers never got past their reasoning")
-    assert read("latency.ttft", MAX, measured(answered, thinking)).value == 0.05
+    assert read("latency.ttft_max", measured(answered, thinking)).value == 0.05
 
 
 @pytest.mark.parametrize(
@@ -82,15 +83,15 @@ def test_answers_that_never_came_do_not_make_the_others_look_fast() -> None:
     ],
 )
 def test_a_latency_that_is_missing_says_why(name: str, requests: list[RequestTiming], reason: str) -> None:
-    assert read(name, MAX, measured(*requests)) == Reading.missing(reason)
+    assert read(f"{name}_max", measured(*requests)) == Reading.missing(reason)
 
 
 def test_the_time_to_load_is_the_engines() -> None:
-    assert read("latency.startup", None, measured(engine=CPU)).value == 2.5
+    assert read("latency.startup", measured(engine=CPU)).value == 2.5
     attached = EngineInfo("openai", "", "m")
     reason = "the engine was already running: nobody saw it start"
-    assert read("latency.startup", None, measured(engine=attached)).reason == reason
-    assert read("latency.startup", None, measured(engine=None)).reason == "the test used no engine"
+    assert read("latency.startup", measured(engine=attached)).reason == reason
+    assert read("latency.startup", measured(engine=None)).reason == "the test used no engine"
 
 
 # ---------------------------------------------------------------------------------------------------------- throughput
@@ -104,7 +105,7 @@ TWO = (
 
 @pytest.mark.parametrize(("key", "value"), [("output", 100.0), ("total", 150.0), ("requests", 4.0)])
 def test_a_rate_is_taken_from_the_first_send_to_the_last_response(key: str, value: float) -> None:
-    reading = read(f"throughput.{key}", None, measured(*TWO))
+    reading = read(f"throughput.{key}", measured(*TWO))
     assert reading == Reading(value, METRICS[f"throughput.{key}"].formula, samples=2)
 
 
@@ -113,7 +114,7 @@ def test_the_window_of_a_rate_is_neither_the_tests_nor_that_of_the_last_request_
     inner = stream(300, 500, sent_ms=200, output_tokens=40)
     for requests in ((inner, outer), (outer, inner)):
         wide = measured(*requests, window=Window(-5000 * MS, 5000 * MS))
-        assert read("throughput.output", None, wide).value == 100.0
+        assert read("throughput.output", wide).value == 100.0
 
 
 def test_a_rate_over_an_exact_time_is_exact() -> None:
@@ -123,20 +124,20 @@ def test_a_rate_over_an_exact_time_is_exact() -> None:
 
 def test_one_answer_without_a_count_leaves_no_sum() -> None:
     uncounted = measured(TWO[0], stream(300, 500))
-    assert read("throughput.output", None, uncounted) == Reading.missing(NO_TOKEN_COUNT)
+    assert read("throughput.output", uncounted) == Reading.missing(NO_TOKEN_COUNT)
     no_prompt = measured(stream(100, 200, output_tokens=30))
-    assert read("throughput.total", None, no_prompt) == Reading.missing(NO_TOKEN_COUNT)
-    assert read("throughput.output", None, no_prompt).value == 150.0
-    assert read("throughput.requests", None, uncounted).value == 4.0
+    assert read("throughput.total", no_prompt) == Reading.missing(NO_TOKEN_COUNT)
+    assert read("throughput.output", no_prompt).value == 150.0
+    assert read("throughput.requests", uncounted).value == 4.0
 
 
 def test_requests_that_took_no_time_have_no_rate() -> None:
-    assert read("throughput.requests", None, measured(whole(5, 5))) == Reading.missing("the requests took no time")
+    assert read("throughput.requests", measured(whole(5, 5))) == Reading.missing("the requests took no time")
 
 
 def test_tokens_for_each_user_are_one_over_the_mean_time_per_token() -> None:
     slow, fast = stream(100, 130, output_tokens=2), stream(100, 110, output_tokens=2)
-    reading = read("throughput.per_user", None, measured(slow, fast))
+    reading = read("throughput.per_user", measured(slow, fast))
     assert reading.value == pytest.approx(50.0)
     assert reading.samples == 2
 
@@ -150,12 +151,12 @@ def test_tokens_for_each_user_are_one_over_the_mean_time_per_token() -> None:
     ],
 )
 def test_tokens_for_each_user_need_gaps_between_tokens(request_: RequestTiming, reason: str) -> None:
-    found = read("throughput.per_user", None, measured(request_))
+    found = read("throughput.per_user", measured(request_))
     assert found == Reading.missing(reason)
 
 
 def test_without_limits_there_is_no_goodput() -> None:
-    assert "verdict" in read("throughput.goodput", None, measured(*TWO)).reason
+    assert "verdict" in read("throughput.goodput", measured(*TWO)).reason
 
 
 # -------------------------------------------------------------------------------------------------- memory and the rest
@@ -164,11 +165,11 @@ def test_without_limits_there_is_no_goodput() -> None:
 @pytest.mark.parametrize(("key", "value"), [("peak", 170), ("host_peak", 170), ("growth", 70), ("retained", 5)])
 def test_memory_is_read_from_the_trace(key: str, value: int) -> None:
     found = measured(memory=trace(100, 120, 170, 105, settled_bytes=105))
-    assert read(f"memory.{key}", None, found) == Reading(value, "resident memory", samples=4)
+    assert read(f"memory.{key}", found) == Reading(value, "resident memory", samples=4)
 
 
 def test_a_test_that_gives_memory_back_retains_less_than_nothing() -> None:
-    assert read("memory.retained", None, measured(memory=trace(100, 90, settled_bytes=90))).value == -10
+    assert read("memory.retained", measured(memory=trace(100, 90, settled_bytes=90))).value == -10
 
 
 @pytest.mark.parametrize(
@@ -187,27 +188,27 @@ def test_a_test_that_gives_memory_back_retains_less_than_nothing() -> None:
     ],
 )
 def test_memory_that_is_missing_says_why(key: str, fields: dict[str, object], reason: str) -> None:
-    assert read(f"memory.{key}", None, measured(**fields)) == Reading.missing(reason)
+    assert read(f"memory.{key}", measured(**fields)) == Reading.missing(reason)
 
 
 @pytest.mark.parametrize("engine", [L4, EngineInfo("openai", "", "m")], ids=["gpu", "unknown device"])
 def test_the_resident_memory_of_a_gpu_engine_is_not_passed_off_as_its_memory(engine: EngineInfo) -> None:
     found = measured(engine=engine, memory=trace(100, 170, settled_bytes=105))
     for key in ("peak", "growth", "retained"):
-        reading = read(f"memory.{key}", None, found)
+        reading = read(f"memory.{key}", found)
         assert reading.value is None
         assert "GPU" in reading.reason
-    assert read("memory.host_peak", None, found).value == 170
+    assert read("memory.host_peak", found).value == 170
 
 
 def test_what_the_engine_states_is_taken_as_it_is() -> None:
     stated = Reading(2.0**30, "stated while loading")
-    assert read("memory.weights", None, measured(engine_readings={"memory.weights": stated})) is stated
+    assert read("memory.weights", measured(engine_readings={"memory.weights": stated})) is stated
 
 
 @pytest.mark.parametrize("key", ["total", "per_output_token", "mean_power"])
 def test_energy_that_nobody_reads_is_missing_and_not_zero(key: str) -> None:
-    reading = read(f"energy.{key}", None, measured(*TWO))
+    reading = read(f"energy.{key}", measured(*TWO))
     assert reading == Reading.missing("no energy counter is read on AMD EPYC 7B13")
 
 
@@ -221,7 +222,7 @@ def kv(reserved: float | None, used: float | None) -> dict[str, Reading]:
 
 def test_what_a_test_required_leaves_out_the_kv_cache_that_nobody_used() -> None:
     found = measured(memory=trace(900, 1000, 950), engine_readings=kv(600, 100))
-    assert read("memory.required", None, found) == Reading(500, "resident memory", samples=3)
+    assert read("memory.required", found) == Reading(500, "resident memory", samples=3)
 
 
 @pytest.mark.parametrize(
@@ -235,4 +236,4 @@ def test_what_a_test_required_leaves_out_the_kv_cache_that_nobody_used() -> None
 )
 def test_without_all_its_parts_there_is_no_telling_what_was_required(readings: dict[str, Reading], reason: str) -> None:
     found = measured(memory=trace(900, 1000, 950), engine_readings=readings)
-    assert read("memory.required", None, found) == Reading.missing(reason)
+    assert read("memory.required", found) == Reading.missing(reason)

@@ -25,6 +25,7 @@ from tests.helpers.report_samples import (
     result,
     trace,
 )
+from tests.helpers.verdicts import verdict as hand_made
 
 
 def flat(text: str) -> str:
@@ -179,7 +180,7 @@ def test_a_tiny_excess_is_visible_in_the_sentence() -> None:
 
 
 def test_the_margin_of_a_limit_of_zero_is_the_room_itself() -> None:
-    verdict = Verdict(Status.FAIL, "memory.retained", "memory.retained", 0.0, "0 B", 3.0 * 2**20)
+    verdict = hand_made(Status.FAIL, "memory.retained", "memory.retained", 0.0, "0 B", 3.0 * 2**20)
     assert verdict.margin_text == "-3.00 MiB"
     assert replace(verdict, measured=-3.0 * 2**20).margin_text == "+3.00 MiB"
     assert replace(verdict, measured=None).margin_text == "–"

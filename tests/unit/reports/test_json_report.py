@@ -18,6 +18,7 @@ from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.result import TestResult, from_wire
 from tests.helpers.device_samples import THROTTLED, on
 from tests.helpers.report_samples import BROKEN, START, measurement, request, result, trace
+from tests.helpers.verdicts import verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ def check(report: dict[str, Any]) -> None:
 def everything() -> list[TestResult]:
     """A result for each shape a measurement can take."""
     odd = Verdict(Status.NO_BUDGET, "", "", reason="no budget for this device")
-    zero = Verdict(Status.FAIL, "memory.retained", "memory.retained", 0.0, "0 B", 5.0)
+    zero = verdict(Status.FAIL, "memory.retained", "memory.retained", 0.0, "0 B", 5.0)
     bare = Measurement(Window(START, START + 5))
     bare_device = on(MemoryTrace((), "none", missing="it hangs", attribution="device"), energy=Energy(reason="none"))
     devices = (on(trace(), conditions=THROTTLED), bare_device)

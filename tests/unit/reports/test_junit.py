@@ -6,6 +6,7 @@ from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.reports.junit import properties, replace_properties
 from pytest_llmperf.reports.result import TestResult
 from tests.helpers.report_samples import BROKEN, UNMEASURED, result
+from tests.helpers.verdicts import verdict
 
 
 def test_the_engine_its_model_and_its_device_are_named() -> None:
@@ -31,7 +32,7 @@ def test_what_was_not_measured_has_no_value() -> None:
 
 
 def test_a_share_has_no_unit() -> None:
-    waste = Verdict(Status.PASS, "memory.kv_waste", "memory.kv_waste", 0.1, "10 %", 0.05)
+    waste = verdict(Status.PASS, "memory.kv_waste", "memory.kv_waste", 0.1, "10 %", 0.05)
     assert ("llmperf.memory.kv_waste", "0.05") in properties(TestResult("t", (waste,), {}))
 
 

@@ -13,6 +13,7 @@ from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.summary import ROWS, counts, summary_lines
 from pytest_llmperf.reports.text import display_width
 from tests.helpers.report_samples import BROKEN, ENGINE, GIB, PASSING, measurement, result
+from tests.helpers.verdicts import verdict
 
 OLLAMA = EngineInfo("ollama", "0.12.3", "qwen3:0.6b", ENGINE.devices, 3.2)
 
@@ -105,7 +106,7 @@ def test_without_budgets_there_is_nothing_to_say() -> None:
 
 
 def test_each_reason_for_a_missing_verdict_stands_below_the_table_once() -> None:
-    missing = Verdict(Status.NOT_MEASURED, "energy.total", "energy.total", 5.0, "5 J", reason="no counter is read here")
+    missing = verdict(Status.NOT_MEASURED, "energy.total", "energy.total", 5.0, "5 J", reason="no counter is read here")
     lines = summary_lines([result(f"t.py::{name}", (missing,)) for name in "ab"], width=120)
     assert lines[-2:] == ["why: energy total NOT MEASURED: no counter is read here", "budgets: 2 NOT MEASURED"]
     assert sum("no counter" in line for line in lines) == 1

@@ -1,0 +1,66 @@
+"""Why the requests of a test give no value of a metric: one sentence for each case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.measurement.request import RequestTiming
+
+# llm_client always asks; an app has its own request.
+NO_TOKEN_COUNT = (
+    "the server gave no token count (usage) for every answer; "
+    'a stream has one if its request says stream_options={"include_usage": true}'
+)
+
+
+def no_reason(requests: Sequence[RequestTiming]) -> str:
+    """Always empty: whatever answered requests give stands for all of them."""
+    return ""
+
+
+def why_unanswered(requests: Sequence[RequestTiming]) -> str:
+    """Why there is no answered request; empty if there is one."""
+    if not requests:
+        return "the test sent no request through llm_client"
+    return "" if any(r.error is None for r in requests) else "no request was answered"
+
+
+def why_no_values(requests: Sequence[RequestTiming], key: str) -> str:
+    """Why requests gave no value of the latency ``key``, in one sentence."""
+    return _why_not_streamed(requests) or f"no answer was long enough to give {key}"
+
+
+def why_no_token_times(requests: Sequence[RequestTiming], key: str) -> str:
+    """The same for a latency that needs to know how many tokens came when."""
+    long = [r for r in requests if r.error is None and len(r.chunks) > 1]
+    if long and not _why_not_streamed(requests):
+        if all(r.output_tokens is None for r in long):
+            return NO_TOKEN_COUNT
+        return "the server sends several tokens in a chunk and does not say how many"
+    return why_no_values(requests, key)
+
+
+def why_no_answer_token(requests: Sequence[RequestTiming], key: str) -> str:
+    """The same for the first token that is not reasoning."""
+    if any(r.chunks for r in requests if r.error is None) and not _why_not_streamed(requests):
+        return "no answer got past its reasoning"
+    return why_no_values(requests, key)
+
+
+def why_answers_are_missing(answered: Sequence[RequestTiming]) -> str:
+    """Why the times to the first answer token are not those of all ``answered`` requests; empty if they are.
+
+    Leaving out those that took longest would make the others look fast.
+    """
+    unanswered = sum(1 for r in answered if r.chunks and r.ttft_answer is None)
+    return f"{unanswered} of {len(answered)} answers never got past their reasoning" if unanswered else ""
+
+
+def _why_not_streamed(requests: Sequence[RequestTiming]) -> str:
+    if reason := why_unanswered(requests):
+        return reason
+    streamed = any(r.streamed for r in requests if r.error is None)
+    return "" if streamed else "answers were not streamed: use stream=True"
