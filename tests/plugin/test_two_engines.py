@@ -91,7 +91,7 @@ def test_both_stand_side_by_side_at_the_end_and_in_markdown(runs: Runs, pytester
         ]
     )
     text = (pytester.path / "out.md").read_text()
-    assert "| engine | tests | load | peak | TTFT | output |" in text
+    assert "| engine | tests | startup | peak | TTFT | output |" in text
     assert "| simulated 1 small | 1 |" in text
 
 
