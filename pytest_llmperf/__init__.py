@@ -6,16 +6,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_llmperf.measurement.measurement import Measurement as Measurement
+    from pytest_llmperf.measurement.measurement import Reading as Reading
+    from pytest_llmperf.measurement.request import RequestTiming as RequestTiming
+    from pytest_llmperf.metrics.metric import DistributionMetric as DistributionMetric
+    from pytest_llmperf.metrics.metric import Metric as Metric
+    from pytest_llmperf.metrics.metric import ScalarMetric as ScalarMetric
+    from pytest_llmperf.metrics.metric import Source as Source
+    from pytest_llmperf.metrics.table import register_metric as register_metric
     from pytest_llmperf.plugin.outcomes import BudgetExceeded as BudgetExceeded
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed
     from pytest_llmperf.traffic.workloads.files import workload_file as workload_file
     from pytest_llmperf.traffic.workloads.workload import workload as workload
 
 __version__ = "0.1.0"
-__all__ = ["BudgetExceeded", "RequestFailed", "__version__", "workload", "workload_file"]
+__all__ = [
+    "BudgetExceeded",
+    "DistributionMetric",
+    "Measurement",
+    "Metric",
+    "Reading",
+    "RequestFailed",
+    "RequestTiming",
+    "ScalarMetric",
+    "Source",
+    "__version__",
+    "register_metric",
+    "workload",
+    "workload_file",
+]
 _HOMES = {
     "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
+    "DistributionMetric": "pytest_llmperf.metrics.metric",
+    "Measurement": "pytest_llmperf.measurement.measurement",
+    "Metric": "pytest_llmperf.metrics.metric",
+    "Reading": "pytest_llmperf.measurement.measurement",
     "RequestFailed": "pytest_llmperf.traffic.client.request",
+    "RequestTiming": "pytest_llmperf.measurement.request",
+    "ScalarMetric": "pytest_llmperf.metrics.metric",
+    "Source": "pytest_llmperf.metrics.metric",
+    "register_metric": "pytest_llmperf.metrics.table",
     "workload": "pytest_llmperf.traffic.workloads.workload",
     "workload_file": "pytest_llmperf.traffic.workloads.files",
 }

@@ -28,10 +28,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(_registered)
 """Every metric by its name, in the order in which help texts and reports list them."""
 
 
-def register(metric: Metric) -> None:
+def register_metric(metric: Metric) -> None:
     """Adds a metric: from then on it may be limited and is in every report.
 
-    Call it where every process of a run does, such as in the ``conftest.py`` at the root or in a plugin.
+    Call it before tests are collected, such as in a ``conftest.py`` or in a plugin.
 
     Raises:
         ValueError: the name is taken, or is not one that a marker could take.

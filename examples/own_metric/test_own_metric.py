@@ -1,0 +1,9 @@
+"""Limits the metrics that conftest.py registers."""
+
+import pytest
+
+
+@pytest.mark.memory_budget(mean="4 GiB")
+@pytest.mark.latency_budget(longest_gap_max="2 s")
+def test_an_answer_without_a_long_pause(llm_client):
+    assert llm_client.generate("Count to five.", max_tokens=8).text
