@@ -47,7 +47,8 @@ def _describe_budget(group: str) -> str:
         direction = f"upper limits, for {lower} a lower one"
     else:
         direction = "upper limits" if upper else "lower limits"
-    return f"{group}_budget(*, {arguments}): {direction}, such as {', '.join(examples.values())}."
+    statistics = " (NN is a percentile; _max in place of _pNN limits the largest value)" if "_pNN" in arguments else ""
+    return f"{group}_budget(*, {arguments}): {direction}, such as {', '.join(examples.values())}{statistics}."
 
 
 _KNOWN_ENGINES = ("vllm", "ollama", "llamacpp", "openai", "simulated")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.metrics.table import GROUPS, list_keys
+from pytest_llmperf.plugin.markers import BUDGET_MARKERS
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -19,6 +20,17 @@ def test_markers_name_every_key_that_may_be_limited(runs: Runs) -> None:
         assert "device=GLOB" in text
         for key in list_keys(group):
             assert key in text
+
+
+def test_there_is_a_marker_for_every_group_of_metrics() -> None:
+    assert tuple(f"{group}_budget" for group in GROUPS) == BUDGET_MARKERS
+
+
+def test_a_marker_says_which_of_its_limits_are_lower_ones(runs: Runs) -> None:
+    lines = runs.plain("", "--markers").stdout
+    lines.fnmatch_lines(["*memory_budget(*): upper limits, for offload a lower one, such as peak='16 GiB', *"])
+    lines.fnmatch_lines(["*throughput_budget(*): lower limits, such as output='800 tok/s', requests='10 req/s'."])
+    lines.fnmatch_lines(["*latency_budget(*): upper limits, such as ttft_p95='300 ms' (NN is a percentile; *)."])
 
 
 def test_fixtures_are_listed_with_what_they_give(runs: Runs) -> None:
