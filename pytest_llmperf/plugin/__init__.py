@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.plugin import benchmark, options, settings
+from pytest_llmperf.plugin import benchmark, hookspecs, options, settings
 from pytest_llmperf.plugin.fixtures import (
     llm_base_url,
     llm_client,
@@ -35,6 +35,10 @@ __all__ = [
     "llm_perf",
     "vllm_llm",
 ]
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -98,7 +98,7 @@ OPTIONS = (
         "list",
         (),
         "PATH",
-        "Write a report; the suffix picks its form: .json or .md. May be repeated.",
+        "Write a report; the suffix picks its format: .json, .md, or one that a plugin adds. May be repeated.",
     ),
     Option(
         "--llmperf-keep-engine",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,14 @@ def _local_devices(engine: Engine) -> tuple[Device, ...]:
     return () if engine.spec.url else engine_devices()
 
 
+def _describe(error: Exception) -> str:
+    """What went wrong, in one line; where, unless the operating system said it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({last.filename}:{last.lineno})"
+
+
 class Reporter:
     """Registered where reports are written: in the only process, or in the controller of pytest-xdist."""
 
@@ -71,22 +80,19 @@ class Reporter:
         summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
         if not self._session.settings.reports and not (summary_file and self._results):
             return
-        from pytest_llmperf.reports import json_report, markdown
+        from pytest_llmperf.reports import markdown
+        from pytest_llmperf.reports.atomic_write import write_whole
 
         results, about = self.results, self.about()
-        for path in self._session.settings.reports:
+        for path, render in self._session.settings.reports:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if path.suffix == ".json":
-                    json_report.write(path, results, about)
-                else:
-                    markdown.write(path, markdown.markdown(results, about))
-            except OSError as error:
-                self._problems.append(f"the report {path} could not be written: {error.strerror}")
+                write_whole(path, render(results, about))
+            except Exception as error:  # the renderer may be another package's, and the summary is still to come
+                self._problems.append(f"the report {path} could not be written: {_describe(error)}")
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if summary_file and results:
             try:
-                markdown.append(Path(summary_file), markdown.markdown(results, about))
+                markdown.append(Path(summary_file), markdown.render(results, about))
             except OSError as error:
                 self._problems.append(f"GITHUB_STEP_SUMMARY could not be written: {error.strerror}")
 
@@ -130,5 +136,6 @@ class Reporter:
             lines.append(f"{calls} of the app came outside of any measured test and belong to none")
         if self._without_engine:
             lines.append(f"{self._without_engine} skipped for want of an engine: --llm-engine=NAME runs them")
-        written = [f"report: {path}" for path in self._session.settings.reports if self._results and path.exists()]
+        paths = [file.path for file in self._session.settings.reports]
+        written = [f"report: {path}" for path in paths if self._results and path.exists()]
         return lines + written + self._problems

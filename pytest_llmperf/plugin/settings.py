@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_llmperf.engines.api.engine import EngineSpec
+    from pytest_llmperf.reports.formats import Render
+
+
+class ReportFile(NamedTuple):
+    """A report to write at the end of the run: where, and the function that gives its text."""
+
+    path: Path
+    render: Render
 
 
 class Settings(NamedTuple):
@@ -29,7 +37,7 @@ class Settings(NamedTuple):
     rounds: int
     warmup: int
     strict: bool
-    reports: tuple[Path, ...]
+    reports: tuple[ReportFile, ...]
     disable: bool
     refuse_busy_gpu: bool
     dcgm: tuple[str, ...]
@@ -48,7 +56,7 @@ class Settings(NamedTuple):
             values = {name: _value(config, name) for name in (option.name for option in OPTIONS)}
             if xdist.has_devices_of_its_own(config):
                 values["llmperf_gpus"] = "auto"
-            return _settings(values, config.invocation_params.dir, xdist.run_folder(config))
+            return _settings(values, _reports(values["llmperf_report"], config), xdist.run_folder(config))
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
 
@@ -71,7 +79,7 @@ def _value(config: pytest.Config, name: str) -> Any:
         raise ValueError(f"the setting {name} in the configuration file: {error}") from None
 
 
-def _settings(values: Mapping[str, Any], invoked_in: Path, run: str) -> Settings:
+def _settings(values: Mapping[str, Any], reports: tuple[ReportFile, ...], run: str) -> Settings:
     _at_least(values, "llmperf_rounds", 1)
     _at_least(values, "llmperf_warmup", 0)
     for name in ("llmperf_startup_timeout", "llmperf_sample_hz"):
@@ -97,7 +105,7 @@ def _settings(values: Mapping[str, Any], invoked_in: Path, run: str) -> Settings
         rounds=values["llmperf_rounds"],
         warmup=values["llmperf_warmup"],
         strict=_in_ci() if strict is None else strict,
-        reports=tuple(_report_path(text, invoked_in) for text in values["llmperf_report"]),
+        reports=reports,
         disable=values["llmperf_disable"],
         refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
         dcgm=_exporters(values["llmperf_dcgm"]),
@@ -141,14 +149,23 @@ def _in_ci() -> bool:
     return bool(os.environ.get("CI")) and os.environ["CI"].lower() not in ("0", "false")
 
 
-def _report_path(text: str, invoked_in: Path) -> Path:
+def _reports(texts: Sequence[str], config: pytest.Config) -> tuple[ReportFile, ...]:
+    if not texts:
+        return ()
+    from pytest_llmperf.reports.formats import merge_formats
+
+    formats = merge_formats(config.hook.pytest_llmperf_reports())
+    return tuple(_report_file(text, config.invocation_params.dir, formats) for text in texts)
+
+
+def _report_file(text: str, invoked_in: Path, formats: Mapping[str, Render]) -> ReportFile:
     path = invoked_in / text
-    if path.suffix not in (".json", ".md"):
-        raise ValueError(f"--llmperf-report={text} has no known suffix: write .json or .md")
+    if path.suffix not in formats:
+        raise ValueError(f"--llmperf-report={text} has no known suffix: write {' or '.join(formats)}")
     folder = next(parent for parent in path.parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(f"--llmperf-report={text} cannot be written")
-    return path
+    return ReportFile(path, formats[path.suffix])
 
 
 def visible_devices(selection: str) -> str | None:

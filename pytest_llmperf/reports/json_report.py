@@ -9,13 +9,10 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.reports.atomic_write import write_whole
 from pytest_llmperf.reports.result import SCHEMA, to_wire
 from pytest_llmperf.reports.summary import counts
 
 if TYPE_CHECKING:
-    import os
-
     from pytest_llmperf.reports.result import TestResult
 
 
@@ -40,15 +37,14 @@ def report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict
     }
 
 
-def write(path: str | os.PathLike[str], results: Sequence[TestResult], session: Mapping[str, Any]) -> None:
-    """Write the report: UTF-8, whole or not at all, missing folders are made.
+def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
+    """The text of the report.
 
     Raises:
-        OSError: the file cannot be written.
         TypeError: ``session`` holds something that is not plain data.
     """
     content = report(results, session=session)
-    write_whole(path, json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def schema() -> dict[str, Any]:

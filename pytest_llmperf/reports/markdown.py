@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.reports.atomic_write import write_whole
 from pytest_llmperf.reports.evidence import engine_text
 from pytest_llmperf.reports.failure_table import failure_table, limit_text, worst_first
 from pytest_llmperf.reports.summary import counts, counts_text, side_by_side
@@ -27,7 +26,7 @@ _OTHER_ICON = "⚠️"
 _MARKUP = re.compile(r"[|`*_\[\]\\~#$]")
 
 
-def markdown(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
+def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     """The verdict, a table of all budgets (what did not pass first, then the tightest), each failure in full.
 
     Of ``session`` the entries that are text or numbers are named at the end.
@@ -39,11 +38,6 @@ def markdown(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
     blocks.append(" · ".join(_escape(f"{key} {value}") for key, value in facts.items()))
     return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def write(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text``: UTF-8, whole or not at all, missing folders are made."""
-    write_whole(path, text)
 
 
 def append(path: str | os.PathLike[str], text: str) -> None:

@@ -11,8 +11,10 @@ from pytest_llmperf.engines.llamacpp.server_main import SETTINGS
 from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
 from pytest_llmperf.engines.simulated.schedule import Simulation
 from pytest_llmperf.metrics import table
+from pytest_llmperf.plugin import hookspecs
 from pytest_llmperf.plugin.markers import MARKERS
 from pytest_llmperf.plugin.options import OPTIONS
+from pytest_llmperf.reports.formats import FORMATS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,6 +61,18 @@ def test_the_budget_file_of_the_tutorial_is_understood(pytester: pytest.Pytester
 def test_the_reference_names_every_option() -> None:
     missing = [option.flag for option in OPTIONS if f"`{option.flag}" not in REFERENCE]
     assert not missing
+
+
+def test_the_reference_and_the_help_name_every_format_of_report() -> None:
+    text = next(option.help for option in OPTIONS if option.flag == "--llmperf-report")
+    row = next(line for line in REFERENCE.splitlines() if line.startswith("| `--llmperf-report=PATH`"))
+    assert [suffix for suffix in FORMATS if suffix not in text or f"`{suffix}`" not in row] == []
+
+
+def test_the_reference_names_every_hook() -> None:
+    hooks = [name for name in vars(hookspecs) if name.startswith("pytest_")]
+    assert hooks
+    assert [name for name in hooks if f"`{name}`" not in REFERENCE] == []
 
 
 def test_the_reference_names_every_marker_and_metric() -> None:

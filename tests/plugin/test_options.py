@@ -86,7 +86,7 @@ def check_ini(found: Settings) -> None:
     assert found.engines[0].startup_timeout == 7
     assert (found.rounds, found.warmup, found.sample_hz) == (3, 2, 50)
     assert (found.strict, found.disable) == (True, True)
-    assert [path.name for path in found.reports] == ["a.json"]
+    assert [file.path.name for file in found.reports] == ["a.json"]
 
 
 def test_the_ini_wins_over_the_defaults(pytester: pytest.Pytester, settings: Read) -> None:
@@ -110,7 +110,7 @@ def test_the_command_line_wins_over_the_ini(pytester: pytest.Pytester, settings:
     [spec] = found.engines
     assert (spec.label, dict(spec.args), spec.startup_timeout) == ("simulated:three", {"tpot": "2 ms"}, 9)
     assert (found.rounds, found.warmup, found.sample_hz, found.strict) == (1, 0, 20, False)
-    assert [path.name for path in found.reports] == ["b.md"]
+    assert [file.path.name for file in found.reports] == ["b.md"]
 
 
 def test_ini_options_of_pyproject_toml_are_read(pytester: pytest.Pytester, settings: Read) -> None:

@@ -6,7 +6,8 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -19,9 +20,6 @@ from pytest_llmperf.reports.result import TestResult, from_wire
 from tests.helpers.device_samples import THROTTLED, on
 from tests.helpers.report_samples import BROKEN, START, measurement, request, result, trace
 from tests.helpers.verdicts import verdict
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SESSION = {"pytest": "9.2.0", "options": {"llm_engine": ["vllm"]}}
 
@@ -52,9 +50,8 @@ def everything() -> list[TestResult]:
     ]
 
 
-def test_a_written_report_is_valid_under_its_schema(tmp_path: Path) -> None:
-    json_report.write(tmp_path / "out.json", everything(), SESSION)
-    text = (tmp_path / "out.json").read_text(encoding="utf-8")
+def test_a_rendered_report_is_valid_under_its_schema() -> None:
+    text = json_report.render(everything(), SESSION)
     assert text.endswith("}\n")
     check(json.loads(text))
 
@@ -99,40 +96,18 @@ def test_results_can_be_read_back() -> None:
     assert from_wire(again) == original
 
 
-def test_numbers_that_json_cannot_write_are_null(tmp_path: Path) -> None:
+def test_numbers_that_json_cannot_write_are_null() -> None:
     endless = replace(BROKEN, measured=math.inf)
-    json_report.write(tmp_path / "out.json", [result(verdicts=(endless,))], {"load": [math.nan, 1.0]})
-    report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    report = json.loads(json_report.render([result(verdicts=(endless,))], {"load": [math.nan, 1.0]}))
     assert report["tests"][0]["verdicts"][0]["measured"] is None
     assert report["session"]["load"] == [None, 1.0]
     check(report)
 
 
-def test_missing_folders_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "out.json"
-    json_report.write(path, [result()], SESSION)
-    json_report.write(path, [], SESSION)
-    assert [entry.name for entry in path.parent.iterdir()] == ["out.json"]
-    assert json.loads(path.read_text(encoding="utf-8"))["tests"] == []
-
-
-def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "out.json"
-    json_report.write(path, [], SESSION)
-    before = path.read_text(encoding="utf-8")
+def test_a_session_that_is_not_plain_data_is_an_error() -> None:
     with pytest.raises(TypeError):
-        json_report.write(path, [], {"path": tmp_path})
-    assert path.read_text(encoding="utf-8") == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
+        json_report.render([], {"path": Path()})
 
 
-def test_a_path_that_is_a_folder_is_an_error_and_leaves_no_draft(tmp_path: Path) -> None:
-    (tmp_path / "out.json").mkdir()
-    with pytest.raises(OSError, match=r"out\.json"):
-        json_report.write(tmp_path / "out.json", [], SESSION)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
-
-
-def test_text_that_is_not_ascii_stays_readable(tmp_path: Path) -> None:
-    json_report.write(tmp_path / "out.json", [result("t.py::test_größe", ())], {})
-    assert "test_größe" in (tmp_path / "out.json").read_text(encoding="utf-8")
+def test_text_that_is_not_ascii_stays_readable() -> None:
+    assert "test_größe" in json_report.render([result("t.py::test_größe", ())], {})

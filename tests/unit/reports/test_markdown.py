@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.reports.markdown import STEP_SUMMARY_BYTES, append, markdown, write
+from pytest_llmperf.reports.markdown import STEP_SUMMARY_BYTES, append, render
 from tests.helpers.report_samples import BROKEN, PASSING, UNMEASURED, result
 
 if TYPE_CHECKING:
@@ -17,40 +17,40 @@ SESSION = {"pytest": "9.2.0", "options": ["not", "named"]}
 
 def title(*verdicts_of_tests: Status) -> str:
     verdicts = tuple(replace(BROKEN, status=status) for status in verdicts_of_tests)
-    return markdown([result(verdicts=verdicts)], {}).splitlines()[0]
+    return render([result(verdicts=verdicts)], {}).splitlines()[0]
 
 
 def test_the_title_is_the_verdict() -> None:
     assert title(Status.PASS, Status.FAIL) == "## LLM performance: ❌ 1 of 2 budgets broken"
     assert title(Status.PASS, Status.NOT_MEASURED) == "## LLM performance: ⚠️ 1 of 2 budgets without a PASS"
     assert title(Status.PASS) == "## LLM performance: ✅ 1 budget held"
-    assert markdown([], {}).startswith("## LLM performance: no budgets")
+    assert render([], {}).startswith("## LLM performance: no budgets")
 
 
 def test_the_counts_are_named() -> None:
-    assert "Budgets: 1 PASS, 1 FAIL, 1 NOT MEASURED" in markdown([result()], {})
+    assert "Budgets: 1 PASS, 1 FAIL, 1 NOT MEASURED" in render([result()], {})
 
 
 def test_the_table_has_the_worst_first_with_an_icon_and_the_word() -> None:
-    rows = [line for line in markdown([result()], {}).splitlines() if line.startswith("| ")]
+    rows = [line for line in render([result()], {}).splitlines() if line.startswith("| ")]
     assert rows[2] == "| ❌ FAIL | `tests/test_chat.py::test_answer` | `memory.peak` | 17.3 GiB | ≤ 16 GiB | -8.1 % |"
     assert [row.split(" | ")[0] for row in rows[2:]] == ["| ❌ FAIL", "| ⚠️ NOT MEASURED", "| ✅ PASS"]
 
 
 def test_pipes_and_backticks_in_a_test_id_do_not_break_the_table() -> None:
-    rows = [line for line in markdown([result("t.py::t[a|b`c]", (PASSING,))], {}).splitlines() if "PASS |" in line]
+    rows = [line for line in render([result("t.py::t[a|b`c]", (PASSING,))], {}).splitlines() if "PASS |" in line]
     assert rows == ["| ✅ PASS | `` t.py::t[a\\|b`c] `` | `throughput.output` | 66.7 tok/s | ≥ 50 tok/s | +25.0 % |"]
 
 
 def test_markup_in_a_test_id_does_not_become_markup_of_the_page() -> None:
-    text = markdown([result("t.py::t[</summary>\n<b>]", (BROKEN,))], {})
+    text = render([result("t.py::t[</summary>\n<b>]", (BROKEN,))], {})
     assert "<summary>❌ <code>t.py::t[&lt;/summary&gt; &lt;b&gt;]</code></summary>" in text
 
 
 def test_each_failed_test_has_its_evidence_folded_away() -> None:
     held = result("t.py::held", (PASSING,), outcome="passed")
     strict = result("t.py::strict", (UNMEASURED,), outcome="failed")
-    text = markdown([result(), held, strict], {})
+    text = render([result(), held, strict], {})
     assert text.count("<details>") == text.count("</details>") == 2
     assert "<code>t.py::held</code>" not in text
     assert "```text\nbudget " in text
@@ -58,12 +58,12 @@ def test_each_failed_test_has_its_evidence_folded_away() -> None:
 
 def test_a_fence_is_longer_than_the_backticks_inside_it() -> None:
     reason = replace(UNMEASURED, reason="said ```` oops")
-    text = markdown([result(verdicts=(reason,))], {})
+    text = render([result(verdicts=(reason,))], {})
     assert text.count("\n`````") == 2
 
 
 def test_the_engine_and_plain_facts_of_the_session_are_named() -> None:
-    text = markdown([result(), result("t.py::b")], SESSION)
+    text = render([result(), result("t.py::b")], SESSION)
     assert text.count("\nEngine: vllm 0.11.0, Qwen/Qwen3-0.6B, on AMD EPYC 7B13, loaded in 42.1 s\n") == 1
     assert text.endswith("\n\npytest 9.2.0\n")
 
@@ -79,7 +79,7 @@ def test_a_step_summary_is_appended_to(tmp_path: Path) -> None:
 def test_a_step_summary_that_is_too_long_is_cut_before_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     path.write_text("x" * (STEP_SUMMARY_BYTES - 20_000), encoding="utf-8")
-    text = markdown([result(f"t.py::t{i}", (BROKEN,)) for i in range(30)], {})
+    text = render([result(f"t.py::t{i}", (BROKEN,)) for i in range(30)], {})
     append(path, text)
     written = path.read_text(encoding="utf-8").lstrip("x")
     assert path.stat().st_size <= STEP_SUMMARY_BYTES
@@ -102,9 +102,3 @@ def test_a_full_step_summary_is_left_alone(tmp_path: Path) -> None:
     path.write_text("x" * STEP_SUMMARY_BYTES, encoding="utf-8")
     append(path, "more\n")
     assert path.stat().st_size == STEP_SUMMARY_BYTES
-
-
-def test_a_report_file_is_written_over(tmp_path: Path) -> None:
-    write(tmp_path / "new" / "out.md", "old\n")
-    write(tmp_path / "new" / "out.md", "new ✅\n")
-    assert (tmp_path / "new" / "out.md").read_text(encoding="utf-8") == "new ✅\n"

@@ -1,0 +1,32 @@
+"""The formats of report by the suffix of their file. No other place maps a suffix to what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from pytest_llmperf.reports import json_report, markdown
+from pytest_llmperf.reports.result import TestResult
+
+Render = Callable[[Sequence[TestResult], Mapping[str, Any]], str]
+"""Gives the text of a report, made of the results in the order in which the tests ended, and the facts of the run."""
+
+FORMATS: Mapping[str, Render] = MappingProxyType({".json": json_report.render, ".md": markdown.render})
+
+
+def merge_formats(additions: Sequence[Mapping[str, Render]]) -> dict[str, Render]:
+    """The formats of this package and those that other packages add.
+
+    Raises:
+        ValueError: a key is not a suffix such as ``.csv``, or it has a format already.
+    """
+    formats = dict(FORMATS)
+    for addition in additions:
+        for suffix, render in addition.items():
+            if len(suffix) < 2 or suffix.rfind(".") != 0:
+                raise ValueError(f"pytest_llmperf_reports: {suffix!r} is not a suffix: write it like '.csv'")
+            if suffix in formats:
+                raise ValueError(f"pytest_llmperf_reports: {suffix} has a format already")
+            formats[suffix] = render
+    return formats
