@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming as RequestTiming
     from pytest_llmperf.metrics.metric import DistributionMetric as DistributionMetric
     from pytest_llmperf.metrics.metric import Metric as Metric
+    from pytest_llmperf.metrics.metric import SampleSource as SampleSource
     from pytest_llmperf.metrics.metric import ScalarMetric as ScalarMetric
-    from pytest_llmperf.metrics.metric import Source as Source
     from pytest_llmperf.metrics.table import register_metric as register_metric
     from pytest_llmperf.plugin.outcomes import BudgetExceeded as BudgetExceeded
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed
@@ -28,8 +28,8 @@ __all__ = [
     "Reading",
     "RequestFailed",
     "RequestTiming",
+    "SampleSource",
     "ScalarMetric",
-    "Source",
     "__version__",
     "register_metric",
     "workload",
@@ -44,7 +44,7 @@ _HOMES = {
     "RequestFailed": "pytest_llmperf.traffic.client.request",
     "RequestTiming": "pytest_llmperf.measurement.request",
     "ScalarMetric": "pytest_llmperf.metrics.metric",
-    "Source": "pytest_llmperf.metrics.metric",
+    "SampleSource": "pytest_llmperf.metrics.metric",
     "register_metric": "pytest_llmperf.metrics.table",
     "workload": "pytest_llmperf.traffic.workloads.workload",
     "workload_file": "pytest_llmperf.traffic.workloads.files",

@@ -8,8 +8,8 @@ from pytest_llmperf import (
     Metric,
     Reading,
     RequestTiming,
+    SampleSource,
     ScalarMetric,
-    Source,
     register_metric,
 )
 from pytest_llmperf.measurement.units import BYTES, SECONDS
@@ -35,7 +35,7 @@ register_metric(
         quantity=BYTES,
         better="lower",
         formula="mean of the samples of the engine's host memory",
-        source=Source.HOST_SAMPLES,
+        source=SampleSource.HOST_SAMPLES,
         compute=read_mean,
     )
 )
@@ -45,7 +45,7 @@ register_metric(
         quantity=SECONDS,
         better="lower",
         formula="the longest gap between two chunks of an answer",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         values=list_longest_gap,
     )
 )

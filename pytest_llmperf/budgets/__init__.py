@@ -1,1 +1,1 @@
-"""Budgets and how they are judged: pure functions, no pytest."""
+"""Budgets and how they are judged."""

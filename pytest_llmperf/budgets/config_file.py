@@ -1,4 +1,4 @@
-"""Budgets in ``llmperf.toml``, for the people who run CI and do not edit tests."""
+"""Budgets in ``llmperf.toml``: limits for tests that need not be edited."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ _SCOPE = ("tests", *SCOPES)
 
 @dataclass(frozen=True)
 class FileBudget:
-    """One ``[[budget]]`` table: its limits stand on every test whose node id matches ``tests``, a glob."""
+    """One ``[[budget]]`` table: its limits apply to every test whose node id matches the glob ``tests``."""
 
     tests: str
     limits: tuple[Limit, ...]
 
 
-def load(path: Path) -> tuple[FileBudget, ...]:
-    """The budgets of a file.
+def read_budget_file(path: Path) -> tuple[FileBudget, ...]:
+    """The budgets of a file, in order.
 
     Raises:
-        BudgetError: one line that names the file, the table and the key.
+        BudgetError: the file cannot be understood; the message is one line that names file, table and key.
+        OSError: the file cannot be read.
     """
     import tomllib
 
@@ -77,8 +78,8 @@ def _parse(table: Mapping[str, Any], source: str) -> FileBudget:
     return FileBudget(tests, tuple(limits))
 
 
-def limits_for(nodeid: str, budgets: Sequence[FileBudget]) -> list[Limit]:
-    """The limits that stand on a test, later tables first: of several that limit the same, the last one holds."""
+def find_limits(nodeid: str, budgets: Sequence[FileBudget]) -> list[Limit]:
+    """The limits that apply to a test, the last table first; of several for one metric and place, the last one."""
     found: dict[tuple[str, str | None, str | None], Limit] = {}
     for budget in reversed(budgets):
         if matches(nodeid, budget.tests):

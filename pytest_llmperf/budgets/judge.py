@@ -1,4 +1,4 @@
-"""From budgets and a measurement to verdicts: a pure function that knows nothing of pytest."""
+"""Judges limits against a measurement. Pure functions, without pytest."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def judge(limits: Sequence[Limit], measurement: Measurement) -> list[Verdict]:
-    """One verdict per limit that applies to this engine and device; limits are inclusive.
+    """One verdict for each limit that applies to this engine and device; limits are inclusive.
 
-    Of a test with several engines, limits that name an engine are held against that one alone, the others against all
+    If the test had several engines, a limit that names one is compared with that one alone, other limits with all
     together. A test that has limits of which none applies gets the single verdict NO BUDGET.
     """
     verdicts = [
@@ -33,7 +33,7 @@ def judge(limits: Sequence[Limit], measurement: Measurement) -> list[Verdict]:
 
 
 def _places(limits: Sequence[Limit], measurement: Measurement) -> Iterator[tuple[Sequence[Limit], Measurement, str]]:
-    """Which limits are held against which measurement, and of which engine that is where it must be told."""
+    """Which limits are compared with which measurement, with the label of its engine if the test had several."""
     if not measurement.parts:
         yield limits, measurement, ""
         return
@@ -47,8 +47,8 @@ def _judge_all(chosen: Sequence[Limit], measurement: Measurement, engine: str) -
     return [replace(_judge_one(limit, measurement, chosen), engine=engine) for limit in chosen]
 
 
-def broken(verdicts: Sequence[Verdict], *, strict: bool) -> list[Verdict]:
-    """The verdicts that fail a test: every FAIL, and under ``strict`` all that say neither held nor broken."""
+def select_broken(verdicts: Sequence[Verdict], *, strict: bool) -> list[Verdict]:
+    """The verdicts that fail a test: every FAIL, then with ``strict`` all that are neither PASS nor FAIL."""
     fails = [v for v in verdicts if v.status is Status.FAIL]
     return fails + [v for v in verdicts if strict and v.status.without_verdict]
 

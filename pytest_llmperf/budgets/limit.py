@@ -1,4 +1,4 @@
-"""A limit on one metric, and the merging of all that stand on a test."""
+"""Limits: parsed from what users write, merged over the layers of a test, selected for an engine."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ class BudgetError(ValueError):
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit: ``metric`` (``"latency.ttft"``), its statistic, the value in base units and the user's own ``text``.
+    """One limit on one metric; it is inclusive.
 
-    ``device`` and ``engine`` are globs, None for any. ``source`` says where it was written.
+    Attributes:
+        metric: the metric's name, such as ``"latency.ttft"``.
+        statistic: what of a distribution is limited; None for other metrics.
+        value: in the base unit of the metric.
+        text: the value as the user wrote it.
+        source: where it was written, for messages.
+        device, engine: globs that say where it applies; None for everywhere.
     """
 
     metric: str
@@ -40,6 +46,7 @@ class Limit:
 
     @property
     def definition(self) -> Metric:
+        """The row of the table that it limits."""
         return METRICS[self.metric]
 
     @property
@@ -48,6 +55,7 @@ class Limit:
         return self.metric + (f"_{self.statistic.suffix}" if self.statistic else "")
 
     def applies_to(self, engine: EngineInfo | None) -> bool:
+        """Whether its globs match this engine and one of its devices; without an engine every limit applies."""
         if engine is None:
             return True
         devices = [device.name for device in engine.devices] or [engine.device_name]
@@ -57,7 +65,7 @@ class Limit:
 
 
 def matches(name: str, glob: str) -> bool:
-    """Whether a glob means a name. A name means itself, even one with ``[...]``, as parametrized tests have."""
+    """Whether a glob matches a name. A name matches itself, even one with ``[...]``, as parametrized tests have."""
     return name == glob or fnmatchcase(name, glob)
 
 
@@ -136,7 +144,7 @@ def merge(layers: Sequence[Sequence[Limit]]) -> list[Limit]:
 
 
 def select(limits: Sequence[Limit], engine: EngineInfo | None) -> list[Limit]:
-    """Those that apply to this engine and device; of several for one metric the first, that is the closest."""
+    """The limits that apply to this engine and device; of several on one metric the first, which is the closest."""
     chosen: dict[str, Limit] = {}
     for limit in limits:
         if limit.applies_to(engine):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.client_lag import why_client_lags
 from pytest_llmperf.measurement.measurement import Missing
 from pytest_llmperf.metrics.memory import find_host_trace, find_traces
-from pytest_llmperf.metrics.metric import Source
+from pytest_llmperf.metrics.metric import SampleSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,15 +32,15 @@ def why_invalid(metric: Metric, measurement: Measurement, statistic: Statistic |
 def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Statistic | None) -> list[str]:
     """What is wrong with the samples that the metric is read from; texts may be empty."""
     match metric.source:
-        case Source.MEMORY_SAMPLES:
+        case SampleSource.MEMORY_SAMPLES:
             return _list_trace_faults(find_traces(measurement))
-        case Source.HOST_SAMPLES:
+        case SampleSource.HOST_SAMPLES:
             return _list_trace_faults(find_host_trace(measurement))
-        case Source.REQUESTS:
+        case SampleSource.REQUESTS:
             return [_slowdown(measurement), why_client_lags(metric, statistic, measurement)]
-        case Source.ENERGY_COUNTERS:
+        case SampleSource.ENERGY_COUNTERS:
             return [_first_of_devices(measurement, _energy_fault)]
-        case Source.SETTLED_LEVEL | Source.ENGINE | Source.STARTUP:
+        case SampleSource.SETTLED_LEVEL | SampleSource.ENGINE | SampleSource.STARTUP:
             return []
 
 

@@ -1,4 +1,4 @@
-"""What the judge says of one budget."""
+"""The verdict on one budget, and its texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Status(StrEnum):
 
     @property
     def without_verdict(self) -> bool:
-        """Neither held nor broken: what fails a test under ``--llmperf-strict``."""
+        """Whether the budget is neither held nor broken, which fails a test under ``--llmperf-strict``."""
         return self in (Status.NOT_MEASURED, Status.INVALID, Status.NO_BUDGET)
 
 
@@ -51,12 +51,12 @@ class Verdict:
 
     @property
     def title(self) -> str:
-        """``latency.ttft_p95``, or ``vllm: latency.ttft_p95`` where it is of one engine of several."""
+        """``latency.ttft_p95``, or ``vllm: latency.ttft_p95`` for one engine of several."""
         return f"{self.engine}: {self.name}" if self.engine else self.name
 
     @property
     def margin(self) -> float | None:
-        """Room that is left, positive inside the budget and negative beyond it; None when it cannot be told.
+        """The room that is left, positive inside the budget and negative beyond it; None if there is no value or limit.
 
         A share of the limit, so that ``-0.08`` is 8 % beyond it. Inside a lower limit it is the share of the measured
         value that may be lost, so that it never exceeds 1 either and may be compared with the room in upper limits.
@@ -72,7 +72,7 @@ class Verdict:
 
     @property
     def measured_text(self) -> str:
-        """The measured value in the units of the limit, with enough digits to be told from it."""
+        """The measured value in the units of the limit, with enough digits to differ from it; ``–`` without a value."""
         if self.measured is None:
             return "–"
         if self.limit is None:

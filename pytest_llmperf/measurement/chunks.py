@@ -1,4 +1,4 @@
-"""The chunks of one streamed answer: written out, or packed into arrays where there are millions of them."""
+"""The chunks of one streamed answer: as objects, or packed into arrays if there are millions of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _LARGEST = 2**32 - 1
 class Chunk:
     """One piece of a streamed answer that carries tokens; role-only, empty and usage-only pieces are not chunks.
 
-    ``tokens`` is the server's own count for this piece, None where it gives none.
+    Attributes:
+        at_ns: when it arrived, in ns of ``time.monotonic_ns()``.
+        kind: what its tokens are.
+        tokens: how many it holds, as the server counts them; None if it does not say.
     """
 
     at_ns: int
@@ -30,9 +33,13 @@ class Chunk:
 
 
 class PackedChunks(Sequence[Chunk]):
-    """The same in 4 to 12 bytes a chunk: gaps in ns, with kinds and counts only where they differ from text and from 1.
+    """A sequence of chunks in 4 to 12 bytes each.
 
-    ``tokens`` is None where the server gave no counts; an empty array stands for one token in each chunk.
+    Attributes:
+        first_ns: the arrival of the first, in ns.
+        gaps: the ns between each and the next.
+        kinds: the place of each kind in ``_KINDS``; empty if all are text.
+        tokens: the count of each; empty if each holds one token, None if the server gave no counts.
     """
 
     __slots__ = ("first_ns", "gaps", "kinds", "tokens")
@@ -45,7 +52,10 @@ class PackedChunks(Sequence[Chunk]):
 
     @classmethod
     def pack(cls, chunks: Sequence[Chunk]) -> Self | tuple[()]:
-        """Exact to the nanosecond; an empty tuple for no chunk at all."""
+        """The same chunks, packed, exact to the nanosecond; an empty tuple for no chunk at all.
+
+        Counts are kept only if every chunk has one.
+        """
         if isinstance(chunks, cls):
             return chunks
         counts = [chunk.tokens for chunk in chunks if chunk.tokens is not None]
@@ -65,15 +75,17 @@ class PackedChunks(Sequence[Chunk]):
 
     @property
     def stamps(self) -> Iterator[int]:
+        """When each arrived, in ns."""
         return accumulate(self.gaps, initial=self.first_ns)
 
     @property
     def last_ns(self) -> int:
+        """When the last arrived, in ns."""
         return self.first_ns + sum(self.gaps)
 
     @property
     def counts(self) -> list[int] | None:
-        """The tokens of each chunk; None where the server gave no counts."""
+        """The number of tokens in each; None if the server gave no counts."""
         if self.tokens is None:
             return None
         return self.tokens.tolist() or [1] * len(self)
@@ -108,27 +120,27 @@ class PackedChunks(Sequence[Chunk]):
         return f"PackedChunks({len(self)} chunks from {self.first_ns})"
 
 
-def stamps(chunks: Sequence[Chunk]) -> list[int]:
-    """When each came, in ns."""
+def list_stamps(chunks: Sequence[Chunk]) -> list[int]:
+    """When each arrived, in ns."""
     return list(chunks.stamps) if isinstance(chunks, PackedChunks) else [chunk.at_ns for chunk in chunks]
 
 
-def edges(chunks: Sequence[Chunk]) -> tuple[int, int]:
-    """When the first and the last of some chunks came, in ns."""
+def find_edges(chunks: Sequence[Chunk]) -> tuple[int, int]:
+    """When the first and the last arrived, in ns; there must be one at least."""
     if isinstance(chunks, PackedChunks):
         return chunks.first_ns, chunks.last_ns
     return chunks[0].at_ns, chunks[-1].at_ns
 
 
-def answer_ns(chunks: Sequence[Chunk]) -> int | None:
-    """When the first came that is not reasoning; None where none did."""
+def find_answer_ns(chunks: Sequence[Chunk]) -> int | None:
+    """When the first that is not reasoning arrived, in ns; None if all are reasoning."""
     if isinstance(chunks, PackedChunks) and not chunks.kinds:
         return chunks.first_ns
     return next((chunk.at_ns for chunk in chunks if chunk.kind != "reasoning"), None)
 
 
-def stated_counts(chunks: Sequence[Chunk]) -> list[int] | None:
-    """The tokens of each by the server's own count, None unless it gave all of them."""
+def list_stated_counts(chunks: Sequence[Chunk]) -> list[int] | None:
+    """The number of tokens in each, as the server counts them; None unless every chunk has a count."""
     if isinstance(chunks, PackedChunks):
         return chunks.counts
     counts = [chunk.tokens for chunk in chunks if chunk.tokens is not None]

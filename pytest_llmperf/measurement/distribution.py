@@ -1,4 +1,4 @@
-"""The values of one latency metric over a whole test, however many there are."""
+"""The values that the requests of a test give of one metric."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ _STEP = 1e-6
 
 
 class Distribution:
-    """Made of the values that each request gives, in seconds; ``gave`` is how many requests gave any.
+    """The values of all requests, in the base unit of the metric.
 
-    Up to a million values are kept as they are. More are counted by the microsecond, which is what percentiles,
-    minimum and maximum are then exact to; the mean stays exact.
+    Up to ``most_exact`` values are kept as they are. More are counted in steps of 1e-6 of the unit, to which
+    percentiles, minimum and maximum are then exact; the mean stays exact.
+
+    Attributes:
+        count: the number of values.
+        contributors: the number of requests that gave any.
+        mean: 0.0 if there is no value.
     """
 
     def __init__(self, given: Iterable[Sequence[float]], most_exact: int = MOST_EXACT) -> None:
-        self.gave = self.count = 0
+        self.contributors = self.count = 0
         total = 0.0
         exact: list[float] = []
         counted: Counter[int] = Counter()
         for values in given:
-            self.gave += bool(values)
+            self.contributors += bool(values)
             self.count += len(values)
             total += sum(values)
             exact += values
@@ -39,6 +44,6 @@ class Distribution:
         self._values = [step * _STEP for step in sorted(counted)] if counted else sorted(exact)
         self._upto = list(accumulate(counted[step] for step in sorted(counted)))
 
-    def ranked(self, rank: int) -> float:
-        """The value of this rank, 1 being the smallest."""
+    def value_at(self, rank: int) -> float:
+        """The value of this rank, from 1, the smallest, to ``count``, the largest."""
         return self._values[bisect_left(self._upto, rank) if self._upto else rank - 1]

@@ -1,4 +1,4 @@
-"""What is known of a load beside its requests: what was asked and what came, what is judged, how the client fared."""
+"""A load beside its requests: what was asked, which part is judged, and how the client kept up."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ class Spread:
 
     @staticmethod
     def of(values: Sequence[float]) -> Spread | None:
+        """The spread of these numbers; None without any."""
         return Spread(min(values), sum(values) / len(values), max(values), len(values)) if values else None
 
 
 @dataclass(frozen=True)
 class Lag:
-    """How late something happened, in seconds."""
+    """Percentiles of a delay, in seconds; ``most`` is the largest."""
 
     p50: float
     p90: float
@@ -45,7 +46,7 @@ class Lag:
         return Lag(p50, p90, p99, ordered[-1])
 
     def at(self, percent: float | None) -> tuple[str, float]:
-        """The smallest of these percentiles that is not below ``percent``, by its name; None is the largest lag."""
+        """Name and seconds of the smallest of these percentiles not below ``percent``; the largest lag for None."""
         known = (("p50", 50.0, self.p50), ("p90", 90.0, self.p90), ("p99", 99.0, self.p99))
         fitting = ((name, value) for name, at, value in known if percent is not None and percent <= at)
         return next(fitting, ("max", self.most))
@@ -55,8 +56,12 @@ class Lag:
 class ClientHealth:
     """What the process that sent the requests says of itself.
 
-    ``schedule_lag`` is how long after its scheduled moment a request was sent, None where nothing was scheduled.
-    ``loop_lag`` is how late its event loop came to what was due, ``cpu_share`` the part of one core it took.
+    Attributes:
+        event_loop: ``asyncio`` or ``uvloop``.
+        loop_lag: how late the event loop ran what was due.
+        cpu_share: the share of one core that the process used.
+        schedule_lag: how long after its scheduled moment a request was sent; None if nothing was scheduled.
+        connections: how many it had open.
     """
 
     event_loop: str
@@ -70,10 +75,15 @@ class ClientHealth:
 class Load:
     """One run of a workload.
 
-    ``asked`` says what was to be sent and when. ``steady`` is the part that is judged, None when there was none;
-    ``fault`` is why its numbers cannot be trusted, empty when they can. ``stopped`` is why it ended before its end.
-    ``max_error_rate`` is the share of failed requests that the test tolerates. The spreads are of the tokens of all its
-    requests, and ``full_answers`` counts those as long as asked.
+    Attributes:
+        asked: what was to be sent and when, in words.
+        steady: the part that is judged; None if there was none.
+        health: how the sending process kept up; None if the load was sent from pytest's own process.
+        fault: why its numbers cannot be trusted; empty if they can.
+        stopped: why it ended early; empty if it did not.
+        max_error_rate: the share of failed requests that the test tolerates.
+        prompt_asked, prompt_came, output_asked, output_came: tokens of all its requests; None if not known.
+        full_answers: how many answers were as long as asked.
     """
 
     asked: str

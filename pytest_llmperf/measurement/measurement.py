@@ -1,4 +1,4 @@
-"""What was measured: plain frozen values, carried from the samplers and clients to the judge.
+"""What was measured: frozen values, passed from the samplers and clients to the judge and the reports.
 
 All times are nanoseconds of ``time.monotonic_ns()``, one clock for every process of a host.
 """
@@ -32,7 +32,13 @@ then; ``rise``, somebody was: the same, with what they took since; ``device``, a
 
 @dataclass(frozen=True)
 class Device:
-    """Where an engine computes: ``kind`` is ``"cpu"`` or ``"cuda"``; ``name`` as in ``device="NVIDIA H100*"``."""
+    """Where an engine computes.
+
+    Attributes:
+        kind: ``"cpu"`` or ``"cuda"``.
+        name: the product's name, which ``device="NVIDIA H100*"`` in a marker is matched with.
+        uuid: the driver's identifier; empty for a CPU.
+    """
 
     kind: str
     name: str
@@ -50,7 +56,13 @@ class Device:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """Which engine answered: what a reader needs to repeat the measurement."""
+    """Which engine answered: what a reader needs to repeat the measurement.
+
+    Attributes:
+        name, version, model: as the engine gives them.
+        devices: where it computes; empty if that cannot be seen from here.
+        startup_seconds: from its start to ready; None if it was already running.
+    """
 
     name: str
     version: str
@@ -60,16 +72,16 @@ class EngineInfo:
 
     @property
     def label(self) -> str:
-        """``vllm:Qwen/Qwen3-0.6B``: what tells it from others of a test."""
+        """``vllm:Qwen/Qwen3-0.6B``: name and model, which tell it from the other engines of a test."""
         return f"{self.name}:{self.model}"
 
     @property
     def device_name(self) -> str:
-        """The names of the devices, joined; ``"unknown device"`` when the engine runs where we cannot see."""
+        """The names of the devices, joined; ``"unknown device"`` if they cannot be seen from here."""
         return " + ".join(sorted({device.name for device in self.devices})) or "unknown device"
 
     def is_called(self, glob: str) -> bool:
-        """Whether a glob means its name or its label. A name means itself, even one with ``[...]``."""
+        """Whether a glob matches its name or its label. A name matches itself, even one with ``[...]``."""
         return any(name == glob or fnmatchcase(name, glob) for name in (self.name, self.label))
 
     @property
@@ -80,12 +92,18 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class MemoryTrace:
-    """The engine's memory over a window: ``samples`` of (time ns, bytes), one before and one after it included.
+    """The engine's memory over a window.
 
-    ``before_bytes`` is the level at the last sample before the window, ``settled_bytes`` the stable level after it
-    (None when nobody waited for it, or it never settled: ``settled_reason`` says which). ``fault`` is why the samples
-    cannot be trusted and ``missing`` why they do not suffice to tell, each empty when there is no such reason.
-    ``source`` says in words what was read and how often. ``attribution`` says how it was attributed to the engine.
+    Attributes:
+        samples: pairs of time in ns and bytes, with one sample before the window and one after it.
+        source: what was read and how often, in words.
+        before_bytes: the last level before the window; None if there is no sample from then.
+        settled_bytes: the stable level after the window; None if it was not waited for or did not settle.
+        settled_reason: why it did not settle; empty if it did, or was not waited for.
+        max_gap_ns: the longest time between two samples.
+        fault: why the samples cannot be trusted; empty if they can.
+        missing: why the samples do not tell the engine's memory; empty if they do.
+        attribution: how the memory was attributed to the engine.
     """
 
     samples: tuple[tuple[int, int], ...]
@@ -100,11 +118,12 @@ class MemoryTrace:
 
     @property
     def peak_bytes(self) -> int | None:
+        """The largest sample; None without any."""
         return max((value for _, value in self.samples), default=None)
 
     def cut(self, window: Window) -> MemoryTrace:
         """The part inside ``window``, with one sample on either side of it."""
-        kept, before = around(self.samples, window)
+        kept, before = select_around(self.samples, window)
         return replace(
             self,
             samples=kept,
@@ -115,8 +134,8 @@ class MemoryTrace:
         )
 
 
-def around(samples: Sequence[tuple[int, int]], window: Window) -> tuple[tuple[tuple[int, int], ...], int | None]:
-    """The samples inside a window with one on either side, and the level before it, None where no sample lies there."""
+def select_around(samples: Sequence[tuple[int, int]], window: Window) -> tuple[tuple[tuple[int, int], ...], int | None]:
+    """The samples inside a window with one on either side, and the level before it (None without a sample there)."""
     first = max((i for i, (t, _) in enumerate(samples) if t <= window.start_ns), default=0)
     stop = next((i + 1 for i, (t, _) in enumerate(samples) if t >= window.end_ns), len(samples))
     kept = tuple(samples[first:stop])
@@ -129,9 +148,12 @@ def _max_gap(samples: tuple[tuple[int, int], ...]) -> int:
 
 @dataclass(frozen=True)
 class DeviceProcess:
-    """A process that computes on a device: ``used_bytes`` is None where the driver does not say.
+    """A process that computes on a device.
 
-    ``name`` is empty where nobody can see it from here (another container, or it has ended).
+    Attributes:
+        pid: as the driver gives it.
+        name: of its program; empty if it cannot be seen from here (another container, or it has ended).
+        used_bytes: its memory on the device; None if the driver does not say.
     """
 
     pid: int
@@ -144,10 +166,17 @@ class DeviceProcess:
 
 @dataclass(frozen=True)
 class Energy:
-    """What a device consumed over a window, in joules; None with the ``reason`` why it is not known.
+    """What a device consumed over a window.
 
-    ``above_idle_joules`` leaves out what the quiet device would have consumed, ``idle_watts`` before any engine ran.
-    ``instant_watts`` is the mean of the instant power, the second opinion; ``fault`` says that the two disagree.
+    Attributes:
+        joules: by its energy counter; None for the ``reason``.
+        above_idle_joules: less what the idle device would have consumed; None if that is not known.
+        idle_watts: the power of the device before any engine ran; None if not known.
+        instant_watts: the mean of the instant power, which ``joules`` is compared with; None if not read.
+        tick_seconds: the time between two updates of the counter; None if not known.
+        how: how the joules were measured, in words.
+        reason: why there are no joules; empty if there are.
+        fault: why the joules cannot be trusted (counter and instant power disagree); empty if they can.
     """
 
     joules: float | None = None
@@ -162,12 +191,16 @@ class Energy:
 
 @dataclass(frozen=True)
 class Conditions:
-    """The state a device was in over a window: the cause beside the number.
+    """The state of a device over a window. A value is None if the device does not give it.
 
-    ``throttled_seconds`` by reason (``hardware thermal``, ``software power cap``, ...). Temperatures are at start and
-    end in °C, clocks and utilization the mean; None where the device does not say. ``newcomers`` are foreign processes
-    that were not on the device when the session began. ``slowdown`` is why times and rates are not the engine's own.
-    ``unknown`` says of each reading that the device does not give why that is.
+    Attributes:
+        throttled_seconds: how long the clocks were held back, by reason (``hardware thermal``, ...).
+        temperature_c, memory_temperature_c: at the start and at the end, in °C.
+        sm_clock_mhz: the mean clock in MHz.
+        utilization: the mean share of the time in which a kernel ran.
+        newcomers: foreign processes that came to the device since the session began.
+        slowdown: why times and rates are not the engine's own; empty if they are.
+        unknown: for each value that the device does not give, why.
     """
 
     throttled_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -197,9 +230,13 @@ class DeviceTrace:
 
 @dataclass(frozen=True)
 class Reading:
-    """One number and how it came about, or the reason why there is none.
+    """One number and how it was measured, or the reason why there is none.
 
-    ``value`` is in the base unit of its metric. ``samples`` says how many observations stand behind it.
+    Attributes:
+        value: in the base unit of its metric (bytes, seconds, tok/s, ...); None if it was not measured.
+        how: formula and source in words; empty for a missing value.
+        reason: why there is no value, in one sentence; empty if there is one.
+        samples: how many observations the value is computed from; None if that has no meaning for it.
     """
 
     value: float | None
@@ -209,6 +246,7 @@ class Reading:
 
     @staticmethod
     def missing(reason: str) -> Reading:
+        """A reading without a value."""
         return Reading(None, reason=reason)
 
 
@@ -221,7 +259,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class RecordedValue:
-    """A value the test recorded itself with ``llm_perf.record(name, value, unit)``."""
+    """A value that the test recorded itself with ``llm_perf.record(name, value, unit)``; it is not judged."""
 
     name: str
     value: float
@@ -230,14 +268,26 @@ class RecordedValue:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything known of one window: the input of the judge, together with the budgets.
+    """Everything known of one window: the input of the judge, together with the limits.
 
-    ``memory`` is the host's, of the engine's processes; ``devices`` are those it computes on beside the CPU. What is
-    not there has its reason in ``memory_missing`` and ``devices_missing``. ``engine_readings`` are numbers only the
-    engine knows, by metric name (``memory.kv_cache``, ...), ``engine_stats`` further counts of it, for the reports.
-    ``faults`` are what makes every number of this window untrustworthy, one sentence each.
-    ``parts`` are the same for each engine alone where the test had several: its own requests and memory; what only an
-    engine knows stands in its part. ``label`` tells a part from the others.
+    Attributes:
+        window: the time that was measured.
+        engine: the engine, of several the first; None if the test used none.
+        requests: all that were sent, in order of sending.
+        memory: of the engine's processes on the host; None for the reason in ``memory_missing``.
+        devices: those that the engine computes on beside the CPU; empty for the reason in ``devices_missing``, which is
+            empty itself if the engine computes on the CPU.
+        engine_readings: numbers that only the engine knows, by the name of the metric (``memory.kv_cache``).
+        engine_stats: further numbers of the engine, for reports; a name ends in its unit (``queue_mean_seconds``).
+        records: what the test recorded itself.
+        windows: named parts of the test.
+        faults: what makes every number of this window invalid, one sentence each.
+        rounds: how often the test's body ran in the window.
+        attempt: 1 for the first run of the test, more for its reruns.
+        parts: the same for each engine alone if the test had several; what only an engine knows is in its part.
+        label: of a part, what tells its engine from the others; else empty.
+        loads: the workloads that were run.
+        idle: the memory that was held after the test had unloaded its model or put it to sleep; None if it did not.
     """
 
     window: Window
@@ -260,7 +310,7 @@ class Measurement:
     idle: Reading | None = None
 
     def part(self, engine: str) -> Measurement:
-        """That of one engine, by its label, its name or ``name:model``, globs included.
+        """The measurement of one engine, by its label, its name or ``name:model``, globs included.
 
         Raises:
             ValueError: the test had no such engine, or several.
@@ -279,14 +329,14 @@ class Measurement:
 
     @cached_property
     def spans(self) -> tuple[Window, ...]:
-        """What throughput is counted over: the steady parts of loads, without loads first send → last response."""
+        """The time that rates are taken over: the steady parts of loads; without a load, first send → last response."""
         steady = tuple(load.steady for load in self.loads if load.steady is not None)
         sent, ended = [r.sent_ns for r in self.requests], [r.end_ns for r in self.requests]
         return (Window(min(sent), max(ended)),) if sent and not steady else steady
 
     @cached_property
     def distributions(self) -> dict[str, Distribution]:
-        """The values of each latency metric, once they have been asked for."""
+        """The values of each distribution by the metric's name, kept from when they are first asked for."""
         return {}
 
     def cut(self, window: Window) -> Measurement:

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pytest_llmperf.measurement.chunks import answer_ns, edges, stamps, stated_counts
+from pytest_llmperf.measurement.chunks import find_answer_ns, find_edges, list_stamps, list_stated_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,12 +86,12 @@ class RequestTiming:
     @property
     def ttft(self) -> float | None:
         """Time to first token in seconds: t1 − t0, t1 the first chunk. None if the answer has no chunk."""
-        return (edges(self.chunks)[0] - self.start_ns) / 1e9 if self.chunks else None
+        return (find_edges(self.chunks)[0] - self.start_ns) / 1e9 if self.chunks else None
 
     @property
     def ttft_answer(self) -> float | None:
         """Time to the first chunk that is not reasoning, less t0, in seconds. None if no such chunk came."""
-        first_ns = answer_ns(self.chunks)
+        first_ns = find_answer_ns(self.chunks)
         return None if first_ns is None else (first_ns - self.start_ns) / 1e9
 
     @property
@@ -103,7 +103,7 @@ class RequestTiming:
         """
         if len(self.chunks) < 2:
             return None
-        first_ns, last_ns = edges(self.chunks)
+        first_ns, last_ns = find_edges(self.chunks)
         counts = self.tokens_per_chunk
         if counts is not None:
             after_first = float(sum(counts[1:]))
@@ -120,7 +120,7 @@ class RequestTiming:
         An answer that was not streamed ends with its last byte.
         """
         if self.chunks:
-            return (edges(self.chunks)[1] - self.start_ns) / 1e9
+            return (find_edges(self.chunks)[1] - self.start_ns) / 1e9
         return None if self.streamed else (self.end_ns - self.start_ns) / 1e9
 
     @property
@@ -132,7 +132,7 @@ class RequestTiming:
         """
         if not self.chunks:
             return None
-        counts = stated_counts(self.chunks)
+        counts = list_stated_counts(self.chunks)
         if counts is not None:
             return counts
         unseen = (0,) if self.finish_reason == "length" else (0, 1)
@@ -143,7 +143,7 @@ class RequestTiming:
     @property
     def chunk_gaps(self) -> list[float]:
         """The seconds before each chunk after the first; empty for an answer of fewer than two chunks."""
-        return [(b - a) / 1e9 for a, b in itertools.pairwise(stamps(self.chunks))]
+        return [(b - a) / 1e9 for a, b in itertools.pairwise(list_stamps(self.chunks))]
 
     @property
     def itl(self) -> list[float] | None:
@@ -155,7 +155,7 @@ class RequestTiming:
         if counts is None:
             return None
         gaps = [0.0] * (counts[0] - 1)
-        last_ns, *others = stamps(self.chunks)
+        last_ns, *others = list_stamps(self.chunks)
         for at_ns, tokens in zip(others, counts[1:], strict=True):
             # Two chunks of one token (the end of the reasoning, the start of the answer) are counted as 1 and 0.
             if tokens:

@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 
 
 class UnitError(ValueError):
-    """The text is not a value of the quantity asked for; the message is one line and says what would be."""
+    """The text is not a value of the quantity; the message is one line and says what would be one."""
 
 
 @dataclass(frozen=True)
 class Quantity:
     """A kind of value and the units it may be written in.
 
-    ``units`` maps each accepted spelling to its size in ``base``; ``shown`` are the units used for output,
-    largest first.
+    Attributes:
+        name: what a value is called in messages, such as ``duration``.
+        base: the unit that values are kept in; ``1`` for shares.
+        units: each accepted spelling with its size in ``base``.
+        shown: the units used for output, largest first.
+        example: a value as a user would write it.
     """
 
     name: str
@@ -146,7 +150,7 @@ _MOST_DECIMALS = 12
 def format_apart(value: float, limit: float, quantity: Quantity) -> str:
     """``value`` as by :func:`format_value`, with more digits where it would else read the same as ``limit``.
 
-    ``format_apart(17182000000, 17179869184, BYTES)`` → ``"16.002 GiB"``, which nobody takes for 16 GiB.
+    ``format_apart(17182000000, 17179869184, BYTES)`` → ``"16.002 GiB"``, which does not read as 16 GiB.
     """
     unit = _unit(value, quantity)
     scaled, against = value / quantity.units[unit], limit / quantity.units[unit]

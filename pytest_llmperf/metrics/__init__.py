@@ -1,1 +1,1 @@
-"""Every metric, defined once: name, unit, direction, formula and the function that computes it."""
+"""Metrics: each is defined once, with the function that reads it."""

@@ -56,5 +56,5 @@ def read_startup(measurement: Measurement, metric: Metric) -> Reading:
     if measurement.engine is None:
         return Reading.missing("the test used no engine")
     if measurement.engine.startup_seconds is None:
-        return Reading.missing("the engine was already running: nobody saw it start")
+        return Reading.missing("the engine was already running, so its start was not timed")
     return Reading(measurement.engine.startup_seconds, metric.formula, samples=1)

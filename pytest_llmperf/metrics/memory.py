@@ -130,7 +130,7 @@ def _settled(trace: MemoryTrace) -> Reading:
     if peak.value is None:
         return peak
     if trace.settled_bytes is None:
-        return Reading.missing(trace.settled_reason or "nobody waited for the memory to settle")
+        return Reading.missing(trace.settled_reason or "the run did not wait for the memory to settle")
     return Reading(trace.settled_bytes, trace.source, samples=len(trace.samples))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement.distribution import Distribution
 from pytest_llmperf.measurement.measurement import Reading
-from pytest_llmperf.metrics.missing import no_reason, why_no_values
+from pytest_llmperf.metrics.missing import give_no_reason, why_no_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.statistics import Statistic
 
 
-class Source(Enum):
+class SampleSource(Enum):
     """Where the samples of a metric come from, which decides what makes it invalid."""
 
     MEMORY_SAMPLES = "samples of the engine's memory during the test: of its devices, or of the host on a CPU"
@@ -34,7 +34,7 @@ class Source(Enum):
     @property
     def covers_whole_test(self) -> bool:
         """Whether it says nothing of a part of a test, so that a window inside the test has no reading of it."""
-        return self in (Source.SETTLED_LEVEL, Source.ENGINE, Source.STARTUP)
+        return self in (SampleSource.SETTLED_LEVEL, SampleSource.ENGINE, SampleSource.STARTUP)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +59,7 @@ class Metric(ABC):
     quantity: Quantity
     better: Literal["lower", "higher"]
     formula: str
-    source: Source
+    source: SampleSource
     known_before_test: bool = False
     needs_prefill: bool = False
     needs_settling: bool = False
@@ -152,7 +152,7 @@ class DistributionMetric(Metric):
     values: Callable[[RequestTiming], Sequence[float]]
     sample: str = "request"
     why_none: Callable[[Sequence[RequestTiming], str], str] = why_no_values
-    why_incomplete: Callable[[Sequence[RequestTiming]], str] = no_reason
+    why_incomplete: Callable[[Sequence[RequestTiming]], str] = give_no_reason
 
     @property
     def limit_key(self) -> str:
@@ -192,7 +192,7 @@ class DistributionMetric(Metric):
             return Reading.missing(
                 f"{statistic.suffix} needs {statistic.minimum} {self.sample} samples, the test gave {found.count}"
             )
-        part = "" if found.gave == len(answered) else f" of {found.gave} of {len(answered)} requests"
+        part = "" if found.contributors == len(answered) else f" of {found.contributors} of {len(answered)} requests"
         counted = f"{found.count} {self.sample}{'' if found.count == 1 else 's'}"
         return Reading(statistic.of(found), f"{self.formula}, {counted}{part}", samples=found.count)
 

@@ -16,7 +16,7 @@ NO_TOKEN_COUNT = (
 )
 
 
-def no_reason(requests: Sequence[RequestTiming]) -> str:
+def give_no_reason(requests: Sequence[RequestTiming]) -> str:
     """Always empty: whatever answered requests give stands for all of them."""
     return ""
 

@@ -17,14 +17,14 @@ from pytest_llmperf.measurement.units import (
     WATTS,
 )
 from pytest_llmperf.metrics import energy, latency, memory, missing, throughput
-from pytest_llmperf.metrics.metric import DistributionMetric, Metric, ObjectiveMetric, ScalarMetric, Source
+from pytest_llmperf.metrics.metric import DistributionMetric, Metric, ObjectiveMetric, SampleSource, ScalarMetric
 
 E2E = DistributionMetric(
     name="latency.e2e",
     quantity=SECONDS,
     better="lower",
     formula="tn − t0",
-    source=Source.REQUESTS,
+    source=SampleSource.REQUESTS,
     values=latency.list_e2e,
 )
 
@@ -34,7 +34,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=BYTES,
         better="lower",
         formula="largest sample of the engine's memory during the test",
-        source=Source.MEMORY_SAMPLES,
+        source=SampleSource.MEMORY_SAMPLES,
         has_peak_caveat=True,
         compute=memory.read_peak,
     ),
@@ -43,7 +43,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=BYTES,
         better="lower",
         formula="peak − the level just before the test",
-        source=Source.MEMORY_SAMPLES,
+        source=SampleSource.MEMORY_SAMPLES,
         compute=memory.read_growth,
     ),
     ScalarMetric(
@@ -51,7 +51,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=BYTES,
         better="lower",
         formula="level after the test has settled − the level just before it",
-        source=Source.MEMORY_SAMPLES,
+        source=SampleSource.MEMORY_SAMPLES,
         needs_settling=True,
         compute=memory.read_retained,
     ),
@@ -60,7 +60,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=BYTES,
         better="lower",
         formula="level after llm_engine.unload() or sleep()",
-        source=Source.SETTLED_LEVEL,
+        source=SampleSource.SETTLED_LEVEL,
         compute=memory.read_idle,
     ),
     ScalarMetric(
@@ -68,7 +68,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=BYTES,
         better="lower",
         formula="largest sample of the engine's host memory during the test",
-        source=Source.HOST_SAMPLES,
+        source=SampleSource.HOST_SAMPLES,
         compute=memory.read_host_peak,
     ),
     ScalarMetric(
@@ -76,7 +76,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=BYTES,
         better="lower",
         formula="bytes of model weights, as the engine states them",
-        source=Source.ENGINE,
+        source=SampleSource.ENGINE,
         known_before_test=True,
         compute=memory.read_stated,
     ),
@@ -85,7 +85,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=BYTES,
         better="lower",
         formula="largest number of KV cache bytes in use, as the engine states them",
-        source=Source.ENGINE,
+        source=SampleSource.ENGINE,
         compute=memory.read_stated,
     ),
     ScalarMetric(
@@ -93,7 +93,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=BYTES,
         better="lower",
         formula="bytes of KV cache set aside by the engine",
-        source=Source.ENGINE,
+        source=SampleSource.ENGINE,
         known_before_test=True,
         compute=memory.read_stated,
     ),
@@ -102,7 +102,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=BYTES,
         better="lower",
         formula="peak − KV cache set aside + largest number of KV cache bytes in use",
-        source=Source.MEMORY_SAMPLES,
+        source=SampleSource.MEMORY_SAMPLES,
         compute=memory.read_required,
     ),
     ScalarMetric(
@@ -110,7 +110,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=SHARE,
         better="lower",
         formula="1 − KV bytes that hold tokens ÷ KV bytes set aside for running requests",
-        source=Source.ENGINE,
+        source=SampleSource.ENGINE,
         compute=memory.read_stated,
     ),
     ScalarMetric(
@@ -118,7 +118,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=SHARE,
         better="higher",
         formula="share of the model that lies on the GPU",
-        source=Source.ENGINE,
+        source=SampleSource.ENGINE,
         compute=memory.read_stated,
     ),
     ScalarMetric(
@@ -126,7 +126,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=TOKENS_PER_SECOND,
         better="higher",
         formula="ΣN / (first send → last response)",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         compute=throughput.read_output,
     ),
     ScalarMetric(
@@ -134,7 +134,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=TOKENS_PER_SECOND,
         better="higher",
         formula="Σ(N + prompt tokens) / (first send → last response)",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         needs_prefill=True,
         compute=throughput.read_total,
     ),
@@ -143,7 +143,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=REQUESTS_PER_SECOND,
         better="higher",
         formula="requests / (first send → last response)",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         compute=throughput.read_requests,
     ),
     ObjectiveMetric(
@@ -151,7 +151,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=REQUESTS_PER_SECOND,
         better="higher",
         formula="requests that met every latency limit of the test / (first send → last response)",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         needs_prefill=True,
         compute=throughput.read_goodput,
     ),
@@ -160,7 +160,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=TOKENS_PER_SECOND,
         better="higher",
         formula="1 / mean TPOT",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         compute=throughput.read_per_user,
     ),
     DistributionMetric(
@@ -168,7 +168,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=SECONDS,
         better="lower",
         formula="t1 − t0",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         needs_prefill=True,
         values=latency.list_ttft,
     ),
@@ -177,7 +177,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=SECONDS,
         better="lower",
         formula="arrival of the first token that is not reasoning − t0",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         needs_prefill=True,
         values=latency.list_ttft_answer,
         why_none=missing.why_no_answer_token,
@@ -188,7 +188,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=SECONDS,
         better="lower",
         formula="(tn − t1) / (tokens after the first chunk)",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         # An error of its two moments is spread over all tokens of the answer.
         lag_against=E2E,
         values=latency.list_tpot,
@@ -199,7 +199,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=SECONDS,
         better="lower",
         formula="the gap before each token; a chunk of k tokens gives one gap and k − 1 zeros",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         values=latency.list_itl,
         sample="token",
         why_none=missing.why_no_token_times,
@@ -209,7 +209,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=SECONDS,
         better="lower",
         formula="the gap before each chunk after the first",
-        source=Source.REQUESTS,
+        source=SampleSource.REQUESTS,
         values=latency.list_chunk_gaps,
         sample="chunk",
     ),
@@ -219,7 +219,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=SECONDS,
         better="lower",
         formula="start of the engine → ready to answer",
-        source=Source.STARTUP,
+        source=SampleSource.STARTUP,
         known_before_test=True,
         compute=latency.read_startup,
     ),
@@ -228,7 +228,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=JOULES,
         better="lower",
         formula="the energy counters of the engine's devices over the test",
-        source=Source.ENERGY_COUNTERS,
+        source=SampleSource.ENERGY_COUNTERS,
         compute=energy.read_total,
     ),
     ScalarMetric(
@@ -236,7 +236,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=JOULES_PER_TOKEN,
         better="lower",
         formula="energy / ΣN",
-        source=Source.ENERGY_COUNTERS,
+        source=SampleSource.ENERGY_COUNTERS,
         compute=energy.read_per_output_token,
     ),
     ScalarMetric(
@@ -244,7 +244,7 @@ ROWS: tuple[Metric, ...] = (
         quantity=WATTS,
         better="lower",
         formula="energy / duration",
-        source=Source.ENERGY_COUNTERS,
+        source=SampleSource.ENERGY_COUNTERS,
         compute=energy.read_mean_power,
     ),
 )

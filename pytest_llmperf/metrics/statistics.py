@@ -36,7 +36,7 @@ class Statistic:
         That is the smallest sample that at least this share of the samples does not exceed.
         """
         share = 1.0 if self.percentile is None else self.percentile / 100
-        return samples.ranked(max(1, math.ceil(round(share * samples.count, 9))))
+        return samples.value_at(max(1, math.ceil(round(share * samples.count, 9))))
 
 
 def split_key(key: str) -> tuple[str, Statistic | None]:

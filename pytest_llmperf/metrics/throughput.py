@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.chunks import edges, stamps
+from pytest_llmperf.measurement.chunks import find_edges, list_stamps
 from pytest_llmperf.measurement.measurement import Missing, Reading
 from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT, why_no_token_times, why_unanswered
@@ -27,7 +27,7 @@ def read_output(measurement: Measurement, metric: Metric) -> Reading:
     answered = _find_counted(measurement, lambda r: r.output_tokens is not None)
     if isinstance(answered, Missing):
         return Reading.missing(answered.reason)
-    return rate(_count_output(answered, measurement.spans), metric.formula, measurement)
+    return compute_rate(_count_output(answered, measurement.spans), metric.formula, measurement)
 
 
 def read_total(measurement: Measurement, metric: Metric) -> Reading:
@@ -37,7 +37,7 @@ def read_total(measurement: Measurement, metric: Metric) -> Reading:
         return Reading.missing(answered.reason)
     count = _count_output(answered, measurement.spans)
     count += sum(r.prompt_tokens or 0 for r in answered if _is_within(_read_at(r), measurement.spans))
-    return rate(count, metric.formula, measurement)
+    return compute_rate(count, metric.formula, measurement)
 
 
 def read_requests(measurement: Measurement, metric: Metric) -> Reading:
@@ -45,7 +45,7 @@ def read_requests(measurement: Measurement, metric: Metric) -> Reading:
     if reason := why_unanswered(measurement.requests):
         return Reading.missing(reason)
     answered = [r for r in measurement.requests if r.error is None]
-    return rate(len(find_ended(answered, measurement.spans)), metric.formula, measurement)
+    return compute_rate(len(find_ended(answered, measurement.spans)), metric.formula, measurement)
 
 
 def read_per_user(measurement: Measurement, metric: Metric) -> Reading:
@@ -76,10 +76,10 @@ def read_goodput(measurement: Measurement, objectives: Sequence[Objective] | Non
             reason = unknown.why_none([request], unknown.key)
             return Reading.missing(f"{unknown.key} is not known of every answer: {reason}")
         good += all(met)
-    return rate(good, metric.formula, measurement)
+    return compute_rate(good, metric.formula, measurement)
 
 
-def rate(count: float, formula: str, measurement: Measurement) -> Reading:
+def compute_rate(count: float, formula: str, measurement: Measurement) -> Reading:
     """``count`` per second of the spans that are judged; missing if they have no length."""
     span_ns = sum(span.end_ns - span.start_ns for span in measurement.spans)
     if span_ns <= 0:
@@ -109,7 +109,7 @@ def _is_within(at_ns: int, spans: Sequence[Window]) -> bool:
 
 def _read_at(request: RequestTiming) -> int:
     """When its prompt had been read, in ns: at the first token of its answer."""
-    return edges(request.chunks)[0] if request.chunks else request.end_ns
+    return find_edges(request.chunks)[0] if request.chunks else request.end_ns
 
 
 def _count_output(requests: Sequence[RequestTiming], spans: Sequence[Window]) -> float:
@@ -124,5 +124,5 @@ def _output_within(request: RequestTiming, spans: Sequence[Window]) -> float:
     if not request.chunks:
         return whole if _is_within(request.end_ns, spans) else 0
     counts = request.tokens_per_chunk or [1] * len(request.chunks)
-    inside = [_is_within(at_ns, spans) for at_ns in stamps(request.chunks)]
+    inside = [_is_within(at_ns, spans) for at_ns in list_stamps(request.chunks)]
     return whole * sum(n for n, came in zip(counts, inside, strict=True) if came) / max(1, sum(counts))

@@ -75,11 +75,11 @@ class Session:
         path = folder / "llmperf.toml"
         self._file_budgets = ()
         if path.is_file():
-            from pytest_llmperf.budgets.config_file import load
+            from pytest_llmperf.budgets.config_file import read_budget_file
             from pytest_llmperf.budgets.limit import BudgetError
 
             try:
-                self._file_budgets = load(path)
+                self._file_budgets = read_budget_file(path)
             except BudgetError as error:
                 raise pytest.UsageError(f"llmperf: {error}") from None
 
@@ -96,12 +96,12 @@ class Session:
             item.stash[ENGINES] = allowed
         if not self._file_budgets and not markers.has_budget_marker(item):
             return
-        from pytest_llmperf.budgets.config_file import limits_for
+        from pytest_llmperf.budgets.config_file import find_limits
         from pytest_llmperf.budgets.limit import BudgetError, merge
 
         try:
             layers = markers.limits_of(item)
-            limits = merge([*layers, limits_for(item.nodeid, self._file_budgets or ())])
+            limits = merge([*layers, find_limits(item.nodeid, self._file_budgets or ())])
         except BudgetError as error:
             item.stash[MISTAKE] = str(error)
         else:

@@ -112,7 +112,7 @@ def _distribution(
     if not values.count:
         return {metric.name: _fields(metric, None, "", metric.read(measurement, _PERCENTILES[0]).reason, 0)}
     found = {f"{metric.name}_{s.suffix}": _reading(metric, metric.read(measurement, s)) for s in statistics}
-    plain = {"min": values.ranked(1), "mean": values.mean, "max": values.ranked(values.count)}
+    plain = {"min": values.value_at(1), "mean": values.mean, "max": values.value_at(values.count)}
     for suffix, value in plain.items():
         found[f"{metric.name}_{suffix}"] = _fields(metric, value, metric.formula, "", values.count)
     return found

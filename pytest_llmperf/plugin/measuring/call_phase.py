@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.budgets.judge import broken
+from pytest_llmperf.budgets.judge import select_broken
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin import benchmark
 from pytest_llmperf.plugin.outcomes import BudgetExceeded, LLMPerfWarning
@@ -51,7 +51,7 @@ def conclude(item: pytest.Item, probe: Probe) -> BudgetExceeded | None:
     item.stash[LOGS] = probe.log_tails()
     replace_properties(item.user_properties, properties(result))
     benchmark.note(item, result)
-    failing = broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
+    failing = select_broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
     if not failing:
         return None
     return BudgetExceeded(_headline(failing, measurement))

@@ -13,7 +13,7 @@ from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Rea
 from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory import read_settled
-from pytest_llmperf.metrics.metric import Source
+from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import METRICS, read
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Probe:
 
     @property
     def _judges_energy(self) -> bool:
-        return any(limit.definition.source is Source.ENERGY_COUNTERS for limit in self.limits)
+        return any(limit.definition.source is SampleSource.ENERGY_COUNTERS for limit in self.limits)
 
     def _settled(self, measurement: Measurement) -> Measurement:
         """With the levels after the test, once they have stood still."""
@@ -239,7 +239,7 @@ def _load_faults(loads: Sequence[Load]) -> tuple[str, ...]:
 
 def _reading_faults(observed: Observed) -> tuple[str, ...]:
     """Which readings of an engine would be shown nowhere, because no metric is read from what the engine states."""
-    known = {metric.name for metric in METRICS.values() if metric.source is Source.ENGINE}
+    known = {metric.name for metric in METRICS.values() if metric.source is SampleSource.ENGINE}
     return tuple(
         f"the engine states {name}, which is no metric that an engine states"
         for name in observed.readings.keys() - known

@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.measurement import Attribution, MemoryTrace, around
+from pytest_llmperf.measurement.measurement import Attribution, MemoryTrace, select_around
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.analysis.timeline import gap_fault, max_gap, overwritten, rate_text
 from pytest_llmperf.telemetry.records.ring import (
@@ -171,7 +171,7 @@ def device_trace(
     """
     levels = [(r.t_ns, r.value) for r in records if r.lane == DEVICE_MEMORY and r.key == facts.slot]
     attribution = find_attribution(lists, baseline, unified=facts.unified)
-    samples, before = around(_engine_part(levels, lists, attribution, baseline), window)
+    samples, before = select_around(_engine_part(levels, lists, attribution, baseline), window)
     gap = max_gap(samples, window)
     if not facts.unified and facts.total_bytes is None:
         missing = missing or facts.no_memory
@@ -203,7 +203,7 @@ def _uncertain(
     levels: Sequence[tuple[int, int]], samples: Sequence[tuple[int, int]], lists: Sequence[Listing], window: Window
 ) -> str:
     """Why the peak cannot be told: others moved between two lists, and what of that was the engine's nobody knows."""
-    inside, _ = around(levels, window)
+    inside, _ = select_around(levels, window)
     most = max((level - min(_rests_around(lists, t_ns)) for t_ns, level in inside), default=0)
     least = max((value for _, value in samples), default=0)
     if most - least <= _RESTLESS:

@@ -6,7 +6,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import MemoryTrace, around
+from pytest_llmperf.measurement.measurement import MemoryTrace, select_around
 from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, Record
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def host_trace(
         # Nobody is left of whom a level could be read.
         since_ns = samples[-1][0] if samples else window.start_ns - period_ns
         samples += [(at_ns, 0) for at_ns in range(since_ns + period_ns, window.end_ns + period_ns, period_ns)]
-    kept, before = around(samples, window)
+    kept, before = select_around(samples, window)
     gap = max_gap(kept, window)
     fault = (
         _engine_gone(records, window, live)

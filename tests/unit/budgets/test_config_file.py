@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.budgets.config_file import FileBudget, limits_for, load
+from pytest_llmperf.budgets.config_file import FileBudget, find_limits, read_budget_file
 from pytest_llmperf.budgets.limit import BudgetError, merge, select
 from tests.helpers.streams import CPU, L4
 
@@ -40,11 +40,11 @@ def file(tmp_path: Path) -> Path:
 
 def read(file: Path, text: str) -> tuple[FileBudget, ...]:
     file.write_text(text, encoding="utf-8")
-    return load(file)
+    return read_budget_file(file)
 
 
 def chosen(budgets: tuple[FileBudget, ...], nodeid: str) -> dict[str, str]:
-    return {limit.name: limit.text for limit in select(merge([limits_for(nodeid, budgets)]), L4)}
+    return {limit.name: limit.text for limit in select(merge([find_limits(nodeid, budgets)]), L4)}
 
 
 def test_a_table_holds_the_keys_of_all_markers_with_their_engine_and_device(file: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_later_table_for_a_device_holds_on_that_device_only(file: Path) -> Non
         "[[budget]]\ntests = '*'\nmemory.peak = '16 GiB'\n"
         "[[budget]]\ntests = '*'\ndevice = 'NVIDIA L4'\nmemory.peak = '8 GiB'\n",
     )
-    found = merge([limits_for("test_a", budgets)])
+    found = merge([find_limits("test_a", budgets)])
     assert [limit.text for limit in select(found, L4)] == ["8 GiB"]
     assert [limit.text for limit in select(found, CPU)] == ["16 GiB"]
 
@@ -167,4 +167,4 @@ def test_a_mistake_is_told_in_one_line_that_names_file_table_and_key(file: Path,
 def test_a_file_that_is_not_utf_8_is_a_mistake_in_the_file(file: Path) -> None:
     file.write_bytes(b"[[budget]]\ntests = '\xff'\n")
     with pytest.raises(BudgetError, match=r"^llmperf.toml: not valid TOML: 'utf-8' codec"):
-        load(file)
+        read_budget_file(file)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.budgets.judge import broken, judge
+from pytest_llmperf.budgets.judge import judge, select_broken
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.measurement import Measurement, Reading
 from pytest_llmperf.measurement.request import RequestTiming
@@ -262,13 +262,13 @@ def test_goodput_counts_only_the_latency_limits_that_apply_here() -> None:
 
 def test_only_a_fail_breaks_a_test_unless_it_is_strict() -> None:
     every = [hand_made(status, "memory.peak", "memory.peak") for status in Status]
-    assert [v.status for v in broken(every, strict=False)] == [Status.FAIL]
-    assert [v.status for v in broken(every, strict=True)] == [
+    assert [v.status for v in select_broken(every, strict=False)] == [Status.FAIL]
+    assert [v.status for v in select_broken(every, strict=True)] == [
         Status.FAIL, Status.NOT_MEASURED, Status.INVALID, Status.NO_BUDGET,
     ]  # fmt: skip
 
 
 def test_what_is_broken_comes_before_what_could_not_be_told() -> None:
     unknown, failed = (hand_made(s, "memory.peak", "memory.peak") for s in (Status.INVALID, Status.FAIL))
-    assert broken([unknown, failed], strict=True) == [failed, unknown]
-    assert broken([], strict=True) == []
+    assert select_broken([unknown, failed], strict=True) == [failed, unknown]
+    assert select_broken([], strict=True) == []

@@ -61,7 +61,7 @@ def test_a_reason_that_names_the_device_is_not_told_of_it_again() -> None:
     [
         ("peak", {}, "the sampler gave no sample"),
         ("retained", {"settled_reason": "it still moved"}, "it still moved"),
-        ("retained", {}, "nobody waited for the memory to settle"),
+        ("retained", {}, "the run did not wait for the memory to settle"),
         ("growth", {"before_bytes": None}, "no sample from before the test"),
         ("retained", {"before_bytes": None, "settled_bytes": 5}, "no sample from before the test"),
     ],

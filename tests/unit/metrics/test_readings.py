@@ -11,7 +11,7 @@ from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.metrics.table import METRICS, read
-from pytest_llmperf.metrics.throughput import rate
+from pytest_llmperf.metrics.throughput import compute_rate
 from tests.helpers.streams import CPU, L4, MS, measured, stream, trace, whole
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_a_latency_that_is_missing_says_why(name: str, requests: list[RequestTim
 def test_the_time_to_load_is_the_engines() -> None:
     assert read("latency.startup", measured(engine=CPU)).value == 2.5
     attached = EngineInfo("openai", "", "m")
-    reason = "the engine was already running: nobody saw it start"
+    reason = "the engine was already running, so its start was not timed"
     assert read("latency.startup", measured(engine=attached)).reason == reason
     assert read("latency.startup", measured(engine=None)).reason == "the test used no engine"
 
@@ -119,7 +119,7 @@ def test_the_window_of_a_rate_is_neither_the_tests_nor_that_of_the_last_request_
 
 def test_a_rate_over_an_exact_time_is_exact() -> None:
     for ms in range(1, 1000):
-        assert rate(ms, "", measured(whole(0, ms * 10))).value == 100.0, ms
+        assert compute_rate(ms, "", measured(whole(0, ms * 10))).value == 100.0, ms
 
 
 def test_one_answer_without_a_count_leaves_no_sum() -> None:
@@ -180,7 +180,7 @@ def test_a_test_that_gives_memory_back_retains_less_than_nothing() -> None:
         ("peak", {"memory": trace()}, "the sampler gave no sample"),
         ("growth", {"memory": trace(100, before_bytes=None)}, "no sample from before the test"),
         ("retained", {"memory": trace(100, before_bytes=None, settled_bytes=9)}, "no sample from before the test"),
-        ("retained", {"memory": trace(100)}, "nobody waited for the memory to settle"),
+        ("retained", {"memory": trace(100)}, "the run did not wait for the memory to settle"),
         ("retained", {"memory": trace(100, settled_reason="it still moved")}, "it still moved"),
         ("idle", {}, "the test did not call llm_engine.unload() or sleep()"),
         ("kv_cache", {}, "the engine llamacpp does not state it"),

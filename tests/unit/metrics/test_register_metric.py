@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.measurement.units import BYTES, SECONDS
 from pytest_llmperf.metrics import table
-from pytest_llmperf.metrics.metric import DistributionMetric, ScalarMetric, Source
+from pytest_llmperf.metrics.metric import DistributionMetric, SampleSource, ScalarMetric
 from pytest_llmperf.metrics.table import METRICS, list_keys, read, register_metric
 from tests.helpers.streams import measured, stream
 
@@ -22,7 +22,7 @@ MEAN = ScalarMetric(
     quantity=BYTES,
     better="lower",
     formula="mean of the samples",
-    source=Source.MEMORY_SAMPLES,
+    source=SampleSource.MEMORY_SAMPLES,
     compute=lambda measurement, metric: Reading(5.0, metric.formula),
 )
 SECOND_CHUNK = DistributionMetric(
@@ -30,7 +30,7 @@ SECOND_CHUNK = DistributionMetric(
     quantity=SECONDS,
     better="lower",
     formula="arrival of the second chunk − t0",
-    source=Source.REQUESTS,
+    source=SampleSource.REQUESTS,
     values=lambda request: [(request.chunks[1].at_ns - request.start_ns) / 1e9],
 )
 
@@ -73,9 +73,9 @@ def test_a_key_that_means_something_else_is_refused(name: str) -> None:
 
 def test_a_metric_without_a_function_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="compute"):
-        ScalarMetric(name="memory.mean", quantity=BYTES, better="lower", formula="", source=Source.ENGINE)  # type: ignore[call-arg]
+        ScalarMetric(name="memory.mean", quantity=BYTES, better="lower", formula="", source=SampleSource.ENGINE)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="values"):
-        DistributionMetric(name="latency.x", quantity=SECONDS, better="lower", formula="", source=Source.REQUESTS)  # type: ignore[call-arg]
+        DistributionMetric(name="latency.x", quantity=SECONDS, better="lower", formula="", source=SampleSource.REQUESTS)  # type: ignore[call-arg]
 
 
 def test_a_distribution_is_read_at_a_statistic_only() -> None:
