@@ -20,7 +20,8 @@ from pytest_llmperf.plugin.fixtures import (
 from pytest_llmperf.plugin.markers import register_markers
 from pytest_llmperf.plugin.reporter import REPORTER, Reporter, header
 from pytest_llmperf.plugin.session import PROBE, RESULT, SESSION, Session
-from pytest_llmperf.plugin.xdist import Controller, Turns, is_controller_of_workers, is_worker, proposed, run_folder
+from pytest_llmperf.plugin.worker import is_controller_of_workers, is_worker, run_folder
+from pytest_llmperf.plugin.xdist import Controller, Turns, propose_workers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -63,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    return proposed(config)
+    return propose_workers(config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -109,7 +110,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     probe = item.stash.get(PROBE, None)
     if probe is None:
         return (yield)
-    from pytest_llmperf.plugin.measuring.call_phase import conclude, rounds
+    from pytest_llmperf.plugin.call_phase import conclude, rounds
 
     session = item.config.stash[SESSION]
     try:
@@ -133,7 +134,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if call.excinfo is not None or (call.when == "call" and RESULT in item.stash):
-        from pytest_llmperf.plugin.measuring.call_phase import publish
+        from pytest_llmperf.plugin.call_phase import publish
 
         publish(item, call, report)
     return report

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.plugin import xdist
+from pytest_llmperf.plugin import worker
 from pytest_llmperf.plugin.terminal import Terminal
 from pytest_llmperf.plugin.timeout import Clock
 
@@ -155,7 +155,7 @@ class Session:
         if self._watcher is None:
             from pytest_llmperf.plugin.measuring.engine_telemetry import Watcher
 
-            self._watcher = Watcher(self.settings, self.terminal.say, xdist.sampler_address(self.config))
+            self._watcher = Watcher(self.settings, self.terminal.say, worker.sampler_address(self.config))
         return self._watcher
 
     @property
@@ -204,7 +204,7 @@ class Session:
         """The last test is over: calls of apps that came while none was measured are counted."""
         if self._relays is not None:
             self.add_calls_outside(self._relays.count_outside())
-        xdist.report_calls_outside(self.config, self.calls_outside)
+        worker.report_calls_outside(self.config, self.calls_outside)
 
     def add_calls_outside(self, count: int | None) -> None:
         """Of this process or of a worker; None where no app was given an address."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pytest_llmperf.plugin import xdist
+from pytest_llmperf.plugin import worker
 from pytest_llmperf.plugin.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class Settings(NamedTuple):
         """
         try:
             values = {name: _value(config, name) for name in (option.name for option in OPTIONS)}
-            if xdist.has_devices_of_its_own(config):
+            if worker.has_devices_of_its_own(config):
                 values["llmperf_gpus"] = "auto"
-            return _settings(values, _reports(values["llmperf_report"], config), xdist.run_folder(config))
+            return _settings(values, _reports(values["llmperf_report"], config), worker.run_folder(config))
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
 
@@ -109,7 +109,7 @@ def _settings(values: Mapping[str, Any], reports: tuple[ReportFile, ...], run: s
         disable=values["llmperf_disable"],
         refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
         dcgm=_exporters(values["llmperf_dcgm"]),
-        share=_one_of(values, "llmperf_share", xdist.SHARES),
+        share=_one_of(values, "llmperf_share", worker.SHARES),
         launch=launch,
         binaries=tuple(values["llmperf_engine_bin"]),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.plugin import xdist
+from pytest_llmperf.plugin import worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line."""
-        if xdist.is_worker(self._config):
-            xdist.say(self._config, text)
+        if worker.is_worker(self._config):
+            worker.say(self._config, text)
             return
         with self._reporter() as reporter:
             if reporter is not None:

@@ -1,4 +1,4 @@
-"""All that concerns pytest-xdist: who is who, what the controller does for its workers, and turns at measuring.
+"""The hooks of pytest-xdist: what the controller shares with its workers, and the order in which they measure.
 
 Workers share one sampler. With ``--llmperf-share=engine`` they share the engines as well, and one of them at a time
 runs a measured test; with ``devices`` each has devices of its own, and engines of its own on them.
@@ -7,10 +7,11 @@ runs a measured test; with ``devices`` each has devices of its own, and engines 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_llmperf.plugin.worker import CALLS_OUTSIDE, DEVICES, RUN, SAMPLER
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -22,51 +23,11 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.plugin.worker_messages import News
 
-SHARES = ("engine", "devices")
-_SAMPLER, _RUN, _DEVICES = "llmperf_sampler", "llmperf_run", "llmperf_devices"
-_CALLS_OUTSIDE = "llmperf_calls_outside"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _MOST_WORKERS = 4
 
 
-def is_worker(config: pytest.Config) -> bool:
-    """Whether this process runs tests for a controller, which writes the reports."""
-    return hasattr(config, "workerinput")
-
-
-def is_controller_of_workers(config: pytest.Config) -> bool:
-    """Whether the tests run elsewhere, in worker processes."""
-    return not is_worker(config) and bool(
-        getattr(config.option, "dist", "no") != "no" and getattr(config.option, "tx", None)
-    )
-
-
-def _told(config: pytest.Config, what: str) -> str:
-    workerinput: dict[str, object] = getattr(config, "workerinput", {})
-    return str(workerinput.get(what, ""))
-
-
-def sampler_address(config: pytest.Config) -> str:
-    """Where the sampler of this run may be joined; empty where there is none to share."""
-    return _told(config, _SAMPLER)
-
-
-def run_folder(config: pytest.Config) -> str:
-    """The folder of the run that this worker takes part in; empty in a process that shares no engines."""
-    folder = _told(config, _RUN)
-    if not folder:
-        return ""
-    from pytest_llmperf.engines.lifecycle.shared_run import is_here
-
-    return folder if is_here(folder) else ""  # the controller may be on another host
-
-
-def has_devices_of_its_own(config: pytest.Config) -> bool:
-    """Whether this worker was given devices: its environment names them since before anything was imported."""
-    return bool(_told(config, _DEVICES))
-
-
-def proposed(config: pytest.Config) -> int | None:
+def propose_workers(config: pytest.Config) -> int | None:
     """How many workers ``-n auto`` should be, None for what pytest-xdist thinks. Asked before ``pytest_configure``.
 
     One for each device; or half of the cores, and four at most, since workers that share an engine measure in turn.
@@ -110,12 +71,6 @@ _SCATTERED = (
 )
 
 
-def report_calls_outside(config: pytest.Config, count: int | None) -> None:
-    """Tells the controller, where there is one."""
-    if is_worker(config):
-        config.workeroutput[_CALLS_OUTSIDE] = count  # type: ignore[attr-defined]
-
-
 class Controller:
     """Registered in the controller of workers: it owns what they share, and tells each of them where it is.
 
@@ -137,11 +92,11 @@ class Controller:
     def pytest_configure_node(self, node: WorkerController) -> None:
         if self._address is None:
             self._address = self._session.watcher.share()
-        node.workerinput[_SAMPLER] = self._address
+        node.workerinput[SAMPLER] = self._address
         if self._session.settings.share == "devices":
-            node.workerinput[_DEVICES] = node.gateway.spec.env[_VISIBLE]
+            node.workerinput[DEVICES] = node.gateway.spec.env[_VISIBLE]
         else:
-            node.workerinput[_RUN] = self._shared().folder
+            node.workerinput[RUN] = self._shared().folder
 
     def _shared(self) -> OwnRun:
         if self._run is None:
@@ -162,7 +117,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
         # A worker that was killed has told nothing.
-        self._session.add_calls_outside(getattr(node, "workeroutput", {}).get(_CALLS_OUTSIDE))
+        self._session.add_calls_outside(getattr(node, "workeroutput", {}).get(CALLS_OUTSIDE))
 
     def pytest_unconfigure(self) -> None:
         if self._news is not None:
@@ -213,13 +168,3 @@ class Turns:
                 return (yield)
             finally:
                 self._session.leave_to_others()
-
-
-def say(config: pytest.Config, text: str) -> None:
-    """From a worker to the person who waits, by way of the controller."""
-    folder = _told(config, _RUN)
-    if folder:
-        from pytest_llmperf.plugin.worker_messages import tell
-
-        with suppress(OSError):  # the controller is gone, or on another host
-            tell(folder, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.engines.api.engine import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine, EngineSpec
     from pytest_llmperf.measurement.measurement import DeviceTrace, MemoryTrace
     from pytest_llmperf.measurement.window import Window
-    from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.telemetry.devices import Quiet
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 
@@ -30,10 +29,30 @@ _SETTLE_TIMEOUT_S = 5.0
 _SETTLE_TOLERANCE = 1 << 20
 
 
+class TelemetrySettings(Protocol):
+    """The part of the options that telemetry reads."""
+
+    @property
+    def disable(self) -> bool:
+        """Whether nothing is measured."""
+
+    @property
+    def sample_hz(self) -> float:
+        """Memory samples per second."""
+
+    @property
+    def refuse_busy_gpu(self) -> bool:
+        """Whether a GPU on which others compute fails the tests that need an engine; else a warning is shown."""
+
+    @property
+    def dcgm(self) -> tuple[str, ...]:
+        """The URLs of the DCGM exporters of other hosts."""
+
+
 class Watcher:
     """Told of engines by the provisioner, asked by the probes. ``address`` is that of a sampler to join, if any."""
 
-    def __init__(self, settings: Settings, say: Callable[[str], None], address: str = "") -> None:
+    def __init__(self, settings: TelemetrySettings, say: Callable[[str], None], address: str = "") -> None:
         self._settings = settings
         self._say = say
         self._address = address

@@ -1,0 +1,70 @@
+"""Facts about this process under pytest-xdist: whether it is a worker, what its controller told it, and the way back.
+
+Knows pytest-xdist's ``workerinput`` and ``workeroutput`` only: nothing of it is imported.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+SHARES = ("engine", "devices")
+SAMPLER, RUN, DEVICES = "llmperf_sampler", "llmperf_run", "llmperf_devices"
+CALLS_OUTSIDE = "llmperf_calls_outside"
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process runs tests for a controller, which writes the reports."""
+    return hasattr(config, "workerinput")
+
+
+def is_controller_of_workers(config: pytest.Config) -> bool:
+    """Whether the tests run elsewhere, in worker processes."""
+    return not is_worker(config) and bool(
+        getattr(config.option, "dist", "no") != "no" and getattr(config.option, "tx", None)
+    )
+
+
+def _read_input(config: pytest.Config, what: str) -> str:
+    """What the controller passed to this worker under this key; empty in any other process."""
+    workerinput: dict[str, object] = getattr(config, "workerinput", {})
+    return str(workerinput.get(what, ""))
+
+
+def sampler_address(config: pytest.Config) -> str:
+    """Where the sampler of this run may be joined; empty where there is none to share."""
+    return _read_input(config, SAMPLER)
+
+
+def run_folder(config: pytest.Config) -> str:
+    """The folder of the run that this worker takes part in; empty in a process that shares no engines."""
+    folder = _read_input(config, RUN)
+    if not folder:
+        return ""
+    from pytest_llmperf.engines.lifecycle.shared_run import is_here
+
+    return folder if is_here(folder) else ""  # the controller may be on another host
+
+
+def has_devices_of_its_own(config: pytest.Config) -> bool:
+    """Whether this worker was given devices: its environment names them since before anything was imported."""
+    return bool(_read_input(config, DEVICES))
+
+
+def report_calls_outside(config: pytest.Config, count: int | None) -> None:
+    """Tells the controller, where there is one."""
+    if is_worker(config):
+        config.workeroutput[CALLS_OUTSIDE] = count  # type: ignore[attr-defined]
+
+
+def say(config: pytest.Config, text: str) -> None:
+    """From a worker to the person who waits, by way of the controller."""
+    folder = _read_input(config, RUN)
+    if folder:
+        from pytest_llmperf.plugin.worker_messages import tell
+
+        with suppress(OSError):  # the controller is gone, or on another host
+            tell(folder, text)
