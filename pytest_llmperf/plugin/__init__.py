@@ -19,7 +19,7 @@ from pytest_llmperf.plugin.fixtures import (
 )
 from pytest_llmperf.plugin.markers import register_markers
 from pytest_llmperf.plugin.reporter import REPORTER, Reporter, header
-from pytest_llmperf.plugin.session import PROBE, RESULT, SESSION, Session
+from pytest_llmperf.plugin.session import MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.plugin.worker import is_controller_of_workers, is_worker, run_folder
 from pytest_llmperf.plugin.xdist import Controller, Turns, propose_workers
 
@@ -102,27 +102,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     session = item.config.stash[SESSION]
     session.refuse_mistakes(item)
     session.skip_other_engines(item)
-    session.open_probe(item)
+    session.begin_measuring(item)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    probe = item.stash.get(PROBE, None)
-    if probe is None:
+    measured = item.stash.get(MEASURED_RUN, None)
+    if measured is None:
         return (yield)
-    from pytest_llmperf.plugin.call_phase import conclude, rounds
+    from pytest_llmperf.plugin.call_phase import judge_test, run_rounds
 
     session = item.config.stash[SESSION]
     try:
-        rounds(item, probe, session)
+        run_rounds(item, measured, session)
         result = yield
     except (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt):
-        probe.abandon()
+        measured.cancel()
         raise
     except BaseException:
-        conclude(item, probe)
+        judge_test(item, measured)
         raise
-    failure = conclude(item, probe)
+    failure = judge_test(item, measured)
     if failure is not None:
         raise failure
     return result
@@ -134,7 +134,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if call.excinfo is not None or (call.when == "call" and RESULT in item.stash):
-        from pytest_llmperf.plugin.call_phase import publish
+        from pytest_llmperf.plugin.call_phase import attach_result
 
-        publish(item, call, report)
+        attach_result(item, call, report)
     return report

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.plugin.session import NO_ENGINE, PROBE, SESSION
+from pytest_llmperf.plugin.session import MEASURED_RUN, NO_ENGINE, SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Measurement
-    from pytest_llmperf.plugin.measuring.measured_run import OpenWindow, Probe
+    from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, OpenWindow
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.traffic.client.listener import ClientListener
     from pytest_llmperf.traffic.llm_client import LLMClient
@@ -97,7 +97,7 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
 
     base_url, api_key and model are for the app under test, whose own calls are timed as well.
     """
-    factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(PROBE, None))
+    factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(MEASURED_RUN, None))
     with factory(llm_engine) as client:
         yield client
 
@@ -108,7 +108,7 @@ def llm_client_factory(request: pytest.FixtureRequest) -> Iterator[LLMClientFact
 
     What goes through them belongs to the test as well.
     """
-    factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(PROBE, None))
+    factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(MEASURED_RUN, None))
     yield factory
     factory.close()
 
@@ -116,9 +116,9 @@ def llm_client_factory(request: pytest.FixtureRequest) -> Iterator[LLMClientFact
 class LLMClientFactory:
     """Called with a running engine, it gives a client of this test for it."""
 
-    def __init__(self, session: Session, probe: Probe | None) -> None:
+    def __init__(self, session: Session, measured: MeasuredRun | None) -> None:
         self._session = session
-        self._probe = probe
+        self._measured = measured
         self._clients: list[LLMClient] = []
 
     def __call__(self, engine: Engine) -> LLMClient:
@@ -143,11 +143,11 @@ class LLMClientFactory:
         from pytest_llmperf.traffic.client.listener import ClientListener
 
         terminal = self._session.terminal
-        if self._probe is None:
+        if self._measured is None:
             return ClientListener(show=terminal.show, say=terminal.say)
-        self._probe.use(engine)
+        self._measured.use(engine)
         return ClientListener(
-            self._probe.recorder(engine), self._probe.load_recorder(engine), terminal.show, terminal.say
+            self._measured.recorder(engine), self._measured.load_recorder(engine), terminal.show, terminal.say
         )
 
     def close(self) -> None:
@@ -166,36 +166,36 @@ def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any
     engine = request.config.stash[SESSION].acquire(llm_engine.spec)
     if not isinstance(engine, VLLMOfflineEngine):
         pytest.skip(f"vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline, and this is {engine.name}")
-    probe = request.node.stash.get(PROBE, None)
-    with engine.steps.recorded(probe.recorder(engine) if probe is not None else None):
+    measured = request.node.stash.get(MEASURED_RUN, None)
+    with engine.steps.recorded(measured.recorder(engine) if measured is not None else None):
         yield engine.llm
 
 
 @pytest.fixture
 def llm_perf(request: pytest.FixtureRequest) -> LLMPerf:
     """The measurement of this test: window(name), record(name, value, unit), read(metric), measurement."""
-    return LLMPerf(request.node.stash.get(PROBE, None))
+    return LLMPerf(request.node.stash.get(MEASURED_RUN, None))
 
 
 class LLMPerf:
     """Looks into the measurement of the test that runs, and adds to it."""
 
-    def __init__(self, probe: Probe | None) -> None:
-        self._probe = probe
+    def __init__(self, measured: MeasuredRun | None) -> None:
+        self._measured = measured
 
     @property
-    def probe(self) -> Probe:
-        if self._probe is None:
+    def measured(self) -> MeasuredRun:
+        if self._measured is None:
             pytest.skip("nothing is measured under --llmperf-disable")
-        return self._probe
+        return self._measured
 
     def window(self, name: str) -> AbstractContextManager[OpenWindow]:
         """Measures a part: ``with llm_perf.window("prefill") as w: ...``, then ``w.read("memory.peak")``."""
-        return self.probe.window(name)
+        return self.measured.window(name)
 
     def record(self, name: str, value: float, unit: str) -> None:
         """Adds a number of the test's own to the reports; it is not judged."""
-        self.probe.record(name, value, unit)
+        self.measured.record(name, value, unit)
 
     def read(self, name: str, engine: str | None = None) -> float | None:
         """A metric of the test so far, in its base unit: ``llm_perf.read("memory.peak")``; None if not measured.
@@ -210,4 +210,4 @@ class LLMPerf:
     @property
     def measurement(self) -> Measurement:
         """Everything measured so far; after the test's body, all of it."""
-        return self.probe.snapshot()
+        return self.measured.snapshot()

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmperf.plugin import worker
 from pytest_llmperf.plugin.terminal import Terminal
-from pytest_llmperf.plugin.timeout import Clock
+from pytest_llmperf.plugin.timeout import TimeoutClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
-    from pytest_llmperf.plugin.measuring.app_relays import Relays
-    from pytest_llmperf.plugin.measuring.engine_telemetry import Watcher
-    from pytest_llmperf.plugin.measuring.measured_run import Probe
+    from pytest_llmperf.plugin.measuring.app_relays import AppRelays
+    from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
+    from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
     from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.reports.result import TestResult
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 LIMITS: pytest.StashKey[list[Limit]] = pytest.StashKey()
 MISTAKE: pytest.StashKey[str] = pytest.StashKey()
-PROBE: pytest.StashKey[Probe] = pytest.StashKey()
+MEASURED_RUN: pytest.StashKey[MeasuredRun] = pytest.StashKey()
 RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
-_MEASURED = frozenset(
+_MEASURED_FIXTURES = frozenset(
     {
         "llm_engine",
         "llm_engine_factory",
@@ -54,13 +54,13 @@ class Session:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self.config = config
         self.settings = settings
-        self._watcher: Watcher | None = None
+        self._telemetry: EngineTelemetry | None = None
         self._provisioner: Provisioner | None = None
         self._file_budgets: tuple[FileBudget, ...] | None = None
-        self.probe: Probe | None = None
-        self._relays: Relays | None = None
+        self.measured: MeasuredRun | None = None
+        self._relays: AppRelays | None = None
         self.calls_outside: int | None = None
-        self.clock = Clock(config)
+        self.clock = TimeoutClock(config)
         self.terminal = Terminal(config)
 
     # --------------------------------------------------------------------------------------------------- budgets
@@ -151,32 +151,32 @@ class Session:
         return self._provisioner
 
     @property
-    def watcher(self) -> Watcher:
-        if self._watcher is None:
-            from pytest_llmperf.plugin.measuring.engine_telemetry import Watcher
+    def telemetry(self) -> EngineTelemetry:
+        if self._telemetry is None:
+            from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
 
-            self._watcher = Watcher(self.settings, self.terminal.say, worker.sampler_address(self.config))
-        return self._watcher
+            self._telemetry = EngineTelemetry(self.settings, self.terminal.say, worker.sampler_address(self.config))
+        return self._telemetry
 
     @property
     def sampler(self) -> Sampler | None:
-        return self.watcher.sampler
+        return self.telemetry.sampler
 
     def before_start(self, engine: Engine) -> None:
-        self.watcher.before_start(engine)
+        self.telemetry.before_start(engine)
 
     def on_start(self, engine: Engine) -> None:
-        self.watcher.on_start(engine)
+        self.telemetry.on_start(engine)
         if self._relays is not None:
             self._relays.follow(engine)
 
     def on_stop(self, engine: Engine) -> None:
-        self.watcher.on_stop(engine)
+        self.telemetry.on_stop(engine)
 
     def on_idle(self, engine: Engine) -> None:
         """The test that runs has unloaded a model, or put it to sleep; without a measured test nobody notes it."""
-        if self.probe is not None:
-            self.probe.note_idle(engine)
+        if self.measured is not None:
+            self.measured.note_idle(engine)
 
     def acquire(self, spec: EngineSpec) -> Engine:
         """The running engine.
@@ -187,17 +187,17 @@ class Session:
         from pytest_llmperf.engines.api.engine import EngineError
 
         try:
-            with self.clock.stopped():
+            with self.clock.paused():
                 return self.provisioner.acquire(spec)
         except EngineError as error:
             raise _unavailable(spec.engine, error) from None
 
     @property
-    def relays(self) -> Relays:
+    def relays(self) -> AppRelays:
         if self._relays is None:
-            from pytest_llmperf.plugin.measuring.app_relays import Relays
+            from pytest_llmperf.plugin.measuring.app_relays import AppRelays
 
-            self._relays = Relays()
+            self._relays = AppRelays()
         return self._relays
 
     def finish(self) -> None:
@@ -221,40 +221,40 @@ class Session:
         """Whether this test has budgets or uses our fixtures."""
         if self.settings.disable or MISTAKE in item.stash:
             return False
-        return LIMITS in item.stash or not _MEASURED.isdisjoint(getattr(item, "fixturenames", ()))
+        return LIMITS in item.stash or not _MEASURED_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
-    def open_probe(self, item: pytest.Item) -> Probe | None:
-        """The probe of a test that is measured; None for every other test."""
+    def begin_measuring(self, item: pytest.Item) -> MeasuredRun | None:
+        """The measured of a test that is measured; None for every other test."""
         if not self.measures(item):
             return None
-        from pytest_llmperf.plugin.measuring.measured_run import Probe
+        from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
 
         item.stash[ATTEMPTS] = item.stash.get(ATTEMPTS, 0) + 1
         if RESULT in item.stash:
             del item.stash[RESULT]
         limits: list[Limit] = item.stash.get(LIMITS, [])
-        probe = self.probe = Probe(limits, item.stash[ATTEMPTS], self.watcher, self.relays)
-        item.stash[PROBE] = probe
-        return probe
+        measured = self.measured = MeasuredRun(limits, item.stash[ATTEMPTS], self.telemetry, self.relays)
+        item.stash[MEASURED_RUN] = measured
+        return measured
 
-    def use_engines(self, item: pytest.Item, probe: Probe) -> None:
-        """Tells the probe which engines the test has at hand.
+    def use_engines(self, item: pytest.Item, measured: MeasuredRun) -> None:
+        """Tells the measured which engines the test has at hand.
 
         An engine that crashed in an earlier test is started again, and so is a sampler that died in one.
         """
         from pytest_llmperf.engines.api.engine import Engine, EngineError
 
         try:
-            self.watcher.mend(self.provisioner.running)
+            self.telemetry.mend(self.provisioner.running)
         except EngineError as error:
             raise _unavailable("the engine", error) from None
         values = getattr(item, "funcargs", {})
         engine = values.get("llm_engine")
         if isinstance(engine, Engine):
-            probe.use(self.acquire(engine.spec))
+            measured.use(self.acquire(engine.spec))
         if "llm_engine_factory" in values:
             for running in self.provisioner.running:
-                probe.use(running)
+                measured.use(running)
 
     def leave_to_others(self) -> None:
         """The test is over: others who share its engines find them awake."""
@@ -268,8 +268,8 @@ class Session:
             if self._provisioner is not None:
                 self._provisioner.close()
         finally:
-            if self._watcher is not None:
-                self._watcher.close()
+            if self._telemetry is not None:
+                self._telemetry.close()
 
 
 def _unavailable(engine: str, error: EngineError) -> EngineUnavailable:

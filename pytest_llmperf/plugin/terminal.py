@@ -1,4 +1,4 @@
-"""What is said to the person who waits while a test or a start goes on, whatever pytest captures."""
+"""Progress lines on the terminal, shown even while pytest captures output."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """Of one pytest process; a worker's words reach the controller's. Without a terminal nobody hears."""
+    """Writes progress lines of one pytest process. A worker sends them to its controller; without a terminal reporter
+    they are dropped.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._showing = False
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Prints ``text`` as a line of its own."""
         if worker.is_worker(self._config):
             worker.say(self._config, text)
             return
@@ -29,11 +31,11 @@ class Terminal:
             if reporter is not None:
                 reporter.ensure_newline()
                 if self._config.get_terminal_writer().width_of_current_line:
-                    reporter.line("")  # the dots of workers stand on a line of no file
+                    reporter.line("")  # the dots of workers are on a line that pytest does not know of
                 reporter.write_line(f"llmperf: {text}")
 
     def show(self, text: str) -> None:
-        """A line that the next one replaces, where lines can be replaced; an empty one takes it away."""
+        """Shows ``text`` on a line that the next call replaces; an empty text removes it. Only on a real terminal."""
         with self._reporter() as reporter:
             if reporter is None or not reporter.isatty:
                 return

@@ -1,4 +1,4 @@
-"""The clock of pytest-timeout, which stands still while an engine loads: that time belongs to no test."""
+"""Pauses the timer of pytest-timeout while an engine starts: that time is not charged to the test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# pytest-timeout says in its message how long it waited: 60.0 s, and not 59.99871 s.
+# pytest-timeout prints the duration in its message: 60.0 s, not 59.99871 s.
 _DIGITS = 1
 _LEAST_S = 0.1
 
@@ -22,8 +22,8 @@ class _Timer(NamedTuple):
     ends: float
 
 
-class Clock:
-    """Listens to the hooks by which pytest-timeout sets its timer, and uses them to stop it for a while."""
+class TimeoutClock:
+    """Follows the hooks by which pytest-timeout sets its timer, and uses them to pause it."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._hook = config.hook
@@ -38,8 +38,8 @@ class Clock:
         self._timer = None
 
     @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """What happens meanwhile is not charged to the test; whoever uses it has a limit of time of their own."""
+    def paused(self) -> Iterator[None]:
+        """Pauses the timer for the duration of the ``with`` block; the caller must have a time limit of its own."""
         timer, since = self._timer, time.monotonic()
         if timer is None:
             yield
@@ -50,5 +50,5 @@ class Clock:
         finally:
             left = max(round(timer.ends - since, _DIGITS), _LEAST_S)
             self._hook.pytest_timeout_set_timer(item=timer.item, settings=timer.settings._replace(timeout=left))
-            # Rounded for the message only: it must not add up.
+            # Kept unrounded here, so that rounding does not add up.
             self._timer = timer._replace(ends=timer.ends + time.monotonic() - since)

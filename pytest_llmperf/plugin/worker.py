@@ -35,7 +35,7 @@ def _read_input(config: pytest.Config, what: str) -> str:
 
 
 def sampler_address(config: pytest.Config) -> str:
-    """Where the sampler of this run may be joined; empty where there is none to share."""
+    """The address at which this worker joins the sampler of the run; empty where there is none to share."""
     return _read_input(config, SAMPLER)
 
 
@@ -55,16 +55,16 @@ def has_devices_of_its_own(config: pytest.Config) -> bool:
 
 
 def report_calls_outside(config: pytest.Config, count: int | None) -> None:
-    """Tells the controller, where there is one."""
+    """Passes the number of calls that belonged to no test to the controller; does nothing in any other process."""
     if is_worker(config):
         config.workeroutput[CALLS_OUTSIDE] = count  # type: ignore[attr-defined]
 
 
 def say(config: pytest.Config, text: str) -> None:
-    """From a worker to the person who waits, by way of the controller."""
+    """Sends one line from a worker to the terminal of the controller; does nothing in any other process."""
     folder = _read_input(config, RUN)
     if folder:
-        from pytest_llmperf.plugin.worker_messages import tell
+        from pytest_llmperf.plugin.worker_messages import write_message
 
         with suppress(OSError):  # the controller is gone, or on another host
-            tell(folder, text)
+            write_message(folder, text)

@@ -1,4 +1,4 @@
-"""What workers have to say while they start engines: they write it to the run's folder, the controller prints it."""
+"""Messages of workers to the person who waits: a worker appends them to a file, the controller prints them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FILE = "news"
+_FILE = "messages"
 _PERIOD_S = 0.2
 
 
-def tell(folder: str, text: str) -> None:
-    """One line; lines of several workers do not mix.
+def write_message(folder: str, text: str) -> None:
+    """Appends ``text`` as one line to the run's file of messages. Lines of several workers do not mix.
 
     Raises:
         OSError: the run is over.
@@ -27,8 +27,8 @@ def tell(folder: str, text: str) -> None:
         os.close(file)
 
 
-class News:
-    """Prints the lines as they come, from a thread of its own."""
+class MessagePrinter:
+    """Prints the messages of workers as they come, from a thread of its own, until it is closed."""
 
     def __init__(self, folder: str, say: Callable[[str], None]) -> None:
         path = Path(folder) / _FILE
@@ -36,7 +36,7 @@ class News:
         self._file = path.open(encoding="utf-8", errors="replace")
         self._say = say
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="llmperf-news", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="llmperf-messages", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
@@ -48,7 +48,7 @@ class News:
             self._say(line.rstrip("\n"))
 
     def close(self) -> None:
-        """Prints what is left."""
+        """Prints what is left and ends the thread."""
         self._ended.set()
         self._thread.join()
         self._print()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.lifecycle.shared_run import OwnRun
     from pytest_llmperf.plugin.session import Session
-    from pytest_llmperf.plugin.worker_messages import News
+    from pytest_llmperf.plugin.worker_messages import MessagePrinter
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _MOST_WORKERS = 4
@@ -81,7 +81,7 @@ class Controller:
         self._session = session
         self._address: str | None = None
         self._run: OwnRun | None = None
-        self._news: News | None = None
+        self._messages: MessagePrinter | None = None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[XSpec]) -> None:
@@ -91,7 +91,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
         if self._address is None:
-            self._address = self._session.watcher.share()
+            self._address = self._session.telemetry.share()
         node.workerinput[SAMPLER] = self._address
         if self._session.settings.share == "devices":
             node.workerinput[DEVICES] = node.gateway.spec.env[_VISIBLE]
@@ -101,10 +101,10 @@ class Controller:
     def _shared(self) -> OwnRun:
         if self._run is None:
             from pytest_llmperf.engines.lifecycle.shared_run import OwnRun
-            from pytest_llmperf.plugin.worker_messages import News
+            from pytest_llmperf.plugin.worker_messages import MessagePrinter
 
             self._run = OwnRun()
-            self._news = News(self._run.folder, self._session.terminal.say)
+            self._messages = MessagePrinter(self._run.folder, self._session.terminal.say)
         return self._run
 
     def pytest_report_header(self, config: pytest.Config) -> list[str]:
@@ -120,8 +120,8 @@ class Controller:
         self._session.add_calls_outside(getattr(node, "workeroutput", {}).get(CALLS_OUTSIDE))
 
     def pytest_unconfigure(self) -> None:
-        if self._news is not None:
-            self._news.close()
+        if self._messages is not None:
+            self._messages.close()
         if self._run is not None:
             self._run.close()
 

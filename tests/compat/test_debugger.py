@@ -34,7 +34,7 @@ def test_the_debugger_opens_on_a_broken_budget(
     runs.write(SOURCE)
     options = [*runs.always, SIMULATED, *runs.arguments(), "--pdb", "--llmperf-report=out.json", "-k", "over and 1"]
     result = pytester.run(
-        sys.executable, "-m", "pytest", *options, stdin=f"p failure\np probe.measurement\n{command}\n".encode()
+        sys.executable, "-m", "pytest", *options, stdin=f"p failure\np measured.measurement\n{command}\n".encode()
     )
     assert result.ret == status
     result.stdout.fnmatch_lines(["memory peak * > 1 MiB *", "memory.peak * FAIL", "*entering PDB*"])

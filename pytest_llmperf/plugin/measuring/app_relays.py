@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 _PATIENCE_S = 0.1
 
 
-class Relays:
-    """Started when an address is first asked for. What goes wrong with one is a fault of the test that runs.
+class AppRelays:
+    """Starts a relay when its address is first asked for. An error of a relay is a fault of the test that runs.
 
-    ``outside`` counts the calls that came while no test was measured.
+    ``outside`` is the number of calls that came while no test was measured.
     """
 
     def __init__(self) -> None:
@@ -34,13 +34,13 @@ class Relays:
         """The address of the engine's OpenAI API with the relay in between; it stays the same while it can.
 
         Raises:
-            RelayError: there can be no relay.
+            RelayError: the relay cannot be started.
         """
         with self._lock:
             return self._ready(engine).url
 
     def follow(self, engine: Engine) -> None:
-        """The engine was started, perhaps elsewhere than before: apps keep the address that they were given."""
+        """Points the relay at a restarted engine, which may listen elsewhere: apps keep the address they were given."""
         with self._lock:
             if engine in self._relays:
                 try:
@@ -49,10 +49,10 @@ class Relays:
                     self._faults.append(str(error))
 
     def open(self) -> None:
-        """A test begins: all relays run, in front of the engines as they are now."""
+        """Begins a test: makes sure that every relay runs and points at its engine."""
         with self._lock:
             self._faults.clear()
-            self._open = False  # what died before this test is no fault of it
+            self._open = False  # a relay that died before this test is no fault of the test
             for engine in self._relays:
                 try:
                     self._ready(engine).open()
@@ -61,11 +61,9 @@ class Relays:
             self._open = True
 
     def take(self, window: Window, *, final: bool) -> tuple[list[tuple[Engine, RequestTiming]], list[str]]:
-        """The calls of the window that have ended since the last time, and what is wrong with them altogether.
+        """Returns the calls of the window that have ended since the last time, each with its engine, and the faults.
 
-        Each call comes with the engine it went to.
-
-        With ``final`` the test is over, and those still on their way are its own as well.
+        With ``final`` the test is over, and calls still in flight are returned as well.
         """
         calls, patience_s = [], _PATIENCE_S if final else 0.0
         with self._lock:
@@ -86,18 +84,19 @@ class Relays:
         return [(engine, timing) for engine, timing in timings if timing is not None], faults
 
     def count_outside(self) -> int | None:
-        """How many calls came outside of any test, up to now; None where nobody was given an address."""
+        """The number of calls that belonged to no test, up to now; None if no app was given an address."""
         self.take(Window(0, 0), final=True)
         return self.outside if self._relays else None
 
     def close(self) -> None:
+        """Stops every relay."""
         with self._lock:
             for relay in self._relays.values():
                 relay.stop()
             self._relays.clear()
 
     def _ready(self, engine: Engine) -> Relay:
-        """One that runs; in place of one that has died, where that was."""
+        """A relay that runs and points at the engine; one that has died is started again on its port."""
         relay = self._relays.get(engine)
         death = relay.death() if relay else ""
         if relay is None or death:
@@ -112,7 +111,7 @@ class Relays:
 
 
 def _start(server_url: str, dead: Relay | None) -> Relay:
-    """Where the dead one was, since apps know that address; else at any."""
+    """Starts a relay, on the port of the ``dead`` one if that is still free, because apps know that address."""
     if dead is not None:
         dead.stop()
         try:

@@ -1,4 +1,4 @@
-"""The sampler and the devices of one pytest process, and what the coming and going of engines means for them."""
+"""Watches the engines of one pytest process: which devices and processes the sampler reads, and what it saw."""
 
 from __future__ import annotations
 
@@ -49,8 +49,11 @@ class TelemetrySettings(Protocol):
         """The URLs of the DCGM exporters of other hosts."""
 
 
-class Watcher:
-    """Told of engines by the provisioner, asked by the probes. ``address`` is that of a sampler to join, if any."""
+class EngineTelemetry:
+    """Follows engines as they start and stop, and gives the memory and devices of a window.
+
+    ``address`` is that of a sampler to join; empty to start one when it is first needed.
+    """
 
     def __init__(self, settings: TelemetrySettings, say: Callable[[str], None], address: str = "") -> None:
         self._settings = settings
@@ -64,10 +67,12 @@ class Watcher:
     # ---------------------------------------------------------------------------------------- engines come and go
 
     def before_start(self, engine: Engine) -> None:
-        """The first engine on a device finds it quiet, each later one at rest, and what was on it before is known.
+        """Checks that the devices are quiet before an engine starts, and notes what is on them.
+
+        The first engine on a device needs it quiet; a later one waits until its memory has settled.
 
         Raises:
-            EngineError: somebody else is on the devices and that shall fail, or the driver does not answer.
+            EngineError: others compute on the devices and ``refuse_busy_gpu`` is set, or the driver does not answer.
         """
         engine.before = {}
         if self._settings.disable or engine.computes_on_gpu is False or engine.attached:
@@ -105,13 +110,14 @@ class Watcher:
             raise EngineError(f"the memory of {engine.name} cannot be sampled: {error}") from None
 
     def on_stop(self, engine: Engine) -> None:
+        """Ends the sampling of the engine's processes."""
         self._facts.pop(engine, None)
         if self._sampler is not None and self._sampler.alive:
             for pid in engine.watched_pids:
                 self._sampler.unwatch(pid)
 
     def mend(self, engines: Sequence[Engine]) -> None:
-        """Starts a sampler that has died once more, and lets it watch what still runs.
+        """Restarts a sampler that has died, and has it watch the engines that still run.
 
         Raises:
             EngineError: it cannot be started.
@@ -142,12 +148,12 @@ class Watcher:
         self._quiet.update(f.slot for f in facts)
 
     def _wait_for_rest(self, devices: Devices, facts: Sequence[DeviceFacts]) -> None:
-        """What an engine that has ended had on these devices is given back before the next one starts."""
+        """Waits until the memory of engines that ended on these devices has been released; warns if it has not."""
         for text in devices.rest(facts) if facts else ():
             self._say(f"warning: the memory of {text}, does not settle before the next engine starts")
 
     def _found(self, engine: Engine) -> tuple[DeviceFacts, ...]:
-        """Where the engine computes, beside the CPU; noted in ``engine.devices`` as well."""
+        """The GPUs that the engine computes on; sets ``engine.devices`` as well, to the CPU where there are none."""
         if engine.devices and all(device.kind == "cpu" for device in engine.devices):
             return ()
         if not engine.pids:
@@ -176,7 +182,7 @@ class Watcher:
         return candidates if found is None or (found == () and engine.computes_on_gpu) else found
 
     def footing(self, engine: Engine) -> Footing:
-        # An engine that was found running was on the device before anybody looked.
+        """The processes of the engine and the devices' levels before it started; no levels if it ran before."""
         known = {} if engine.startup_time is None else engine.before
         return Footing(engine.watched_pids, {int(slot): Baseline.from_plain(one) for slot, one in known.items()})
 
@@ -184,15 +190,16 @@ class Watcher:
 
     @property
     def sampler(self) -> Sampler | None:
+        """The sampler; None until something needs one."""
         return self._sampler
 
     def share(self) -> str:
-        """Starts the sampler for all processes of this run; its address, empty where they cannot join it."""
+        """Starts the sampler for all processes of this run; returns its address, empty if they cannot join it."""
         self._sampler = Sampler()
         try:
             self._sampler.start(self._settings.sample_hz, shared=True)
         except SamplerError:
-            return ""  # the workers find out themselves, and say so where it matters
+            return ""  # each worker then starts its own, and reports the error if that fails too
         return self._sampler.address
 
     def _started(self) -> Sampler:
@@ -214,6 +221,7 @@ class Watcher:
         return devices
 
     def close(self) -> None:
+        """Stops the sampler."""
         if self._sampler is not None:
             self._sampler.stop()
             self._sampler = None
@@ -221,19 +229,19 @@ class Watcher:
     # ------------------------------------------------------------------------------------------------------ a test
 
     def begin(self, engines: Sequence[Engine], *, align: bool) -> None:
-        """A test is about to start: what runs now is known of, however young it is."""
+        """Prepares the start of a test: processes that run now are sampled, however young they are."""
         if self._sampler is not None and _watched_pids(engines):
             self._sampler.survey()
         self.edge(engines, align=align)
 
     def edge(self, engines: Sequence[Engine], *, align: bool) -> None:
-        """Reads the slow things at an edge of a test; with ``align`` it waits for the energy counters to tick."""
+        """Reads what is read only at the edges of a test; with ``align`` it waits for the energy counters to tick."""
         if self._devices is not None and any(self._facts.get(engine) for engine in engines):
-            # Why it failed stands in the traces.
+            # The traces carry the reason if this fails.
             self._devices.edge(align=align)
 
     def memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
-        """The host memory of the engines over a window that has ended, or why there is none."""
+        """The host memory of the engines over a window that has ended; None and the reason if it was not seen."""
         pids = _watched_pids(engines)
         if not pids or self._sampler is None:
             return None, f"the processes of {engines[0].name} cannot be seen from this host"
@@ -241,7 +249,7 @@ class Watcher:
         return self._sampler.read(window, pids, ended), ""
 
     def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
-        """Each device of the engines over a window that has ended, or why there are none."""
+        """The devices of the engines over a window that has ended; empty and the reason if there are none."""
         facts = {f.slot: f for engine in engines for f in self._facts.get(engine, ())}
         if not facts or self._devices is None or self._sampler is None:
             return (), "" if all(engine.info.on_cpu for engine in engines) else self._why_no_device(engines[0])
@@ -261,7 +269,7 @@ class Watcher:
         return self._devices.missing if self._devices is not None else "the GPU was not watched"
 
     def settle_memory(self, engines: Sequence[Engine]) -> tuple[int | None, str]:
-        """The host level of the engines once it has stood still, or why there is none."""
+        """The host memory of the engines in bytes once it has settled; None and the reason if it does not."""
         assert self._sampler is not None
         pids = _watched_pids(engine for engine in engines if not engine.unloaded)
         if not pids:
@@ -269,14 +277,14 @@ class Watcher:
         return self._sampler.settle(pids, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
 
     def settle_device(self, uuid: str, engines: Sequence[Engine]) -> tuple[int | None, str]:
-        """The same for a device of the engines."""
+        """As ``settle_memory``, for the device with this UUID."""
         assert self._devices is not None
         facts = next(f for engine in engines for f in self._facts.get(engine, ()) if f.uuid == uuid)
         return self._devices.settled(facts, self._footings(facts, engines), _SETTLE_TIMEOUT_S)
 
 
 def _watched_pids(engines: Iterable[Engine]) -> tuple[int, ...]:
-    """Each once: several models may have one server."""
+    """The processes of the engines, each once: several models may share one server."""
     return tuple(dict.fromkeys(pid for engine in engines for pid in engine.watched_pids))
 
 
@@ -286,7 +294,7 @@ def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, 
 
 
 def _kept_pids() -> dict[int, str]:
-    """The processes of engines that earlier runs have left behind, each with the engine's name."""
+    """The processes of engines that earlier runs kept, by pid, each with the name of its engine."""
     return {
         pid: str(note["name"]) for note in pid_files.kept_engines() for pid in process_tree(int(note["engine"]["pid"]))
     }

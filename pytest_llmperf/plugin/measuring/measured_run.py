@@ -1,4 +1,4 @@
-"""One test, measured: its window, its requests, the memory of its engines, and what the judge says of them."""
+"""Measures one test: its window, its requests, the memory of its engines, and the verdicts on its budgets."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.plugin.measuring.app_relays import Relays
-    from pytest_llmperf.plugin.measuring.engine_telemetry import Watcher
+    from pytest_llmperf.plugin.measuring.app_relays import AppRelays
+    from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
 
 _END_TIMEOUT = 0.5
 
 
-class Probe:
-    """Lives from a test's setup to the end of its call. Only what happens between ``open`` and ``close`` counts."""
+class MeasuredRun:
+    """The measurement of one test, from its setup to the end of its call.
 
-    def __init__(self, limits: Sequence[Limit], attempt: int, watcher: Watcher, relays: Relays) -> None:
+    Only what happens between ``open`` and ``close`` counts. ``measurement`` is None until ``close``.
+    """
+
+    def __init__(self, limits: Sequence[Limit], attempt: int, telemetry: EngineTelemetry, relays: AppRelays) -> None:
         self.limits = limits
-        self._watcher = watcher
+        self._telemetry = telemetry
         self._relays = relays
         self._relay_faults: list[str] = []
         self.attempt = attempt
@@ -53,25 +56,27 @@ class Probe:
         self._start_ns = 0
 
     def use(self, engine: Engine) -> None:
-        """The test has this engine at hand; one that comes in its middle is measured from then on."""
+        """Adds an engine to the test. One that is added while the test runs is measured from then on."""
         if engine not in self._engines:
             self._engines.append(engine)
             if self._start_ns:
                 self._observations[engine] = engine.observe()
 
     def recorder(self, engine: Engine) -> Callable[[RequestTiming], None]:
-        """Takes the requests that an engine was sent."""
+        """A callback that adds a request sent to this engine to the test."""
         return lambda timing: self._requests.append((engine, timing))
 
     def load_recorder(self, engine: Engine) -> Callable[[Load], None]:
-        """Takes the loads that an engine was given."""
+        """A callback that adds a load sent to this engine to the test."""
         return lambda load: self._loads.append((engine, load))
 
     def record(self, name: str, value: float, unit: str) -> None:
+        """Adds a number of the test's own to the reports; it is not judged."""
         self._records.append(RecordedValue(name, float(value), unit))
 
     @contextmanager
     def window(self, name: str) -> Iterator[OpenWindow]:
+        """Measures a part of the test; readable once the ``with`` block has ended."""
         opened = OpenWindow(self, name)
         start = time.monotonic_ns()
         try:
@@ -81,7 +86,7 @@ class Probe:
             self._windows.append(opened.window)
 
     def find_caveats(self) -> list[str]:
-        """Why what the test limits says nothing of it: one sentence for each such metric and engine."""
+        """Why a limited peak says nothing about this test, one sentence for each such metric and engine."""
         limited = dict.fromkeys(limit.definition for limit in self.limits if limit.definition.has_peak_caveat)
         return [
             f"{metric.group}_budget({metric.key}=...): {engine.peak_caveat}"
@@ -91,19 +96,19 @@ class Probe:
         ]
 
     def open(self) -> None:
-        """Forgets what came before: fixtures' requests and warm-up rounds are not the test's."""
+        """Starts the window. Requests of fixtures and warm-up rounds before it are dropped."""
         for seen in (self._requests, self._loads, self._records, self._windows):
             seen.clear()
         self._idle.clear()
         self._idle_of_all = None
-        self.abandon()
+        self.cancel()
         self._observations = {engine: engine.observe() for engine in self._engines if not engine.unloaded}
         self._relays.open()
-        self._watcher.begin(self._engines, align=self._judges_energy)
+        self._telemetry.begin(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
 
-    def abandon(self) -> None:
-        """Stops looking at the engines and at the app's calls: what there was of the test is not measured."""
+    def cancel(self) -> None:
+        """Ends the observation of the engines and the app's calls without a measurement."""
         now_ns = time.monotonic_ns()
         self._relays.take(Window(self._start_ns or now_ns, now_ns), final=True)
         for observation in self._observations.values():
@@ -119,8 +124,9 @@ class Probe:
         return self._measure(window, {e: seen.read(self._of(e), window) for e, seen in self._observations.items()})
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
+        """Ends the window; returns what was measured and the verdict on each budget."""
         window = Window(self._start_ns, time.monotonic_ns())
-        self._watcher.edge(self._engines, align=self._judges_energy)
+        self._telemetry.edge(self._engines, align=self._judges_energy)
         self._take_calls(window, final=True)  # before the observation ends, which compares them with what it saw
         observed = {engine: seen.end(self._of(engine), window) for engine, seen in self._observations.items()}
         measurement = self._measure(window, observed)
@@ -136,7 +142,7 @@ class Probe:
         self._requests += calls
 
     def log_tails(self) -> list[tuple[str, str]]:
-        """The logs of engines that ended during the test, as sections of its report."""
+        """The last log lines of engines that ended during the test, as (title, text) sections of its report."""
         gone = [engine for engine in self._engines if engine.pids == () and engine.log_tail()]
         return [(f"log of {engine.name}, its last lines", engine.log_tail()) for engine in gone]
 
@@ -158,7 +164,7 @@ class Probe:
     ) -> Measurement:
         memory, missing = self._memory(window, engines)
         loads = tuple(load for asked, load in self._loads if asked in engines)
-        devices, devices_missing = self._watcher.devices(window, engines) if engines else ((), "")
+        devices, devices_missing = self._telemetry.devices(window, engines) if engines else ((), "")
         return Measurement(
             window=window,
             engine=engines[0].info if engines else None,
@@ -185,7 +191,7 @@ class Probe:
         )
 
     def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
-        """Which engines have ended. With ``wait``, within so many seconds from now."""
+        """Why engines of the test have ended, one sentence each. Waits up to ``wait`` seconds for the first one."""
         deadline = time.monotonic() + wait
         while not (found := tuple(reason for e in self._engines if (reason := e.gone()))):
             if time.monotonic() >= deadline:
@@ -194,14 +200,14 @@ class Probe:
         return found
 
     def _memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
-        return self._watcher.memory(window, engines) if engines else (None, "the test used no engine")
+        return self._telemetry.memory(window, engines) if engines else (None, "the test used no engine")
 
     @property
     def _judges_energy(self) -> bool:
         return any(limit.definition.source is SampleSource.ENERGY_COUNTERS for limit in self.limits)
 
     def _settled(self, measurement: Measurement) -> Measurement:
-        """With the levels after the test, once they have stood still."""
+        """The measurement with the memory levels after the test, once they have settled."""
         parts = zip(self._engines, measurement.parts, strict=False)
         settled = tuple(self._settled_these(part, [engine]) for engine, part in parts)
         return replace(self._settled_these(measurement, self._engines), parts=settled)
@@ -209,16 +215,16 @@ class Probe:
     def _settled_these(self, measurement: Measurement, engines: Sequence[Engine]) -> Measurement:
         memory = measurement.memory
         if memory is not None:
-            level, reason = self._watcher.settle_memory(engines)
+            level, reason = self._telemetry.settle_memory(engines)
             memory = replace(memory, settled_bytes=level, settled_reason=reason)
         devices = []
         for trace in measurement.devices:
-            level, reason = self._watcher.settle_device(trace.device.uuid, engines)
+            level, reason = self._telemetry.settle_device(trace.device.uuid, engines)
             devices.append(replace(trace, memory=replace(trace.memory, settled_bytes=level, settled_reason=reason)))
         return replace(measurement, memory=memory, devices=tuple(devices))
 
     def note_idle(self, engine: Engine) -> None:
-        """It has unloaded its model, or sleeps: what is held once that has settled is the test's idle memory."""
+        """Measures ``memory.idle`` of an engine that has unloaded its model or sleeps, once its memory has settled."""
         at = time.monotonic_ns()
         settled = self._settled(self._measure(Window(at, at + 1), {}))
         for own, part in zip(self._engines, settled.parts, strict=False):
@@ -233,7 +239,7 @@ class Probe:
 
 
 def _load_faults(loads: Sequence[Load]) -> tuple[str, ...]:
-    """Why the loads of a test say nothing of its engine."""
+    """Why the loads of a test cannot be judged, one sentence each."""
     return tuple(load.fault for load in loads if load.fault)
 
 
@@ -247,27 +253,31 @@ def _reading_faults(observed: Observed) -> tuple[str, ...]:
 
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:
-    """A process closes its connections, and gives back its memory, just before anybody can see that it has ended."""
+    """Whether the measurement looks as if an engine had just ended.
+
+    A process closes its connections and gives back its memory shortly before its end can be seen.
+    """
     broken = any(request.error is not None and request.finish_reason is None for request in measurement.requests)
     return broken or bool(measurement.faults) or bool(measurement.memory and measurement.memory.fault)
 
 
 class OpenWindow:
-    """A part of a test, as ``with llm_perf.window("prefill") as w`` gives it; readable once it is closed."""
+    """A part of a test, from ``with llm_perf.window("prefill") as w``. It can be read after the ``with`` block."""
 
-    def __init__(self, probe: Probe, name: str) -> None:
-        self._probe = probe
+    def __init__(self, measured: MeasuredRun, name: str) -> None:
+        self._measured = measured
         self.name = name
         self.window: Window | None = None
 
     @property
     def seconds(self) -> float:
+        """How long the part took, in seconds."""
         return self._closed().seconds
 
     @property
     def measurement(self) -> Measurement:
         """What happened inside the window."""
-        return self._probe.snapshot().cut(self._closed())
+        return self._measured.snapshot().cut(self._closed())
 
     def read(self, name: str, engine: str | None = None) -> Reading:
         """A metric inside the window, such as ``w.read("latency.ttft_p50")`` or ``w.read("memory.peak")``.
