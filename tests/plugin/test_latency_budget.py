@@ -1,4 +1,4 @@
-"""latency_budget: upper limits at a percentile, at the largest value, and on the load time."""
+"""latency_budget: upper limits at a percentile, at the largest value, and on the startup time."""
 
 from __future__ import annotations
 
