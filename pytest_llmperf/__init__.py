@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.metric import ScalarMetric as ScalarMetric
     from pytest_llmperf.metrics.table import register_metric as register_metric
     from pytest_llmperf.plugin.outcomes import BudgetExceeded as BudgetExceeded
+    from pytest_llmperf.plugin.outcomes import BudgetFailure as BudgetFailure
+    from pytest_llmperf.plugin.outcomes import NoVerdict as NoVerdict
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed
     from pytest_llmperf.traffic.workloads.files import workload_file as workload_file
     from pytest_llmperf.traffic.workloads.workload import workload as workload
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "BudgetExceeded",
+    "BudgetFailure",
     "DistributionMetric",
     "Measurement",
     "Metric",
+    "NoVerdict",
     "Reading",
     "RequestFailed",
     "RequestTiming",
@@ -37,6 +41,8 @@ __all__ = [
 ]
 _HOMES = {
     "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
+    "BudgetFailure": "pytest_llmperf.plugin.outcomes",
+    "NoVerdict": "pytest_llmperf.plugin.outcomes",
     "DistributionMetric": "pytest_llmperf.metrics.metric",
     "Measurement": "pytest_llmperf.measurement.measurement",
     "Metric": "pytest_llmperf.metrics.metric",

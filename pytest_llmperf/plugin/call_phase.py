@@ -9,7 +9,7 @@ import pytest
 from pytest_llmperf.budgets.judge import select_broken
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin import benchmark
-from pytest_llmperf.plugin.outcomes import BudgetExceeded, LLMPerfWarning
+from pytest_llmperf.plugin.outcomes import BudgetExceeded, BudgetFailure, LLMPerfWarning, NoEngine, NoVerdict
 from pytest_llmperf.plugin.session import LIMITS, LOGS, MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.reports.failure_table import failure_table
 from pytest_llmperf.reports.junit import properties, replace_properties
@@ -17,6 +17,8 @@ from pytest_llmperf.reports.result import TestResult, to_wire
 from pytest_llmperf.reports.wire import measurement_to_wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
@@ -37,8 +39,8 @@ def run_rounds(item: pytest.Item, measured: MeasuredRun, session: Session) -> No
         item.runtest()
 
 
-def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetExceeded | None:
-    """Closes the window and judges the budgets; returns the failure if one is broken, else None."""
+def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None:
+    """Closes the window and judges the budgets; returns the failure, None if they let the test pass."""
     measurement, verdicts = measured.close()
     del item.stash[MEASURED_RUN]
     item.config.stash[SESSION].measured = None
@@ -52,21 +54,29 @@ def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetExceeded | Non
     replace_properties(item.user_properties, properties(result))
     benchmark.note(item, result)
     failing = select_broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
-    if not failing:
-        return None
-    return BudgetExceeded(_headline(failing, measurement))
+    return _failure(failing, measurement) if failing else None
 
 
-def _headline(failing: list[Verdict], measurement: Measurement) -> str:
-    worst = failing[0]
-    where = f" on {measurement.engine.device_name}" if measurement.engine and worst.status is Status.FAIL else ""
-    more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
-    return f"{worst.sentence()}{where}{more}"
+def _failure(failing: Sequence[Verdict], measurement: Measurement) -> BudgetFailure:
+    """The exception whose meaning fits all of these verdicts, with the first of each meaning in its message."""
+    exceeded = [verdict for verdict in failing if verdict.status is Status.FAIL]
+    unjudged = [verdict for verdict in failing if verdict.status is not Status.FAIL]
+    sentences = [verdict.sentence() for verdict in (*exceeded[:1], *unjudged[:1])]
+    if exceeded and measurement.engine:
+        sentences[0] += f" on {measurement.engine.device_name}"
+    rest = len(failing) - len(sentences)
+    message = "; ".join(sentences) + (f" (and {rest} more)" if rest else "")
+    if exceeded and unjudged:
+        return BudgetFailure(message)
+    return BudgetExceeded(message) if exceeded else NoVerdict(message)
 
 
 def attach_result(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Adds the table and the logs to the report of a failure, and the result to that of the call phase."""
-    sections = list(getattr(call.excinfo.value, "sections", ())) if call.excinfo is not None else []
+    error = call.excinfo.value if call.excinfo is not None else None
+    if isinstance(error, NoEngine):
+        report.llmperf_no_engine = True  # type: ignore[attr-defined]
+    sections = list(getattr(error, "sections", ()))
     if call.when == "call" and RESULT in item.stash:
         result = item.stash[RESULT].with_outcome(str(report.outcome), float(call.duration))
         del item.stash[RESULT]

@@ -36,7 +36,7 @@ def test_a_test_whose_budgets_are_all_for_others_does_not_pass_under_strict(runs
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.re_match_lines(
         [
-            r"FAILED .*::test_none_applies - BudgetExceeded: NO BUDGET: no budget for simulated on CPU .*; "
+            r"FAILED .*::test_none_applies - NoVerdict: NO BUDGET: no budget for simulated on CPU .*; "
             r"the budgets of this test are for .*"
         ]
     )
