@@ -38,7 +38,9 @@ def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any
     session = request.config.stash[SESSION]
     spec = getattr(request, "param", None) or next(iter(session.settings.engines), None)
     if spec is None:
-        pytest.skip(NO_ENGINE)
+        from pytest_llmperf.plugin.outcomes import NoEngine
+
+        raise NoEngine(NO_ENGINE)
     spec = session.complete(spec, llm_engine_args)
     yield session.acquire(spec)
     if len(session.settings.engines) > 1:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.plugin.session import NO_ENGINE
-
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Device
@@ -72,7 +70,7 @@ class Reporter:
 
             # A rerun replaces the attempt before it: the last one counts.
             self._results[report.nodeid] = from_wire(wire).with_outcome(report.outcome, report.duration)
-        if report.skipped and isinstance(report.longrepr, tuple) and NO_ENGINE in report.longrepr[2]:
+        if getattr(report, "llmperf_no_engine", False):
             self._without_engine += 1
 
     @pytest.hookimpl(trylast=True)

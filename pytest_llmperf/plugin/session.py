@@ -123,7 +123,9 @@ class Session:
         uses_engine = "llm_engine" in getattr(item, "fixturenames", ())
         spec = self.spec_of(item)
         if spec is None and uses_engine:
-            pytest.skip(NO_ENGINE)
+            from pytest_llmperf.plugin.outcomes import NoEngine
+
+            raise NoEngine(NO_ENGINE)
         if allowed is not None and spec is not None and spec.engine not in allowed:
             pytest.skip(f"runs on {', '.join(allowed)} only, not on {spec.engine}")
 

@@ -26,6 +26,22 @@ def test_without_an_engine_tests_are_skipped_with_the_reason_and_counted(runs: R
     result.stdout.fnmatch_lines(["SKIPPED * no engine: run pytest with --llm-engine=NAME *"])
 
 
+def test_a_skip_of_the_project_with_the_same_words_is_not_counted(runs: Runs) -> None:
+    result = runs.plain(
+        """
+        from pytest_llmperf.plugin.session import NO_ENGINE
+
+        def test_skips_itself():
+            pytest.skip(NO_ENGINE)
+
+        def test_needs_an_engine(llm_client):
+            pass
+        """
+    )
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["1 skipped for want of an engine: --llm-engine=NAME runs them"])
+
+
 def test_one_engine_is_started_once_and_leaves_the_test_ids_alone(runs: Runs) -> None:
     result = runs(ASKS, "-v")
     result.assert_outcomes(passed=3)
