@@ -82,7 +82,7 @@ def _plain(engine: KeptEngine) -> dict[str, object]:
 
 
 def _table(engines: Sequence[KeptEngine]) -> str:
-    from pytest_llmperf.reports.text import columns
+    from pytest_llmperf.reports.text import align_columns
 
     if not engines:
         return "no engine is kept; pytest --llmperf-keep-engine=SECONDS leaves one running"
@@ -91,7 +91,7 @@ def _table(engines: Sequence[KeptEngine]) -> str:
         state = "in use" if engine.left_seconds is None else f"idle, ends in {_duration(engine.left_seconds)}"
         about = (engine.model, engine.engine, engine.version, str(engine.pid))
         rows.append((*about, _duration(engine.age_seconds), state, engine.base_url))
-    return "\n".join(columns(rows, "<<<>><<", shutil.get_terminal_size((200, 24)).columns))
+    return "\n".join(align_columns(rows, "<<<>><<", shutil.get_terminal_size((200, 24)).columns))
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What was going on while a test was measured, in labelled sentences: memory, requests, engine, faults."""
+"""The evidence beside the verdicts of a test, as labelled sentences: faults, devices, memory, requests, engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_llmperf.measurement.units import (
     format_apart,
     format_value,
 )
-from pytest_llmperf.reports.load_evidence import load_evidence
+from pytest_llmperf.reports.load_evidence import collect_load_evidence
 from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, sparkline
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _STAT_UNITS = {"seconds": SECONDS, "bytes": BYTES, "share": SHARE, "rate": TOKEN
 
 
 def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tuple[str, str]]:
-    """Pairs of a label and a sentence about a measurement in its wire form; none for an empty one."""
+    """Pairs of a label and a sentence about a measurement in its wire form; empty for an empty one."""
     if not measurement:
         return []
     found = [("fault", fault) for fault in measurement["faults"]]
@@ -41,7 +41,7 @@ def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tu
     elif measurement["memory_missing"]:
         found.append((whose, f"not measured: {measurement['memory_missing']}"))
     found += [("requests", text) for text in _requests(measurement["requests"])]
-    found += [pair for load in measurement["loads"] for pair in load_evidence(load)]
+    found += [pair for load in measurement["loads"] for pair in collect_load_evidence(load)]
     if measurement["engine_stats"]:
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))
     found += [("recorded", _record(record)) for record in measurement["records"]]
@@ -52,30 +52,30 @@ def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tu
 
 
 def _engines(measurement: Mapping[str, Any]) -> Iterator[str]:
-    """The engine, or each of several with what was its own."""
+    """The engine, or each of several with its own requests and memory."""
     engine = measurement["engine"]
     if not measurement["parts"]:
-        yield engine_text(engine) if engine else "none: the test used no engine"
+        yield format_engine(engine) if engine else "none: the test used no engine"
     for part in measurement["parts"]:
         own = [next(_requests(part["requests"]))]
         peak = part["readings"].get("memory.peak", {}).get("value")
         own += [f"peak {format_value(peak, BYTES)}"] if peak is not None else []
         own += [_stat(*stat) for stat in part["engine_stats"].items()]
-        yield "; ".join([engine_text(part["engine"]), *own])
+        yield "; ".join([format_engine(part["engine"]), *own])
 
 
-def engine_text(engine: Mapping[str, Any]) -> str:
-    """``vllm 0.11.0, Qwen/Qwen3-0.6B, on NVIDIA L4, loaded in 42.1 s``."""
+def format_engine(engine: Mapping[str, Any]) -> str:
+    """``vllm 0.11.0, Qwen/Qwen3-0.6B, on NVIDIA L4, started in 42.1 s``."""
     devices = " + ".join(
         f"{count} × {name}" if count > 1 else name
         for name, count in sorted(Counter(d["name"] for d in engine["devices"]).items())
     )
-    loaded = engine["startup_seconds"]
+    startup = engine["startup_seconds"]
     parts = [
         f"{engine['name']} {engine['version']}".strip(),
         engine["model"],
         f"on {devices or 'unknown device'}",
-        "already running" if loaded is None else f"loaded in {_seconds(loaded)}",
+        "already running" if startup is None else f"started in {_seconds(startup)}",
     ]
     return ", ".join(part for part in parts if part)
 

@@ -1,4 +1,4 @@
-"""What stands below a failed test: each budget, how its number came about, and what went on meanwhile."""
+"""The section below a failed test: each budget, how its number was measured, and the evidence."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.reports.evidence import evidence
-from pytest_llmperf.reports.result import part_of, tightest_first
-from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, pad, to_ascii, wrap
+from pytest_llmperf.reports.result import find_part, sort_tightest_first
+from pytest_llmperf.reports.text import GAP, NO_VALUE, align_columns, measure_width, pad, to_ascii, to_one_line, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +27,9 @@ _HEADER = ("budget", "limit", "measured", "margin", "verdict")
 _LABEL_WIDTH = 10
 
 
-def worst_first(pairs: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:
+def sort_worst_first(pairs: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:
     """By severity of the verdict, and among equals by the room that is left."""
-    return sorted(tightest_first(pairs), key=lambda pair: SEVERITY.index(pair[1].status))
+    return sorted(sort_tightest_first(pairs), key=lambda pair: SEVERITY.index(pair[1].status))
 
 
 def failure_table(result: TestResult, *, width: int = 100, unicode: bool = True) -> str:
@@ -37,25 +37,25 @@ def failure_table(result: TestResult, *, width: int = 100, unicode: bool = True)
 
     With ``unicode=False`` in plain ASCII. Never contains escape sequences.
     """
-    spell: Callable[[str], str] = one_line if unicode else lambda text: to_ascii(one_line(text))
-    verdicts = [verdict for _, verdict in worst_first([(result, v) for v in result.verdicts])]
+    spell: Callable[[str], str] = to_one_line if unicode else lambda text: to_ascii(to_one_line(text))
+    verdicts = [verdict for _, verdict in sort_worst_first([(result, v) for v in result.verdicts])]
     blocks = [_budgets(verdicts, width, spell)] if verdicts else []
-    labelled = [("why", reason_text(v)) for v in verdicts if v.status is not Status.PASS]
+    labelled = [("why", format_reason(v)) for v in verdicts if v.status is not Status.PASS]
     labelled += [("how", text) for v in verdicts if (text := _how(v, _readings(result.measurement, v.engine)))]
     labelled += evidence(result.measurement, unicode=unicode)
     blocks.append(_paragraphs([(label, spell(text)) for label, text in labelled], width))
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
-def limit_text(verdict: Verdict) -> str:
-    """``≤ 16 GiB`` or ``≥ 800 tok/s``: the limit in the user's own words, and on which side of it to stay."""
+def format_limit(verdict: Verdict) -> str:
+    """``≤ 16 GiB`` or ``≥ 800 tok/s``: the limit as the user wrote it, with its direction; ``–`` without one."""
     if verdict.limit is None:
         return NO_VALUE
     sign = "≥" if verdict.better == "higher" else "≤"
     return f"{sign} {verdict.limit_text}"
 
 
-def reason_text(verdict: Verdict) -> str:
+def format_reason(verdict: Verdict) -> str:
     """Why there is no PASS, in one line."""
     sentence = verdict.sentence()
     if verdict.status is Status.FAIL and verdict.measured is not None and verdict.reason:
@@ -65,13 +65,13 @@ def reason_text(verdict: Verdict) -> str:
 
 def _budgets(verdicts: Sequence[Verdict], width: int, spell: Callable[[str], str]) -> list[str]:
     rows = [_HEADER, *(_row(verdict) for verdict in verdicts)]
-    lines = columns([[spell(cell) for cell in row] for row in rows], "<>>><", width, mark=spell("…"))
-    rule = spell("─") * max(display_width(line) for line in lines)
+    lines = align_columns([[spell(cell) for cell in row] for row in rows], "<>>><", width, mark=spell("…"))
+    rule = spell("─") * max(measure_width(line) for line in lines)
     return [lines[0], rule, *lines[1:]]
 
 
 def _row(v: Verdict) -> tuple[str, ...]:
-    return (v.title or NO_VALUE, limit_text(v), v.measured_text, v.margin_text, v.status.value)
+    return (v.title or NO_VALUE, format_limit(v), v.measured_text, v.margin_text, v.status.value)
 
 
 def _paragraphs(labelled: Sequence[tuple[str, str]], width: int) -> list[str]:
@@ -87,7 +87,7 @@ def _paragraphs(labelled: Sequence[tuple[str, str]], width: int) -> list[str]:
 
 
 def _readings(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = part_of(measurement, engine).get("readings", {})
+    found: Mapping[str, Any] = find_part(measurement, engine).get("readings", {})
     return found
 
 

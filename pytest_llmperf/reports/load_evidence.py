@@ -1,4 +1,4 @@
-"""A load in labelled sentences: what was asked, what came, and how the client fared."""
+"""A load in labelled sentences: what was asked, what came, and how the client kept up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-def load_evidence(load: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def collect_load_evidence(load: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Pairs of a label and a sentence about a load in its wire form."""
     yield "load", load["asked"]
     if load["steady"] is not None:
@@ -25,7 +25,7 @@ def load_evidence(load: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _tokens(kind: str, load: Mapping[str, Any]) -> str | None:
-    """``prompt: asked 128 to 2048, mean 1088; came ...``; None where nothing was asked and nothing came."""
+    """``prompt: asked 128 to 2048, mean 1088; came ...``; None if nothing was asked and nothing came."""
     asked, came = load[f"{kind}_tokens"]["asked"], load[f"{kind}_tokens"]["came"]
     if asked is None and came is None:
         return None

@@ -1,4 +1,4 @@
-"""A load as plain data."""
+"""A load in its wire form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def load_to_wire(load: Load, start_ns: int) -> dict[str, Any]:
-    """Exact builtin types only; moments count from ``start_ns``."""
+    """A load as plain data, of exact builtin types only; moments are ms from ``start_ns``."""
     return {
         "asked": str(load.asked),
         "steady": None if load.steady is None else _window(load.steady, start_ns),

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.reports.evidence import engine_text
-from pytest_llmperf.reports.failure_table import failure_table, limit_text, worst_first
-from pytest_llmperf.reports.summary import counts, counts_text, side_by_side
-from pytest_llmperf.reports.text import NO_VALUE, one_line
+from pytest_llmperf.reports.evidence import format_engine
+from pytest_llmperf.reports.failure_table import failure_table, format_limit, sort_worst_first
+from pytest_llmperf.reports.summary import compare_engines, counts, format_counts
+from pytest_llmperf.reports.text import NO_VALUE, to_one_line
 
 if TYPE_CHECKING:
     import os
@@ -79,7 +79,7 @@ def _title(results: Sequence[TestResult]) -> str:
         verdict = f"{_OTHER_ICON} {total - found[Status.PASS]} of {_budgets(total)} without a PASS"
     else:
         verdict = f"✅ {_budgets(total)} held" if total else "no budgets"
-    return f"## LLM performance: {verdict}\n\nBudgets: {counts_text(results)}"
+    return f"## LLM performance: {verdict}\n\nBudgets: {format_counts(results)}"
 
 
 def _budgets(count: int) -> str:
@@ -87,7 +87,7 @@ def _budgets(count: int) -> str:
 
 
 def _table(results: Sequence[TestResult]) -> str:
-    pairs = worst_first([(result, verdict) for result in results for verdict in result.verdicts])
+    pairs = sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
     if not pairs:
         return ""
     rows = [
@@ -97,7 +97,7 @@ def _table(results: Sequence[TestResult]) -> str:
     for result, v in pairs:
         verdict = f"{_ICONS.get(v.status, _OTHER_ICON)} {v.status}"
         name = _code(v.title) if v.name else NO_VALUE
-        cells = (_code(result.nodeid), name, v.measured_text, _escape(limit_text(v)), v.margin_text)
+        cells = (_code(result.nodeid), name, v.measured_text, _escape(format_limit(v)), v.margin_text)
         rows.append(f"| {verdict} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -105,12 +105,12 @@ def _table(results: Sequence[TestResult]) -> str:
 def _details(result: TestResult) -> str:
     table = failure_table(result)
     fence = "`" * max(3, _longest_run_of_backticks(table) + 1)
-    title = f"<summary>❌ <code>{html.escape(one_line(result.nodeid))}</code></summary>"
+    title = f"<summary>❌ <code>{html.escape(to_one_line(result.nodeid))}</code></summary>"
     return f"<details>\n{title}\n\n{fence}text\n{table}\n{fence}\n\n</details>"
 
 
 def _side_by_side(results: Sequence[TestResult]) -> str:
-    header, *rows = side_by_side(results) or [()]
+    header, *rows = compare_engines(results) or [()]
     if not rows:
         return ""
     lines = [f"| {' | '.join(header)} |", f"| :-- |{' --: |' * (len(header) - 1)}"]
@@ -120,12 +120,12 @@ def _side_by_side(results: Sequence[TestResult]) -> str:
 def _engines(results: Sequence[TestResult]) -> list[str]:
     parts = [part for result in results for part in result.measurement.get("parts") or [result.measurement]]
     engines = (part.get("engine") for part in parts)
-    return [_escape(text) for text in dict.fromkeys(engine_text(engine) for engine in engines if engine)]
+    return [_escape(text) for text in dict.fromkeys(format_engine(engine) for engine in engines if engine)]
 
 
 def _code(text: str) -> str:
     """``text`` as code in a cell of a table, where even code has its pipes escaped."""
-    line = one_line(text).replace("|", "\\|")
+    line = to_one_line(text).replace("|", "\\|")
     if "`" not in line:
         return f"`{line}`"
     fence = "`" * (_longest_run_of_backticks(line) + 1)
@@ -137,4 +137,4 @@ def _longest_run_of_backticks(text: str) -> int:
 
 
 def _escape(text: str) -> str:
-    return _MARKUP.sub(r"\\\g<0>", html.escape(one_line(text), quote=False))
+    return _MARKUP.sub(r"\\\g<0>", html.escape(to_one_line(text), quote=False))

@@ -1,4 +1,4 @@
-"""One test's outcome as the reports see it, and its form on the wire between processes.
+"""The result of one test, and its wire form for the way between processes.
 
 The wire form is built of exact builtin types only: pytest-xdist refuses everything else, subclasses included.
 """
@@ -20,10 +20,14 @@ TIMELINE_POINTS = 120
 
 @dataclass(frozen=True)
 class TestResult:
-    """Everything a report may say of one test.
+    """Everything that a report may say of one test.
 
-    ``measurement`` is the plain dict of :func:`measurement_to_wire` in ``reports/wire.py``; ``outcome`` is pytest's
-    (``passed``, ``failed``, ``skipped``), ``duration_s`` that of the call phase.
+    Attributes:
+        nodeid: pytest's.
+        verdicts: one for each budget that was judged.
+        measurement: in the wire form of ``reports/wire.py``; empty if nothing was measured.
+        outcome: pytest's: ``passed``, ``failed`` or ``skipped``.
+        duration_s: of the call phase, in seconds.
     """
 
     __test__ = False
@@ -35,10 +39,12 @@ class TestResult:
     duration_s: float = 0.0
 
     def with_outcome(self, outcome: str, duration_s: float) -> TestResult:
+        """The same result with what is known once the test's call has ended."""
         return replace(self, outcome=outcome, duration_s=duration_s)
 
 
 def to_wire(result: TestResult) -> dict[str, Any]:
+    """The result as plain data, of exact builtin types only."""
     return {
         "schema": SCHEMA,
         "nodeid": result.nodeid,
@@ -50,6 +56,11 @@ def to_wire(result: TestResult) -> dict[str, Any]:
 
 
 def from_wire(data: Mapping[str, Any]) -> TestResult:
+    """The result that :func:`to_wire` made the data of.
+
+    Raises:
+        KeyError: a part is missing.
+    """
     return TestResult(
         nodeid=data["nodeid"],
         outcome=data["outcome"],
@@ -92,12 +103,12 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
     )
 
 
-def part_of(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
-    """What was measured of one of several engines of a test, by its label; of every other test all there is."""
+def find_part(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
+    """The part of a measurement that has this label; the whole measurement if there is none, or the label is empty."""
     parts: Sequence[Mapping[str, Any]] = measurement.get("parts", ()) if engine else ()
     return next((part for part in parts if part["label"] == engine), measurement)
 
 
-def tightest_first(verdicts: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:
+def sort_tightest_first(verdicts: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:
     """Broken budgets first, then by the room that is left, then those without a number."""
     return sorted(verdicts, key=lambda pair: (pair[1].margin is None, pair[1].margin or 0.0))

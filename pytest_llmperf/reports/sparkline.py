@@ -1,4 +1,4 @@
-"""A memory timeline made small without losing a spike: fewer points for the wire, blocks for people."""
+"""A timeline in fewer points, or as a line of blocks, without losing its spikes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands at the end of the run: every budget with the room it has left, and the counts."""
+"""The summary at the end of a run: every budget with the room it has left, and the counts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.units import BYTES, SECONDS, TOKENS_PER_SECOND, Quantity, format_value
-from pytest_llmperf.reports.failure_table import limit_text, reason_text, worst_first
-from pytest_llmperf.reports.text import GAP, NO_VALUE, columns, display_width, one_line, shorten_left, to_ascii, wrap
+from pytest_llmperf.measurement.units import find_quantity, format_value
+from pytest_llmperf.reports.failure_table import format_limit, format_reason, sort_worst_first
+from pytest_llmperf.reports.text import (
+    GAP,
+    NO_VALUE,
+    align_columns,
+    measure_width,
+    shorten_left,
+    to_ascii,
+    to_one_line,
+    wrap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,18 +30,17 @@ REASONS = 8
 _WHY = "why: "
 _HEADER = ("budget", "measured", "limit", "margin", "verdict")
 _ALIGNS = "<>>><"
-_ENGINES_HEADER = ("engine", "tests", "startup", "peak", "idle", "TTFT", "output")
 _ENOUGH_OF_A_TEST_ID = 36
 _INDENT = "  "
 
 
 def counts(results: Sequence[TestResult]) -> dict[Status, int]:
-    """How many budgets ended in each status; every status is there."""
+    """The number of budgets with each status; every status is a key."""
     found = Counter(verdict.status for result in results for verdict in result.verdicts)
     return {status: found[status] for status in Status}
 
 
-def counts_text(results: Sequence[TestResult]) -> str:
+def format_counts(results: Sequence[TestResult]) -> str:
     """``7 PASS, 1 FAIL, 2 NOT MEASURED``; ``none`` without budgets."""
     return ", ".join(f"{count} {status}" for status, count in counts(results).items() if count) or "none"
 
@@ -44,26 +52,26 @@ def summary_lines(results: Sequence[TestResult], *, width: int, unicode: bool = 
     them apart, each test gets a line of its own above its budgets, the test with the worst of them first.
     With ``unicode=False`` in plain ASCII.
     """
-    spell: Callable[[str], str] = one_line if unicode else lambda text: to_ascii(one_line(text))
+    spell: Callable[[str], str] = to_one_line if unicode else lambda text: to_ascii(to_one_line(text))
     lines = _budgets(results, width, spell)
     engines = _engines(results, width, spell)
     return [*lines, *([""] if lines and engines else []), *engines]
 
 
 def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
-    pairs = worst_first([(result, verdict) for result in results for verdict in result.verdicts])
+    pairs = sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
     if not pairs:
         return []
     shown, left_out = pairs[:ROWS], len(pairs) - ROWS
     lines = _table(shown, width, spell)
     if left_out > 0:
         lines.append(f"+{left_out} more; see --llmperf-report=out.json")
-    return [*lines, *_reasons(pairs, width, spell), f"budgets: {counts_text(results)}"]
+    return [*lines, *_reasons(pairs, width, spell), f"budgets: {format_counts(results)}"]
 
 
 def _reasons(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Callable[[str], str]) -> list[str]:
-    """Why budgets have no verdict, each reason once: a test that passes all the same shows no table of its own."""
-    reasons = dict.fromkeys(reason_text(verdict) for _, verdict in pairs if verdict.status.without_verdict)
+    """Why budgets have no verdict, each reason once: a test that passes without one shows no table of its own."""
+    reasons = dict.fromkeys(format_reason(verdict) for _, verdict in pairs if verdict.status.without_verdict)
     shown, left_out = list(reasons)[:REASONS], len(reasons) - REASONS
     lines = [line for reason in shown for line in wrap(spell(f"{_WHY}{reason}"), width)]
     return [*lines, f"{_WHY}+{left_out} more reasons"] if left_out > 0 else lines
@@ -73,12 +81,12 @@ def _table(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Calla
     cells = [_HEADER, *([spell(cell) for cell in _cells(verdict)] for _, verdict in pairs)]
     tests = [spell(result.nodeid) for result, _ in pairs]
     mark = spell("…")
-    taken = sum(max(map(display_width, column)) + len(GAP) for column in zip(*cells, strict=True))
-    longest = max(map(display_width, tests))
+    taken = sum(max(map(measure_width, column)) + len(GAP) for column in zip(*cells, strict=True))
+    longest = max(map(measure_width, tests))
     if width - taken >= min(longest, _ENOUGH_OF_A_TEST_ID):
         rows = [(test, *row) for test, row in zip(["test", *tests], cells, strict=True)]
-        return columns(rows, "<" + _ALIGNS, width, mark)
-    header, *lines = (_INDENT + line for line in columns(cells, _ALIGNS, width - len(_INDENT), mark))
+        return align_columns(rows, "<" + _ALIGNS, width, mark)
+    header, *lines = (_INDENT + line for line in align_columns(cells, _ALIGNS, width - len(_INDENT), mark))
     groups: dict[str, list[str]] = {}
     for test, line in zip(tests, lines, strict=True):
         groups.setdefault(test, []).append(line)
@@ -88,22 +96,24 @@ def _table(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Calla
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
     name = verdict.title or NO_VALUE
-    return (name, verdict.measured_text, limit_text(verdict), verdict.margin_text, verdict.status.value)
+    return (name, verdict.measured_text, format_limit(verdict), verdict.margin_text, verdict.status.value)
 
 
 # ---------------------------------------------------------------------------------- side by side, per engine
 
 
 def _engines(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
-    """A row for each engine, when there were several."""
-    rows = side_by_side(results)
+    """A row for each engine if there were several."""
+    rows = compare_engines(results)
     if not rows:
         return []
-    return columns([[spell(cell) for cell in row] for row in rows], "<" + ">" * (len(rows[0]) - 1), width, spell("…"))
+    return align_columns(
+        [[spell(cell) for cell in row] for row in rows], "<" + ">" * (len(rows[0]) - 1), width, spell("…")
+    )
 
 
-def side_by_side(results: Sequence[TestResult]) -> list[tuple[str, ...]]:
-    """A row for each engine below a header, when there were several; none else. Nobody sees a column of nothing."""
+def compare_engines(results: Sequence[TestResult]) -> list[tuple[str, ...]]:
+    """A header and a row for each engine, without columns that have no value; empty for fewer than two engines."""
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for result in results:
         for part in result.measurement.get("parts") or [result.measurement]:
@@ -112,31 +122,33 @@ def side_by_side(results: Sequence[TestResult]) -> list[tuple[str, ...]]:
     rows = [(" ".join(key), *_engine_cells(group)) for key, group in groups.items()]
     if len(rows) < 2:
         return []
-    known = [column for column in zip(_ENGINES_HEADER, *rows, strict=True) if set(column[1:]) != {NO_VALUE}]
+    header = ("engine", "tests", *(heading for heading, _, _ in _COMPARED))
+    known = [column for column in zip(header, *rows, strict=True) if set(column[1:]) != {NO_VALUE}]
     return list(zip(*known, strict=True))
 
 
 def _engine_cells(group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The worst start and peak of its tests, the last idle level, medians of rates and times."""
-    idle = _values(group, "memory.idle")
-    return (
-        str(len(group)),
-        _largest(_values(group, "latency.startup"), SECONDS),
-        _largest(_values(group, "memory.peak"), BYTES),
-        format_value(idle[-1], BYTES) if idle else NO_VALUE,
-        _median(_values(group, "latency.ttft_mean"), SECONDS),
-        _median(_values(group, "throughput.output"), TOKENS_PER_SECOND),
-    )
+    return (str(len(group)), *(_over_tests(group, name, combine) for _, name, combine in _COMPARED))
 
 
-def _values(group: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    readings: list[Mapping[str, Any]] = [part["readings"].get(name, {}) for part in group]
-    return [reading["value"] for reading in readings if reading.get("value") is not None]
+def _over_tests(group: Sequence[Mapping[str, Any]], name: str, combine: Callable[[Sequence[float]], float]) -> str:
+    """One value from the readings that the tests of an engine have under a name, as text."""
+    readings = [part["readings"].get(name, {}) for part in group]
+    known = [reading for reading in readings if reading.get("value") is not None]
+    if not known:
+        return NO_VALUE
+    return format_value(combine([reading["value"] for reading in known]), find_quantity(known[0]["unit"]))
 
 
-def _median(values: Sequence[float], quantity: Quantity) -> str:
-    return format_value(median(values), quantity) if values else NO_VALUE
+def _last(values: Sequence[float]) -> float:
+    return values[-1]
 
 
-def _largest(values: Sequence[float], quantity: Quantity) -> str:
-    return format_value(max(values), quantity) if values else NO_VALUE
+_COMPARED: tuple[tuple[str, str, Callable[[Sequence[float]], float]], ...] = (
+    ("startup", "latency.startup", max),
+    ("peak", "memory.peak", max),
+    ("idle", "memory.idle", _last),
+    ("TTFT", "latency.ttft_mean", median),
+    ("output", "throughput.output", median),
+)
+"""Of each column its heading, the reading that it shows, and how those of an engine's tests become one."""

@@ -34,12 +34,12 @@ def to_ascii(text: str) -> str:
     return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """``text`` without line breaks, escape sequences, control characters, or runs of blanks."""
     return " ".join("".join(c if c.isprintable() else " " for c in _ESCAPES.sub("", text)).split())
 
 
-def display_width(text: str) -> int:
+def measure_width(text: str) -> int:
     """How many terminal cells ``text`` takes: two for a wide character, none for one that combines."""
     return sum(_cells(char) for char in text)
 
@@ -52,15 +52,15 @@ def _cells(char: str) -> int:
 
 def pad(text: str, width: int, align: str = "<") -> str:
     """Filled with blanks to ``width`` cells, on the right (``<``) or on the left (``>``)."""
-    blanks = " " * max(0, width - display_width(text))
+    blanks = " " * max(0, width - measure_width(text))
     return blanks + text if align == ">" else text + blanks
 
 
 def shorten_left(text: str, width: int, mark: str = "…") -> str:
     """The end of ``text`` behind ``mark``, in at most ``width`` cells; the end is what tells tests apart."""
-    if display_width(text) <= width:
+    if measure_width(text) <= width:
         return text
-    start, room = len(text), width - display_width(mark)
+    start, room = len(text), width - measure_width(mark)
     while start > 0 and _cells(text[start - 1]) <= room:
         start -= 1
         room -= _cells(text[start])
@@ -71,15 +71,15 @@ def wrap(text: str, width: int) -> list[str]:
     """Lines of at most ``width`` cells, broken between words, or inside a word that is longer than a line."""
     lines: list[str] = []
     line = ""
-    for word in one_line(text).split(" "):
+    for word in to_one_line(text).split(" "):
         joined = f"{line} {word}" if line else word
-        if display_width(joined) <= width:
+        if measure_width(joined) <= width:
             line = joined
             continue
         if line:
             lines.append(line)
         line = word
-        while display_width(line) > width > 1:
+        while measure_width(line) > width > 1:
             head = _head(line, width)
             lines.append(head)
             line = line[len(head) :]
@@ -88,17 +88,17 @@ def wrap(text: str, width: int) -> list[str]:
 
 def _head(text: str, width: int) -> str:
     end = 0
-    while end < len(text) and display_width(text[: end + 1]) <= width:
+    while end < len(text) and measure_width(text[: end + 1]) <= width:
         end += 1
     return text[: max(1, end)]
 
 
-def columns(rows: Sequence[Sequence[str]], aligns: str, width: int, mark: str = "…") -> list[str]:
+def align_columns(rows: Sequence[Sequence[str]], aligns: str, width: int, mark: str = "…") -> list[str]:
     """The rows as lines of equal columns, one of ``<`` and ``>`` in ``aligns`` for each.
 
     Where they do not fit into ``width``, the first column is shortened from the left, down to eight cells.
     """
-    widths = [max(display_width(cell) for cell in column) for column in zip(*rows, strict=True)]
+    widths = [max(measure_width(cell) for cell in column) for column in zip(*rows, strict=True)]
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
     if excess > 0:
         widths[0] = min(widths[0], max(_NARROWEST, widths[0] - excess))

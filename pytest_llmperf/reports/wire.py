@@ -1,6 +1,6 @@
-"""A measurement as plain data: for the wire between processes and for the JSON report.
+"""A measurement in its wire form: plain data for the way between processes and for the JSON report.
 
-Exact builtin types only, because pytest-xdist refuses subclasses as well; what is not finite becomes None.
+It is of exact builtin types only, because pytest-xdist refuses subclasses as well. A number that is not finite is None.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PERCENTILES = tuple(Statistic(p) for p in (50.0, 90.0, 95.0, 99.0))
 
 
 def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = ()) -> dict[str, Any]:
-    """Everything a report may say of a measurement; ``limit_names`` (``latency.ttft_p75``) are read as well.
+    """Everything that a report may say of a measurement; ``limit_names`` (``latency.ttft_p75``) are read as well.
 
     ``readings`` holds, by name, each metric with its value in base units or the reason why it has none. A
     latency has one reading for each statistic (``latency.ttft_p50``, ``_min``, ``_mean``, …), or, without a

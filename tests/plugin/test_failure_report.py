@@ -31,7 +31,7 @@ def test_the_table_shows_budget_limit_measured_margin_verdict_and_a_timeline(run
             "memory *█* from * MiB to * MiB over *; * before;*",
             "* samples, at most * apart",
             "requests * 1 sent, 0 failed, all streamed; tokens: 8 output*",
-            "engine * simulated 1, simulated, on CPU *, loaded in *",
+            "engine * simulated 1, simulated, on CPU *, started in *",
         ]
     )
 

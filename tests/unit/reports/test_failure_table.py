@@ -9,9 +9,9 @@ import pytest
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.measurement import Device, MemoryTrace
 from pytest_llmperf.measurement.units import BYTES, SECONDS, as_written, format_apart, format_change
-from pytest_llmperf.reports.failure_table import failure_table, worst_first
+from pytest_llmperf.reports.failure_table import failure_table, sort_worst_first
 from pytest_llmperf.reports.result import TestResult
-from pytest_llmperf.reports.text import display_width
+from pytest_llmperf.reports.text import measure_width
 from tests.helpers.report_samples import (
     BROKEN,
     ENGINE,
@@ -97,7 +97,7 @@ def test_a_rise_too_small_for_three_digits_is_still_told_apart() -> None:
 def test_engine_requests_faults_and_records_are_named() -> None:
     failing = (request(0), request(5, error="HTTP 500: out of\nmemory \x1b[31m"))
     text = flat(failure_table(result(measured=replace(measurement(), requests=failing, faults=("sampler died",)))))
-    assert "engine vllm 0.11.0, Qwen/Qwen3-0.6B, on AMD EPYC 7B13, loaded in 42.1 s" in text
+    assert "engine vllm 0.11.0, Qwen/Qwen3-0.6B, on AMD EPYC 7B13, started in 42.1 s" in text
     assert "requests 2 sent, 1 failed, all streamed; tokens: 20 output, 7 prompt, 0 cached" in text
     assert "1 failed: HTTP 500: out of memory" in text
     assert "fault sampler died" in text
@@ -137,7 +137,7 @@ def test_several_devices_are_counted_and_reruns_named() -> None:
 def test_it_fits_the_width_and_has_no_escape_sequences(width: int, unicode: bool) -> None:
     engine = replace(ENGINE, model="/models/" + "模型" * 60 + ".gguf")
     text = failure_table(result(measured=replace(measurement(), engine=engine)), width=width, unicode=unicode)
-    assert max(map(display_width, text.splitlines())) <= width
+    assert max(map(measure_width, text.splitlines())) <= width
     assert "\x1b" not in text
     assert text.isascii() is not unicode
 
@@ -154,7 +154,9 @@ def test_severity_goes_before_the_margin() -> None:
     tight_pass = replace(BROKEN, status=Status.PASS, measured=16.0 * GIB)
     invalid = replace(BROKEN, status=Status.INVALID, measured=30.0 * GIB)
     owner = result()
-    order = [v for _, v in worst_first([(owner, v) for v in (tight_pass, UNMEASURED, loose_fail, invalid, BROKEN)])]
+    order = [
+        v for _, v in sort_worst_first([(owner, v) for v in (tight_pass, UNMEASURED, loose_fail, invalid, BROKEN)])
+    ]
     assert order == [BROKEN, loose_fail, invalid, UNMEASURED, tight_pass]
 
 

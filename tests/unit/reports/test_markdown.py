@@ -64,7 +64,7 @@ def test_a_fence_is_longer_than_the_backticks_inside_it() -> None:
 
 def test_the_engine_and_plain_facts_of_the_session_are_named() -> None:
     text = render([result(), result("t.py::b")], SESSION)
-    assert text.count("\nEngine: vllm 0.11.0, Qwen/Qwen3-0.6B, on AMD EPYC 7B13, loaded in 42.1 s\n") == 1
+    assert text.count("\nEngine: vllm 0.11.0, Qwen/Qwen3-0.6B, on AMD EPYC 7B13, started in 42.1 s\n") == 1
     assert text.endswith("\n\npytest 9.2.0\n")
 
 

@@ -11,7 +11,7 @@ from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.measurement import EngineInfo
 from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.summary import ROWS, counts, summary_lines
-from pytest_llmperf.reports.text import display_width
+from pytest_llmperf.reports.text import measure_width
 from tests.helpers.report_samples import BROKEN, ENGINE, GIB, PASSING, measurement, result
 from tests.helpers.verdicts import verdict
 
@@ -78,7 +78,7 @@ def test_in_a_narrow_terminal_the_test_stands_above_its_budgets() -> None:
 def test_it_fits_the_width(width: int, unicode: bool) -> None:
     other = result("tests/x.py::test_" + "b" * 90, measured=replace(measurement(), engine=OLLAMA))
     lines = summary_lines([result(), other], width=width, unicode=unicode)
-    assert max(map(display_width, lines)) <= width
+    assert max(map(measure_width, lines)) <= width
     assert "\n".join(lines).isascii() is not unicode
 
 

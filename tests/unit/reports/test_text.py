@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_llmperf.reports.text import columns, display_width, one_line, pad, shorten_left, to_ascii, wrap
+from pytest_llmperf.reports.text import align_columns, measure_width, pad, shorten_left, to_ascii, to_one_line, wrap
 
 
 def test_wide_characters_take_two_cells_and_combining_ones_none() -> None:
-    assert display_width("abc") == 3
-    assert display_width("模型") == 4
-    assert display_width("e\N{COMBINING ACUTE ACCENT}") == 1
+    assert measure_width("abc") == 3
+    assert measure_width("模型") == 4
+    assert measure_width("e\N{COMBINING ACUTE ACCENT}") == 1
 
 
 def test_padding_counts_cells() -> None:
@@ -19,7 +19,7 @@ def test_padding_counts_cells() -> None:
 def test_a_long_text_keeps_its_end() -> None:
     assert shorten_left("tests/test_chat.py::test_a", 10) == "…y::test_a"
     assert shorten_left("short", 10) == "short"
-    assert display_width(shorten_left("模型模型模型", 6)) <= 6
+    assert measure_width(shorten_left("模型模型模型", 6)) <= 6
 
 
 def test_lines_break_between_words_and_inside_those_that_are_too_long() -> None:
@@ -30,7 +30,7 @@ def test_lines_break_between_words_and_inside_those_that_are_too_long() -> None:
 
 
 def test_one_line_has_no_breaks_and_no_colours() -> None:
-    assert one_line("a\n  b\t\x1b[31mred\x1b[0m\x07") == "a b red"
+    assert to_one_line("a\n  b\t\x1b[31mred\x1b[0m\x07") == "a b red"
 
 
 def test_ascii_spells_what_it_can() -> None:
@@ -39,11 +39,11 @@ def test_ascii_spells_what_it_can() -> None:
 
 
 def test_columns_are_equally_wide_in_every_line() -> None:
-    assert columns([("a", "1"), ("bcd", "234")], "<>", 80) == ["a      1", "bcd  234"]
+    assert align_columns([("a", "1"), ("bcd", "234")], "<>", 80) == ["a      1", "bcd  234"]
 
 
 def test_columns_that_do_not_fit_shorten_the_first() -> None:
-    lines = columns([("a/long/path/to/a/test", "12345"), ("b", "1")], "<>", 20)
-    assert [display_width(line) for line in lines] == [20, 20]
+    lines = align_columns([("a/long/path/to/a/test", "12345"), ("b", "1")], "<>", 20)
+    assert [measure_width(line) for line in lines] == [20, 20]
     assert lines[0].startswith("…")
     assert lines[0].endswith("a/test  12345")
