@@ -1,4 +1,5 @@
-# Sourced by the other scripts: makes a virtual environment once per set of requirements, and keeps it.
+# shellcheck shell=bash
+# Sourced by the other scripts: makes a virtual environment once per lock, and keeps it.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,13 +19,12 @@ find_python() {
   return 1
 }
 
-# environment NAME PIP-ARGUMENTS... : makes .venv-NAME, unless it was made from exactly that already. The project itself
-# is installed in editable form, so an environment that is kept follows the source.
+# environment NAME LOCK [--bare] : makes .venv-NAME from requirements/LOCK.txt and the project in editable form, unless it
+# was made from exactly that already; with --bare, without the project. An environment that is kept follows the source.
 environment() {
-  local name=$1 folder=$PWD/.venv-$1 python wanted
-  shift
+  local name=$1 lock=requirements/$2.txt project=${3:-} folder=$PWD/.venv-$1 python wanted
   python=$(find_python)
-  wanted=$({ "$python" -VV; printf '%s\n' "$folder" "$@"; cat pyproject.toml requirements/*.txt; } | sha256sum)
+  wanted=$({ "$python" -VV; printf '%s\n' "$folder" "$project"; cat pyproject.toml "$lock"; } | sha256sum)
   if [ "$(cat "$folder/.made-from" 2>/dev/null)" != "$wanted" ]; then
     say "Making the environment .venv-$name (once)"
     rm -rf "$folder"
@@ -32,7 +32,17 @@ environment() {
       echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv" >&2
       return 1
     }
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    # The lock is complete, so nothing is resolved; `pip check` tells when it has fallen behind pyproject.toml.
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement "$lock"
+    if [ "$project" != --bare ]; then
+      # It cannot have a hash. Its build requirements are in the lock, so this asks no index.
+      "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    fi
+    "$folder/bin/python" -m pip check --disable-pip-version-check >/dev/null || {
+      "$folder/bin/python" -m pip check --disable-pip-version-check >&2 || true
+      echo "requirements/$2.txt does not fit pyproject.toml: run scripts/lock" >&2
+      return 1
+    }
     printf '%s\n' "$wanted" >"$folder/.made-from"
   fi
 }

@@ -60,7 +60,7 @@ def main(names: list[str]) -> int:
 def _source(name: str) -> Path:
     """The unpacked source distribution, of the version that is pinned and installed."""
     pin: str
-    [pin] = re.findall(rf"^{name}==.+$", _REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
+    [pin] = re.findall(rf"^{name}==\S+", _REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
     folder = _FOLDER / pin.replace("==", "-")
     if not folder.exists():
         downloads = _FOLDER / "downloads" / name
