@@ -46,7 +46,7 @@ from client_peers import PEERS, Load, Row
 from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.vllm.server import VLLMEngine, read_metrics
 from pytest_llmperf.traffic.load.process import LoadOutcome, run_load
-from pytest_llmperf.traffic.load.wire import Order
+from pytest_llmperf.traffic.load.wire import Order, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -146,20 +146,20 @@ def run_ours(
             body |= {"stream_options": {"include_usage": True}, "ignore_eos": True}
             yield Order(number, json.dumps(body).encode(), None if gap_ns is None else number * gap_ns)
 
-    plan = {
-        "url": f"{url}/v1",
-        "api_key": "",
-        "timeout": 120.0,
-        "keep": True,
-        "path": "/completions",
-        "streamed": True,
-        "kept_bytes": 2**29,
-        "connections": streams,
-        "reserve": 0 if gap_ns is None else 32,
-        "begins": [0] * streams if gap_ns is None else None,
-        "duration_ns": None,
-        "max_error_rate": None,
-    }
+    plan = Plan(
+        url=f"{url}/v1",
+        api_key="",
+        timeout=120.0,
+        keep=True,
+        path="/completions",
+        streamed=True,
+        kept_bytes=2**29,
+        connections=streams,
+        reserve=0 if gap_ns is None else 32,
+        user_starts_ns=[0] * streams if gap_ns is None else None,
+        duration_ns=None,
+        max_error_rate=None,
+    )
     return run_load(plan, orders(), event_loop=loop)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,12 +135,3 @@ def describe_end(status: int, log: bytes) -> str:
 
 def _signal_name(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-
-
-environment_of_ours = child_environment
-
-
-def how_it_ended(status: int, log: IO[bytes]) -> str:
-    """The end of a process whose log is a file; goes when the relay and the load client use :class:`ChildProcess`."""
-    log.seek(0)
-    return describe_end(status, log.read())

@@ -1,4 +1,4 @@
-"""Wakes an event loop at a moment, to the tens of microseconds: its own timers count in whole milliseconds."""
+"""A timer for event loops that is exact to tens of microseconds; their own timers count whole milliseconds."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _ABSOLUTE = 1
 _ITIMERSPEC = struct.Struct("@qqqq")
 
 
-class Alarm:
-    """Calls back at moments of ``time.monotonic_ns()``; on Linux by a timer of the kernel, elsewhere by the loop's."""
+class Timer:
+    """Calls functions at moments of ``time.monotonic_ns()``: by a kernel timer on Linux, else by the loop's own."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -33,22 +33,16 @@ class Alarm:
         if sys.platform == "linux":
             self._fd = self._libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
         if self._fd >= 0:
-            loop.add_reader(self._fd, self._ring)
+            loop.add_reader(self._fd, self._on_expiry)
 
-    def at(self, due_ns: int, callback: Callable[[], object]) -> None:
+    def call_at(self, due_ns: int, callback: Callable[[], object]) -> None:
+        """Calls ``callback`` once in the event loop, at ``due_ns`` or as soon as possible after it."""
         heappush(self._due, (due_ns, next(self._numbers), callback))
         if self._due[0][0] == due_ns:
             self._arm()
 
-    @property
-    def idle(self) -> bool:
-        return not self._due
-
-    def clear(self) -> None:
-        """Forgets what it was to call."""
-        self._due.clear()
-
     def close(self) -> None:
+        """Drops the callbacks that are still due, and closes the kernel's timer. May be called twice."""
         self._due.clear()
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
@@ -58,17 +52,17 @@ class Alarm:
     def _arm(self) -> None:
         due_ns = self._due[0][0]
         if self._fd >= 0:
-            # 0 would switch the timer off; a moment in the past rings at once.
+            # 0 would switch the timer off; a moment in the past fires at once.
             seconds, rest = divmod(max(1, due_ns), 1_000_000_000)
             self._libc.timerfd_settime(self._fd, _ABSOLUTE, _ITIMERSPEC.pack(0, 0, seconds, rest), None)
         else:
             self._loop.call_later(max(0.0, (due_ns - time.monotonic_ns()) / 1e9), self._call)
 
-    def _ring(self) -> None:
+    def _on_expiry(self) -> None:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            return  # it was set anew after the loop had seen it ring
+            return  # the timer was set anew after the loop had seen it expire
         self._call()
 
     def _call(self) -> None:

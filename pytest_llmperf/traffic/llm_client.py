@@ -11,7 +11,7 @@ from pytest_llmperf.traffic.client.http import HttpTransport
 from pytest_llmperf.traffic.client.listener import SILENT
 from pytest_llmperf.traffic.client.request import RequestFailed, at_least_one, completion, conversation
 from pytest_llmperf.traffic.client.transport import create_call
-from pytest_llmperf.traffic.load.run import LoadRunner
+from pytest_llmperf.traffic.load.runner import LoadRunner
 from pytest_llmperf.traffic.load.schedule import OPTION_NAMES, ScheduleOptions, parse_schedule
 from pytest_llmperf.traffic.workloads.workload import Workload
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
     from pytest_llmperf.traffic.client.listener import ClientListener
     from pytest_llmperf.traffic.client.request import Call, Messages, Post
-    from pytest_llmperf.traffic.load.prepare import LoadResult
+    from pytest_llmperf.traffic.load.result import LoadResult
 
 __all__ = ["LLMClient", "RequestFailed"]
 NO_ADDRESS = "the engine runs inside pytest and has no address: an app needs a server (for vllm leave out mode=offline)"

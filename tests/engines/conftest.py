@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_llmperf.engines.api.engine import Engine, EngineSpec
-    from pytest_llmperf.traffic.load.prepare import LoadResult
+    from pytest_llmperf.traffic.load.result import LoadResult
     from pytest_llmperf.traffic.workloads.workload import Workload
 
 

@@ -11,7 +11,7 @@ from pytest_llmperf.traffic.relay.process import Relay
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_llmperf.traffic.relay.recorded_calls import Relayed
+    from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
 
 PATIENCE_S = 30.0
 
@@ -37,7 +37,7 @@ class Played:
         self._listener.close()
         return self
 
-    def calls(self, *, final: bool = False) -> list[Relayed]:
+    def calls(self, *, final: bool = False) -> list[RecordedCall]:
         """Those that have ended; with ``final`` all."""
         return self.relay.take(final=final, patience_s=0 if final else PATIENCE_S).calls
 

@@ -33,7 +33,7 @@ def test_a_terminal_shows_a_line_that_is_gone_in_the_end(runs: Runs) -> None:
                 shown += data
     os.close(ours)
     assert run.returncode == 0, shown
-    assert b"\rllmperf: load: 0 of 8 requests ended, 0 under way, 0 failed" in shown
+    assert b"\rllmperf: load: 0 of 8 requests ended, 0 in flight, 0 failed" in shown
     last = shown.rpartition(b"llmperf: load: ")[2]
     assert last.partition(b"\r")[2].startswith(b" "), "the line is not taken away"
 

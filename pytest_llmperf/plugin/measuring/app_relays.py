@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.traffic.relay.process import Relay, RelayError
-from pytest_llmperf.traffic.relay.timing import timing_of
+from pytest_llmperf.traffic.relay.timing import read_timing
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
@@ -80,7 +80,7 @@ class AppRelays:
             self._open = self._open and not final
         inside = [(engine, call) for engine, call in calls if window.start_ns <= call.sent_ns < window.end_ns]
         self.outside += len(calls) - len(inside)
-        timings = [(engine, timing_of(call)) for engine, call in inside]
+        timings = [(engine, read_timing(call)) for engine, call in inside]
         return [(engine, timing) for engine, timing in timings if timing is not None], faults
 
     def count_outside(self) -> int | None:
@@ -98,7 +98,7 @@ class AppRelays:
     def _ready(self, engine: Engine) -> Relay:
         """A relay that runs and points at the engine; one that has died is started again on its port."""
         relay = self._relays.get(engine)
-        death = relay.death() if relay else ""
+        death = relay.why_ended() if relay else ""
         if relay is None or death:
             fresh = self._relays[engine] = _start(engine.base_url, relay)
             if self._open:

@@ -1,4 +1,4 @@
-"""The load client's connections: opened before they are needed, each arrival stamped before anybody looks at it."""
+"""The connections of the load client: opened before they are needed, with each arrival stamped before it is parsed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.exchange import Target
     from pytest_llmperf.traffic.load.wire import Order
 
-_SWEEP_S = 1.0
+_SILENCE_CHECK_S = 1.0
 
 
 class Flight:
-    """One request and what has come of it; ``due_ns`` is when it was to be sent, None if nobody said so."""
+    """One request in flight and the raw answer to it.
+
+    ``number`` is the number of the request in its load, ``request`` the bytes to send, ``due_ns`` the scheduled moment
+    (None without one), ``fault`` why the answer is not complete, "" while it may be.
+    """
 
     __slots__ = ("answer", "due_ns", "end_ns", "fault", "number", "order", "request", "retried", "sent_ns")
 
@@ -37,7 +41,7 @@ class Flight:
 
 
 class _Connection(asyncio.Protocol):
-    """Carries one request at a time."""
+    """A connection that carries one request at a time."""
 
     def __init__(self, pool: LoadPool) -> None:
         self._pool = pool
@@ -67,11 +71,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         now = time.monotonic_ns()
-        self._pool.lost(self)
+        self._pool.remove(self)
         flight = self.flight
         if flight is None:
             return
-        if flight.answer.end() and error is None:
+        if flight.answer.ends_with_connection and error is None:
             self._finish(now)
         elif not flight.answer.parts and self.used and not flight.retried:
             self.flight = None
@@ -87,11 +91,11 @@ class _Connection(asyncio.Protocol):
         assert flight is not None
         self.flight = None
         flight.end_ns, flight.fault = now, fault
-        # What else has arrived is stamped before anything is made of this.
-        self._pool.loop.call_soon(self._pool.ended, self, flight)
+        # Whatever else has arrived is stamped before this answer is handled.
+        self._pool.loop.call_soon(self._pool.end, self, flight)
 
     def abort(self, fault: str = "") -> None:
-        """Closes it; a request on it ends with ``fault``."""
+        """Closes the connection; its request, if any, ends with ``fault``."""
         if self.flight is not None:
             self._finish(time.monotonic_ns(), fault)
         if self.transport is not None:
@@ -99,9 +103,11 @@ class _Connection(asyncio.Protocol):
 
 
 class LoadPool:
-    """Sends requests over connections of which a ``reserve`` is kept open. ``on_end`` is given each as it ends.
+    """Sends requests over a pool of connections.
 
-    ``keep`` says whether a connection carries one request after the other.
+    ``timeout`` bounds, in seconds, the connecting and every single silence of the server. ``reserve`` idle connections
+    are kept open. ``on_end`` is called with each flight that has ended. ``keep`` says whether a connection carries
+    several requests.
     """
 
     def __init__(
@@ -121,14 +127,15 @@ class LoadPool:
         self._closed = False
 
     async def prepare(self, connections: int) -> None:
-        """Opens so many before any is needed; where nobody listens the requests will tell."""
+        """Opens connections before any is needed. A server that refuses them shows in the requests, not here."""
         for _ in range(connections):
             self._begin_opening()
         if self._opening:
             await asyncio.wait(self._opening)
-        self.loop.call_later(_SWEEP_S, self._sweep)
+        self.loop.call_later(_SILENCE_CHECK_S, self._end_silent)
 
     def send(self, flight: Flight) -> None:
+        """Sends a request over an idle connection, or over a new one; ``flight.sent_ns`` is the moment of this call."""
         flight.sent_ns = time.monotonic_ns()
         connection = self._take_idle()
         if connection is not None:
@@ -138,7 +145,7 @@ class LoadPool:
             self._wait(flight)
 
     def cancel(self) -> None:
-        """Ends every request on its way."""
+        """Ends every request in flight, with the fault ``cancelled``."""
         waiting, self._waiting = list(self._waiting), deque()
         for flight in waiting:
             self._fail(flight, "cancelled")
@@ -147,6 +154,7 @@ class LoadPool:
                 connection.abort("cancelled")
 
     async def close(self) -> None:
+        """Closes all connections; requests in flight end with the fault ``cancelled``."""
         self._closed = True
         for task in self._opening:
             task.cancel()
@@ -156,7 +164,8 @@ class LoadPool:
 
     # ------------------------------------------------------------------------------------------ of the connections
 
-    def ended(self, connection: _Connection, flight: Flight) -> None:
+    def end(self, connection: _Connection, flight: Flight) -> None:
+        """Reuses or closes the connection of a flight that has ended."""
         if flight.fault or not (flight.answer.reusable and self._keep) or self._closed:
             connection.abort()
         elif connection.transport is not None and not connection.transport.is_closing():
@@ -165,16 +174,18 @@ class LoadPool:
         self._on_end(flight)
 
     def retry(self, flight: Flight) -> None:
-        """The connection had gone stale before the request reached anybody."""
+        """Sends a request again whose kept connection the server had closed before it answered."""
         flight.retried = True
         self._wait(flight)
 
-    def lost(self, connection: _Connection) -> None:
+    def remove(self, connection: _Connection) -> None:
+        """Removes a connection that has ended."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
     def explain(self, error: OSError) -> TransportError:
+        """Describes an error of a socket to this server."""
         return explain(error, self._target, self._timeout)
 
     def _take_idle(self) -> _Connection | None:
@@ -222,8 +233,8 @@ class LoadPool:
         flight.end_ns, flight.fault = time.monotonic_ns(), fault
         self.loop.call_soon(self._on_end, flight)
 
-    def _sweep(self) -> None:
-        """Ends requests to which the server has been silent for too long."""
+    def _end_silent(self) -> None:
+        """Ends requests to which the server has been silent for longer than the timeout."""
         if self._closed:
             return
         silent = time.monotonic_ns() - round(self._timeout * 1e9)
@@ -231,4 +242,4 @@ class LoadPool:
             flight = connection.flight
             if flight is not None and (flight.answer.stamps or [flight.sent_ns])[-1] < silent:
                 connection.abort(str(self.explain(TimeoutError())))
-        self.loop.call_later(_SWEEP_S, self._sweep)
+        self.loop.call_later(_SILENCE_CHECK_S, self._end_silent)

@@ -1,4 +1,4 @@
-"""Drives a load: begins each script when it is due or when a user is free, and follows its turns to the end."""
+"""Sends the scripts of a load: each when it is due or when a user is free, and its turns one after another."""
 
 from __future__ import annotations
 
@@ -11,41 +11,44 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.traffic.load.connections import Flight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from pytest_llmperf.system.timer import Alarm
-    from pytest_llmperf.traffic.load.wire import Order
+    from pytest_llmperf.system.timer import Timer
+    from pytest_llmperf.traffic.load.wire import Order, Plan
 
-# A single failure at the start is no rate of failures.
+# A rate of failures needs some requests: a single failure at the start must not stop the load.
 _FEWEST_ENDED = 20
 
 
-class Driver:
-    """Sends what comes in by :meth:`add` until there is no more, the time is over, or too much has failed.
+class LoadDriver:
+    """Sends the orders that :meth:`add` takes, until all are done, the duration is over, or too many have failed.
 
-    ``begins`` is when each user of a closed loop comes, None in an open one; all times in ns. ``answer_text`` gives
-    what a flight has answered, for the next turn of a chat; it may take milliseconds and is run aside.
+    ``send`` sends a flight; ``head`` returns the head of a request for the size of its body. ``answer_text`` returns
+    the text of an answer for the next turn of a chat; it may take milliseconds and runs in another thread.
+
+    Attributes:
+        sent, ended, failed: numbers of requests so far.
+        begun_ns: start of the load; 0 before it.
+        stopped: why the load was stopped early, or "".
+        finished: done once no request is in flight and none will be sent.
     """
 
     def __init__(
         self,
-        alarm: Alarm,
+        timer: Timer,
+        plan: Plan,
         send: Callable[[Flight], None],
         head: Callable[[int], bytes],
         answer_text: Callable[[Flight], str],
-        *,
-        begins: Sequence[int] | None,
-        duration_ns: int | None,
-        max_error_rate: float | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._alarm = alarm
+        self._timer = timer
         self._send = send
         self._head = head
         self._answer_text = answer_text
-        self._begins = begins
-        self._duration_ns = duration_ns
-        self._max_error_rate = max_error_rate
+        self._user_starts_ns = plan.user_starts_ns
+        self._duration_ns = plan.duration_ns
+        self._max_error_rate = plan.max_error_rate
         self._orders: deque[Order] = deque()
         self._complete = False
         self._over = False
@@ -59,110 +62,112 @@ class Driver:
         self.finished: asyncio.Future[None] = self._loop.create_future()
 
     def start(self, begun_ns: int) -> None:
+        """Starts the load at a moment of ``time.monotonic_ns()``."""
         self.begun_ns = begun_ns
         if self._duration_ns is not None:
-            self._alarm.at(begun_ns + self._duration_ns, self._send_no_more)
-        for begin_ns in self._begins or ():
-            self._alarm.at(begun_ns + begin_ns, self._user_comes)
+            self._timer.call_at(begun_ns + self._duration_ns, self._end_sending)
+        for start_ns in self._user_starts_ns or ():
+            self._timer.call_at(begun_ns + start_ns, self._add_user)
         self._go_on()
 
     def add(self, order: Order) -> None:
+        """Takes an order, before or after the start."""
         if not self._over:
             self._orders.append(order)
         if self.begun_ns:
             self._go_on()
 
-    def no_more(self) -> None:
-        """All has been added."""
+    def complete(self) -> None:
+        """Marks the last order as added: the load ends with those it has."""
         self._complete = True
         if self.begun_ns:
             self._go_on()
 
     def stop(self, why: str) -> None:
-        """Sends nothing any more; what is on its way may end. The first reason counts."""
+        """Sends no further request and lets those in flight end. The first ``why`` is kept."""
         self.stopped = self.stopped or why
-        self._send_no_more()
+        self._end_sending()
 
-    def give_up(self) -> None:
-        """Waits for nothing any more."""
+    def finish(self) -> None:
+        """Ends the load without waiting for requests in flight."""
         if not self.finished.done():
             self.finished.set_result(None)
 
-    def took(self, flight: Flight) -> None:
-        """A flight has ended."""
+    def end_flight(self, flight: Flight) -> None:
+        """Counts a flight that has ended, and goes on with the next turn or script."""
         self.ended += 1
         if flight.fault or not 200 <= (flight.answer.status or 0) < 300:
             self.failed += 1
-            self._look_at_failures()
+            self._check_failures()
         elif flight.order.further and not self._over:
-            task = self._loop.create_task(self._next_turn(flight))
+            task = self._loop.create_task(self._send_next_turn(flight))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
         flight.order.body = b""
-        self._script_ends()
+        self._end_script()
 
     # ----------------------------------------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        while self._orders and self._free and self._begins is not None:
+        while self._orders and self._free and self._user_starts_ns is not None:
             self._free -= 1
             self._begin(self._orders.popleft(), None)
-        if self._begins is None:
-            self._begin_what_is_due()
+        if self._user_starts_ns is None:
+            self._begin_due_scripts()
         if self._complete and not self._orders and not self._busy and not self.finished.done():
             self.finished.set_result(None)
 
-    def _begin_what_is_due(self) -> None:
+    def _begin_due_scripts(self) -> None:
         while self._orders:
             due_ns = self.begun_ns + (self._orders[0].due_ns or 0)
             if due_ns > time.monotonic_ns():
                 if not self._armed:
                     self._armed = True
-                    self._alarm.at(due_ns, self._rings)
+                    self._timer.call_at(due_ns, self._on_timer)
                 return
             self._begin(self._orders.popleft(), due_ns)
 
-    def _rings(self) -> None:
+    def _on_timer(self) -> None:
         self._armed = False
         self._go_on()
 
-    def _user_comes(self) -> None:
+    def _add_user(self) -> None:
         self._free += 1
         self._go_on()
 
     def _begin(self, order: Order, due_ns: int | None) -> None:
         self._busy += 1
-        self._fly(Flight(order.number, self._head(len(order.body)) + order.body, order, due_ns))
+        self._send_flight(Flight(order.number, self._head(len(order.body)) + order.body, order, due_ns))
 
-    def _fly(self, flight: Flight) -> None:
+    def _send_flight(self, flight: Flight) -> None:
         self.sent += 1
         self._send(flight)
 
-    def _script_ends(self) -> None:
+    def _end_script(self) -> None:
         self._busy -= 1
         self._free += 1
         self._go_on()
 
-    def _send_no_more(self) -> None:
+    def _end_sending(self) -> None:
         self._over = True
         self._orders.clear()
         self._complete = True
         self._go_on()
 
-    def _look_at_failures(self) -> None:
+    def _check_failures(self) -> None:
         most = self._max_error_rate
         if most is not None and self.ended >= _FEWEST_ENDED and self.failed > most * self.ended:
             self.stop(f"{self.failed} of {self.ended} requests had failed, more than max_error_rate={most:.3g}")
 
-    async def _next_turn(self, flight: Flight) -> None:
+    async def _send_next_turn(self, flight: Flight) -> None:
         due_ns = flight.end_ns + flight.order.think_ns
-        request = await self._loop.run_in_executor(None, self._turn_after, flight)
+        request = await self._loop.run_in_executor(None, self._build_next_turn, flight)
         follower = Flight(flight.number + 1, request, flight.order, due_ns if flight.order.think_ns else None)
-        self._alarm.at(due_ns, lambda: self._script_ends() if self._over else self._fly(follower))
+        self._timer.call_at(due_ns, lambda: self._end_script() if self._over else self._send_flight(follower))
 
-    def _turn_after(self, flight: Flight) -> bytes:
-        """The request of the turn that follows: the chat so far, with the answer that was really given."""
+    def _build_next_turn(self, flight: Flight) -> bytes:
+        """Builds the request of the next turn: the chat so far, with the answer that the server gave."""
         order = flight.order
         content, max_tokens = order.further.pop(0)
         body: dict[str, Any] = json.loads(order.body)

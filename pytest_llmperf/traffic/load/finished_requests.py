@@ -1,4 +1,4 @@
-"""What becomes of requests that have ended: kept raw while they are sent, taken apart afterwards."""
+"""The finished requests of a load: kept raw while requests are sent, parsed afterwards."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 2**20
 
 
-class Keeper:
-    """Keeps flights raw up to ``most_bytes``; beyond it the oldest are taken apart by another thread."""
+class FinishedRequests:
+    """Keeps flights raw up to ``most_bytes`` of answers; beyond that, another thread parses the oldest."""
 
     def __init__(self, *, streamed: bool, most_bytes: int) -> None:
         self.strings = Strings()
@@ -29,7 +29,8 @@ class Keeper:
         self._packed: deque[bytes] = deque()
         self._working = False
 
-    def take(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
+    def add(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
+        """Adds a flight that has ended."""
         flight.request = b""
         self._raw.append(flight)
         self._raw_bytes += _size(flight)
@@ -37,9 +38,9 @@ class Keeper:
             self._working = True
             loop.run_in_executor(None, self._make_room)
 
-    def answer(self, flight: Flight) -> Answer:
-        """What a flight has brought, taken apart."""
-        pieces, fault = flight.answer.body()
+    def read_answer(self, flight: Flight) -> Answer:
+        """Parses the answer of a flight; what is wrong with it stands in ``timing.error``."""
+        pieces, fault = flight.answer.parse_body()
         arrival = Arrival(
             sent_ns=flight.sent_ns,
             end_ns=flight.end_ns,
@@ -53,8 +54,8 @@ class Keeper:
         )
         return read(arrival)
 
-    def blocks(self) -> Iterator[bytes]:
-        """The timings of all flights, packed; each flight is forgotten once it is in a block."""
+    def pack_timings(self) -> Iterator[bytes]:
+        """Yields the packed timings of all flights in blocks of about 1 MiB, and frees each flight that is in one."""
         block = bytearray()
         while self._packed or self._raw:
             block += self._packed.popleft() if self._packed else self._pack(self._raw.popleft())
@@ -71,7 +72,7 @@ class Keeper:
         self._working = False
 
     def _pack(self, flight: Flight) -> bytes:
-        return pack_timing(flight.number, self.answer(flight).timing, self.strings)
+        return pack_timing(flight.number, self.read_answer(flight).timing, self.strings)
 
 
 def _size(flight: Flight) -> int:

@@ -1,7 +1,6 @@
-"""An HTTP/1.1 answer as it came off the socket: kept as it is, and taken apart when nobody waits for it any more.
+"""A raw HTTP/1.1 answer: its bytes are kept as they arrive and parsed after the load has ended.
 
-While bytes arrive only one question is asked of them, whether the answer is whole, and the usual end of a stream is
-told by its last bytes.
+While bytes arrive, only the end of the answer is looked for; the usual end of a stream is recognised by its last bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,11 @@ _Framing = Literal["", "chunked", "length", "until closed"]
 
 
 class RawAnswer:
-    """The pieces that arrived, ``parts``, and when, ``stamps`` (ns); ``status`` once the head is there."""
+    """One answer: its bytes in ``parts`` as they arrived, the moments in ``stamps`` (ns).
+
+    ``status`` and ``headers`` are known once the head is complete. ``reusable`` says whether the connection may carry
+    another request.
+    """
 
     __slots__ = ("_body_at", "_framing", "_left", "_tail", "headers", "parts", "reusable", "stamps", "status")
 
@@ -41,10 +44,10 @@ class RawAnswer:
         self._tail = b""
 
     def take(self, data: bytes, at_ns: int) -> bool:
-        """Keeps what arrived at ``at_ns``; True once the answer is whole.
+        """Adds what arrived at ``at_ns``; returns whether the answer is complete.
 
         Raises:
-            TransportError: it is no HTTP/1.1.
+            TransportError: the bytes are not HTTP/1.1.
         """
         self.stamps.append(at_ns)
         self.parts.append(data)
@@ -56,12 +59,13 @@ class RawAnswer:
             return self._left <= 0
         return not self._framing and self._take_head()
 
-    def end(self) -> bool:
-        """The connection has ended: whether that makes the answer whole."""
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the end of the connection is the end of the answer."""
         return self._framing == "until closed"
 
-    def body(self) -> tuple[list[tuple[int, bytes]], str]:
-        """The body's bytes with the stamps of what brought them, and why they are not all, empty if they are."""
+    def parse_body(self) -> tuple[list[tuple[int, bytes]], str]:
+        """Returns the pieces of the body as (stamp, bytes), and why the body is not complete, or ""."""
         pieces = self._plain_chunks()
         taken = len(pieces) + 1 if pieces else 0
         parts, stamps = self.parts[taken:], self.stamps[taken:]
@@ -81,7 +85,7 @@ class RawAnswer:
         return pieces, ""
 
     def _plain_chunks(self) -> list[tuple[int, bytes]]:
-        """The chunks from the first on that came each by itself, as they mostly do, after a head that did too."""
+        """Parses the leading chunks that each arrived in one piece, as most do, after a head that did too."""
         pieces: list[tuple[int, bytes]] = []
         if self._framing != "chunked" or len(self.parts[0]) != self._body_at:
             return pieces
@@ -138,7 +142,7 @@ class RawAnswer:
         return False
 
     def _chunks_end(self) -> bool:
-        """Whether the last chunk has come: the slow way to ask, for bodies that do not end as streams do."""
+        """Parses all chunks to see whether the last has come, for bodies that do not end as streams do."""
         try:
             for _ in _chunks(b"".join(self.parts), self._body_at):
                 pass
@@ -148,14 +152,14 @@ class RawAnswer:
 
 
 class _UnfinishedError(TransportError):
-    """There is more to come."""
+    """The body is not complete yet."""
 
 
 def _chunks(whole: bytes, at: int) -> Iterator[tuple[int, int]]:
-    """Where the data of each chunk of a body stand, from offset ``at`` to the last chunk.
+    """Yields start and stop of the data of each chunk of a body that begins at offset ``at``.
 
     Raises:
-        TransportError: it is no chunked body, or (:class:`_UnfinishedError`) not yet all of one.
+        TransportError: the body is not chunked; :class:`_UnfinishedError` if it is not complete.
     """
     while True:
         line_end = whole.find(b"\r\n", at)

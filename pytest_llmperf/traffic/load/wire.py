@@ -1,11 +1,11 @@
-"""What the load client and its parent say to each other: frames, requests one way, timings in a few bytes the other."""
+"""The protocol between pytest and the load client: frames, with plan and requests one way and timings the other."""
 
 from __future__ import annotations
 
 import json
 import struct
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import PackedChunks
@@ -25,16 +25,60 @@ _NONE = -1
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
+    """Encodes one frame: its kind (1 byte), the length of the payload, and the payload."""
     return _FRAME.pack(kind, len(payload)) + payload
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What the load client must know before the first request.
+
+    Attributes:
+        url: base URL of the server.
+        api_key: "" if the server asks for none.
+        timeout: bounds, in seconds, the connecting and every single silence of the server.
+        keep: whether a connection carries several requests.
+        path: path of every request below the base URL.
+        streamed: whether the answers are streams.
+        kept_bytes: size of the raw answers that are kept until the load has ended; more are parsed earlier.
+        connections: connections to open before the start.
+        reserve: idle connections to keep open during the load.
+        user_starts_ns: when each user of a closed loop sends the first request, from the start; None for an open loop.
+        duration_ns: time after which no request is sent any more; None for no limit.
+        max_error_rate: share of failed requests above which the load stops; None for no limit.
+    """
+
+    url: str
+    api_key: str = field(repr=False)
+    timeout: float
+    keep: bool
+    path: str
+    streamed: bool
+    kept_bytes: int
+    connections: int
+    reserve: int
+    user_starts_ns: Sequence[int] | None
+    duration_ns: int | None
+    max_error_rate: float | None
+
+    def pack(self) -> bytes:
+        """Encodes the plan as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def unpack(data: bytes) -> Plan:
+        """Decodes what :meth:`pack` has encoded."""
+        return Plan(**json.loads(data))
+
+
 class Frames:
-    """Puts frames together from bytes that come in any pieces."""
+    """Joins frames from bytes that arrive in pieces of any size."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def take(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Adds ``data`` and yields the kind and the payload of each frame that is complete now."""
         self._buffer += data
         at = 0
         while len(self._buffer) >= at + _FRAME.size:
@@ -49,10 +93,15 @@ class Frames:
 
 @dataclass
 class Order:
-    """A script to send: the body of its first request, and [content, max_tokens] of each further turn.
+    """A script to send.
 
-    ``number`` is that of its first request, the turns count on from it. ``due_ns`` counts from the start, None for as
-    soon as a user is free.
+    Attributes:
+        number: number of its first request; the further turns are numbered from there.
+        body: JSON body of its first request.
+        due_ns: moment to send it, from the start of the load; None for as soon as a user is free.
+        think_ns: pause before each further turn.
+        shared: whether its prompts may come from the prefix cache.
+        further: content and ``max_tokens`` of each further turn.
     """
 
     number: int
@@ -63,12 +112,14 @@ class Order:
     further: list[tuple[Any, int]] = field(default_factory=list)
 
     def pack(self) -> bytes:
+        """Encodes the order."""
         due_ns = _NONE if self.due_ns is None else self.due_ns
         rest = json.dumps(self.further).encode() if self.further else b""
         return _ORDER.pack(self.number, due_ns, self.think_ns, self.shared, len(self.body)) + self.body + rest
 
     @staticmethod
     def unpack(data: bytes) -> Order:
+        """Decodes what :meth:`pack` has encoded."""
         number, due_ns, think_ns, shared, size = _ORDER.unpack_from(data)
         body, rest = data[_ORDER.size : _ORDER.size + size], data[_ORDER.size + size :]
         further = [(content, tokens) for content, tokens in json.loads(rest)] if rest else []
@@ -76,20 +127,23 @@ class Order:
 
 
 class Strings:
-    """Texts that many timings share, by number; 0 is none."""
+    """Numbers the texts that many timings share, so that each is transferred once; 0 stands for None."""
 
     def __init__(self) -> None:
         self._numbers: dict[str | None, int] = {None: 0}
 
     def number(self, text: str | None) -> int:
+        """Returns the number of a text, a new one for a new text."""
         return self._numbers.setdefault(text, len(self._numbers))
 
     @property
     def known(self) -> list[str | None]:
+        """The texts, each at the index that is its number."""
         return list(self._numbers)
 
 
 def pack_timing(number: int, timing: RequestTiming, strings: Strings) -> bytes:
+    """Encodes the timing of request ``number``; its texts are added to ``strings``."""
     packed = PackedChunks.pack(timing.chunks)
     flags = _STREAMED * timing.streamed | _SHARED * timing.shared_prefix
     rest = b""
@@ -116,7 +170,7 @@ def pack_timing(number: int, timing: RequestTiming, strings: Strings) -> bytes:
 
 
 def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple[int, RequestTiming]]:
-    """The timings of a block with the numbers of their requests."""
+    """Yields the request number and the timing of each that :func:`pack_timing` has encoded into ``data``."""
     at = 0
     while at < len(data):
         head = _TIMING.unpack_from(data, at)

@@ -1,4 +1,4 @@
-"""The connections of the relay: one to the server for each of the app's, and what comes on one passes to the other."""
+"""The connections of the relay: each one of the app is paired with one to the server."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import struct
 import time
 from typing import TYPE_CHECKING, cast
 
-from pytest_llmperf.traffic.relay.exchanges import Conversation
+from pytest_llmperf.traffic.relay.exchanges import Exchanges
 
 if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.exchange import Target
-    from pytest_llmperf.traffic.relay.recorded_calls import Ledger
+    from pytest_llmperf.traffic.relay.recorded_calls import RecordedCalls
 
 _WAITING_BYTES = 1 << 18
 _RESET = struct.pack("ii", 1, 0)
-# One for all connections: what is read is copied out of it before the next read.
+# One buffer serves all connections: what is read is copied out of it before the next read.
 _BUFFER = memoryview(bytearray(1 << 16))
 
 
 class _Side(asyncio.BufferedProtocol):
-    """One of the two connections of a pair. What it cannot pass on fast enough, it stops reading."""
+    """One connection of a pair. It stops reading while the other one cannot send fast enough."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -36,9 +36,10 @@ class _Side(asyncio.BufferedProtocol):
         return _BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.received(bytes(_BUFFER[:nbytes]), time.monotonic_ns())
+        self.receive(bytes(_BUFFER[:nbytes]), time.monotonic_ns())
 
-    def received(self, data: bytes, at_ns: int) -> None:
+    def receive(self, data: bytes, at_ns: int) -> None:
+        """Takes what arrived at ``at_ns``."""
         raise NotImplementedError
 
     def pause_writing(self) -> None:
@@ -49,8 +50,8 @@ class _Side(asyncio.BufferedProtocol):
         if self.peer is not None and self.peer.transport is not None:
             self.peer.transport.resume_reading()
 
-    def part(self, error: Exception | None) -> None:
-        """Ends the other connection as this one has ended: reset, or closed after what is still to be sent."""
+    def close_peer(self, error: Exception | None) -> None:
+        """Ends the other connection as this one has ended: by a reset, or by a close after all data are sent."""
         peer, self.peer = self.peer, None
         transport = peer.transport if peer is not None else None
         if peer is None or transport is None:
@@ -67,12 +68,12 @@ class _Side(asyncio.BufferedProtocol):
 
 
 class AppSide(_Side):
-    """The side of the app. It is connected to the server as soon as it is there, before it has asked for anything."""
+    """The connection of the app. It opens the connection to the server at once, before the app has sent anything."""
 
-    def __init__(self, ledger: Ledger, target: Target) -> None:
+    def __init__(self, recorded: RecordedCalls, target: Target) -> None:
         super().__init__()
         self._target = target
-        self._conversation = Conversation(ledger, target.authority)
+        self._exchanges = Exchanges(recorded, target.authority)
         self._waiting: list[bytes] = []
         self._finished = False
         self._unreachable = ""
@@ -86,16 +87,16 @@ class AppSide(_Side):
         target = self._target
         try:
             await asyncio.get_running_loop().create_connection(
-                lambda: ServerSide(self, self._conversation), target.host, target.port, ssl=target.ssl_context
+                lambda: ServerSide(self, self._exchanges), target.host, target.port, ssl=target.ssl_context
             )
         except OSError as error:
-            self._unreachable = cause_of(error)
+            self._unreachable = describe_cause(error)
             self._refuse()
         finally:
             self._connecting = None
 
-    def connected(self, server: ServerSide, transport: asyncio.Transport) -> None:
-        """What has come meanwhile is passed on."""
+    def connect(self, server: ServerSide, transport: asyncio.Transport) -> None:
+        """Pairs with the connection to the server and forwards what has arrived meanwhile."""
         assert self.transport is not None
         if self.transport.is_closing():
             server.peer = None
@@ -105,23 +106,23 @@ class AppSide(_Side):
         transport.write(b"".join(self._waiting))
         self._waiting.clear()
         if self._finished:
-            self._pass_end_on()
+            self._forward_end()
         self.transport.resume_reading()
 
-    def received(self, data: bytes, at_ns: int) -> None:
+    def receive(self, data: bytes, at_ns: int) -> None:
         server = self.peer.transport if self.peer is not None else None
         if server is None:
-            self._hold(self._conversation.request(data, at_ns))
+            self._hold(self._exchanges.take_request(data, at_ns))
             return
-        quick = self._conversation.at_once(data)
+        quick = self._exchanges.address_whole(data)
         if quick is not None:
             server.write(quick)
-        wire = self._conversation.request(data, at_ns)
+        wire = self._exchanges.take_request(data, at_ns)
         if quick is None:
             server.write(wire)
 
     def _hold(self, wire: bytes) -> None:
-        """Until there is a connection to the server, or will be none."""
+        """Holds data back until the connection to the server is open or has failed."""
         self._waiting.append(wire)
         if self._unreachable:
             self._refuse()
@@ -129,20 +130,20 @@ class AppSide(_Side):
             self.transport.pause_reading()
 
     def _refuse(self) -> None:
-        """There is nobody to talk to: it hangs up, but not before it has seen which call fails by that."""
+        """Closes the connection of the app, once a call has arrived that fails because the server is unreachable."""
         if (any(self._waiting) or self._finished) and self.transport is not None:
-            self._conversation.unreachable(time.monotonic_ns(), self._unreachable)
+            self._exchanges.end_unreachable(time.monotonic_ns(), self._unreachable)
             self.transport.abort()
 
     def eof_received(self) -> bool:
-        """A client that has closed and one that only sends no more look alike from here: the server decides."""
+        """Forwards the end of the request data. Whether the app still reads shows by what the server does."""
         self._finished = True
-        self._conversation.app_finished()
+        self._exchanges.end_requests()
         if self.peer is not None:
-            self._pass_end_on()
+            self._forward_end()
         return not self._unreachable
 
-    def _pass_end_on(self) -> None:
+    def _forward_end(self) -> None:
         assert self.peer is not None
         transport = self.peer.transport
         assert transport is not None
@@ -152,37 +153,37 @@ class AppSide(_Side):
             transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._conversation.app_left(time.monotonic_ns())
+        self._exchanges.end_by_app(time.monotonic_ns())
         if self._connecting is not None:
             self._connecting.cancel()
-        self.part(error)
+        self.close_peer(error)
 
 
 class ServerSide(_Side):
-    """The side of the server: what comes is passed on first and looked at then."""
+    """The connection to the server: what arrives is forwarded first and parsed afterwards."""
 
-    def __init__(self, app: AppSide, conversation: Conversation) -> None:
+    def __init__(self, app: AppSide, exchanges: Exchanges) -> None:
         super().__init__()
         self.peer = self._app = app
-        self._conversation = conversation
+        self._exchanges = exchanges
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._app.connected(self, cast("asyncio.Transport", transport))
+        self._app.connect(self, cast("asyncio.Transport", transport))
 
-    def received(self, data: bytes, at_ns: int) -> None:
+    def receive(self, data: bytes, at_ns: int) -> None:
         if self.peer is not None and self.peer.transport is not None:
             self.peer.transport.write(data)
-        self._conversation.answer(data, at_ns)
+        self._exchanges.take_answer(data, at_ns)
 
     def connection_lost(self, error: Exception | None) -> None:
-        cause = f"the connection to the server broke: {cause_of(error)}" if isinstance(error, OSError) else ""
-        self._conversation.server_left(time.monotonic_ns(), cause)
-        self.part(error)
+        cause = f"the connection to the server broke: {describe_cause(error)}" if isinstance(error, OSError) else ""
+        self._exchanges.end_by_server(time.monotonic_ns(), cause)
+        self.close_peer(error)
 
 
-def cause_of(error: OSError) -> str:
-    """In a few words."""
+def describe_cause(error: OSError) -> str:
+    """Describes why a connection failed, in a few words in lower case."""
     reason = getattr(error, "reason", "")  # of TLS, whose errno means something else
     if reason:
         return str(reason).replace("_", " ").lower()

@@ -1,4 +1,4 @@
-"""One connection through the relay: which answer belongs to which call, free of any input and output."""
+"""The requests and answers of one connection through the relay, without input and output of its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.relay.framing import Body, FramingError, Head, Messages, OpenBody, answer_body, request_body
+from pytest_llmperf.traffic.relay.framing import (
+    Body,
+    FramingError,
+    Head,
+    Messages,
+    OpenBody,
+    choose_answer_body,
+    choose_request_body,
+)
 
 if TYPE_CHECKING:
-    from pytest_llmperf.traffic.relay.recorded_calls import Ledger, Relayed
+    from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall, RecordedCalls
 
 _HOST = re.compile(rb"(?i)\nhost:[ \t]*([^\r\n]*)")
 _LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*(\d+)[ \t]*\r")
@@ -23,14 +31,17 @@ HUNG_UP = "the app closed the connection before the answer was complete"
 @dataclass(slots=True)
 class _Request:
     method: str
-    call: Relayed | None
+    call: RecordedCall | None
 
 
-class Conversation:
-    """Follows both directions. ``host`` is what the server expects in the one header that is changed."""
+class Exchanges:
+    """Matches the answers of a connection to its calls and records both.
 
-    def __init__(self, ledger: Ledger, host: str) -> None:
-        self._ledger = ledger
+    ``host`` replaces the ``Host`` header of each request, the only bytes that are changed.
+    """
+
+    def __init__(self, recorded: RecordedCalls, host: str) -> None:
+        self._recorded = recorded
         self._host = host.encode("latin-1")
         self._requests = Messages(self._request_body)
         self._answers = Messages(self._answer_body)
@@ -42,10 +53,10 @@ class Conversation:
 
     # ------------------------------------------------------------------------------------------------ from the app
 
-    def at_once(self, data: bytes) -> bytes | None:
-        """What the server may get for ``data`` before :meth:`request` looks at it, which gives the same.
+    def address_whole(self, data: bytes) -> bytes | None:
+        """Returns what :meth:`take_request` will return for ``data``, before it is parsed, so that it is sent earlier.
 
-        Most calls are one head and no more behind it than its body; None for all others.
+        None unless ``data`` is one head with no more than its body behind it, as in most calls.
         """
         end = data.find(_HEAD_END)
         if end < 0 or self._switched or not self._requests.idle or _CHUNKED.search(data, 0, end):
@@ -55,8 +66,8 @@ class Conversation:
             return None
         return self._addressed(data, end)
 
-    def request(self, data: bytes, at_ns: int) -> bytes:
-        """What the server shall get now for what has come from the app."""
+    def take_request(self, data: bytes, at_ns: int) -> bytes:
+        """Takes what came from the app at ``at_ns`` and returns what is to be sent to the server now."""
         if self._switched:
             return data
         wires = []
@@ -68,30 +79,30 @@ class Conversation:
             self._began_ns = 0
         if self._requests.fault and not self._lost:
             self._lost = True
-            self._lose(f"the app sent something that is not HTTP/1.1: {self._requests.fault}", at_ns)
+            self._record_unreadable(f"the app sent something that is not HTTP/1.1: {self._requests.fault}", at_ns)
         return b"".join(wires)
 
     def _request_body(self, head: Head) -> Body:
-        body = request_body(head)
-        method, path = head.request()
-        self._unanswered.append(_Request(method, self._ledger.begin(method, path, self._began_ns)))
+        body = choose_request_body(head)
+        method, path = head.parse_request_line()
+        self._unanswered.append(_Request(method, self._recorded.begin(method, path, self._began_ns)))
         return body
 
     def _addressed(self, wire: bytes, end: int) -> bytes:
-        """With the server's host in the head, which goes as far as ``end``."""
+        """Puts the server's host into the head, which ends at ``end``."""
         match = _HOST.search(wire, 0, end)
         return wire if match is None else wire[: match.start(1)] + self._host + wire[match.end(1) :]
 
-    def _lose(self, fault: str, at_ns: int) -> None:
-        """Calls may hide behind what cannot be read: at least one counts as failed."""
-        call = self._ledger.note("", at_ns)
+    def _record_unreadable(self, fault: str, at_ns: int) -> None:
+        """Records one failed call: bytes that cannot be parsed may contain calls."""
+        call = self._recorded.record("", at_ns)
         if call is not None:
-            self._ledger.end(call, at_ns, fault)
+            self._recorded.end(call, at_ns, fault)
 
     # --------------------------------------------------------------------------------------------- from the server
 
-    def answer(self, data: bytes, at_ns: int) -> None:
-        """Looks at what has come from the server, and was passed on already."""
+    def take_answer(self, data: bytes, at_ns: int) -> None:
+        """Takes what came from the server at ``at_ns``."""
         if self._switched:
             return
         for part in self._answers.feed(data):
@@ -99,62 +110,63 @@ class Conversation:
                 break
             call = self._unanswered[0].call
             if part.head is not None:
-                if 100 <= part.head.status() < 200 and not self._switched:
+                if 100 <= part.head.parse_status() < 200 and not self._switched:
                     continue
                 if call is not None:
                     self._describe(call, part.head)
             if call is not None:
-                self._ledger.keep(call, at_ns, part.content)
+                self._recorded.add_content(call, at_ns, part.content)
             if part.ended:
                 self._complete(at_ns)
         if self._answers.fault:
-            self._give_up(at_ns, f"the answer is not HTTP/1.1: {self._answers.fault}")
+            self._end_all(at_ns, f"the answer is not HTTP/1.1: {self._answers.fault}")
 
     def _answer_body(self, head: Head) -> Body:
-        status = head.status()
+        status = head.parse_status()
         if not self._unanswered:
-            raise FramingError("nobody asked for it")
+            raise FramingError("it answers no request")
         if status == _SWITCHING_PROTOCOLS:
             self._switched = True
             return OpenBody()
-        return answer_body(head, self._unanswered[0].method)
+        return choose_answer_body(head, self._unanswered[0].method)
 
     @staticmethod
-    def _describe(call: Relayed, head: Head) -> None:
-        call.status = head.status()
+    def _describe(call: RecordedCall, head: Head) -> None:
+        call.status = head.parse_status()
         call.content_type = head.fields.get(b"content-type", b"").decode("latin-1")
         call.content_encoding = head.fields.get(b"content-encoding", b"").decode("latin-1").lower()
 
     def _complete(self, at_ns: int) -> None:
         call = self._unanswered.popleft().call
         if call is not None:
-            self._ledger.end(call, at_ns)
+            self._recorded.end(call, at_ns)
 
     # ---------------------------------------------------------------------------------------------------- the ends
 
-    def app_finished(self) -> None:
-        """The app sends no more. Most have left then, and some still read: what the server does tells."""
+    def end_requests(self) -> None:
+        """Marks the end of the app's data. Most apps have closed the connection then; some still read."""
         self._app_finished = True
 
-    def app_left(self, at_ns: int) -> None:
-        self._give_up(at_ns, HUNG_UP, by_app=True)
+    def end_by_app(self, at_ns: int) -> None:
+        """Ends the open calls because the app has closed the connection."""
+        self._end_all(at_ns, HUNG_UP, by_app=True)
 
-    def unreachable(self, at_ns: int, cause: str) -> None:
-        """There was no connection to the server, and will be none."""
-        self._give_up(at_ns, f"the server cannot be reached: {cause}")
+    def end_unreachable(self, at_ns: int, cause: str) -> None:
+        """Ends the open calls because the connection to the server failed, for a ``cause`` in a few words."""
+        self._end_all(at_ns, f"the server cannot be reached: {cause}")
 
-    def server_left(self, at_ns: int, reason: str = "") -> None:
-        """The server's side of the connection has ended, in order or for a ``reason``."""
+    def end_by_server(self, at_ns: int, reason: str = "") -> None:
+        """Ends the open calls because the server has closed the connection, in order or for a ``reason``."""
         if self._answers.ends_with_connection and self._unanswered and not (reason or self._app_finished):
             self._complete(at_ns)
         if self._app_finished:
-            self.app_left(at_ns)
-        self._give_up(at_ns, reason)
+            self.end_by_app(at_ns)
+        self._end_all(at_ns, reason)
 
-    def _give_up(self, at_ns: int, fault: str, *, by_app: bool = False) -> None:
+    def _end_all(self, at_ns: int, fault: str, *, by_app: bool = False) -> None:
         for request in self._unanswered:
             if request.call is not None:
                 where = "without an answer" if request.call.status is None else "in the middle of the answer"
                 cause = fault or f"the server closed the connection {where}"
-                self._ledger.end(request.call, at_ns, cause, by_app=by_app)
+                self._recorded.end(request.call, at_ns, cause, by_app=by_app)
         self._unanswered.clear()

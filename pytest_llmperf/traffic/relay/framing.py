@@ -1,7 +1,6 @@
-"""Where HTTP/1.1 messages begin and end in bytes that are split anywhere, free of any input and output.
+"""Finds where HTTP/1.1 messages begin and end in bytes that are split anywhere.
 
-It finds what it needs to follow a connection, and checks nothing else: what is wrong in a message is for its receiver
-to refuse.
+It parses what is needed to follow a connection and checks nothing else; the receiver refuses what is wrong.
 """
 
 from __future__ import annotations
@@ -21,37 +20,38 @@ _LONGEST_LINE = 1 << 16
 
 
 class FramingError(Exception):
-    """The bytes are no HTTP/1.1; the message says what is wrong without repeating them."""
+    """The bytes are not HTTP/1.1; the message says what is wrong without quoting them."""
 
 
 class Head(NamedTuple):
-    """The start line of a message and its fields, their names in lower case."""
+    """The start line of a message and its header fields, with names in lower case."""
 
     start: bytes
     fields: Mapping[bytes, bytes]
 
     @staticmethod
     def parse(wire: bytes) -> Head:
+        """Parses the bytes of a whole head."""
         start, *lines = wire.strip(b"\r\n").split(b"\n")
         pairs = [line.partition(b":") for line in lines]
         return Head(start.rstrip(b"\r"), {name.lower(): value.strip() for name, _, value in pairs})
 
-    def request(self) -> tuple[str, str]:
-        """The method and the path, without a query.
+    def parse_request_line(self) -> tuple[str, str]:
+        """Returns the method and the path, without a query.
 
         Raises:
-            FramingError: it is no head of a request.
+            FramingError: this is not the head of a request.
         """
         match = _REQUEST_LINE.fullmatch(self.start)
         if match is None:
             raise FramingError("it does not begin with a request line")
         return match[1].decode("latin-1"), match[2].partition(b"?")[0].decode("latin-1")
 
-    def status(self) -> int:
-        """The status of an answer.
+    def parse_status(self) -> int:
+        """Returns the status of an answer.
 
         Raises:
-            FramingError: it is no head of an answer.
+            FramingError: this is not the head of an answer.
         """
         match = _STATUS_LINE.fullmatch(self.start)
         if match is None:
@@ -60,13 +60,14 @@ class Head(NamedTuple):
 
     @property
     def chunked(self) -> bool:
+        """Whether the body comes in chunks."""
         return self.fields.get(b"transfer-encoding", b"").lower().endswith(b"chunked")
 
-    def length(self) -> int | None:
-        """The stated length of the body.
+    def parse_length(self) -> int | None:
+        """Returns the stated length of the body in bytes; None if it is not stated.
 
         Raises:
-            FramingError: it is not a number.
+            FramingError: the length is not a number.
         """
         text = self.fields.get(b"content-length")
         if text is not None and not text.isdigit():
@@ -78,12 +79,12 @@ class Head(NamedTuple):
 
 
 class Body(Protocol):
-    """The body of one message, and how far it has come."""
+    """The body of one message; ``ended`` says whether all of it has been taken."""
 
     ended: bool
 
     def take(self, data: bytes, found: list[bytes]) -> int:
-        """How much of ``data`` belongs to it; its content, without the framing, is appended to ``found``.
+        """Returns how many bytes of ``data`` belong to the body, and appends their content to ``found``.
 
         Raises:
             FramingError: the framing is broken.
@@ -91,7 +92,7 @@ class Body(Protocol):
 
 
 class SizedBody:
-    """As long as stated; an absent body has no length."""
+    """A body of a stated length in bytes; 0 for an absent body."""
 
     def __init__(self, length: int = 0) -> None:
         self._left = length
@@ -106,7 +107,7 @@ class SizedBody:
 
 
 class OpenBody:
-    """All that comes until the connection ends."""
+    """A body that ends with the connection."""
 
     ended = False
 
@@ -116,7 +117,7 @@ class OpenBody:
 
 
 class ChunkedBody:
-    """In chunks, each with its size before it, an empty one at the end, and perhaps fields after that."""
+    """A body in chunks, each after its size, up to an empty chunk and optional trailer fields."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -159,28 +160,40 @@ class ChunkedBody:
             self._expects = "size"
 
 
-def request_body(head: Head) -> Body:
-    head.request()  # or it is none
+def choose_request_body(head: Head) -> Body:
+    """Returns the kind of body that follows the head of a request.
+
+    Raises:
+        FramingError: the head is not that of a request.
+    """
+    head.parse_request_line()  # raises if it is none
     if head.chunked:
         return ChunkedBody()
-    return SizedBody(head.length() or 0)
+    return SizedBody(head.parse_length() or 0)
 
 
-def answer_body(head: Head, method: str) -> Body:
-    """``method`` is that of the request."""
-    if method == "HEAD" or head.status() in (204, 304) or 100 <= head.status() < 200:
+def choose_answer_body(head: Head, method: str) -> Body:
+    """Returns the kind of body that follows the head of an answer to a request with ``method``.
+
+    Raises:
+        FramingError: the head is not that of an answer.
+    """
+    if method == "HEAD" or head.parse_status() in (204, 304) or 100 <= head.parse_status() < 200:
         return SizedBody()
     if head.chunked:
         return ChunkedBody()
-    length = head.length()
+    length = head.parse_length()
     return OpenBody() if length is None or b"transfer-encoding" in head.fields else SizedBody(length)
 
 
 # ----------------------------------------------------------------------------------------------------------- messages
 
 
-class Part(NamedTuple):
-    """A whole head, or as much of a body as has come: its bytes on the wire and the content among them."""
+class MessagePart(NamedTuple):
+    """A whole head, or a part of a body: its bytes on the wire, and the content in them.
+
+    ``head`` is None for a part of a body; ``ended`` says whether the message is complete.
+    """
 
     wire: bytes
     head: Head | None
@@ -189,9 +202,9 @@ class Part(NamedTuple):
 
 
 class Messages:
-    """One direction of a connection: messages that follow one another, each with the body that ``body_of`` says.
+    """The messages of one direction of a connection. ``body_of`` chooses the body that follows a head.
 
-    ``fault`` says why they cannot be told apart, empty as long as they can; from then on all that comes is one body.
+    ``fault`` is why the messages cannot be told apart, or ""; after a fault all bytes count as one body.
     """
 
     def __init__(self, body_of: Callable[[Head], Body]) -> None:
@@ -202,24 +215,24 @@ class Messages:
 
     @property
     def idle(self) -> bool:
-        """Whether what comes next is the beginning of a message."""
+        """Whether the next byte begins a message."""
         return not (self._held or self._body or self.fault)
 
     @property
     def within_head(self) -> bool:
-        """Whether a part of a head has come, which is held until the rest does."""
+        """Whether a part of a head has arrived, which is held back until the rest does."""
         return bool(self._held)
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether the end of the connection is the proper end of the message that is on its way."""
+        """Whether the current message properly ends with the connection."""
         return isinstance(self._body, OpenBody)
 
-    def feed(self, data: bytes) -> Iterator[Part]:
-        """The parts in what has come; their ``wire`` is all of it, in its order, but for a head that is held."""
+    def feed(self, data: bytes) -> Iterator[MessagePart]:
+        """Yields the parts of messages in ``data``, in order and without a gap; an unfinished head is held back."""
         while data:
             if self.fault:
-                yield Part(data, None, (), ended=False)
+                yield MessagePart(data, None, (), ended=False)
                 return
             try:
                 part, data = self._in_body(self._body, data) if self._body else self._in_head(data)
@@ -230,7 +243,7 @@ class Messages:
             if part is not None:
                 yield part
 
-    def _in_head(self, data: bytes) -> tuple[Part | None, bytes]:
+    def _in_head(self, data: bytes) -> tuple[MessagePart | None, bytes]:
         whole, seen = self._held + data, len(self._held)
         match = _HEAD_END.search(whole, max(0, seen - 2))
         if match is None:
@@ -243,11 +256,11 @@ class Messages:
         body = self._body_of(head)
         self._held = b""
         self._body = None if body.ended else body
-        return Part(wire, head, (), body.ended), whole[match.end() :]
+        return MessagePart(wire, head, (), body.ended), whole[match.end() :]
 
-    def _in_body(self, body: Body, data: bytes) -> tuple[Part, bytes]:
+    def _in_body(self, body: Body, data: bytes) -> tuple[MessagePart, bytes]:
         found: list[bytes] = []
         stop = body.take(data, found)
         if body.ended:
             self._body = None
-        return Part(data[:stop], None, found, body.ended), data[stop:]
+        return MessagePart(data[:stop], None, found, body.ended), data[stop:]

@@ -1,8 +1,8 @@
 """The relay process: ``python -m pytest_llmperf.traffic.relay.main SOCKET_FD``.
 
-It listens on loopback, passes every byte on as it comes, in both directions, and notes when it came. Orders come as
-lines of JSON, ``{"do": "listen", ...}``, over the socket from the process that started this one, one at a time; each is
-answered by the length of a pickle (8 bytes) and the pickle. The process ends with that connection, or with its parent.
+It listens on loopback, forwards every byte in both directions as it arrives, and records when it arrived. The parent
+sends orders as lines of JSON, ``{"do": "listen", ...}``, over the socket, one at a time; each is answered by the length
+of a pickle (8 bytes) and the pickle. The process ends with that connection or with its parent.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pytest_llmperf.system.child_process import is_orphan
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.traffic.client.exchange import Target
-from pytest_llmperf.traffic.relay.connections import AppSide, cause_of
-from pytest_llmperf.traffic.relay.recorded_calls import Ledger
+from pytest_llmperf.traffic.relay.connections import AppSide, describe_cause
+from pytest_llmperf.traffic.relay.recorded_calls import RecordedCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,14 +35,15 @@ _PARENT_CHECK_S = 0.25
 _POLL_S = 0.002
 
 
-class Relay:
-    """What all connections share, and the orders."""
+class RelayServer:
+    """Listens for apps and carries out the orders of the parent; ``recorded`` holds the calls of all connections."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
+        self.recorded = RecordedCalls()
         self.target: Target
 
-    async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
+    async def execute(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Carries out an order and returns the answer, which has the key ``error`` if it failed."""
         match order["do"]:
             case "listen":
                 self.target = Target.parse(order["url"])
@@ -50,7 +51,7 @@ class Relay:
             case "serve":
                 self.target = Target.parse(order["url"])
             case "open":
-                self.ledger.open()
+                self.recorded.open()
             case "take":
                 return await self._take(order["final"], order["patience_s"])
         return {}
@@ -58,39 +59,39 @@ class Relay:
     async def _listen(self, port: int) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(lambda: AppSide(self.ledger, self.target), LOOPBACK, port, backlog=1024)
+            server = await loop.create_server(lambda: AppSide(self.recorded, self.target), LOOPBACK, port, backlog=1024)
         except OSError as error:
-            return {"error": cause_of(error)}
+            return {"error": describe_cause(error)}
         return {"port": server.sockets[0].getsockname()[1]}
 
     async def _take(self, final: bool, patience_s: float) -> dict[str, Any]:
-        """What a test that has just ended has read may need a moment to be complete."""
+        """Takes the calls; an answer that the app has read may need a moment to be complete."""
         deadline = time.monotonic() + patience_s
-        while self.ledger.under_way and time.monotonic() < deadline:
+        while self.recorded.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_S)
-        calls = self.ledger.take(time.monotonic_ns(), final=final)
-        outside, self.ledger.outside = self.ledger.outside, 0
-        problems, self.ledger.problems = self.ledger.problems, []
+        calls = self.recorded.take(time.monotonic_ns(), final=final)
+        outside, self.recorded.outside = self.recorded.outside, 0
+        problems, self.recorded.problems = self.recorded.problems, []
         return {"calls": calls, "outside": outside, "problems": problems}
 
     def note_problem(self, context: dict[str, Any]) -> None:
-        """An error of ours has ended a connection. Its text may hold what was sent, so only its place is told.
+        """Records an error of the event loop by its type and place: its text may contain what was sent.
 
-        Those of connections stand with their calls, but for the one that lets none in any more.
+        An error of one connection is recorded with its calls; of those only a failure to accept connections counts.
         """
         error = context.get("exception")
         if isinstance(error, OSError) and "accept" not in context["message"]:
             return
         frames = traceback.extract_tb(error.__traceback__) if error is not None else []
         where = f" in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}" if frames else ""
-        self.ledger.problems.append(f"the relay failed: {type(error).__name__}{where}")
+        self.recorded.problems.append(f"the relay failed: {type(error).__name__}{where}")
 
 
 class _Control(asyncio.Protocol):
-    """The connection to pytest."""
+    """The connection to the parent: ``execute`` is called with each order, ``ended`` is set when it closes."""
 
-    def __init__(self, obey: Callable[[dict[str, Any]], Any], ended: asyncio.Future[None]) -> None:
-        self._obey = obey
+    def __init__(self, execute: Callable[[dict[str, Any]], Any], ended: asyncio.Future[None]) -> None:
+        self._execute = execute
         self._ended = ended
         self._rest = b""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,7 +107,7 @@ class _Control(asyncio.Protocol):
             task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, order: dict[str, Any]) -> None:
-        content = pickle.dumps(await self._obey(order))
+        content = pickle.dumps(await self._execute(order))
         self._transport.write(LENGTH.pack(len(content)) + content)
         gc.collect()
 
@@ -117,15 +118,16 @@ class _Control(asyncio.Protocol):
 
 async def _run(control: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    relay, ended = Relay(), loop.create_future()
+    relay, ended = RelayServer(), loop.create_future()
     loop.set_exception_handler(lambda _, context: relay.note_problem(context))
-    await loop.create_connection(lambda: _Control(relay.obey, ended), sock=control)
+    await loop.create_connection(lambda: _Control(relay.execute, ended), sock=control)
     while not is_orphan() and not ended.done():
         await asyncio.wait([ended], timeout=_PARENT_CHECK_S)
 
 
 def main(socket_fd: int) -> None:
-    # Garbage is looked for between tests only: a look takes milliseconds when there are many calls.
+    """Runs the process until its parent ends it."""
+    # Garbage is collected between tests only: a collection takes milliseconds when there are many calls.
     gc.freeze()
     gc.disable()
     ask_for_short_slices()

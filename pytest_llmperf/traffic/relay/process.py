@@ -1,66 +1,65 @@
-"""The relay from pytest's side: a process in front of one server, its address, and the calls that went through it."""
+"""The relay process, seen from pytest: its address, and the calls that went through it."""
 
 from __future__ import annotations
 
 import json
 import pickle
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_llmperf.system.child_process import environment_of_ours, how_it_ended
+from pytest_llmperf.system.child_process import ChildProcess
 from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.relay.main import LENGTH, LOOPBACK
 
 if TYPE_CHECKING:
-    from pytest_llmperf.traffic.relay.recorded_calls import Relayed
+    from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
 
 _CHILD_MODULE = "pytest_llmperf.traffic.relay.main"
 _TIMEOUT_S = 15.0
+_STOP_TIMEOUT_S = 2.0
+_EXIT_TIMEOUT_S = 1.0
 
 
 class RelayError(Exception):
-    """The relay cannot do what was asked; the message is one line."""
+    """The relay cannot be started, has ended, or cannot do what it was asked to; the message is one line."""
 
 
-class Taken(NamedTuple):
-    """The calls that ended since the last time, how many came outside of any test, and what the relay did wrong."""
+class TakenCalls(NamedTuple):
+    """What a relay has recorded since the last time.
 
-    calls: list[Relayed]
+    Attributes:
+        calls: the calls that have ended.
+        outside: number of calls that came while no test was measured.
+        problems: errors of the relay itself, a sentence each.
+    """
+
+    calls: list[RecordedCall]
     outside: int
     problems: list[str]
 
 
 class Relay:
-    """A process that listens on loopback and passes on to ``server_url``, from here to :meth:`stop`.
+    """A process that listens on loopback and forwards to the server at ``server_url``, from here to :meth:`stop`.
 
-    ``port`` is the one wanted, 0 for any.
+    ``port`` is the port to listen on, 0 for any free one.
 
     Raises:
-        RelayError: it cannot be started.
+        RelayError: the relay cannot be started or cannot listen on the port.
     """
 
     def __init__(self, server_url: str, port: int = 0) -> None:
         self.server_url = server_url
         self._lock = threading.Lock()
         self._orders = 0
-        # None of the files has a name: nothing is left behind, however this process ends.
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._connection, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _CHILD_MODULE, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._log,
-                env=environment_of_ours(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for pytest; the relay ends with it
-            )
+            try:
+                self._process = ChildProcess(_CHILD_MODULE, [str(theirs.fileno())], [theirs.fileno()])
+            except OSError as error:
+                self._connection.close()
+                raise RelayError(f"the relay cannot be started: {error}") from None
         try:
             order = {"do": "listen", "port": port, "url": server_url}
             self.port: int = self._ask(order)["port"]
@@ -70,63 +69,73 @@ class Relay:
 
     @property
     def pid(self) -> int:
+        """The process id."""
         return self._process.pid
 
     @property
     def url(self) -> str:
-        """The server's URL with the relay in place of the server: its path stays."""
+        """The URL of the server with the address of the relay in place of the server's."""
         return f"http://{LOOPBACK}:{self.port}{Target.parse(self.server_url).path}"
 
-    def death(self) -> str:
-        """Why the process has ended, in one line; empty while it runs."""
-        status = self._process.poll()
-        return "" if status is None else f"the relay died ({how_it_ended(status, self._log)})"
+    def why_ended(self) -> str:
+        """Why the process has ended, in one line; "" while it runs."""
+        end = self._process.why_ended()
+        return f"the relay died ({end})" if end else ""
 
     def serve(self, server_url: str) -> None:
-        """From the next connection on it passes on to another server."""
+        """Forwards new connections to another server.
+
+        Raises:
+            RelayError: the relay has ended.
+        """
         self._ask({"do": "serve", "url": server_url})
         self.server_url = server_url
 
     def open(self) -> None:
-        """From now on calls are a test's."""
-        self._ask({"do": "open"})
-
-    def take(self, *, final: bool, patience_s: float = 0.0) -> Taken:
-        """Hands over the calls that have ended; with ``final`` the others as well, and the test is over.
-
-        Those on their way have ``patience_s`` to end.
-        """
-        answer = self._ask({"do": "take", "final": final, "patience_s": patience_s})
-        return Taken(answer["calls"], answer["outside"], answer["problems"])
-
-    def stop(self) -> None:
-        """Ends the process; the end of the connection is what it waits for."""
-        self._connection.close()
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
-
-    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        """The answer to an order.
+        """Records the calls from now on as those of a test.
 
         Raises:
-            RelayError: it has died, does not answer in time, or cannot do it.
+            RelayError: the relay has ended.
+        """
+        self._ask({"do": "open"})
+
+    def take(self, *, final: bool, patience_s: float = 0.0) -> TakenCalls:
+        """Takes the calls that have ended; those in flight get ``patience_s`` seconds to end.
+
+        ``final`` ends the test: it takes the calls in flight too and stops the recording.
+
+        Raises:
+            RelayError: the relay has ended; its calls are lost.
+        """
+        answer = self._ask({"do": "take", "final": final, "patience_s": patience_s})
+        return TakenCalls(answer["calls"], answer["outside"], answer["problems"])
+
+    def stop(self) -> None:
+        """Ends the process. May be called twice."""
+        self._connection.close()  # for the process this is the order to end
+        self._process.stop(_STOP_TIMEOUT_S)
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Sends an order and returns the answer.
+
+        Raises:
+            RelayError: the relay has ended, does not answer in time, or cannot do it.
         """
         with self._lock:
             try:
                 answer = self._converse(order)
             except TimeoutError:
-                # What it knows would come too late, and be taken for the answer to the next order.
+                # A late answer would be taken for the answer to the next order.
                 self._process.kill()
                 raise RelayError(f"the relay did not answer within {_TIMEOUT_S:g} s") from None
             except OSError:
-                self._await_end()
-                raise RelayError(self.death() or "the relay closed its connection") from None
+                # A process closes its connections just before its end can be seen.
+                if not self._process.wait(_EXIT_TIMEOUT_S):
+                    self._process.kill()
+                    self._process.wait(_EXIT_TIMEOUT_S)
+                raise RelayError(self.why_ended() or "the relay closed its connection") from None
             except BaseException:
-                self._process.kill()  # as above
+                self._process.kill()  # for the same reason
                 raise
         if "error" in answer:
             raise RelayError(f"the relay cannot listen on port {order['port']}: {answer['error']}")
@@ -149,11 +158,3 @@ class Relay:
                 raise ConnectionResetError
             data += read
         return bytes(data)
-
-    def _await_end(self) -> None:
-        """A process closes its connections just before anybody can see that it has ended."""
-        try:
-            self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()

@@ -1,4 +1,4 @@
-"""What the relay notes of the calls that pass through it, until pytest asks for it."""
+"""The calls that the relay has recorded, until pytest takes them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CAPACITY = 512 << 20
-# What asks a model for tokens, below whatever prefix the server has.
+# The ends of the paths on which servers generate tokens, whatever stands before them.
 MEASURED_PATHS = ("/chat/completions", "/completions", "/responses", "/api/chat", "/api/generate")
 
 
 @dataclass(slots=True)
-class Relayed:
-    """One call and its answer so far; of the call itself only the path is kept.
+class RecordedCall:
+    """One call and its answer so far. Of the request only the path is kept. Times are ns of ``time.monotonic_ns()``.
 
-    ``pieces`` are the content of the answer's body, each with its stamp. ``fault`` is why the answer is not complete,
-    and ``by_app`` that it was the app or the test that waited no longer, and may have had all that it wanted. All times
-    are ns of ``time.monotonic_ns()``.
+    Attributes:
+        path: path of the request, without a query.
+        sent_ns: arrival of the first byte of the request.
+        end_ns: arrival of the last byte so far.
+        status: HTTP status; None before the answer.
+        content_type: header of the answer, or "".
+        content_encoding: header of the answer in lower case, or "".
+        pieces: content of the body as (stamp, bytes), without the framing.
+        fault: why the answer is not complete, or "".
+        by_app: whether the app or the end of the test ended the call; the app may have read all that it wanted.
+        ended: whether the call is over; nothing changes after that.
     """
 
     path: str
@@ -34,40 +42,42 @@ class Relayed:
     ended: bool = False
 
 
-class Ledger:
-    """The calls of one relay. Answers are kept while a test is measured, up to ``capacity`` bytes in all.
+class RecordedCalls:
+    """The calls of one relay while a test is measured, with up to ``capacity`` bytes of answers in all.
 
-    ``outside`` counts the calls that came while none was; ``problems`` say in a sentence what the relay did wrong.
+    ``outside`` counts the calls that came while no test was measured; ``problems`` are errors of the relay itself, a
+    sentence each.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._kept = 0
         self._open = False
-        self._calls: list[Relayed] = []
+        self._calls: list[RecordedCall] = []
         self.outside = 0
         self.problems: list[str] = []
 
     def open(self) -> None:
-        """From now on calls are a test's."""
+        """Records the calls from now on as those of a test."""
         self._open = True
 
-    def begin(self, method: str, path: str, sent_ns: int) -> Relayed | None:
-        """The call, where it is one that is measured."""
+    def begin(self, method: str, path: str, sent_ns: int) -> RecordedCall | None:
+        """Records the start of a call; None if its path is not measured or no test is."""
         if method != "POST" or not path.endswith(MEASURED_PATHS):
             return None
-        return self.note(path, sent_ns)
+        return self.record(path, sent_ns)
 
-    def note(self, path: str, sent_ns: int) -> Relayed | None:
+    def record(self, path: str, sent_ns: int) -> RecordedCall | None:
+        """Records a call on any path; None if no test is measured."""
         if not self._open:
             self.outside += 1
             return None
-        call = Relayed(path, sent_ns, sent_ns)
+        call = RecordedCall(path, sent_ns, sent_ns)
         self._calls.append(call)
         return call
 
-    def keep(self, call: Relayed, at_ns: int, content: Sequence[bytes]) -> None:
-        """A piece of the answer has come."""
+    def add_content(self, call: RecordedCall, at_ns: int, content: Sequence[bytes]) -> None:
+        """Adds a piece of the answer. A call whose answer exceeds the capacity ends with that fault and no pieces."""
         if call.ended:
             return
         call.end_ns = at_ns
@@ -79,17 +89,18 @@ class Ledger:
         self._kept += size
         call.pieces += [(at_ns, piece) for piece in content]
 
-    def end(self, call: Relayed, at_ns: int, fault: str = "", *, by_app: bool = False) -> None:
-        """The answer is complete, or will never be; what comes later changes nothing."""
+    def end(self, call: RecordedCall, at_ns: int, fault: str = "", *, by_app: bool = False) -> None:
+        """Ends a call, with a ``fault`` if its answer is not complete; only the first end counts."""
         if not call.ended:
             call.end_ns, call.fault, call.by_app, call.ended = at_ns, fault, by_app, True
 
     @property
-    def under_way(self) -> bool:
+    def in_flight(self) -> bool:
+        """Whether a call has not ended yet."""
         return any(not call.ended for call in self._calls)
 
-    def take(self, at_ns: int, *, final: bool) -> list[Relayed]:
-        """The calls that ended since the last time; with ``final`` all of them, and no test is measured any more."""
+    def take(self, at_ns: int, *, final: bool) -> list[RecordedCall]:
+        """Takes the calls that have ended; ``final`` ends those in flight, takes them too, and stops the recording."""
         if final:
             for call in self._calls:
                 self.end(call, at_ns, "the answer was not complete when the test ended", by_app=True)

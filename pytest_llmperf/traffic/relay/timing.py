@@ -1,4 +1,4 @@
-"""From what the relay has kept of a call to its timing."""
+"""The timing of a call that the relay has recorded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.traffic.relay.recorded_calls import Relayed
+    from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
 
     Pieces = Sequence[tuple[int, bytes]]
 
@@ -23,19 +23,20 @@ _READERS: Mapping[str, Callable[[Arrival], Answer]] = {
     "/api/generate": ollama.read,
     "/responses": openai_responses.read,
 }
-# How Ollama's protocol answers one that asks for no token, but for a model to come or to go.
+# Ollama's finish reasons for requests that only load or unload a model.
 _NO_ANSWER = ("load", "unload")
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-# Servers quote keys in what they say of them.
+# Servers quote keys in their error messages.
 _KEY = re.compile(r"\b(sk-|Bearer\s+)[\w.~+/=*-]{4,}")
 
 
-def timing_of(call: Relayed) -> RequestTiming | None:
-    """Its timing; what is wrong stands in ``error``, in one line. None for a call that only loads or unloads a model.
+def read_timing(call: RecordedCall) -> RequestTiming | None:
+    """Parses the timing of a call; None for one that only loads or unloads a model.
 
-    Whether a prompt may come from the engine's cache is the app's own choice, as it is when no test looks.
+    What is wrong with the answer stands in ``error``, in one line. ``shared_prefix`` is True: whether a prompt may come
+    from the prefix cache is the app's choice.
     """
-    pieces, fault = _decoded(call)
+    pieces, fault = _decompress(call)
     arrival = Arrival(
         sent_ns=call.sent_ns,
         end_ns=call.end_ns,
@@ -48,7 +49,7 @@ def timing_of(call: Relayed) -> RequestTiming | None:
     read = next((reader for path, reader in _READERS.items() if call.path.endswith(path)), openai.read)
     timing = read(arrival).timing
     if timing.error is not None and call.by_app:
-        # Who has read the finish reason need not wait for what the server says after it.
+        # An app that has read the finish reason need not read on.
         whole = read(replace(arrival, fault="")).timing
         timing = whole if whole.error is None else timing
     if timing.finish_reason in _NO_ANSWER:
@@ -56,15 +57,15 @@ def timing_of(call: Relayed) -> RequestTiming | None:
     return timing if timing.error is None else replace(timing, error=_KEY.sub(r"\1***", timing.error))
 
 
-def _decoded(call: Relayed) -> tuple[Pieces, str]:
-    """The pieces without the compression that app and server have agreed on, and why the call failed."""
+def _decompress(call: RecordedCall) -> tuple[Pieces, str]:
+    """Decompresses the pieces of a call; returns them and why the call failed, or ""."""
     if call.content_encoding in ("", "identity"):
         return call.pieces, call.fault
     if call.content_encoding not in ("gzip", "x-gzip", "deflate"):
         cure = "let the app send Accept-Encoding: identity"
-        return (), call.fault or f"an answer in {call.content_encoding} cannot be read here: {cure}"
+        return (), call.fault or f"an answer in {call.content_encoding} cannot be decoded: {cure}"
     decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
         return [(at_ns, decoder.decompress(data)) for at_ns, data in call.pieces], call.fault
     except zlib.error:
-        return (), call.fault or f"the answer is not the {call.content_encoding} that it says it is"
+        return (), call.fault or f"the answer is not valid {call.content_encoding}, which its Content-Encoding states"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.workloads.workload import Workload
 
 
-def texts_for(workload: Workload, engines: Callable[[str], int] | None) -> Texts | None:
+def create_texts(workload: Workload, engines: Callable[[str], int] | None) -> Texts | None:
     """Texts in the tokens of the workload's own tokenizer, else of the engine's; None where none are to be made.
 
     Raises:

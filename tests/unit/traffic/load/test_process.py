@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, Progress, run_load
-from pytest_llmperf.traffic.load.wire import Order
+from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
+from pytest_llmperf.traffic.load.wire import Order, Plan
 from tests.helpers.scripted_server import STREAM_HEAD, ScriptedServer, refused_url, text_stream, wait_for_the_end
 from tests.helpers.simulated_process import Running, serving, until
 
@@ -26,8 +26,8 @@ MS = 1_000_000
 LOOPS = ["asyncio", "auto"]
 
 
-def plan(url: str, *, users: int | None = 4, **changes: Any) -> dict[str, Any]:
-    return {
+def plan(url: str, *, users: int | None = 4, **changes: Any) -> Plan:
+    fields: dict[str, Any] = {
         "url": url,
         "api_key": "",
         "timeout": 60.0,
@@ -37,11 +37,12 @@ def plan(url: str, *, users: int | None = 4, **changes: Any) -> dict[str, Any]:
         "kept_bytes": 2**28,
         "connections": users or 8,
         "reserve": 0 if users else 8,
-        "begins": [0] * users if users else None,
+        "user_starts_ns": [0] * users if users else None,
         "duration_ns": None,
         "max_error_rate": None,
         **changes,
     }
+    return Plan(**fields)
 
 
 def body(tokens: int = 5, **simulate: Any) -> bytes:
@@ -198,7 +199,7 @@ def test_what_no_longer_fits_raw_is_taken_apart_on_the_way(url: str) -> None:
 
 
 def test_progress_is_told_while_it_runs(url: str) -> None:
-    told: list[Progress] = []
+    told: list[LoadProgress] = []
     run_load(plan(url, users=1), orders(1, body(2, ttft="400 ms")), told.append)
     assert told[0].ended == 0
     assert told[-1].sent == 1
@@ -216,9 +217,9 @@ def children(of: int | None = None) -> list[psutil.Process]:
 
 
 def test_an_interrupted_load_keeps_what_has_come(url: str) -> None:
-    told: list[Progress] = []
+    told: list[LoadProgress] = []
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: LoadProgress) -> None:
         told.append(progress)
         if progress.ended >= 2 and told[-2].ended < 2:
             raise KeyboardInterrupt
@@ -235,7 +236,7 @@ def test_an_interrupted_load_keeps_what_has_come(url: str) -> None:
 
 
 def test_the_death_of_the_client_is_one_line_that_says_how_far_it_was(url: str) -> None:
-    def kill(progress: Progress) -> None:
+    def kill(progress: LoadProgress) -> None:
         if progress.ended >= 1:
             children()[0].kill()
 

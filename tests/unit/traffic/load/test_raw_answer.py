@@ -46,7 +46,7 @@ def test_an_answer_is_whole_when_the_strict_parser_says_so_and_its_bytes_have_th
         whole = strict.receive(piece, at_ns)
         assert raw.take(piece, at_ns) == whole
         assert whole == (at_ns == len(pieces))
-    body, fault = raw.body()
+    body, fault = raw.parse_body()
     assert (raw.status, fault, raw.reusable) == (strict.status, "", strict.reusable)
     assert stamped_bytes(body) == stamped_bytes(strict.pieces)
 
@@ -59,8 +59,8 @@ def test_without_a_length_an_answer_ends_with_its_connection() -> None:
     raw = RawAnswer()
     assert not raw.take(b"HTTP/1.1 200 OK\r\n\r\nhel", 1)
     assert not raw.take(b"lo", 2)
-    assert raw.end()
-    assert raw.body() == ([(1, b"hel"), (2, b"lo")], "")
+    assert raw.ends_with_connection
+    assert raw.parse_body() == ([(1, b"hel"), (2, b"lo")], "")
     assert not raw.reusable
 
 
@@ -74,15 +74,15 @@ def test_what_came_of_a_stream_that_was_cut_is_kept_with_the_reason() -> None:
     raw = RawAnswer()
     whole = STREAM_HEAD + chunk(event({"a": 1})) + b"40\r\ndata: half"
     assert not raw.take(whole, 1)
-    assert not raw.end()
-    body, fault = raw.body()
+    assert not raw.ends_with_connection
+    body, fault = raw.parse_body()
     assert b"".join(data for _, data in body) == event({"a": 1}) + b"data: half"
     assert fault == "the server closed the connection in the middle of the answer"
 
 
 def test_nothing_at_all_has_no_body() -> None:
-    assert RawAnswer().body() == ([], "")
-    assert not RawAnswer().end()
+    assert RawAnswer().parse_body() == ([], "")
+    assert not RawAnswer().ends_with_connection
 
 
 @pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 okay\r\n\r\n", b"x" * 70_000])
@@ -94,4 +94,4 @@ def test_what_is_no_http_is_refused(data: bytes) -> None:
 def test_a_chunk_without_a_size_is_refused_when_the_body_is_read() -> None:
     raw = RawAnswer()
     raw.take(STREAM_HEAD + b"zz\r\nhello", 1)
-    assert raw.body() == ([], "the answer is not HTTP/1.1: a chunk has the size b'zz'")
+    assert raw.parse_body() == ([], "the answer is not HTTP/1.1: a chunk has the size b'zz'")

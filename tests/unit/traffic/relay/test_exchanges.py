@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.traffic.relay.exchanges import HUNG_UP, Conversation
-from pytest_llmperf.traffic.relay.recorded_calls import Ledger, Relayed
+from pytest_llmperf.traffic.relay.exchanges import HUNG_UP, Exchanges
+from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall, RecordedCalls
 from tests.helpers.relay_wires import EVENTS, HOST, PATH, STREAM, WORDS, call, chunked_call, sized_answer
 from tests.helpers.scripted_server import STREAM_HEAD, chunk
 
 
-class Recorded(Conversation):
-    """A conversation during a test, and its ledger."""
+class Recorded(Exchanges):
+    """The exchanges of a connection while a test is measured, and its recorded calls."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
-        self.ledger.open()
-        super().__init__(self.ledger, "upstream:80")
+        self.recorded = RecordedCalls()
+        self.recorded.open()
+        super().__init__(self.recorded, "upstream:80")
 
-    def calls(self) -> list[Relayed]:
-        return self.ledger.take(99, final=False)
+    def calls(self) -> list[RecordedCall]:
+        return self.recorded.take(99, final=False)
 
 
 def addressed(wire: bytes) -> bytes:
@@ -28,7 +28,7 @@ def test_only_the_host_header_changes_wherever_a_call_is_split() -> None:
     for wire in (call(b"hello"), chunked_call(b"one", b"two"), call(b"hello") * 2):
         for at in range(1, len(wire)):
             talk = Recorded()
-            assert talk.request(wire[:at], 1) + talk.request(wire[at:], 2) == addressed(wire)
+            assert talk.take_request(wire[:at], 1) + talk.take_request(wire[at:], 2) == addressed(wire)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_a_plain_call_may_pass_before_anybody_looks_closer(wire: bytes) -> None:
     for at in range(1, len(wire) + 1):
         talk = Recorded()
         for piece in (wire[:at], wire[at:]):
-            quick = talk.at_once(piece)
-            assert quick is None or quick == talk.request(piece, 1)
+            quick = talk.address_whole(piece)
+            assert quick is None or quick == talk.take_request(piece, 1)
             assert (quick is not None) == (piece == wire[:at] and at >= head)
             if quick is None:
-                talk.request(piece, 1)
+                talk.take_request(piece, 1)
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,16 @@ def test_a_plain_call_may_pass_before_anybody_looks_closer(wire: bytes) -> None:
 )
 def test_any_other_call_is_looked_at_first(wire: bytes) -> None:
     talk = Recorded()
-    assert talk.at_once(wire) is None
+    assert talk.address_whole(wire) is None
 
 
 def test_every_piece_of_an_answer_has_the_stamp_of_its_arrival() -> None:
     talk = Recorded()
-    talk.request(call(), 10)
-    talk.answer(STREAM_HEAD, 20)
-    talk.answer(chunk(WORDS[0]), 30)
-    talk.answer(chunk(WORDS[1]) + b"0\r\n", 40)
-    talk.answer(b"\r\n", 50)
+    talk.take_request(call(), 10)
+    talk.take_answer(STREAM_HEAD, 20)
+    talk.take_answer(chunk(WORDS[0]), 30)
+    talk.take_answer(chunk(WORDS[1]) + b"0\r\n", 40)
+    talk.take_answer(b"\r\n", 50)
     (found,) = talk.calls()
     assert (found.path, found.sent_ns, found.end_ns, found.status, found.fault) == (PATH, 10, 50, 200, "")
     assert found.content_type == "text/event-stream"
@@ -86,9 +86,9 @@ def test_every_piece_of_an_answer_has_the_stamp_of_its_arrival() -> None:
 def test_an_answer_split_anywhere_keeps_its_content() -> None:
     for at in range(1, len(STREAM)):
         talk = Recorded()
-        talk.request(call(), 1)
-        talk.answer(STREAM[:at], 2)
-        talk.answer(STREAM[at:], 3)
+        talk.take_request(call(), 1)
+        talk.take_answer(STREAM[:at], 2)
+        talk.take_answer(STREAM[at:], 3)
         (found,) = talk.calls()
         assert b"".join(data for _, data in found.pieces) == b"".join(EVENTS)
         assert found.end_ns == 3
@@ -98,16 +98,16 @@ def test_a_call_counts_from_its_first_byte() -> None:
     talk = Recorded()
     wire = call(b"hello")
     for at_ns, piece in enumerate((wire[:7], wire[7:50], wire[50:-2], wire[-2:], wire[:3], wire[3:]), start=10):
-        talk.request(piece, at_ns)
-    talk.answer(sized_answer() * 2, 30)
+        talk.take_request(piece, at_ns)
+    talk.take_answer(sized_answer() * 2, 30)
     assert [found.sent_ns for found in talk.calls()] == [10, 14]
 
 
 def test_answers_come_in_the_order_of_the_calls_on_a_connection() -> None:
     talk = Recorded()
-    talk.request(call(b"1", path="/v1/completions") + call(b"", "/v1/models", "GET") + call(b"2"), 1)
-    talk.answer(sized_answer(b"first") + sized_answer(b"models"), 2)
-    talk.answer(sized_answer(b"second", "429 Too Many Requests"), 3)
+    talk.take_request(call(b"1", path="/v1/completions") + call(b"", "/v1/models", "GET") + call(b"2"), 1)
+    talk.take_answer(sized_answer(b"first") + sized_answer(b"models"), 2)
+    talk.take_answer(sized_answer(b"second", "429 Too Many Requests"), 3)
     first, second = talk.calls()
     assert (first.path, first.status, first.pieces) == ("/v1/completions", 200, [(2, b"first")])
     assert (second.path, second.status, second.pieces) == (PATH, 429, [(3, b"second")])
@@ -119,8 +119,8 @@ def test_answers_come_in_the_order_of_the_calls_on_a_connection() -> None:
 )
 def test_what_asks_no_model_for_tokens_is_not_noted(path: str, method: str) -> None:
     talk = Recorded()
-    talk.request(call(b"", path, method), 1)
-    talk.answer(sized_answer(), 2)
+    talk.take_request(call(b"", path, method), 1)
+    talk.take_answer(sized_answer(), 2)
     assert talk.calls() == []
 
 
@@ -130,26 +130,26 @@ def test_what_asks_no_model_for_tokens_is_not_noted(path: str, method: str) -> N
 )
 def test_what_asks_a_model_for_tokens_is_noted(path: str) -> None:
     talk = Recorded()
-    talk.request(call(path=path), 1)
-    talk.answer(sized_answer(), 2)
+    talk.take_request(call(path=path), 1)
+    talk.take_answer(sized_answer(), 2)
     assert [found.path for found in talk.calls()] == [path.partition("?")[0]]
 
 
 def test_interim_answers_are_not_the_answer() -> None:
     talk = Recorded()
-    talk.request(call(fields="Expect: 100-continue\r\n"), 1)
-    talk.answer(b"HTTP/1.1 100 Continue\r\n\r\n", 2)
+    talk.take_request(call(fields="Expect: 100-continue\r\n"), 1)
+    talk.take_answer(b"HTTP/1.1 100 Continue\r\n\r\n", 2)
     assert talk.calls() == []
-    talk.answer(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + sized_answer(b"ok"), 3)
+    talk.take_answer(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + sized_answer(b"ok"), 3)
     assert [(found.status, found.pieces) for found in talk.calls()] == [(200, [(3, b"ok")])]
 
 
 def test_after_a_switch_of_protocols_everything_passes() -> None:
     talk = Recorded()
-    talk.request(call(b"", "/v1/realtime", "GET", "Upgrade: websocket\r\n"), 1)
-    talk.answer(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x05hello", 2)
-    assert talk.request(b"\x81\x85\r\n\r\nHost: x", 3) == b"\x81\x85\r\n\r\nHost: x"
-    talk.answer(b"\x81\x00", 4)
+    talk.take_request(call(b"", "/v1/realtime", "GET", "Upgrade: websocket\r\n"), 1)
+    talk.take_answer(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x05hello", 2)
+    assert talk.take_request(b"\x81\x85\r\n\r\nHost: x", 3) == b"\x81\x85\r\n\r\nHost: x"
+    talk.take_answer(b"\x81\x00", 4)
     assert talk.calls() == []
 
 
@@ -163,9 +163,9 @@ def test_after_a_switch_of_protocols_everything_passes() -> None:
 )
 def test_an_answer_that_the_server_breaks_off_is_not_complete(before: bytes, reason: str, fault: str) -> None:
     talk = Recorded()
-    talk.request(call(), 1)
-    talk.answer(before, 2)
-    talk.server_left(3, reason)
+    talk.take_request(call(), 1)
+    talk.take_answer(before, 2)
+    talk.end_by_server(3, reason)
     (found,) = talk.calls()
     assert (found.fault, found.by_app, found.end_ns) == (fault, False, 3)
 
@@ -173,38 +173,38 @@ def test_an_answer_that_the_server_breaks_off_is_not_complete(before: bytes, rea
 @pytest.mark.parametrize(("reason", "fault"), [("", ""), ("it broke", "it broke")])
 def test_an_answer_without_a_length_is_complete_when_its_connection_ends_in_order(reason: str, fault: str) -> None:
     talk = Recorded()
-    talk.request(call(), 1)
-    talk.answer(b"HTTP/1.0 200 OK\r\n\r\nhello", 2)
+    talk.take_request(call(), 1)
+    talk.take_answer(b"HTTP/1.0 200 OK\r\n\r\nhello", 2)
     assert talk.calls() == []
-    talk.server_left(3, reason)
+    talk.end_by_server(3, reason)
     assert [(found.fault, found.pieces) for found in talk.calls()] == [(fault, [(2, b"hello")])]
 
 
 def test_an_app_that_leaves_early_is_told_from_a_server_that_does() -> None:
     left, finished = Recorded(), Recorded()
     for talk in (left, finished):
-        talk.request(call(), 1)
-        talk.answer(STREAM[:100], 2)
-    left.app_left(3)
-    finished.app_finished()
-    finished.server_left(3)
+        talk.take_request(call(), 1)
+        talk.take_answer(STREAM[:100], 2)
+    left.end_by_app(3)
+    finished.end_requests()
+    finished.end_by_server(3)
     for talk in (left, finished):
         assert [(found.fault, found.by_app) for found in talk.calls()] == [(HUNG_UP, True)]
 
 
 def test_an_app_that_only_sends_no_more_still_gets_its_answer() -> None:
     talk = Recorded()
-    talk.request(call(), 1)
-    talk.app_finished()
-    talk.answer(STREAM, 2)
-    talk.server_left(3)
+    talk.take_request(call(), 1)
+    talk.end_requests()
+    talk.take_answer(STREAM, 2)
+    talk.end_by_server(3)
     assert [(found.fault, found.end_ns) for found in talk.calls()] == [("", 2)]
 
 
 def test_an_app_that_speaks_something_else_leaves_one_failed_call() -> None:
     talk = Recorded()
-    assert talk.request(b"PRI * HTTP/2.0\r\n\r\n", 1) == b"PRI * HTTP/2.0\r\n\r\n"
-    assert talk.request(b"SM", 2) == b"SM"
+    assert talk.take_request(b"PRI * HTTP/2.0\r\n\r\n", 1) == b"PRI * HTTP/2.0\r\n\r\n"
+    assert talk.take_request(b"SM", 2) == b"SM"
     (found,) = talk.calls()
     assert found.fault == "the app sent something that is not HTTP/1.1: it does not begin with a request line"
 
@@ -218,14 +218,14 @@ def test_an_app_that_speaks_something_else_leaves_one_failed_call() -> None:
 )
 def test_a_server_that_speaks_something_else_fails_the_call(wire: bytes, fault: str) -> None:
     talk = Recorded()
-    talk.request(call(), 1)
-    talk.answer(wire, 2)
-    talk.answer(b"more", 3)
+    talk.take_request(call(), 1)
+    talk.take_answer(wire, 2)
+    talk.take_answer(b"more", 3)
     assert [found.fault for found in talk.calls()] == [fault]
 
 
 def test_nothing_of_a_call_is_kept_but_its_path() -> None:
     talk = Recorded()
-    talk.request(call(b'{"prompt": "a secret prompt"}', path=f"{PATH}?key=secret"), 1)
-    talk.answer(sized_answer(), 2)
+    talk.take_request(call(b'{"prompt": "a secret prompt"}', path=f"{PATH}?key=secret"), 1)
+    talk.take_answer(sized_answer(), 2)
     assert "secret" not in repr(talk.calls())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.traffic.relay.framing import FramingError, Head, Messages, answer_body, request_body
+from pytest_llmperf.traffic.relay.framing import FramingError, Head, Messages, choose_answer_body, choose_request_body
 from tests.helpers.relay_wires import EVENTS, STREAM, call, chunked_call, sized_answer
 
 TRAILED = (
@@ -28,7 +28,7 @@ REQUESTS = {
 
 
 def messages(kind: str = "answers", method: str = "POST") -> Messages:
-    return Messages(request_body if kind == "requests" else lambda head: answer_body(head, method))
+    return Messages(choose_request_body if kind == "requests" else lambda head: choose_answer_body(head, method))
 
 
 def read(found: Messages, *pieces: bytes) -> tuple[bytes, list[bytes]]:
@@ -127,8 +127,8 @@ def test_what_is_no_http_is_passed_on_as_it_is(kind: str, wire: bytes, fault: st
 
 def test_fields_are_found_whatever_their_case() -> None:
     head = Head.parse(b"POST /v1/completions?x=1 HTTP/1.1\r\nCONTENT-length:  5 \r\nHost: a:1\r\n\r\n")
-    assert head.request() == ("POST", "/v1/completions")
-    assert head.length() == 5
+    assert head.parse_request_line() == ("POST", "/v1/completions")
+    assert head.parse_length() == 5
     assert head.fields[b"host"] == b"a:1"
     with pytest.raises(FramingError, match="status line"):
-        head.status()
+        head.parse_status()

@@ -5,17 +5,17 @@ import ssl
 
 import pytest
 
-from pytest_llmperf.traffic.relay.connections import cause_of
-from pytest_llmperf.traffic.relay.main import Relay
+from pytest_llmperf.traffic.relay.connections import describe_cause
+from pytest_llmperf.traffic.relay.main import RelayServer
 
 
 def problem(error: Exception, message: str = "") -> list[str]:
-    relay = Relay()
+    relay = RelayServer()
     try:
         raise error
     except type(error) as raised:
         relay.note_problem({"message": message, "exception": raised})
-    return relay.ledger.problems
+    return relay.recorded.problems
 
 
 def test_an_error_of_its_own_is_told_by_its_place_and_not_by_its_text() -> None:
@@ -42,5 +42,5 @@ TLS.reason = "CERTIFICATE_VERIFY_FAILED"
         (OSError("Multiple exceptions: ..."), "OSError"),
     ],
 )
-def test_the_cause_of_a_broken_connection_is_a_few_words(error: OSError, text: str) -> None:
-    assert cause_of(error) == text
+def test_the_describe_cause_a_broken_connection_is_a_few_words(error: OSError, text: str) -> None:
+    assert describe_cause(error) == text

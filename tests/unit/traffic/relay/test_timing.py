@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.traffic.relay.exchanges import HUNG_UP
-from pytest_llmperf.traffic.relay.recorded_calls import Relayed
-from pytest_llmperf.traffic.relay.timing import timing_of
+from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
+from pytest_llmperf.traffic.relay.timing import read_timing
 from tests.helpers.relay_wires import DONE, EVENTS, FINISH, PATH, WORDS
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ def stamped(*pieces: bytes) -> list[tuple[int, bytes]]:
 
 
 def timing(*pieces: bytes, path: str = PATH, content_type: str = SSE, **details: object) -> RequestTiming:
-    call = Relayed(path, 100, 900, 200, content_type, pieces=stamped(*pieces), ended=True)
+    call = RecordedCall(path, 100, 900, 200, content_type, pieces=stamped(*pieces), ended=True)
     for name, value in details.items():
         setattr(call, name, value)
-    found = timing_of(call)
+    found = read_timing(call)
     assert found is not None
     return found
 
@@ -78,9 +78,9 @@ def test_compressed_streams_keep_the_stamps_of_their_pieces(name: str, wbits: in
 
 def test_what_cannot_be_unpacked_is_an_error_with_its_cure() -> None:
     found = timing(b"\x1b\x00", content_encoding="br")
-    assert found.error == "an answer in br cannot be read here: let the app send Accept-Encoding: identity"
+    assert found.error == "an answer in br cannot be decoded: let the app send Accept-Encoding: identity"
     found = timing(gzip.compress(b"x")[5:], content_encoding="gzip")
-    assert found.error == "the answer is not the gzip that it says it is"
+    assert found.error == "the answer is not valid gzip, which its Content-Encoding states"
 
 
 @pytest.mark.parametrize(
@@ -114,5 +114,5 @@ def test_ollamas_own_protocol_is_read_as_such(path: str, pieces: list[bytes]) ->
 
 def test_a_call_that_only_loads_a_model_is_no_request() -> None:
     body = b'{"response":"","done":true,"done_reason":"load"}'
-    call = Relayed("/api/generate", 1, 2, 200, "application/json", pieces=[(2, body)], ended=True)
-    assert timing_of(call) is None
+    call = RecordedCall("/api/generate", 1, 2, 200, "application/json", pieces=[(2, body)], ended=True)
+    assert read_timing(call) is None

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_llmperf import workload, workload_file
 from pytest_llmperf.traffic.workloads.texts import Texts
-from pytest_llmperf.traffic.workloads.tokenizing import texts_for
+from pytest_llmperf.traffic.workloads.tokenizing import create_texts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,21 +125,21 @@ def test_a_workload_reads_as_what_it_asks_for() -> None:
 
 @pytest.mark.parametrize("tokenizer", [str.split, words])
 def test_a_tokenizer_may_give_tokens_or_their_number(tokenizer: Any) -> None:
-    texts = texts_for(workload(prompt_tokens=8, requests=1, tokenizer=tokenizer), None)
+    texts = create_texts(workload(prompt_tokens=8, requests=1, tokenizer=tokenizer), None)
     assert texts is not None
     assert texts.specials == 0
 
 
 def test_the_tokenizer_of_the_workload_goes_before_that_of_the_engine() -> None:
-    texts = texts_for(workload(prompt_tokens=8, requests=1, tokenizer=lambda text: 5 + words(text)), words)
+    texts = create_texts(workload(prompt_tokens=8, requests=1, tokenizer=lambda text: 5 + words(text)), words)
     assert texts is not None
     assert texts.specials == 5
 
 
 def test_where_nobody_can_count_lengths_in_tokens_are_refused() -> None:
     with pytest.raises(ValueError, match="tokenizer="):
-        texts_for(workload(prompt_tokens=8, requests=1), None)
-    assert texts_for(workload(["as it is"]), None) is None
+        create_texts(workload(prompt_tokens=8, requests=1), None)
+    assert create_texts(workload(["as it is"]), None) is None
 
 
 def test_an_engine_that_cannot_be_reached_for_its_tokenizer_is_told_in_one_line() -> None:
@@ -147,12 +147,12 @@ def test_an_engine_that_cannot_be_reached_for_its_tokenizer_is_told_in_one_line(
         raise ConnectionRefusedError("connection refused")
 
     with pytest.raises(ValueError, match=r"connection refused\): give workload\(tokenizer="):
-        texts_for(workload(prompt_tokens=8, requests=1), refuse)
+        create_texts(workload(prompt_tokens=8, requests=1), refuse)
 
 
 def test_a_tokenizer_that_gives_something_else_is_refused() -> None:
     with pytest.raises(ValueError, match="must give tokens"):
-        texts_for(workload(prompt_tokens=8, requests=1, tokenizer=lambda text: text), None)
+        create_texts(workload(prompt_tokens=8, requests=1, tokenizer=lambda text: text), None)
 
 
 # ---------------------------------------------------------------------------------------------------------------- files

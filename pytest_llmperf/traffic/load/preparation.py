@@ -1,0 +1,100 @@
+"""The requests of a load, made from its workload and its schedule."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from functools import cached_property
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.traffic.client.request import completion, conversation
+from pytest_llmperf.traffic.load.wire import Order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
+    from pytest_llmperf.traffic.client.request import Post
+    from pytest_llmperf.traffic.load.schedule import Schedule
+    from pytest_llmperf.traffic.workloads.texts import Texts
+    from pytest_llmperf.traffic.workloads.workload import Script, Turn, Workload
+
+
+class Preparation:
+    """Makes the requests of a workload to one model, at the times of a schedule.
+
+    ``settings`` are fields of each body. ``texts`` makes the prompts; None for a workload that has its own. ``turns``
+    lists the turn of each request number so far.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        schedule: Schedule,
+        endpoint: Endpoint,
+        dialect: Dialect,
+        settings: Mapping[str, Any],
+        texts: Texts | None,
+    ) -> None:
+        self._workload = workload
+        self._schedule = schedule
+        self._endpoint = endpoint
+        self._dialect = dialect
+        self._settings = settings
+        self._texts = texts
+        # Another run under the same seed must not find the prefixes of this one.
+        self._run = secrets.token_hex(8)
+        self.turns: list[Turn] = []
+
+    def generate_scripts(self) -> Iterator[tuple[Script, int | None]]:
+        """Yields each script with its moment in ns from the start of the load; None in a closed loop."""
+        scripts = self._workload.scripts(self._texts)
+        if not self._schedule.open:
+            yield from ((script, None) for script in scripts)
+            return
+        moments: Iterator[tuple[Script, float]]
+        if self._schedule.rate is None:
+            moments = ((script, script.at_s or 0.0) for script in scripts)
+        else:
+            moments = zip(scripts, self._schedule.generate_arrivals(self._workload.seed), strict=False)
+        end = math.inf if self._schedule.duration_s is None else self._schedule.duration_s
+        for script, at_s in takewhile(lambda moment: moment[1] < end, moments):
+            yield script, round(at_s * 1e9)
+
+    def generate_orders(self) -> Iterator[Order]:
+        """Yields one order for the load client per script, and adds its turns to ``turns``."""
+        for script, due_ns in self.generate_scripts():
+            post = self.build_post(script)
+            number = len(self.turns)
+            self.turns += script.turns
+            further = [(turn.content, turn.output_tokens) for turn in script.turns[1:]]
+            think_ns = round(script.think_s * 1e9)
+            yield Order(number, json.dumps(post.body).encode(), due_ns, think_ns, post.shared_prefix, further)
+
+    def build_post(self, script: Script) -> Post:
+        """Builds the first request of a script.
+
+        Raises:
+            ValueError: a setting cannot be measured.
+        """
+        first = script.turns[0]
+        settings = {**self._settings, "max_tokens": first.output_tokens}
+        if script.group:
+            # What the test itself sets for the prefix cache comes last and counts.
+            settings = {**self._dialect.prefix_group(f"{self._run} {script.group}"), "share_prefix": True, **settings}
+        make = conversation if self._workload.chat else completion
+        return make(self._endpoint, self._dialect, first.content, settings)
+
+    @cached_property
+    def first_post(self) -> Post:
+        """The first request of the load, which shows before anything is sent whether its settings can be measured.
+
+        Raises:
+            ValueError: a setting cannot be measured, or the duration is too short for a request.
+        """
+        first = next(self.generate_scripts(), None)
+        if first is None:
+            raise ValueError("no request falls into the duration: make it longer, or the rate higher")
+        return self.build_post(first[0])

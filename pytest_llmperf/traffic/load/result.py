@@ -1,0 +1,101 @@
+"""The result of a load: which requests are judged, what was asked for, and what came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.measurement.load import Load, Spread
+from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.traffic.client.request import RequestFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.measurement.request import Phase, RequestTiming
+    from pytest_llmperf.traffic.load.process import LoadOutcome
+    from pytest_llmperf.traffic.load.schedule import Schedule
+    from pytest_llmperf.traffic.workloads.workload import Turn, Workload
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What ``llm_client.run`` returns for a workload.
+
+    Attributes:
+        requests: the timings of all requests that were sent, in the order of their starts.
+        load: what was asked for and what came, beside the requests.
+    """
+
+    requests: tuple[RequestTiming, ...]
+    load: Load
+
+    @property
+    def answered(self) -> tuple[RequestTiming, ...]:
+        """The requests with a complete answer."""
+        return tuple(r for r in self.requests if r.error is None)
+
+    @property
+    def failed(self) -> tuple[RequestTiming, ...]:
+        """The requests without a complete answer; ``error`` says why."""
+        return tuple(r for r in self.requests if r.error is not None)
+
+    def checked(self) -> LoadResult:
+        """Returns this result.
+
+        Raises:
+            RequestFailed: a larger share of the requests failed than ``max_error_rate`` tolerates.
+        """
+        failed = self.failed
+        if failed and len(failed) > self.load.max_error_rate * len(self.requests):
+            text = f"{len(failed)} of {len(self.requests)} requests failed, the first with: {failed[0].error}"
+            raise RequestFailed(text, failed[0])
+        return self
+
+
+def summarize(workload: Workload, schedule: Schedule, turns: Sequence[Turn], outcome: LoadOutcome) -> LoadResult:
+    """Combines what was asked for with the outcome of the load. ``turns`` holds the turn of each request number."""
+    numbered = sorted(outcome.timings.items(), key=lambda item: item[1].start_ns)
+    asked = [turns[number] for number, _ in numbered]
+    timings = [timing for _, timing in numbered]
+    judged = schedule.find_steady([timing.start_ns for timing in timings], outcome.begun_ns)
+    requests = tuple(replace(timing, phase=_phase(place, judged)) for place, timing in enumerate(timings))
+    answered = [(turn, r) for turn, r in zip(asked, requests, strict=True) if r.error is None]
+    steady = _find_steady_window(requests, judged)
+    load = Load(
+        asked=f"{workload}; {schedule}",
+        steady=steady,
+        health=outcome.health,
+        fault=_find_fault(requests, steady, outcome),
+        stopped=outcome.stopped,
+        max_error_rate=schedule.max_error_rate,
+        prompt_asked=Spread.of([turn.prompt_tokens for turn in asked if turn.prompt_tokens is not None]),
+        prompt_came=Spread.of([r.prompt_tokens for _, r in answered if r.prompt_tokens is not None]),
+        output_asked=Spread.of([turn.output_tokens for turn in asked]),
+        output_came=Spread.of([r.output_tokens for _, r in answered if r.output_tokens is not None]),
+        full_answers=sum(1 for turn, r in answered if r.output_tokens == turn.output_tokens),
+    )
+    return LoadResult(requests, load)
+
+
+def _phase(place: int, judged: slice) -> Phase:
+    if place < judged.start:
+        return "warmup"
+    return "steady" if place < judged.stop else "cooldown"
+
+
+def _find_steady_window(requests: Sequence[RequestTiming], judged: slice) -> Window | None:
+    """The window from the first judged request to the first of the cool-down, or to the last response without one."""
+    if not requests[judged]:
+        return None
+    stop = requests[judged.stop].start_ns if judged.stop < len(requests) else max(r.end_ns for r in requests)
+    return Window(requests[judged.start].start_ns, stop, "steady")
+
+
+def _find_fault(requests: Sequence[RequestTiming], steady: Window | None, outcome: LoadOutcome) -> str:
+    """Why the numbers of the load cannot be used, or ""."""
+    if outcome.stopped:
+        return f"the load was stopped after {len(requests)} requests: {outcome.stopped}"
+    if not requests:
+        return "the load sent no request"
+    return "" if steady is not None else f"all {len(requests)} requests fell into ramp, warm-up and cool-down"

@@ -1,0 +1,130 @@
+"""Runs a load: prepares its requests, has them sent, shows progress, and records everything that was sent."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.measurement.load import Load
+from pytest_llmperf.traffic.client.transport import create_call
+from pytest_llmperf.traffic.load.preparation import Preparation
+from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
+from pytest_llmperf.traffic.load.result import summarize
+from pytest_llmperf.traffic.load.wire import Plan
+from pytest_llmperf.traffic.workloads.tokenizing import create_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
+    from pytest_llmperf.traffic.client.listener import ClientListener
+    from pytest_llmperf.traffic.client.transport import Transport
+    from pytest_llmperf.traffic.load.result import LoadResult
+    from pytest_llmperf.traffic.load.schedule import Schedule
+    from pytest_llmperf.traffic.workloads.workload import Workload
+
+_KEPT_BYTES = 256 * 2**20
+# Idle connections for an open loop: as many as it needs in a tenth of a second, within these bounds.
+_RESERVE = (8, 256)
+
+
+@dataclass(frozen=True)
+class LoadRunner:
+    """Runs workloads on one model: over HTTP in a process of its own, or by the ``transport`` that the engine has.
+
+    ``timeout`` bounds, in seconds, the connecting and every single silence of the server.
+    """
+
+    endpoint: Endpoint
+    dialect: Dialect
+    listener: ClientListener
+    timeout: float
+    transport: Transport | None
+
+    def run(self, workload: Workload, schedule: Schedule, settings: Mapping[str, Any]) -> LoadResult:
+        """Runs a workload. The listener has every request that was sent before this returns or raises.
+
+        Raises:
+            RequestFailed: a larger share of the requests failed than the schedule tolerates.
+            LoadClientDied: the process that sends them ended.
+            ValueError: an argument cannot be measured; nothing has been sent.
+        """
+        texts = create_texts(workload, self.dialect.tokenizer(self.endpoint))
+        settings = {**self.dialect.full_length, **settings}
+        prepared = Preparation(workload, schedule, self.endpoint, self.dialect, settings, texts)
+        _ = prepared.first_post
+        if self.transport is None:
+            outcome = self._run_over_http(prepared, workload, schedule)
+        else:
+            outcome = _run_in_process(prepared, schedule, self.transport)
+        result = summarize(workload, schedule, prepared.turns, outcome)
+        for timing in result.requests:
+            self.listener.record(timing)
+        self.listener.record_load(result.load)
+        if outcome.interrupted:
+            answered, sent = len(result.answered), len(result.requests)
+            self.listener.say(f"load interrupted: {sent} requests sent, {answered} answered, {sent - answered} not")
+            raise KeyboardInterrupt
+        return result.checked()
+
+    def _run_over_http(self, prepared: Preparation, workload: Workload, schedule: Schedule) -> LoadOutcome:
+        def show(progress: LoadProgress) -> None:
+            self.listener.show(_describe(progress, workload.requests))
+
+        try:
+            return run_load(self._plan(prepared, schedule), prepared.generate_orders(), show)
+        except LoadClientDied as error:
+            self.listener.record_load(Load(f"{workload}; {schedule}", None, fault=str(error)))
+            raise
+        finally:
+            self.listener.show("")
+
+    def _plan(self, prepared: Preparation, schedule: Schedule) -> Plan:
+        post, users, keep = prepared.first_post, schedule.concurrency, self.dialect.keeps_connections
+        reserve = 0
+        if users is None and keep:
+            reserve = min(max(round((schedule.rate or 0.0) / 10), _RESERVE[0]), _RESERVE[1])
+        return Plan(
+            url=self.endpoint.base_url,
+            api_key=self.endpoint.api_key,
+            timeout=self.timeout,
+            keep=keep,
+            path=post.path,
+            streamed=post.streamed,
+            kept_bytes=_KEPT_BYTES,
+            connections=reserve if users is None else users * keep,
+            reserve=reserve,
+            user_starts_ns=None if users is None else [round(at_s * 1e9) for at_s in schedule.list_user_starts()],
+            duration_ns=None if schedule.duration_s is None else round(schedule.duration_s * 1e9),
+            max_error_rate=schedule.max_error_rate or None,
+        )
+
+
+def _describe(progress: LoadProgress, requests: int | None) -> str:
+    whole = "" if requests is None else f" of {requests}"
+    rate = progress.ended / progress.seconds if progress.seconds else 0.0
+    in_flight = progress.sent - progress.ended
+    parts = [f"{progress.ended}{whole} requests ended", f"{in_flight} in flight", f"{progress.failed} failed"]
+    return f"load: {', '.join(parts)}, {progress.seconds:.0f} s, {rate:.1f} req/s"
+
+
+def _run_in_process(prepared: Preparation, schedule: Schedule, transport: Transport) -> LoadOutcome:
+    if schedule.concurrency is None or schedule.ramp_s or schedule.duration_s is not None:
+        raise ValueError(
+            "this engine is not asked over HTTP and takes closed loops only: "
+            "give concurrency, and leave out rate, ramp and duration"
+        )
+    scripts = [script for script, _ in prepared.generate_scripts()]
+    if any(len(script.turns) > 1 for script in scripts):
+        raise ValueError("this engine is not asked over HTTP and takes no chats of several turns: leave out turns")
+    calls = [create_call(transport, prepared.build_post(script)) for script in scripts]
+    prepared.turns += [script.turns[0] for script in scripts]
+    begun_ns = time.monotonic_ns()
+    interrupted = False
+    try:
+        transport.perform_all(calls, schedule.concurrency)
+    except KeyboardInterrupt:
+        interrupted = True
+    timings = {number: call.answer().timing for number, call in enumerate(calls) if call.attempt.sent_ns}
+    return LoadOutcome(timings, begun_ns, None, "it was interrupted" if interrupted else "", interrupted)
