@@ -1,4 +1,4 @@
-"""The bridge to pytest-benchmark: what a test measured goes into its JSON, and what it was measured on as well.
+"""The bridge to pytest-benchmark: adds what a test measured, and on which devices and engines, to its JSON.
 
 It can be imported without pytest-benchmark, and its hooks are called only where that is installed.
 """
@@ -24,11 +24,12 @@ KEY = "llmperf"
 
 
 def is_installed(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark takes part in this run."""
     return hasattr(config.hook, "pytest_benchmark_update_json")
 
 
 def repeats(item: pytest.Item) -> bool:
-    """Whether the test's ``benchmark`` fixture runs its code as often as it wants; it may be used once only."""
+    """Whether the test uses the ``benchmark`` fixture, which repeats the code itself and may be called only once."""
     return "benchmark" in getattr(item, "funcargs", {})
 
 
@@ -40,7 +41,7 @@ def note(item: pytest.Item, result: TestResult) -> None:
 
 
 def _extra_info(result: TestResult) -> dict[str, Any]:
-    """The result without its lists of samples and requests, which the JSON report has."""
+    """The result without the lists of samples and requests, which only the JSON report has."""
     from pytest_llmperf.reports.result import to_wire
 
     wire = to_wire(result)
@@ -48,7 +49,7 @@ def _extra_info(result: TestResult) -> dict[str, Any]:
 
 
 def _figures(measurement: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the test as a whole, and in ``parts`` of each engine where it had several."""
+    """The figures of the test as a whole; ``parts`` has those of each engine of a test with several."""
     return {
         "readings": {
             name: {"value": reading["value"], "unit": reading["unit"]}
@@ -62,7 +63,7 @@ def _figures(measurement: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Bridge:
-    """Registered where pytest-benchmark is installed."""
+    """Implements the hooks of pytest-benchmark. Registered only if that is installed."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -70,10 +71,10 @@ class Bridge:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
-        """What saved runs are compared by: a run on other devices, or of another engine, is warned of.
+        """Adds engines and devices, so that pytest-benchmark warns when runs on different ones are compared.
 
-        pytest-benchmark asks before the first test when it compares, and after the last when it saves: the answer is
-        the same, so it says nothing that only a running engine knows.
+        pytest-benchmark calls it before the first test when it compares and after the last when it saves. Both must
+        give the same answer, so nothing is added that only a running engine knows.
         """
         settings = self._session.settings
         if not settings.engines or settings.disable:
@@ -84,7 +85,7 @@ class Bridge:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_json(self, config: pytest.Config, output_json: dict[str, Any]) -> None:
-        """One key for the whole run; each test's own numbers are in its ``extra_info``."""
+        """Adds the overview of the whole run; the numbers of each test are in its ``extra_info``."""
         reporter: Reporter | None = config.pluginmanager.get_plugin(REPORTER)
         if reporter is not None and reporter.results:
             from pytest_llmperf.reports.json_report import overview
@@ -93,7 +94,7 @@ class Bridge:
 
 
 def _devices(settings: Settings) -> list[dict[str, Any]]:
-    """What engines may compute on, told apart by name and size and not by UUID: two cards of one kind compare."""
+    """The devices engines may use, by name and memory size. No UUIDs, so that runs on two equal cards compare."""
     from pytest_llmperf.telemetry.cpu import engine_devices
     from pytest_llmperf.telemetry.devices import list_visible
 

@@ -28,7 +28,7 @@ _MOST_WORKERS = 4
 
 
 def propose_workers(config: pytest.Config) -> int | None:
-    """How many workers ``-n auto`` should be, None for what pytest-xdist thinks. Asked before ``pytest_configure``.
+    """The number of workers for ``-n auto``; None leaves it to pytest-xdist. Called before ``pytest_configure``.
 
     One for each device; or half of the cores, and four at most, since workers that share an engine measure in turn.
     """
@@ -55,7 +55,7 @@ def _devices(config: pytest.Config) -> tuple[str, ...]:
 
 
 def loadgroup_is_broken(config: pytest.Config) -> bool:
-    """Whether ``--dist=loadgroup`` scatters its groups unsaid: pytest from 9.2 with pytest-xdist up to 3.8.0."""
+    """Whether ``--dist=loadgroup`` silently scatters its groups: pytest from 9.2 on with pytest-xdist up to 3.8.0."""
     if getattr(config.option, "dist", "no") != "loadgroup":
         return False
     from importlib.metadata import version
@@ -72,9 +72,9 @@ _SCATTERED = (
 
 
 class Controller:
-    """Registered in the controller of workers: it owns what they share, and tells each of them where it is.
+    """Registered in the controller of workers: starts what they share and passes the addresses on to them.
 
-    When they end, they tell how many calls of apps belonged to no test.
+    A worker that ends returns the number of app calls that belonged to no test.
     """
 
     def __init__(self, session: Session) -> None:
@@ -85,11 +85,13 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[XSpec]) -> None:
+        """Divides the devices among the workers if each shall have its own."""
         if self._session.settings.share == "devices":
             _lease(specs, _devices(config))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
+        """Passes a new worker the addresses of what it shares."""
         if self._address is None:
             self._address = self._session.telemetry.share()
         node.workerinput[SAMPLER] = self._address
@@ -116,7 +118,8 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
-        # A worker that was killed has told nothing.
+        """Collects what a worker returned."""
+        # A worker that was killed has returned nothing.
         self._session.add_calls_outside(getattr(node, "workeroutput", {}).get(CALLS_OUTSIDE))
 
     def pytest_unconfigure(self) -> None:
@@ -127,12 +130,12 @@ class Controller:
 
 
 def _lease(specs: Sequence[XSpec], devices: Sequence[str]) -> None:
-    """Gives each worker as many devices as the others, for good: one that takes the place of a crashed worker inherits.
+    """Divides the devices evenly among the workers. The successor of a crashed worker keeps its devices.
 
-    They go into the environment that a worker begins with, so that conftest files see them too.
+    They are set in the environment that a worker starts with, so that conftest files see them too.
 
     Raises:
-        pytest.UsageError: there are not enough.
+        pytest.UsageError: there are fewer devices than workers, or a worker is on another host.
     """
     each = len(devices) // len(specs)
     if not each:
@@ -148,9 +151,9 @@ def _lease(specs: Sequence[XSpec], devices: Sequence[str]) -> None:
 
 
 class Turns:
-    """Registered in workers that share engines: measured tests run one after the other.
+    """Registered in workers that share engines: lets their measured tests run one at a time.
 
-    The wait comes before anything of the test, so that no duration and no timeout of it is charged with it.
+    A worker waits before the test begins, so that neither the duration nor a timeout of the test includes the wait.
     """
 
     def __init__(self, session: Session, folder: str) -> None:
