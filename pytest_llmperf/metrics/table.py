@@ -6,12 +6,12 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.metrics.metric import DistributionMetric
+from pytest_llmperf.metrics.metric import DistributionMetric, SampleSource
 from pytest_llmperf.metrics.rows import ROWS
 from pytest_llmperf.metrics.statistics import split_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pytest_llmperf.measurement.measurement import Measurement, Reading
     from pytest_llmperf.metrics.metric import Metric
@@ -80,6 +80,13 @@ def read(name: str, measurement: Measurement) -> Reading:
     """
     metric, statistic = find(name)
     return metric.read(measurement, statistic)
+
+
+def why_unread(engine_readings: Iterable[str]) -> tuple[str, ...]:
+    """One sentence for each name under which an engine states a reading that no metric is read from."""
+    stated = {metric.name for metric in METRICS.values() if metric.source is SampleSource.ENGINE}
+    unread = [name for name in engine_readings if name not in stated]
+    return tuple(f"the engine states {name}, which is no metric that an engine states" for name in unread)
 
 
 for _row in ROWS:

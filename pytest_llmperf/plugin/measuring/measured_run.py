@@ -14,7 +14,7 @@ from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory import read_settled
 from pytest_llmperf.metrics.metric import SampleSource
-from pytest_llmperf.metrics.table import METRICS, read
+from pytest_llmperf.metrics.table import read, why_unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -182,7 +182,7 @@ class MeasuredRun:
                 *self._relay_faults,
                 *_load_faults(loads),
                 *observed.faults,
-                *_reading_faults(observed),
+                *why_unread(observed.readings),
             ),
             rounds=self.rounds,
             attempt=self.attempt,
@@ -241,15 +241,6 @@ class MeasuredRun:
 def _load_faults(loads: Sequence[Load]) -> tuple[str, ...]:
     """Why the loads of a test cannot be judged, one sentence each."""
     return tuple(load.fault for load in loads if load.fault)
-
-
-def _reading_faults(observed: Observed) -> tuple[str, ...]:
-    """Which readings of an engine would be shown nowhere, because no metric is read from what the engine states."""
-    known = {metric.name for metric in METRICS.values() if metric.source is SampleSource.ENGINE}
-    return tuple(
-        f"the engine states {name}, which is no metric that an engine states"
-        for name in observed.readings.keys() - known
-    )
 
 
 def _engine_may_have_ended(measurement: Measurement) -> bool:

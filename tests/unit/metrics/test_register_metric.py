@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.measurement.units import BYTES, SECONDS
 from pytest_llmperf.metrics import table
-from pytest_llmperf.metrics.metric import DistributionMetric, SampleSource, ScalarMetric
+from pytest_llmperf.metrics.metric import (
+    DistributionMetric,
+    Objective,
+    SampleSource,
+    ScalarMetric,
+)
 from pytest_llmperf.metrics.table import METRICS, list_keys, read, register_metric
 from tests.helpers.streams import measured, stream
 
@@ -81,3 +86,14 @@ def test_a_metric_without_a_function_cannot_be_made() -> None:
 def test_a_distribution_is_read_at_a_statistic_only() -> None:
     with pytest.raises(ValueError, match=r"latency\.second_chunk is read at a percentile"):
         SECOND_CHUNK.read(measured())
+
+
+@pytest.mark.parametrize(
+    ("better", "limit", "met"),
+    [("lower", 0.02, False), ("lower", 0.03, True), ("higher", 0.02, True), ("higher", 0.021, False)],
+)
+def test_a_request_meets_an_objective_with_each_of_its_values(
+    better: Literal["lower", "higher"], limit: float, met: bool
+) -> None:
+    gaps = replace(SECOND_CHUNK, better=better, values=lambda request: request.chunk_gaps)
+    assert Objective(gaps, limit).is_met_by(stream(100, 120, 150, output_tokens=3)) is met

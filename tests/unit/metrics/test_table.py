@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.metrics.metric import DistributionMetric
-from pytest_llmperf.metrics.table import GROUPS, METRICS, list_keys
+from pytest_llmperf.metrics.table import GROUPS, METRICS, list_keys, why_unread
 
 HIGHER = {
     "memory.offload", "throughput.output", "throughput.total", "throughput.requests", "throughput.goodput",
@@ -49,3 +49,11 @@ def test_the_groups_hold_what_the_markers_take() -> None:
     ]  # fmt: skip
     assert list_keys("energy") == ["total", "per_output_token", "mean_power"]
     assert {metric.group for metric in METRICS.values()} == set(GROUPS)
+
+
+def test_a_reading_of_an_engine_that_would_be_shown_nowhere_is_named() -> None:
+    assert why_unread(["memory.weights", "memory.kv_cache"]) == ()
+    assert why_unread(["memory.peak", "memory.weights", "memory.unknown"]) == (
+        "the engine states memory.peak, which is no metric that an engine states",
+        "the engine states memory.unknown, which is no metric that an engine states",
+    )
