@@ -38,7 +38,7 @@ def test_latency_at_fifty_requests_a_second(llm_client, llm_perf, published):
     """An open loop: an engine that cannot keep up shows it in its latencies, which count from the scheduled moments."""
     result = llm_client.run(published, rate="50/s", cooldown=2)
     assert result.load.steady.seconds > 0
-    p99 = llm_perf.read("latency.e2e_p99")
+    p99 = llm_perf.read("latency.e2e_p99").value
     llm_perf.record("held the published p99 of 180 ms", float(p99 is not None and p99 <= 0.18), "1")
 
 
@@ -56,7 +56,7 @@ def test_a_shared_prefix_saves_kv_cache(llm_client, llm_perf, kv_peaks, shared_t
     result = llm_client.run(load, concurrency=8)
     cached = sum(r.cached_tokens for r in result.requests) / sum(r.prompt_tokens for r in result.requests)
     llm_perf.record("share of the prompts that came from the cache", cached, "1")
-    kv_peaks[shared_tokens] = llm_perf.read("memory.kv_cache")
+    kv_peaks[shared_tokens] = llm_perf.read("memory.kv_cache").value
     if shared_tokens:
         assert cached > 0.5
         assert kv_peaks[shared_tokens] < 0.6 * kv_peaks[0]

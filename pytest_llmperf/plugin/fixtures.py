@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_llmperf.engines.api.engine import Engine
-    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.measurement import Measurement, Reading
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, OpenWindow
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.traffic.client.listener import ClientListener
@@ -180,36 +180,48 @@ def llm_perf(request: pytest.FixtureRequest) -> LLMPerf:
 
 
 class LLMPerf:
-    """Looks into the measurement of the test that runs, and adds to it."""
+    """Reads the measurement of the running test, and adds to it.
+
+    Under ``--llmperf-disable`` nothing is measured, and every use of it skips the test.
+    """
 
     def __init__(self, measured: MeasuredRun | None) -> None:
-        self._measured = measured
+        self._measured_or_none = measured
 
     @property
-    def measured(self) -> MeasuredRun:
-        if self._measured is None:
+    def _measured(self) -> MeasuredRun:
+        if self._measured_or_none is None:
             pytest.skip("nothing is measured under --llmperf-disable")
-        return self._measured
+        return self._measured_or_none
 
     def window(self, name: str) -> AbstractContextManager[OpenWindow]:
         """Measures a part: ``with llm_perf.window("prefill") as w: ...``, then ``w.read("memory.peak")``."""
-        return self.measured.window(name)
+        return self._measured.window(name)
 
     def record(self, name: str, value: float, unit: str) -> None:
-        """Adds a number of the test's own to the reports; it is not judged."""
-        self.measured.record(name, value, unit)
+        """Adds a number of the test's own to the reports, which show it with ``unit`` as it is. It is not judged."""
+        self._measured.record(name, value, unit)
 
-    def read(self, name: str, engine: str | None = None) -> float | None:
-        """A metric of the test so far, in its base unit: ``llm_perf.read("memory.peak")``; None if not measured.
+    def read(self, name: str, engine: str | None = None) -> Reading:
+        """A metric of the test so far, such as ``llm_perf.read("memory.peak").value``.
 
-        ``engine`` names one of several engines of the test.
+        The value is in the base unit of the metric: bytes, seconds, tokens or requests per second, joules, watts, or a
+        share of 1. It is None if the metric was not measured; ``reason`` says why.
+
+        Args:
+            name: the metric as it is limited, with its percentile: ``memory.peak``, ``latency.ttft_p95``.
+            engine: which engine of a test with several, by name, by ``name:model`` or by a glob; None for all of them
+                together.
+
+        Raises:
+            ValueError: there is no such metric, or ``engine`` does not name exactly one engine of the test.
         """
         from pytest_llmperf.metrics.table import read
 
         measurement = self.measurement
-        return read(name, measurement if engine is None else measurement.part(engine)).value
+        return read(name, measurement if engine is None else measurement.part(engine))
 
     @property
     def measurement(self) -> Measurement:
-        """Everything measured so far; after the test's body, all of it."""
-        return self.measured.snapshot()
+        """What was measured up to now; once the test's body has ended, all of it."""
+        return self._measured.snapshot()

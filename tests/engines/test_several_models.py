@@ -20,13 +20,13 @@ def engines(llm_engine_factory):
 def test_idle(engines, llm_client_factory, llm_perf):
     for engine in engines:
         assert llm_client_factory(engine).generate("Hello", max_tokens=2).text is not None
-    full = llm_perf.read("memory.peak")
+    full = llm_perf.read("memory.peak").value
     engines[1].unload()
-    after_one = llm_perf.read("memory.idle")
+    after_one = llm_perf.read("memory.idle").value
     assert full - after_one > 20 * 2**20
     for engine in engines:
         engine.unload()
-    assert llm_perf.read("memory.idle") == 0
+    assert llm_perf.read("memory.idle").value == 0
 
 def test_it_is_loaded_again_for_whoever_asks(engines, llm_engine_factory):
     model, args = {models!r}[1]

@@ -43,7 +43,7 @@ def llm_engine_args():
 def test_inside_its_budgets(llm_client, llm_perf):
     llm_client.run([f"{n} {PROMPT}" for n in range(16)], concurrency=16, max_tokens=400, ignore_eos=True)
     assert llm_perf.measurement.engine_stats["preemptions"] >= 1
-    assert llm_perf.read("memory.kv_cache") > 7 * 2**20
+    assert llm_perf.read("memory.kv_cache").value > 7 * 2**20
 
 @pytest.mark.memory_budget(kv_cache="64 KiB")
 def test_beyond_its_kv_cache(llm_client):

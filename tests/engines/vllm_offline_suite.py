@@ -87,8 +87,8 @@ def test_the_kv_cache_is_seen_after_each_step(llm_client: LLMClient, llm_perf: L
     answers = llm_client.run([LONG, LONG], concurrency=2, max_tokens=8, ignore_eos=True)
     tokens = (answers[0].timing.prompt_tokens or 0) + 8
     blocks = 2 * -(-tokens // 128)
-    assert llm_perf.read("memory.kv_cache") == blocks * MIB / 4
-    assert 0 < (llm_perf.read("memory.kv_waste") or 0) < 1
+    assert llm_perf.read("memory.kv_cache").value == blocks * MIB / 4
+    assert 0 < (llm_perf.read("memory.kv_waste").value or 0) < 1
 
 
 def test_it_states_its_weights_its_kv_cache_its_version_and_where_it_computes(llm_engine: VLLMOfflineEngine) -> None:

@@ -21,8 +21,8 @@ def test_budgets(llm_engine, llm_client, llm_perf):
     assert answer.raw["eval_count"] == 8 and answer.timing.server.decode > 0
     llm_client.chat("Why? [stop 4]", max_tokens=8)
     # 9 tokens of the template, the nonce and the prompt, 5 of the answer with its end: 14 of 23040 B each.
-    assert llm_perf.read("memory.kv_cache") == 14 * 23040
-    assert llm_perf.read("memory.kv_reserved") == 2048 * 23040
+    assert llm_perf.read("memory.kv_cache").value == 14 * 23040
+    assert llm_perf.read("memory.kv_reserved").value == 2048 * 23040
     assert [r.server.queue >= 0 for r in llm_perf.measurement.requests] == [True, True]
 
 
@@ -40,7 +40,7 @@ def test_the_app_is_given_the_openai_api_and_reloads_nothing(llm_client, llm_eng
 def test_requests_beside_each_other_count_their_tokens_over_the_wall_time(llm_client, llm_perf):
     answers = llm_client.run(["One", "Two", "Three", "Four"], concurrency=4, max_tokens=20)
     span = max(a.timing.end_ns for a in answers) - min(a.timing.sent_ns for a in answers)
-    assert llm_perf.read("throughput.output") == pytest.approx(80e9 / span)
+    assert llm_perf.read("throughput.output").value == pytest.approx(80e9 / span)
 
 
 @pytest.mark.memory_budget(offload="100 %")
@@ -113,7 +113,7 @@ def test_slots_and_the_type_of_the_cache_make_what_is_reserved(ollama: OllamaRun
     result = ollama(
         """
         def test_reserved(llm_engine, llm_perf):
-            assert llm_perf.read("memory.kv_reserved") == 4 * 1024 * 23040 * 34 / 64
+            assert llm_perf.read("memory.kv_reserved").value == 4 * 1024 * 23040 * 34 / 64
             assert llm_engine.memory().kv_reserved == 4 * 1024 * 23040 * 34 / 64
         """,
         num_ctx=1000,

@@ -41,14 +41,14 @@ def test_one_server(engines, llm_engine_factory, llm_perf):
 
 @pytest.mark.memory_budget(idle="2 GiB")
 def test_idle(engines, llm_engine_factory, llm_perf):
-    full = llm_perf.read("memory.peak")
+    full = llm_perf.read("memory.peak").value
     engines[1].unload()
-    after_one = llm_perf.read("memory.idle")
+    after_one = llm_perf.read("memory.idle").value
     assert full - after_one > 20 * 2**20
     assert [engine.gone() for engine in engines] == [""] * 3
     engines[0].unload()
     engines[2].unload()
-    assert after_one - llm_perf.read("memory.idle") > 40 * 2**20
+    assert after_one - llm_perf.read("memory.idle").value > 40 * 2**20
 
 def test_it_is_loaded_again_for_whoever_asks(engines, llm_engine_factory):
     again = llm_engine_factory("ollama", model="qwen:tiny", args=ARGS)
@@ -106,7 +106,7 @@ def test_a_model_whose_time_runs_out_has_an_idle_memory_and_is_no_fault(ollama: 
         def test_idle(llm_engine, llm_client, llm_perf):
             llm_client.generate("Hello", max_tokens=2)
             llm_engine.wait_until_unloaded(30)
-            assert llm_perf.read("memory.peak") - llm_perf.read("memory.idle") > 20 * 2**20
+            assert llm_perf.read("memory.peak").value - llm_perf.read("memory.idle").value > 20 * 2**20
 
         def test_loaded_again(llm_engine):
             assert llm_engine.look() is not None

@@ -23,8 +23,12 @@ def test_a_window_measures_a_part_of_the_test(runs: Runs) -> None:
             assert two.read("latency.e2e_max").samples == 3
             assert one.read("memory.peak").value > 10 * 2**20
             assert one.seconds > 0
-            assert llm_perf.read("latency.e2e_max") >= two.read("latency.e2e_max").value
-            assert llm_perf.read("energy.total") is None
+            assert llm_perf.read("latency.e2e_max").value >= two.read("latency.e2e_max").value
+            assert llm_perf.read("latency.e2e_max").samples == 4
+            unknown = llm_perf.read("energy.total")
+            assert unknown.value is None
+            assert unknown.reason
+            assert type(unknown) is type(one.read("energy.total"))
         """,
         memory="10 MiB",
     )

@@ -34,7 +34,7 @@ def test_load(llm_client, llm_perf):
     assert {r.prompt_tokens for r in result.requests} <= set(range(10, 21))
     assert [r.phase for r in result.requests] == ["warmup"] * 5 + ["steady"] * 35
     assert len(llm_perf.measurement.requests) == 40
-    assert llm_perf.read("latency.ttft_p50") > 0
+    assert llm_perf.read("latency.ttft_p50").value > 0
 """,
         "--llmperf-report=out.json",
         slots="64",

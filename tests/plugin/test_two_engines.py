@@ -25,7 +25,7 @@ def test_pair(llm_client, llm_client_factory, llm_perf, checker):
     with llm_perf.window("answer") as answer:
         for _ in range(2):
             assert llm_client.generate("x", max_tokens=8).text
-    assert llm_perf.read("throughput.output", engine="*:small") > 0
+    assert llm_perf.read("throughput.output", engine="*:small").value > 0
     assert draft.read("throughput.output", engine="simulated:large").value is None
     assert answer.read("latency.ttft_max", engine="simulated:large").value > 0
 """

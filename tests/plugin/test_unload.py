@@ -35,8 +35,8 @@ def test_its_idle_memory_is_none_and_the_next_test_finds_it_started(runs: Runs, 
             before = llm_engine.pids
             llm_engine.unload()
             assert (llm_engine.pids, llm_engine.unloaded) == ((), True)
-            assert llm_perf.read("memory.idle") == 0
-            assert llm_perf.read("memory.peak") > 2**20
+            assert llm_perf.read("memory.idle").value == 0
+            assert llm_perf.read("memory.peak").value > 2**20
             with llm_perf.window("empty") as window:
                 time.sleep(0.3)
             assert window.read("memory.peak").value == 0
@@ -66,13 +66,13 @@ def test_of_two_engines_the_other_is_what_is_left(runs: Runs, llamacpp: Options)
 
         @pytest.mark.memory_budget(peak="1 GiB", idle="1 GiB")
         def test_idle(llm_engine, simulated, llm_engine_factory, llm_perf):
-            full = llm_perf.read("memory.peak")
+            full = llm_perf.read("memory.peak").value
             llm_engine.unload()
-            assert 64 * 2**20 < llm_perf.read("memory.idle") < full - 2**20
+            assert 64 * 2**20 < llm_perf.read("memory.idle").value < full - 2**20
 
         @pytest.mark.memory_budget(peak="1 GiB")
         def test_the_one_that_stays_unloaded_disturbs_nobody(llm_engine_factory, llm_perf):
-            assert llm_perf.read("memory.peak") > 64 * 2**20
+            assert llm_perf.read("memory.peak").value > 64 * 2**20
         """,
         *llamacpp,
     )
