@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CAPTURES = Path(__file__).parents[1] / "unit" / "captures" / "ollama"
+_CAPTURES = Path(__file__).parents[1] / "helpers" / "captures" / "ollama"
 _BORN_WITH = ("smollm2:135m-q4", "qwen:tiny", "gemma:tiny")
 _EMBEDS = "embed:tiny"
 _SLIDES = "gemma:tiny"
