@@ -1,4 +1,4 @@
-"""What stands below a failed test: reports/table.py, reports/evidence.py and the numbers they show."""
+"""The section below a failed test: reports/failure_table.py, reports/evidence.py and the numbers they show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timelines made small: reports/timeline.py."""
+"""Timelines in fewer points: reports/sparkline.py."""
 
 from __future__ import annotations
 
