@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement as Measurement
-    from pytest_llmperf.measurement.measurement import Reading as Reading
+    from pytest_llmperf.measurement.reading import Reading as Reading
     from pytest_llmperf.measurement.request import RequestTiming as RequestTiming
     from pytest_llmperf.metrics.metric import DistributionMetric as DistributionMetric
     from pytest_llmperf.metrics.metric import Metric as Metric
@@ -46,7 +46,7 @@ _HOMES = {
     "DistributionMetric": "pytest_llmperf.metrics.metric",
     "Measurement": "pytest_llmperf.measurement.measurement",
     "Metric": "pytest_llmperf.metrics.metric",
-    "Reading": "pytest_llmperf.measurement.measurement",
+    "Reading": "pytest_llmperf.measurement.reading",
     "RequestFailed": "pytest_llmperf.traffic.client.request",
     "RequestTiming": "pytest_llmperf.measurement.request",
     "ScalarMetric": "pytest_llmperf.metrics.metric",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.validity import why_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.metrics.metric import DistributionMetric, Objective
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pytest_llmperf.metrics.table import METRICS, SCOPES, list_keys
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.measurement.measurement import EngineInfo
+    from pytest_llmperf.measurement.engine_info import EngineInfo
     from pytest_llmperf.metrics.metric import Metric
     from pytest_llmperf.metrics.statistics import Statistic
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.client_lag import why_client_lags
-from pytest_llmperf.measurement.measurement import Missing
+from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.metrics.memory import find_host_trace, find_traces
 from pytest_llmperf.metrics.metric import SampleSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_llmperf.measurement.measurement import Device, DeviceTrace, Measurement, MemoryTrace
+    from pytest_llmperf.measurement.device_trace import DeviceTrace
+    from pytest_llmperf.measurement.engine_info import Device
+    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.metrics.metric import Metric
     from pytest_llmperf.metrics.statistics import Statistic

@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import Energy
+from pytest_llmperf.measurement.device_trace import Energy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.measurement import EngineInfo, Measurement
+    from pytest_llmperf.measurement.engine_info import EngineInfo
+    from pytest_llmperf.measurement.measurement import Measurement
 
 _SHARED_ENERGY = Energy(reason="several engines of the test computed on the device, which has one counter for all")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import Missing, Reading
+from pytest_llmperf.measurement.reading import Missing, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_llmperf.measurement.measurement import Device, Measurement, MemoryTrace
+    from pytest_llmperf.measurement.engine_info import Device
+    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.metrics.metric import Metric
 
 _PEAK, _KV_RESERVED, _KV_CACHE = "memory.peak", "memory.kv_reserved", "memory.kv_cache"

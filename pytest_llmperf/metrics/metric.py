@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement.distribution import Distribution
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.metrics.missing import give_no_reason, why_no_values
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from pytest_llmperf.metrics.statistics import split_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pytest_llmperf.measurement.measurement import Measurement, Reading
+    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.metrics.metric import Metric
     from pytest_llmperf.metrics.statistics import Statistic
 

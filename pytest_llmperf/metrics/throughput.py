@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.chunks import find_edges, list_stamps
-from pytest_llmperf.measurement.measurement import Missing, Reading
+from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT, why_no_token_times, why_unanswered
 

@@ -12,7 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
-    from pytest_llmperf.measurement.measurement import Device
+    from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.reports.result import TestResult
 

@@ -19,14 +19,11 @@ from pytest_llmperf.reports.sparkline import downsample
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_llmperf.measurement.measurement import (
-        Device,
-        DeviceTrace,
-        EngineInfo,
-        Measurement,
-        MemoryTrace,
-        Reading,
-    )
+    from pytest_llmperf.measurement.device_trace import DeviceTrace
+    from pytest_llmperf.measurement.engine_info import Device, EngineInfo
+    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace
+    from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.metrics.metric import Metric
 

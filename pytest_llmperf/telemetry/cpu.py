@@ -6,7 +6,7 @@ import platform
 import re
 from pathlib import Path
 
-from pytest_llmperf.measurement.measurement import Device
+from pytest_llmperf.measurement.engine_info import Device
 
 
 def cpu_device(cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:

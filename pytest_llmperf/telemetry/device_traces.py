@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.measurement import Device, DeviceProcess, DeviceTrace, MemoryTrace
+from pytest_llmperf.measurement.device_trace import DeviceProcess, DeviceTrace
+from pytest_llmperf.measurement.engine_info import Device
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, device_trace, listings, surrounding
 from pytest_llmperf.telemetry.analysis.cadence import collection_interval_ns, refusal
@@ -38,6 +39,7 @@ from pytest_llmperf.telemetry.sampler.client import SamplerError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.sampler.client import Sampler
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import DeviceProcess, DeviceTrace
+from pytest_llmperf.measurement.device_trace import DeviceProcess, DeviceTrace
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.attribution import Baseline

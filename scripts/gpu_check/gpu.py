@@ -19,7 +19,7 @@ from pytest_llmperf.telemetry.visible_devices import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.measurement import DeviceProcess
+    from pytest_llmperf.measurement.device_trace import DeviceProcess
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 

@@ -13,7 +13,8 @@ from scripts.gpu_check.figures import mib
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.measurement import Attribution, DeviceProcess
+    from pytest_llmperf.measurement.device_trace import DeviceProcess
+    from pytest_llmperf.measurement.memory_trace import Attribution
     from scripts.gpu_check.figures import Figures
     from scripts.gpu_check.gpu import Gpu
 

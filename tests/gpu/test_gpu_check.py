@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import DeviceProcess
+from pytest_llmperf.measurement.device_trace import DeviceProcess
 from pytest_llmperf.testing import Delay, Fault, Scenario, ScriptedProcess
 from scripts.gpu_check.figures import median_and_p99
 from scripts.gpu_check.perturbation import interleave

@@ -18,7 +18,7 @@ from scripts.gpu_check.program import Program
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_llmperf.measurement.measurement import DeviceTrace
+    from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 pytestmark = pytest.mark.gpu

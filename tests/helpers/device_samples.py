@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import Conditions, Device, DeviceProcess, DeviceTrace, Energy
+from pytest_llmperf.measurement.device_trace import Conditions, DeviceProcess, DeviceTrace, Energy
+from pytest_llmperf.measurement.engine_info import Device
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.measurement import MemoryTrace
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace
 
 FIRST = Device("cuda", "NVIDIA L4", "GPU-11111111-aaaa")
 SECOND = Device("cuda", "NVIDIA L4", "GPU-22222222-bbbb")

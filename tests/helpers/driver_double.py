@@ -20,7 +20,7 @@ from tests.helpers.watching import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pytest_llmperf.measurement.measurement import DeviceProcess
+    from pytest_llmperf.measurement.device_trace import DeviceProcess
 
     Answer = int | SourceError
     Make = Callable[..., "Lane"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.chunks import Chunk
-from pytest_llmperf.measurement.measurement import Device, EngineInfo, Measurement, MemoryTrace, Reading, RecordedValue
+from pytest_llmperf.measurement.engine_info import Device, EngineInfo
+from pytest_llmperf.measurement.measurement import Measurement, RecordedValue
+from pytest_llmperf.measurement.memory_trace import MemoryTrace
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.result import TestResult

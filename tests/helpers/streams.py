@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.limit import Limit, parse_limits
 from pytest_llmperf.measurement.chunks import Chunk
-from pytest_llmperf.measurement.measurement import Device, EngineInfo, Measurement, MemoryTrace
+from pytest_llmperf.measurement.engine_info import Device, EngineInfo
+from pytest_llmperf.measurement.measurement import Measurement
+from pytest_llmperf.measurement.memory_trace import MemoryTrace
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 

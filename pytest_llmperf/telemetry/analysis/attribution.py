@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.measurement import Attribution, MemoryTrace, select_around
+from pytest_llmperf.measurement.memory_trace import Attribution, MemoryTrace, select_around
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.telemetry.analysis.timeline import gap_fault, max_gap, overwritten, rate_text
 from pytest_llmperf.telemetry.records.ring import (

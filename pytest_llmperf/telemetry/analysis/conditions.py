@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess
+from pytest_llmperf.measurement.device_trace import Conditions, DeviceProcess
 from pytest_llmperf.telemetry.records.ring import (
     KNOWN,
     MAPPED,

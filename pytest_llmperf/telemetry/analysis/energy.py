@@ -12,7 +12,7 @@ import statistics
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_llmperf.measurement.measurement import Energy
+from pytest_llmperf.measurement.device_trace import Energy
 from pytest_llmperf.measurement.units import JOULES, WATTS, format_value
 from pytest_llmperf.telemetry.records.ring import ENERGY, POWER, TICK
 

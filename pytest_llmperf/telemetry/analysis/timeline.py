@@ -6,7 +6,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import MemoryTrace, select_around
+from pytest_llmperf.measurement.memory_trace import MemoryTrace, select_around
 from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, Record
 
 if TYPE_CHECKING:

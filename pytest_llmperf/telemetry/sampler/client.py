@@ -24,7 +24,7 @@ from pytest_llmperf.telemetry.sampler.process import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from pytest_llmperf.measurement.measurement import MemoryTrace
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace
 
 DEFAULT_HZ = 200.0
 WATCH_TIMEOUT_S = 5.0

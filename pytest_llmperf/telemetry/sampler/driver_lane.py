@@ -35,7 +35,7 @@ from pytest_llmperf.telemetry.sources.host import HostMemory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_llmperf.measurement.measurement import DeviceProcess
+    from pytest_llmperf.measurement.device_trace import DeviceProcess
     from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher
 
 SENSORS_PERIOD_NS = 100_000_000

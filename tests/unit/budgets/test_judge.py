@@ -8,7 +8,8 @@ import pytest
 
 from pytest_llmperf.budgets.judge import judge, select_broken
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.measurement import Measurement, Reading
+from pytest_llmperf.measurement.measurement import Measurement
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
 from tests.helpers.streams import L4, limits, measured, stream, trace, whole
 from tests.helpers.verdicts import verdict as hand_made

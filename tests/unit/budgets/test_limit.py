@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.budgets.limit import BudgetError, Limit, matches, merge, parse_limits, select
-from pytest_llmperf.measurement.measurement import EngineInfo
+from pytest_llmperf.measurement.engine_info import EngineInfo
 from pytest_llmperf.metrics.metric import DistributionMetric
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.metrics.table import METRICS

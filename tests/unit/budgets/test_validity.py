@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.budgets.validity import why_invalid
-from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess
+from pytest_llmperf.measurement.device_trace import Conditions, DeviceProcess
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.table import METRICS
 from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, TRAINER, on
 from tests.helpers.streams import L4, MS, measured, stream, trace, whole
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.measurement import DeviceTrace, Measurement
+    from pytest_llmperf.measurement.device_trace import DeviceTrace
+    from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import DeviceTrace, Energy, Measurement
+from pytest_llmperf.measurement.device_trace import DeviceTrace, Energy
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT
 from pytest_llmperf.metrics.table import read
 from tests.helpers.device_samples import ENERGY, SECOND, on
 from tests.helpers.streams import CPU, L4, MS, measured, stream, trace, whole
+
+if TYPE_CHECKING:
+    from pytest_llmperf.measurement.measurement import Measurement
 
 HOST = trace(1, 2)
 

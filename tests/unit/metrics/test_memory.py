@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from pytest_llmperf.measurement.measurement import DeviceTrace, Measurement, Missing, Reading
+from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory import find_traces, read_settled
 from pytest_llmperf.metrics.table import read
 from tests.helpers.device_samples import FIRST, SECOND, on
 from tests.helpers.streams import L4, MS, measured, trace
+
+if TYPE_CHECKING:
+    from pytest_llmperf.measurement.device_trace import DeviceTrace
+    from pytest_llmperf.measurement.measurement import Measurement
 
 HOST = trace(1, 2)
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import EngineInfo, Reading
+from pytest_llmperf.measurement.engine_info import EngineInfo
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT
 from pytest_llmperf.metrics.statistics import Statistic

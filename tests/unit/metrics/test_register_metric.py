@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.units import BYTES, SECONDS
 from pytest_llmperf.metrics import table
 from pytest_llmperf.metrics.metric import (

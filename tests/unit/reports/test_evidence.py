@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Conditions, DeviceTrace, Energy
+from pytest_llmperf.measurement.device_trace import Conditions, DeviceTrace, Energy
 from pytest_llmperf.reports.evidence import evidence
 from pytest_llmperf.reports.wire import measurement_to_wire
 from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, on

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.measurement import Device, MemoryTrace
+from pytest_llmperf.measurement.engine_info import Device
+from pytest_llmperf.measurement.memory_trace import MemoryTrace
 from pytest_llmperf.measurement.units import BYTES, SECONDS, as_written, format_apart, format_change
 from pytest_llmperf.reports.failure_table import failure_table, sort_worst_first
 from pytest_llmperf.reports.result import TestResult

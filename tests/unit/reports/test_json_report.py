@@ -13,7 +13,9 @@ import jsonschema
 import pytest
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.measurement import Energy, Measurement, MemoryTrace
+from pytest_llmperf.measurement.device_trace import Energy
+from pytest_llmperf.measurement.measurement import Measurement
+from pytest_llmperf.measurement.memory_trace import MemoryTrace
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.result import TestResult, from_wire

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.measurement import EngineInfo
+from pytest_llmperf.measurement.engine_info import EngineInfo
 from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.summary import ROWS, counts, summary_lines
 from pytest_llmperf.reports.text import measure_width

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Conditions, Energy, Measurement, MemoryTrace, Reading
+from pytest_llmperf.measurement.device_trace import Conditions, Energy
+from pytest_llmperf.measurement.measurement import Measurement
+from pytest_llmperf.measurement.memory_trace import MemoryTrace
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.result import from_wire, to_wire

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import DeviceProcess, DeviceTrace
+from pytest_llmperf.measurement.device_trace import DeviceProcess, DeviceTrace
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import Footing

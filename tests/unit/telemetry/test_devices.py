@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import DeviceProcess
+from pytest_llmperf.measurement.device_trace import DeviceProcess
 from pytest_llmperf.telemetry import devices as devices_module
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import Footing

@@ -14,7 +14,7 @@ from tests.helpers.process_lists import GIB, L4, MS
 from tests.helpers.sampler_double import SECOND, SamplerDouble, devices, sampler, window
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.measurement import DeviceTrace
+    from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.telemetry.devices import Devices
 
 __all__ = ["devices", "sampler", "window"]

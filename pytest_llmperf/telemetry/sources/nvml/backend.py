@@ -18,7 +18,7 @@ from pytest_llmperf.telemetry.sources.nvml.sources import EnergySource, MemorySo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.measurement.measurement import DeviceProcess
+    from pytest_llmperf.measurement.device_trace import DeviceProcess
     from pytest_llmperf.telemetry.sources.nvml.sources import Call
 
     _T = TypeVar("_T")

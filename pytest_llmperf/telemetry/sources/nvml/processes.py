@@ -6,7 +6,7 @@ from ctypes import byref, c_uint
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.measurement import DeviceProcess
+from pytest_llmperf.measurement.device_trace import DeviceProcess
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.abi import ProcessInfo
 from pytest_llmperf.telemetry.sources.nvml.errors import Code, Refusals, Refused, shown

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool, largest_alone, unseen, waste
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from tests.helpers.streams import MS, stream, whole
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pytest_llmperf.engines.ollama.memory import Footprint, Shape, kv_stated, pa
 from tests.helpers.captured import captured
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.measurement import Reading
+    from pytest_llmperf.measurement.reading import Reading
 
 MIB = 1 << 20
 SHOWN: dict[str, Any] = json.loads(captured("ollama/show.json"))

@@ -25,7 +25,7 @@ from tests.helpers.process_lists import (
 )
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.measurement import Attribution
+    from pytest_llmperf.measurement.memory_trace import Attribution
 
 
 # ----------------------------------------------------------------------------------------------------------- the lists

@@ -14,7 +14,7 @@ from tests.helpers.process_lists import ENGINE, GIB, L4, MS, NOBODY, OTHER_ENGIN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.measurement import Attribution, MemoryTrace
+    from pytest_llmperf.measurement.memory_trace import Attribution, MemoryTrace
 
 GB10 = DeviceFacts(2, "GPU-1", "NVIDIA GB10", 0, "nvml", unified=True, no_memory="it has none of its own")
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import Conditions, DeviceProcess
+from pytest_llmperf.measurement.device_trace import Conditions, DeviceProcess
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.conditions import conditions
 from pytest_llmperf.telemetry.records.ring import (

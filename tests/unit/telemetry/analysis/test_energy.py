@@ -11,7 +11,7 @@ from pytest_llmperf.telemetry.analysis.energy import energy
 from pytest_llmperf.telemetry.records.ring import ENERGY, POWER, TEMPERATURE, TICK, Record
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.measurement import Energy
+    from pytest_llmperf.measurement.device_trace import Energy
 
 MS = 1_000_000
 SLOT = 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import DeviceProcess
+from pytest_llmperf.measurement.device_trace import DeviceProcess
 from pytest_llmperf.telemetry.records.ring import (
     ENERGY,
     ENGINE_SHARE,

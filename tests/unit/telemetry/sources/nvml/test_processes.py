@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.measurement.measurement import DeviceProcess
+from pytest_llmperf.measurement.device_trace import DeviceProcess
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.errors import Code
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, ScriptedProcess

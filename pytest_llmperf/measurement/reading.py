@@ -1,0 +1,34 @@
+"""A value that was read, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number and how it was measured, or the reason why there is none.
+
+    Attributes:
+        value: in the base unit of its metric (bytes, seconds, tok/s, ...); None if it was not measured.
+        how: formula and source in words; empty for a missing value.
+        reason: why there is no value, in one sentence; empty if there is one.
+        samples: how many observations the value is computed from; None if that has no meaning for it.
+    """
+
+    value: float | None
+    how: str = ""
+    reason: str = ""
+    samples: int | None = None
+
+    @staticmethod
+    def missing(reason: str) -> Reading:
+        """A reading without a value."""
+        return Reading(None, reason=reason)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """In place of a value that is not there: ``reason`` says why, in one sentence."""
+
+    reason: str
