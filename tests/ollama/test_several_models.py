@@ -37,7 +37,7 @@ def test_three_models_are_one_server_and_each_gives_its_memory_back(ollama: Olla
 def test_one_server(engines, llm_engine_factory, llm_perf):
     assert len({engine.pids for engine in engines}) == 1
     assert [engine.memory().weights for engine in engines] == [96576768] * 3
-    assert [engine.gone() for engine in engines] == [""] * 3
+    assert [engine.read_status().reason for engine in engines] == [""] * 3
 
 @pytest.mark.memory_budget(idle="2 GiB")
 def test_idle(engines, llm_engine_factory, llm_perf):
@@ -45,7 +45,7 @@ def test_idle(engines, llm_engine_factory, llm_perf):
     engines[1].unload()
     after_one = llm_perf.read("memory.idle").value
     assert full - after_one > 20 * 2**20
-    assert [engine.gone() for engine in engines] == [""] * 3
+    assert [engine.read_status().reason for engine in engines] == [""] * 3
     engines[0].unload()
     engines[2].unload()
     assert after_one - llm_perf.read("memory.idle").value > 40 * 2**20
