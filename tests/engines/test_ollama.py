@@ -164,7 +164,7 @@ def test_unloading_gives_the_memory_back_and_the_next_request_takes_it_again(
     assert full is not None
     assert idle is not None
     assert full - idle > 20 * MIB
-    assert engine.read_status().reason == ""
+    assert engine.state is EngineState.UNLOADED
     client.chat("Hello", max_tokens=2)
     assert deployment(engine).look() is not None
 

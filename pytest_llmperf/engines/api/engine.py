@@ -92,7 +92,7 @@ class Engine(ABC):
     def __init__(self, spec: EngineSpec, listener: EngineListener | None = None) -> None:
         self.spec = spec
         self.deployment, self.dialect, self.insight = self.compose(spec)
-        self.devices: tuple[Device, ...] = ()
+        self.devices: tuple[Device, ...] = self.insight.devices
         self._listener = _Silent() if listener is None else listener
         self._has_told = False
 
