@@ -1,11 +1,143 @@
-"""pytest-llmperf: LLM performance as tests. The fixtures and markers need no import; this is what else users name."""
+"""pytest-llmperf: LLM performance as tests.
+
+Fixtures and markers need no import. This module has the names for everything else: types of what the fixtures give,
+exceptions, workloads, the markers as typed functions, and what own metrics, engines and reports are made of.
+
+The exceptions that public calls raise, each below its base class:
+
+    pytest.fail.Exception       fails a test without a traceback
+        BudgetFailure           the budgets of a test fail it
+            BudgetExceeded      a budget is broken
+            NoVerdict           a budget is NOT MEASURED, INVALID or NO BUDGET, with --llmperf-strict
+        InvalidBudget           a marker cannot be understood
+        EngineUnavailable       an engine that a fixture was asked for cannot be started
+    Exception
+        EngineError             an engine cannot do what it was asked: llm_engine.unload(), sleep(), restart()
+        RequestFailed           a request got no complete answer: llm_client.generate(), chat(), run()
+        LoadClientDied          the process that sends a load ended: llm_client.run(workload(...))
+        RelayError              no relay can be started: llm_client.base_url
+    pytest.PytestWarning
+        LLMPerfWarning          a budget says less than it seems to
+
+Arguments that make no sense raise ValueError. A window that is read before its end raises RuntimeError, and so does
+``llm_client.base_url`` on an engine that has no address.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.1.0"
+__all__ = [
+    "Answer",
+    "BudgetExceeded",
+    "BudgetFailure",
+    "Dialect",
+    "DistributionMetric",
+    "Endpoint",
+    "EnergyLimits",
+    "Engine",
+    "EngineError",
+    "EngineMemory",
+    "EngineSpec",
+    "EngineUnavailable",
+    "InvalidBudget",
+    "LLMClient",
+    "LLMClientFactory",
+    "LLMEngineFactory",
+    "LLMPerf",
+    "LLMPerfWarning",
+    "LatencyLimits",
+    "LoadClientDied",
+    "LoadResult",
+    "Measurement",
+    "MemoryLimits",
+    "Metric",
+    "NoVerdict",
+    "Observation",
+    "Observed",
+    "OpenWindow",
+    "Reading",
+    "RelayError",
+    "RequestFailed",
+    "RequestTiming",
+    "SampleSource",
+    "ScalarMetric",
+    "Status",
+    "TestResult",
+    "ThroughputLimits",
+    "Verdict",
+    "Workload",
+    "__version__",
+    "energy_budget",
+    "latency_budget",
+    "llm_engines",
+    "memory_budget",
+    "register_metric",
+    "throughput_budget",
+    "workload",
+    "workload_file",
+]
+_HOMES = {
+    "Answer": "pytest_llmperf.traffic.answers.openai",
+    "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
+    "BudgetFailure": "pytest_llmperf.plugin.outcomes",
+    "Dialect": "pytest_llmperf.traffic.client.dialect",
+    "DistributionMetric": "pytest_llmperf.metrics.metric",
+    "Endpoint": "pytest_llmperf.traffic.client.dialect",
+    "EnergyLimits": "pytest_llmperf.plugin.typed_markers",
+    "Engine": "pytest_llmperf.engines.api.engine",
+    "EngineError": "pytest_llmperf.engines.api.engine",
+    "EngineMemory": "pytest_llmperf.engines.api.engine",
+    "EngineSpec": "pytest_llmperf.engines.api.engine",
+    "EngineUnavailable": "pytest_llmperf.plugin.outcomes",
+    "InvalidBudget": "pytest_llmperf.plugin.outcomes",
+    "LLMClient": "pytest_llmperf.traffic.llm_client",
+    "LLMClientFactory": "pytest_llmperf.plugin.fixtures",
+    "LLMEngineFactory": "pytest_llmperf.plugin.fixtures",
+    "LLMPerf": "pytest_llmperf.plugin.fixtures",
+    "LLMPerfWarning": "pytest_llmperf.plugin.outcomes",
+    "LatencyLimits": "pytest_llmperf.plugin.typed_markers",
+    "LoadClientDied": "pytest_llmperf.traffic.load.process",
+    "LoadResult": "pytest_llmperf.traffic.load.result",
+    "Measurement": "pytest_llmperf.measurement.measurement",
+    "MemoryLimits": "pytest_llmperf.plugin.typed_markers",
+    "Metric": "pytest_llmperf.metrics.metric",
+    "NoVerdict": "pytest_llmperf.plugin.outcomes",
+    "Observation": "pytest_llmperf.engines.api.observation",
+    "Observed": "pytest_llmperf.engines.api.observation",
+    "OpenWindow": "pytest_llmperf.plugin.measuring.measured_run",
+    "Reading": "pytest_llmperf.measurement.reading",
+    "RelayError": "pytest_llmperf.traffic.relay.process",
+    "RequestFailed": "pytest_llmperf.traffic.client.request",
+    "RequestTiming": "pytest_llmperf.measurement.request",
+    "SampleSource": "pytest_llmperf.metrics.metric",
+    "ScalarMetric": "pytest_llmperf.metrics.metric",
+    "Status": "pytest_llmperf.budgets.verdict",
+    "TestResult": "pytest_llmperf.reports.result",
+    "ThroughputLimits": "pytest_llmperf.plugin.typed_markers",
+    "Verdict": "pytest_llmperf.budgets.verdict",
+    "Workload": "pytest_llmperf.traffic.workloads.workload",
+    "energy_budget": "pytest_llmperf.plugin.typed_markers",
+    "latency_budget": "pytest_llmperf.plugin.typed_markers",
+    "llm_engines": "pytest_llmperf.plugin.typed_markers",
+    "memory_budget": "pytest_llmperf.plugin.typed_markers",
+    "register_metric": "pytest_llmperf.metrics.table",
+    "throughput_budget": "pytest_llmperf.plugin.typed_markers",
+    "workload": "pytest_llmperf.traffic.workloads.workload",
+    "workload_file": "pytest_llmperf.traffic.workloads.files",
+}
+
 if TYPE_CHECKING:
+    from pytest_llmperf.budgets.verdict import Status as Status
+    from pytest_llmperf.budgets.verdict import Verdict as Verdict
+    from pytest_llmperf.engines.api.engine import Engine as Engine
+    from pytest_llmperf.engines.api.engine import EngineError as EngineError
+    from pytest_llmperf.engines.api.engine import EngineMemory as EngineMemory
+    from pytest_llmperf.engines.api.engine import EngineSpec as EngineSpec
+    from pytest_llmperf.engines.api.observation import Observation as Observation
+    from pytest_llmperf.engines.api.observation import Observed as Observed
     from pytest_llmperf.measurement.measurement import Measurement as Measurement
     from pytest_llmperf.measurement.reading import Reading as Reading
     from pytest_llmperf.measurement.request import RequestTiming as RequestTiming
@@ -14,51 +146,45 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.metric import SampleSource as SampleSource
     from pytest_llmperf.metrics.metric import ScalarMetric as ScalarMetric
     from pytest_llmperf.metrics.table import register_metric as register_metric
+    from pytest_llmperf.plugin.fixtures import LLMClientFactory as LLMClientFactory
+    from pytest_llmperf.plugin.fixtures import LLMEngineFactory as LLMEngineFactory
+    from pytest_llmperf.plugin.fixtures import LLMPerf as LLMPerf
+    from pytest_llmperf.plugin.measuring.measured_run import OpenWindow as OpenWindow
     from pytest_llmperf.plugin.outcomes import BudgetExceeded as BudgetExceeded
     from pytest_llmperf.plugin.outcomes import BudgetFailure as BudgetFailure
+    from pytest_llmperf.plugin.outcomes import EngineUnavailable as EngineUnavailable
+    from pytest_llmperf.plugin.outcomes import InvalidBudget as InvalidBudget
+    from pytest_llmperf.plugin.outcomes import LLMPerfWarning as LLMPerfWarning
     from pytest_llmperf.plugin.outcomes import NoVerdict as NoVerdict
+    from pytest_llmperf.plugin.typed_markers import EnergyLimits as EnergyLimits
+    from pytest_llmperf.plugin.typed_markers import LatencyLimits as LatencyLimits
+    from pytest_llmperf.plugin.typed_markers import MemoryLimits as MemoryLimits
+    from pytest_llmperf.plugin.typed_markers import ThroughputLimits as ThroughputLimits
+    from pytest_llmperf.plugin.typed_markers import energy_budget as energy_budget
+    from pytest_llmperf.plugin.typed_markers import latency_budget as latency_budget
+    from pytest_llmperf.plugin.typed_markers import llm_engines as llm_engines
+    from pytest_llmperf.plugin.typed_markers import memory_budget as memory_budget
+    from pytest_llmperf.plugin.typed_markers import throughput_budget as throughput_budget
+    from pytest_llmperf.reports.result import TestResult as TestResult
+    from pytest_llmperf.traffic.answers.openai import Answer as Answer
+    from pytest_llmperf.traffic.client.dialect import Dialect as Dialect
+    from pytest_llmperf.traffic.client.dialect import Endpoint as Endpoint
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed
+    from pytest_llmperf.traffic.llm_client import LLMClient as LLMClient
+    from pytest_llmperf.traffic.load.process import LoadClientDied as LoadClientDied
+    from pytest_llmperf.traffic.load.result import LoadResult as LoadResult
+    from pytest_llmperf.traffic.relay.process import RelayError as RelayError
     from pytest_llmperf.traffic.workloads.files import workload_file as workload_file
+    from pytest_llmperf.traffic.workloads.workload import Workload as Workload
     from pytest_llmperf.traffic.workloads.workload import workload as workload
-
-__version__ = "0.1.0"
-__all__ = [
-    "BudgetExceeded",
-    "BudgetFailure",
-    "DistributionMetric",
-    "Measurement",
-    "Metric",
-    "NoVerdict",
-    "Reading",
-    "RequestFailed",
-    "RequestTiming",
-    "SampleSource",
-    "ScalarMetric",
-    "__version__",
-    "register_metric",
-    "workload",
-    "workload_file",
-]
-_HOMES = {
-    "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
-    "BudgetFailure": "pytest_llmperf.plugin.outcomes",
-    "NoVerdict": "pytest_llmperf.plugin.outcomes",
-    "DistributionMetric": "pytest_llmperf.metrics.metric",
-    "Measurement": "pytest_llmperf.measurement.measurement",
-    "Metric": "pytest_llmperf.metrics.metric",
-    "Reading": "pytest_llmperf.measurement.reading",
-    "RequestFailed": "pytest_llmperf.traffic.client.request",
-    "RequestTiming": "pytest_llmperf.measurement.request",
-    "ScalarMetric": "pytest_llmperf.metrics.metric",
-    "SampleSource": "pytest_llmperf.metrics.metric",
-    "register_metric": "pytest_llmperf.metrics.table",
-    "workload": "pytest_llmperf.traffic.workloads.workload",
-    "workload_file": "pytest_llmperf.traffic.workloads.files",
-}
+else:
+    # Hidden from type checkers, which would take any name for one of this package.
+    def __getattr__(name: str) -> Any:
+        # Engine processes import this package too, and must not pay for pytest.
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __getattr__(name: str) -> Any:
-    # Engine processes import this package too, and must not pay for pytest.
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

@@ -163,15 +163,14 @@ def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any
 
     The test is skipped on every other engine.
     """
-    from pytest_llmperf.engines.vllm.offline.deployment import InProcessVLLM
+    from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
 
     engine = request.config.stash[SESSION].acquire(llm_engine.spec)
-    vllm = engine.deployment
-    if not isinstance(vllm, InProcessVLLM):
+    if not isinstance(engine, VLLMOfflineEngine):
         pytest.skip(f"vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline, and this is {engine.name}")
     measured = request.node.stash.get(MEASURED_RUN, None)
-    with vllm.steps.recorded(measured.recorder(engine) if measured is not None else None):
-        yield vllm.llm
+    with engine.steps.recorded(measured.recorder(engine) if measured is not None else None):
+        yield engine.llm
 
 
 @pytest.fixture

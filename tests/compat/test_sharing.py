@@ -119,8 +119,7 @@ def test_an_engine_that_crashed_is_started_again_once_for_all(runs: Runs) -> Non
 
 
 def test_an_engine_left_asleep_is_awake_for_the_other_worker(runs: Runs) -> None:
-    once = "llm_engine.state.value == 'asleep' and os.abort(); llm_engine.sleep()"
-    asleep = SUITE.replace("time.sleep(0.1)", once)
+    asleep = SUITE.replace("time.sleep(0.1)", "llm_engine.asleep and os.abort(); llm_engine.sleep()")
     runs(asleep, "-n2").assert_outcomes(passed=4)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import pytest_llmperf
 from pytest_llmperf.engines.llamacpp.server_main import SETTINGS
 from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
 from pytest_llmperf.engines.simulated.schedule import Simulation
@@ -67,6 +68,11 @@ def test_the_reference_and_the_help_name_every_format_of_report() -> None:
     text = next(option.help for option in OPTIONS if option.flag == "--llmperf-report")
     row = next(line for line in REFERENCE.splitlines() if line.startswith("| `--llmperf-report=PATH`"))
     assert [suffix for suffix in FORMATS if suffix not in text or f"`{suffix}`" not in row] == []
+
+
+def test_the_reference_names_everything_that_can_be_imported() -> None:
+    section = REFERENCE.partition("\n## Imports\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", section)) >= set(pytest_llmperf.__all__)
 
 
 def test_the_reference_names_every_hook() -> None:

@@ -8,15 +8,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
-from pytest_llmperf.engines.api.state import EngineState
-from pytest_llmperf.engines.vllm.sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingDeployment
-from tests.helpers.fake_engine import FakeDeployment, FakeEngine
+from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.vllm.sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingEngine
+from pytest_llmperf.measurement.measurement import Device
+from tests.unit.engines.test_provision import Fake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ASKED = {"enable_sleep_mode": "true"}
+GPU, CPU = Device("cuda", "NVIDIA L4"), Device("cpu", "CPU")
 
 
 class Dev(HTTPServer):
@@ -66,18 +67,15 @@ def server() -> Iterator[Dev]:
         thread.join()
 
 
-class Bed(SleepingDeployment, FakeDeployment):
-    """Sleeps by ``how``, on a GPU unless it is ``on_cpu``."""
+class Bed(SleepingEngine, Fake):
+    name = "vllm"
 
-    is_on_cpu = False
-
-    def __init__(self, how: Sleeper, *, on_cpu: bool = False, args: Mapping[str, str] = ASKED) -> None:
+    def __init__(self, sleeper: Sleeper, device: Device = GPU, args: Mapping[str, str] = ASKED) -> None:
         super().__init__(EngineSpec("vllm", args=args))
-        self.is_on_cpu = on_cpu
-        self.state = EngineState.READY
-        self._how = how
+        self.devices = (device,)
+        self._how = sleeper
 
-    def sleeper(self) -> Sleeper:
+    def _sleeper(self) -> Sleeper:
         return self._how
 
 
@@ -87,11 +85,11 @@ def engine(server: Dev) -> Bed:
 
 
 def asleep(engine: Bed) -> bool:
-    return engine.state is EngineState.ASLEEP
+    return engine.asleep
 
 
 def test_a_server_is_put_to_sleep_and_woken(server: Dev, engine: Bed) -> None:
-    engine.sleep(1)
+    engine.sleep()
     assert asleep(engine)
     engine.wake()
     assert not asleep(engine)
@@ -99,7 +97,7 @@ def test_a_server_is_put_to_sleep_and_woken(server: Dev, engine: Bed) -> None:
 
 
 def test_weights_that_were_given_up_are_read_anew_before_it_is_used(server: Dev, engine: Bed) -> None:
-    engine.sleep(2)
+    engine.sleep(level=2)
     engine.wake()
     assert server.orders == [
         "/sleep?level=2",
@@ -117,7 +115,7 @@ def test_with_sleep_mode_a_model_is_unloaded_by_sleeping(server: Dev, engine: Be
 
 def test_without_it_unloading_is_left_to_the_kind_of_engine(server: Dev) -> None:
     sleeper = ServerSleeper(f"http://127.0.0.1:{server.server_port}/v1")
-    for bed in (Bed(sleeper, args={}), Bed(sleeper, on_cpu=True)):
+    for bed in (Bed(sleeper, args={}), Bed(sleeper, device=CPU)):
         with pytest.raises(EngineError, match="vllm cannot unload its model while it runs"):
             bed.unload()
     assert server.orders == []
@@ -131,10 +129,10 @@ def test_waking_what_does_not_sleep_asks_nobody(server: Dev, engine: Bed) -> Non
 def test_a_sleep_or_a_wake_that_did_not_happen_is_an_error(server: Dev, engine: Bed) -> None:
     server.deaf = True
     with pytest.raises(EngineError, match="was told to sleep, and does not"):
-        engine.sleep(1)
+        engine.sleep()
     assert not asleep(engine)
     server.deaf = False
-    engine.sleep(1)
+    engine.sleep()
     server.deaf = True
     with pytest.raises(EngineError, match="was told to wake, and sleeps on"):
         engine.wake()
@@ -144,13 +142,13 @@ def test_a_sleep_or_a_wake_that_did_not_happen_is_an_error(server: Dev, engine: 
 def test_a_server_without_the_addresses_says_what_is_missing(server: Dev, engine: Bed) -> None:
     server.status = 404
     with pytest.raises(EngineError, match=r"^vllm did not sleep: HTTP 404; VLLM_SERVER_DEV_MODE=1 must be set"):
-        engine.sleep(1)
+        engine.sleep()
 
 
 def test_an_engine_that_fails_at_it_is_one_line(engine: Bed, server: Dev) -> None:
     server.status = 500
     with pytest.raises(EngineError, match=r"^vllm did not sleep: HTTP 500$"):
-        engine.sleep(1)
+        engine.sleep()
 
 
 class Llm:
@@ -188,14 +186,14 @@ def test_an_engine_of_this_process_sleeps_as_well() -> None:
 def test_on_the_cpu_it_is_refused_before_it_would_do_nothing() -> None:
     llm = Llm()
     with pytest.raises(EngineError, match="sleep is not supported here: its sleep mode is for CUDA and ROCm"):
-        Bed(LLMSleeper(llm), on_cpu=True).sleep(1)
+        Bed(LLMSleeper(llm), CPU).sleep()
     assert llm.calls == []
 
 
 def test_without_the_mode_or_at_an_unknown_level_it_is_refused_with_what_to_do() -> None:
     llm = Llm()
     with pytest.raises(EngineError, match="give --llmperf-engine-arg=enable_sleep_mode=true"):
-        Bed(LLMSleeper(llm), args={}).sleep(1)
+        Bed(LLMSleeper(llm), args={}).sleep()
     with pytest.raises(EngineError, match=r"no sleep at level 0 \(1: the weights go to the host's memory, 2:"):
         Bed(LLMSleeper(llm)).sleep(0)
     assert llm.calls == []
@@ -203,6 +201,6 @@ def test_without_the_mode_or_at_an_unknown_level_it_is_refused_with_what_to_do()
 
 def test_other_engines_cannot_sleep() -> None:
     with pytest.raises(EngineError, match=r"^fake cannot sleep; llm_engine\.restart"):
-        FakeEngine(EngineSpec("fake")).sleep()
+        Fake(EngineSpec("fake")).sleep()
     with pytest.raises(EngineError, match=r"^fake cannot sleep, so there is nothing to wake"):
-        FakeEngine(EngineSpec("fake")).wake()
+        Fake(EngineSpec("fake")).wake()

@@ -1,0 +1,129 @@
+"""A user's test file that type checkers accept: it names everything that pytest_llmperf exports. Never run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_type
+
+import pytest
+
+from pytest_llmperf import (
+    Answer,
+    BudgetExceeded,
+    BudgetFailure,
+    Dialect,
+    DistributionMetric,
+    Endpoint,
+    EnergyLimits,
+    Engine,
+    EngineError,
+    EngineMemory,
+    EngineSpec,
+    EngineUnavailable,
+    InvalidBudget,
+    LatencyLimits,
+    LLMClient,
+    LLMClientFactory,
+    LLMEngineFactory,
+    LLMPerf,
+    LLMPerfWarning,
+    LoadClientDied,
+    LoadResult,
+    Measurement,
+    MemoryLimits,
+    Metric,
+    NoVerdict,
+    Observation,
+    Observed,
+    OpenWindow,
+    Reading,
+    RelayError,
+    RequestFailed,
+    RequestTiming,
+    SampleSource,
+    ScalarMetric,
+    Status,
+    TestResult,
+    ThroughputLimits,
+    Verdict,
+    Workload,
+    __version__,
+    energy_budget,
+    latency_budget,
+    llm_engines,
+    memory_budget,
+    register_metric,
+    throughput_budget,
+    workload,
+    workload_file,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+assert_type(__version__, str)
+ATTEMPTS = (RequestFailed, LoadClientDied, EngineError, RelayError, InvalidBudget, EngineUnavailable)
+LIMITS: LatencyLimits = {"ttft_p95": "300 ms", "startup": "90 s", "device": "NVIDIA H100*"}
+MORE: tuple[MemoryLimits, ThroughputLimits, EnergyLimits] = ({"peak": "16 GiB"}, {"output": "800 tok/s"}, {})
+
+pytestmark = [llm_engines("vllm", "llamacpp"), pytest.mark.filterwarnings(f"error::{LLMPerfWarning.__name__}")]
+
+
+@pytest.mark.xfail(raises=BudgetExceeded, strict=True)
+@memory_budget(peak="16 GiB", kv_waste="10 %", engine="vllm*")
+@throughput_budget(goodput="10 req/s")
+@latency_budget(itl_p99_9="50 ms", e2e_max="2 s")
+@latency_budget(**LIMITS)
+@energy_budget(per_output_token="2 J/tok")
+def test_answers(llm_client: LLMClient, llm_engine: Engine, llm_perf: LLMPerf) -> None:
+    answer = llm_client.generate("Once upon a time", max_tokens=8)
+    assert_type(answer, Answer)
+    assert_type(answer.timing, RequestTiming)
+    assert_type(answer.timing.ttft, float | None)
+    assert_type(llm_perf.read("memory.peak"), Reading)
+    assert_type(llm_perf.measurement, Measurement)
+    assert_type(llm_engine.memory(), EngineMemory)
+    with llm_perf.window("second") as window:
+        answers = llm_client.run(["One", "Two"], concurrency=2)
+    assert_type(window, OpenWindow)
+    assert_type(window.read("latency.ttft_max", engine="vllm"), Reading)
+    assert_type(answers, list[Answer])
+
+
+def test_load(llm_client: LLMClient, trace: Workload) -> None:
+    for each in (
+        workload(prompt_tokens="128-2048", output_tokens=64, requests=100),
+        workload_file("trace.jsonl"),
+        trace,
+    ):
+        result = llm_client.run(each, rate="50/s", warmup="5 s")
+        assert_type(result, LoadResult)
+        assert_type(result.failed, tuple[RequestTiming, ...])
+
+
+def test_several(llm_engine_factory: LLMEngineFactory, llm_client_factory: LLMClientFactory) -> None:
+    engine = llm_engine_factory("ollama", model="qwen3:0.6b", args={"num_ctx": 2048})
+    assert_type(engine, Engine)
+    assert_type(llm_client_factory(engine), LLMClient)
+    with pytest.raises(EngineError):
+        engine.unload()
+
+
+def test_coroutines(failure: BudgetFailure | NoVerdict) -> None:
+    assert_type(failure.sections, tuple[tuple[str, str], ...])
+
+
+def read_mean(measurement: Measurement) -> Reading:
+    memory = measurement.memory
+    return Reading.missing("no memory") if memory is None else Reading(float(len(memory.samples)))
+
+
+def register(metric: Metric, kind: type[ScalarMetric | DistributionMetric], source: SampleSource) -> None:
+    register_metric(metric)
+
+
+def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
+    verdicts: list[Verdict] = [verdict for result in results for verdict in result.verdicts]
+    return str(sum(verdict.status is Status.PASS for verdict in verdicts))
+
+
+def describe(spec: EngineSpec, dialect: Dialect, endpoint: Endpoint, seen: Observation) -> Observed | None: ...
