@@ -30,15 +30,31 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "BYTES",
+    "JOULES",
+    "JOULES_PER_TOKEN",
+    "REQUESTS_PER_SECOND",
+    "SECONDS",
+    "SHARE",
+    "TOKENS_PER_SECOND",
+    "WATTS",
     "Answer",
     "BudgetExceeded",
     "BudgetFailure",
+    "Chunk",
+    "ClientHealth",
+    "Conditions",
+    "Device",
+    "DeviceProcess",
+    "DeviceTrace",
     "Dialect",
     "DistributionMetric",
     "Endpoint",
+    "Energy",
     "EnergyLimits",
     "Engine",
     "EngineError",
+    "EngineInfo",
     "EngineMemory",
     "EngineSpec",
     "EngineUnavailable",
@@ -48,26 +64,34 @@ __all__ = [
     "LLMEngineFactory",
     "LLMPerf",
     "LLMPerfWarning",
+    "Lag",
     "LatencyLimits",
+    "Load",
     "LoadClientDied",
     "LoadResult",
     "Measurement",
     "MemoryLimits",
+    "MemoryTrace",
     "Metric",
     "NoVerdict",
     "Observation",
     "Observed",
     "OpenWindow",
+    "Quantity",
     "Reading",
+    "RecordedValue",
     "RelayError",
     "RequestFailed",
     "RequestTiming",
     "SampleSource",
     "ScalarMetric",
+    "ServerTimes",
+    "Spread",
     "Status",
     "TestResult",
     "ThroughputLimits",
     "Verdict",
+    "Window",
     "Workload",
     "__version__",
     "energy_budget",
@@ -81,43 +105,67 @@ __all__ = [
 ]
 _HOMES = {
     "Answer": "pytest_llmperf.traffic.answers.openai",
+    "BYTES": "pytest_llmperf.measurement.units",
     "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
     "BudgetFailure": "pytest_llmperf.plugin.outcomes",
+    "Chunk": "pytest_llmperf.measurement.chunks",
+    "ClientHealth": "pytest_llmperf.measurement.load",
+    "Conditions": "pytest_llmperf.measurement.device_trace",
+    "Device": "pytest_llmperf.measurement.engine_info",
+    "DeviceProcess": "pytest_llmperf.measurement.device_trace",
+    "DeviceTrace": "pytest_llmperf.measurement.device_trace",
     "Dialect": "pytest_llmperf.traffic.client.dialect",
     "DistributionMetric": "pytest_llmperf.metrics.metric",
     "Endpoint": "pytest_llmperf.traffic.client.dialect",
+    "Energy": "pytest_llmperf.measurement.device_trace",
     "EnergyLimits": "pytest_llmperf.plugin.typed_markers",
     "Engine": "pytest_llmperf.engines.api.engine",
     "EngineError": "pytest_llmperf.engines.api.engine",
+    "EngineInfo": "pytest_llmperf.measurement.engine_info",
     "EngineMemory": "pytest_llmperf.engines.api.engine",
     "EngineSpec": "pytest_llmperf.engines.api.engine",
     "EngineUnavailable": "pytest_llmperf.plugin.outcomes",
     "InvalidBudget": "pytest_llmperf.plugin.outcomes",
+    "JOULES": "pytest_llmperf.measurement.units",
+    "JOULES_PER_TOKEN": "pytest_llmperf.measurement.units",
     "LLMClient": "pytest_llmperf.traffic.llm_client",
     "LLMClientFactory": "pytest_llmperf.plugin.fixtures",
     "LLMEngineFactory": "pytest_llmperf.plugin.fixtures",
     "LLMPerf": "pytest_llmperf.plugin.fixtures",
     "LLMPerfWarning": "pytest_llmperf.plugin.outcomes",
+    "Lag": "pytest_llmperf.measurement.load",
     "LatencyLimits": "pytest_llmperf.plugin.typed_markers",
+    "Load": "pytest_llmperf.measurement.load",
     "LoadClientDied": "pytest_llmperf.traffic.load.process",
     "LoadResult": "pytest_llmperf.traffic.load.result",
     "Measurement": "pytest_llmperf.measurement.measurement",
     "MemoryLimits": "pytest_llmperf.plugin.typed_markers",
+    "MemoryTrace": "pytest_llmperf.measurement.memory_trace",
     "Metric": "pytest_llmperf.metrics.metric",
     "NoVerdict": "pytest_llmperf.plugin.outcomes",
     "Observation": "pytest_llmperf.engines.api.observation",
     "Observed": "pytest_llmperf.engines.api.observation",
     "OpenWindow": "pytest_llmperf.plugin.measuring.measured_run",
+    "Quantity": "pytest_llmperf.measurement.units",
+    "REQUESTS_PER_SECOND": "pytest_llmperf.measurement.units",
     "Reading": "pytest_llmperf.measurement.reading",
+    "RecordedValue": "pytest_llmperf.measurement.measurement",
     "RelayError": "pytest_llmperf.traffic.relay.process",
     "RequestFailed": "pytest_llmperf.traffic.client.request",
     "RequestTiming": "pytest_llmperf.measurement.request",
+    "SECONDS": "pytest_llmperf.measurement.units",
+    "SHARE": "pytest_llmperf.measurement.units",
     "SampleSource": "pytest_llmperf.metrics.metric",
     "ScalarMetric": "pytest_llmperf.metrics.metric",
+    "ServerTimes": "pytest_llmperf.measurement.request",
+    "Spread": "pytest_llmperf.measurement.load",
     "Status": "pytest_llmperf.budgets.verdict",
+    "TOKENS_PER_SECOND": "pytest_llmperf.measurement.units",
     "TestResult": "pytest_llmperf.reports.result",
     "ThroughputLimits": "pytest_llmperf.plugin.typed_markers",
     "Verdict": "pytest_llmperf.budgets.verdict",
+    "WATTS": "pytest_llmperf.measurement.units",
+    "Window": "pytest_llmperf.measurement.window",
     "Workload": "pytest_llmperf.traffic.workloads.workload",
     "energy_budget": "pytest_llmperf.plugin.typed_markers",
     "latency_budget": "pytest_llmperf.plugin.typed_markers",
@@ -138,9 +186,33 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import EngineSpec as EngineSpec
     from pytest_llmperf.engines.api.observation import Observation as Observation
     from pytest_llmperf.engines.api.observation import Observed as Observed
+    from pytest_llmperf.measurement.chunks import Chunk as Chunk
+    from pytest_llmperf.measurement.device_trace import Conditions as Conditions
+    from pytest_llmperf.measurement.device_trace import DeviceProcess as DeviceProcess
+    from pytest_llmperf.measurement.device_trace import DeviceTrace as DeviceTrace
+    from pytest_llmperf.measurement.device_trace import Energy as Energy
+    from pytest_llmperf.measurement.engine_info import Device as Device
+    from pytest_llmperf.measurement.engine_info import EngineInfo as EngineInfo
+    from pytest_llmperf.measurement.load import ClientHealth as ClientHealth
+    from pytest_llmperf.measurement.load import Lag as Lag
+    from pytest_llmperf.measurement.load import Load as Load
+    from pytest_llmperf.measurement.load import Spread as Spread
     from pytest_llmperf.measurement.measurement import Measurement as Measurement
+    from pytest_llmperf.measurement.measurement import RecordedValue as RecordedValue
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace as MemoryTrace
     from pytest_llmperf.measurement.reading import Reading as Reading
     from pytest_llmperf.measurement.request import RequestTiming as RequestTiming
+    from pytest_llmperf.measurement.request import ServerTimes as ServerTimes
+    from pytest_llmperf.measurement.units import BYTES as BYTES
+    from pytest_llmperf.measurement.units import JOULES as JOULES
+    from pytest_llmperf.measurement.units import JOULES_PER_TOKEN as JOULES_PER_TOKEN
+    from pytest_llmperf.measurement.units import REQUESTS_PER_SECOND as REQUESTS_PER_SECOND
+    from pytest_llmperf.measurement.units import SECONDS as SECONDS
+    from pytest_llmperf.measurement.units import SHARE as SHARE
+    from pytest_llmperf.measurement.units import TOKENS_PER_SECOND as TOKENS_PER_SECOND
+    from pytest_llmperf.measurement.units import WATTS as WATTS
+    from pytest_llmperf.measurement.units import Quantity as Quantity
+    from pytest_llmperf.measurement.window import Window as Window
     from pytest_llmperf.metrics.metric import DistributionMetric as DistributionMetric
     from pytest_llmperf.metrics.metric import Metric as Metric
     from pytest_llmperf.metrics.metric import SampleSource as SampleSource

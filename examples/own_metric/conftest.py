@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from pytest_llmperf import (
+    BYTES,
+    SECONDS,
     DistributionMetric,
     Measurement,
     Metric,
@@ -12,7 +14,6 @@ from pytest_llmperf import (
     ScalarMetric,
     register_metric,
 )
-from pytest_llmperf.measurement.units import BYTES, SECONDS
 
 
 def read_mean(measurement: Measurement, metric: Metric) -> Reading:

@@ -7,44 +7,68 @@ from typing import TYPE_CHECKING, Any, assert_type
 import pytest
 
 from pytest_llmperf import (
+    BYTES,
+    JOULES,
+    JOULES_PER_TOKEN,
+    REQUESTS_PER_SECOND,
+    SECONDS,
+    SHARE,
+    TOKENS_PER_SECOND,
+    WATTS,
     Answer,
     BudgetExceeded,
     BudgetFailure,
+    Chunk,
+    ClientHealth,
+    Conditions,
+    Device,
+    DeviceProcess,
+    DeviceTrace,
     Dialect,
     DistributionMetric,
     Endpoint,
+    Energy,
     EnergyLimits,
     Engine,
     EngineError,
+    EngineInfo,
     EngineMemory,
     EngineSpec,
     EngineUnavailable,
     InvalidBudget,
+    Lag,
     LatencyLimits,
     LLMClient,
     LLMClientFactory,
     LLMEngineFactory,
     LLMPerf,
     LLMPerfWarning,
+    Load,
     LoadClientDied,
     LoadResult,
     Measurement,
     MemoryLimits,
+    MemoryTrace,
     Metric,
     NoVerdict,
     Observation,
     Observed,
     OpenWindow,
+    Quantity,
     Reading,
+    RecordedValue,
     RelayError,
     RequestFailed,
     RequestTiming,
     SampleSource,
     ScalarMetric,
+    ServerTimes,
+    Spread,
     Status,
     TestResult,
     ThroughputLimits,
     Verdict,
+    Window,
     Workload,
     __version__,
     energy_budget,
@@ -112,7 +136,31 @@ def test_coroutines(failure: BudgetFailure | NoVerdict) -> None:
     assert_type(failure.sections, tuple[tuple[str, str], ...])
 
 
-def read_mean(measurement: Measurement) -> Reading:
+UNITS: list[Quantity] = [BYTES, SECONDS, SHARE, JOULES, WATTS, JOULES_PER_TOKEN, TOKENS_PER_SECOND, REQUESTS_PER_SECOND]
+
+
+def look_into(measurement: Measurement) -> None:
+    assert_type(measurement.window, Window)
+    assert_type(measurement.engine, EngineInfo | None)
+    assert_type(measurement.memory, MemoryTrace | None)
+    assert_type(measurement.devices, tuple[DeviceTrace, ...])
+    assert_type(measurement.records, tuple[RecordedValue, ...])
+    assert_type(measurement.loads, tuple[Load, ...])
+
+
+def look_at_device(trace: DeviceTrace) -> tuple[Device, Energy, Conditions, Sequence[DeviceProcess]]:
+    return trace.device, trace.energy, trace.conditions, trace.conditions.newcomers
+
+
+def look_at_load(load: Load) -> tuple[ClientHealth | None, Lag | None, Spread | None]:
+    return load.health, load.health.loop_lag if load.health else None, load.output_came
+
+
+def look_at_request(timing: RequestTiming) -> tuple[Sequence[Chunk], ServerTimes | None]:
+    return timing.chunks, timing.server
+
+
+def count_samples(measurement: Measurement) -> Reading:
     memory = measurement.memory
     return Reading.missing("no memory") if memory is None else Reading(float(len(memory.samples)))
 

@@ -8,12 +8,16 @@ import inspect
 import re
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pytest_llmperf
+from pytest_llmperf import measurement
 from pytest_llmperf.metrics.metric import DistributionMetric
 from pytest_llmperf.metrics.table import METRICS, SCOPES
 from pytest_llmperf.plugin import typed_markers
@@ -44,6 +48,12 @@ def test_client(llm_client: LLMClient, llm_perf: LLMPerf) -> None:
     assert llm_perf.read("memory.peak").value < 2**34  # operator
     raise pytest_llmperf.BudgetExceeded(17)  # arg-type
 """  # each wrong line ends with the code of mypy's error
+MEASUREMENT_CLASSES: dict[str, type] = {
+    name: value
+    for module in iter_modules(measurement.__path__, f"{measurement.__name__}.")
+    for name, value in vars(import_module(module.name)).items()
+    if inspect.isclass(value) and is_dataclass(value)
+}
 USUAL_STATISTICS = ("p50", "p75", "p90", "p95", "p99", "p99_9", "max")
 
 
@@ -64,7 +74,7 @@ def test_type_checkers_find_each_name_where_it_is_found_at_run_time() -> None:
     tree = ast.parse(Path(pytest_llmperf.__file__).read_text(encoding="utf-8"))
     [block] = [node for node in tree.body if isinstance(node, ast.If)]
     assert imports_of(ast.Module(block.body, [])) == HOMES
-    assert pytest_llmperf.__all__ == sorted([*HOMES, "__version__"]) == dir(pytest_llmperf)
+    assert sorted(pytest_llmperf.__all__) == sorted([*HOMES, "__version__"]) == dir(pytest_llmperf)
 
 
 @pytest.mark.parametrize("name", HOMES)
@@ -73,6 +83,19 @@ def test_each_export_has_a_docstring_of_its_own(name: str) -> None:
     documented = vars(value)["__doc__"] if inspect.isclass(value) else value.__doc__
     assert documented
     assert not documented.startswith(f"{name}("), "made by dataclass"
+
+
+def test_everything_that_a_measurement_holds_is_exported() -> None:
+    pending: list[type] = [pytest_llmperf.Measurement]
+    seen: set[type] = set()
+    while pending:
+        cls = pending.pop()
+        seen.add(cls)
+        words = {word for field in fields(cls) for word in re.findall(r"\w+", str(field.type))}
+        found = {value for name, value in MEASUREMENT_CLASSES.items() if name in words}
+        pending += found - seen
+    assert pytest_llmperf.RequestTiming in seen
+    assert {cls.__name__ for cls in seen} <= set(HOMES)
 
 
 def test_a_name_that_does_not_exist_cannot_be_imported() -> None:
