@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ChunkKind = Literal["text", "reasoning", "tool"]
 _KINDS: tuple[ChunkKind, ...] = ("text", "reasoning", "tool")
+_REASONING = bytes([_KINDS.index("reasoning")])
 _LARGEST = 2**32 - 1
 
 
@@ -84,6 +85,14 @@ class PackedChunks(Sequence[Chunk]):
         return self.first_ns + sum(self.gaps)
 
     @property
+    def answer_ns(self) -> int | None:
+        """When the first that is not reasoning arrived, in ns; None if all are reasoning."""
+        place = len(self.kinds) - len(self.kinds.lstrip(_REASONING))
+        if self.kinds and place == len(self.kinds):
+            return None
+        return self.first_ns + sum(self.gaps[:place])
+
+    @property
     def counts(self) -> list[int] | None:
         """The number of tokens in each; None if the server gave no counts."""
         if self.tokens is None:
@@ -134,8 +143,8 @@ def find_edges(chunks: Sequence[Chunk]) -> tuple[int, int]:
 
 def find_answer_ns(chunks: Sequence[Chunk]) -> int | None:
     """When the first that is not reasoning arrived, in ns; None if all are reasoning."""
-    if isinstance(chunks, PackedChunks) and not chunks.kinds:
-        return chunks.first_ns
+    if isinstance(chunks, PackedChunks):
+        return chunks.answer_ns
     return next((chunk.at_ns for chunk in chunks if chunk.kind != "reasoning"), None)
 
 

@@ -61,7 +61,7 @@ class ClientHealth:
         loop_lag: how late the event loop ran what was due.
         cpu_share: the share of one core that the process used.
         schedule_lag: how long after its scheduled moment a request was sent; None if nothing was scheduled.
-        connections: how many it had open.
+        connections: how many it has opened.
     """
 
     event_loop: str
@@ -78,7 +78,7 @@ class Load:
     Attributes:
         asked: what was to be sent and when, in words.
         steady: the part that is judged; None if there was none.
-        health: how the sending process kept up; None if the load was sent from pytest's own process.
+        health: how the sending process kept up; None if pytest sent the load itself, or the process could not tell.
         fault: why its numbers cannot be trusted; empty if they can.
         stopped: why it ended early; empty if it did not.
         max_error_rate: the share of failed requests that the test tolerates.

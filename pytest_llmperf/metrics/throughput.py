@@ -52,7 +52,7 @@ def read_per_user(measurement: Measurement, metric: Metric) -> Reading:
     """Tokens per second that one request gets: one over the mean TPOT of the judged requests."""
     if reason := why_unanswered(measurement.requests):
         return Reading.missing(reason)
-    times = [r.tpot for r in measurement.judged if r.error is None and r.tpot is not None]
+    times = [tpot for r in measurement.judged if r.error is None and (tpot := r.tpot) is not None]
     if not times:
         return Reading.missing(why_no_token_times(measurement.judged, "tpot"))
     if sum(times) <= 0:
