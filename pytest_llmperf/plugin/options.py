@@ -9,17 +9,41 @@ if TYPE_CHECKING:
 
 
 class Option(NamedTuple):
-    """One option and its ini twin: the flag without its dashes in front, ``-`` as ``_``."""
+    """One option and its ini twin: the flag without its dashes in front, ``-`` as ``_``.
+
+    ``without`` says what holds when the option is not given, where the default value does not tell. ``negation`` is the
+    help of ``--llmperf-no-NAME``; empty if there is no such flag.
+    """
 
     flag: str
     kind: str
     default: Any
     metavar: str | None
     help: str
+    without: str = ""
+    negation: str = ""
 
     @property
     def name(self) -> str:
+        """The name of the ini twin, also the key of the parsed value."""
         return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def negative_flag(self) -> str:
+        """``--llmperf-no-strict`` for ``--llmperf-strict``."""
+        return self.flag.replace("--llmperf-", "--llmperf-no-")
+
+    @property
+    def default_text(self) -> str:
+        """What holds when the option is not given, for people; empty if nothing is set."""
+        if self.without or self.kind == "bool" or self.default in (None, ()):
+            return self.without
+        return f"{self.default:g}" if self.kind == "float" else str(self.default)
+
+    @property
+    def full_help(self) -> str:
+        """The help with the default behind it, as ``pytest --help`` shows it."""
+        return f"{self.help} Default: {self.default_text}." if self.default_text else self.help
 
 
 OPTIONS = (
@@ -30,24 +54,27 @@ OPTIONS = (
         "NAME[:MODEL]",
         "Engine to run the tests on: vllm, ollama, llamacpp, openai (attach to any OpenAI-compatible server) or "
         "simulated. Repeat it to run the suite once per engine.",
+        "none, and tests that need an engine are skipped",
     ),
     Option(
-        "--llmperf-model", "string", None, "ID", "Model of the engines named without one, in the engine's own words."
+        "--llmperf-model",
+        "string",
+        None,
+        "ID",
+        "Model for engines named without one: a hub id or a folder for vllm, a name or a GGUF path for ollama, a GGUF "
+        "path for llamacpp, a model id for openai.",
+        "vllm has none; ollama and llamacpp use the bundled model; openai the only model that is served",
     ),
     Option("--llmperf-url", "string", None, "URL", "Use the server that already runs there; it is never stopped."),
-    Option(
-        "--llmperf-engine-arg",
-        "list",
-        (),
-        "[ENGINE:]KEY=VALUE",
-        "Setting passed on to the engine; may be repeated.",
-    ),
+    Option("--llmperf-engine-arg", "list", (), "[ENGINE:]KEY=VALUE", "Setting passed on to the engine; repeatable."),
     Option(
         "--llmperf-engine-bin",
         "list",
         (),
         "[ENGINE:]PATH",
-        "Program to run the engine with, for engines that live in another environment.",
+        "Program to run the engine with (vllm or its python, ollama, llama-server), for engines installed elsewhere; "
+        "repeatable.",
+        "the vllm of this environment, the ollama on the PATH, the llama.cpp of the wheel",
     ),
     Option("--llmperf-startup-timeout", "float", 300.0, "SECONDS", "How long an engine may take to become ready."),
     Option(
@@ -55,34 +82,41 @@ OPTIONS = (
         "bool",
         None,
         None,
-        "Let ollama pull a model that it does not have. On by default, but for a server that was running already; "
-        "--llmperf-no-pull turns it off.",
+        "Let ollama pull a missing model.",
+        "on, but off for a server that was already running",
+        "A missing model fails the tests that need it.",
     ),
     Option(
         "--llmperf-gpus",
         "string",
         "auto",
         "auto|0,2|UUID|MIG-...",
-        "Devices to use, counted inside the caller's CUDA_VISIBLE_DEVICES.",
+        "Devices to use, counted inside the caller's CUDA_VISIBLE_DEVICES; auto: all of them.",
     ),
     Option(
         "--llmperf-busy-gpu",
         "string",
         None,
         "fail|warn",
-        "What to do when others compute on the GPU before the first engine starts, or its memory does not settle: fail "
-        "the tests that need an engine, or warn. fail by default when CI is set, else warn.",
+        "What to do if other processes compute on the GPU before the first engine starts, or its memory does not "
+        "settle: fail the tests that need an engine, or warn.",
+        "fail where CI is set, else warn",
     ),
     Option(
         "--llmperf-dcgm",
         "list",
         (),
         "URL",
-        "DCGM exporter of a host that an engine runs on which is not this one; may be repeated.",
+        "DCGM exporter of another host on which an engine runs; repeatable.",
     ),
-    Option("--llmperf-sample-hz", "float", 200.0, "N", "Memory samples per second."),
+    Option("--llmperf-sample-hz", "float", 200.0, "N", "Memory samples per second, up to 1000."),
     Option(
-        "--llmperf-rounds", "int", 1, "N", "How often the body of a measured test runs; all rounds are one measurement."
+        "--llmperf-rounds",
+        "int",
+        1,
+        "N",
+        "How often the body of a measured test runs; all rounds are one measurement. Tests that use the benchmark "
+        "fixture are not repeated.",
     ),
     Option("--llmperf-warmup", "int", 0, "N", "How often the body of a measured test runs first, unmeasured."),
     Option(
@@ -90,60 +124,51 @@ OPTIONS = (
         "bool",
         None,
         None,
-        "Fail a test whose budget got no verdict (not measured, invalid, no budget for this device). "
-        "On by default when CI is set; --llmperf-no-strict turns it off.",
+        "Fail a test if one of its budgets has no verdict (not measured, invalid, no budget for this device).",
+        "on where CI is set",
+        "Only broken budgets fail a test, in CI too.",
     ),
     Option(
         "--llmperf-report",
         "list",
         (),
         "PATH",
-        "Write a report; the suffix picks its format: .json, .md, or one that a plugin adds. May be repeated.",
+        "Write a report; the suffix picks its format: .json, .md, or one that a plugin adds. Repeatable.",
     ),
     Option(
         "--llmperf-keep-engine",
         "float",
         0.0,
         "SECONDS",
-        "Leave the engine running for so long after the session; the next run with this option finds it again.",
+        "Leave the engine running for this long after the session; the next run with this option reuses it.",
+        "0, it is stopped",
     ),
     Option(
         "--llmperf-share",
         "string",
         "engine",
         "engine|devices",
-        "What workers of pytest-xdist share: one engine, on which they measure in turn; or the devices, of which each "
-        "worker gets its own, with an engine on them.",
+        "What workers of pytest-xdist share: one engine, on which they measure in turn, or the devices, of which each "
+        "worker gets its own with an engine on them.",
     ),
-    Option("--llmperf-disable", "bool", False, None, "Collect and run the tests, measure and judge nothing."),
+    Option("--llmperf-disable", "bool", False, None, "Collect and run the tests, but measure and judge nothing."),
 )
 _INI_TYPES = {"list": "linelist", "string": "string", "float": "float", "int": "int", "bool": "bool"}
 
 
 def add_options(parser: pytest.Parser) -> None:
+    """Registers every option and its ini twin."""
     group = parser.getgroup("llmperf", "LLM performance budgets (pytest-llmperf)")
     for option in OPTIONS:
-        flag, kind, default, metavar, text = option
-        name = option.name
-        if kind == "bool":
-            group.addoption(flag, action="store_true", default=None, dest=name, help=text)
-        elif kind == "list":
-            group.addoption(flag, action="append", default=None, dest=name, metavar=metavar, help=text)
+        name, text, metavar = option.name, option.full_help, option.metavar
+        if option.kind == "bool":
+            group.addoption(option.flag, action="store_true", default=None, dest=name, help=text)
+        elif option.kind == "list":
+            group.addoption(option.flag, action="append", default=None, dest=name, metavar=metavar, help=text)
         else:
-            convert = {"float": float, "int": int}.get(kind, str)
-            group.addoption(flag, type=convert, default=None, dest=name, metavar=metavar, help=text)
-        parser.addini(name, text, type=_INI_TYPES[kind], default=default)  # type: ignore[arg-type]
-    group.addoption(
-        "--llmperf-no-pull",
-        action="store_false",
-        default=None,
-        dest="llmperf_pull",
-        help="A model that the engine does not have fails the tests that need it.",
-    )
-    group.addoption(
-        "--llmperf-no-strict",
-        action="store_false",
-        default=None,
-        dest="llmperf_strict",
-        help="Only broken budgets fail a test, in CI too.",
-    )
+            convert = {"float": float, "int": int}.get(option.kind, str)
+            group.addoption(option.flag, type=convert, default=None, dest=name, metavar=metavar, help=text)
+        if option.negation:
+            negative = option.negative_flag
+            group.addoption(negative, action="store_false", default=None, dest=name, help=option.negation)
+        parser.addini(name, text, type=_INI_TYPES[option.kind], default=option.default)  # type: ignore[arg-type]
