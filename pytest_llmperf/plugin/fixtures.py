@@ -22,18 +22,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def llm_engine_args() -> dict[str, Any]:
-    """Engine settings of the project: override it to return a dict such as {"ctx_size": 4096}.
+    """A dict of engine settings. Override it in your ``conftest.py`` to return, say, ``{"ctx_size": 4096}``.
 
-    A key may be meant for one engine only: {"llamacpp:ctx_size": 4096}. --llmperf-engine-arg wins over it.
+    ``{"llamacpp:ctx_size": 4096}`` is for one engine only. ``--llmperf-engine-arg`` beats it.
     """
     return {}
 
 
 @pytest.fixture(scope="session")
 def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any]) -> Iterator[Engine]:
-    """The running engine, started once per session by --llm-engine.
+    """The running engine of ``--llm-engine``, started once per session.
 
-    It has name, version, model, base_url, api_key, pids, devices, startup_time, memory(), restart(), unload().
+    It has ``name``, ``version``, ``model``, ``base_url``, ``api_key``, ``pids``, ``devices``, ``startup_time``,
+    ``memory()``, ``restart()``, ``unload()``, ``wait_until_unloaded(seconds)``, ``sleep(level)`` and ``wake()``.
     """
     session = request.config.stash[SESSION]
     spec = getattr(request, "param", None) or next(iter(session.settings.engines), None)
@@ -49,9 +50,9 @@ def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any
 
 @pytest.fixture(scope="session")
 def llm_engine_factory(request: pytest.FixtureRequest) -> LLMEngineFactory:
-    """Starts further engines: llm_engine_factory("llamacpp", model="/path/x.gguf", args={"ctx_size": 4096}).
+    """Starts further engines: ``llm_engine_factory("llamacpp", model="x.gguf", args={"ctx_size": 4096})``.
 
-    They run until the session ends; asking again for the same one gives the running one.
+    They run until the session ends. A second call with the same arguments gives the same engine.
     """
     return LLMEngineFactory(request.config.stash[SESSION])
 
@@ -85,9 +86,9 @@ class LLMEngineFactory:
 
 @pytest.fixture(scope="session")
 def llm_base_url(request: pytest.FixtureRequest, llm_engine: Engine) -> str:
-    """The address of llm_client.base_url, for an app that is started once for all tests.
+    """The address of ``llm_client.base_url``, for an app that is started once for all tests.
 
-    It stays the same when the engine is started again.
+    It stays the same when the engine is restarted.
     """
     session = request.config.stash[SESSION]
     return session.app_url(session.acquire(llm_engine.spec))
@@ -95,9 +96,10 @@ def llm_base_url(request: pytest.FixtureRequest, llm_engine: Engine) -> str:
 
 @pytest.fixture
 def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[LLMClient]:
-    """Sends requests to the engine and times them for this test: generate, chat, run, agenerate, achat.
+    """Sends requests to the engine and times them for this test.
 
-    base_url, api_key and model are for the app under test, whose own calls are timed as well.
+    It has ``generate``, ``chat``, ``agenerate``, ``achat`` and ``run``. ``base_url``, ``api_key`` and ``model`` are
+    for an app under test, whose own calls are timed as well.
     """
     factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(MEASURED_RUN, None))
     with factory(llm_engine) as client:
@@ -106,9 +108,9 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
 
 @pytest.fixture
 def llm_client_factory(request: pytest.FixtureRequest) -> Iterator[LLMClientFactory]:
-    """Gives clients of further engines: llm_client_factory(llm_engine_factory("ollama", model="qwen3:0.6b")).
+    """Makes clients for further engines: ``llm_client_factory(engine)``.
 
-    What goes through them belongs to the test as well.
+    Their requests belong to the test as well.
     """
     factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(MEASURED_RUN, None))
     yield factory
@@ -159,9 +161,9 @@ class LLMClientFactory:
 
 @pytest.fixture
 def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any]:
-    """The vllm.LLM itself, of --llm-engine=vllm --llmperf-engine-arg=mode=offline; its requests count as the test's.
+    """The ``vllm.LLM`` itself, with ``--llm-engine=vllm --llmperf-engine-arg=mode=offline``.
 
-    The test is skipped on every other engine.
+    Its requests count as the test's. On every other engine the test is skipped.
     """
     from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
 
@@ -175,7 +177,10 @@ def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any
 
 @pytest.fixture
 def llm_perf(request: pytest.FixtureRequest) -> LLMPerf:
-    """The measurement of this test: window(name), record(name, value, unit), read(metric), measurement."""
+    """The measurement of this test: ``window(name)``, ``record(name, value, unit)``, ``read(metric)``.
+
+    ``measurement`` is everything that was measured so far.
+    """
     return LLMPerf(request.node.stash.get(MEASURED_RUN, None))
 
 

@@ -34,7 +34,7 @@ RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
-_MEASURED_FIXTURES = frozenset(
+MEASURED_FIXTURES = frozenset(
     {
         "llm_engine",
         "llm_engine_factory",
@@ -223,7 +223,7 @@ class Session:
         """Whether this test has budgets or uses our fixtures."""
         if self.settings.disable or MISTAKE in item.stash:
             return False
-        return LIMITS in item.stash or not _MEASURED_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        return LIMITS in item.stash or not MEASURED_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
     def begin_measuring(self, item: pytest.Item) -> MeasuredRun | None:
         """The measured of a test that is measured; None for every other test."""

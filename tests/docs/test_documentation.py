@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 
 import pytest_llmperf
-from pytest_llmperf.engines.llamacpp.server_main import SETTINGS
-from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
-from pytest_llmperf.engines.simulated.schedule import Simulation
 from pytest_llmperf.metrics import table
 from pytest_llmperf.plugin import hookspecs
 from pytest_llmperf.plugin.markers import MARKERS
@@ -59,11 +56,6 @@ def test_the_budget_file_of_the_tutorial_is_understood(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(["budgets: 2 PASS"])
 
 
-def test_the_reference_names_every_option() -> None:
-    missing = [option.flag for option in OPTIONS if f"`{option.flag}" not in REFERENCE]
-    assert not missing
-
-
 def test_the_reference_and_the_help_name_every_format_of_report() -> None:
     text = next(option.help for option in OPTIONS if option.flag == "--llmperf-report")
     row = next(line for line in REFERENCE.splitlines() if line.startswith("| `--llmperf-report=PATH`"))
@@ -85,15 +77,3 @@ def test_the_reference_names_every_marker_and_metric() -> None:
     missing = [name for name in MARKERS if f"`{name}`" not in REFERENCE and f"@pytest.mark.{name}" not in REFERENCE]
     missing += [metric.name for metric in table.METRICS.values() if f"`{metric.key}`" not in REFERENCE]
     assert not missing
-
-
-def test_the_reference_names_every_engine_setting() -> None:
-    missing = [key for key in (*SETTINGS, *LOAD_OPTIONS, *SERVER_ARGUMENTS, KEEP_ALIVE) if f"`{key}`" not in REFERENCE]
-    missing += [key for key, default, _ in Simulation.describe() if f"| `{key}` | `{default}` |" not in REFERENCE]
-    assert not missing
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -23,11 +23,15 @@ VERBOSITY = "4"
 
 @dataclass(frozen=True)
 class Setting:
-    """An engine argument: its default and what it sets, named as llama-server names it."""
+    """An engine argument, named as llama-server names it: its default, what it means, and what sets it.
+
+    ``default_text`` is the default for people, where it depends on the machine.
+    """
 
     default: str
     meaning: str
     apply: Callable[[Any, str], None]
+    default_text: str = ""
 
 
 def _set(name: str, convert: Callable[[str], Any] = int) -> Callable[[Any, str], None]:
@@ -43,15 +47,15 @@ def default_threads() -> str:
 
 
 SETTINGS = {
-    "ctx_size": Setting("2048", "context of all slots together, in tokens", _set("n_ctx")),
-    "parallel": Setting("4", "slots: requests answered at the same time", _set("n_parallel")),
-    "threads": Setting(default_threads(), "compute threads", _threads),
-    "batch_size": Setting("2048", "logical batch, in tokens", _set("n_batch")),
-    "ubatch_size": Setting("512", "physical batch, in tokens", _set("n_ubatch")),
-    "n_gpu_layers": Setting("-1", "layers on the GPU, where the wheel was built for one; -1 all", _set("n_gpu_layers")),
+    "ctx_size": Setting("2048", "context size in tokens, shared by all slots", _set("n_ctx")),
+    "parallel": Setting("4", "slots, that is requests answered at the same time", _set("n_parallel")),
+    "threads": Setting(default_threads(), "compute threads", _threads, "one per core, at most 8"),
+    "batch_size": Setting("2048", "logical batch size, in tokens", _set("n_batch")),
+    "ubatch_size": Setting("512", "physical batch size, in tokens", _set("n_ubatch")),
+    "n_gpu_layers": Setting("-1", "layers on the GPU, if the wheel supports one; -1: all", _set("n_gpu_layers")),
     # By default llama.cpp keeps 8 GiB of old prompts, and memory drifts from test to test.
-    "cache_ram": Setting("0", "MiB of host memory for a cache of prompts", _set("cache_ram_mib")),
-    "port": Setting("0", "port on 127.0.0.1; 0 is any free one", _set("port")),
+    "cache_ram": Setting("0", "MiB of host memory for a prompt cache", _set("cache_ram_mib")),
+    "port": Setting("0", "TCP port on 127.0.0.1; 0: a free one", _set("port")),
 }
 
 

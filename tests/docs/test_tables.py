@@ -1,0 +1,119 @@
+"""What the pages list is what the code has: tables made from it are fresh, and the others are compared with it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.engines import registry
+from pytest_llmperf.engines.ollama.options import DEFAULTS, FOR_EVER, KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
+from pytest_llmperf.metrics.statistics import minimum_samples
+from pytest_llmperf.plugin import session
+from pytest_llmperf.traffic.load.schedule import ScheduleOptions
+from pytest_llmperf.traffic.workloads.files import workload_file
+from pytest_llmperf.traffic.workloads.workload import workload
+from scripts.docs_tables import BLOCK, REFERENCE, TABLES, fixtures_table, with_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md"))
+TEXT = REFERENCE.read_text(encoding="utf-8")
+
+
+def _section(heading: str, page: str = TEXT) -> str:
+    """The text from a heading to the next one of any level."""
+    _, _, rest = page.partition(f"\n{heading}\n")
+    assert rest, f"there is no section {heading}"
+    return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def _rows(text: str, header: str) -> list[list[str]]:
+    """The cells of the table whose first cell is ``header``."""
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {header} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return rows
+
+
+def _names(rows: list[list[str]]) -> list[str]:
+    """The words in backticks of the first cells."""
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+
+
+def test_tables_made_from_the_code_are_fresh() -> None:
+    assert {block["name"] for block in BLOCK.finditer(TEXT)} == set(TABLES)
+    assert with_tables(TEXT) == TEXT, "run scripts/docs-tables"
+
+
+def test_a_stale_table_is_noticed() -> None:
+    assert with_tables(TEXT.replace("| `--llmperf-disable` |", "| `--llmperf-unable` |")) == TEXT
+
+
+def test_the_fixtures_that_make_a_test_measured_are_those_of_the_table() -> None:
+    listed = set(_names(_rows(fixtures_table(), "fixture")))
+    assert listed - set(session.MEASURED_FIXTURES) == {"llm_engine_args"}
+    assert set(session.MEASURED_FIXTURES) <= listed
+
+
+def test_the_reference_explains_every_verdict() -> None:
+    rows = {row[0]: row[2] for row in _rows(_section("## Verdicts"), "verdict")}
+    # No verdict of this version is INCONCLUSIVE.
+    assert set(rows) == {str(status) for status in Status if status is not Status.INCONCLUSIVE}
+    strict = {name for name, fails in rows.items() if "--llmperf-strict" in fails}
+    assert strict == {str(status) for status in Status if status.without_verdict}
+    assert [name for name, fails in rows.items() if fails == "yes"] == ["FAIL"]
+
+
+def test_the_settings_of_ollama_are_those_it_takes() -> None:
+    rows = _rows(_section("### `ollama`"), "setting")
+    assert sorted(_names(rows)) == sorted([*LOAD_OPTIONS, KEEP_ALIVE, *SERVER_ARGUMENTS])
+    defaults = {row[0].strip("`"): row[1].strip("`") for row in rows}
+    assert defaults[KEEP_ALIVE] == FOR_EVER
+    assert all(defaults[key] == str(value) for key, value in DEFAULTS.items())
+
+
+@pytest.mark.parametrize(
+    ("function", "header"), [(workload, "argument of `workload`"), (ScheduleOptions, "argument of `run`")]
+)
+def test_the_arguments_of_loads_are_those_they_take(function: Callable[..., object], header: str) -> None:
+    arguments = list(inspect.signature(function).parameters)
+    assert sorted(_names(_rows(_section("### Load"), header))) == sorted(arguments)
+
+
+def test_the_signature_of_workload_file_is_the_one_it_has() -> None:
+    (written,) = re.findall(r"`workload_file\(([^)]*)\)`", TEXT)
+    arguments = inspect.signature(workload_file).parameters.values()
+    expected = ["path", "*"]
+    expected += [f"{a.name}={a.default}" for a in arguments if a.default is not inspect.Parameter.empty]
+    assert written.split(", ") == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_numbers_of_samples_are_those_that_a_percentile_needs(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    stated = re.findall(r"\bp(\d+(?:\.\d+)?) (?:needs )?(\d+)\b(?! ms)", text)
+    assert [(p, n) for p, n in stated if minimum_samples(float(p)) != int(n)] == []
+
+
+def test_contributing_has_every_room_of_the_package() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = {name.rstrip("/") for row in _rows(page, "room") for name in re.findall(r"`([\w/]+)/`", row[0])}
+    assert listed == set(_rooms(ROOT / "pytest_llmperf"))
+
+
+def _rooms(package: Path) -> list[str]:
+    """The folders with code, by their paths in the package; one for all engines, whose folders are their names."""
+    folders = {str(file.parent.relative_to(package)) for file in package.rglob("*.py")} - {"."}
+    engines = {f"engines/{name}" for name in registry._ENGINES}
+    return [folder for folder in folders if not any(folder == one or folder.startswith(f"{one}/") for one in engines)]
