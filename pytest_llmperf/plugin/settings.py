@@ -12,18 +12,11 @@ from pytest_llmperf.plugin import worker
 from pytest_llmperf.plugin.options import OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from pytest_llmperf.engines.api.engine import EngineSpec
-    from pytest_llmperf.reports.formats import Render
-
-
-class ReportFile(NamedTuple):
-    """A report to write at the end of the run: where, and the function that gives its text."""
-
-    path: Path
-    render: Render
+    from pytest_llmperf.reports.formats import ReportFile
 
 
 class Settings(NamedTuple):
@@ -152,20 +145,21 @@ def _in_ci() -> bool:
 def _reports(texts: Sequence[str], config: pytest.Config) -> tuple[ReportFile, ...]:
     if not texts:
         return ()
-    from pytest_llmperf.reports.formats import merge_formats
+    from pytest_llmperf.reports.formats import ReportFile, merge_formats
 
     formats = merge_formats(config.hook.pytest_llmperf_reports())
-    return tuple(_report_file(text, config.invocation_params.dir, formats) for text in texts)
+    paths = [_report_path(text, config.invocation_params.dir, formats) for text in texts]
+    return tuple(ReportFile(path, formats[path.suffix]) for path in paths)
 
 
-def _report_file(text: str, invoked_in: Path, formats: Mapping[str, Render]) -> ReportFile:
+def _report_path(text: str, invoked_in: Path, suffixes: Collection[str]) -> Path:
     path = invoked_in / text
-    if path.suffix not in formats:
-        raise ValueError(f"--llmperf-report={text} has no known suffix: write {' or '.join(formats)}")
+    if path.suffix not in suffixes:
+        raise ValueError(f"--llmperf-report={text} has no known suffix: write {' or '.join(suffixes)}")
     folder = next(parent for parent in path.parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(f"--llmperf-report={text} cannot be written")
-    return ReportFile(path, formats[path.suffix])
+    return path
 
 
 def visible_devices(selection: str) -> str | None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.reports import json_report, markdown
 from pytest_llmperf.reports.result import TestResult
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 Render = Callable[[Sequence[TestResult], Mapping[str, Any]], str]
 """Gives the text of a report, made of the results in the order in which the tests ended, and the facts of the run."""
+
+
+class ReportFile(NamedTuple):
+    """A report to write at the end of the run: where, and the function that gives its text."""
+
+    path: Path
+    render: Render
+
 
 FORMATS: Mapping[str, Render] = MappingProxyType({".json": json_report.render, ".md": markdown.render})
 
