@@ -15,17 +15,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.testing.functions import FUNCTIONS
-from pytest_llmperf.testing.lookup import Refused
+from pytest_llmperf.testing.lookup import ScriptedRefusal
+from pytest_llmperf.testing.names import ALIASES
 from pytest_llmperf.testing.scenario import ANY, FOREVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_llmperf.testing.lookup import Target
+    from pytest_llmperf.testing.lookup import ScriptedHandle
     from pytest_llmperf.testing.scenario import Delay, Fault, Scenario
-
-ALIASES = {"nvmlInitWithFlags": "nvmlInit_v2", "nvmlSystemGetCudaDriverVersion": "nvmlSystemGetCudaDriverVersion_v2"}
-"""Functions that are counted, delayed and made to fail under the name of their newer or older form."""
 
 _UNINITIALIZED, _UNKNOWN = 1, 999
 _ALWAYS = {"nvmlInit_v2", "nvmlErrorString"}
@@ -119,10 +117,10 @@ class NvmlDouble:
             target = find(self, *arguments)
             self.fail_as_scripted(name, target)
             return answer(self, target, *arguments) or 0
-        except Refused as refused:
+        except ScriptedRefusal as refused:
             return refused.code
 
-    def fail_as_scripted(self, function: str, target: Target | None) -> None:
+    def fail_as_scripted(self, function: str, target: ScriptedHandle | None) -> None:
         """Refuse the call if a fault of the scenario says so."""
         for fault in list(self.scenario.faults):
             if _matches(fault.function, function) and self.now_ns >= fault.at_ns and _concerns(fault, target):
@@ -130,7 +128,7 @@ class NvmlDouble:
                     fault.seen += 1
                     number = fault.seen
                 if fault.after < number and (fault.times == 0 or number <= fault.after + fault.times):
-                    raise Refused(fault.code)
+                    raise ScriptedRefusal(fault.code)
 
     def _delay(self, function: str) -> None:
         for delay in list(self.scenario.delays):
@@ -148,14 +146,14 @@ class NvmlDouble:
     def _hang(self, delay: Delay) -> None:
         while delay.ns >= FOREVER and delay in self.scenario.delays:
             if self.closed:
-                raise Refused(_UNKNOWN)
+                raise ScriptedRefusal(_UNKNOWN)
             time.sleep(_HANGING_POLL_S)
 
     def _check_initialized(self, name: str) -> None:
         if self._owner != os.getpid():  # forked: nothing of the driver's state comes along
             self._owner, self.users = os.getpid(), 0
         if not self.users and name not in _ALWAYS:
-            raise Refused(_UNINITIALIZED)
+            raise ScriptedRefusal(_UNINITIALIZED)
 
 
 def _matches(scripted: str, function: str) -> bool:
@@ -165,7 +163,7 @@ def _matches(scripted: str, function: str) -> bool:
     return ALIASES.get(scripted, scripted) == function
 
 
-def _concerns(fault: Fault, target: Target | None) -> bool:
+def _concerns(fault: Fault, target: ScriptedHandle | None) -> bool:
     if fault.device is None:
         return True
     return target is not None and fault.device in (target.device.uuid, target.part.uuid)

@@ -15,8 +15,8 @@ from pytest_llmperf.testing.lookup import (
     NOT_SUPPORTED,
     SUCCESS,
     VERSION_MISMATCH,
-    Refused,
-    Target,
+    ScriptedHandle,
+    ScriptedRefusal,
     by_handle,
     by_index,
     by_pci,
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from pytest_llmperf.testing.double import NvmlDouble
+    from pytest_llmperf.testing.lookup import ScriptedLibrary
     from pytest_llmperf.testing.scenario import ScriptedDevice, ScriptedMemory, ScriptedProcess
 
-    Find: TypeAlias = Callable[..., "Target | None"]
+    Find: TypeAlias = Callable[..., "ScriptedHandle | None"]
     Answer: TypeAlias = Callable[..., object]
 
 _NOT_AVAILABLE = 2**64 - 1
@@ -50,31 +50,31 @@ _MEMORY_V2 = 40 | 2 << 24
 _TEMPERATURE_V1 = 12 | 1 << 24
 
 
-def _init(nvml: NvmlDouble, _target: None, *_: Any) -> None:
+def _init(nvml: ScriptedLibrary, _target: None, *_: Any) -> None:
     nvml.users += 1
 
 
-def _shutdown(nvml: NvmlDouble, _target: None) -> None:
+def _shutdown(nvml: ScriptedLibrary, _target: None) -> None:
     nvml.users -= 1
 
 
-def _error_string(nvml: NvmlDouble, _target: None, code: Any) -> bytes:
+def _error_string(nvml: ScriptedLibrary, _target: None, code: Any) -> bytes:
     return ERRORS.get(number(code), "Unknown Error").encode()
 
 
-def _process_name(nvml: NvmlDouble, _target: None, pid: Any, buffer: Any, size: Any) -> None:
+def _process_name(nvml: ScriptedLibrary, _target: None, pid: Any, buffer: Any, size: Any) -> None:
     processes = (process for part in nvml.scenario.parts() for process in part.processes)
     for process in processes:
         if process.pid == number(pid) and readings.alive(process, nvml.now_ns):
             return fill(buffer, size, process.name)
-    raise Refused(NOT_FOUND)
+    raise ScriptedRefusal(NOT_FOUND)
 
 
-def _handle(nvml: NvmlDouble, target: Target, *arguments: Any) -> None:
+def _handle(nvml: ScriptedLibrary, target: ScriptedHandle, *arguments: Any) -> None:
     ctypes.cast(arguments[-1], ctypes.POINTER(ctypes.c_void_p))[0] = target.handle
 
 
-def _pci_info(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+def _pci_info(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     info, device = out_of(out), target.device
     info.domain, info.bus, info.device = pci_numbers(device.pci_bus_id)
     info.busId = device.pci_bus_id.encode()
@@ -82,17 +82,17 @@ def _pci_info(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
     info.pciDeviceId, info.pciSubSystemId = device.pci_device_id, 0
 
 
-def _memory_v1(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+def _memory_v1(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     memory, part = out_of(out), _with_memory(target)
     memory.total = part.total
     memory.used = readings.allocated(part, nvml.now_ns) + part.reserved
     memory.free = memory.total - memory.used
 
 
-def _memory_v2(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+def _memory_v2(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     memory, part = out_of(out), target.part
     if memory.version != _MEMORY_V2:
-        raise Refused(VERSION_MISMATCH)
+        raise ScriptedRefusal(VERSION_MISMATCH)
     _with_memory(target)
     allocated = readings.allocated(part, nvml.now_ns)
     memory.total, memory.reserved = part.total, part.reserved
@@ -100,14 +100,14 @@ def _memory_v2(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None
     memory.used = allocated + (part.reserved if nvml.scenario.v2_used_includes_reserved else 0)
 
 
-def _with_memory(target: Target) -> ScriptedMemory:
+def _with_memory(target: ScriptedHandle) -> ScriptedMemory:
     if target.device.unified:
-        raise Refused(NOT_SUPPORTED)
+        raise ScriptedRefusal(NOT_SUPPORTED)
     return target.part
 
 
 def _processes(kind: str) -> Answer:
-    def answer(nvml: NvmlDouble, target: Target, _handle: Any, count: Any, infos: Any) -> int:
+    def answer(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, count: Any, infos: Any) -> int:
         parts: list[ScriptedMemory] = [target.part]
         if target.instance is None:
             parts += target.device.mig or ()
@@ -135,13 +135,13 @@ def _describe(info: Any, process: ScriptedProcess, part: ScriptedMemory) -> None
     info.computeInstanceId = getattr(part, "compute_instance", _NO_INSTANCE)
 
 
-def _accounting_mode(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+def _accounting_mode(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     put(out, int(whole(target).accounting))
 
 
-def _accounting_stats(nvml: NvmlDouble, target: Target, _handle: Any, pid: Any, out: Any) -> None:
+def _accounting_stats(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, pid: Any, out: Any) -> None:
     if not whole(target).accounting:
-        raise Refused(NOT_SUPPORTED)
+        raise ScriptedRefusal(NOT_SUPPORTED)
     now_ns, stats = nvml.now_ns, out_of(out)
     for process in target.part.processes:
         if process.pid == number(pid) and process.start_ns <= now_ns:
@@ -150,10 +150,10 @@ def _accounting_stats(nvml: NvmlDouble, target: Target, _handle: Any, pid: Any, 
             stats.isRunning = int(readings.alive(process, now_ns))
             stats.time = (min(now_ns, process.end_ns) - process.start_ns) // 10**6
             return
-    raise Refused(NOT_FOUND)
+    raise ScriptedRefusal(NOT_FOUND)
 
 
-def _field_values(nvml: NvmlDouble, target: Target, _handle: Any, count: Any, values: Any) -> None:
+def _field_values(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, count: Any, values: Any) -> None:
     now_ns = nvml.now_ns
     stamp = (time.time_ns() if nvml.scenario.now_ns is None else now_ns) // 1000
     for value in items(values, number(count)):
@@ -162,81 +162,81 @@ def _field_values(nvml: NvmlDouble, target: Target, _handle: Any, count: Any, va
             nvml.fail_as_scripted(f"field:{value.fieldId}", target)
             known = None if value.scopeId else readings.field_value(whole(target), value.fieldId, now_ns)
             if known is None:
-                raise Refused(NOT_SUPPORTED)
-        except Refused as refused:
+                raise ScriptedRefusal(NOT_SUPPORTED)
+        except ScriptedRefusal as refused:
             value.nvmlReturn = refused.code
             continue
         value.nvmlReturn, value.valueType = SUCCESS, known[0]
         value.value.ullVal = known[1]
 
 
-def _temperature(nvml: NvmlDouble, target: Target, _handle: Any, sensor: Any, out: Any) -> None:
+def _temperature(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, sensor: Any, out: Any) -> None:
     device = whole(target)
     if number(sensor) != 0:
-        raise Refused(INVALID_ARGUMENT)
+        raise ScriptedRefusal(INVALID_ARGUMENT)
     put(out, readings.value_at(device.temperature, nvml.now_ns))
 
 
-def _temperature_v(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+def _temperature_v(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     asked = out_of(out)
     if asked.version != _TEMPERATURE_V1:
-        raise Refused(VERSION_MISMATCH)
+        raise ScriptedRefusal(VERSION_MISMATCH)
     reading = ctypes.c_uint()
     _temperature(nvml, target, None, asked.sensorType, ctypes.byref(reading))
     asked.temperature = reading.value
 
 
-def _clock(nvml: NvmlDouble, target: Target, _handle: Any, kind: Any, out: Any) -> None:
+def _clock(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, kind: Any, out: Any) -> None:
     device = whole(target)
     curves = {0: device.sm_clock, 1: device.sm_clock, 2: device.memory_clock}
     if number(kind) not in curves:
-        raise Refused(NOT_SUPPORTED)
+        raise ScriptedRefusal(NOT_SUPPORTED)
     put(out, readings.value_at(curves[number(kind)], nvml.now_ns))
 
 
-def _utilization(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+def _utilization(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     device, now_ns = whole(target), nvml.now_ns
     gpu, memory = (readings.value_at(curve, now_ns) for curve in (device.utilization, device.memory_utilization))
     if gpu is None or memory is None:
-        raise Refused(NOT_SUPPORTED)
+        raise ScriptedRefusal(NOT_SUPPORTED)
     out_of(out).gpu, out_of(out).memory = gpu, memory
 
 
-def _mig_mode(nvml: NvmlDouble, target: Target, _handle: Any, current: Any, pending: Any) -> None:
+def _mig_mode(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, current: Any, pending: Any) -> None:
     instances = whole(target).mig
     for out in (current, pending):
         put(out, None if instances is None else int(bool(instances)))
 
 
-def _max_instances(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+def _max_instances(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     instances = whole(target).mig
     put(out, max(_MOST_INSTANCES, len(instances)) if instances else 0)
 
 
-def _is_instance(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+def _is_instance(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     put(out, int(target.instance is not None))
 
 
 def _instance_id(kind: str) -> Answer:
-    def answer(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+    def answer(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
         put(out, getattr(target.instance, kind, None))
 
     return answer
 
 
-def _index(nvml: NvmlDouble, target: Target, _handle: Any, out: Any) -> None:
+def _index(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     put(out, target.index)
 
 
-def _count(nvml: NvmlDouble, _target: None, out: Any) -> None:
+def _count(nvml: ScriptedLibrary, _target: None, out: Any) -> None:
     put(out, len(nvml.scenario.devices))
 
 
-def _cuda_version(nvml: NvmlDouble, _target: None, out: Any) -> None:
+def _cuda_version(nvml: ScriptedLibrary, _target: None, out: Any) -> None:
     put(out, nvml.scenario.cuda_version)
 
 
-def _system_text(read: Callable[[NvmlDouble], str]) -> Answer:
+def _system_text(read: Callable[[ScriptedLibrary], str]) -> Answer:
     return lambda nvml, _target, buffer, size: fill(buffer, size, read(nvml))
 
 

@@ -9,12 +9,11 @@ import ctypes
 import re
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_llmperf.testing.double import NvmlDouble
     from pytest_llmperf.testing.scenario import Scenario, ScriptedDevice, ScriptedInstance, ScriptedMemory
 
 SUCCESS, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, INSUFFICIENT_SIZE, VERSION_MISMATCH = 0, 2, 3, 6, 7, 25
@@ -38,7 +37,7 @@ ERRORS = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
+class ScriptedRefusal(Exception):  # noqa: N818 - an answer, not an error of ours
     """The function returns this error code."""
 
     def __init__(self, code: int) -> None:
@@ -47,7 +46,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
 
 
 @dataclass(frozen=True)
-class Target:
+class ScriptedHandle:
     """What a handle stands for: a GPU or one of its MIG instances, and its index among its like."""
 
     handle: int
@@ -60,12 +59,26 @@ class Target:
         return self.instance or self.device
 
 
-def targets(scenario: Scenario) -> list[Target]:
+class ScriptedLibrary(Protocol):
+    """What the functions know of the library that they belong to."""
+
+    scenario: Scenario
+    users: int
+
+    @property
+    def now_ns(self) -> int:
+        """The clock of the scenario."""
+
+    def fail_as_scripted(self, function: str, target: ScriptedHandle | None) -> None:
+        """Raises :class:`ScriptedRefusal` if a fault of the scenario says so."""
+
+
+def targets(scenario: Scenario) -> list[ScriptedHandle]:
     """All that has a handle: the GPUs, then the instances of the first GPU, of the second, and so on."""
     handles = count(1)
-    gpus = [Target(next(handles), device, None, index) for index, device in enumerate(scenario.devices)]
+    gpus = [ScriptedHandle(next(handles), device, None, index) for index, device in enumerate(scenario.devices)]
     return gpus + [
-        Target(next(handles), gpu.device, instance, index)
+        ScriptedHandle(next(handles), gpu.device, instance, index)
         for gpu in gpus
         for index, instance in enumerate(gpu.device.mig or ())
     ]
@@ -98,73 +111,73 @@ def items(reference: Any, number_of: int) -> list[Any]:
 
 def put(reference: Any, value: int | None) -> None:
     if value is None:
-        raise Refused(NOT_SUPPORTED)
+        raise ScriptedRefusal(NOT_SUPPORTED)
     out_of(reference).value = value
 
 
 def fill(buffer: Any, size: Any, text: str) -> None:
     data = text.encode()
     if len(data) >= number(size):
-        raise Refused(INSUFFICIENT_SIZE)
+        raise ScriptedRefusal(INSUFFICIENT_SIZE)
     buffer.value = data
 
 
-def whole(target: Target) -> ScriptedDevice:
+def whole(target: ScriptedHandle) -> ScriptedDevice:
     """The GPU; what only whole GPUs have is not supported on a MIG handle."""
     if target.instance is not None:
-        raise Refused(NOT_SUPPORTED)
+        raise ScriptedRefusal(NOT_SUPPORTED)
     return target.device
 
 
 # ------------------------------------------------------------------------------------------------ what a call is about
 
 
-def nothing(nvml: NvmlDouble, *_: Any) -> None:
+def nothing(nvml: ScriptedLibrary, *_: Any) -> None:
     return None
 
 
-def by_handle(nvml: NvmlDouble, handle: Any, *_: Any) -> Target:
+def by_handle(nvml: ScriptedLibrary, handle: Any, *_: Any) -> ScriptedHandle:
     wanted = ctypes.cast(handle, ctypes.c_void_p).value
     return _first((t for t in targets(nvml.scenario) if t.handle == wanted), INVALID_ARGUMENT)
 
 
-def by_index(nvml: NvmlDouble, index: Any, *_: Any) -> Target:
+def by_index(nvml: ScriptedLibrary, index: Any, *_: Any) -> ScriptedHandle:
     gpus = (t for t in targets(nvml.scenario) if t.instance is None)
     return _first((t for t in gpus if t.index == number(index)), INVALID_ARGUMENT)
 
 
-def by_uuid(nvml: NvmlDouble, uuid: Any, *_: Any) -> Target:
+def by_uuid(nvml: ScriptedLibrary, uuid: Any, *_: Any) -> ScriptedHandle:
     return _first(t for t in targets(nvml.scenario) if t.part.uuid == text(uuid))
 
 
-def by_pci(nvml: NvmlDouble, bus_id: Any, *_: Any) -> Target:
+def by_pci(nvml: ScriptedLibrary, bus_id: Any, *_: Any) -> ScriptedHandle:
     wanted = pci_numbers(text(bus_id))
     gpus = (t for t in targets(nvml.scenario) if t.instance is None)
     return _first(t for t in gpus if pci_numbers(t.device.pci_bus_id) == wanted)
 
 
-def instance_by_index(nvml: NvmlDouble, handle: Any, index: Any, *_: Any) -> Target:
+def instance_by_index(nvml: ScriptedLibrary, handle: Any, index: Any, *_: Any) -> ScriptedHandle:
     device = whole(by_handle(nvml, handle))
     instances = (t for t in targets(nvml.scenario) if t.device is device and t.instance is not None)
     return _first(t for t in instances if t.index == number(index))
 
 
-def parent(nvml: NvmlDouble, handle: Any, *_: Any) -> Target:
+def parent(nvml: ScriptedLibrary, handle: Any, *_: Any) -> ScriptedHandle:
     target = by_handle(nvml, handle)
     if target.instance is None:
-        raise Refused(INVALID_ARGUMENT)
+        raise ScriptedRefusal(INVALID_ARGUMENT)
     return _first(t for t in targets(nvml.scenario) if t.device is target.device)
 
 
-def _first(found: Iterable[Target], otherwise: int = NOT_FOUND) -> Target:
+def _first(found: Iterable[ScriptedHandle], otherwise: int = NOT_FOUND) -> ScriptedHandle:
     for target in found:
         return target
-    raise Refused(otherwise)
+    raise ScriptedRefusal(otherwise)
 
 
 def pci_numbers(bus_id: str) -> tuple[int, ...]:
     """Domain, bus and device: ``0000:3B:00.0`` is ``00000000:3b:00.0``."""
     match = re.match(r"([0-9a-f]+):([0-9a-f]+):([0-9a-f]+)", bus_id, re.IGNORECASE)
     if match is None:
-        raise Refused(INVALID_ARGUMENT)
+        raise ScriptedRefusal(INVALID_ARGUMENT)
     return tuple(int(part, 16) for part in match.groups())

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from pytest_llmperf.testing.functions import FUNCTIONS
+from pytest_llmperf.testing.names import FIRST_DRIVER, FUNCTION_NAMES
 
 Curve: TypeAlias = int | Sequence[tuple[int, int]]
 """One value for ever, or steps ``(t_ns, value)`` in the order of time; before the first step its value holds."""
@@ -26,13 +26,6 @@ _FIELD = re.compile(r"field:\d+")
 
 THROTTLE_FIELDS = (74, 75, 76, 77, 78, 79, 269, 270, 271)
 """The fields that count nanoseconds of throttling, one reason each."""
-
-FIRST_DRIVER = {
-    "nvmlDeviceGetMemoryInfo_v2": 510,
-    "nvmlDeviceGetCurrentClocksEventReasons": 535,
-    "nvmlDeviceGetTemperatureV": 570,
-}
-"""The driver branch that brought a function; older ones answer FunctionNotFound."""
 
 
 @dataclass
@@ -221,7 +214,7 @@ class Scenario:
 
 
 def _check_function(name: str) -> None:
-    if name != ANY and name not in FUNCTIONS:
+    if name != ANY and name not in FUNCTION_NAMES:
         raise ValueError(f"there is no scripted function {name}")
 
 

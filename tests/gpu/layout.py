@@ -7,8 +7,8 @@ from ctypes import Structure, c_char, c_int64
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.testing import ScriptedDevice, ScriptedInstance
-from pytest_llmperf.testing.double import ALIASES
 from pytest_llmperf.testing.functions import FUNCTIONS
+from pytest_llmperf.testing.names import ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
