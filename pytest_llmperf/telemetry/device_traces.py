@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.measurement.device_trace import DeviceProcess, DeviceTrace
 from pytest_llmperf.measurement.engine_info import Device
 from pytest_llmperf.measurement.units import BYTES, format_value
-from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, device_trace, listings, surrounding
+from pytest_llmperf.telemetry.analysis.attribution import (
+    Baseline,
+    Listing,
+    Ownership,
+    device_trace,
+    listings,
+    surrounding,
+)
 from pytest_llmperf.telemetry.analysis.cadence import collection_interval_ns, refusal
 from pytest_llmperf.telemetry.analysis.conditions import conditions
 from pytest_llmperf.telemetry.analysis.energy import energy
+from pytest_llmperf.telemetry.analysis.timeline import Sampling
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -30,8 +38,8 @@ from pytest_llmperf.telemetry.records.ring import (
     TEMPERATURE,
     THROTTLE,
     UTILIZATION,
-    Record,
     Ring,
+    RingRecord,
 )
 from pytest_llmperf.telemetry.records.source import DeviceFacts, Why
 from pytest_llmperf.telemetry.sampler.client import SamplerError
@@ -153,17 +161,14 @@ class DeviceTraces:
         fast = _around(self._sampler.memory, window, facts.slot)
         told = self._told([*fast, *slow], window)
         lost, given_up = self._ended(facts, [*fast, *slow], window)
-        fault = lost or self._death(self._sampler.memory, window)
+        ring = self._sampler.memory
+        fault = lost or self._death(ring, window)
         trace = device_trace(
             fast,
-            surrounding(listings(slow, facts.slot, roots), window),
             window,
             facts,
-            _earliest(footings, facts.slot),
-            period_ns=self._sampler.memory.period_ns,
-            oldest_ns=self._sampler.memory.oldest_ns,
-            fault=fault,
-            missing="" if lost else self._sampler.hang() or given_up,
+            Ownership(surrounding(listings(slow, facts.slot, roots), window), _earliest(footings, facts.slot)),
+            Sampling(ring.period_ns, ring.oldest_ns, fault, "" if lost else self._sampler.hang() or given_up),
             settling=settling,
         )
         return trace if fault else _explained(trace, [f for f in told if f["lane"] == DEVICE_MEMORY])
@@ -180,14 +185,10 @@ class DeviceTraces:
         fault = self._death(ring, window)
         memory = device_trace(
             records,
-            [],
             window,
             facts,
-            None,
-            period_ns=round(1e9 / DCGM_HZ),
-            oldest_ns=ring.oldest_ns,
-            fault=fault,
-            missing=refused or facts.no_memory,
+            Ownership(),
+            Sampling(round(1e9 / DCGM_HZ), ring.oldest_ns, fault, refused or facts.no_memory),
         )
         consumed = energy(records, window, idle_watts=None, shared=refused or _shared(facts))
         bound = 100 / DCGM_HZ / window.seconds
@@ -212,7 +213,7 @@ class DeviceTraces:
         """Why the sampler has ended, if that was before the window did."""
         return self._sampler.death() if ring.heartbeat_ns < window.end_ns else ""
 
-    def _told(self, records: Sequence[Record], window: Window) -> list[dict[str, Any]]:
+    def _told(self, records: Sequence[RingRecord], window: Window) -> list[dict[str, Any]]:
         """The faults among records, up to the end of the window."""
         numbers = sorted(_faults(records, 0, window.end_ns))
         if numbers and numbers[-1] >= len(self.faults):
@@ -223,7 +224,7 @@ class DeviceTraces:
         with contextlib.suppress(SamplerError):  # it has ended, which is a fault of its own
             self.faults = self._sampler.ask("faults")["faults"]
 
-    def _ended(self, facts: DeviceFacts, records: Sequence[Record], window: Window) -> tuple[str, str]:
+    def _ended(self, facts: DeviceFacts, records: Sequence[RingRecord], window: Window) -> tuple[str, str]:
         """Why a device was lost, and why its level is no longer read, if that was before the end of the window.
 
         Both are told of once: a window long after it has no record of it, but no level either.
@@ -242,7 +243,7 @@ def as_device(facts: DeviceFacts) -> Device:
     return Device("cuda", facts.name, facts.uuid)
 
 
-def _around(ring: Ring, window: Window, key: int) -> list[Record]:
+def _around(ring: Ring, window: Window, key: int) -> list[RingRecord]:
     found = ring.read(window.start_ns - _REACH_NS, window.end_ns + _REACH_NS)
     return [record for record in found if record.key == key]
 
@@ -252,7 +253,7 @@ def _interval_ns(ring: Ring, window: Window, exporters: Exporters) -> int | None
     return collection_interval_ns(r for r in ring.read(0, window.end_ns) if r.key in slots)
 
 
-def _faults(records: Iterable[Record], start_ns: int, end_ns: int) -> set[int]:
+def _faults(records: Iterable[RingRecord], start_ns: int, end_ns: int) -> set[int]:
     return {r.value for r in records if r.lane == FAULT and start_ns <= r.t_ns <= end_ns}
 
 

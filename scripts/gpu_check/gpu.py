@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.abi import MEMORY_CALLS, MemoryV1, MemoryV2
 from pytest_llmperf.telemetry.sources.nvml.backend import NvmlDriver
-from pytest_llmperf.telemetry.sources.nvml.errors import Refused, refusal
-from pytest_llmperf.telemetry.sources.nvml.listing import list_parts
+from pytest_llmperf.telemetry.sources.nvml.errors import NvmlRefusal, refusal
+from pytest_llmperf.telemetry.sources.nvml.listing import list_devices
 from pytest_llmperf.telemetry.sources.nvml.processes import ProcessList
-from pytest_llmperf.telemetry.sources.nvml.sources import EnergySource, MemorySource, Part, SensorSource, StateSource
+from pytest_llmperf.telemetry.sources.nvml.sources import (
+    EnergySource,
+    MemorySource,
+    NvmlDevice,
+    SensorSource,
+    StateSource,
+)
 from pytest_llmperf.telemetry.visible_devices import visible
 
 if TYPE_CHECKING:
@@ -41,7 +47,7 @@ class CallTimes:
 class Gpu:
     """One device, through the sources that the sampler reads."""
 
-    def __init__(self, driver: NvmlDriver, part: Part, times: CallTimes) -> None:
+    def __init__(self, driver: NvmlDriver, part: NvmlDevice, times: CallTimes) -> None:
         if part.memory is None:
             raise SourceError(part.facts.no_memory, Why.ABSENT)
         self.driver, self.part, self.times = driver, part, times
@@ -78,14 +84,14 @@ class Host:
         self.times = CallTimes()
         self.driver = NvmlDriver(self.times.enter, self.times.leave)
         self.driver.start()
-        parts, self.unlisted = list_parts(self.driver, self._ask("number of GPUs", "nvmlDeviceGetCount"))
+        parts, self.unlisted = list_devices(self.driver, self._ask("number of GPUs", "nvmlDeviceGetCount"))
         self._parts = {part.facts.slot: part for part in parts}
         self.version = str(self._ask("driver version", "nvmlSystemGetDriverVersion"))
 
     def _ask(self, what: str, call: str) -> Any:
         try:
             return self.driver.ask_anew(call)
-        except Refused as refused:
+        except NvmlRefusal as refused:
             raise refusal(refused.code, "NVML", what, call) from None
 
     @property

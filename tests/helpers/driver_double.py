@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, ENERGY, POWER, TEMPERATURE, Record, Ring
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, ENERGY, POWER, TEMPERATURE, Ring, RingRecord
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
 from pytest_llmperf.telemetry.sources.pid_namespaces import Matches
@@ -40,13 +40,13 @@ class Scripted:
         self.missing: dict[tuple[int, int], str] = {}
         self._lane, self._slot = lane, slot
 
-    def read(self, t_ns: int) -> Sequence[Record]:
+    def read(self, t_ns: int) -> Sequence[RingRecord]:
         self.reads += 1
         self.meanwhile()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, SourceError):
             raise answer
-        return [Record(t_ns, answer, self._slot, 0, self._lane)]
+        return [RingRecord(t_ns, answer, self._slot, 0, self._lane)]
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -132,7 +132,7 @@ class Lane:
         self.told.append((slot, lane, str(error)))
         return len(self.told) - 1
 
-    def edge(self, *, align: bool = False) -> list[Record]:
+    def edge(self, *, align: bool = False) -> list[RingRecord]:
         """What the lane reads at an edge."""
         before = self.ring.head
         self.lane.edge(align=align)
@@ -167,7 +167,7 @@ def lane() -> Iterator[Make]:
         ring.close()
 
 
-def kinds(records: Sequence[Record]) -> list[int]:
+def kinds(records: Sequence[RingRecord]) -> list[int]:
     return [record.lane for record in records]
 
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, listings
-from pytest_llmperf.telemetry.records.ring import ENGINE_SHARE, KNOWN, LISTED, MATCHED, PROCESS, STEADY, VISIBLE, Record
+from pytest_llmperf.telemetry.records.ring import (
+    ENGINE_SHARE,
+    KNOWN,
+    LISTED,
+    MATCHED,
+    PROCESS,
+    STEADY,
+    VISIBLE,
+    RingRecord,
+)
 from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 if TYPE_CHECKING:
@@ -27,22 +36,22 @@ def listed(
     shares: Sequence[tuple[int, float, int]] = (),
     steady: bool = True,
     slot: int = L4.slot,
-) -> list[Record]:
+) -> list[RingRecord]:
     """A list as the driver lane publishes it: (pid, GiB or None, flags) each, and (root, GiB, flags) of engines."""
     t = t_ms * MS
     records = [
-        Record(t, round((used or 0) * GIB), slot, pid, PROCESS, flags | (0 if used is None else KNOWN))
+        RingRecord(t, round((used or 0) * GIB), slot, pid, PROCESS, flags | (0 if used is None else KNOWN))
         for pid, used, flags in processes
     ]
-    records += [Record(t, round(held * GIB), slot, root, ENGINE_SHARE, flags) for root, held, flags in shares]
-    end = Record(t, round(level * GIB), slot, len(processes), LISTED, STEADY if steady else 0)
+    records += [RingRecord(t, round(held * GIB), slot, root, ENGINE_SHARE, flags) for root, held, flags in shares]
+    end = RingRecord(t, round(level * GIB), slot, len(processes), LISTED, STEADY if steady else 0)
     return [*records, end]
 
 
-def matched(t_ms: int, level: float, held: float, how: int = MATCHED, *, steady: bool = True) -> list[Record]:
+def matched(t_ms: int, level: float, held: float, how: int = MATCHED, *, steady: bool = True) -> list[RingRecord]:
     """A list with the engine in it, by its root process."""
     return listed(t_ms, level, (ENGINE, held, how | VISIBLE), shares=[(ENGINE, held, how | KNOWN)], steady=steady)
 
 
-def read(*records: Sequence[Record]) -> list[Listing]:
+def read(*records: Sequence[RingRecord]) -> list[Listing]:
     return listings([record for one in records for record in one], L4.slot, [ENGINE])

@@ -13,7 +13,7 @@ import pytest
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry import devices as devices_module
 from pytest_llmperf.telemetry.devices import Devices
-from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, POWER, Record, Ring
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, POWER, Ring, RingRecord
 from pytest_llmperf.telemetry.sampler.client import SamplerError
 from tests.helpers.process_lists import GIB, L4, MS, listed
 
@@ -75,7 +75,7 @@ class SamplerDouble:
     ) -> None:
         """Levels in GiB every 5 ms, by the time in ns."""
         times = range(start_ns, end_ns, 5 * MS)
-        self.memory.publish(end_ns, [Record(t, round(level(t) * GIB), slot, 0, DEVICE_MEMORY) for t in times])
+        self.memory.publish(end_ns, [RingRecord(t, round(level(t) * GIB), slot, 0, DEVICE_MEMORY) for t in times])
 
     def level(self, level: float) -> None:
         """The level of now."""
@@ -84,13 +84,13 @@ class SamplerDouble:
 
     def power(self, watts: float) -> None:
         now = time.monotonic_ns()
-        self.driver.publish(now, [Record(now, round(watts * 1000), L4.slot, 0, POWER)])
+        self.driver.publish(now, [RingRecord(now, round(watts * 1000), L4.slot, 0, POWER)])
 
     def fail(self, ring: Ring, at_ns: int, lane: int, text: str, why: Why, slot: int = L4.slot) -> None:
         """A reading failed: told of in the ring and among the faults."""
         number = len(self.faults)
         self.faults.append({"slot": slot, "lane": lane, "why": str(why.value), "text": text})
-        ring.publish(at_ns, [Record(at_ns, number, slot, lane, FAULT)])
+        ring.publish(at_ns, [RingRecord(at_ns, number, slot, lane, FAULT)])
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.memory_trace import Attribution, MemoryTrace, select_around
 from pytest_llmperf.measurement.units import BYTES, format_value
-from pytest_llmperf.telemetry.analysis.timeline import gap_fault, max_gap, overwritten, rate_text
+from pytest_llmperf.telemetry.analysis.timeline import Sampling, gap_fault, max_gap, overwritten, rate_text
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENGINE_SHARE,
@@ -27,7 +27,7 @@ from pytest_llmperf.telemetry.records.ring import (
     PROCESS,
     STEADY,
     VISIBLE,
-    Record,
+    RingRecord,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Baseline:
         return Baseline(level, None if pids is None else frozenset(pids))
 
 
-def listings(records: Sequence[Record], slot: int, roots: Collection[int]) -> list[Listing]:
+def listings(records: Sequence[RingRecord], slot: int, roots: Collection[int]) -> list[Listing]:
     """The lists of one device in order of time; the engine is what runs under ``roots``."""
     found = []
     of_slot = (r for r in records if r.key == slot and r.lane in (PROCESS, ENGINE_SHARE, LISTED))
@@ -103,7 +103,7 @@ def listings(records: Sequence[Record], slot: int, roots: Collection[int]) -> li
     return found
 
 
-def _listing(t_ns: int, end: Record, parts: Sequence[Record], roots: Collection[int]) -> Listing:
+def _listing(t_ns: int, end: RingRecord, parts: Sequence[RingRecord], roots: Collection[int]) -> Listing:
     engines = [r for r in parts if r.lane == ENGINE_SHARE and r.flags & (MATCHED | MAPPED)]
     shares = [r for r in engines if r.detail in roots]
     stated = bool(shares) and all(r.flags & KNOWN for r in shares)
@@ -150,25 +150,34 @@ def find_attribution(found: Sequence[Listing], baseline: Baseline | None, *, uni
     return "rise" if baseline.pids.union(*(one.strangers | one.neighbours for one in found)) else "exclusive"
 
 
+@dataclass(frozen=True)
+class Ownership:
+    """What tells the engine's memory on a device from that of others over a window.
+
+    Attributes:
+        lists: the process lists that surround the window, see :func:`surrounding`.
+        baseline: the device before the engine started; None for an engine that this run did not start.
+    """
+
+    lists: Sequence[Listing] = ()
+    baseline: Baseline | None = None
+
+
 def device_trace(
-    records: Sequence[Record],
-    lists: Sequence[Listing],
+    records: Sequence[RingRecord],
     window: Window,
     facts: DeviceFacts,
-    baseline: Baseline | None,
+    owned: Ownership,
+    sampling: Sampling,
     *,
-    period_ns: int,
-    oldest_ns: int = 0,
-    fault: str = "",
-    missing: str = "",
     settling: bool = False,
 ) -> MemoryTrace:
-    """The engine's memory on one device over a window.
+    """The engine's memory on one device over a window, in bytes.
 
-    ``records`` are of the memory lane and reach a little beyond the window, ``lists`` are those that surround it.
-    ``fault`` is why the samples cannot be trusted and ``missing`` why there are none, as far as that is known already.
-    While it is ``settling``, memory of others that moves is waited for as the engine's is.
+    ``records`` are of the memory lane and reach a little beyond the window on both sides. With ``settling``, memory of
+    others that changes meanwhile makes no part of the result missing, since the caller waits for it too.
     """
+    lists, baseline, missing = owned.lists, owned.baseline, sampling.missing
     levels = [(r.t_ns, r.value) for r in records if r.lane == DEVICE_MEMORY and r.key == facts.slot]
     attribution = find_attribution(lists, baseline, unified=facts.unified)
     samples, before = select_around(_engine_part(levels, lists, attribution, baseline), window)
@@ -182,10 +191,14 @@ def device_trace(
         _source(samples, lists, facts, attribution),
         before,
         max_gap_ns=gap,
-        fault=fault or ("" if missing else overwritten(window, oldest_ns) or gap_fault(gap, period_ns)),
+        fault=sampling.fault or ("" if missing else _why_incomplete(window, gap, sampling)),
         missing=missing,
         attribution=attribution,
     )
+
+
+def _why_incomplete(window: Window, gap_ns: int, sampling: Sampling) -> str:
+    return overwritten(window, sampling.oldest_ns) or gap_fault(gap_ns, sampling.period_ns)
 
 
 def _engine_part(

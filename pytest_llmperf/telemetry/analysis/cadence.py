@@ -11,14 +11,13 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.telemetry.records.ring import ENERGY, MEMORY_TEMPERATURE, POWER, SM_CLOCK, TEMPERATURE
+from pytest_llmperf.telemetry.records.source import SLOTS_PER_EXPORTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_llmperf.telemetry.records.ring import Record
+    from pytest_llmperf.telemetry.records.ring import RingRecord
 
-SLOTS_PER_EXPORTER = 1000
-"""The devices of one exporter have their slots in one block of this size."""
 MIN_COLLECTIONS = 10
 _LIVELY = frozenset({POWER, ENERGY, TEMPERATURE, MEMORY_TEMPERATURE, SM_CLOCK})
 _FASTEST_MS = 100
@@ -26,7 +25,7 @@ _FASTEST_MS = 100
 _SEEN_AT_BEST_S = 0.2
 
 
-def collection_interval_ns(records: Iterable[Record]) -> int | None:
+def collection_interval_ns(records: Iterable[RingRecord]) -> int | None:
     """How far apart an exporter's collections are: the median distance of the times at which values change.
 
     Devices of one exporter are collected together, so a change on any of them counts. With several exporters it is

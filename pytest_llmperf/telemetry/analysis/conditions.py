@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from pytest_llmperf.measurement.window import Window
-    from pytest_llmperf.telemetry.records.ring import Record
+    from pytest_llmperf.telemetry.records.ring import RingRecord
 
 _HARDWARE_SLOWDOWN = 0x8
 NAMES = {
@@ -53,7 +53,7 @@ class _Held(NamedTuple):
 
 
 def conditions(
-    records: Sequence[Record], window: Window, *, known_pids: Collection[int], names: Mapping[int, str]
+    records: Sequence[RingRecord], window: Window, *, known_pids: Collection[int], names: Mapping[int, str]
 ) -> Conditions:
     """The state of one device over a window.
 
@@ -74,11 +74,11 @@ def conditions(
     )
 
 
-def _of(records: Sequence[Record], lane: int) -> list[Record]:
+def _of(records: Sequence[RingRecord], lane: int) -> list[RingRecord]:
     return [record for record in records if record.lane == lane]
 
 
-def _edges(records: Sequence[Record], window: Window) -> tuple[Record, Record] | None:
+def _edges(records: Sequence[RingRecord], window: Window) -> tuple[RingRecord, RingRecord] | None:
     """The last record up to the start and the first from the end on; the outermost ones where there are none."""
     if not records:
         return None
@@ -87,24 +87,24 @@ def _edges(records: Sequence[Record], window: Window) -> tuple[Record, Record] |
     return before[-1] if before else records[0], after[0] if after else records[-1]
 
 
-def _at_the_edges(records: Sequence[Record], window: Window) -> tuple[float, float] | None:
+def _at_the_edges(records: Sequence[RingRecord], window: Window) -> tuple[float, float] | None:
     edges = _edges(records, window)
     return (float(edges[0].value), float(edges[1].value)) if edges else None
 
 
-def _mean(records: Sequence[Record], window: Window, unit: int) -> float | None:
+def _mean(records: Sequence[RingRecord], window: Window, unit: int) -> float | None:
     inside = _inside(records, window)
     return statistics.fmean(record.value for record in inside) / unit if inside else None
 
 
-def _inside(records: Sequence[Record], window: Window) -> list[Record]:
+def _inside(records: Sequence[RingRecord], window: Window) -> list[RingRecord]:
     return [record for record in records if window.start_ns <= record.t_ns <= window.end_ns]
 
 
 # ----------------------------------------------------------------------------------------------------- clocks held back
 
 
-def _held_back(records: Sequence[Record], window: Window) -> dict[int, _Held]:
+def _held_back(records: Sequence[RingRecord], window: Window) -> dict[int, _Held]:
     """Every reason that the device tells of: by its counter, or else by the share of samples that show it."""
     masks = [record.value for record in _inside(_of(records, REASONS), window)]
     counters = _of(records, THROTTLE)
@@ -119,7 +119,7 @@ def _held_back(records: Sequence[Record], window: Window) -> dict[int, _Held]:
     return held
 
 
-def _counted(counter: Sequence[Record], window: Window) -> float | None:
+def _counted(counter: Sequence[RingRecord], window: Window) -> float | None:
     """Seconds by the counter; None where it was not read twice, or began anew."""
     edges = _edges(counter, window)
     if edges is None or edges[0].t_ns == edges[1].t_ns or edges[1].value < edges[0].value:
@@ -131,7 +131,7 @@ def _counted(counter: Sequence[Record], window: Window) -> float | None:
 
 
 def _newcomers(
-    records: Sequence[Record], window: Window, known_pids: Collection[int], names: Mapping[int, str]
+    records: Sequence[RingRecord], window: Window, known_pids: Collection[int], names: Mapping[int, str]
 ) -> tuple[DeviceProcess, ...]:
     """Foreign processes that came after the session began.
 

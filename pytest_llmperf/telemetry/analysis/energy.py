@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement.window import Window
-    from pytest_llmperf.telemetry.records.ring import Record
+    from pytest_llmperf.telemetry.records.ring import RingRecord
 
 # The sensor averages a part of each period only, 25 of 100 ms on some devices; over 2 s that evens out.
 MIN_SECONDS = 2.0
@@ -36,8 +36,8 @@ _NEAREST_POWER_NS = 250_000_000
 class _Span(NamedTuple):
     """Two readings of the counter around a window, and what they are."""
 
-    first: Record
-    last: Record
+    first: RingRecord
+    last: RingRecord
     what: str
 
     @property
@@ -49,7 +49,7 @@ class _NotMeasuredError(Exception):
     """Why there is no number."""
 
 
-def energy(records: Sequence[Record], window: Window, *, idle_watts: float | None, shared: str = "") -> Energy:
+def energy(records: Sequence[RingRecord], window: Window, *, idle_watts: float | None, shared: str = "") -> Energy:
     """The energy of one device over a window.
 
     ``records`` are of this device alone and reach beyond the window on both sides: ENERGY readings (mJ; with TICK where
@@ -83,7 +83,7 @@ def energy(records: Sequence[Record], window: Window, *, idle_watts: float | Non
 # ------------------------------------------------------------------------------------------------ which two readings
 
 
-def _span(counter: Sequence[Record], window: Window, shared: str) -> _Span:
+def _span(counter: Sequence[RingRecord], window: Window, shared: str) -> _Span:
     if shared:
         raise _NotMeasuredError(shared)
     if window.seconds < MIN_SECONDS:
@@ -102,12 +102,12 @@ def _span(counter: Sequence[Record], window: Window, shared: str) -> _Span:
     return span
 
 
-def _from_tick_to_tick(counter: Sequence[Record], window: Window) -> _Span | None:
+def _from_tick_to_tick(counter: Sequence[RingRecord], window: Window) -> _Span | None:
     ticks = [record for record in counter if record.flags & TICK]
     return _around(ticks, window, TICK_REACH_NS, "energy counter from tick to tick")
 
 
-def _from_change_to_change(counter: Sequence[Record], window: Window) -> _Span:
+def _from_change_to_change(counter: Sequence[RingRecord], window: Window) -> _Span:
     """Readings at which the counter had moved, instead of the moments at which it moved: wrong by a reading's distance.
 
     Readings of an exporter repeat what it collected last, so only those that differ count.
@@ -134,7 +134,7 @@ def _from_change_to_change(counter: Sequence[Record], window: Window) -> _Span:
     return span
 
 
-def _around(readings: Sequence[Record], window: Window, reach_ns: int, what: str) -> _Span | None:
+def _around(readings: Sequence[RingRecord], window: Window, reach_ns: int, what: str) -> _Span | None:
     """The last reading up to the start and the first from the end on, within reach; else the nearest ones inside."""
     start = [r for r in readings if abs(r.t_ns - window.start_ns) <= reach_ns]
     end = [r for r in readings if abs(r.t_ns - window.end_ns) <= reach_ns]
@@ -148,7 +148,7 @@ def _around(readings: Sequence[Record], window: Window, reach_ns: int, what: str
 # ------------------------------------------------------------------------------------------ what lies beside the window
 
 
-def _outside(span: _Span, power: Sequence[Record], window: Window, idle_watts: float | None) -> float:
+def _outside(span: _Span, power: Sequence[RingRecord], window: Window, idle_watts: float | None) -> float:
     """Joules between the two readings that are not of the window; less than 0 where parts of it are missing."""
     before = [record for record in power if record.t_ns <= window.start_ns]
     inside = [record for record in power if window.start_ns < record.t_ns < window.end_ns]
@@ -163,7 +163,7 @@ def _outside(span: _Span, power: Sequence[Record], window: Window, idle_watts: f
     return joules
 
 
-def _joules(power: Sequence[Record], start_ns: int, end_ns: int, idle_watts: float | None) -> float:
+def _joules(power: Sequence[RingRecord], start_ns: int, end_ns: int, idle_watts: float | None) -> float:
     """Joules of a short time: by its instant power, or the nearest that was read, or that of the idle device."""
     if start_ns == end_ns:
         return 0.0
@@ -176,8 +176,8 @@ def _joules(power: Sequence[Record], start_ns: int, end_ns: int, idle_watts: flo
     return watts * (end_ns - start_ns) / 1e9
 
 
-def _nearest_watts(power: Sequence[Record], start_ns: int, end_ns: int) -> float | None:
-    def distance(record: Record) -> int:
+def _nearest_watts(power: Sequence[RingRecord], start_ns: int, end_ns: int) -> float | None:
+    def distance(record: RingRecord) -> int:
         return max(start_ns - record.t_ns, record.t_ns - end_ns)
 
     nearest = min(power, key=distance, default=None)
@@ -187,10 +187,10 @@ def _nearest_watts(power: Sequence[Record], start_ns: int, end_ns: int) -> float
 # ----------------------------------------------------------------------------------------------------- how sure it is
 
 
-def _tick_seconds(counter: Sequence[Record]) -> float | None:
+def _tick_seconds(counter: Sequence[RingRecord]) -> float | None:
     """The median distance of ticks between which the counter was not seen at another value."""
     distances: list[int] = []
-    last: Record | None = None
+    last: RingRecord | None = None
     for record in counter:
         if record.flags & TICK:
             distances += [record.t_ns - last.t_ns] if last else []

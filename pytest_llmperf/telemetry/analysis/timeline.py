@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.memory_trace import MemoryTrace, select_around
-from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, Record
+from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, RingRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -18,12 +19,29 @@ SMALLEST_GAP_NS = 250_000_000
 PERIODS_IN_GAP = 10
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How the records of a window came about, beside the records themselves.
+
+    Attributes:
+        period_ns: distance of the samples, as the sampler has set it.
+        oldest_ns: time of the oldest record left if the ring has overwritten some, else 0.
+        fault: why the samples cannot be trusted, "" if nothing is known against them.
+        missing: why there are no samples though the sampler works, "" if they are expected.
+    """
+
+    period_ns: int
+    oldest_ns: int = 0
+    fault: str = ""
+    missing: str = ""
+
+
 def largest_gap_ns(period_ns: int) -> int:
     """How long samples may be missing before a window is no longer trusted: 0.25 s, or 10 periods if that is more."""
     return max(SMALLEST_GAP_NS, PERIODS_IN_GAP * period_ns)
 
 
-def totals(records: Iterable[Record], pids: Sequence[int], ended: Collection[int] = ()) -> list[tuple[int, int]]:
+def totals(records: Iterable[RingRecord], pids: Sequence[int], ended: Collection[int] = ()) -> list[tuple[int, int]]:
     """(time ns, bytes summed over ``pids``) per tick, from host records in order of time.
 
     A pid without a record in a tick keeps its last value, one that ended no longer counts; where none is left there is
@@ -45,40 +63,36 @@ def totals(records: Iterable[Record], pids: Sequence[int], ended: Collection[int
 
 
 def host_trace(
-    records: Sequence[Record],
+    records: Sequence[RingRecord],
     window: Window,
     pids: Sequence[int],
-    *,
-    period_ns: int,
-    oldest_ns: int = 0,
-    sampler_fault: str = "",
-    missing: str = "",
+    sampling: Sampling,
     ended: Collection[int] = (),
 ) -> MemoryTrace:
-    """The memory of the trees under ``pids`` over a window.
+    """The memory of the process trees under ``pids`` over a window, in bytes.
 
-    ``records`` reach a little beyond the window on both sides. ``oldest_ns`` is the time of the oldest record left if
-    the ring has overwritten some, else 0. ``sampler_fault`` is why no record follows the window, if none does, or
-    ``missing`` where that is not the sampler's fault. ``ended`` are those that were ended on purpose.
+    ``records`` reach a little beyond the window on both sides. ``ended`` are the pids that were ended on purpose: they
+    hold nothing from then on, whereas another process that ended is a fault.
     """
+    period_ns, missing = sampling.period_ns, sampling.missing
     samples = totals(records, pids, ended)
     live = [pid for pid in pids if pid not in ended]
     if pids and not live:
-        # Nobody is left of whom a level could be read.
+        # All have ended, so no further level is read.
         since_ns = samples[-1][0] if samples else window.start_ns - period_ns
         samples += [(at_ns, 0) for at_ns in range(since_ns + period_ns, window.end_ns + period_ns, period_ns)]
     kept, before = select_around(samples, window)
     gap = max_gap(kept, window)
     fault = (
         _engine_gone(records, window, live)
-        or sampler_fault
-        or overwritten(window, oldest_ns)
+        or sampling.fault
+        or overwritten(window, sampling.oldest_ns)
         or ("" if missing else _not_watched(records, pids, ended) or gap_fault(gap, period_ns))
     )
     return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault, missing)
 
 
-def _of(records: Iterable[Record], pids: Sequence[int]) -> Iterable[Record]:
+def _of(records: Iterable[RingRecord], pids: Sequence[int]) -> Iterable[RingRecord]:
     wanted = set(pids)
     return (record for record in records if record.lane == HOST and record.key in wanted)
 
@@ -93,7 +107,7 @@ def max_gap(samples: Sequence[tuple[int, int]], window: Window) -> int:
     return max((b - a for a, b in pairwise(times)), default=0)
 
 
-def _engine_gone(records: Sequence[Record], window: Window, pids: Sequence[int]) -> str:
+def _engine_gone(records: Sequence[RingRecord], window: Window, pids: Sequence[int]) -> str:
     for record in _of(records, pids):
         if record.flags & GONE and record.t_ns <= window.end_ns:
             when = "during" if record.t_ns >= window.start_ns else "before"
@@ -108,7 +122,7 @@ def overwritten(window: Window, oldest_ns: int) -> str:
     return f"the first {lost:.1f} s of the test were overwritten in the sampler's ring: the test ran too long"
 
 
-def _not_watched(records: Sequence[Record], pids: Sequence[int], ended: Collection[int]) -> str:
+def _not_watched(records: Sequence[RingRecord], pids: Sequence[int], ended: Collection[int]) -> str:
     missing = sorted(set(pids) - set(ended) - {record.key for record in _of(records, pids)})
     if not pids:
         return "the engine has no process to watch"
@@ -119,7 +133,7 @@ def gap_fault(gap_ns: int, period_ns: int) -> str:
     return f"the sampler missed {gap_ns / 1e9:.2f} s of the test" if gap_ns > largest_gap_ns(period_ns) else ""
 
 
-def _source(records: Sequence[Record], pids: Sequence[int], samples: Sequence[tuple[int, int]]) -> str:
+def _source(records: Sequence[RingRecord], pids: Sequence[int], samples: Sequence[tuple[int, int]]) -> str:
     """``RSS less shared pages of the engine's process tree (2 processes), 199 samples/s``.
 
     Not plainly PSS: that is read about once a second, and only corrects the RSS read at the full rate. One process

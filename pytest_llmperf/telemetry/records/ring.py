@@ -88,7 +88,7 @@ _pack_record, _pack_pair, _pack_word = _RECORD.pack_into, _PAIR.pack_into, _WORD
 _WRITERS_SHARE = 16
 
 
-class Record(NamedTuple):
+class RingRecord(NamedTuple):
     """One reading. Records of one tick carry the same ``t_ns``."""
 
     t_ns: int
@@ -99,8 +99,8 @@ class Record(NamedTuple):
     flags: int = 0
 
 
-make_record: Callable[[tuple[int, int, int, int, int, int]], Record] = partial(tuple.__new__, Record)
-"""A record from its fields, without the Python function behind ``Record(...)``: for what is read at the full rate."""
+make_record: Callable[[tuple[int, int, int, int, int, int]], RingRecord] = partial(tuple.__new__, RingRecord)
+"""Makes a record from its fields without the cost of calling ``RingRecord(...)``: for what is read at the full rate."""
 
 
 def file_size(capacity: int = CAPACITY) -> int:
@@ -140,7 +140,7 @@ class Ring:
 
     # ------------------------------------------------------------------------------------------------ writing
 
-    def publish(self, t_ns: int, records: Sequence[Record]) -> None:
+    def publish(self, t_ns: int, records: Sequence[RingRecord]) -> None:
         """Add the records of one tick, all at once for the reader, and say that every tick up to ``t_ns`` is there."""
         # Everything here runs with cold caches, right after a sleep: few steps count more than short ones.
         head = self._head
@@ -197,7 +197,7 @@ class Ring:
         oldest = self._oldest()
         return self._time(oldest) if oldest else 0
 
-    def read(self, start_ns: int, end_ns: int) -> list[Record]:
+    def read(self, start_ns: int, end_ns: int) -> list[RingRecord]:
         """The records from ``start_ns`` to ``end_ns``, both included, as far as they were not overwritten."""
         indices = range(self._oldest(), self.head)
         first = indices.start + bisect_left(indices, start_ns, key=self._time)
@@ -205,9 +205,9 @@ class Ring:
         records = self.slice(first, stop)
         return [record for record in records if start_ns <= record.t_ns <= end_ns]
 
-    def slice(self, first: int, stop: int) -> list[Record]:
+    def slice(self, first: int, stop: int) -> list[RingRecord]:
         """The records number ``first`` to ``stop`` (excluded) of all, without those overwritten."""
-        copies = [Record(*_RECORD.unpack_from(self._map, self._offset(i))) for i in range(first, stop)]
+        copies = [RingRecord(*_RECORD.unpack_from(self._map, self._offset(i))) for i in range(first, stop)]
         return copies[max(0, self._oldest() - first) :]
 
     def _oldest(self) -> int:

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.telemetry.records.ring import Record
+    from pytest_llmperf.measurement.device_trace import DeviceProcess
+    from pytest_llmperf.telemetry.records.ring import RingRecord
+
+
+SLOTS_PER_EXPORTER = 1000
+"""The devices of one exporter have their slots in one block of this size."""
 
 
 class Why(StrEnum):
@@ -41,7 +46,7 @@ class SourceError(Exception):
 class Source(Protocol):
     """Something that is read at a lane's pace."""
 
-    def read(self, t_ns: int) -> Sequence[Record]:
+    def read(self, t_ns: int) -> Sequence[RingRecord]:
         """The records of now; every one carries ``t_ns``.
 
         Raises:
@@ -91,17 +96,38 @@ class DeviceFacts:
     instance: str = ""
 
 
-class Backend(Protocol):
-    """A kind of source for devices: NVML for this host, DCGM exporters for others."""
+class DeviceBackend(Protocol):
+    """Lists the devices of this host and makes the sources that read them. The driver lane calls it from its thread.
 
-    name: str
+    The sources of a slot may be made several times; each is used by one thread.
+    """
 
     def devices(self) -> Sequence[DeviceFacts]:
-        """Every device that can be seen, MIG instances included.
+        """Every device, partitions included; a device keeps its slot.
 
         Raises:
-            SourceError: the backend cannot be used at all.
+            SourceError: the driver cannot be used, or it shows no device.
         """
 
-    def close(self) -> None:
-        """Frees what the backend holds."""
+    def memory(self, slot: int) -> LevelSource:
+        """The source of DEVICE_MEMORY records.
+
+        Raises:
+            SourceError: the device's memory cannot be read.
+        """
+
+    def sensors(self, slot: int) -> Gauge:
+        """The source of POWER, ENERGY, THROTTLE and MEMORY_TEMPERATURE records."""
+
+    def state(self, slot: int) -> Gauge:
+        """The source of REASONS, TEMPERATURE, SM_CLOCK and UTILIZATION records."""
+
+    def energy(self, slot: int) -> Gauge:
+        """The source of ENERGY records alone, read every few milliseconds at the edges of a test."""
+
+    def processes(self, slot: int) -> Sequence[DeviceProcess]:
+        """The processes that compute on the device, with pids as the driver states them.
+
+        Raises:
+            SourceError: the driver gives no list, or an impossible one.
+        """

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.telemetry.analysis.timeline import host_trace, largest_gap_ns, totals
-from pytest_llmperf.telemetry.records.ring import GONE, Record, Ring
+from pytest_llmperf.telemetry.analysis.timeline import Sampling, host_trace, largest_gap_ns, totals
+from pytest_llmperf.telemetry.records.ring import GONE, Ring, RingRecord
 from pytest_llmperf.telemetry.sampler.process import (
     ABSTRACT_SOCKETS,
     START_TIMEOUT_S,
@@ -240,7 +240,7 @@ class Sampler:
                 return f"the driver hangs: {call} has not returned for {waited / 1e9:.1f} s"
         return ""
 
-    def _records(self, child: SamplerProcess, start_ns: int, end_ns: int) -> list[Record]:
+    def _records(self, child: SamplerProcess, start_ns: int, end_ns: int) -> list[RingRecord]:
         reach = largest_gap_ns(child.ring.period_ns)
         return child.ring.read(start_ns - reach, end_ns + reach)
 
@@ -258,9 +258,6 @@ class Sampler:
             self._records(child, window.start_ns, window.end_ns),
             window,
             pids,
-            period_ns=child.ring.period_ns,
-            oldest_ns=child.ring.oldest_ns,
-            sampler_fault=fault,
-            missing=hang,
-            ended=ended,
+            Sampling(child.ring.period_ns, child.ring.oldest_ns, fault, hang),
+            ended,
         )

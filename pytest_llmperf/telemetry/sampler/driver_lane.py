@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
@@ -25,8 +25,8 @@ from pytest_llmperf.telemetry.records.ring import (
     TEMPERATURE,
     TICK,
     VISIBLE,
-    Record,
     Ring,
+    RingRecord,
 )
 from pytest_llmperf.telemetry.records.source import DeviceFacts, Gauge, LevelSource, SourceError, Why
 from pytest_llmperf.telemetry.sampler.memory_lane import Rhythm
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pytest_llmperf.measurement.device_trace import DeviceProcess
+    from pytest_llmperf.telemetry.records.source import DeviceBackend
     from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher
 
 SENSORS_PERIOD_NS = 100_000_000
@@ -48,18 +49,7 @@ STEADY_TRIES = 3
 STEADY_BYTES = 2 << 20
 
 
-class DriverBackend(Protocol):
-    """What this lane asks of a driver; :class:`~pytest_llmperf.telemetry.sources.nvml.backend.NvmlBackend` is one."""
-
-    def devices(self) -> Sequence[DeviceFacts]: ...
-    def memory(self, slot: int) -> LevelSource: ...
-    def sensors(self, slot: int) -> Gauge: ...
-    def state(self, slot: int) -> Gauge: ...
-    def energy(self, slot: int) -> Gauge: ...
-    def processes(self, slot: int) -> Sequence[DeviceProcess]: ...
-
-
-def memory_source(backend: DriverBackend, facts: DeviceFacts) -> LevelSource | None:
+def memory_source(backend: DeviceBackend, facts: DeviceFacts) -> LevelSource | None:
     """What gives the level of a device; None where nothing does. Each thread needs one of its own."""
     if facts.unified:
         return HostMemory(facts.slot)
@@ -69,7 +59,7 @@ def memory_source(backend: DriverBackend, facts: DeviceFacts) -> LevelSource | N
 class WatchedDevice:
     """A device that is being sampled, with what is still to be asked of it; what it does not have is dropped."""
 
-    def __init__(self, backend: DriverBackend, facts: DeviceFacts) -> None:
+    def __init__(self, backend: DeviceBackend, facts: DeviceFacts) -> None:
         self.facts = facts
         self.slot = facts.slot
         self.memory = memory_source(backend, facts)
@@ -99,7 +89,7 @@ class DriverLane(threading.Thread):
         self._fault = fault
         self._engines = engines
         self._matcher = matcher
-        self._backend: DriverBackend | None = None
+        self._backend: DeviceBackend | None = None
         self._devices: dict[int, WatchedDevice] = {}
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._sensors, self._state, self._lists = map(Rhythm, (SENSORS_PERIOD_NS, STATE_PERIOD_NS, LIST_PERIOD_NS))
@@ -148,7 +138,7 @@ class DriverLane(threading.Thread):
 
     # ---------------------------------------------------------------------------------------------------- orders
 
-    def devices(self, backend: Callable[[], DriverBackend]) -> list[DeviceFacts]:
+    def devices(self, backend: Callable[[], DeviceBackend]) -> list[DeviceFacts]:
         """All devices of the host; the driver is opened at the first call.
 
         Raises:
@@ -202,7 +192,7 @@ class DriverLane(threading.Thread):
 
     def _failed(self, device: WatchedDevice, lane: int, error: SourceError) -> None:
         now = time.monotonic_ns()
-        self._ring.publish(now, [Record(now, self._fault(device.slot, lane, error), device.slot, lane, FAULT)])
+        self._ring.publish(now, [RingRecord(now, self._fault(device.slot, lane, error), device.slot, lane, FAULT)])
 
     def _wait_for_ticks(self) -> None:
         """Until each energy counter was seen to move on twice, which shows how far its ticks are apart, or 0.3 s."""
@@ -217,7 +207,7 @@ class DriverLane(threading.Thread):
                 if value is not None and value != last.setdefault(slot, value):
                     last[slot] = value
                     seen[slot] += 1
-                    self._ring.publish(now, [Record(now, value, slot, 0, ENERGY, TICK)])
+                    self._ring.publish(now, [RingRecord(now, value, slot, 0, ENERGY, TICK)])
                 if value is None or seen[slot] == TICKS:
                     del waiting[slot]
             time.sleep(TICK_POLL_S)
@@ -250,7 +240,7 @@ class DriverLane(threading.Thread):
         self._ring.publish(t := time.monotonic_ns(), self._listing(t, device.slot, level, steady, processes))
 
     def _level_and_processes(
-        self, backend: DriverBackend, device: WatchedDevice
+        self, backend: DeviceBackend, device: WatchedDevice
     ) -> tuple[int, bool, Sequence[DeviceProcess]]:
         """The processes with the level at that time; a level that moved meanwhile is tried again."""
         before = self._level(device)
@@ -274,7 +264,7 @@ class DriverLane(threading.Thread):
 
     def _listing(
         self, t_ns: int, slot: int, level: int, steady: bool, processes: Sequence[DeviceProcess]
-    ) -> list[Record]:
+    ) -> list[RingRecord]:
         found = self._matcher.match([p.pid for p in processes], self._engines())
         records, shares = [], dict.fromkeys(found.roots, (0, KNOWN))
         for process in processes:
@@ -283,11 +273,11 @@ class DriverLane(threading.Thread):
             root, how = found.owners.get(process.pid, (None, 0))
             flags = how | (VISIBLE if process.pid in found.visible else 0) | (OURS if process.pid in found.ours else 0)
             flags |= 0 if process.used_bytes is None else KNOWN
-            records.append(Record(t_ns, process.used_bytes or 0, slot, process.pid, PROCESS, flags))
+            records.append(RingRecord(t_ns, process.used_bytes or 0, slot, process.pid, PROCESS, flags))
             if root is not None:
                 held, known = shares[root]
                 stated = known | how if flags & KNOWN else (known | how) & ~KNOWN
                 shares[root] = (held + (process.used_bytes or 0), stated)
-        records += [Record(t_ns, held, slot, root, ENGINE_SHARE, flags) for root, (held, flags) in shares.items()]
-        records.append(Record(t_ns, level, slot, len(processes), LISTED, STEADY if steady else 0))
+        records += [RingRecord(t_ns, held, slot, root, ENGINE_SHARE, flags) for root, (held, flags) in shares.items()]
+        records.append(RingRecord(t_ns, level, slot, len(processes), LISTED, STEADY if steady else 0))
         return records

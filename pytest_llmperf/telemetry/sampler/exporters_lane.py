@@ -11,9 +11,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER
-from pytest_llmperf.telemetry.records.ring import EXPORTERS, FAULT, Record, Ring
-from pytest_llmperf.telemetry.records.source import SourceError
+from pytest_llmperf.telemetry.records.ring import EXPORTERS, FAULT, Ring, RingRecord
+from pytest_llmperf.telemetry.records.source import SLOTS_PER_EXPORTER, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -70,7 +69,7 @@ class ExportersLane:
         with self._lock:
             self._wanted = {key: one for key, one in self._wanted.items() if one is not failed}
 
-    def publish(self, records: Iterable[Record]) -> None:
+    def publish(self, records: Iterable[RingRecord]) -> None:
         """At the time of publishing: the records of a ring are in order of time, whichever thread they came from."""
         with self._lock:
             now = time.monotonic_ns()
@@ -78,7 +77,7 @@ class ExportersLane:
 
     def fail(self, number: int, error: SourceError) -> None:
         fault = self._fault(number, EXPORTERS, error)
-        self.publish([Record(0, fault, number, EXPORTERS, FAULT)])
+        self.publish([RingRecord(0, fault, number, EXPORTERS, FAULT)])
 
     def _show_life(self) -> None:
         while True:

@@ -1,10 +1,10 @@
 """The sampler process: ``python -m pytest_llmperf.telemetry.sampler.main HZ SOCKET_FD ADDRESS RING_FD...``.
 
-The main thread takes orders; the lanes do the reading, each in a thread with a ring of its own: memory at the full
-rate, the driver's slow readings, DCGM exporters. Orders come as lines of JSON, ``{"id": 1, "do": "watch", ...}``,
-from the process that started this one, over the socket, and from others of the host, which connect to the abstract
-address and are given the rings. Each order is answered by ``{"id": 1, ...}``. What a client watched is forgotten when
-its connection ends; the process ends with its owner's connection or its owner.
+The main thread takes orders; each lane is a thread that reads one kind of source into a ring of its own: memory at the
+full rate, the driver's slow readings, DCGM exporters. An order is a line of JSON, ``{"id": 1, "do": "watch", ...}``;
+its answer is ``{"id": 1, ...}``. Orders come over the socket from the process that started this one, its owner, and
+from other processes of the host, which connect to the abstract address and are given the rings. When a connection ends,
+what it alone watched is no longer read. The process ends when its owner's connection or the owner itself ends.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pytest_llmperf.telemetry.sources.process_tree import SharingLane, Tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from pytest_llmperf.telemetry.sampler.driver_lane import DriverBackend
+    from pytest_llmperf.telemetry.records.source import DeviceBackend
 
 PARENT_CHECK_S = 0.25
 SWITCH_INTERVAL_S = 0.0005
@@ -59,7 +59,7 @@ class Faults:
             return self._numbers[key]
 
 
-class Client:
+class Subscriber:
     """One connection: what it asked to watch, and the way back to it. Answers come from several threads."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -110,7 +110,7 @@ class Control:
     def run(self, owner: socket.socket, listener: socket.socket | None) -> None:
         """Until the owner's connection ends, or the owner does."""
         with selectors.DefaultSelector() as selector:
-            selector.register(owner, selectors.EVENT_READ, Client(owner))
+            selector.register(owner, selectors.EVENT_READ, Subscriber(owner))
             if listener is not None:
                 selector.register(listener, selectors.EVENT_READ, None)
             while not is_orphan():
@@ -131,34 +131,34 @@ class Control:
             connection.close()
             return
         socket.send_fds(connection, [b"\n"], self._ring_fds)
-        selector.register(connection, selectors.EVENT_READ, Client(connection))
+        selector.register(connection, selectors.EVENT_READ, Subscriber(connection))
 
-    def _serve(self, client: Client) -> bool:
-        orders = client.orders()
+    def _serve(self, subscriber: Subscriber) -> bool:
+        orders = subscriber.orders()
         for order in orders or ():
-            self._obey(client, order)
+            self._obey(subscriber, order)
         return orders is not None
 
-    def _forget(self, client: Client) -> None:
-        for pid in client.pids:
+    def _forget(self, subscriber: Subscriber) -> None:
+        for pid in subscriber.pids:
             self._unwatch(pid)
-        for exporters in client.exporters:
+        for exporters in subscriber.exporters:
             self._exporters.drop(exporters)
-        self._driver.order(partial(self._leave_all, client))
-        client.connection.close()
+        self._driver.order(partial(self._leave_all, subscriber))
+        subscriber.connection.close()
 
     # ----------------------------------------------------------------------------------------------------- orders
 
-    def _obey(self, client: Client, order: dict[str, Any]) -> None:
-        answer = partial(client.answer, order["id"])
+    def _obey(self, subscriber: Subscriber, order: dict[str, Any]) -> None:
+        answer = partial(subscriber.answer, order["id"])
         match order["do"]:
             case "watch":
-                client.pids.append(order["pid"])
+                subscriber.pids.append(order["pid"])
                 self._watch(order["pid"])
                 answer({})
             case "unwatch":
-                if order["pid"] in client.pids:
-                    client.pids.remove(order["pid"])
+                if order["pid"] in subscriber.pids:
+                    subscriber.pids.remove(order["pid"])
                     self._unwatch(order["pid"])
                 answer({})
             case "survey":
@@ -166,14 +166,14 @@ class Control:
             case "devices":
                 self._in_driver_lane(answer, self._list_devices)
             case "sample":
-                self._in_driver_lane(answer, partial(self._sample, client, order["slots"]))
+                self._in_driver_lane(answer, partial(self._sample, subscriber, order["slots"]))
             case "edge":
                 self._in_driver_lane(answer, partial(self._edge, align=order["align"]))
             case "exporters":
-                client.exporters.append(self._exporters.read(order, answer))
+                subscriber.exporters.append(self._exporters.read(order, answer))
             case "drop":
-                if order["exporters"] in client.exporters:
-                    client.exporters.remove(order["exporters"])
+                if order["exporters"] in subscriber.exporters:
+                    subscriber.exporters.remove(order["exporters"])
                     self._exporters.drop(order["exporters"])
                 answer({})
             case "faults":
@@ -211,29 +211,29 @@ class Control:
         self._facts = {facts.slot: facts for facts in found}
         return {"devices": [asdict(facts) for facts in found]}
 
-    def _open_nvml(self) -> DriverBackend:
+    def _open_nvml(self) -> DeviceBackend:
         from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
 
         return NvmlBackend(self._driver.call_begins, self._driver.call_ended)
 
-    def _sample(self, client: Client, slots: list[int]) -> dict[str, Any]:
-        """Exactly these are sampled for this client from now on."""
+    def _sample(self, subscriber: Subscriber, slots: list[int]) -> dict[str, Any]:
+        """Exactly these are sampled for this subscriber from now on."""
         if unknown := set(slots) - self._facts.keys():
             raise SourceError(f"the driver was not asked for a device {min(unknown)} yet", Why.ABSENT)
         for slot in slots:
-            if slot not in client.slots:
-                client.slots.append(slot)
+            if slot not in subscriber.slots:
+                subscriber.slots.append(slot)
                 self._sampled[slot] = self._sampled.get(slot, 0) + 1
                 source = self._driver.sample(self._facts[slot])
                 if source is not None and self._sampled[slot] == 1:
                     self._memory.sample(slot, source)
-        self._leave_all(client, but=slots)
+        self._leave_all(subscriber, but=slots)
         self._driver.edge(align=False)
         return {}
 
-    def _leave_all(self, client: Client, but: Collection[int] = ()) -> None:
-        for slot in set(client.slots) - set(but):
-            client.slots.remove(slot)
+    def _leave_all(self, subscriber: Subscriber, but: Collection[int] = ()) -> None:
+        for slot in set(subscriber.slots) - set(but):
+            subscriber.slots.remove(slot)
             if _one_less(self._sampled, slot):
                 self._memory.leave(slot)
                 self._driver.leave(slot)

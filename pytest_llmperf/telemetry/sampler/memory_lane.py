@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.system.scheduling import ask_for_short_slices
-from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, GONE, Record, Ring
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, GONE, Ring, RingRecord
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class MemoryLane(threading.Thread):
         self._trees: dict[int, Source] = {}
         self._devices: dict[int, LevelSource] = {}
         self._orders: deque[Callable[[], None]] = deque()
-        self._extra: list[Record] = []
+        self._extra: list[RingRecord] = []
 
     def watch(self, pid: int, tree: Source | None) -> None:
         """Read a tree from the next tick on; None says that there is no such process."""
@@ -122,7 +122,7 @@ class MemoryLane(threading.Thread):
 
     def _watch(self, pid: int, tree: Source | None) -> None:
         if tree is None:
-            self._extra.append(Record(time.monotonic_ns(), 0, pid, flags=GONE))
+            self._extra.append(RingRecord(time.monotonic_ns(), 0, pid, flags=GONE))
         else:
             self._trees[pid] = tree
 
@@ -173,7 +173,7 @@ class MemoryLane(threading.Thread):
         self._ring.publish(t_ns, records)
         return driver_ns
 
-    def _read_devices(self, t_ns: int, records: list[Record]) -> int:
+    def _read_devices(self, t_ns: int, records: list[RingRecord]) -> int:
         driver_ns = 0
         self._ring.enter("nvmlDeviceGetMemoryInfo", t_ns)
         for slot, device in self._devices.items():
@@ -182,7 +182,7 @@ class MemoryLane(threading.Thread):
                 driver_ns += device.driver_ns
             except SourceError as error:
                 number = self._fault(slot, DEVICE_MEMORY, error)
-                records.append(Record(t_ns, number, slot, DEVICE_MEMORY, FAULT))
+                records.append(RingRecord(t_ns, number, slot, DEVICE_MEMORY, FAULT))
                 if error.why is not Why.TRANSIENT:
                     self.leave(slot)
         self._ring.leave()

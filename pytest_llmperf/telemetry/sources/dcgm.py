@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.system.prometheus import MetricsPage
-from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -22,9 +21,9 @@ from pytest_llmperf.telemetry.records.ring import (
     THROTTLE,
     TICK,
     UTILIZATION,
-    Record,
+    RingRecord,
 )
-from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.records.source import SLOTS_PER_EXPORTER, DeviceFacts, SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,7 +110,7 @@ class DcgmBackend:
         """What reads the listed devices; :meth:`devices` comes first."""
         return self
 
-    def read(self, t_ns: int) -> list[Record]:
+    def read(self, t_ns: int) -> list[RingRecord]:
         """One scrape of every exporter, one after the other.
 
         Raises:
@@ -128,13 +127,13 @@ class DcgmBackend:
         for page in self._pages:
             page.close()
 
-    def _records(self, t_ns: int, slot: int, row: _Row) -> list[Record]:
+    def _records(self, t_ns: int, slot: int, row: _Row) -> list[RingRecord]:
         records = []
         for counter in _COUNTERS:
             value = row.value(counter)
             if value is not None:
                 flags = self._tick(slot, value) if counter.lane == ENERGY else 0
-                records.append(Record(t_ns, value, slot, counter.detail, counter.lane, flags))
+                records.append(RingRecord(t_ns, value, slot, counter.detail, counter.lane, flags))
         return records
 
     def _tick(self, slot: int, value: int) -> int:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, Record
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, RingRecord
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 
 if TYPE_CHECKING:
@@ -147,13 +147,13 @@ class HostMemory:
         self._slot = slot
         self._path = meminfo
 
-    def read(self, t_ns: int) -> Sequence[Record]:
+    def read(self, t_ns: int) -> Sequence[RingRecord]:
         try:
             fields = dict(line.split(b":", 1) for line in self._path.read_bytes().splitlines()[:8])
             total, available = (int(fields[name].split()[0]) * 1024 for name in (b"MemTotal", b"MemAvailable"))
         except (OSError, KeyError, ValueError) as error:
             raise SourceError(f"the host's memory cannot be read from {self._path}: {error}", Why.ABSENT) from None
-        return (Record(t_ns, total - available, self._slot, 0, DEVICE_MEMORY),)
+        return (RingRecord(t_ns, total - available, self._slot, 0, DEVICE_MEMORY),)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, Record, make_record
+from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, RingRecord, make_record
 from pytest_llmperf.telemetry.sources.host import ResidentReader, open_reader, process_tree, sharing
 
 LISTING_PERIOD_S = 0.25
@@ -137,7 +137,7 @@ class Tree:
         """Take in what each process shares, at the next reading; may be called from another thread."""
         self._learned.append(sharing)
 
-    def read(self, t_ns: int) -> tuple[Record, ...]:
+    def read(self, t_ns: int) -> tuple[RingRecord, ...]:
         while self._learned:
             self._update(self._learned.popleft())
         total, flags, distrust = 0, 0, False
@@ -154,7 +154,7 @@ class Tree:
             else:
                 distrust = True
         if self._root in ended:
-            return (Record(t_ns, 0, self._root, 0, HOST, GONE),)
+            return (RingRecord(t_ns, 0, self._root, 0, HOST, GONE),)
         for pid in ended:
             self._members.pop(pid)[0].close()
         if distrust or ended:

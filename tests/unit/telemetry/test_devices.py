@@ -13,7 +13,7 @@ from pytest_llmperf.telemetry import devices as devices_module
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import Footing
 from pytest_llmperf.telemetry.devices import Devices
-from pytest_llmperf.telemetry.records.ring import HOST, KNOWN, MATCHED, OURS, VISIBLE, Record
+from pytest_llmperf.telemetry.records.ring import HOST, KNOWN, MATCHED, OURS, VISIBLE, RingRecord
 from pytest_llmperf.telemetry.sampler.client import SamplerError
 from tests.helpers.process_lists import ENGINE, GIB, L4, MS, OTHER_ENGINE, PYTEST, SOMEBODY, STRANGER
 from tests.helpers.sampler_double import SECOND, SamplerDouble, devices, sampler
@@ -120,7 +120,7 @@ def test_a_level_that_moves_by_a_page_stands_still(devices: Devices, sampler: Sa
 
 def test_a_process_with_the_number_of_a_device_is_not_its_level(devices: Devices, sampler: SamplerDouble) -> None:
     now = time.monotonic_ns()
-    sampler.memory.publish(now, [Record(now - MS * i, i * GIB, L4.slot, 1, HOST) for i in (2, 1)])
+    sampler.memory.publish(now, [RingRecord(now - MS * i, i * GIB, L4.slot, 1, HOST) for i in (2, 1)])
     assert devices.settle([L4], patience_s=0).restless == ()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, ENERGY, EXPORTERS, POWER, Record
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, ENERGY, EXPORTERS, POWER, RingRecord
 from pytest_llmperf.telemetry.records.source import Why
 from tests.helpers.process_lists import GIB, L4, MS
 from tests.helpers.sampler_double import SECOND, SamplerDouble, devices, sampler, window
@@ -34,7 +34,7 @@ def collected(sampler: SamplerDouble, window: Window, until_ns: int = 0) -> None
     """A page read every 0.2 s with values that change each time."""
     for number, t in enumerate(range(window.start_ns - SECOND, until_ns or window.end_ns + SECOND, 200 * MS)):
         values = ((DEVICE_MEMORY, 5 * GIB), (POWER, 100_000 + number), (ENERGY, 20_000 * number))
-        sampler.exporters.publish(t, [Record(t, value, REMOTE.slot, 0, lane) for lane, value in values])
+        sampler.exporters.publish(t, [RingRecord(t, value, REMOTE.slot, 0, lane) for lane, value in values])
 
 
 def remote_trace(remote: Devices, window: Window) -> DeviceTrace:
@@ -72,7 +72,7 @@ def test_other_exporters_in_the_ring_say_nothing_of_how_often_these_collect(
     remote: Devices, sampler: SamplerDouble, window: Window
 ) -> None:
     window = Window(window.start_ns, window.end_ns + SECOND)
-    sampler.exporters.publish(window.start_ns - SECOND, [Record(window.start_ns - SECOND, 1, 2000, 0, POWER)])
+    sampler.exporters.publish(window.start_ns - SECOND, [RingRecord(window.start_ns - SECOND, 1, 2000, 0, POWER)])
     collected(sampler, window)
     assert remote_trace(remote, window).memory.missing == ""
 

@@ -10,10 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
-from pytest_llmperf.telemetry.sources.nvml.errors import NO_PACKAGE, OLD_PACKAGE, Code, Refused, refusal, start_failure
-from pytest_llmperf.telemetry.sources.nvml.listing import list_parts
+from pytest_llmperf.telemetry.sources.nvml.errors import (
+    NO_PACKAGE,
+    OLD_PACKAGE,
+    Code,
+    NvmlRefusal,
+    refusal,
+    start_failure,
+)
+from pytest_llmperf.telemetry.sources.nvml.listing import list_devices
 from pytest_llmperf.telemetry.sources.nvml.processes import ProcessList
-from pytest_llmperf.telemetry.sources.nvml.sources import EnergySource, MemorySource, Part, SensorSource, StateSource
+from pytest_llmperf.telemetry.sources.nvml.sources import (
+    EnergySource,
+    MemorySource,
+    NvmlDevice,
+    SensorSource,
+    StateSource,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +51,7 @@ class NvmlDriver:
     """
 
     def __init__(self, enter: Callable[[str], None] = _no_note, leave: Callable[[], None] = _no_note) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[NvmlDevice] = []
         self._enter = enter
         self._leave = leave
         self._nvml: Any = None
@@ -67,9 +80,9 @@ class NvmlDriver:
                 raise start_failure(error.value, device_node=DEVICE_NODE.exists()) from None
             self._starts += 1
             self._pid = os.getpid()
-            for part in self.parts:
-                with contextlib.suppress(Refused):  # the old handle then fails with a reason of its own
-                    part.handle = self.ask("nvmlDeviceGetHandleByUUID", part.facts.uuid)
+            for device in self.parts:
+                with contextlib.suppress(NvmlRefusal):  # the old handle then fails with a reason of its own
+                    device.handle = self.ask("nvmlDeviceGetHandleByUUID", device.facts.uuid)
 
     def _noted(self, name: str, function: Callable[..., _T], *arguments: object) -> _T:
         self._enter(name)
@@ -82,19 +95,19 @@ class NvmlDriver:
         """The answer of a ``pynvml`` function.
 
         Raises:
-            Refused: the driver gave an error instead.
+            NvmlRefusal: the driver gave an error instead.
         """
         try:
             return self._noted(name, getattr(self._nvml, name), *arguments)
         except self._nvml.NVMLError as error:
-            raise Refused(int(error.value)) from None
+            raise NvmlRefusal(int(error.value)) from None
 
     def ask_anew(self, name: str, *arguments: object) -> Any:
         """The same for what needs no handle, after starting NVML again where somebody has shut it down."""
         starts = self._starts
         try:
             return self.ask(name, *arguments)
-        except Refused as refused:
+        except NvmlRefusal as refused:
             if refused.code != Code.UNINITIALIZED:
                 raise
         self._restart(starts)
@@ -105,7 +118,7 @@ class NvmlDriver:
         function: Call | None = getattr(self._nvml.nvmlLib, name, None)
         return function or (lambda *_: Code.FUNCTION_NOT_FOUND)
 
-    def call(self, part: Part, name: str, *arguments: object) -> int:
+    def call(self, device: NvmlDevice, name: str, *arguments: object) -> int:
         """Calls the C function for a device and returns its error code; starts NVML where it was not, or no longer is.
 
         Raises:
@@ -113,16 +126,16 @@ class NvmlDriver:
         """
         self.start()
         starts = self._starts
-        code = self._noted(name, self.bind(name), part.handle, *arguments)
+        code = self._noted(name, self.bind(name), device.handle, *arguments)
         if code == Code.UNINITIALIZED:
             self._restart(starts)
-            code = self._noted(name, self.bind(name), part.handle, *arguments)
+            code = self._noted(name, self.bind(name), device.handle, *arguments)
         return code
 
     def stop(self) -> None:
         if self._pid == os.getpid():
             self._pid = 0
-            with contextlib.suppress(Refused):  # whoever stopped it before us did our work
+            with contextlib.suppress(NvmlRefusal):  # whoever stopped it before us did our work
                 self.ask("nvmlShutdown")
 
 
@@ -161,18 +174,18 @@ class NvmlBackend:
         self._driver.start()
         if not self._driver.parts:
             self._driver.parts = self._list()
-        return [part.facts for part in self._driver.parts]
+        return [device.facts for device in self._driver.parts]
 
-    def _list(self) -> list[Part]:
+    def _list(self) -> list[NvmlDevice]:
         count = self._ask("number of GPUs", "nvmlDeviceGetCount")
-        parts, self.unlisted = list_parts(self._driver, count)
+        parts, self.unlisted = list_devices(self._driver, count)
         if not parts and self.unlisted:
             raise SourceError("; ".join(self.unlisted), Why.UNAVAILABLE)
         if not parts:
             raise start_failure(Code.GPU_NOT_FOUND, device_node=True)
         return parts
 
-    def _part(self, slot: int) -> Part:
+    def _device(self, slot: int) -> NvmlDevice:
         self.devices()
         return self._driver.parts[slot]
 
@@ -182,22 +195,22 @@ class NvmlBackend:
         Raises:
             SourceError: its memory is not read; the sentence is that of ``DeviceFacts.no_memory``.
         """
-        part = self._part(slot)
-        if part.memory is None:
-            raise SourceError(part.facts.no_memory, Why.ABSENT)
-        return MemorySource(self._driver, part, part.memory)
+        device = self._device(slot)
+        if device.memory is None:
+            raise SourceError(device.facts.no_memory, Why.ABSENT)
+        return MemorySource(self._driver, device, device.memory)
 
     def sensors(self, slot: int) -> SensorSource:
         """Reads power, energy, throttle times and memory temperature; for a MIG instance those of its GPU."""
-        return SensorSource(self._driver, self._part(slot))
+        return SensorSource(self._driver, self._device(slot))
 
     def energy(self, slot: int) -> EnergySource:
         """Reads the energy counter; for a MIG instance that of its GPU."""
-        return EnergySource(self._driver, self._part(slot))
+        return EnergySource(self._driver, self._device(slot))
 
     def state(self, slot: int) -> StateSource:
         """Reads temperature, clock, utilization and event reasons; for a MIG instance those of its GPU."""
-        return StateSource(self._driver, self._part(slot))
+        return StateSource(self._driver, self._device(slot))
 
     def processes(self, slot: int) -> list[DeviceProcess]:
         """The processes that compute on a device, with pids as the driver gives them.
@@ -206,7 +219,7 @@ class NvmlBackend:
             SourceError: there is no list, or not one that can be true.
         """
         if slot not in self._lists:
-            self._lists[slot] = ProcessList(self._driver, self._part(slot))
+            self._lists[slot] = ProcessList(self._driver, self._device(slot))
         return self._lists[slot].read()
 
     def driver_version(self) -> str:
@@ -222,7 +235,7 @@ class NvmlBackend:
         """What concerns no single device."""
         try:
             return self._driver.ask_anew(name)
-        except Refused as refused:
+        except NvmlRefusal as refused:
             raise refusal(refused.code, "NVML", what, name) from None
 
     def close(self) -> None:

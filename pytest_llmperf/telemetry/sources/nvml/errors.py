@@ -34,7 +34,7 @@ class Code(IntEnum):
     UNKNOWN = 999
 
 
-class Refused(Exception):  # noqa: N818 - an answer of the driver, which may be expected
+class NvmlRefusal(Exception):  # noqa: N818 - an answer of the driver, which may be expected
     """NVML answered with an error code."""
 
     def __init__(self, code: int) -> None:

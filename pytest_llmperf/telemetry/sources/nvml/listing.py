@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from ctypes import byref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.telemetry.records.source import DeviceFacts
 from pytest_llmperf.telemetry.sources.nvml.abi import MEMORY_CALLS, MemoryV1, MemoryV2
 from pytest_llmperf.telemetry.sources.nvml.errors import (
     Code,
-    Refused,
+    NvmlRefusal,
     is_integrated,
     refusal,
     shown,
     used_includes_reserved,
 )
-from pytest_llmperf.telemetry.sources.nvml.sources import Driver, Part
+from pytest_llmperf.telemetry.sources.nvml.sources import NvmlCalls, NvmlDevice
 
 if TYPE_CHECKING:
     Memory = MemoryV1 | MemoryV2
@@ -29,91 +29,84 @@ _WITHOUT_V2 = (Code.FUNCTION_NOT_FOUND, Code.UNKNOWN, Code.NOT_SUPPORTED, Code.A
 _WITHOUT_MIG = (Code.NOT_SUPPORTED, Code.FUNCTION_NOT_FOUND, Code.INVALID_ARGUMENT)
 
 
-class Asked(Driver, Protocol):
-    """A driver that answers by ``pynvml`` functions as well."""
-
-    def ask(self, name: str, *arguments: object) -> Any:
-        """The answer of a ``pynvml`` function; raises :class:`Refused`."""
-
-
-def list_parts(driver: Asked, count: int) -> tuple[list[Part], tuple[str, ...]]:
+def list_devices(driver: NvmlCalls, count: int) -> tuple[list[NvmlDevice], tuple[str, ...]]:
     """The first ``count`` GPUs and then their MIG instances, as far as they may be used, and why others may not."""
     found = [_gpu(driver, index) for index in range(count)]
-    found += [instance for gpu in found if isinstance(gpu, Part) for instance in _instances(driver, gpu)]
-    parts = [part for part in found if isinstance(part, Part)]
-    for slot, part in enumerate(parts):
-        part.facts = replace(find_memory(driver, part), slot=slot)
-    return parts, tuple(reason for reason in found if isinstance(reason, str))
+    found += [instance for gpu in found if isinstance(gpu, NvmlDevice) for instance in _instances(driver, gpu)]
+    devices = [device for device in found if isinstance(device, NvmlDevice)]
+    for slot, device in enumerate(devices):
+        device.facts = replace(find_memory(driver, device), slot=slot)
+    return devices, tuple(reason for reason in found if isinstance(reason, str))
 
 
-def _gpu(driver: Asked, index: int) -> Part | str:
+def _gpu(driver: NvmlCalls, index: int) -> NvmlDevice | str:
     try:
         handle = driver.ask("nvmlDeviceGetHandleByIndex", index)
         uuid, name = driver.ask("nvmlDeviceGetUUID", handle), driver.ask("nvmlDeviceGetName", handle)
         mig = _has_instances(driver, handle)
-    except Refused as refused:
+    except NvmlRefusal as refused:
         return _reason(refused, f"GPU {index}")
-    return Part(DeviceFacts(0, uuid, name, index, "nvml", has_instances=mig), handle)
+    return NvmlDevice(DeviceFacts(0, uuid, name, index, "nvml", has_instances=mig), handle)
 
 
-def _has_instances(driver: Asked, handle: object) -> bool:
+def _has_instances(driver: NvmlCalls, handle: object) -> bool:
     try:
         return bool(driver.ask("nvmlDeviceGetMigMode", handle)[0] == 1)
-    except Refused as refused:
+    except NvmlRefusal as refused:
         if refused.code in _WITHOUT_MIG:
             return False
         raise
 
 
-def _instances(driver: Asked, gpu: Part) -> list[Part | str]:
+def _instances(driver: NvmlCalls, gpu: NvmlDevice) -> list[NvmlDevice | str]:
     if not gpu.facts.has_instances:
         return []
     try:
         room = driver.ask("nvmlDeviceGetMaxMigDeviceCount", gpu.handle)
-    except Refused as refused:
+    except NvmlRefusal as refused:
         return [_reason(refused, f"MIG instances of {shown(gpu.facts)}")]
     found = [_instance(driver, gpu, index) for index in range(room)]
     return [one for one in found if one is not None]
 
 
-def _instance(driver: Asked, gpu: Part, index: int) -> Part | str | None:
+def _instance(driver: NvmlCalls, gpu: NvmlDevice, index: int) -> NvmlDevice | str | None:
     try:
         handle = driver.ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu.handle, index)
         uuid, name = driver.ask("nvmlDeviceGetUUID", handle), driver.ask("nvmlDeviceGetName", handle)
-    except Refused as refused:
+    except NvmlRefusal as refused:
         if refused.code == Code.NOT_FOUND:  # there is room for more instances than there are
             return None
         return _reason(refused, f"MIG instance {index} of {shown(gpu.facts)}")
     ids = _instance_ids(driver, handle)
-    return Part(DeviceFacts(0, uuid, name, index, "nvml", parent=gpu.facts.uuid, instance=ids), handle, gpu)
+    return NvmlDevice(DeviceFacts(0, uuid, name, index, "nvml", parent=gpu.facts.uuid, instance=ids), handle, gpu)
 
 
-def _reason(refused: Refused, who: str) -> str:
+def _reason(refused: NvmlRefusal, who: str) -> str:
     return str(refusal(refused.code, who, "identity", "nvmlDeviceGetHandleByIndex"))
 
 
-def _instance_ids(driver: Asked, handle: object) -> str:
+def _instance_ids(driver: NvmlCalls, handle: object) -> str:
     try:
         ids = [driver.ask(f"nvmlDeviceGet{kind}InstanceId", handle) for kind in ("Gpu", "Compute")]
-    except Refused:  # then it is known by its UUID only
+    except NvmlRefusal:  # then it is known by its UUID only
         return ""
     return "/".join(map(str, ids))
 
 
-def find_memory(driver: Driver, part: Part) -> DeviceFacts:
-    """The facts of a device with its memory, or why it has none; ``part`` learns how it is read."""
-    facts = part.facts
+def find_memory(driver: NvmlCalls, device: NvmlDevice) -> DeviceFacts:
+    """The facts of a device with its memory, or why it has none; ``device`` learns how it is read."""
+    facts = device.facts
     newer, older = MemoryV2(), MemoryV1()
-    code = v2 = _level(driver, part, newer)
+    code = v2 = _level(driver, device, newer)
     if v2 == Code.SUCCESS:
-        part.memory = MemoryV2
+        device.memory = MemoryV2
         added = used_includes_reserved(newer.total, newer.reserved, newer.free, newer.used)
         api = "NVML memory v2 (its used includes reserved)" if added else "NVML memory v2"
         return replace(facts, total_bytes=newer.total, memory_api=api)
     if v2 in _WITHOUT_V2:
-        code = _level(driver, part, older)
+        code = _level(driver, device, older)
         if code == Code.SUCCESS:
-            part.memory = MemoryV1
+            device.memory = MemoryV1
             return replace(facts, total_bytes=older.total, memory_api="NVML memory v1")
         if code == v2 == Code.NOT_SUPPORTED and is_integrated(facts.name):
             reason = f"{shown(facts)} has no memory of its own, it computes in the host's"
@@ -121,9 +114,9 @@ def find_memory(driver: Driver, part: Part) -> DeviceFacts:
     return replace(facts, no_memory=str(refusal(code, shown(facts), "memory level", MEMORY_CALLS[MemoryV1])))
 
 
-def _level(driver: Driver, part: Part, memory: Memory) -> int:
+def _level(driver: NvmlCalls, device: NvmlDevice, memory: Memory) -> int:
     for _ in range(_TRIES):
-        code = driver.call(part, MEMORY_CALLS[type(memory)], byref(memory))
+        code = driver.call(device, MEMORY_CALLS[type(memory)], byref(memory))
         if code not in _DOUBTED:
             break
     return code

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement.device_trace import DeviceProcess
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.abi import ProcessInfo
-from pytest_llmperf.telemetry.sources.nvml.errors import Code, Refusals, Refused, shown
+from pytest_llmperf.telemetry.sources.nvml.errors import Code, NvmlRefusal, Refusals, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.telemetry.sources.nvml.listing import Asked
-    from pytest_llmperf.telemetry.sources.nvml.sources import Part
+    from pytest_llmperf.telemetry.sources.nvml.sources import NvmlCalls, NvmlDevice
 
 _COMPUTE = "nvmlDeviceGetComputeRunningProcesses"
 _MPS = "nvmlDeviceGetMPSComputeRunningProcesses"
@@ -32,11 +31,11 @@ _IMPOSSIBLE_PIDS = (0, 2**32 - 1)
 class ProcessList:
     """The compute processes of one device, clients of MPS included."""
 
-    def __init__(self, driver: Asked, part: Part) -> None:
+    def __init__(self, driver: NvmlCalls, device: NvmlDevice) -> None:
         self._driver = driver
-        self._part = part
+        self._device = device
         self._infos = (ProcessInfo * _ROOM)()
-        self._kinds = [(_COMPUTE, Refusals(part.facts)), (_MPS, Refusals(part.facts))]
+        self._kinds = [(_COMPUTE, Refusals(device.facts)), (_MPS, Refusals(device.facts))]
 
     def read(self) -> list[DeviceProcess]:
         """Every process once, whatever it holds in however many instances.
@@ -58,9 +57,9 @@ class ProcessList:
         pids = sorted({pid for pid, *_ in found})
         if any(pid in _IMPOSSIBLE_PIDS for pid in pids):
             sentence = "the driver's list of processes is scrambled: it and its library may be of different versions"
-            raise SourceError(f"{shown(self._part.facts)}: {sentence}", Why.TRANSIENT)
+            raise SourceError(f"{shown(self._device.facts)}: {sentence}", Why.TRANSIENT)
         held = {pid: [used for of, used in found.items() if of[0] == pid] for pid in pids}
-        return [DeviceProcess(pid, self._name(pid), _sum(parts)) for pid, parts in held.items()]
+        return [DeviceProcess(pid, self._name(pid), _sum(devices)) for pid, devices in held.items()]
 
     def _list(self, kind: str, found: dict[tuple[int, ...], int]) -> int:
         """Adds what each process holds in each instance to ``found``; returns an error code."""
@@ -68,7 +67,7 @@ class ProcessList:
         for name in (kind + version for version in _VERSIONS):
             for _ in range(_TRIES):
                 count = c_uint(len(self._infos))
-                code = self._driver.call(self._part, name, byref(count), self._infos)
+                code = self._driver.call(self._device, name, byref(count), self._infos)
                 if code != Code.INSUFFICIENT_SIZE:
                     break
                 self._infos = (ProcessInfo * (2 * count.value + _ROOM))()
@@ -84,7 +83,7 @@ class ProcessList:
             name = PurePosixPath(self._driver.ask("nvmlSystemGetProcessName", pid).split(" ")[0]).name
             if name:
                 return name
-        except (Refused, UnicodeDecodeError):
+        except (NvmlRefusal, UnicodeDecodeError):
             pass  # it has ended, or is of another container
         try:
             return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
@@ -92,6 +91,6 @@ class ProcessList:
             return ""
 
 
-def _sum(parts: Sequence[int]) -> int | None:
+def _sum(devices: Sequence[int]) -> int | None:
     """What a process holds in all; of a context that seems to hold nothing, or too much, the driver does not know."""
-    return None if 0 in parts or sum(parts) >= _IMPOSSIBLE else sum(parts)
+    return None if 0 in devices or sum(devices) >= _IMPOSSIBLE else sum(devices)

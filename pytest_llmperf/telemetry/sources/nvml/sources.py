@@ -20,7 +20,7 @@ from pytest_llmperf.telemetry.records.ring import (
     TEMPERATURE,
     THROTTLE,
     UTILIZATION,
-    Record,
+    RingRecord,
     make_record,
 )
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
@@ -46,48 +46,59 @@ _IMPOSSIBLE = 2**63
 
 
 @dataclass
-class Part:
+class NvmlDevice:
     """A GPU or a MIG instance. ``memory`` says how its level is read, None that it is not."""
 
     facts: DeviceFacts
     handle: Any
-    parent: Part | None = None
+    parent: NvmlDevice | None = None
     memory: type[MemoryV1 | MemoryV2] | None = None
 
     @property
-    def board(self) -> Part:
+    def board(self) -> NvmlDevice:
         """The GPU, which has the sensors."""
         return self.parent or self
 
 
-class Driver(Protocol):
-    """NVML in this process."""
+class NvmlCalls(Protocol):
+    """The functions of NVML, in the process that calls them."""
 
     def bind(self, name: str) -> Call:
-        """The C function itself."""
+        """The C function of this name; where the driver has none, one that returns FUNCTION_NOT_FOUND."""
 
-    def call(self, part: Part, name: str, *arguments: object) -> int:
-        """Calls it for a device, after starting NVML anew where it was shut down; returns its error code."""
+    def call(self, device: NvmlDevice, name: str, *arguments: object) -> int:
+        """Calls a C function for a device and returns its error code; starts NVML again where it was shut down.
+
+        Raises:
+            SourceError: NVML does not start again.
+        """
+
+    def ask(self, name: str, *arguments: object) -> Any:
+        """The answer of a ``pynvml`` function.
+
+        Raises:
+            NvmlRefusal: the driver gave an error code instead.
+        """
 
 
 class MemorySource:
     """The allocated memory of a device, ``total − free − reserved``. One per thread, in the process that made it."""
 
-    def __init__(self, driver: Driver, part: Part, memory: type[MemoryV1 | MemoryV2]) -> None:
+    def __init__(self, driver: NvmlCalls, device: NvmlDevice, memory: type[MemoryV1 | MemoryV2]) -> None:
         self.driver_ns = 0
         self._driver = driver
-        self._part = part
-        self._slot = part.facts.slot
+        self._device = device
+        self._slot = device.facts.slot
         self._name = MEMORY_CALLS[memory]
         self._memory = memory()
         self._out = byref(self._memory)
-        self._refusals = Refusals(part.facts)
+        self._refusals = Refusals(device.facts)
         self._bind()
 
     def _bind(self) -> None:
-        self._call, self._handle = self._driver.bind(self._name), self._part.handle
+        self._call, self._handle = self._driver.bind(self._name), self._device.handle
 
-    def read(self, t_ns: int) -> Sequence[Record]:
+    def read(self, t_ns: int) -> Sequence[RingRecord]:
         begun = monotonic_ns()
         code = self._call(self._handle, self._out)
         self.driver_ns = monotonic_ns() - begun
@@ -102,7 +113,7 @@ class MemorySource:
 
     def _recover(self, code: int) -> None:
         if code == Code.UNINITIALIZED:
-            code = self._driver.call(self._part, self._name, self._out)
+            code = self._driver.call(self._device, self._name, self._out)
             self._bind()
         if code:
             raise self._refusals.judge(code, "memory level", self._name)
@@ -111,7 +122,7 @@ class MemorySource:
         """Nothing is held open."""
 
 
-class Quantity(NamedTuple):
+class Sensor(NamedTuple):
     """What one record is of; ``detail`` goes into the record."""
 
     kind: int
@@ -120,7 +131,7 @@ class Quantity(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    of: Quantity
+    of: Sensor
     call: str
     code: int
     value: int
@@ -133,20 +144,20 @@ class _Gauge:
     What it refuses once is left out that time. Only when nothing at all was read is that an error.
     """
 
-    def __init__(self, driver: Driver, part: Part) -> None:
+    def __init__(self, driver: NvmlCalls, device: NvmlDevice) -> None:
         self.missing: dict[tuple[int, int], str] = {}
         self._driver = driver
-        self._board = part.board
-        self._slot = part.facts.slot
-        self._refusals: dict[Quantity, Refusals] = {}
+        self._board = device.board
+        self._slot = device.facts.slot
+        self._refusals: dict[Sensor, Refusals] = {}
 
-    def _records(self, t_ns: int, answers: Iterable[_Answer]) -> list[Record]:
-        records: list[Record] = []
+    def _records(self, t_ns: int, answers: Iterable[_Answer]) -> list[RingRecord]:
+        records: list[RingRecord] = []
         refused: list[SourceError] = []
         for of, call, code, value in answers:
             if not code and value < _IMPOSSIBLE:
                 self._refusals.pop(of, None)
-                records.append(Record(t_ns, value, self._slot, of.detail, of.kind))
+                records.append(RingRecord(t_ns, value, self._slot, of.detail, of.kind))
                 continue
             error = self._refusals.setdefault(of, Refusals(self._board.facts)).judge(
                 code or Code.UNKNOWN, of.what, call
@@ -164,23 +175,23 @@ class _Gauge:
         first, *others = self.missing.values()
         return SourceError(f"{first} (and {len(others)} more such sensors)" if others else first, Why.ABSENT)
 
-    def _has(self, of: Quantity) -> bool:
+    def _has(self, of: Sensor) -> bool:
         return (of.kind, of.detail) not in self.missing
 
     def close(self) -> None:
         """Nothing is held open."""
 
 
-ENERGY_FIELD = {83: Quantity(ENERGY, "energy counter")}
+ENERGY_FIELD = {83: Sensor(ENERGY, "energy counter")}
 SENSOR_FIELDS = {
-    186: Quantity(POWER, "instant power"),
+    186: Sensor(POWER, "instant power"),
     **ENERGY_FIELD,
-    74: Quantity(THROTTLE, "time of the software power cap", 0x4),
-    76: Quantity(THROTTLE, "time of the sync boost", 0x10),
-    269: Quantity(THROTTLE, "time of the software thermal slowdown", 0x20),
-    270: Quantity(THROTTLE, "time of the hardware thermal slowdown", 0x40),
-    271: Quantity(THROTTLE, "time of the hardware power brake", 0x80),
-    82: Quantity(MEMORY_TEMPERATURE, "memory temperature"),
+    74: Sensor(THROTTLE, "time of the software power cap", 0x4),
+    76: Sensor(THROTTLE, "time of the sync boost", 0x10),
+    269: Sensor(THROTTLE, "time of the software thermal slowdown", 0x20),
+    270: Sensor(THROTTLE, "time of the hardware thermal slowdown", 0x40),
+    271: Sensor(THROTTLE, "time of the hardware power brake", 0x80),
+    82: Sensor(MEMORY_TEMPERATURE, "memory temperature"),
 }
 
 
@@ -191,8 +202,8 @@ class SensorSource(_Gauge):
     fields: ClassVar = SENSOR_FIELDS
     what = "sensors"
 
-    def __init__(self, driver: Driver, part: Part) -> None:
-        super().__init__(driver, part)
+    def __init__(self, driver: NvmlCalls, device: NvmlDevice) -> None:
+        super().__init__(driver, device)
         self._whole = Refusals(self._board.facts)
         self._ask_for(list(self.fields))
 
@@ -202,7 +213,7 @@ class SensorSource(_Gauge):
         for value, field in zip(self._values, fields, strict=True):
             value.fieldId = field
 
-    def read(self, t_ns: int) -> Sequence[Record]:
+    def read(self, t_ns: int) -> Sequence[RingRecord]:
         if self.missing and len(self.missing) + len(self._asked) > len(self.fields):
             self._ask_for([field for field in self._asked if self._has(self.fields[field])])
         if not self._asked:
@@ -230,16 +241,16 @@ class EnergySource(SensorSource):
 class StateSource(_Gauge):
     """Temperature, SM clock, utilization and the reasons for which clocks are held back right now."""
 
-    def __init__(self, driver: Driver, part: Part) -> None:
-        super().__init__(driver, part)
-        if part.parent is not None:
-            self.missing[UTILIZATION, 0] = f"{part.facts.name}: the driver gives no utilization of MIG instances"
+    def __init__(self, driver: NvmlCalls, device: NvmlDevice) -> None:
+        super().__init__(driver, device)
+        if device.parent is not None:
+            self.missing[UTILIZATION, 0] = f"{device.facts.name}: the driver gives no utilization of MIG instances"
 
-    def read(self, t_ns: int) -> Sequence[Record]:
+    def read(self, t_ns: int) -> Sequence[RingRecord]:
         asked = [of for of in _STATE if self._has(of)]
         return self._records(t_ns, [self._ask(of) for of in asked])
 
-    def _ask(self, of: Quantity) -> _Answer:
+    def _ask(self, of: Sensor) -> _Answer:
         for name, ask in _STATE[of]:
             code, value = ask(self._driver, self._board, name)
             if code != Code.FUNCTION_NOT_FOUND:  # else there is an older or newer function for the same
@@ -247,39 +258,39 @@ class StateSource(_Gauge):
         return _Answer(of, name, code, value)
 
 
-def _temperature(driver: Driver, board: Part, name: str) -> tuple[int, int]:
+def _temperature(driver: NvmlCalls, board: NvmlDevice, name: str) -> tuple[int, int]:
     out = c_uint()
     return driver.call(board, name, c_uint(0), byref(out)), out.value
 
 
-def _temperature_v(driver: Driver, board: Part, name: str) -> tuple[int, int]:
+def _temperature_v(driver: NvmlCalls, board: NvmlDevice, name: str) -> tuple[int, int]:
     out = Temperature()
     return driver.call(board, name, byref(out)), out.temperature
 
 
-def _sm_clock(driver: Driver, board: Part, name: str) -> tuple[int, int]:
+def _sm_clock(driver: NvmlCalls, board: NvmlDevice, name: str) -> tuple[int, int]:
     out = c_uint()
     return driver.call(board, name, c_uint(1), byref(out)), out.value
 
 
-def _utilization(driver: Driver, board: Part, name: str) -> tuple[int, int]:
+def _utilization(driver: NvmlCalls, board: NvmlDevice, name: str) -> tuple[int, int]:
     out = Utilization()
     return driver.call(board, name, byref(out)), out.gpu
 
 
-def _mask(driver: Driver, board: Part, name: str) -> tuple[int, int]:
+def _mask(driver: NvmlCalls, board: NvmlDevice, name: str) -> tuple[int, int]:
     out = c_uint64()
     return driver.call(board, name, byref(out)), out.value
 
 
 _STATE = {
-    Quantity(TEMPERATURE, "temperature"): (
+    Sensor(TEMPERATURE, "temperature"): (
         ("nvmlDeviceGetTemperature", _temperature),
         ("nvmlDeviceGetTemperatureV", _temperature_v),
     ),
-    Quantity(SM_CLOCK, "SM clock"): (("nvmlDeviceGetClockInfo", _sm_clock),),
-    Quantity(UTILIZATION, "utilization"): (("nvmlDeviceGetUtilizationRates", _utilization),),
-    Quantity(REASONS, "clock event reasons"): (
+    Sensor(SM_CLOCK, "SM clock"): (("nvmlDeviceGetClockInfo", _sm_clock),),
+    Sensor(UTILIZATION, "utilization"): (("nvmlDeviceGetUtilizationRates", _utilization),),
+    Sensor(REASONS, "clock event reasons"): (
         ("nvmlDeviceGetCurrentClocksEventReasons", _mask),
         ("nvmlDeviceGetCurrentClocksThrottleReasons", _mask),
     ),

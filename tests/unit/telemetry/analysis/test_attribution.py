@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.telemetry.analysis.attribution import Baseline, find_attribution, listings, surrounding
-from pytest_llmperf.telemetry.records.ring import KNOWN, MAPPED, MATCHED, OURS, VISIBLE, Record
+from pytest_llmperf.telemetry.records.ring import KNOWN, MAPPED, MATCHED, OURS, VISIBLE, RingRecord
 from tests.helpers.process_lists import (
     ENGINE,
     GIB,
@@ -136,7 +136,7 @@ EMPTY = listed(990, 5)
     ],
 )
 def test_the_attribution_is_the_surest_that_holds(
-    attribution: Attribution, lists: list[list[Record]], baseline: Baseline | None
+    attribution: Attribution, lists: list[list[RingRecord]], baseline: Baseline | None
 ) -> None:
     assert find_attribution(read(*lists), baseline) == attribution
 

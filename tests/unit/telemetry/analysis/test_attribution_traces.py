@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.analysis.attribution import Baseline, device_trace, surrounding
-from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, HOST, KNOWN, MATCHED, Record
+from pytest_llmperf.telemetry.analysis.attribution import Baseline, Ownership, device_trace, surrounding
+from pytest_llmperf.telemetry.analysis.timeline import Sampling
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, HOST, KNOWN, MATCHED, RingRecord
 from pytest_llmperf.telemetry.records.source import DeviceFacts
 from tests.helpers.process_lists import ENGINE, GIB, L4, MS, NOBODY, OTHER_ENGINE, WINDOW, listed, matched, read
 
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
 GB10 = DeviceFacts(2, "GPU-1", "NVIDIA GB10", 0, "nvml", unified=True, no_memory="it has none of its own")
 
 
-def levels(*points: tuple[int, float]) -> list[Record]:
-    return [Record(t * MS, round(level * GIB), L4.slot, 0, DEVICE_MEMORY) for t, level in points]
+def levels(*points: tuple[int, float]) -> list[RingRecord]:
+    return [RingRecord(t * MS, round(level * GIB), L4.slot, 0, DEVICE_MEMORY) for t, level in points]
 
 
-def flat(level: float) -> list[Record]:
+def flat(level: float) -> list[RingRecord]:
     """The same level throughout, read often enough."""
     return levels(*((t, level) for t in range(900, 2101, 100)))
 
 
 def trace(
-    records: Sequence[Record],
-    *lists: Sequence[Record],
+    records: Sequence[RingRecord],
+    *lists: Sequence[RingRecord],
     facts: DeviceFacts = L4,
     baseline: Baseline | None = NOBODY,
     fault: str = "",
@@ -40,14 +41,10 @@ def trace(
 ) -> MemoryTrace:
     return device_trace(
         records,
-        surrounding(read(*lists), WINDOW),
         WINDOW,
         facts,
-        baseline,
-        period_ns=5 * MS,
-        fault=fault,
-        missing=missing,
-        oldest_ns=oldest_ns,
+        Ownership(surrounding(read(*lists), WINDOW), baseline),
+        Sampling(5 * MS, oldest_ns, fault, missing),
         settling=settling,
     )
 
@@ -151,7 +148,7 @@ def test_an_engine_that_left_the_device_holds_nothing_there() -> None:
     ],
 )
 def test_without_pids_the_engine_has_what_rose_since_before_it_started(
-    lists: list[list[Record]], baseline: Baseline, attribution: Attribution, words: str
+    lists: list[list[RingRecord]], baseline: Baseline, attribution: Attribution, words: str
 ) -> None:
     found = trace(levels((900, 5), (1500, 0.5), (2100, 5)), *lists, baseline=baseline)
     assert gib(found) == [4, 0, 4]
@@ -194,5 +191,5 @@ def test_a_fault_that_is_known_comes_first_and_overwritten_samples_before_gaps()
 
 
 def test_records_of_host_memory_and_of_other_devices_are_not_levels() -> None:
-    others = [Record(1500 * MS, 9 * GIB, L4.slot, 1, HOST), Record(1500 * MS, 9 * GIB, 3, 0, DEVICE_MEMORY)]
+    others = [RingRecord(1500 * MS, 9 * GIB, L4.slot, 1, HOST), RingRecord(1500 * MS, 9 * GIB, 3, 0, DEVICE_MEMORY)]
     assert set(gib(trace(sorted([*flat(5), *others])))) == {4}

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pytest_llmperf.telemetry.analysis.cadence import SLOTS_PER_EXPORTER, collection_interval_ns, refusal
+from pytest_llmperf.telemetry.analysis.cadence import collection_interval_ns, refusal
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -13,8 +13,9 @@ from pytest_llmperf.telemetry.records.ring import (
     TEMPERATURE,
     THROTTLE,
     UTILIZATION,
-    Record,
+    RingRecord,
 )
+from pytest_llmperf.telemetry.records.source import SLOTS_PER_EXPORTER
 from pytest_llmperf.telemetry.sources.dcgm import DcgmBackend
 from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.helpers.metrics_server import serving
@@ -23,8 +24,8 @@ SECOND = 1_000_000_000
 URL = "http://node-a:9400/metrics"
 
 
-def curve(lane: int, *points: tuple[float, int], key: int = SLOTS_PER_EXPORTER) -> list[Record]:
-    return [Record(round(t * SECOND), value, key, 0, lane) for t, value in points]
+def curve(lane: int, *points: tuple[float, int], key: int = SLOTS_PER_EXPORTER) -> list[RingRecord]:
+    return [RingRecord(round(t * SECOND), value, key, 0, lane) for t, value in points]
 
 
 @pytest.mark.parametrize("lane", [POWER, ENERGY, TEMPERATURE, SM_CLOCK])
@@ -77,7 +78,7 @@ def test_an_exporter_that_never_collected_leaves_the_interval_open() -> None:
 def test_the_interval_of_an_exporter_shows_in_its_pages(interval_ms: int) -> None:
     noise = random.Random(5)
     exporter = Exporter(Gpu(0, full_fields()), interval_ms=interval_ms)
-    records: list[Record] = []
+    records: list[RingRecord] = []
     with serving(exporter.page) as server:
         reader = DcgmBackend([server.url])
         reader.devices()

@@ -21,7 +21,7 @@ from pytest_llmperf.telemetry.records.ring import (
     THROTTLE,
     UTILIZATION,
     VISIBLE,
-    Record,
+    RingRecord,
 )
 
 if TYPE_CHECKING:
@@ -33,17 +33,17 @@ WINDOW = Window(10_000 * MS, 20_000 * MS)
 """Ten seconds, from the tenth on."""
 
 
-def curve(lane: int, points: Mapping[int, int], detail: int = 0) -> list[Record]:
+def curve(lane: int, points: Mapping[int, int], detail: int = 0) -> list[RingRecord]:
     """Readings by their time in ms."""
-    return [Record(t * MS, value, SLOT, detail, lane) for t, value in points.items()]
+    return [RingRecord(t * MS, value, SLOT, detail, lane) for t, value in points.items()]
 
 
-def listed(t_ms: int, pid: int, flags: int = 0, used: int = 0) -> Record:
-    return Record(t_ms * MS, used, SLOT, pid, PROCESS, flags)
+def listed(t_ms: int, pid: int, flags: int = 0, used: int = 0) -> RingRecord:
+    return RingRecord(t_ms * MS, used, SLOT, pid, PROCESS, flags)
 
 
 def state(
-    *records: Record,
+    *records: RingRecord,
     window: Window = WINDOW,
     known_pids: Collection[int] = (),
     names: Mapping[int, str] | None = None,

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.energy import energy
-from pytest_llmperf.telemetry.records.ring import ENERGY, POWER, TEMPERATURE, TICK, Record
+from pytest_llmperf.telemetry.records.ring import ENERGY, POWER, TEMPERATURE, TICK, RingRecord
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.device_trace import Energy
@@ -46,19 +46,19 @@ class ScriptedSensor:
     def last_tick(self, t_ms: int) -> int:
         return (t_ms - self.phase_ms) // self.tick_ms * self.tick_ms + self.phase_ms
 
-    def counter(self, t_ms: int) -> Record:
+    def counter(self, t_ms: int) -> RingRecord:
         """A plain reading."""
         consumed = self.joules(0, max(0, self.last_tick(t_ms)))
-        return Record(t_ms * MS, round(1000 * (5000 + consumed)), SLOT, 0, ENERGY)
+        return RingRecord(t_ms * MS, round(1000 * (5000 + consumed)), SLOT, 0, ENERGY)
 
-    def power(self, t_ms: int) -> Record:
-        return Record(t_ms * MS, 1000 * self.watts(t_ms), SLOT, 0, POWER)
+    def power(self, t_ms: int) -> RingRecord:
+        return RingRecord(t_ms * MS, 1000 * self.watts(t_ms), SLOT, 0, POWER)
 
-    def tick_from(self, t_ms: int) -> Record:
+    def tick_from(self, t_ms: int) -> RingRecord:
         """The first tick that a reader sees who begins to look at this time."""
         return self.counter(self.last_tick(t_ms) + self.tick_ms)._replace(flags=TICK)
 
-    def sampled(self, until_ms: int, every_ms: int = 100, offset_ms: int = 37) -> list[Record]:
+    def sampled(self, until_ms: int, every_ms: int = 100, offset_ms: int = 37) -> list[RingRecord]:
         """Counter and power as the sampler reads them all the time."""
         times = range(offset_ms, until_ms, every_ms)
         return [self.counter(t) for t in times] + [self.power(t) for t in times]
@@ -112,13 +112,13 @@ def test_how_it_was_measured_is_said_in_one_line() -> None:
     )
 
 
-def steady(*counter: Record, watts: int = 300, until_ms: int = 20_000) -> list[Record]:
+def steady(*counter: RingRecord, watts: int = 300, until_ms: int = 20_000) -> list[RingRecord]:
     """A device that takes the same power all the time, with these readings of its counter."""
-    return [*counter, *(Record(t * MS, 1000 * watts, SLOT, 0, POWER) for t in range(0, until_ms, 100))]
+    return [*counter, *(RingRecord(t * MS, 1000 * watts, SLOT, 0, POWER) for t in range(0, until_ms, 100))]
 
 
-def reading(t_ms: int, joules: float, flags: int = 0) -> Record:
-    return Record(t_ms * MS, round(1000 * joules), SLOT, 0, ENERGY, flags)
+def reading(t_ms: int, joules: float, flags: int = 0) -> RingRecord:
+    return RingRecord(t_ms * MS, round(1000 * joules), SLOT, 0, ENERGY, flags)
 
 
 def test_a_tick_just_after_the_start_is_taken_where_none_was_seen_before() -> None:
@@ -196,7 +196,7 @@ def test_a_tick_long_before_the_test_is_not_its_edge() -> None:
 
 
 def test_repeated_values_of_an_exporter_are_not_taken_for_readings() -> None:
-    def page(t_ms: int) -> Record:
+    def page(t_ms: int) -> RingRecord:
         flags = TICK if t_ms % 3000 == 0 and t_ms else 0
         return reading(t_ms, 0.3 * (t_ms // 3000 * 3000), flags)
 
@@ -228,7 +228,7 @@ def test_a_part_of_a_gpu_has_no_energy_of_its_own() -> None:
 
 
 def test_no_reading_of_the_counter_is_said_so() -> None:
-    others = [Record(t * MS, 50, SLOT, 0, TEMPERATURE) for t in range(0, 9000, 100)]
+    others = [RingRecord(t * MS, 50, SLOT, 0, TEMPERATURE) for t in range(0, 9000, 100)]
     result = energy(steady() + others, window(3000, 6000), idle_watts=100)
     assert (result.joules, result.reason) == (None, "no energy counter was read")
     assert result.instant_watts == 300
@@ -279,7 +279,7 @@ def test_sensors_that_agree_to_a_quarter_are_no_fault(joules: int) -> None:
 
 def test_a_handful_of_power_readings_is_no_second_opinion() -> None:
     counter = [reading(3000, 0, TICK), reading(6000, 500, TICK)]
-    power = [Record(t * MS, 300_000, SLOT, 0, POWER) for t in range(3000, 6000, 400)]
+    power = [RingRecord(t * MS, 300_000, SLOT, 0, POWER) for t in range(3000, 6000, 400)]
     result = energy(counter + power, window(3000, 6000), idle_watts=100)
     assert (result.fault, result.instant_watts) == ("", 300)
 

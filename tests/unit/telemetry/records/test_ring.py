@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.records.ring import GONE, HOST, Record, Ring, file_size
+from pytest_llmperf.telemetry.records.ring import GONE, HOST, Ring, RingRecord, file_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,11 +32,11 @@ def ring(fd: int) -> Iterator[Ring]:
 
 def fill(ring: Ring, count: int) -> None:
     for number in range(1, count + 1):
-        ring.publish(number * 10, [Record(number * 10, number, 7, 1)])
+        ring.publish(number * 10, [RingRecord(number * 10, number, 7, 1)])
 
 
 def test_a_record_comes_out_as_it_went_in(ring: Ring) -> None:
-    record = Record(2**62, -5, 4_000_000, 3, HOST, GONE)
+    record = RingRecord(2**62, -5, 4_000_000, 3, HOST, GONE)
     ring.publish(2**62, [record])
     assert ring.read(0, 2**63) == [record]
 
@@ -64,10 +64,10 @@ def test_another_mapping_of_the_file_sees_what_was_published(ring: Ring, fd: int
 def test_another_process_reads_and_continues_the_ring(ring: Ring, fd: int) -> None:
     fill(ring, 2)
     code = (
-        "from pytest_llmperf.telemetry.records.ring import Record, Ring\n"
+        "from pytest_llmperf.telemetry.records.ring import RingRecord, Ring\n"
         f"ring = Ring({fd})\n"
         "print([r.value for r in ring.read(0, 100)])\n"
-        "ring.publish(99, [Record(99, 5, 7, 1)])\n"
+        "ring.publish(99, [RingRecord(99, 5, 7, 1)])\n"
     )
     seen = subprocess.run([sys.executable, "-c", code], pass_fds=[fd], stdout=subprocess.PIPE, check=True, text=True)
     assert seen.stdout == "[1, 2]\n"
@@ -94,7 +94,7 @@ def test_records_overwritten_while_they_are_copied_are_dropped(ring: Ring, monke
     def overtaken(index: int) -> int:
         if index == CAPACITY - 1:  # as the last record is copied, the writer goes on by ten
             for number in range(CAPACITY + 1, CAPACITY + 11):
-                ring.publish(number * 10, [Record(number * 10, number, 7, 1)])
+                ring.publish(number * 10, [RingRecord(number * 10, number, 7, 1)])
         return before(index)
 
     monkeypatch.setattr(ring, "_offset", overtaken)

@@ -18,7 +18,7 @@ from pytest_llmperf.telemetry.records.ring import (
     STEADY,
     TEMPERATURE,
     TICK,
-    Record,
+    RingRecord,
 )
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sampler import driver_lane
@@ -67,7 +67,7 @@ def test_what_a_device_does_not_have_is_told_of_once_and_the_rest_goes_on(why: W
     driver.power[2].answers = [failure(why)]
     one = lane(driver)
     first, second = one.edge(), one.edge()
-    assert [r for r in first if r.lane == FAULT] == [Record(first[-1].t_ns, 0, 2, POWER, FAULT)]
+    assert [r for r in first if r.lane == FAULT] == [RingRecord(first[-1].t_ns, 0, 2, POWER, FAULT)]
     assert kinds(second) == [ENGINE_SHARE, ENGINE_SHARE, LISTED, TEMPERATURE]
     assert (one.told, driver.power[2].reads) == ([(2, POWER, f"it is {why.value}")], 1)
 
@@ -107,7 +107,7 @@ def test_a_device_without_a_level_has_its_processes_listed_all_the_same(lane: Ma
 # ------------------------------------------------------------------------------------------------- ticks of the counter
 
 
-def ticks(records: Sequence[Record]) -> list[int]:
+def ticks(records: Sequence[RingRecord]) -> list[int]:
     return [r.value for r in records if r.lane == ENERGY and r.flags & TICK]
 
 

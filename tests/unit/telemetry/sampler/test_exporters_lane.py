@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, EXPORTERS, FAULT, Record, Ring
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, EXPORTERS, FAULT, Ring, RingRecord
 from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
 from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.helpers.metrics_server import MetricsServer, serving
@@ -51,7 +51,7 @@ class Lane:
         number, answer = self.ask(*urls)
         return number, answer()
 
-    def records(self, *lanes: int) -> list[Record]:
+    def records(self, *lanes: int) -> list[RingRecord]:
         return [record for record in self.ring.slice(0, self.ring.head) if record.lane in lanes]
 
     def slots(self) -> set[int]:

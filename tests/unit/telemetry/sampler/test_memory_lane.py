@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, GONE, HOST, Record, Ring
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, GONE, HOST, Ring, RingRecord
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sampler.memory_lane import MemoryLane, Pace, Rhythm, next_deadline
 
@@ -94,11 +94,11 @@ class Device:
         self.closed = False
         self.driver_ns = 40
 
-    def read(self, t_ns: int) -> list[Record]:
+    def read(self, t_ns: int) -> list[RingRecord]:
         value = self._script.pop(0) if len(self._script) > 1 else self._script[0]
         if isinstance(value, SourceError):
             raise value
-        return [Record(t_ns, value, 3, 0, DEVICE_MEMORY)]
+        return [RingRecord(t_ns, value, 3, 0, DEVICE_MEMORY)]
 
     def close(self) -> None:
         self.closed = True
@@ -125,9 +125,9 @@ def test_a_device_is_read_at_every_tick_and_one_reading_that_failed_is_passed_ov
     for t_ns in (100, 200, 300):
         lane.tick(t_ns)
     assert ring.read(0, 1000) == [
-        Record(100, 10, 3, 0, DEVICE_MEMORY),
-        Record(200, 7, 3, DEVICE_MEMORY, FAULT),
-        Record(300, 30, 3, 0, DEVICE_MEMORY),
+        RingRecord(100, 10, 3, 0, DEVICE_MEMORY),
+        RingRecord(200, 7, 3, DEVICE_MEMORY, FAULT),
+        RingRecord(300, 30, 3, 0, DEVICE_MEMORY),
     ]
 
 
@@ -149,14 +149,14 @@ def test_a_lost_device_is_told_of_once_and_left_alone(lane: MemoryLane, ring: Ri
 
 def test_a_tree_whose_root_has_ended_is_left_alone(lane: MemoryLane, ring: Ring) -> None:
     class Ended(Device):
-        def read(self, t_ns: int) -> list[Record]:
-            return [Record(t_ns, 0, 5, 0, HOST, GONE)]
+        def read(self, t_ns: int) -> list[RingRecord]:
+            return [RingRecord(t_ns, 0, 5, 0, HOST, GONE)]
 
     tree = Ended(0)
     lane.watch(5, tree)
     lane.tick(100)
     lane.tick(200)
-    assert ring.read(0, 1000) == [Record(100, 0, 5, 0, HOST, GONE)]
+    assert ring.read(0, 1000) == [RingRecord(100, 0, 5, 0, HOST, GONE)]
     assert tree.closed
 
 

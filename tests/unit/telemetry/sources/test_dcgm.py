@@ -17,7 +17,7 @@ from pytest_llmperf.telemetry.records.ring import (
     THROTTLE,
     TICK,
     UTILIZATION,
-    Record,
+    RingRecord,
 )
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.dcgm import DcgmBackend, exporter_url
@@ -74,17 +74,17 @@ def test_every_value_becomes_a_record_in_our_units(backend: Backend) -> None:
     reader = backend(Exporter(Gpu(0, fields)))
     reader.devices()
     assert set(reader.source().read(5)) == {
-        Record(5, 21000 * MIB, 1000, 0, DEVICE_MEMORY),
-        Record(5, 123_456, 1000, 0, POWER),
-        Record(5, 1234567890123, 1000, 0, ENERGY),
-        Record(5, 7_000_000, 1000, 0x4, THROTTLE),
-        Record(5, 8_000_000, 1000, 0x20, THROTTLE),
-        Record(5, 9_000_000, 1000, 0x40, THROTTLE),
-        Record(5, 0x24, 1000, 0, REASONS),
-        Record(5, 38, 1000, 0, TEMPERATURE),
-        Record(5, 45, 1000, 0, MEMORY_TEMPERATURE),
-        Record(5, 1980, 1000, 0, SM_CLOCK),
-        Record(5, 97, 1000, 0, UTILIZATION),
+        RingRecord(5, 21000 * MIB, 1000, 0, DEVICE_MEMORY),
+        RingRecord(5, 123_456, 1000, 0, POWER),
+        RingRecord(5, 1234567890123, 1000, 0, ENERGY),
+        RingRecord(5, 7_000_000, 1000, 0x4, THROTTLE),
+        RingRecord(5, 8_000_000, 1000, 0x20, THROTTLE),
+        RingRecord(5, 9_000_000, 1000, 0x40, THROTTLE),
+        RingRecord(5, 0x24, 1000, 0, REASONS),
+        RingRecord(5, 38, 1000, 0, TEMPERATURE),
+        RingRecord(5, 45, 1000, 0, MEMORY_TEMPERATURE),
+        RingRecord(5, 1980, 1000, 0, SM_CLOCK),
+        RingRecord(5, 97, 1000, 0, UTILIZATION),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, Record
+from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, RingRecord
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.errors import Code, is_integrated, used_includes_reserved
 from pytest_llmperf.testing import GIB, Fault, ScriptedDevice, ScriptedInstance, Spike
@@ -24,7 +24,7 @@ def test_the_level_leaves_out_what_the_driver_reserves_whichever_way_it_counts(i
     with backend(card(), v2_used_includes_reserved=included) as (gpus, _, _):
         (facts,) = gpus.devices()
         assert (facts.total_bytes, facts.memory_api, facts.no_memory) == (24 * GIB, api, "")
-        assert list(gpus.memory(0).read(7)) == [Record(7, 3 * GIB, 0, 0, DEVICE_MEMORY)]
+        assert list(gpus.memory(0).read(7)) == [RingRecord(7, 3 * GIB, 0, 0, DEVICE_MEMORY)]
 
 
 def test_the_level_follows_the_device_at_one_driver_call_each() -> None:
@@ -94,7 +94,7 @@ def test_a_mig_instance_has_memory_of_its_own() -> None:
     sliced = ScriptedDevice(name="NVIDIA A100", used=9 * GIB, mig=[ScriptedInstance(total=5 * GIB, used=2 * GIB)])
     with backend(sliced) as (gpus, _, _):
         assert gpus.devices()[1].total_bytes == 5 * GIB
-        assert list(gpus.memory(1).read(7)) == [Record(7, 2 * GIB, 1, 0, DEVICE_MEMORY)]
+        assert list(gpus.memory(1).read(7)) == [RingRecord(7, 2 * GIB, 1, 0, DEVICE_MEMORY)]
 
 
 @pytest.mark.parametrize(

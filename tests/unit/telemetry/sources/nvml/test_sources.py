@@ -23,14 +23,14 @@ from tests.helpers.scripted_gpus import SECOND, backend
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.telemetry.records.ring import Record
+    from pytest_llmperf.telemetry.records.ring import RingRecord
     from pytest_llmperf.telemetry.records.source import Source
 
 MEMORY, FIELDS = "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetFieldValues"
 PATIENCE = 10
 
 
-def values(records: Sequence[Record]) -> dict[tuple[int, int], int]:
+def values(records: Sequence[RingRecord]) -> dict[tuple[int, int], int]:
     return {(record.lane, record.detail): record.value for record in records}
 
 
