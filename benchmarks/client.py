@@ -43,8 +43,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from client_peers import PEERS, Load, Row
 
-from pytest_llmperf.engines.api.engine import EngineSpec
-from pytest_llmperf.engines.vllm.server import VLLMEngine, read_metrics
+from pytest_llmperf.engines.api.spec import EngineSpec
+from pytest_llmperf.engines.vllm import VLLMEngine
+from pytest_llmperf.engines.vllm.insight import read_metrics
 from pytest_llmperf.traffic.load.process import LoadOutcome, run_load
 from pytest_llmperf.traffic.load.wire import Order, Plan
 

@@ -120,10 +120,10 @@ _HOMES = {
     "Energy": "pytest_llmperf.measurement.device_trace",
     "EnergyLimits": "pytest_llmperf.plugin.typed_markers",
     "Engine": "pytest_llmperf.engines.api.engine",
-    "EngineError": "pytest_llmperf.engines.api.engine",
+    "EngineError": "pytest_llmperf.engines.api.spec",
     "EngineInfo": "pytest_llmperf.measurement.engine_info",
     "EngineMemory": "pytest_llmperf.engines.api.engine",
-    "EngineSpec": "pytest_llmperf.engines.api.engine",
+    "EngineSpec": "pytest_llmperf.engines.api.spec",
     "EngineUnavailable": "pytest_llmperf.plugin.outcomes",
     "InvalidBudget": "pytest_llmperf.plugin.outcomes",
     "JOULES": "pytest_llmperf.measurement.units",
@@ -181,11 +181,11 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Status as Status
     from pytest_llmperf.budgets.verdict import Verdict as Verdict
     from pytest_llmperf.engines.api.engine import Engine as Engine
-    from pytest_llmperf.engines.api.engine import EngineError as EngineError
     from pytest_llmperf.engines.api.engine import EngineMemory as EngineMemory
-    from pytest_llmperf.engines.api.engine import EngineSpec as EngineSpec
     from pytest_llmperf.engines.api.observation import Observation as Observation
     from pytest_llmperf.engines.api.observation import Observed as Observed
+    from pytest_llmperf.engines.api.spec import EngineError as EngineError
+    from pytest_llmperf.engines.api.spec import EngineSpec as EngineSpec
     from pytest_llmperf.measurement.chunks import Chunk as Chunk
     from pytest_llmperf.measurement.device_trace import Conditions as Conditions
     from pytest_llmperf.measurement.device_trace import DeviceProcess as DeviceProcess

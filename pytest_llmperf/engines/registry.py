@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError
+
+if TYPE_CHECKING:
+    from pytest_llmperf.engines.api.engine import Engine, EngineListener
+    from pytest_llmperf.engines.api.spec import EngineSpec
 
 _ENGINES = {
     "llamacpp": "LlamaCppEngine",
@@ -29,12 +34,12 @@ def engine_class(name: str) -> type[Engine]:
     raise EngineError(f"unknown engine {name!r}: it is one of {known}")
 
 
-def create(spec: EngineSpec) -> Engine:
-    """An engine, checked and not yet started.
+def create(spec: EngineSpec, listener: EngineListener | None = None) -> Engine:
+    """An engine, checked and not yet started, that tells ``listener`` of its life.
 
     Raises:
         EngineError: unknown, or a spec that can never work.
     """
     found = engine_class(spec.engine)
     found.check(spec)
-    return found.create(spec)
+    return found(spec, listener)

@@ -165,14 +165,15 @@ def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any
 
     Its requests count as the test's. On every other engine the test is skipped.
     """
-    from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
+    from pytest_llmperf.engines.vllm.offline.deployment import InProcessVLLM
 
     engine = request.config.stash[SESSION].acquire(llm_engine.spec)
-    if not isinstance(engine, VLLMOfflineEngine):
+    vllm = engine.deployment
+    if not isinstance(vllm, InProcessVLLM):
         pytest.skip(f"vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline, and this is {engine.name}")
     measured = request.node.stash.get(MEASURED_RUN, None)
-    with engine.steps.recorded(measured.recorder(engine) if measured is not None else None):
-        yield engine.llm
+    with vllm.steps.recorded(measured.recorder(engine) if measured is not None else None):
+        yield vllm.llm
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.config_file import FileBudget
     from pytest_llmperf.budgets.limit import Limit
-    from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec
+    from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
+    from pytest_llmperf.measurement.measurement import Device
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
@@ -164,13 +166,14 @@ class Session:
     def sampler(self) -> Sampler | None:
         return self.telemetry.sampler
 
-    def before_start(self, engine: Engine) -> None:
-        self.telemetry.before_start(engine)
+    def before_start(self, engine: Engine) -> Mapping[str, Any]:
+        return self.telemetry.before_start(engine)
 
-    def on_start(self, engine: Engine) -> None:
-        self.telemetry.on_start(engine)
+    def on_start(self, engine: Engine) -> tuple[Device, ...]:
+        devices = self.telemetry.on_start(engine)
         if self._relays is not None:
             self._relays.follow(engine)
+        return devices
 
     def on_stop(self, engine: Engine) -> None:
         self.telemetry.on_stop(engine)
@@ -186,7 +189,7 @@ class Session:
         Raises:
             EngineUnavailable: with the reason in one line and the engine's log in a section.
         """
-        from pytest_llmperf.engines.api.engine import EngineError
+        from pytest_llmperf.engines.api.spec import EngineError
 
         try:
             with self.clock.paused():
@@ -244,7 +247,8 @@ class Session:
 
         An engine that crashed in an earlier test is started again, and so is a sampler that died in one.
         """
-        from pytest_llmperf.engines.api.engine import Engine, EngineError
+        from pytest_llmperf.engines.api.engine import Engine
+        from pytest_llmperf.engines.api.spec import EngineError
 
         try:
             self.telemetry.mend(self.provisioner.running)

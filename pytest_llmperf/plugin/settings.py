@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_llmperf.engines.api.engine import EngineSpec
+    from pytest_llmperf.engines.api.spec import EngineSpec
     from pytest_llmperf.reports.formats import ReportFile
 
 
@@ -55,7 +55,7 @@ class Settings(NamedTuple):
 
     def further_spec(self, engine: str, model: str | None, url: str | None, args: Mapping[str, str]) -> EngineSpec:
         """An engine that a test asks for by itself: started as the options say, with the settings given here."""
-        from pytest_llmperf.engines.api.engine import EngineSpec
+        from pytest_llmperf.engines.api.spec import EngineSpec
 
         named = any(spec.engine == engine for spec in self.engines)
         texts = [text for text in self.binaries if named or text.startswith(f"{engine}:")]
@@ -191,7 +191,7 @@ def engine_spec(text: str, values: Mapping[str, Any], launch: Mapping[str, Any])
     Raises:
         ValueError: unknown engine, or options it cannot work with.
     """
-    from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+    from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
     from pytest_llmperf.engines.registry import engine_class
 
     name, _, model = text.partition(":")

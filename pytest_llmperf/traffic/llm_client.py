@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from pytest_llmperf.traffic.client.dialect import OPENAI
+from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, OPENAI
 from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.client.http import HttpTransport
 from pytest_llmperf.traffic.client.listener import SILENT
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.load.result import LoadResult
 
 __all__ = ["LLMClient", "RequestFailed"]
-NO_ADDRESS = "the engine runs inside pytest and has no address: an app needs a server (for vllm leave out mode=offline)"
 
 
 class LLMClient:

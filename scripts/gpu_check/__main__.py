@@ -13,7 +13,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.telemetry.records.source import SourceError
 from pytest_llmperf.telemetry.sampler.client import DEFAULT_HZ, SamplerError
 from pytest_llmperf.traffic.llm_client import RequestFailed

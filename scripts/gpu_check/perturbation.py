@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
@@ -23,7 +23,7 @@ from scripts.gpu_check.figures import median_and_p99
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_llmperf.engines.api.engine import EngineSpec
+    from pytest_llmperf.engines.api.spec import EngineSpec
     from pytest_llmperf.measurement.request import RequestTiming
 
     Load: TypeAlias = Callable[[float], Mapping[str, Sequence[float]]]

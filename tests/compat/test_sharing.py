@@ -119,7 +119,8 @@ def test_an_engine_that_crashed_is_started_again_once_for_all(runs: Runs) -> Non
 
 
 def test_an_engine_left_asleep_is_awake_for_the_other_worker(runs: Runs) -> None:
-    asleep = SUITE.replace("time.sleep(0.1)", "llm_engine.asleep and os.abort(); llm_engine.sleep()")
+    once = "llm_engine.state.value == 'asleep' and os.abort(); llm_engine.sleep()"
+    asleep = SUITE.replace("time.sleep(0.1)", once)
     runs(asleep, "-n2").assert_outcomes(passed=4)
 
 

@@ -18,7 +18,8 @@ from tests.engines import vllm_here
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_llmperf.engines.api.engine import Engine, EngineSpec
+    from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.engines.api.spec import EngineSpec
     from pytest_llmperf.traffic.load.result import LoadResult
     from pytest_llmperf.traffic.workloads.workload import Workload
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
 
@@ -71,7 +71,7 @@ def test_another_engine_attaches_to_it_and_leaves_it_running(
     attached = started(EngineSpec("llamacpp", url=engine.base_url))
     assert (attached.model, attached.pids) == (engine.model, engine.pids)
     attached.stop()
-    assert engine.gone() == ""
+    assert engine.read_status().reason == ""
 
 
 def test_stopping_leaves_no_process(started: Callable[[EngineSpec], Engine]) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.engines.ollama.deployment import OllamaDeployment
 from pytest_llmperf.engines.ollama.engine import OllamaEngine
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.window import Window
@@ -44,6 +46,11 @@ def engine(spec: EngineSpec) -> Iterator[OllamaEngine]:
     engine.stop()
 
 
+def deployment(engine: OllamaEngine) -> OllamaDeployment:
+    assert isinstance(engine.deployment, OllamaDeployment)
+    return engine.deployment
+
+
 @pytest.fixture
 def timings() -> list[RequestTiming]:
     return []
@@ -56,9 +63,9 @@ def client(engine: OllamaEngine, timings: list[RequestTiming]) -> Iterator[LLMCl
 
 
 def observed(engine: OllamaEngine, timings: list[RequestTiming], what: Callable[[], object]) -> Observed:
-    if engine.lapse():
+    if engine.read_status().state is not EngineState.READY:
         engine.wake()
-    observation = engine.observe()
+    observation = engine.insight.observe()
     start_ns = time.monotonic_ns()
     what()
     return observation.end(timings, Window(start_ns, time.monotonic_ns()))
@@ -74,7 +81,7 @@ def test_it_states_its_weights_and_its_kv_cache(engine: OllamaEngine) -> None:
     memory = engine.memory()
     assert memory.weights == pytest.approx(92.1 * MIB, rel=1e-3)
     assert memory.kv_reserved == 45 * MIB
-    loaded = engine.look()
+    loaded = deployment(engine).look()
     assert loaded is not None
     assert loaded.context == 2048
     # What it says of itself is weights, KV cache, and buffers of some MiB.
@@ -82,11 +89,11 @@ def test_it_states_its_weights_and_its_kv_cache(engine: OllamaEngine) -> None:
 
 
 def test_its_runner_is_seen_with_its_counters(engine: OllamaEngine) -> None:
-    loaded = engine.look()
+    loaded = deployment(engine).look()
     assert loaded is not None
     assert loaded.runner is not None
     assert loaded.runner.slots == 1
-    assert engine.template_tokens is not None
+    assert deployment(engine).template_tokens is not None
 
 
 def test_a_test_on_it_has_all_its_numbers_and_no_fault(
@@ -157,9 +164,9 @@ def test_unloading_gives_the_memory_back_and_the_next_request_takes_it_again(
     assert full is not None
     assert idle is not None
     assert full - idle > 20 * MIB
-    assert engine.gone() == ""
+    assert engine.state is EngineState.UNLOADED
     client.chat("Hello", max_tokens=2)
-    assert engine.look() is not None
+    assert deployment(engine).look() is not None
 
 
 def test_a_context_larger_than_the_models_is_refused(spec: EngineSpec) -> None:
@@ -169,17 +176,17 @@ def test_a_context_larger_than_the_models_is_refused(spec: EngineSpec) -> None:
 
 
 def test_a_runner_that_was_killed_is_a_reason_to_start_again(engine: OllamaEngine) -> None:
-    if engine.lapse():
+    if engine.read_status().state is not EngineState.READY:
         engine.wake()
-    loaded = engine.look()
+    loaded = deployment(engine).look()
     assert loaded is not None
     assert loaded.runner is not None
     os.kill(loaded.runner.pid, 9)
     while loaded.runner.alive:
         time.sleep(0.01)
-    assert engine.gone() == f"the runner of {engine.model} (pid {loaded.runner.pid}) has ended"
+    assert engine.read_status().reason == f"the runner of {engine.model} (pid {loaded.runner.pid}) has ended"
     engine.revive(lambda _: None)
-    assert engine.gone() == ""
+    assert engine.read_status().reason == ""
 
 
 def test_stopping_leaves_no_process(spec: EngineSpec) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.provision import Provisioner
 from tests.engines.conftest import chat
 from tests.helpers.engine_processes import until
@@ -42,13 +43,6 @@ def test_the_memory_it_holds_is_seen(started: Callable[[EngineSpec], Engine]) ->
     until(lambda: (engine.memory().resident or 0) > 64 * MIB)
 
 
-class NobodyWatches:
-    def before_start(self, engine: Engine) -> None: ...
-    def on_start(self, engine: Engine) -> None: ...
-    def on_stop(self, engine: Engine) -> None: ...
-    def on_idle(self, engine: Engine) -> None: ...
-
-
 def test_a_model_that_was_unloaded_gives_its_memory_back_and_the_next_request_loads_it_again(
     started: Callable[[EngineSpec], Engine],
 ) -> None:
@@ -64,26 +58,26 @@ def test_a_model_that_was_unloaded_gives_its_memory_back_and_the_next_request_lo
 
 def test_an_engine_that_sleeps_holds_no_model_until_it_wakes(started: Callable[[EngineSpec], Engine]) -> None:
     engine = started(simulated(memory="64 MiB"))
-    states = [engine.asleep]
+    states = [engine.state]
     engine.sleep()
-    states.append(engine.asleep)
+    states.append(engine.state)
     until(lambda: (engine.memory().resident or 0) < 64 * MIB)
     engine.wake()
-    states.append(engine.asleep)
-    assert states == [False, True, False]
+    states.append(engine.state)
+    assert states == [EngineState.READY, EngineState.ASLEEP, EngineState.READY]
     assert (engine.memory().resident or 0) > 64 * MIB
 
 
 def test_a_crash_in_the_middle_of_an_answer_is_seen_and_the_next_test_gets_a_fresh_one() -> None:
     said: list[str] = []
-    provisioner = Provisioner(said.append, NobodyWatches())
+    provisioner = Provisioner(said.append)
     try:
         engine = provisioner.acquire(simulated(crash_after="4"))
         before = engine.pids
         with pytest.raises((urllib.error.URLError, OSError)):
             chat(engine)
-        until(engine.gone)
-        assert engine.gone() == "simulated ended with status 70"
+        until(lambda: engine.read_status().reason)
+        assert engine.read_status().reason == "simulated ended with status 70"
         assert provisioner.acquire(simulated(crash_after="4")) is engine
         assert engine.pids not in ((), before)
         assert "simulated ended with status 70; starting it again" in said
@@ -119,4 +113,4 @@ def test_a_module_in_the_projects_folder_does_not_shadow_the_servers(
 ) -> None:
     (tmp_path / "asyncio.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
-    assert started(simulated()).gone() == ""
+    assert started(simulated()).state is EngineState.READY

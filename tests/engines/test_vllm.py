@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.traffic.client.listener import ClientListener
@@ -70,7 +70,7 @@ class Watched:
     result: Observed
 
     def __init__(self, engine: Engine, seen: list[RequestTiming]) -> None:
-        self._observation = engine.observe()
+        self._observation = engine.insight.observe()
         self._seen = seen
         self._start_ns = time.monotonic_ns()
 
@@ -190,12 +190,12 @@ def test_another_engine_attaches_to_it_and_sees_it_from_the_inside(engine: Engin
     attached = create(EngineSpec("vllm", url=engine.base_url))
     attached.start(print)
     assert (attached.version, attached.model, attached.pids) == (engine.version, engine.model, engine.pids)
-    assert attached.readings()["memory.kv_reserved"].value == 8 * MIB
+    assert attached.insight.readings()["memory.kv_reserved"].value == 8 * MIB
     with Watched(attached, seen) as watched, client_of(attached, seen) as client:
         client.generate(PROMPT, max_tokens=7, ignore_eos=True)
     attached.stop()
     assert watched.result.stats["generation_tokens"] == 7
-    assert engine.gone() == ""
+    assert engine.read_status().reason == ""
 
 
 def test_an_argument_that_vllm_does_not_know_is_refused_in_its_own_words(vllm_installed: None) -> None:

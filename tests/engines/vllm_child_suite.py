@@ -14,20 +14,20 @@ import pytest
 from pytest_llmperf.traffic.llm_client import RequestFailed
 
 if TYPE_CHECKING:
-    from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.traffic.llm_client import LLMClient
 
 
-def test_the_model_lives_in_a_child_that_is_measured(llm_engine: VLLMOfflineEngine, llm_client: LLMClient) -> None:
+def test_the_model_lives_in_a_child_that_is_measured(llm_engine: Engine, llm_client: LLMClient) -> None:
     [core] = llm_engine.pids
     assert psutil.Process(core).ppid() == os.getpid()
     assert llm_client.generate("x", max_tokens=4, ignore_eos=True).timing.output_tokens == 4
-    readings = {name: reading.value for name, reading in llm_engine.readings().items()}
+    readings = {name: reading.value for name, reading in llm_engine.insight.readings().items()}
     assert readings["memory.kv_reserved"] == 256 << 20
     assert readings["memory.weights"]
 
 
-def test_waits_where_it_is_told_to(llm_engine: VLLMOfflineEngine) -> None:
+def test_waits_where_it_is_told_to(llm_engine: Engine) -> None:
     file = os.environ.get("WAIT_IN")
     if file is None:
         pytest.skip("nobody wants to kill it")
@@ -37,12 +37,12 @@ def test_waits_where_it_is_told_to(llm_engine: VLLMOfflineEngine) -> None:
     time.sleep(600)
 
 
-def test_a_child_that_is_killed_is_said(llm_engine: VLLMOfflineEngine, llm_client: LLMClient) -> None:
+def test_a_child_that_is_killed_is_said(llm_engine: Engine, llm_client: LLMClient) -> None:
     [core] = llm_engine.pids
     os.kill(core, signal.SIGKILL)
     with pytest.raises(RequestFailed, match="vllm failed"):
         llm_client.generate("x", max_tokens=1000, ignore_eos=True)
-    assert llm_engine.gone()
+    assert llm_engine.read_status().reason
 
 
 def test_and_the_test_after_it_has_a_fresh_one(llm_client: LLMClient) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.kv_cache.checkpoint import tensor_bytes
 from pytest_llmperf.traffic.llm_client import RequestFailed
 
 if TYPE_CHECKING:
-    from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.plugin.fixtures import LLMPerf
     from pytest_llmperf.traffic.llm_client import LLMClient
 
@@ -91,18 +91,18 @@ def test_the_kv_cache_is_seen_after_each_step(llm_client: LLMClient, llm_perf: L
     assert 0 < (llm_perf.read("memory.kv_waste").value or 0) < 1
 
 
-def test_it_states_its_weights_its_kv_cache_its_version_and_where_it_computes(llm_engine: VLLMOfflineEngine) -> None:
+def test_it_states_its_weights_its_kv_cache_its_version_and_where_it_computes(llm_engine: Engine) -> None:
     import vllm
 
     memory = llm_engine.memory()
     checkpoint = tensor_bytes(Path(llm_engine.spec.model or ""))
-    readings = {name: reading.value for name, reading in llm_engine.readings().items()}
+    readings = {name: reading.value for name, reading in llm_engine.insight.readings().items()}
     assert readings == {"memory.weights": checkpoint["bfloat16"], "memory.kv_reserved": 256 * MIB}
     assert llm_engine.version == vllm.__version__
     assert [device.kind for device in llm_engine.devices] == ["cpu"]
     assert llm_engine.pids == (os.getpid(),)
     assert (memory.resident or 0) > 200 * MIB
-    assert "runs inside pytest" in llm_engine.peak_caveat
+    assert "runs inside pytest" in llm_engine.insight.peak_caveat
     assert llm_engine.startup_time
 
 
@@ -123,7 +123,7 @@ def test_what_a_server_would_refuse_is_refused(llm_client: LLMClient) -> None:
         llm_client.generate("x", tools=[])
 
 
-def test_it_has_no_address_and_cannot_sleep_on_the_cpu(llm_engine: VLLMOfflineEngine, llm_client: LLMClient) -> None:
+def test_it_has_no_address_and_cannot_sleep_on_the_cpu(llm_engine: Engine, llm_client: LLMClient) -> None:
     with pytest.raises(EngineError, match="runs inside pytest and has no address"):
         _ = llm_engine.base_url
     with pytest.raises(RuntimeError, match="runs inside pytest and has no address"):
@@ -136,7 +136,7 @@ def test_the_environment_of_the_tests_is_as_it_was() -> None:
     assert os.environ.keys().isdisjoint({"VLLM_ENABLE_V1_MULTIPROCESSING", "HF_HUB_OFFLINE", "OMP_NUM_THREADS"})
 
 
-def test_a_stopped_engine_gives_its_memory_back(llm_engine: VLLMOfflineEngine, llm_client: LLMClient) -> None:
+def test_a_stopped_engine_gives_its_memory_back(llm_engine: Engine, llm_client: LLMClient) -> None:
     llm_client.run([LONG] * 40, concurrency=40, max_tokens=64, ignore_eos=True)
     before = llm_engine.memory().resident or 0
     llm_engine.stop()
@@ -152,14 +152,14 @@ def test_the_next_test_has_a_fresh_one(llm_client: LLMClient, vllm_llm: Any) -> 
     assert vllm_llm.llm_engine is not None
 
 
-def test_an_engine_that_fails_is_said(llm_client: LLMClient, llm_engine: VLLMOfflineEngine) -> None:
+def test_an_engine_that_fails_is_said(llm_client: LLMClient, llm_engine: Engine, vllm_llm: Any) -> None:
     def fail() -> NoReturn:
         raise RuntimeError("not enough memory")
 
-    llm_engine.llm.llm_engine.step = fail
+    vllm_llm.llm_engine.step = fail
     with pytest.raises(RequestFailed, match=r"vllm failed: not enough memory$"):
         llm_client.generate("x")
-    assert llm_engine.gone() == "vllm failed: not enough memory"
+    assert llm_engine.read_status().reason == "vllm failed: not enough memory"
 
 
 def test_and_the_test_after_it_has_a_fresh_one(llm_client: LLMClient) -> None:

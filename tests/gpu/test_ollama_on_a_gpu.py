@@ -39,7 +39,7 @@ def test_its_memory_follows_the_runner_from_load_to_load(
 
         @pytest.fixture
         def runner(gpu, llm_engine):
-            held = llm_engine.look().runner
+            held = llm_engine.deployment.look().runner
             gpu.set_process(UUID, ScriptedProcess(held.pid, used=2 * GIB))
             gpu.set_process(UUID, ScriptedProcess(STRANGER, used=GIB, name="desktop"))
             gpu.set(UUID, used=3 * GIB)
@@ -52,11 +52,11 @@ def test_its_memory_follows_the_runner_from_load_to_load(
             llm_client.generate("Hello", max_tokens=4)
 
         def test_loads_anew(llm_client, llm_engine, gpu):
-            before = llm_engine.look().runner.pid
+            before = llm_engine.deployment.look().runner.pid
             llm_engine.unload()
             gpu.remove_process(UUID, before)
             llm_client.generate("Hello", max_tokens=4)
-            assert llm_engine.look().runner.pid != before
+            assert llm_engine.deployment.look().runner.pid != before
 
         @pytest.mark.memory_budget(peak="2 GiB")
         def test_after_it(llm_client, runner):

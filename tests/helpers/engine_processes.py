@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from pytest_llmperf.engines.api.engine import Engine, EngineParts
+from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.lifecycle.http import announced_url
-from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
+from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
+from pytest_llmperf.traffic.client.dialect import OPENAI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_llmperf.engines.api.engine import EngineSpec
+    from pytest_llmperf.engines.api.spec import EngineSpec
 
 PATIENCE_S = 60
 
@@ -71,29 +74,36 @@ server.stop()
 """
 
 
-class ScriptedEngine(ServerEngine):
+class ScriptedDeployment(ServerDeployment):
     """Runs a Python script as its server; the script gets its folder as the last argument."""
 
-    name = "scripted"
     script = ANSWERING
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
+        self.version = "1"
         self.directories: list[Path] = []
+
+    def command(self, folder: Path) -> list[str]:
+        self.directories.append(folder)
+        return [sys.executable, "-c", self.script, str(folder)]
+
+    def find_url(self, folder: Path) -> str | None:
+        return announced_url(folder / "announce")
+
+
+class ScriptedEngine(Engine):
+    """Every spec will do."""
+
+    name = "scripted"
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
-        """Every spec will do."""
+        pass
 
-    def _command(self, directory: Path) -> list[str]:
-        self.directories.append(directory)
-        return [sys.executable, "-c", self.script, str(directory)]
-
-    def _find_url(self, directory: Path) -> str | None:
-        return announced_url(directory / "announce")
-
-    def _on_ready(self) -> None:
-        self.version = "1"
+    @classmethod
+    def compose(cls, spec: EngineSpec) -> EngineParts:
+        return EngineParts(ScriptedDeployment(spec), OPENAI, Insight())
 
 
 def until(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:

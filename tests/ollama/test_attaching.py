@@ -102,7 +102,7 @@ def test_a_server_that_is_not_there_is_one_line(runs: Runs) -> None:
 def test_an_app_of_its_own_that_loads_it_otherwise_is_seen_without_its_processes(
     server: str, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_llmperf.engines.openai.engine._LOOPBACK", ())
+    monkeypatch.setattr("pytest_llmperf.engines.lifecycle.listeners._LOOPBACK", ())
     monkeypatch.setenv("LLMPERF_TEST_HOST", server)
     result = runs.plain(
         """

@@ -37,7 +37,7 @@ def test_three_models_are_one_server_and_each_gives_its_memory_back(ollama: Olla
 def test_one_server(engines, llm_engine_factory, llm_perf):
     assert len({engine.pids for engine in engines}) == 1
     assert [engine.memory().weights for engine in engines] == [96576768] * 3
-    assert [engine.gone() for engine in engines] == [""] * 3
+    assert not any(engine.read_status().state.value == "ended" for engine in engines)
 
 @pytest.mark.memory_budget(idle="2 GiB")
 def test_idle(engines, llm_engine_factory, llm_perf):
@@ -45,7 +45,7 @@ def test_idle(engines, llm_engine_factory, llm_perf):
     engines[1].unload()
     after_one = llm_perf.read("memory.idle").value
     assert full - after_one > 20 * 2**20
-    assert [engine.gone() for engine in engines] == [""] * 3
+    assert not any(engine.read_status().state.value == "ended" for engine in engines)
     engines[0].unload()
     engines[2].unload()
     assert after_one - llm_perf.read("memory.idle").value > 40 * 2**20
@@ -53,8 +53,8 @@ def test_idle(engines, llm_engine_factory, llm_perf):
 def test_it_is_loaded_again_for_whoever_asks(engines, llm_engine_factory):
     again = llm_engine_factory("ollama", model="qwen:tiny", args=ARGS)
     assert again is engines[1]
-    assert again.look() is not None
-    assert engines[0].look() is None
+    assert again.deployment.look() is not None
+    assert engines[0].deployment.look() is None
 """
     result = ollama(suite(ollama, body))
     result.assert_outcomes(passed=3)
@@ -109,7 +109,7 @@ def test_a_model_whose_time_runs_out_has_an_idle_memory_and_is_no_fault(ollama: 
             assert llm_perf.read("memory.peak").value - llm_perf.read("memory.idle").value > 20 * 2**20
 
         def test_loaded_again(llm_engine):
-            assert llm_engine.look() is not None
+            assert llm_engine.deployment.look() is not None
         """,
         keep_alive="500ms",
     )
@@ -120,9 +120,9 @@ def test_a_model_whose_time_runs_out_has_an_idle_memory_and_is_no_fault(ollama: 
 def test_restarting_one_of_several_leaves_the_others_alone(ollama: OllamaRuns) -> None:
     body = """
 def test_restart(engines, llm_engine_factory):
-    before = [engine.look().runner.pid for engine in engines]
+    before = [engine.deployment.look().runner.pid for engine in engines]
     engines[0].restart()
-    after = [engine.look().runner.pid for engine in engines]
+    after = [engine.deployment.look().runner.pid for engine in engines]
     assert after[0] != before[0]
     assert after[1:] == before[1:]
     assert len({engine.pids for engine in engines}) == 1

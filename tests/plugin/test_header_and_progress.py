@@ -35,7 +35,7 @@ def test_the_start_of_the_engine_is_told_live(runs: Runs, options: tuple[str, ..
 
 
 def test_a_long_start_shows_a_sign_of_life(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_llmperf.engines.lifecycle.server_engine.PROGRESS_SECONDS", 0.2)
+    monkeypatch.setattr("pytest_llmperf.engines.lifecycle.server_deployment.PROGRESS_SECONDS", 0.2)
     result = runs(ASKS, startup_time="700 ms")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["llmperf: simulated: still loading after * s*", "llmperf: simulated: * ready after *"])

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineSpec
+from pytest_llmperf.engines.api.spec import EngineSpec
 from pytest_llmperf.engines.lifecycle import lease as keep
 from pytest_llmperf.engines.lifecycle import pid_files
-from pytest_llmperf.engines.simulated.engine import SimulatedEngine
+from pytest_llmperf.engines.simulated.engine import SimulatedServer
 from tests.helpers.engine_processes import own_tmp
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_one_whose_model_file_changed_while_its_own_run_used_it_is_not_taken_for
 def test_one_whose_program_was_installed_anew_is_stopped_and_replaced(
     kept: int, runs: Runs, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SimulatedEngine, "_program", lambda self: "version 2")
+    monkeypatch.setattr(SimulatedServer, "describe_program", lambda self: "version 2")
     _replaced(runs(SUITE, *KEEP), kept, "its program changed since it was started", pytester.path)
 
 
@@ -123,12 +123,12 @@ def test_one_of_another_version_than_was_noted_is_stopped_and_replaced(
 def test_an_address_where_another_model_is_served_by_now_is_not_used(
     kept: int, runs: Runs, pytester: pytest.Pytester
 ) -> None:
-    other = SimulatedEngine(EngineSpec("simulated", model="other"))
+    other = SimulatedServer(EngineSpec("simulated", model="other"))
     other.start(lambda _: None)
     try:
         _change_note(kept, base_url=other.base_url)
         _replaced(runs(SUITE, *KEEP), kept, "it serves other, not simulated", pytester.path)
-        assert other.gone() == ""
+        assert other.read_status().reason == ""
     finally:
         other.stop()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.simulated.engine import SimulatedEngine
+from pytest_llmperf.engines.simulated.engine import SimulatedInsight
 
 if TYPE_CHECKING:
     import pytest
@@ -105,7 +105,7 @@ def test_growth(llm_client):
 
 
 def test_a_peak_that_says_nothing_of_the_test_is_warned_of(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SimulatedEngine, "peak_caveat", "it takes all of the device")
+    monkeypatch.setattr(SimulatedInsight, "peak_caveat", "it takes all of the device")
     # Warnings are errors in the run around this one.
     result = runs(PEAK_AND_NOT, "-W", "default")
     result.assert_outcomes(passed=2, warnings=1)

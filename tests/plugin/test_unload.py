@@ -34,7 +34,7 @@ def test_its_idle_memory_is_none_and_the_next_test_finds_it_started(runs: Runs, 
         def test_idle(llm_engine, llm_perf):
             before = llm_engine.pids
             llm_engine.unload()
-            assert (llm_engine.pids, llm_engine.unloaded) == ((), True)
+            assert (llm_engine.pids, llm_engine.state.value) == ((), "unloaded")
             assert llm_perf.read("memory.idle").value == 0
             assert llm_perf.read("memory.peak").value > 2**20
             with llm_perf.window("empty") as window:
@@ -43,7 +43,7 @@ def test_its_idle_memory_is_none_and_the_next_test_finds_it_started(runs: Runs, 
 
         @pytest.mark.memory_budget(peak="1 GiB")
         def test_next(llm_engine):
-            assert llm_engine.pids and not llm_engine.unloaded
+            assert llm_engine.pids and llm_engine.state.value == "ready"
 
         @pytest.mark.memory_budget(idle="1 GiB")
         def test_it_wakes(llm_engine):
@@ -54,7 +54,7 @@ def test_its_idle_memory_is_none_and_the_next_test_finds_it_started(runs: Runs, 
         *llamacpp,
     )
     result.assert_outcomes(passed=3)
-    result.stdout.fnmatch_lines(["llmperf: llamacpp was left without its model; starting it again", "budgets: 4 PASS"])
+    result.stdout.fnmatch_lines(["llmperf: llamacpp was left without its model; loading it again", "budgets: 4 PASS"])
 
 
 def test_of_two_engines_the_other_is_what_is_left(runs: Runs, llamacpp: Options) -> None:

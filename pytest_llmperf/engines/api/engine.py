@@ -1,67 +1,73 @@
-"""What every engine is and does."""
+"""An engine: how it runs, how it is asked, and what it says of itself, under one name.
+
+To write one, subclass :class:`Engine`: its name, a check of its settings, and the three parts it is composed of.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from pytest_llmperf.engines.api.observation import Observation
-from pytest_llmperf.measurement.measurement import Device, EngineInfo, Reading
-from pytest_llmperf.traffic.client.dialect import OPENAI, Dialect, Endpoint
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.measurement.measurement import Device, EngineInfo
+from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, Endpoint
 
-Progress = Callable[[str], None]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-
-class EngineError(Exception):
-    """An engine that cannot be had; the message is one line that says why and what to do next.
-
-    ``log_tail`` is the end of the engine's own log, empty when it has none.
-    """
-
-    def __init__(self, message: str, log_tail: str = "") -> None:
-        super().__init__(message)
-        self.log_tail = log_tail
+    from pytest_llmperf.engines.api.deployment import Deployment
+    from pytest_llmperf.engines.api.insight import Insight
+    from pytest_llmperf.engines.api.spec import EngineSpec, Progress
+    from pytest_llmperf.engines.api.state import EngineStatus
+    from pytest_llmperf.traffic.client.dialect import Dialect
 
 
-@dataclass(frozen=True)
-class EngineSpec:
-    """What was asked for: enough to start the engine, and to tell two engines apart.
+class EngineParts(NamedTuple):
+    """What an engine is composed of."""
 
-    ``args`` are the engine's own settings, as text. ``visible_devices`` is the CUDA_VISIBLE_DEVICES to start it with,
-    None to leave the caller's. ``keep`` is for how many seconds it shall outlive the session, 0 not at all. ``pull``
-    says whether a missing model may be fetched; None leaves it to the engine. ``run`` is the folder of the run whose
-    processes share it, empty where there is but one process.
-    """
+    deployment: Deployment
+    dialect: Dialect
+    insight: Insight
 
-    engine: str
-    model: str | None = None
-    url: str | None = None
-    args: Mapping[str, str] = field(default_factory=dict)
-    binary: str | None = None
-    startup_timeout: float = 300.0
-    visible_devices: str | None = None
-    keep: float = 0.0
-    pull: bool | None = None
-    run: str = ""
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        return (self.engine, self.model, self.url, tuple(sorted(self.args.items())), self.binary)
+class EngineListener(Protocol):
+    """Is told of the life of an engine. An ``EngineError`` that it raises counts as the engine's own failure."""
 
-    @property
-    def label(self) -> str:
-        """``llamacpp``, or ``llamacpp:MODEL`` where one was named: the test id when a suite runs on several engines."""
-        return self.engine if self.model is None else f"{self.engine}:{self.model}"
+    def before_start(self, engine: Engine) -> Mapping[str, Any]:
+        """Its processes are about to start. Returns what is known of the devices before, as plain values."""
+
+    def on_start(self, engine: Engine) -> tuple[Device, ...]:
+        """It is ready. Returns the devices that it computes on."""
+
+    def on_stop(self, engine: Engine) -> None:
+        """Its processes are about to end, or have ended; called once for each ``on_start``."""
+
+    def on_idle(self, engine: Engine) -> None:
+        """A test has unloaded its model or put it to sleep."""
+
+
+class _Silent:
+    """The listener of an engine that is used on its own."""
+
+    def before_start(self, engine: Engine) -> Mapping[str, Any]:
+        return {}
+
+    def on_start(self, engine: Engine) -> tuple[Device, ...]:
+        return engine.devices
+
+    def on_stop(self, engine: Engine) -> None: ...
+
+    def on_idle(self, engine: Engine) -> None: ...
 
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """The memory of an engine in bytes, None where nobody states it.
+    """The memory of an engine in bytes, None where it is unknown.
 
-    ``resident`` is what its processes hold now; ``weights`` and ``kv_reserved`` are the engine's own words.
+    ``resident`` is what its processes hold now; ``weights`` and ``kv_reserved`` are as the engine states them.
     """
 
     resident: int | None = None
@@ -73,49 +79,22 @@ class Engine(ABC):
     """A running engine. ``llm_engine`` is one.
 
     Attributes:
-        name, version, model: what answers.
-        base_url: the address of its OpenAI API, ending in ``/v1``.
-        api_key: empty when it asks for none.
-        devices: where it computes.
-        startup_time: seconds from start to ready, None when it was already running before this run.
-        before: what was known of the devices before it came, as plain values; empty when nobody looked.
-        computes_on_gpu: whether it does; None when only its being on a device tells.
-        watched_pids: the processes whose memory is sampled; they stay known after they have ended.
+        name: what it is registered by; set by each subclass.
+        spec: what was asked for.
+        deployment: how it runs.
         dialect: how it is asked.
-        peak_caveat: why the peak of its memory says nothing of a test; empty where it does.
-        has_address: whether it has a base_url at all.
-        unloaded: whether its processes were ended to unload its model, and not started since.
-        before_start, on_start, on_stop: told before its processes come, when they have, and before they go, whenever it
-            is started afresh.
-        on_idle: told when its model has been unloaded, or when it has been put to sleep.
+        insight: what it says of itself.
+        devices: where it computes; empty until that is known.
     """
 
     name: ClassVar[str]
-    computes_on_gpu: bool | None = None
-    dialect: Dialect = OPENAI
-    peak_caveat: str = ""
-    has_address: ClassVar[bool] = True
 
-    def __init__(self, spec: EngineSpec) -> None:
+    def __init__(self, spec: EngineSpec, listener: EngineListener | None = None) -> None:
         self.spec = spec
-        self.version = "unknown"
-        self.model = spec.model or ""
-        self.base_url = ""
-        self.api_key = ""
-        self.devices: tuple[Device, ...] = ()
-        self.startup_time: float | None = None
-        self.before: Mapping[str, Any] = {}
-        self.watched_pids: tuple[int, ...] = ()
-        self.unloaded = False
-        self.before_start: Callable[[Engine], None] = _nobody_listens
-        self.on_start: Callable[[Engine], None] = _nobody_listens
-        self.on_stop: Callable[[Engine], None] = _nobody_listens
-        self.on_idle: Callable[[Engine], None] = _nobody_listens
-
-    @property
-    def attached(self) -> bool:
-        """Whether it was running before, and is not ours to end."""
-        return bool(self.spec.url)
+        self.deployment, self.dialect, self.insight = self.compose(spec)
+        self.devices: tuple[Device, ...] = self.insight.devices
+        self._listener = _Silent() if listener is None else listener
+        self._has_told = False
 
     @classmethod
     @abstractmethod
@@ -127,77 +106,163 @@ class Engine(ABC):
         """
 
     @classmethod
-    def create(cls, spec: EngineSpec) -> Engine:
-        """The engine for a checked spec, not yet started."""
-        return cls(spec)
-
     @abstractmethod
-    def start(self, progress: Progress) -> None:
-        """Returns when the engine is ready to answer.
+    def compose(cls, spec: EngineSpec) -> EngineParts:
+        """The parts of an engine for a spec that ``check`` accepts; nothing is started."""
 
-        Raises:
-            EngineError: it never will be.
-        """
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Ends what ``start`` began, and only that. May be called twice."""
-
-    def leave(self) -> None:
-        """At the end of a session: leaves it to the next one where the spec says so, else stops it."""
-        self.stop()
+    # --------------------------------------------------------------------------------------------------- what it is
 
     @property
-    @abstractmethod
-    def pids(self) -> tuple[int, ...]:
-        """Root processes of the engine on this host; empty when it runs elsewhere."""
+    def version(self) -> str:
+        """As the engine states it; ``"unknown"`` until it is ready."""
+        return self.deployment.version
 
-    @abstractmethod
-    def gone(self) -> str:
-        """Why the engine can no longer answer, in a few words; empty while it can."""
+    @property
+    def model(self) -> str:
+        """The name that requests give."""
+        return self.deployment.model
+
+    @property
+    def base_url(self) -> str:
+        """The address of its OpenAI API, ending in ``/v1``.
+
+        Raises:
+            EngineError: it has none: an empty one would lead an app under test to another server.
+        """
+        if not self.deployment.has_address:
+            raise EngineError(NO_ADDRESS)
+        return self.deployment.base_url
+
+    @property
+    def api_key(self) -> str:
+        """Empty if it asks for none."""
+        return self.deployment.api_key
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where its model is asked; without an address if it has none."""
+        return Endpoint(self.deployment.base_url, self.deployment.model, self.deployment.api_key)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Root processes of the engine on this host; empty if it runs elsewhere, or not at all."""
+        return self.deployment.pids
+
+    @property
+    def startup_time(self) -> float | None:
+        """Seconds from start to ready; None if it was running before this session."""
+        return self.deployment.startup_time
+
+    @property
+    def info(self) -> EngineInfo:
+        """Its name, version, model, devices and start-up time, as a measurement holds them."""
+        return EngineInfo(self.name, self.version, self.model, self.devices, self.startup_time)
+
+    def memory(self) -> EngineMemory:
+        """What the engine holds now, and what it says it is made of."""
+        readings = self.insight.readings()
+        stated = {name: int(reading.value) for name, reading in readings.items() if reading.value is not None}
+        return EngineMemory(
+            resident=_resident_bytes(self.pids),
+            weights=stated.get("memory.weights"),
+            kv_reserved=stated.get("memory.kv_reserved"),
+        )
+
+    # -------------------------------------------------------------------------------------------------- start and end
+
+    def start(self, progress: Progress = lambda _: None) -> None:
+        """Starts it, or attaches to it, and returns when it answers.
+
+        Raises:
+            EngineError: it never will; nothing of it is left.
+        """
+        self.deployment.before = self._listener.before_start(self)
+        self.deployment.start(progress)
+        try:
+            self.insight.refresh()
+            self.devices = self.insight.devices
+            self.devices = self._listener.on_start(self)
+        except BaseException:
+            self.deployment.stop()
+            raise
+        self._has_told = True
+
+    def stop(self) -> None:
+        """Ends what ``start`` began, and only that. May be called twice."""
+        try:
+            self._tell_of_stop()
+        finally:
+            self.deployment.stop()
+
+    def detach(self) -> None:
+        """At the end of a session: leaves it running for the next one if the spec says so, else stops it."""
+        try:
+            self._tell_of_stop()
+        finally:
+            self.deployment.detach()
 
     def restart(self, progress: Progress = lambda _: None) -> None:
-        """Stops and starts it again."""
+        """Stops it and starts it again.
+
+        Raises:
+            EngineError: it was not started here, or cannot be started.
+        """
+        if self.deployment.attached:
+            raise EngineError(
+                f"the server at {self.deployment.base_url} was not started here: it is not restarted either"
+            )
         self.revive(progress)
 
     def revive(self, progress: Progress) -> None:
-        """Starts it afresh, whatever has become of it.
+        """Starts it again, or attaches again, whatever has become of it.
 
         Raises:
             EngineError: it cannot be started.
         """
-        self.on_stop(self)
         self.stop()
-        self.before_start(self)
         self.start(progress)
-        self.on_start(self)
+
+    def _tell_of_stop(self) -> None:
+        told, self._has_told = self._has_told, False
+        if told:
+            self._listener.on_stop(self)
+
+    # ----------------------------------------------------------------------------------------------------- its state
+
+    @property
+    def state(self) -> EngineState:
+        """The state that it was last brought into; ``read_status`` tells what became of it since."""
+        return self.deployment.state
+
+    def read_status(self) -> EngineStatus:
+        """Its state now, and why. May ask the server."""
+        return self.deployment.read_status()
+
+    @property
+    def has_ended_to_unload(self) -> bool:
+        """Whether its processes were ended to unload its model, and not started since."""
+        return self.state is EngineState.UNLOADED and self.deployment.ends_to_unload
 
     def unload(self) -> None:
         """Frees the model's memory; what the engine holds then is the test's ``memory.idle``.
 
-        Where one server has several models, the next request loads it again. Where it has but this one, the server
-        ends, and is started again by ``wake``, or for the next test.
+        If one server has several models, the next request loads it again. If it has but this one, the server ends,
+        and is started again by ``wake``, or for the next test.
 
         Raises:
             EngineError: this engine cannot.
         """
-        self._unload()
-        self.on_idle(self)
-
-    def _unload(self) -> None:
-        raise EngineError(f"{self.name} cannot unload its model while it runs; llm_engine.restart() gives a fresh one")
+        self.deployment.unload()
+        self._listener.on_idle(self)
 
     def wait_until_unloaded(self, seconds: float = 60.0) -> None:
         """Waits until the engine has unloaded its model by itself; what it holds then is the test's ``memory.idle``.
 
         Raises:
-            EngineError: it does not do that, or has not within so many seconds.
+            EngineError: it does not do that, or not within so many seconds.
         """
-        self._wait_until_unloaded(seconds)
-        self.on_idle(self)
-
-    def _wait_until_unloaded(self, seconds: float) -> None:
-        raise EngineError(f"{self.name} never unloads its model by itself")
+        self.deployment.wait_until_unloaded(seconds)
+        self._listener.on_idle(self)
 
     def sleep(self, level: int = 1) -> None:
         """Frees its memory and keeps the engine, until ``wake``; what it holds then is the test's ``memory.idle``.
@@ -205,66 +270,23 @@ class Engine(ABC):
         Raises:
             EngineError: this engine cannot.
         """
-        self._sleep(level)
-        self.on_idle(self)
-
-    def _sleep(self, level: int) -> None:
-        raise EngineError(f"{self.name} cannot sleep; llm_engine.restart() gives a fresh one")
+        self.deployment.sleep(level)
+        self._listener.on_idle(self)
 
     def wake(self) -> None:
-        """Ends the sleep; does nothing when it does not sleep.
+        """Makes a sleeping or unloaded engine ready again; does nothing for one that is.
 
         Raises:
             EngineError: it did not wake, or cannot sleep at all.
         """
-        raise EngineError(f"{self.name} cannot sleep, so there is nothing to wake")
-
-    @property
-    def asleep(self) -> bool:
-        """Whether it was put to sleep and not woken since."""
-        return False
-
-    def lapse(self) -> str:
-        """What an earlier test has left it in that ``wake`` sets right, as the end of a sentence; empty if nothing."""
-        return "was left asleep; waking it" if self.asleep else ""
-
-    def memory(self) -> EngineMemory:
-        """What the engine holds now, and how it splits it."""
-        stated = {name: int(reading.value) for name, reading in self.readings().items() if reading.value is not None}
-        return EngineMemory(
-            resident=_resident_bytes(self.pids),
-            weights=stated.get("memory.weights"),
-            kv_reserved=stated.get("memory.kv_reserved"),
-        )
-
-    def readings(self) -> dict[str, Reading]:
-        """Metrics only the engine knows, by name (``memory.weights``)."""
-        return {}
-
-    def observe(self) -> Observation:
-        """Begins to look at the engine for the time of one test. Never raises: what is wrong stands in what it saw."""
-        return Observation(self)
-
-    def log_tail(self) -> str:
-        """The last lines of its log; empty when it keeps none."""
-        return ""
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where its model is asked. The address is empty where it has none."""
-        return Endpoint(self.base_url if self.has_address else "", self.model, self.api_key)
-
-    @property
-    def info(self) -> EngineInfo:
-        return EngineInfo(self.name, self.version, self.model, self.devices, self.startup_time)
-
-
-def _nobody_listens(_: Engine) -> None:
-    """The engine is used on its own."""
+        if self.has_ended_to_unload:
+            self.revive(lambda _: None)
+        else:
+            self.deployment.wake()
 
 
 def _resident_bytes(roots: tuple[int, ...]) -> int | None:
-    """What the process trees of ``roots`` hold, shared pages counted once; None when nothing can be seen of them."""
+    """The memory of the process trees of ``roots``, shared pages counted once; None if none of them can be read."""
     from pytest_llmperf.telemetry.sources.host import open_reader, process_tree, sharing
 
     sizes = []

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Reading
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.window import Window
@@ -28,28 +27,31 @@ class Observed:
 
 
 class Observation:
-    """Begun just before a test's window opens. This one sees nothing but what the engine states anyway."""
+    """Observes an engine during one test; created just before the test's window opens.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    This one observes nothing but ``readings``, what the engine states anyway.
+    """
+
+    def __init__(self, readings: Callable[[], Mapping[str, Reading]]) -> None:
+        self._readings = readings
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         """What has been seen up to now; ``requests`` are those of ``llm_client`` that have ended."""
-        return Observed(self._engine.readings())
+        return Observed(self._readings())
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
-        """The last look, once the window has closed."""
+        """What has been seen in all, once the window has closed. Nothing is observed after it."""
         return self.read(requests, window)
 
-    def abandon(self) -> None:
-        """Stops looking: nobody will ask."""
+    def close(self) -> None:
+        """Ends it without a result. May be called twice."""
 
 
-def counts_differ(generated: float, requests: Sequence[RequestTiming]) -> str:
-    """What is wrong where the server has generated more or less than its answers to the test say; empty where not.
+def explain_token_difference(generated: float, requests: Sequence[RequestTiming]) -> str:
+    """Why a server's count of generated tokens differs from that of its answers to the test; "" if it does not.
 
-    Calls of the app under test go past llm_client. Where that sent nothing itself, all of it is theirs; where a request
-    failed, the measurement is invalid for that and nobody knows its tokens.
+    Calls of the app under test do not go through llm_client. If that sent nothing itself, all tokens are the app's; if
+    a request failed, the measurement is invalid for that, and the tokens it generated are unknown.
     """
     if not requests or any(r.error is not None or r.output_tokens is None for r in requests):
         return ""

@@ -14,9 +14,8 @@ from pytest_llmperf.engines.kv_cache.looks import why_unknown
 from pytest_llmperf.measurement.measurement import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.window import Window
 
@@ -61,16 +60,16 @@ class Slots:
 
 
 class SlotObservation(Observation):
-    """Of a server with these slots, None where it does not state them."""
+    """Of a server with these slots; None if it does not state them."""
 
-    def __init__(self, engine: Engine, slots: Slots | None) -> None:
-        super().__init__(engine)
+    def __init__(self, readings: Callable[[], Mapping[str, Reading]], slots: Slots | None) -> None:
+        super().__init__(readings)
         self._slots = slots
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         if self._slots is None:
             return super().read(requests, window)
-        return Observed({**self._engine.readings(), **self._slots.readings(requests)})
+        return Observed({**self._readings(), **self._slots.readings(requests)})
 
 
 class _Change(NamedTuple):

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""What tells whether a running engine is the one asked for: checked against the files on disk, not assumed."""
+"""Whether a running engine is the one asked for, judged by the files on disk."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from pytest_llmperf import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pytest_llmperf.engines.api.engine import EngineSpec
+    from pytest_llmperf.engines.api.spec import EngineSpec
 
-# What engines read from their environment. The values are told apart by a digest: some are secrets.
+# What any engine may read from its environment; each states its own names beside them. The values are compared by
+# their digest, since some are secrets.
 _ENVIRON = (
-    *("CUDA_", "NVIDIA_", "NCCL_", "HIP_", "ROCR_", "GGML_", "LLAMA_", "OLLAMA_", "VLLM_", "HF_", "TRANSFORMERS_"),
+    *("CUDA_", "NVIDIA_", "NCCL_", "HIP_", "ROCR_", "HF_", "TRANSFORMERS_"),
     *("TORCH", "PYTORCH_", "TRITON_", "RAY_", "OMP_", "GOMP_", "KMP_", "MKL_", "LD_PRELOAD", "LD_LIBRARY_PATH"),
 )
 
@@ -36,11 +37,14 @@ class Identity:
     made_from: dict[str, str]
 
     @staticmethod
-    def of(spec: EngineSpec, environ: Mapping[str, str], program: str) -> Identity:
-        """Of the engine that would be started now. ``program`` is what would be run, with its version."""
+    def of(spec: EngineSpec, environ: Mapping[str, str], program: str, prefixes: tuple[str, ...] = ()) -> Identity:
+        """Of the engine that would be started now. ``program`` is what would be run, with its version.
+
+        ``prefixes`` are what the names of the engine's own environment variables begin with.
+        """
         path = Path(spec.model).expanduser().absolute() if spec.model else None
         exists = path is not None and path.exists()
-        settings = {name: value for name, value in environ.items() if name.startswith(_ENVIRON)}
+        settings = {name: value for name, value in environ.items() if name.startswith(_ENVIRON + prefixes)}
         return Identity(
             asked={
                 "engine": spec.engine,

@@ -15,7 +15,7 @@ from pytest_llmperf.engines.lifecycle.lease import LEASE, KeptProcess, take_leas
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.api.engine import Progress
+    from pytest_llmperf.engines.api.spec import Progress
 
 
 @dataclass(frozen=True)

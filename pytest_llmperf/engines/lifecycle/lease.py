@@ -22,7 +22,7 @@ from pytest_llmperf.engines.lifecycle import pid_files
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.api.engine import Progress
+    from pytest_llmperf.engines.api.spec import Progress
     from pytest_llmperf.engines.lifecycle.identity import Identity
 
 LEASE = "lease"
@@ -165,7 +165,7 @@ class KeptProcess:
         (self.log.parent / LEASE).write_text(lock)
         self._release()
 
-    def leave(self, name: str, kept: Kept) -> KeptProcess:
+    def detach(self, name: str, kept: Kept) -> KeptProcess:
         """Lets it run on, for as long as the run that started it has said."""
         self._release()
         return self

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.api.engine import EngineError, Progress
+from pytest_llmperf.engines.api.spec import EngineError, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import lease, pid_files
 from pytest_llmperf.engines.lifecycle.logs import tail
 
@@ -61,7 +61,7 @@ class ServerProcess:
         status = self._warden.poll()
         return status if status is None or status >= 0 else 128 - status
 
-    def leave(self, name: str, kept: lease.Kept) -> lease.KeptProcess:
+    def detach(self, name: str, kept: lease.Kept) -> lease.KeptProcess:
         """Lets the server run on until nobody has wanted it for so long; ``kept`` tells others what it is."""
         assert self._warden.stdin is not None
         folder = self.log.parent

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import lease, pid_files
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def lock_of(folder: str) -> str:
 
 
 @contextlib.contextmanager
-def starting(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
+def start_once(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
     """One process of the run at a time starts, or finds, the engine that is asked for; outside of runs nobody waits.
 
     Raises:
@@ -77,7 +77,7 @@ def starting(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
             raise
 
 
-def agreed(folder: str, asked: Mapping[str, Any], found: list[Any]) -> list[Any]:
+def agree(folder: str, asked: Mapping[str, Any], found: list[Any]) -> list[Any]:
     """What the first process of the run has found of it, as plain values; outside of runs, what was found."""
     if not folder:
         return found

@@ -1,4 +1,4 @@
-"""What makes a measurement on Ollama another's than it seems, each told in one sentence; empty where it is not so."""
+"""Checks that an Ollama measurement is valid. Each returns the reason it is not, or ""."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _TRUNCATED = 'msg="truncating input prompt"'
 _IGNORED = re.compile(r'msg="invalid option provided" option=(\S+)')
 
 
-def loaded_anew(model: str, before: Loaded | None, now: Loaded | None, waited: float) -> str:
-    """The model was loaded between two looks; ``waited`` are the seconds that a request waited for it at most.
+def explain_reload(model: str, before: Loaded | None, now: Loaded | None, waited: float) -> str:
+    """Why the model counts as loaded again between two looks; ``waited`` is the longest wait of a request for it, in s.
 
-    Its process tells it for sure; where that is not seen, the wait does.
+    Its process tells it for sure; if that cannot be seen, the wait does.
     """
     if now is None:
         return ""
@@ -45,8 +45,8 @@ def _context(before: Loaded, now: Loaded) -> str:
     return "" if before.context == now.context else f", context {before.context} → {now.context}"
 
 
-def shifted(requests: Sequence[RequestTiming], context: int) -> str:
-    """An answer went on past its context: the server then drops what came first, and goes on."""
+def explain_shift(requests: Sequence[RequestTiming], context: int) -> str:
+    """Why answers past the context are invalid: the server drops what came first, and goes on."""
     long = [r for r in requests if (r.prompt_tokens or 0) + (r.output_tokens or 0) > context]
     if not long:
         return ""
@@ -56,8 +56,8 @@ def shifted(requests: Sequence[RequestTiming], context: int) -> str:
     )
 
 
-def ignored(log: str) -> list[str]:
-    """What the server has changed of a request without telling whoever sent it: its log does."""
+def find_ignored(log: str) -> list[str]:
+    """What the server has changed of requests without telling their sender, as its log says."""
     faults = []
     if cut := log.count(_TRUNCATED):
         faults.append(f"the server cut {cut} prompt{'s' if cut > 1 else ''} to fit into the context")
@@ -67,8 +67,8 @@ def ignored(log: str) -> list[str]:
     return faults
 
 
-def reused(cached: float, requests: Sequence[RequestTiming], template_tokens: int | None) -> str:
-    """Prompts came from the runner's cache, and no request had asked for that."""
+def explain_reuse(cached: float, requests: Sequence[RequestTiming], template_tokens: int | None) -> str:
+    """Why prompts from the runner's cache are a fault; "" if a request had asked for that."""
     if template_tokens is None or not requests or any(request.shared_prefix for request in requests):
         return ""
     if cached <= len(requests) * (template_tokens + _CHANCE_TOKENS):

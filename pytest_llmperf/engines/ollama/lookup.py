@@ -7,10 +7,10 @@ import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 
 if TYPE_CHECKING:
-    from pytest_llmperf.engines.api.engine import EngineSpec
+    from pytest_llmperf.engines.api.spec import EngineSpec
 
 _DEFAULT_PORT = 11434
 _STANDARD_PORTS = {"http": 80, "https": 443}

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.bundled_model import bundled_model
 from pytest_llmperf.measurement.units import BYTES, format_value
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from pytest_llmperf.engines.api.engine import Progress
+    from pytest_llmperf.engines.api.spec import Progress
     from pytest_llmperf.engines.ollama.api import OllamaAPI
 
 _PROGRESS_SECONDS = 5.0

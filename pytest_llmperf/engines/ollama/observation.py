@@ -5,17 +5,20 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.api.engine import EngineError
-from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
+from pytest_llmperf.engines.api.observation import Observation, Observed, explain_token_difference
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.engines.kv_cache.slots import Slots
 from pytest_llmperf.engines.ollama.counters import Counts
-from pytest_llmperf.engines.ollama.faults import ignored, loaded_anew, reused, shifted
+from pytest_llmperf.engines.ollama.faults import explain_reload, explain_reuse, explain_shift, find_ignored
 from pytest_llmperf.engines.ollama.versions import times_decoding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_llmperf.engines.ollama.engine import OllamaEngine
+    from pytest_llmperf.engines.ollama.deployment import OllamaDeployment
     from pytest_llmperf.engines.ollama.runner import Loaded
+    from pytest_llmperf.measurement.measurement import Reading
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.window import Window
 
@@ -23,22 +26,22 @@ if TYPE_CHECKING:
 class OllamaObservation(Observation):
     """Of one model; what the server does for others is seen only where it reaches this one."""
 
-    def __init__(self, engine: OllamaEngine) -> None:
-        super().__init__(engine)
-        self._ollama = engine
-        self._unloads = engine.unloads
-        self._log_start = engine.log_size()
+    def __init__(self, deployment: OllamaDeployment, readings: Callable[[], Mapping[str, Reading]]) -> None:
+        super().__init__(readings)
+        self._ollama = deployment
+        self._unloads = deployment.unloads
+        self._log_start = deployment.log_size
         self._failure = ""
         self._before: Loaded | None = None
         self._counts: Counts | None = None
         try:
-            self._before = engine.look()
+            self._before = deployment.look()
             self._counts = Counts.of(self._before)
         except EngineError as error:
             self._failure = str(error)
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
-        readings = {**self._ollama.readings(), **self._ollama.slots().readings(requests)}
+        readings = {**self._readings(), **self._slots().readings(requests)}
         return Observed(readings, (), server_stats(requests, decoding=times_decoding(self._ollama.version)))
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
@@ -51,22 +54,31 @@ class OllamaObservation(Observation):
         try:
             now = self._ollama.look()
         except EngineError as error:
-            return [] if self._ollama.gone() else [str(error)]  # that it has ended is told by whoever asks for that
-        faults = [shifted(requests, self._ollama.slots().context), *ignored(self._ollama.log_since(self._log_start))]
+            # That it has ended is told by its status.
+            return [] if self._ollama.read_status().state is EngineState.ENDED else [str(error)]
+        faults = [explain_shift(requests, self._slots().context), *find_ignored(self._ollama.read_log(self._log_start))]
         if self._ollama.unloads > self._unloads:
             self._ollama.adopt(now)  # the test itself has had it loaded anew
             return faults
         waited = max((r.server.startup or 0 for r in requests if r.server is not None), default=0) / 1e9
-        anew = loaded_anew(self._ollama.model, self._before, now, waited)
-        return [anew, *faults] if anew else [*faults, *self._counted(now, requests)]
+        anew = explain_reload(self._ollama.model, self._before, now, waited)
+        return [anew, *faults] if anew else [*faults, *self._compare_counts(now, requests)]
 
-    def _counted(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> list[str]:
+    def _slots(self) -> Slots:
+        """What its requests have for their tokens."""
+        footprint = self._ollama.footprint
+        return footprint.requests_have() if footprint else Slots(0, None, "the model was not loaded")
+
+    def _compare_counts(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> list[str]:
         """What the runner's own counters say against the answers."""
         after = Counts.of(now)
         if after is None or self._counts is None:
             return []
         rises = after.since(self._counts)
-        return [counts_differ(rises.generated, requests), reused(rises.cached, requests, self._ollama.template_tokens)]
+        return [
+            explain_token_difference(rises.generated, requests),
+            explain_reuse(rises.cached, requests, self._ollama.template_tokens),
+        ]
 
 
 def server_stats(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[str, float]:

@@ -9,7 +9,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,32 +9,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.lifecycle.http import http_status
-from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
+from pytest_llmperf.engines.lifecycle.listeners import listening_pids
+from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.ollama.api import OllamaAPI
 from pytest_llmperf.engines.ollama.lookup import find_ollama
 from pytest_llmperf.engines.ollama.options import NUM_CTX, SERVER_ARGUMENTS, load_options
 from pytest_llmperf.engines.ollama.versions import check_version
-from pytest_llmperf.engines.openai.engine import listening_pids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.api.engine import Engine, Progress
+    from pytest_llmperf.engines.api.spec import EngineSpec, Progress
 
-_LISTENING = re.compile(rb'msg="Listening on (127\.0\.0\.1:\d+)')
+_LISTENING = re.compile(r'msg="Listening on (127\.0\.0\.1:\d+)')
 _FAILED = re.compile(r"^Error: (.*)$", re.MULTILINE)
 
 
-class OllamaServer(ServerEngine):
+class OllamaServer(ServerDeployment):
     """An ``ollama serve`` of ours. It runs for as long as an engine uses it, and is the same for all that may share it.
 
     Its models are the user's own, or those in the folder ``models_dir``; everything else that it writes is in a folder
     that goes with it. It is told to look nothing up in the cloud, and to keep no prompts of old.
     """
 
-    name = "ollama"
+    environ_prefixes = ("OLLAMA_", "GGML_", "LLAMA_")
     _shared: ClassVar[dict[tuple[object, object], OllamaServer]] = {}
 
     @classmethod
@@ -58,35 +59,35 @@ class OllamaServer(ServerEngine):
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
         self.model = "the server"
-        self._users: list[Engine] = []
+        self._users: list[object] = []
 
     @property
     def url(self) -> str:
         return self.base_url.removesuffix("/v1")
 
-    def join(self, engine: Engine, progress: Progress) -> float:
-        """Has it run for this engine as well; the seconds that it took to start it, 0 when it ran.
+    def add_user(self, user: object, progress: Progress) -> float:
+        """Has it run for this user as well; the seconds that it took to start it, 0 if it ran.
 
         Raises:
             EngineError: it cannot be started.
         """
-        if engine not in self._users:
-            self._users.append(engine)
-        if not self.gone():
+        if user not in self._users:
+            self._users.append(user)
+        if not self.find_end():
             return 0.0
         self.stop()
         begun = time.monotonic()
         self.start(progress)
         return 0.0 if self.startup_time is None else time.monotonic() - begun
 
-    def part(self, engine: Engine, *, leave: bool = False) -> None:
-        """The engine needs it no more. When nobody else does, it is stopped, or left for the next session."""
-        if engine in self._users:
-            self._users.remove(engine)
+    def remove_user(self, user: object, *, detach: bool = False) -> None:
+        """Takes note that the user needs it no more. Without any it is stopped, or with ``detach`` left running."""
+        if user in self._users:
+            self._users.remove(user)
         if self._users:
             return
-        if leave or self.spec.run:
-            self.leave()
+        if detach or self.spec.run:
+            self.detach()
         else:
             self.stop()
         for key in [key for key, server in self._shared.items() if server is self]:
@@ -94,12 +95,12 @@ class OllamaServer(ServerEngine):
 
     @property
     def others(self) -> int:
-        """How many engines beside one use it."""
+        """How many further users it has beside one."""
         return max(0, len(self._users) - 1)
 
     @property
     def slots(self) -> int | None:
-        """How many requests a model answers at a time, as the server was told; None where that is its own choice."""
+        """How many requests a model answers at a time, as the server was told; None if that is its own choice."""
         told = self.spec.args.get("num_parallel") or os.environ.get("OLLAMA_NUM_PARALLEL") or "1"
         return int(told) if told.isdecimal() and int(told) else None
 
@@ -111,21 +112,15 @@ class OllamaServer(ServerEngine):
 
     # ------------------------------------------------------------------------------------------- the server's process
 
-    @classmethod
-    def check(cls, spec: EngineSpec) -> None:
-        find_ollama(spec.binary)
-
-    def _command(self, directory: Path) -> list[str]:
+    def command(self, folder: Path) -> list[str]:
         assert self.spec.binary is not None
         return [self.spec.binary, "serve"]
 
-    def _environ(self) -> dict[str, str]:
-        assert self._directory is not None
-        given = super()._environ()
-        home = self._directory / "home"
+    def environ(self, inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
+        home = folder / "home"
         home.mkdir(exist_ok=True)
         defaults = {
-            "OLLAMA_MODELS": str(Path(given.get("HOME", "~")).expanduser() / ".ollama" / "models"),
+            "OLLAMA_MODELS": str(Path(inherited.get("HOME", "~")).expanduser() / ".ollama" / "models"),
             "OLLAMA_NO_CLOUD": "1",
             "OLLAMA_KEEP_ALIVE": "-1",
             # As for llama.cpp: 8 GiB of old prompts would make memory drift from test to test.
@@ -138,49 +133,38 @@ class OllamaServer(ServerEngine):
         if "OLLAMA_MODELS" in asked:
             asked["OLLAMA_MODELS"] = str(Path(asked["OLLAMA_MODELS"]).expanduser().absolute())
         # Any free port: which one stands in its log.
-        return defaults | given | asked | {"HOME": str(home), "OLLAMA_HOST": "127.0.0.1:0"}
+        return {**defaults, **inherited, **asked, "HOME": str(home), "OLLAMA_HOST": "127.0.0.1:0"}
 
-    def _find_url(self, directory: Path) -> str | None:
-        found = _LISTENING.search(self._log_bytes())
-        return f"http://{found[1].decode()}/v1" if found else None
+    def find_url(self, folder: Path) -> str | None:
+        found = _LISTENING.search(self.read_log())
+        return f"http://{found[1]}/v1" if found else None
 
-    def _health_url(self) -> str:
+    def health_url(self) -> str:
         return f"{self.url}/api/version"
 
-    def _explain(self) -> str:
+    def explain_end(self) -> str:
         failed = _FAILED.findall(self.log_tail())
         return failed[-1] if failed else ""
 
-    def _on_ready(self) -> None:
-        self.version = check_version(OllamaAPI(self.url).version())
+    def read_version(self) -> str:
+        return check_version(OllamaAPI(self.url).version())
 
-    def _why_unfit(self, kept: Mapping[str, object]) -> str:
-        if http_status(self._health_url()) != 200:
+    def explain_unfit(self, kept: Mapping[str, object]) -> str:
+        if http_status(self.health_url()) != 200:
             return "it no longer answers"
         try:
-            self._on_ready()
+            self._read_facts()
         except EngineError as error:
             return str(error)
         return ""
 
-    # ------------------------------------------------------------------------------------------------------ its log
-
-    def _log_bytes(self, start: int = 0) -> bytes:
-        if self._process is None:
-            return b""
-        with self._process.log.open("rb") as log:
-            log.seek(start)
-            return log.read()
-
-    def log_size(self) -> int:
-        return self._process.log.stat().st_size if self._process else 0
-
-    def log_since(self, start: int) -> str:
-        """What it has written to its log beyond the first ``start`` bytes."""
-        return self._log_bytes(start).decode(errors="replace")
+    def find_end(self) -> str:
+        """Why it can no longer answer; "" while it can."""
+        status = self.read_status()
+        return status.reason if status.state is EngineState.ENDED else ""
 
 
-class AttachedServer:
+class AttachedOllamaServer:
     """A server that runs already, whoever has started it. It is never stopped, and its log is not seen."""
 
     others = 0
@@ -192,20 +176,20 @@ class AttachedServer:
         self.version = ""
         self.pids: tuple[int, ...] = ()
 
-    def join(self, engine: Engine, progress: Progress) -> float:
-        """Looks at it.
+    def add_user(self, user: object, progress: Progress) -> float:
+        """Checks that it can be used.
 
         Raises:
-            EngineError: nobody answers, or it is no Ollama, or too old.
+            EngineError: it does not answer, or is no Ollama, or too old.
         """
         self.version = check_version(OllamaAPI(self.url).version())
         self.pids = listening_pids(self.url)
         return 0.0
 
-    def part(self, engine: Engine, *, leave: bool = False) -> None:
-        """It was not started here, so it is not stopped here."""
+    def remove_user(self, user: object, *, detach: bool = False) -> None:
+        """Does nothing: it was not started here."""
 
-    def gone(self) -> str:
+    def find_end(self) -> str:
         try:
             OllamaAPI(self.url).version()
         except EngineError as error:
@@ -215,8 +199,7 @@ class AttachedServer:
     def log_tail(self) -> str:
         return ""
 
-    def log_size(self) -> int:
-        return 0
+    log_size = 0
 
-    def log_since(self, start: int) -> str:
+    def read_log(self, start: int = 0) -> str:
         return ""

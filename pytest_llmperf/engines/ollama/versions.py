@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 
 # The oldest one that is known to heed "truncate": false and to state what is read here.
 OLDEST = (0, 24, 0)

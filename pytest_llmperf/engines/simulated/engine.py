@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec, Progress
+from pytest_llmperf.engines.api.engine import Engine, EngineParts
+from pytest_llmperf.engines.api.insight import Insight
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, http_post
-from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine
+from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError
 from pytest_llmperf.telemetry.cpu import cpu_device
 from pytest_llmperf.traffic.client.dialect import Dialect
@@ -15,14 +18,17 @@ from pytest_llmperf.traffic.client.dialect import Dialect
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_llmperf.engines.api.spec import EngineSpec
+
 _ANNOUNCE = "announce"
+# A token of it is a word.
+DIALECT = Dialect(count_tokens=lambda _, text: len(text.split()))
 
 
-class SimulatedEngine(ServerEngine):
+class SimulatedEngine(Engine):
     """Every setting of :class:`Simulation` is an engine argument; most may be given per request: ``simulate={...}``."""
 
     name = "simulated"
-    dialect = Dialect(count_tokens=lambda _, text: len(text.split()))
 
     @classmethod
     def check(cls, spec: EngineSpec) -> None:
@@ -36,48 +42,53 @@ class SimulatedEngine(ServerEngine):
             raise EngineError(f"simulated: {error}") from None
         check_port(spec.args.get("port", "0"), "port")
 
+    @classmethod
+    def compose(cls, spec: EngineSpec) -> EngineParts:
+        return EngineParts(SimulatedServer(spec), DIALECT, SimulatedInsight(spec))
+
+
+class SimulatedServer(ServerDeployment):
+    """Loads and unloads "its model", memory of a size that is set, as it is told over HTTP."""
+
+    ends_to_unload = False
+
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
-        self.model = self.spec.args.get("model", self.model or "simulated")
+        self.model = spec.args.get("model", self.model or "simulated")
         self.version = "1"
-        self.computes_on_gpu = spec.args.get("device", "cpu") == "gpu"
-        self.devices = () if self.computes_on_gpu else (cpu_device(),)
-        self._asleep = False
 
-    def _command(self, directory: Path) -> list[str]:
-        command = [sys.executable, "-P", "-m", "pytest_llmperf.engines.simulated.server_main"]
-        command += ["--announce", str(directory / _ANNOUNCE)]
+    def command(self, folder: Path) -> list[str]:
+        words = [sys.executable, "-P", "-m", "pytest_llmperf.engines.simulated.server_main"]
+        words += ["--announce", str(folder / _ANNOUNCE)]
         for key, value in {**self.spec.args, "model": self.model}.items():
-            command += ["--set", f"{key}={value}"]
-        return command
+            words += ["--set", f"{key}={value}"]
+        return words
 
-    def _find_url(self, directory: Path) -> str | None:
-        return announced_url(directory / _ANNOUNCE)
+    def find_url(self, folder: Path) -> str | None:
+        return announced_url(folder / _ANNOUNCE)
 
-    def _on_ready(self) -> None:
-        """The command line has told it everything; there is nothing to ask."""
-
-    def start(self, progress: Progress) -> None:
-        self._asleep = False
-        super().start(progress)
-
-    def _unload(self) -> None:
+    def unload(self) -> None:
+        """Stays ready: the next request loads it again."""
         self._order("unload")
 
-    def _sleep(self, level: int) -> None:
+    def sleep(self, level: int) -> None:
         self._order("unload")
-        self._asleep = True
+        self.state = EngineState.ASLEEP
 
     def wake(self) -> None:
         self._order("load")
-        self._asleep = False
-
-    @property
-    def asleep(self) -> bool:
-        return self._asleep
+        self.state = EngineState.READY
 
     def _order(self, what: str) -> None:
         try:
             http_post(f"{self.base_url.removesuffix('/v1')}/{what}")
         except OSError as error:
             raise EngineError(f"simulated: it did not {what}: {error}", self.log_tail()) from None
+
+
+class SimulatedInsight(Insight):
+    """``device=gpu`` makes it one that computes on a GPU as far as it says."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.computes_on_gpu = spec.args.get("device", "cpu") == "gpu"
+        self.devices = () if self.computes_on_gpu else (cpu_device(),)

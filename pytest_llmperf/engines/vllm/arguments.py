@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.measurement.units import BYTES, UnitError, parse
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
+from pytest_llmperf.engines.api.observation import Observation, Observed, explain_token_difference
+from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.kv_cache import looks
 from pytest_llmperf.engines.kv_cache.looks import Fullest
 from pytest_llmperf.engines.kv_cache.poller import POLLS_PER_SECOND, Poller
@@ -15,9 +16,9 @@ from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.engines.api.deployment import Deployment
     from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.window import Window
@@ -27,12 +28,15 @@ _SETTLE_SECONDS = 1.0
 
 
 class VLLMObservation(Observation):
-    """Of a server with this KV pool, None where it does not state one."""
+    """Of a server with this KV pool; None if it does not state one."""
 
-    def __init__(self, engine: Engine, pool: KVPool | None) -> None:
-        super().__init__(engine)
+    def __init__(
+        self, deployment: Deployment, readings: Callable[[], Mapping[str, Reading]], pool: KVPool | None
+    ) -> None:
+        super().__init__(readings)
+        self._deployment = deployment
         self._pool = pool
-        self._page = MetricsPage(metrics_url(engine.base_url))
+        self._page = MetricsPage(metrics_url(deployment.base_url))
         self._poller: Poller[KVPoll] | None = None
         self._failure = ""
         try:
@@ -40,7 +44,7 @@ class VLLMObservation(Observation):
         except (OSError, ValueError) as error:
             self._before, self._failure = None, str(error)
         if pool is not None and self._before is not None:
-            page = MetricsPage(polled_url(engine.base_url))
+            page = MetricsPage(polled_url(deployment.base_url))
             self._poller = Poller(page, lambda samples, asked_ns, at_ns: poll(samples, asked_ns, at_ns, pool))
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
@@ -54,7 +58,7 @@ class VLLMObservation(Observation):
         finally:
             self._page.close()
 
-    def abandon(self) -> None:
+    def close(self) -> None:
         if self._poller is not None:
             self._poller.stop()
         self._page.close()
@@ -64,19 +68,19 @@ class VLLMObservation(Observation):
         rises, fault = self._rises(requests, final=final)
         readings, stats = self._kv(polls, requests, round(rises.get("preemptions", 0)))
         faults = (fault,) if fault else ()
-        return Observed({**self._engine.readings(), **readings}, faults, {**counted(rises), **stats})
+        return Observed({**self._readings(), **readings}, faults, {**select_counts(rises), **stats})
 
     def _rises(self, requests: Sequence[RequestTiming], *, final: bool) -> tuple[dict[str, float], str]:
         """What the counters rose by, and what is wrong with them."""
-        if self._engine.unloaded:
-            return {}, ""  # as the test wanted; its counters have gone with it
+        if self._deployment.state is EngineState.UNLOADED:
+            return {}, ""  # as the test wanted; its counters ended with it
         if self._before is None:
             return {}, f"the server's counters could not be read: {self._failure}"
         deadline = time.monotonic() + _SETTLE_SECONDS
         try:
             while True:
                 rises = Counters.of(self._page.read()).since(self._before)
-                fault = counts_differ(rises["generation_tokens"], requests) if final else ""
+                fault = explain_token_difference(rises["generation_tokens"], requests) if final else ""
                 if not fault or time.monotonic() >= deadline:
                     return rises, fault
                 time.sleep(0.02)
@@ -151,7 +155,7 @@ def _looks(polls: Sequence[KVPoll]) -> str:
     return f"{len(polls)} looks, at most {gap / 1e6:.0f} ms apart"
 
 
-def counted(rises: dict[str, float]) -> dict[str, float]:
+def select_counts(rises: dict[str, float]) -> dict[str, float]:
     """The counters for the report: of the queue time, its mean."""
     stats = {key: rise for key, rise in rises.items() if key not in ("queue_seconds", "requests_queued")}
     if rises.get("requests_queued"):

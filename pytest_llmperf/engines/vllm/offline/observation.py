@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.api.observation import Observation, Observed, counts_differ
+from pytest_llmperf.engines.api.observation import Observation, Observed, explain_token_difference
 from pytest_llmperf.engines.kv_cache import looks as kv
 from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE
-from pytest_llmperf.engines.vllm.observation import counted
+from pytest_llmperf.engines.vllm.observation import select_counts
 from pytest_llmperf.measurement.measurement import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
     from pytest_llmperf.engines.vllm.offline.steps import Steps
     from pytest_llmperf.measurement.request import RequestTiming
@@ -26,8 +25,8 @@ _RESTARTED = "the engine was started afresh during the test: its counts are not 
 class OfflineObservation(Observation):
     """Of an engine with this KV pool. No look is missed: each step of the engine is one."""
 
-    def __init__(self, engine: Engine, steps: Steps, pool: KVPool) -> None:
-        super().__init__(engine)
+    def __init__(self, readings: Callable[[], Mapping[str, Reading]], steps: Steps, pool: KVPool) -> None:
+        super().__init__(readings)
         self._steps = steps
         self._pool = pool
         self._before = steps.counts.copy()
@@ -37,21 +36,21 @@ class OfflineObservation(Observation):
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         looks = [look for look in self._looks if window.start_ns <= look.at_ns <= window.end_ns]
         readings = {
-            **self._engine.readings(),
+            **self._readings(),
             "memory.kv_cache": self._peak(looks),
             "memory.kv_waste": kv.waste(looks, requests, self._pool.block_tokens),
         }
         rises = {key: float(value - self._before[key]) for key, value in self._steps.counts.items()}
-        return Observed(readings, stats={**counted(rises), **self._stats(looks)})
+        return Observed(readings, stats={**select_counts(rises), **self._stats(looks)})
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         seen = self.read(requests, window)
-        self.abandon()
+        self.close()
         rises = {"generation_tokens": seen.stats.get("generation_tokens", 0.0)}
-        fault = _RESTARTED if self._steps.ended else counts_differ(rises["generation_tokens"], requests)
+        fault = _RESTARTED if self._steps.ended else explain_token_difference(rises["generation_tokens"], requests)
         return Observed(seen.readings, (fault,) if fault else (), seen.stats)
 
-    def abandon(self) -> None:
+    def close(self) -> None:
         if self._steps.looks is self._looks:
             self._steps.looks = None
 

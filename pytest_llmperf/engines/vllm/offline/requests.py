@@ -175,8 +175,8 @@ class InProcessTransport:
     def close(self) -> None:
         """Nothing is kept between requests."""
 
-    def forget(self) -> None:
-        """Lets go of the LLM, which is to be stopped; a client that still holds this gets no answer any more."""
+    def close_engine(self) -> None:
+        """Lets go of the LLM, which is to be stopped; requests of a client that still has this fail."""
         with self._lock:
             self._llm, self.failure = None, self.failure or "vllm was stopped"
 

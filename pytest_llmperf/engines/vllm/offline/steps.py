@@ -1,4 +1,4 @@
-"""Looks over the shoulder of vLLM's engine in this process: what each of its steps brought to whom, and held for it."""
+"""Records, for each step of an in-process vLLM engine, the tokens and KV blocks per request."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Life:
-    """A request on its way: the engine's own state of it, and the tokens that it has got."""
+class _ActiveRequest:
+    """A request on its way: the engine's own state of it, and the tokens that it has so far."""
 
     state: Any
     sent_ns: int
@@ -57,11 +57,11 @@ class Steps:
         self._update = output.update_scheduler_stats
         llm_engine.add_request = self._add
         output.process_outputs, output.update_scheduler_stats = self._process, self._look
-        self._lives: dict[str, _Life] = {}
+        self._active: dict[str, _ActiveRequest] = {}
         self._record: Callable[[RequestTiming], None] | None = None
 
-    def forget(self) -> None:
-        """Lets go of the engine, which has been stopped."""
+    def detach(self) -> None:
+        """Gives the engine, which was stopped, its own methods back."""
         self.ended = True
         del self._engine.add_request, self._output.process_outputs, self._output.update_scheduler_stats
         self._engine = self._output = self._add_request = self._process_outputs = self._update = None
@@ -73,9 +73,9 @@ class Steps:
         try:
             yield
         finally:
-            for life in self._lives.values():
-                self._tell(life.timing(None, "it had not ended when the test did"))
-            self._lives.clear()
+            for request in self._active.values():
+                self._tell(request.timing(None, "it had not ended when the test did"))
+            self._active.clear()
             self._record = None
 
     def _add(self, request_id: str, *arguments: Any, **settings: Any) -> Any:
@@ -86,23 +86,23 @@ class Steps:
             # A request for several answers is one for each of them inside, and none under its own name.
             names = [internal_id] if internal_id in states else [n for n in states if n.endswith(f"_{internal_id}")]
             for number, name in enumerate(names):
-                self._lives[name] = _Life(states[name], sent_ns, counts_prompt=number == 0)
+                self._active[name] = _ActiveRequest(states[name], sent_ns, counts_prompt=number == 0)
         return internal_id
 
     def _process(self, outputs: Sequence[Any], *arguments: Any, **settings: Any) -> Any:
         processed = self._process_outputs(outputs, *arguments, **settings)
         self._count(settings.get("iteration_stats"))
         for output in outputs:
-            life = self._lives.get(output.request_id)
-            if life is None:
+            request = self._active.get(output.request_id)
+            if request is None:
                 continue
             if output.new_token_ids:
-                at_ns = round(life.state.stats.last_token_ts * 1e9)
-                life.chunks.append(Chunk(at_ns, "text", len(output.new_token_ids)))
+                at_ns = round(request.state.stats.last_token_ts * 1e9)
+                request.chunks.append(Chunk(at_ns, "text", len(output.new_token_ids)))
             if output.request_id not in self._output.request_states:
-                del self._lives[output.request_id]
+                del self._active[output.request_id]
                 # Where the engine gives no reason, a stop string was found in the text.
-                self._tell(life.timing("stop" if output.finish_reason is None else str(output.finish_reason)))
+                self._tell(request.timing("stop" if output.finish_reason is None else str(output.finish_reason)))
         return processed
 
     def _count(self, stats: Any) -> None:

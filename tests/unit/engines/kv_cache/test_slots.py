@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
-from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.window import Window
 from tests.helpers.streams import stream
 
@@ -52,9 +50,8 @@ def test_what_is_not_known_has_a_reason() -> None:
 
 
 def test_an_observation_adds_them_to_what_the_engine_states() -> None:
-    engine = create(EngineSpec("simulated"))
     requests, window = [stream(10, 20, prompt_tokens=9, output_tokens=2)], Window(0, 1)
-    assert SlotObservation(engine, None).end(requests, window).readings == {}
-    readings = SlotObservation(engine, SLOTS).end(requests, window).readings
+    assert SlotObservation(dict, None).end(requests, window).readings == {}
+    readings = SlotObservation(dict, SLOTS).end(requests, window).readings
     assert readings["memory.kv_cache"].value == 11 * 8
     assert readings["memory.kv_waste"].value == pytest.approx(0.9)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineSpec
+from pytest_llmperf.engines.api.spec import EngineSpec
 from pytest_llmperf.engines.lifecycle.identity import Identity, program_file
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files as leftovers
 from tests.helpers.engine_processes import PATIENCE_S, child_of, own_tmp, parent_of_server, runs, until
 

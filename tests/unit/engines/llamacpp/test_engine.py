@@ -8,14 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
-from pytest_llmperf.engines.llamacpp.engine import (
-    AttachedLlamaCppEngine,
-    LlamaCppEngine,
-    only_on_cpu,
-    parse_sizes,
-    parse_slots,
-)
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+from pytest_llmperf.engines.llamacpp.engine import LlamaCppEngine
+from pytest_llmperf.engines.llamacpp.insight import is_only_on_cpu, parse_sizes, parse_slots
+from pytest_llmperf.engines.llamacpp.server import LlamaCppServer
 from tests.helpers.engine_processes import own_tmp
 
 __all__ = ["own_tmp"]
@@ -101,10 +97,10 @@ def test_what_the_log_does_not_state_is_left_out() -> None:
 
 def test_a_server_is_on_the_cpu_when_all_its_weights_are() -> None:
     repacked = LOG + "load_tensors:   CPU_REPACK model buffer size =    50.00 MiB\n"
-    assert only_on_cpu(LOG)
-    assert only_on_cpu(repacked)
-    assert not only_on_cpu(LOG + "load_tensors:        CUDA0 model buffer size =  1000.00 MiB\n")
-    assert not only_on_cpu("")
+    assert is_only_on_cpu(LOG)
+    assert is_only_on_cpu(repacked)
+    assert not is_only_on_cpu(LOG + "load_tensors:        CUDA0 model buffer size =  1000.00 MiB\n")
+    assert not is_only_on_cpu("")
 
 
 def test_a_model_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -150,11 +146,11 @@ def test_a_binary_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
 
 def test_the_model_is_found_wherever_a_test_goes(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(gguf.parent)
-    engine = LlamaCppEngine(EngineSpec("llamacpp", model=gguf.name))
+    server = LlamaCppServer(EngineSpec("llamacpp", model=gguf.name))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    assert json.loads(engine._command(elsewhere)[-1])["model"] == str(gguf)
+    assert json.loads(server.command(elsewhere)[-1])["model"] == str(gguf)
 
 
 def test_a_home_directory_may_be_written_as_a_tilde(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +163,7 @@ def test_a_home_directory_may_be_written_as_a_tilde(gguf: Path, monkeypatch: pyt
 def test_an_address_makes_it_attach() -> None:
     spec = EngineSpec("llamacpp", url="http://127.0.0.1:1")
     LlamaCppEngine.check(spec)
-    assert isinstance(LlamaCppEngine.create(spec), AttachedLlamaCppEngine)
+    assert LlamaCppEngine(spec).deployment.attached
     with pytest.raises(EngineError, match="llamacpp with --llmperf-url starts nothing"):
         LlamaCppEngine.check(EngineSpec("llamacpp", url="http://127.0.0.1:1", binary="x"))
 
@@ -181,7 +177,7 @@ def test_a_binary_is_called_as_llama_server_wants_it_and_read_like_the_wheel(ggu
     try:
         engine.start(lambda _: None)
         called = json.loads(Path(f"{binary}.called").read_text())
-        attached = AttachedLlamaCppEngine(EngineSpec("llamacpp", model="x", url=engine.base_url))
+        attached = LlamaCppEngine(EngineSpec("llamacpp", model="x", url=engine.base_url))
         assert (engine.version, engine.model) == ("b1234", "tiny-Q4_1")
         assert engine.memory().weights == 1000.5 * MIB
         assert engine.memory().kv_reserved == 256 * MIB

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.ollama.api import NotFoundError, OllamaAPI
 from tests.helpers.captured import captured
 from tests.helpers.metrics_server import MetricsServer, serving

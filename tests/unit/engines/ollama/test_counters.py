@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.ollama.api import OllamaAPI
 from pytest_llmperf.engines.ollama.counters import Counts, template_tokens
 from pytest_llmperf.engines.ollama.runner import Loaded, Runner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.ollama.lookup import attached_url, host_url
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.ollama.models import gguf_file, told
 from tests.helpers.captured import captured
 from tests.helpers.ollama_captures import lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.ollama.versions import check_version, counts_uncached_only, times_decoding
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_status
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
 
@@ -106,7 +106,7 @@ def test_the_only_model_of_a_server_is_taken(server: ModelServer) -> None:
     engine = attach(server.url)
     assert (engine.model, engine.base_url) == ("llama", f"{server.url}/v1")
     assert engine.startup_time is None
-    assert engine.gone() == ""
+    assert engine.read_status().reason == ""
     assert server.asked[0] == ("/v1/models", None)
 
 
@@ -176,7 +176,7 @@ def test_a_server_of_this_host_is_seen_and_neither_stopped_nor_restarted(server:
     assert engine.memory().resident
     engine.stop()
     engine.stop()
-    assert engine.gone() == ""
+    assert engine.read_status().reason == ""
     with pytest.raises(EngineError, match="was not started here"):
         engine.restart()
 
@@ -208,7 +208,7 @@ def test_workers_that_share_the_socket_are_one_engine_with_their_parent(tmp_path
 
 
 def test_a_server_elsewhere_has_no_processes_here(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_llmperf.engines.openai.engine._LOOPBACK", ())
+    monkeypatch.setattr("pytest_llmperf.engines.lifecycle.listeners._LOOPBACK", ())
     engine = attach(server.url)
     assert engine.pids == ()
     assert engine.devices == ()
@@ -227,7 +227,7 @@ def test_a_server_that_went_away_is_gone() -> None:
     server.serves("llama")
     with serving(server):
         engine = attach(server.url)
-    assert engine.gone().startswith(f"the server at {server.url}/v1 no longer answers (")
+    assert engine.read_status().reason.startswith(f"the server at {server.url}/v1 no longer answers (")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.vllm.arguments import (
     command_line,
     default_kv_cache,

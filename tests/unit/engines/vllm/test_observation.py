@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import Engine, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineSpec
+from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.kv_cache.looks import KVPool
+from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
 from pytest_llmperf.engines.vllm import observation as vllm_observation
 from pytest_llmperf.engines.vllm.observation import VLLMObservation
-from pytest_llmperf.engines.vllm.server import AttachedVLLMEngine
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.measurement.window import Window
 from tests.helpers.captured import captured
@@ -24,6 +25,7 @@ from tests.helpers.streams import stream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_llmperf.engines.api.deployment import Deployment
     from pytest_llmperf.engines.api.observation import Observed
     from pytest_llmperf.measurement.request import RequestTiming
 
@@ -58,8 +60,8 @@ def server(page: Page) -> Iterator[MetricsServer]:
 
 
 @pytest.fixture
-def engine(server: MetricsServer) -> Engine:
-    return AttachedVLLMEngine(EngineSpec("vllm", model="tiny", url=server.url))
+def engine(server: MetricsServer) -> Deployment:
+    return AttachedDeployment(EngineSpec("vllm", model="tiny", url=server.url))
 
 
 def window() -> Window:
@@ -70,30 +72,30 @@ def answered(tokens: int, **fields: Any) -> RequestTiming:
     return stream(100, 200, output_tokens=tokens, **fields)
 
 
-def observe(engine: Engine, page: Page, generated: int, *requests: RequestTiming) -> Observed:
-    observation = VLLMObservation(engine, POOL)
+def observe(engine: Deployment, page: Page, generated: int, *requests: RequestTiming) -> Observed:
+    observation = VLLMObservation(engine, dict, POOL)
     page.set("vllm:generation_tokens_total", 6658 + generated)
     return observation.end(requests, window())
 
 
-def test_counts_that_agree_are_no_fault(engine: Engine, page: Page) -> None:
+def test_counts_that_agree_are_no_fault(engine: Deployment, page: Page) -> None:
     observed = observe(engine, page, 64, answered(24), answered(40))
     assert observed.faults == ()
     assert observed.stats["generation_tokens"] == 64
     assert observed.stats["prompt_tokens"] == 0
 
 
-def test_more_tokens_than_the_client_saw_are_a_fault(engine: Engine, page: Page) -> None:
+def test_more_tokens_than_the_client_saw_are_a_fault(engine: Deployment, page: Page) -> None:
     assert observe(engine, page, 70, answered(64)).faults == (
         "the server generated 70 tokens, the client saw 64; others use the server, or calls went past llm_client",
     )
 
 
-def test_fewer_tokens_than_the_client_saw_are_a_fault(engine: Engine, page: Page) -> None:
+def test_fewer_tokens_than_the_client_saw_are_a_fault(engine: Deployment, page: Page) -> None:
     assert observe(engine, page, 60, answered(64)).faults == ("the server generated 60 tokens, the client saw 64",)
 
 
-def test_tokens_of_calls_past_the_client_are_none_where_it_sent_nothing(engine: Engine, page: Page) -> None:
+def test_tokens_of_calls_past_the_client_are_none_where_it_sent_nothing(engine: Deployment, page: Page) -> None:
     observed = observe(engine, page, 70)
     assert observed.faults == ()
     assert observed.stats["generation_tokens"] == 70
@@ -101,29 +103,29 @@ def test_tokens_of_calls_past_the_client_are_none_where_it_sent_nothing(engine: 
 
 @pytest.mark.parametrize("broken", [answered(3, error="cut"), stream(100, 200)], ids=["failed", "uncounted"])
 def test_where_an_answer_was_not_counted_there_is_nothing_to_compare(
-    broken: RequestTiming, engine: Engine, page: Page
+    broken: RequestTiming, engine: Deployment, page: Page
 ) -> None:
     assert observe(engine, page, 70, answered(64), broken).faults == ()
 
 
 def test_the_server_may_count_the_last_tokens_a_moment_late(
-    engine: Engine, page: Page, monkeypatch: pytest.MonkeyPatch
+    engine: Deployment, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vllm_observation, "_SETTLE_SECONDS", 60)
     monkeypatch.setattr(time, "sleep", lambda _: page.set("vllm:generation_tokens_total", 6658 + 64))
-    observation = VLLMObservation(engine, None)
+    observation = VLLMObservation(engine, dict, None)
     assert observation.end([answered(64)], window()).faults == ()
 
 
-def test_in_the_middle_of_a_test_counts_need_not_agree_yet(engine: Engine, page: Page) -> None:
-    observation = VLLMObservation(engine, POOL)
+def test_in_the_middle_of_a_test_counts_need_not_agree_yet(engine: Deployment, page: Page) -> None:
+    observation = VLLMObservation(engine, dict, POOL)
     page.set("vllm:generation_tokens_total", 7000)
     assert observation.read([answered(64)], window()).faults == ()
-    observation.abandon()
+    observation.close()
 
 
-def test_a_server_that_was_started_afresh_is_a_fault(engine: Engine, page: Page) -> None:
-    observation = VLLMObservation(engine, POOL)
+def test_a_server_that_was_started_afresh_is_a_fault(engine: Deployment, page: Page) -> None:
+    observation = VLLMObservation(engine, dict, POOL)
     page.set("process_start_time_seconds", 5)
     (fault,) = observation.end([], window()).faults
     assert "started afresh" in fault
@@ -131,27 +133,27 @@ def test_a_server_that_was_started_afresh_is_a_fault(engine: Engine, page: Page)
 
 def test_a_server_that_is_gone_is_a_fault_and_no_error(page: Page) -> None:
     with serving(lambda: page.text) as server:
-        engine = AttachedVLLMEngine(EngineSpec("vllm", model="tiny", url=server.url))
+        engine = AttachedDeployment(EngineSpec("vllm", model="tiny", url=server.url))
         server.hangs_up = True
-        observation = VLLMObservation(engine, POOL)
+        observation = VLLMObservation(engine, dict, POOL)
     (fault,) = observation.end([answered(1)], window()).faults
     assert "nobody listens" in fault
-    (fault,) = VLLMObservation(engine, POOL).end([], window()).faults
+    (fault,) = VLLMObservation(engine, dict, POOL).end([], window()).faults
     assert fault.startswith("the server's counters could not be read: nobody listens at http://")
 
 
-def test_a_server_that_the_test_has_unloaded_is_no_fault(engine: Engine, server: MetricsServer) -> None:
-    observation = VLLMObservation(engine, None)
-    engine.unloaded = True
+def test_a_server_that_the_test_has_unloaded_is_no_fault(engine: Deployment, server: MetricsServer) -> None:
+    observation = VLLMObservation(engine, dict, None)
+    engine.state = EngineState.UNLOADED
     server.status = 503
     assert observation.end([], window()).faults == ()
 
 
-def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Engine, page: Page) -> None:
+def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Deployment, page: Page) -> None:
     page.set("vllm:kv_cache_usage_perc", 0.5)
     page.set("vllm:num_requests_running", 4)
     page.set("vllm:num_requests_waiting", 2)
-    observation = VLLMObservation(engine, POOL)
+    observation = VLLMObservation(engine, dict, POOL)
     assert observation._poller is not None
     until(lambda: observation._poller and observation._poller.polls)
     page.set("vllm:kv_cache_usage_perc", 0.25)
@@ -164,10 +166,10 @@ def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Engine, pa
     assert observed.stats["kv_headroom_bytes"] == 64 * 65536
 
 
-def test_a_preemption_tells_that_the_pool_was_full_whatever_the_looks_saw(engine: Engine, page: Page) -> None:
+def test_a_preemption_tells_that_the_pool_was_full_whatever_the_looks_saw(engine: Deployment, page: Page) -> None:
     page.set("vllm:kv_cache_usage_perc", 0.25)
     before = float(re.findall(r"^vllm:num_preemptions_total{.*} (.*)$", page.text, flags=re.MULTILINE)[0])
-    observation = VLLMObservation(engine, POOL)
+    observation = VLLMObservation(engine, dict, POOL)
     until(lambda: observation._poller and observation._poller.polls)
     page.set("vllm:num_preemptions_total", before + 3)
     observed = observation.end([], window())
@@ -177,9 +179,9 @@ def test_a_preemption_tells_that_the_pool_was_full_whatever_the_looks_saw(engine
     assert (observed.stats["kv_usage_peak_share"], observed.stats["kv_headroom_bytes"]) == (1, 0)
 
 
-def test_a_server_that_cannot_be_looked_at_for_long_has_no_peak(engine: Engine, page: Page) -> None:
+def test_a_server_that_cannot_be_looked_at_for_long_has_no_peak(engine: Deployment, page: Page) -> None:
     page.set("vllm:kv_cache_usage_perc", 0.25)
-    observation = VLLMObservation(engine, POOL)
+    observation = VLLMObservation(engine, dict, POOL)
     until(lambda: observation._poller and observation._poller.polls)
     now_ns = time.monotonic_ns()
     long = replace(answered(0, prompt_tokens=40), sent_ns=now_ns - 700_000_000, end_ns=now_ns)
@@ -194,30 +196,30 @@ def test_a_server_that_cannot_be_looked_at_for_long_has_no_peak(engine: Engine, 
     )
 
 
-def test_requests_that_no_look_saw_have_no_peak(engine: Engine) -> None:
-    observation = VLLMObservation(engine, POOL)
+def test_requests_that_no_look_saw_have_no_peak(engine: Deployment) -> None:
+    observation = VLLMObservation(engine, dict, POOL)
     until(lambda: observation._poller and observation._poller.polls)
     observed = observation.end([answered(0)], window())
     assert observed.readings["memory.kv_cache"].reason == "its requests were too short to be seen by 20 looks a second"
 
 
-def test_without_the_size_of_a_block_there_is_no_peak_in_bytes(engine: Engine) -> None:
-    observed = VLLMObservation(engine, KVPool(129, 32)).end([], window())
+def test_without_the_size_of_a_block_there_is_no_peak_in_bytes(engine: Deployment) -> None:
+    observed = VLLMObservation(engine, dict, KVPool(129, 32)).end([], window())
     assert observed.readings["memory.kv_cache"].reason == (
         "the server does not state how large its KV cache is; engine argument kv_cache sets it"
     )
     assert observed.stats["kv_blocks"] == 129
 
 
-def test_without_a_pool_nothing_is_polled(engine: Engine, server: MetricsServer) -> None:
-    observed = VLLMObservation(engine, None).end([], window())
+def test_without_a_pool_nothing_is_polled(engine: Deployment, server: MetricsServer) -> None:
+    observed = VLLMObservation(engine, dict, None).end([], window())
     assert observed.readings["memory.kv_waste"].reason == "the server does not state the size of its KV cache"
     assert not any("name[]" in path for path in server.paths)
 
 
-def test_the_queue_time_is_a_mean_over_those_that_queued(engine: Engine, page: Page) -> None:
+def test_the_queue_time_is_a_mean_over_those_that_queued(engine: Deployment, page: Page) -> None:
     page.set("vllm:request_queue_time_seconds_sum", 1)
-    observation = VLLMObservation(engine, None)
+    observation = VLLMObservation(engine, dict, None)
     page.set("vllm:request_queue_time_seconds_sum", 3)
     page.set("vllm:request_queue_time_seconds_count", 57)
     stats = observation.end([], window()).stats

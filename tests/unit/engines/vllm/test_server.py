@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.engines.vllm.server import AttachedVLLMEngine, VLLMEngine
+from pytest_llmperf.engines.vllm import VLLMEngine
 from tests.helpers.captured import captured
 from tests.helpers.engine_processes import own_tmp, until
 from tests.helpers.metrics_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pytest_llmperf.engines.api.engine import Engine
 
 __all__ = ["own_tmp"]
 MIB = 2**20
@@ -122,8 +125,8 @@ def test_what_the_server_states_is_read(engine: VLLMEngine) -> None:
     assert (engine.version, engine.model) == ("0.32.0", "tiny")
     assert [device.kind for device in engine.devices] == ["cpu"]
     assert engine.memory().kv_reserved == 256 * MIB
-    assert engine.readings()["memory.kv_reserved"].how == "stated by vLLM: 1024 blocks of 128 tokens"
-    assert engine.readings()["memory.weights"].reason == (
+    assert engine.insight.readings()["memory.kv_reserved"].how == "stated by vLLM: 1024 blocks of 128 tokens"
+    assert engine.insight.readings()["memory.weights"].reason == (
         "this vLLM does not state it, and its checkpoint does not tell it either"
     )
 
@@ -134,7 +137,7 @@ def test_a_server_on_a_gpu_leaves_its_devices_to_those_who_see_them(engine: VLLM
     engine.start(lambda _: None)
     assert engine.devices == ()
     assert engine.memory().weights == 1.5 * 2**30
-    assert engine.peak_caveat == ""
+    assert engine.insight.peak_caveat == ""
 
 
 def test_a_server_that_takes_a_share_of_the_gpu_has_a_peak_that_says_nothing_of_a_test(
@@ -145,10 +148,10 @@ def test_a_server_that_takes_a_share_of_the_gpu_has_a_peak_that_says_nothing_of_
     engine = VLLMEngine(EngineSpec("vllm", model=str(folder), binary=str(binary), startup_timeout=60))
     try:
         engine.start(lambda _: None)
-        assert "llm_engine_args['kv_cache'] = '4 GiB'" in engine.peak_caveat
+        assert "llm_engine_args['kv_cache'] = '4 GiB'" in engine.insight.peak_caveat
         binary.with_name("start.log").write_text(captured("vllm-start.log"))
         engine.restart()
-        assert engine.peak_caveat == ""
+        assert engine.insight.peak_caveat == ""
     finally:
         engine.stop()
 
@@ -170,27 +173,27 @@ def test_an_unknown_argument_is_refused_in_the_servers_own_words(binary: Path, f
 def test_it_unloads_by_ending_and_starts_again(engine: VLLMEngine) -> None:
     engine.start(lambda _: None)
     engine.unload()
-    assert (engine.pids, engine.gone(), engine.unloaded) == ((), "", True)
-    assert engine.lapse() == "was left without its model; starting it again"
+    assert (engine.pids, engine.state) == ((), EngineState.UNLOADED)
+    assert engine.read_status().reason == "vllm was left without its model"
     engine.wake()
     assert engine.pids
-    assert (engine.gone(), engine.lapse(), engine.unloaded) == ("", "", False)
+    assert engine.read_status() == EngineStatus(EngineState.READY)
 
 
 def test_a_server_that_has_lost_its_engine_core_is_gone_before_its_process_is(engine: VLLMEngine) -> None:
     import urllib.request
 
     engine.start(lambda _: None)
-    assert engine.gone() == ""
+    assert engine.read_status().reason == ""
     urllib.request.urlopen(f"{engine.base_url.removesuffix('/v1')}/lost").close()
-    assert engine.gone() == "vllm has lost its engine core"
+    assert engine.read_status().reason == "vllm has lost its engine core"
     assert engine.pids
 
 
 def test_a_killed_server_is_gone(engine: VLLMEngine) -> None:
     engine.start(lambda _: None)
     os.kill(engine.pids[0], 9)
-    until(lambda: engine.gone() == "vllm ended with SIGKILL")
+    until(lambda: engine.read_status().reason == "vllm ended with SIGKILL")
 
 
 def test_every_prompt_has_a_salt_of_its_own_unless_it_may_share(engine: VLLMEngine) -> None:
@@ -218,12 +221,12 @@ def test_what_can_never_work_is_refused(fields: dict[str, object], message: str,
     assert str(caught.value).startswith(message)
 
 
-def attached_to(*pages: tuple[str, str]) -> AttachedVLLMEngine:
+def attached_to(*pages: tuple[str, str]) -> Engine:
     """Attached to a server with these pages, by the end of their path."""
     bodies = {"/v1/models": '{"data": [{"id": "tiny"}]}', **dict(pages)}
     with serving(lambda: next((body for path, body in bodies.items() if server.paths[-1] == path), "{}")) as server:
         engine = create(EngineSpec("vllm", url=server.url))
-        assert isinstance(engine, AttachedVLLMEngine)
+        assert engine.deployment.attached
         engine.start(lambda _: None)
     return engine
 
@@ -231,11 +234,14 @@ def attached_to(*pages: tuple[str, str]) -> AttachedVLLMEngine:
 def test_it_attaches_to_a_server_that_runs() -> None:
     engine = attached_to(("/version", '{"version": "0.32.0"}'), ("/metrics/", captured("vllm-metrics.prom")))
     assert (engine.version, engine.model) == ("0.32.0", "tiny")
-    assert engine.readings()["memory.kv_reserved"].value == 256 * MIB
+    assert engine.insight.readings()["memory.kv_reserved"].value == 256 * MIB
 
 
 def test_a_server_that_is_not_vllm_is_refused() -> None:
     with pytest.raises(EngineError, match=r"is no vLLM server: /version does not answer$"):
         attached_to()
-    with pytest.raises(EngineError, match=r"are not to be had: it states no vllm:generation_tokens_total; is it vLLM"):
+    with pytest.raises(
+        EngineError,
+        match=r"cannot read the metrics of the server at \S+: it states no vllm:generation_tokens_total; is it vLLM",
+    ):
         attached_to(("/version", '{"version": "0.32.0"}'), ("/metrics/", "up 1\n"))

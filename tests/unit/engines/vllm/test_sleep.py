@@ -8,16 +8,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
-from pytest_llmperf.engines.vllm.sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingEngine
-from pytest_llmperf.measurement.measurement import Device
-from tests.unit.engines.test_provision import Fake
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.engines.vllm.sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingDeployment
+from tests.helpers.fake_engine import FakeDeployment, FakeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ASKED = {"enable_sleep_mode": "true"}
-GPU, CPU = Device("cuda", "NVIDIA L4"), Device("cpu", "CPU")
 
 
 class Dev(HTTPServer):
@@ -67,15 +66,18 @@ def server() -> Iterator[Dev]:
         thread.join()
 
 
-class Bed(SleepingEngine, Fake):
-    name = "vllm"
+class Bed(SleepingDeployment, FakeDeployment):
+    """Sleeps by ``how``, on a GPU unless it is ``on_cpu``."""
 
-    def __init__(self, sleeper: Sleeper, device: Device = GPU, args: Mapping[str, str] = ASKED) -> None:
+    is_on_cpu = False
+
+    def __init__(self, how: Sleeper, *, on_cpu: bool = False, args: Mapping[str, str] = ASKED) -> None:
         super().__init__(EngineSpec("vllm", args=args))
-        self.devices = (device,)
-        self._how = sleeper
+        self.is_on_cpu = on_cpu
+        self.state = EngineState.READY
+        self._how = how
 
-    def _sleeper(self) -> Sleeper:
+    def sleeper(self) -> Sleeper:
         return self._how
 
 
@@ -85,11 +87,11 @@ def engine(server: Dev) -> Bed:
 
 
 def asleep(engine: Bed) -> bool:
-    return engine.asleep
+    return engine.state is EngineState.ASLEEP
 
 
 def test_a_server_is_put_to_sleep_and_woken(server: Dev, engine: Bed) -> None:
-    engine.sleep()
+    engine.sleep(1)
     assert asleep(engine)
     engine.wake()
     assert not asleep(engine)
@@ -97,7 +99,7 @@ def test_a_server_is_put_to_sleep_and_woken(server: Dev, engine: Bed) -> None:
 
 
 def test_weights_that_were_given_up_are_read_anew_before_it_is_used(server: Dev, engine: Bed) -> None:
-    engine.sleep(level=2)
+    engine.sleep(2)
     engine.wake()
     assert server.orders == [
         "/sleep?level=2",
@@ -115,7 +117,7 @@ def test_with_sleep_mode_a_model_is_unloaded_by_sleeping(server: Dev, engine: Be
 
 def test_without_it_unloading_is_left_to_the_kind_of_engine(server: Dev) -> None:
     sleeper = ServerSleeper(f"http://127.0.0.1:{server.server_port}/v1")
-    for bed in (Bed(sleeper, args={}), Bed(sleeper, device=CPU)):
+    for bed in (Bed(sleeper, args={}), Bed(sleeper, on_cpu=True)):
         with pytest.raises(EngineError, match="vllm cannot unload its model while it runs"):
             bed.unload()
     assert server.orders == []
@@ -129,10 +131,10 @@ def test_waking_what_does_not_sleep_asks_nobody(server: Dev, engine: Bed) -> Non
 def test_a_sleep_or_a_wake_that_did_not_happen_is_an_error(server: Dev, engine: Bed) -> None:
     server.deaf = True
     with pytest.raises(EngineError, match="was told to sleep, and does not"):
-        engine.sleep()
+        engine.sleep(1)
     assert not asleep(engine)
     server.deaf = False
-    engine.sleep()
+    engine.sleep(1)
     server.deaf = True
     with pytest.raises(EngineError, match="was told to wake, and sleeps on"):
         engine.wake()
@@ -142,13 +144,13 @@ def test_a_sleep_or_a_wake_that_did_not_happen_is_an_error(server: Dev, engine: 
 def test_a_server_without_the_addresses_says_what_is_missing(server: Dev, engine: Bed) -> None:
     server.status = 404
     with pytest.raises(EngineError, match=r"^vllm did not sleep: HTTP 404; VLLM_SERVER_DEV_MODE=1 must be set"):
-        engine.sleep()
+        engine.sleep(1)
 
 
 def test_an_engine_that_fails_at_it_is_one_line(engine: Bed, server: Dev) -> None:
     server.status = 500
     with pytest.raises(EngineError, match=r"^vllm did not sleep: HTTP 500$"):
-        engine.sleep()
+        engine.sleep(1)
 
 
 class Llm:
@@ -186,14 +188,14 @@ def test_an_engine_of_this_process_sleeps_as_well() -> None:
 def test_on_the_cpu_it_is_refused_before_it_would_do_nothing() -> None:
     llm = Llm()
     with pytest.raises(EngineError, match="sleep is not supported here: its sleep mode is for CUDA and ROCm"):
-        Bed(LLMSleeper(llm), CPU).sleep()
+        Bed(LLMSleeper(llm), on_cpu=True).sleep(1)
     assert llm.calls == []
 
 
 def test_without_the_mode_or_at_an_unknown_level_it_is_refused_with_what_to_do() -> None:
     llm = Llm()
     with pytest.raises(EngineError, match="give --llmperf-engine-arg=enable_sleep_mode=true"):
-        Bed(LLMSleeper(llm), args={}).sleep()
+        Bed(LLMSleeper(llm), args={}).sleep(1)
     with pytest.raises(EngineError, match=r"no sleep at level 0 \(1: the weights go to the host's memory, 2:"):
         Bed(LLMSleeper(llm)).sleep(0)
     assert llm.calls == []
@@ -201,6 +203,6 @@ def test_without_the_mode_or_at_an_unknown_level_it_is_refused_with_what_to_do()
 
 def test_other_engines_cannot_sleep() -> None:
     with pytest.raises(EngineError, match=r"^fake cannot sleep; llm_engine\.restart"):
-        Fake(EngineSpec("fake")).sleep()
+        FakeEngine(EngineSpec("fake")).sleep()
     with pytest.raises(EngineError, match=r"^fake cannot sleep, so there is nothing to wake"):
-        Fake(EngineSpec("fake")).wake()
+        FakeEngine(EngineSpec("fake")).wake()

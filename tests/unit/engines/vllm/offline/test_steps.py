@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineSpec
 from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.vllm.offline.observation import OfflineObservation
 from pytest_llmperf.engines.vllm.offline.requests import REQUEST_PREFIX
 from pytest_llmperf.engines.vllm.offline.steps import Steps
 from pytest_llmperf.measurement.window import Window
 from tests.helpers.fake_vllm import FakeEngine, SamplingParams
-from tests.unit.engines.test_provision import Fake
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +43,7 @@ class Bench:
             self.finish()
 
     def observe(self) -> OfflineObservation:
-        return OfflineObservation(Fake(EngineSpec("fake")), self.steps, POOL)
+        return OfflineObservation(dict, self.steps, POOL)
 
 
 @pytest.fixture
@@ -93,7 +91,7 @@ def test_a_request_that_has_not_ended_with_the_test_is_recorded_as_failed(bench:
 
 
 def test_an_engine_that_nobody_looks_at_any_more_is_as_it_was(bench: Bench) -> None:
-    bench.steps.forget()
+    bench.steps.detach()
     assert vars(bench.engine).keys().isdisjoint({"add_request", "step"})
     assert vars(bench.engine.output_processor).keys() == {"request_states"}
     assert bench.steps.ended
@@ -125,7 +123,7 @@ def test_the_kv_cache_in_use_is_the_largest_after_any_step(bench: Bench) -> None
 
 def test_without_a_step_or_a_size_there_is_a_reason_instead(bench: Bench) -> None:
     assert "took no step" in bench.observe().read((), WHOLE).readings["memory.kv_cache"].reason
-    unknown = OfflineObservation(Fake(EngineSpec("fake")), bench.steps, KVPool(101, 4))
+    unknown = OfflineObservation(dict, bench.steps, KVPool(101, 4))
     bench.answer(["0"])
     assert "engine argument kv_cache sets it" in unknown.read((), WHOLE).readings["memory.kv_cache"].reason
 
@@ -139,15 +137,15 @@ def test_tokens_that_nobody_saw_make_the_measurement_untrustworthy(bench: Bench)
 
 def test_an_engine_that_was_started_afresh_meanwhile_is_noticed(bench: Bench) -> None:
     observation = bench.observe()
-    bench.steps.forget()
+    bench.steps.detach()
     [fault] = observation.end((), WHOLE).faults
     assert "started afresh during the test" in fault
 
 
 def test_nobody_looks_once_the_test_has_ended(bench: Bench) -> None:
     observation = bench.observe()
-    observation.abandon()
+    observation.close()
     assert bench.steps.looks is None
     later = bench.observe()
-    observation.abandon()
+    observation.close()
     assert cast("list[Any] | None", bench.steps.looks) is later._looks

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.engines.vllm.offline import engine as vllm_offline
+from pytest_llmperf.engines.vllm.offline import deployment as vllm_offline
 from pytest_llmperf.engines.vllm.offline.children import Children
-from pytest_llmperf.engines.vllm.offline.engine import VLLMOfflineEngine
+from pytest_llmperf.engines.vllm.offline.deployment import InProcessVLLM
 from tests.helpers.engine_processes import PATIENCE_S, own_tmp, runs, until
 
 if TYPE_CHECKING:
@@ -65,26 +65,26 @@ def test_without_vllm_in_pytests_own_environment_it_says_what_to_do(monkeypatch:
 @pytest.mark.usefixtures("installed")
 def test_before_its_start_it_has_neither_processes_nor_an_llm_nor_an_address(tmp_path: Path) -> None:
     engine = create(EngineSpec("vllm", model=str(tmp_path), args=OFFLINE))
-    assert isinstance(engine, VLLMOfflineEngine)
+    assert isinstance(engine.deployment, InProcessVLLM)
     assert (engine.model, engine.pids) == (tmp_path.name, ())
-    assert engine.gone() == "vllm was stopped"
+    assert engine.read_status().reason == "vllm was stopped"
     with pytest.raises(EngineError, match="has no address"):
         _ = engine.base_url
     with pytest.raises(EngineError, match="vllm was stopped"):
-        _ = engine.llm
+        _ = engine.deployment.llm
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_model_that_cannot_be_loaded_is_one_line_and_leaves_nothing(
     own_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(self: VLLMOfflineEngine) -> None:
+    def load(self: InProcessVLLM) -> None:
         self._files = own_tmp / "files"
         self._files.mkdir()
         self._note(os.getpid())
         raise RuntimeError("no such model\nand a long explanation")
 
-    monkeypatch.setattr(VLLMOfflineEngine, "_load", load)
+    monkeypatch.setattr(InProcessVLLM, "_create_llm", load)
     engine = create(EngineSpec("vllm", model="m", args=OFFLINE))
     with pytest.raises(EngineError, match=r"^vllm cannot load m: no such model$") as caught:
         engine.start(lambda _: None)
@@ -97,7 +97,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line_and_leaves_nothing(
 @pytest.fixture
 def deaf() -> Iterator[tuple[Children, int, int]]:
     """The children that have come, one that is deaf to SIGTERM, with its pid and that of its child."""
-    before = Children.present()
+    before = Children.list_present()
     with subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         grandchild = int(process.stdout.readline())
@@ -110,11 +110,11 @@ def deaf() -> Iterator[tuple[Children, int, int]]:
 def test_children_that_came_since_are_found_and_ended_with_their_own(deaf: tuple[Children, int, int]) -> None:
     children, pid, grandchild = deaf
     assert children.pids == (pid,)
-    assert children.ended() == ""
-    children.end(0.05)
+    assert children.explain_end() == ""
+    children.stop(0.05)
     until(lambda: not runs(pid) and not runs(grandchild))
-    assert children.ended() == f"vllm has lost its engine core (pid {pid})"
-    children.end(0.05)
+    assert children.explain_end() == f"vllm has lost its engine core (pid {pid})"
+    children.stop(0.05)
 
 
 def test_whoever_waits_for_an_engine_whose_process_was_killed_is_told(deaf: tuple[Children, int, int]) -> None:
@@ -128,8 +128,8 @@ def test_whoever_waits_for_an_engine_whose_process_was_killed_is_told(deaf: tupl
 
 
 def test_an_engine_without_children_is_not_watched() -> None:
-    children = Children(Children.present())
+    children = Children(Children.list_present())
     children.watch(SimpleNamespace(outputs_queue=queue.Queue()))
     assert children.pids == ()
-    assert children.ended() == ""
-    children.end(1.0)
+    assert children.explain_end() == ""
+    children.stop(1.0)

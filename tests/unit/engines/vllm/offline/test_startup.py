@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineSpec
-from pytest_llmperf.engines.vllm.offline import loading
-from pytest_llmperf.engines.vllm.offline.loading import LogTail, environment
+from pytest_llmperf.engines.api.spec import EngineSpec
+from pytest_llmperf.engines.vllm.offline import startup
+from pytest_llmperf.engines.vllm.offline.startup import LogTail, environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_is_loaded_with_its_own_environment_and_the_callers_is_restored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "for_cpu", lambda: True)
+    monkeypatch.setattr(startup, "is_built_for_cpu", lambda: True)
     before = dict(os.environ)
     with environment(SPEC, tmp_path, tmp_path / "files"):
         seen = dict(os.environ)
@@ -38,7 +38,7 @@ def test_a_model_is_loaded_with_its_own_environment_and_the_callers_is_restored(
 
 
 def test_on_a_gpu_vllm_computes_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "for_cpu", lambda: False)
+    monkeypatch.setattr(startup, "is_built_for_cpu", lambda: False)
     spec = EngineSpec("vllm", model="org/name", visible_devices="1")
     with environment(spec, None, tmp_path):
         assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in os.environ
@@ -47,7 +47,7 @@ def test_on_a_gpu_vllm_computes_in_a_process_of_its_own(tmp_path: Path, monkeypa
 
 
 def test_what_the_caller_has_set_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "for_cpu", lambda: True)
+    monkeypatch.setattr(startup, "is_built_for_cpu", lambda: True)
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     with environment(SPEC, None, tmp_path):

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec
-from pytest_llmperf.engines.lifecycle import server_engine, server_process
+from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+from pytest_llmperf.engines.api.state import EngineState, EngineStatus
+from pytest_llmperf.engines.lifecycle import server_deployment, server_process
 from pytest_llmperf.engines.lifecycle.http import announced_url, http_get
-from pytest_llmperf.engines.lifecycle.server_engine import ServerEngine, describe_status
+from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment, describe_status
 from tests.helpers.engine_processes import (
     STUBBORN,
+    ScriptedDeployment,
     ScriptedEngine,
     child_of,
     own_tmp,
@@ -34,8 +36,8 @@ def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def engine(own_tmp: Path) -> Iterator[ScriptedEngine]:
-    engine = ScriptedEngine(SPEC)
+def engine(own_tmp: Path) -> Iterator[ScriptedDeployment]:
+    engine = ScriptedDeployment(SPEC)
     yield engine
     engine.stop()
     assert_nothing_left(own_tmp)
@@ -46,29 +48,29 @@ def assert_nothing_left(folder: Path) -> None:
     assert [path for path in folder.rglob("*") if path.name != f"pytest-llmperf-{os.getuid()}"] == []
 
 
-def start(engine: ServerEngine) -> list[str]:
+def start(engine: ServerDeployment) -> list[str]:
     said: list[str] = []
     engine.start(said.append)
     return said
 
 
-def crash(engine: ServerEngine) -> None:
+def crash(engine: ServerDeployment) -> None:
     with pytest.raises(OSError, match="closed connection without response"):
         http_get(f"{engine.base_url.removesuffix('/v1')}/crash")
-    until(engine.gone)
+    until(lambda: engine.read_status().reason)
 
 
-def test_an_engine_that_started_says_so_and_answers(engine: ScriptedEngine) -> None:
+def test_an_engine_that_started_says_so_and_answers(engine: ScriptedDeployment) -> None:
     said = start(engine)
     assert said[0] == "scripted: loading m"
     assert said[-1].startswith("scripted: m ready after ")
-    assert engine.gone() == ""
+    assert engine.read_status().reason == ""
     assert engine.startup_time is not None
     assert engine.startup_time > 0
     assert http_get(f"{engine.base_url}/models") == b""
 
 
-def test_the_server_is_in_a_session_and_a_process_group_of_its_own(engine: ScriptedEngine) -> None:
+def test_the_server_is_in_a_session_and_a_process_group_of_its_own(engine: ScriptedDeployment) -> None:
     start(engine)
     (pid,) = engine.pids
     assert os.getpgid(pid) == pid
@@ -76,40 +78,45 @@ def test_the_server_is_in_a_session_and_a_process_group_of_its_own(engine: Scrip
 
 
 def test_stopping_leaves_no_process_no_folder_and_no_pid_file_and_may_be_repeated(
-    engine: ScriptedEngine, own_tmp: Path
+    engine: ScriptedDeployment, own_tmp: Path
 ) -> None:
     start(engine)
     (pid,) = engine.pids
     engine.stop()
     assert not runs(pid)
     assert engine.pids == ()
-    assert engine.gone() == "scripted was stopped"
+    assert engine.read_status().reason == "scripted was stopped"
     assert "listening" in engine.log_tail()
     assert_nothing_left(own_tmp)
     engine.stop()
 
 
-def test_restarting_gives_another_process_and_tells_who_watches(engine: ScriptedEngine) -> None:
-    start(engine)
-    told: list[tuple[str, tuple[int, ...]]] = []
-    engine.on_start = lambda e: told.append(("start", e.pids))
-    engine.on_stop = lambda e: told.append(("stop", e.pids))
-    before = engine.pids
-    engine.restart()
-    assert engine.pids != before
-    assert told == [("stop", before), ("start", engine.pids)]
-    assert not runs(before[0])
+def test_unloading_ends_the_server_and_waking_the_engine_starts_another(own_tmp: Path) -> None:
+    engine = ScriptedEngine(SPEC)
+    try:
+        engine.start()
+        (before,) = engine.pids
+        engine.unload()
+        assert not runs(before)
+        assert engine.has_ended_to_unload
+        assert engine.read_status() == EngineStatus(EngineState.UNLOADED, "scripted was left without its model")
+        engine.wake()
+        assert engine.pids not in ((), (before,))
+        assert engine.state is EngineState.READY
+    finally:
+        engine.stop()
+    assert_nothing_left(own_tmp)
 
 
-def test_a_crash_is_seen_with_its_status(engine: ScriptedEngine) -> None:
+def test_a_crash_is_seen_with_its_status(engine: ScriptedDeployment) -> None:
     start(engine)
     crash(engine)
-    assert engine.gone() == "scripted ended with status 9"
+    assert engine.read_status().reason == "scripted ended with status 9"
     assert engine.pids == ()
 
 
 def test_the_chosen_devices_reach_the_server(own_tmp: Path) -> None:
-    engine = ScriptedEngine(EngineSpec("scripted", visible_devices="GPU-1,GPU-2", startup_timeout=60))
+    engine = ScriptedDeployment(EngineSpec("scripted", visible_devices="GPU-1,GPU-2", startup_timeout=60))
     try:
         start(engine)
         until(lambda: "listening GPU-1,GPU-2" in engine.log_tail())
@@ -118,16 +125,20 @@ def test_the_chosen_devices_reach_the_server(own_tmp: Path) -> None:
     assert_nothing_left(own_tmp)
 
 
-def test_memory_counts_the_servers_children(engine: ScriptedEngine) -> None:
+def test_memory_counts_the_servers_children(own_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hungry = "import os, signal\nif os.fork() == 0:\n    held = bytearray(b'x') * (64 << 20)\n    signal.pause()\n"
-    engine.script = hungry + ScriptedEngine.script
-    start(engine)
-    until(lambda: (engine.memory().resident or 0) > 64 << 20)
-    assert engine.memory().weights is None
+    monkeypatch.setattr(ScriptedDeployment, "script", hungry + ScriptedDeployment.script)
+    engine = ScriptedEngine(SPEC)
+    try:
+        engine.start()
+        until(lambda: (engine.memory().resident or 0) > 64 << 20)
+        assert engine.memory().weights is None
+    finally:
+        engine.stop()
 
 
 def test_a_server_that_ends_while_starting_gives_its_status_and_the_end_of_its_log(
-    engine: ScriptedEngine, own_tmp: Path
+    engine: ScriptedDeployment, own_tmp: Path
 ) -> None:
     engine.script = "print('\\n'.join(f'line {n}' for n in range(100))); print('no such model'); raise SystemExit(3)"
     with pytest.raises(EngineError, match=r"^scripted ended with status 3 while starting$") as caught:
@@ -138,17 +149,17 @@ def test_a_server_that_ends_while_starting_gives_its_status_and_the_end_of_its_l
     assert_nothing_left(own_tmp)
 
 
-def test_a_server_that_is_killed_while_starting_gives_the_name_of_the_signal(engine: ScriptedEngine) -> None:
+def test_a_server_that_is_killed_while_starting_gives_the_name_of_the_signal(engine: ScriptedDeployment) -> None:
     engine.script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(EngineError, match=r"^scripted ended with SIGKILL while starting$"):
         start(engine)
 
 
 def test_a_server_that_is_never_ready_is_given_up_with_the_end_of_its_log(own_tmp: Path) -> None:
-    class Forever(ScriptedEngine):
+    class Forever(ScriptedDeployment):
         script = "print('still thinking', flush=True); import signal; signal.pause()"
 
-        def _find_url(self, directory: Path) -> str | None:
+        def find_url(self, folder: Path) -> str | None:
             until(lambda: self.log_tail())
             return None
 
@@ -162,12 +173,12 @@ def test_a_server_that_is_never_ready_is_given_up_with_the_end_of_its_log(own_tm
 
 
 def test_progress_is_told_again_and_again_with_the_last_line_of_the_log(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+    engine: ScriptedDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_engine, "PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr(server_deployment, "PROGRESS_SECONDS", 0.01)
     said: list[str] = []
     slow = "import os, sys, time\nprint('tensor 7', flush=True)\nwhile not os.path.exists(sys.argv[-1] + '/go'):\n"
-    engine.script = slow + "    time.sleep(0.01)\n" + ScriptedEngine.script
+    engine.script = slow + "    time.sleep(0.01)\n" + ScriptedDeployment.script
 
     def progress(text: str) -> None:
         said.append(text)
@@ -180,12 +191,12 @@ def test_progress_is_told_again_and_again_with_the_last_line_of_the_log(
 
 
 def test_progress_is_due_every_ten_seconds_at_the_latest() -> None:
-    assert server_engine.PROGRESS_SECONDS <= 10
+    assert server_deployment.PROGRESS_SECONDS <= 10
 
 
 def test_a_command_that_cannot_be_run_is_one_clear_line(own_tmp: Path) -> None:
-    class Misnamed(ScriptedEngine):
-        def _command(self, directory: Path) -> list[str]:
+    class Misnamed(ScriptedDeployment):
+        def command(self, folder: Path) -> list[str]:
             return ["/no/such/server"]
 
     with pytest.raises(EngineError) as caught:
@@ -194,7 +205,7 @@ def test_a_command_that_cannot_be_run_is_one_clear_line(own_tmp: Path) -> None:
     assert_nothing_left(own_tmp)
 
 
-def test_an_interrupt_while_starting_ends_the_server(engine: ScriptedEngine, own_tmp: Path) -> None:
+def test_an_interrupt_while_starting_ends_the_server(engine: ScriptedDeployment, own_tmp: Path) -> None:
     def interrupt(text: str) -> None:
         raise KeyboardInterrupt
 
@@ -225,21 +236,21 @@ def test_an_interrupt_at_the_terminal_reaches_pytest_but_not_the_server(tmp_path
         assert runs(server)
 
 
-def test_stopping_ends_the_children_that_outlived_a_killed_warden(engine: ScriptedEngine) -> None:
+def test_stopping_ends_the_children_that_outlived_a_killed_warden(engine: ScriptedDeployment) -> None:
     engine.script = STUBBORN.replace("while True:\n    signal.pause()", "") + (
-        "if os.getpgid(0) != os.getpid():\n    while True: signal.pause()\n" + ScriptedEngine.script
+        "if os.getpgid(0) != os.getpid():\n    while True: signal.pause()\n" + ScriptedDeployment.script
     )
     start(engine)
     child = child_of(engine.directories[-1])
     os.kill(os.getsid(engine.pids[0]), signal.SIGKILL)
-    until(engine.gone)
-    assert engine.gone() == "scripted ended with SIGKILL"
+    until(lambda: engine.read_status().reason)
+    assert engine.read_status().reason == "scripted ended with SIGKILL"
     assert runs(child)
     engine.stop()
     until(lambda: not runs(child))
 
 
-def test_only_the_end_of_a_long_log_is_read(engine: ScriptedEngine) -> None:
+def test_only_the_end_of_a_long_log_is_read(engine: ScriptedDeployment) -> None:
     engine.script = "print('x' * (1 << 20)); print('the end'); raise SystemExit(1)"
     with pytest.raises(EngineError) as caught:
         start(engine)

@@ -15,42 +15,39 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.api.engine import EngineError, EngineSpec, Progress
-from pytest_llmperf.engines.api.observation import Observation
+from pytest_llmperf.engines.api.engine import EngineParts
+from pytest_llmperf.engines.api.insight import Insight
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.engines.lifecycle.child_tether import tethered
-from pytest_llmperf.engines.vllm.arguments import (
-    MODE,
-    SHARE_CAVEAT,
-    kv_cache_bytes,
-    served_name,
-    sizes_kv_cache,
-)
+from pytest_llmperf.engines.vllm.arguments import MODE, SHARE_CAVEAT, kv_cache_bytes, served_name, sizes_kv_cache
 from pytest_llmperf.engines.vllm.dialect import DIALECT
 from pytest_llmperf.engines.vllm.metrics import reserved
 from pytest_llmperf.engines.vllm.offline.children import Children
-from pytest_llmperf.engines.vllm.offline.loading import (
+from pytest_llmperf.engines.vllm.offline.observation import OfflineObservation
+from pytest_llmperf.engines.vllm.offline.requests import InProcessTransport
+from pytest_llmperf.engines.vllm.offline.startup import (
     LogTail,
     engine_arguments,
     environment,
-    for_cpu,
-    on_cpu,
-    release,
+    is_built_for_cpu,
+    is_on_cpu,
+    release_memory,
     weights_bytes,
 )
-from pytest_llmperf.engines.vllm.offline.observation import OfflineObservation
-from pytest_llmperf.engines.vllm.offline.requests import InProcessTransport
 from pytest_llmperf.engines.vllm.offline.steps import Steps
-from pytest_llmperf.engines.vllm.sleep import LLMSleeper, SleepingEngine
+from pytest_llmperf.engines.vllm.sleep import LLMSleeper, SleepingDeployment
 from pytest_llmperf.measurement.measurement import Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
-from pytest_llmperf.traffic.llm_client import NO_ADDRESS
 
 if TYPE_CHECKING:
+    from pytest_llmperf.engines.api.observation import Observation
+    from pytest_llmperf.engines.api.spec import EngineSpec, Progress
     from pytest_llmperf.engines.vllm.sleep import Sleeper
-    from pytest_llmperf.traffic.client.dialect import Endpoint
+    from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
     from pytest_llmperf.traffic.client.transport import Transport
 
 OFFLINE = "offline"
@@ -61,17 +58,28 @@ _INSIDE_CAVEAT = (
 )
 
 
-class VLLMOfflineEngine(SleepingEngine):
-    """A ``vllm.LLM`` of this process. ``llm`` is the object itself; what goes through it is seen step by step.
+def compose(spec: EngineSpec) -> EngineParts:
+    """The parts of an engine that runs inside this process."""
+    deployment = InProcessVLLM(spec)
+    return EngineParts(deployment, deployment.dialect(), InProcessInsight(deployment))
 
-    The memory that is sampled is that of the processes the model lives in: on the CPU that is pytest's own.
+
+class InProcessVLLM(SleepingDeployment):
+    """A ``vllm.LLM`` of this process; what goes through it is seen step by step.
+
+    Its ``pids`` are the processes that the model lives in: on the CPU that is pytest's own. ``folder`` is the model's,
+    None for one of the hub. ``weights`` is their size, and ``pool`` its KV cache, None before its start.
     """
 
-    name = "vllm"
     has_address = False
 
-    @classmethod
-    def check(cls, spec: EngineSpec) -> None:
+    @staticmethod
+    def check(spec: EngineSpec) -> None:
+        """Refuses settings that cannot work inside pytest.
+
+        Raises:
+            EngineError: naming the option and what would be right.
+        """
         mode = spec.args.get(MODE, OFFLINE)
         if mode != OFFLINE:
             raise EngineError(f"vllm: mode={mode!r} is not known: it is {OFFLINE}, or left out for a server")
@@ -90,35 +98,22 @@ class VLLMOfflineEngine(SleepingEngine):
         super().__init__(spec)
         assert spec.model is not None
         folder = Path(spec.model).expanduser().absolute()
-        self._folder = folder if folder.is_dir() else None
-        self.model = served_name(spec.args, spec.model, self._folder)
-        self.computes_on_gpu = not for_cpu()
+        self.folder = folder if folder.is_dir() else None
+        self.model = served_name(spec.args, spec.model, self.folder)
         self._llm: Any = None
         self._transport: InProcessTransport | None = None
         self._steps: Steps | None = None
         self._children: Children | None = None
         self._files: Path | None = None
         self._noted = 0
-        self._readings: dict[str, Reading] = {}
         self._log = LogTail()
-        self._pool: KVPool | None = None
-        # Here the engine itself counts the tokens of each step.
-        self.dialect = replace(
-            DIALECT, stream_options={}, count_tokens=self._count_tokens, transport=self._transport_of
-        )
+        self.weights = Reading.missing("vllm was not started")
+        self.pool: KVPool | None = None
 
     @property
-    def base_url(self) -> str:
-        """It has none.
-
-        Raises:
-            EngineError: always, since an empty one would lead a client of the app under test elsewhere.
-        """
-        raise EngineError(NO_ADDRESS)
-
-    @base_url.setter
-    def base_url(self, value: str) -> None:
-        """The one of every engine at its start, which is empty."""
+    def is_on_cpu(self) -> bool:
+        """Whether it computes on the CPU; before its start, whether this vLLM was built for it."""
+        return is_built_for_cpu() if self._llm is None else is_on_cpu()
 
     @property
     def llm(self) -> Any:
@@ -133,15 +128,18 @@ class VLLMOfflineEngine(SleepingEngine):
 
     @property
     def steps(self) -> Steps:
-        """What its engine did, step by step."""
+        """What its engine did, step by step.
+
+        Raises:
+            EngineError: it does not run.
+        """
         if self._steps is None:
             raise EngineError("vllm was stopped")
         return self._steps
 
-    def observe(self) -> Observation:
-        if self._steps is None or self._pool is None:
-            return Observation(self)
-        return OfflineObservation(self, self._steps, self._pool)
+    def dialect(self) -> Dialect:
+        """vLLM's own, without a server: the engine itself counts the tokens of each step."""
+        return replace(DIALECT, stream_options={}, count_tokens=self._count_tokens, transport=self._transport_of)
 
     def _transport_of(self, _: Endpoint) -> Transport:
         if self._transport is None:
@@ -152,19 +150,20 @@ class VLLMOfflineEngine(SleepingEngine):
         return len(self.llm.get_tokenizer().encode(text))
 
     def start(self, progress: Progress) -> None:
+        self.state = EngineState.STARTING
         pid_files.sweep(progress)
         progress(f"{self.name}: loading {self.model} inside pytest")
         started = time.monotonic()
-        before = Children.present()
+        before = Children.list_present()
         failure: EngineError | None = None
         try:
-            self._load()
+            self._create_llm()
             self.startup_time = time.monotonic() - started
             self._children = Children(before)
-            self._look()
+            self._read_facts()
         except BaseException as error:
             self.stop()
-            Children(before).end(0.0)
+            Children(before).stop(0.0)
             if isinstance(error, EngineError) or not isinstance(error, Exception):
                 raise
             failure = EngineError(f"vllm cannot load {self.model}: {_reason(error)}", self.log_tail())
@@ -172,36 +171,41 @@ class VLLMOfflineEngine(SleepingEngine):
             raise failure
         progress(f"{self.name}: {self.model} ready after {self.startup_time:.1f} s")
 
-    def _load(self) -> None:
+    def _create_llm(self) -> None:
         self._files = pid_files.new_folder(self.name)
         self._note(os.getpid())
-        with environment(self.spec, self._folder, self._files):
+        with environment(self.spec, self.folder, self._files):
             from vllm import LLM
 
             self._log.listen()
-            arguments = engine_arguments(str(self._folder or self.spec.model), self.spec.args)
+            arguments = engine_arguments(str(self.folder or self.spec.model), self.spec.args)
             with tethered(self._files):
                 # Without statistics nobody knows when a token came.
                 self._llm = LLM(**{**arguments, "disable_log_stats": False})
 
-    def _look(self) -> None:
+    def _read_facts(self) -> None:
         import vllm
 
-        self._level = 0
         assert self._children is not None
         self._children.watch(self._llm.llm_engine.engine_core)
         self._note(self._children.pids[0] if self._children.pids else os.getpid())
         self.version = vllm.__version__
-        self.computes_on_gpu = not on_cpu()
-        self.devices = () if self.computes_on_gpu else (cpu_device(),)
-        self.peak_caveat = self._why_peak_says_nothing()
         config = self._llm.llm_engine.vllm_config
         cache, workers = config.cache_config, config.parallel_config.world_size
         given = cache.kv_cache_memory_bytes
         self._transport = InProcessTransport(self._llm)
         self._steps = Steps(self._llm.llm_engine, cache.num_gpu_blocks)
-        self._pool = KVPool(cache.num_gpu_blocks, cache.block_size, float(given * workers) if given else None)
-        self._readings = {"memory.weights": self._weights(config), "memory.kv_reserved": reserved(self._pool)}
+        self.pool = KVPool(cache.num_gpu_blocks, cache.block_size, float(given * workers) if given else None)
+        self.weights = self._read_weights(config)
+        self.state = EngineState.READY
+
+    def _read_weights(self, config: Any) -> Reading:
+        held = None if self.child_pids else weights_bytes(self._llm)
+        if held is not None:
+            return Reading(float(held), "parameters of the loaded model", samples=1)
+        if config.parallel_config.world_size > 1:
+            return Reading.missing("the model lives in several processes, which do not state what each of them holds")
+        return checkpoint.weights(self.folder, str(config.model_config.dtype).removeprefix("torch."))
 
     def _note(self, pid: int) -> None:
         """For a pytest that is killed: the next run removes the files, and ends the process of this pid."""
@@ -211,34 +215,22 @@ class VLLMOfflineEngine(SleepingEngine):
             pid_files.forget(self._noted)
         self._noted = pid
 
-    def _why_peak_says_nothing(self) -> str:
-        if not self._child_pids:
-            return _INSIDE_CAVEAT
-        return "" if on_cpu() or sizes_kv_cache(self.spec.args) else SHARE_CAVEAT
-
-    def _weights(self, config: Any) -> Reading:
-        held = None if self._child_pids else weights_bytes(self._llm)
-        if held is not None:
-            return Reading(float(held), "parameters of the loaded model", samples=1)
-        if config.parallel_config.world_size > 1:
-            return Reading.missing("the model lives in several processes, which do not state what each of them holds")
-        return checkpoint.weights(self._folder, str(config.model_config.dtype).removeprefix("torch."))
-
     def stop(self) -> None:
+        self.state = EngineState.ENDED
         llm, self._llm = self._llm, None
         if self._transport is not None:
-            self._transport.forget()
+            self._transport.close_engine()
             self._transport = None
         if self._steps is not None:
-            self._steps.forget()
+            self._steps.detach()
             self._steps = None
         if llm is not None:
             with contextlib.suppress(Exception):  # of an engine that has failed; its processes are ended below
                 llm.llm_engine.engine_core.shutdown(timeout=_SHUTDOWN_SECONDS)
             del llm
-            release()
+            release_memory()
         if self._children is not None:
-            self._children.end(_SHUTDOWN_SECONDS)
+            self._children.stop(_SHUTDOWN_SECONDS)
             self._children = None
         if self._files is not None:
             shutil.rmtree(self._files, ignore_errors=True)
@@ -249,28 +241,57 @@ class VLLMOfflineEngine(SleepingEngine):
     def pids(self) -> tuple[int, ...]:
         if self._llm is None:
             return ()
-        return self._child_pids or (os.getpid(),)
+        return self.child_pids or (os.getpid(),)
 
     @property
-    def _child_pids(self) -> tuple[int, ...]:
+    def child_pids(self) -> tuple[int, ...]:
+        """The processes that vLLM has started; empty if the model lives in pytest's own."""
         return self._children.pids if self._children is not None else ()
 
-    def gone(self) -> str:
+    def read_status(self) -> EngineStatus:
         if self._llm is None:
-            return "vllm was stopped"
-        if self._transport is not None and self._transport.failure:
-            return self._transport.failure
-        return self._children.ended() if self._children is not None else ""
+            return EngineStatus(EngineState.ENDED, "vllm was stopped")
+        failure = self._transport.failure if self._transport is not None else ""
+        if not failure and self._children is not None:
+            failure = self._children.explain_end()
+        if failure:
+            return EngineStatus(EngineState.ENDED, failure)
+        return EngineStatus(self.state, "vllm was left asleep" if self.state is EngineState.ASLEEP else "")
 
-    def _sleeper(self) -> Sleeper:
+    def sleeper(self) -> Sleeper:
         return LLMSleeper(self.llm)
 
     def log_tail(self) -> str:
         return self._log.text
 
+
+class InProcessInsight(Insight):
+    """Reads the configuration of the loaded model, and observes each step of its engine."""
+
+    def __init__(self, deployment: InProcessVLLM) -> None:
+        self._deployment = deployment
+        self.computes_on_gpu = not is_built_for_cpu()
+
+    def refresh(self) -> None:
+        on_cpu = self._deployment.is_on_cpu
+        self.computes_on_gpu = not on_cpu
+        self.devices = (cpu_device(),) if on_cpu else ()
+        self.peak_caveat = self._explain_peak(on_cpu)
+
+    def _explain_peak(self, on_cpu: bool) -> str:
+        if not self._deployment.child_pids:
+            return _INSIDE_CAVEAT
+        return "" if on_cpu or sizes_kv_cache(self._deployment.spec.args) else SHARE_CAVEAT
+
     def readings(self) -> dict[str, Reading]:
         """Weights and KV cache of the loaded model."""
-        return dict(self._readings)
+        return {"memory.weights": self._deployment.weights, "memory.kv_reserved": reserved(self._deployment.pool)}
+
+    def observe(self) -> Observation:
+        deployment = self._deployment
+        if deployment.state is EngineState.ENDED or deployment.pool is None:
+            return super().observe()
+        return OfflineObservation(self.readings, deployment.steps, deployment.pool)
 
 
 def _reason(error: BaseException) -> str:

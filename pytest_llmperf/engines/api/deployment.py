@@ -1,0 +1,113 @@
+"""How an engine runs: as a server of ours, as one that already runs, or inside this process."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.api.state import EngineState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.engines.api.spec import EngineSpec, Progress
+    from pytest_llmperf.engines.api.state import EngineStatus
+
+
+class Deployment(ABC):
+    """Starts, ends, unloads and wakes what answers for an engine.
+
+    Attributes:
+        spec: what was asked for.
+        state: the state that it was last brought into. What happened since is told by ``read_status``.
+        base_url: URL of its OpenAI API, ending in ``/v1``; empty if it has none, and before its first start.
+        api_key: empty if it asks for none.
+        model: the name that requests give.
+        version: ``"unknown"`` until it is ready.
+        startup_time: seconds from start to ready; None if it ran before this session.
+        before: what was known of the devices before it came, as plain values that JSON can hold. Its engine sets it.
+        attached: whether it was running before and is not ours to end.
+        has_address: whether it ever has a ``base_url``.
+        ends_to_unload: whether ``unload`` ends its processes, so that only another start loads the model again.
+    """
+
+    attached: bool = False
+    has_address: ClassVar[bool] = True
+    ends_to_unload: ClassVar[bool] = False
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec = spec
+        self.state = EngineState.ENDED
+        self.base_url = ""
+        self.api_key = ""
+        self.model = spec.model or ""
+        self.version = "unknown"
+        self.startup_time: float | None = None
+        self.before: Mapping[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The name of its engine."""
+        return self.spec.engine
+
+    @abstractmethod
+    def start(self, progress: Progress) -> None:
+        """Returns when it answers, and is READY then.
+
+        Raises:
+            EngineError: it will not; nothing of it is left.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ends what ``start`` began, and only that; it is ENDED then. May be called twice."""
+
+    def detach(self) -> None:
+        """At the end of a session: leaves it running for the next one if the spec says so, else stops it."""
+        self.stop()
+
+    @property
+    @abstractmethod
+    def pids(self) -> tuple[int, ...]:
+        """Its root processes on this host; empty if it runs elsewhere, or not at all."""
+
+    @abstractmethod
+    def read_status(self) -> EngineStatus:
+        """Its state now. May ask the server."""
+
+    def log_tail(self) -> str:
+        """The last lines of its log, also after its end; empty if it has none."""
+        return ""
+
+    def unload(self) -> None:
+        """Frees the memory of the model.
+
+        Raises:
+            EngineError: it cannot.
+        """
+        raise EngineError(f"{self.name} cannot unload its model while it runs; llm_engine.restart() gives a fresh one")
+
+    def wait_until_unloaded(self, seconds: float) -> None:
+        """Waits until it has unloaded its model by itself.
+
+        Raises:
+            EngineError: it does not do that, or not within so many seconds.
+        """
+        raise EngineError(f"{self.name} never unloads its model by itself")
+
+    def sleep(self, level: int) -> None:
+        """Frees memory and stays, ASLEEP.
+
+        Raises:
+            EngineError: it cannot.
+        """
+        raise EngineError(f"{self.name} cannot sleep; llm_engine.restart() gives a fresh one")
+
+    def wake(self) -> None:
+        """Makes a sleeping or unloaded engine READY; does nothing for one that is.
+
+        Raises:
+            EngineError: it did not wake, or cannot sleep at all.
+        """
+        raise EngineError(f"{self.name} cannot sleep, so there is nothing to wake")

@@ -1,0 +1,59 @@
+"""What an engine is asked to be, and the error of one that cannot be it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+# Takes a line about what an engine is doing.
+Progress = Callable[[str], None]
+
+
+class EngineError(Exception):
+    """An engine cannot do what it was asked. The message is one line that says why and what to do next.
+
+    ``log_tail`` is the end of the engine's own log; empty if it has none.
+    """
+
+    def __init__(self, message: str, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What was asked for: enough to start an engine, and to tell two engines apart.
+
+    Attributes:
+        engine: the name it is registered by.
+        model: in the engine's own words; None for its default.
+        url: the server to attach to; None to start one.
+        args: the engine's own settings, as text.
+        binary: the program to run; None for the engine's default.
+        startup_timeout: seconds until a start is given up.
+        visible_devices: the CUDA_VISIBLE_DEVICES to start it with; None for the caller's.
+        keep: seconds for which it outlives the session; 0 to end with it.
+        pull: whether a missing model may be downloaded; None leaves it to the engine.
+        run: the folder of the run whose processes share it; empty if there is one process only.
+    """
+
+    engine: str
+    model: str | None = None
+    url: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    binary: str | None = None
+    startup_timeout: float = 300.0
+    visible_devices: str | None = None
+    keep: float = 0.0
+    pull: bool | None = None
+    run: str = ""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for specs that one engine satisfies."""
+        return (self.engine, self.model, self.url, tuple(sorted(self.args.items())), self.binary)
+
+    @property
+    def label(self) -> str:
+        """``llamacpp``, or ``llamacpp:MODEL`` if one was named: the test id when a suite runs on several engines."""
+        return self.engine if self.model is None else f"{self.engine}:{self.model}"

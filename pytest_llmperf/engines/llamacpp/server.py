@@ -1,0 +1,119 @@
+"""llama.cpp's server as a process of ours, from the ``xllamacpp`` wheel or any ``llama-server``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.bundled_model import NAME, bundled_model
+from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, free_port, http_get
+from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
+from pytest_llmperf.engines.llamacpp.server_main import SETTINGS, VERBOSITY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.engines.api.spec import EngineSpec, Progress
+
+_ANNOUNCE = "announce"
+
+
+class LlamaCppServer(ServerDeployment):
+    """Serves a GGUF file; without a model, the bundled SmolLM2-135M-Instruct."""
+
+    environ_prefixes = ("GGML_", "LLAMA_")
+
+    def __init__(self, spec: EngineSpec) -> None:
+        super().__init__(spec)
+        self._file = _model_file(spec.model) if spec.model else None
+        self.model = self._file.stem if self._file else NAME
+
+    @staticmethod
+    def check(spec: EngineSpec) -> None:
+        """Refuses settings that the server would not start with.
+
+        Raises:
+            EngineError: naming the option and what would be right.
+        """
+        if spec.model and not _model_file(spec.model).is_file():
+            raise EngineError(f"llamacpp: there is no model file {spec.model!r}; --llmperf-model is a path to a GGUF")
+        if spec.binary:
+            if shutil.which(spec.binary) is None:
+                raise EngineError(f"llamacpp: {spec.binary!r} cannot be run; --llmperf-engine-bin is a llama-server")
+        else:
+            _check_wheel_settings(spec.args)
+        check_port(spec.args.get("port", "0"), "port")
+
+    def prepare(self, progress: Progress) -> None:
+        if self._file is None:
+            self._file = bundled_model(progress)
+
+    def describe_program(self) -> str:
+        return super().describe_program() or f"xllamacpp {importlib.metadata.version('xllamacpp')}"
+
+    def environ(self, inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
+        # libgomp's default spinning makes the server crawl as soon as anything else wants the cores.
+        return {"GOMP_SPINCOUNT": "1000", **inherited}
+
+    def command(self, folder: Path) -> list[str]:
+        assert self._file is not None
+        if self.spec.binary:
+            return self._binary_command(self.spec.binary, folder)
+        settings = {**self.spec.args, "model": str(self._file), "alias": self.model}
+        module = "pytest_llmperf.engines.llamacpp.server_main"
+        return [sys.executable, "-P", "-m", module, str(folder / _ANNOUNCE), json.dumps(settings)]
+
+    def _binary_command(self, binary: str, folder: Path) -> list[str]:
+        defaults = {key: SETTINGS[key].default for key in ("ctx_size", "parallel", "threads", "cache_ram")}
+        settings = {**defaults, "verbosity": VERBOSITY, **self.spec.args}
+        port = settings.pop("port", "0")
+        port = str(free_port()) if port == "0" else port
+        (folder / _ANNOUNCE).write_text(f"http://127.0.0.1:{port}")
+        command = [binary, "--model", str(self._file), "--alias", self.model, "--host", "127.0.0.1", "--port", port]
+        for key, value in settings.items():
+            command += [f"--{key.replace('_', '-')}", *([value] if value else [])]
+        return [*command, "--metrics", "--slots"]
+
+    def find_url(self, folder: Path) -> str | None:
+        return announced_url(folder / _ANNOUNCE)
+
+    def read_version(self) -> str:
+        return read_version(self.base_url) if self.spec.binary else importlib.metadata.version("xllamacpp")
+
+
+def read_version(base_url: str) -> str:
+    """The build that a server states.
+
+    Raises:
+        EngineError: it is no llama.cpp server.
+    """
+    try:
+        properties = json.loads(http_get(f"{base_url.removesuffix('/v1')}/props"))
+        return str(properties["build_info"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise EngineError(f"the server at {base_url} is no llama.cpp server: /props does not answer") from None
+
+
+def _model_file(model: str) -> Path:
+    # Made absolute, since a test may change the folder before the engine is started again.
+    return Path(model).expanduser().absolute()
+
+
+def _check_wheel_settings(arguments: Mapping[str, str]) -> None:
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise EngineError(
+            "llamacpp needs llama.cpp: pip install 'pytest-llmperf[llamacpp]', "
+            "or --llmperf-engine-bin=/path/to/llama-server"
+        )
+    for key, value in arguments.items():
+        if key not in SETTINGS:
+            raise EngineError(f"llamacpp: unknown engine argument {key!r}; it takes {', '.join(SETTINGS)}")
+        if not re.fullmatch(r"-?\d+", value):
+            raise EngineError(f"llamacpp: engine argument {key}={value!r} is not a whole number")
