@@ -9,7 +9,12 @@ from pathlib import Path
 
 _PACKAGE = "pytest_llmperf"
 # What a user's tools look for in the wheel, and what is needed to test and to build from source.
-_IN_WHEEL = (f"{_PACKAGE}/py.typed", f"{_PACKAGE}/reports/report.schema.json", f"{_PACKAGE}/plugin/__init__.py")
+_IN_WHEEL = (
+    f"{_PACKAGE}/plugin/__init__.py",
+    f"{_PACKAGE}/py.typed",
+    f"{_PACKAGE}/engines/tested_versions.json",
+    f"{_PACKAGE}/reports/report.schema.json",
+)
 _IN_SDIST = (
     *_IN_WHEEL,
     "CHANGELOG.md",

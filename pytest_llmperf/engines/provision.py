@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.registry import create
+from pytest_llmperf.engines.tested import why_untested
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine, EngineListener
@@ -38,6 +39,8 @@ class Provisioner:
             if engine is None:
                 engine = create(spec, self._listener)
                 engine.start(self._progress)
+                if untested := why_untested(engine.name, engine.version):
+                    self._progress(untested)
             else:
                 self._make_ready(engine)
         except EngineError as error:

@@ -103,3 +103,14 @@ def test_a_server_that_is_too_old_is_refused(ollama: OllamaRuns) -> None:
     result.stdout.fnmatch_lines(
         ["ERROR *EngineUnavailable: ollama 0.15.4 is too old to be measured: this needs 0.24.0 or newer"]
     )
+
+
+@pytest.mark.parametrize(("version", "lines"), [("0.99.0", 1), ("0.30.0", 0)])
+def test_a_server_that_is_newer_than_the_tested_ones_is_used_and_that_is_said(
+    ollama: OllamaRuns, version: str, lines: int
+) -> None:
+    ollama.is_like(version=version)
+    result = ollama(SUITE)
+    result.assert_outcomes(passed=1)
+    said = [line for line in result.outlines if line.startswith(f"llmperf: ollama: version {version} is newer than ")]
+    assert len(said) == lines

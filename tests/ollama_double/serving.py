@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.ollama_double.scheduler import Model
 
+# What the captures are of.
+VERSION = "0.32.15"
 _STAMP = "2026-11-23T18:10:34.984883269Z"
 _TYPES = {"stream": bool, "raw": bool, "truncate": bool, "shift": bool}
 
@@ -32,7 +34,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, host: str, port: int) -> None:
         super().__init__((host, port), Handler)
         self.settings: dict[str, Any] = json.loads(os.environ.get("LLMPERF_DOUBLE") or "{}")
-        self.version = self.settings.get("version", "0.32.15")
+        self.version = self.settings.get("version", VERSION)
         self.token_seconds = float(self.settings.get("token_seconds", 0.001))
         self.store = Store()
         self.scheduler = Scheduler(self.store, self.settings)

@@ -5,12 +5,13 @@ from scripts.check_dist import wrong_in_sdist, wrong_in_wheel
 WHEEL = [
     "pytest_llmperf/plugin/__init__.py",
     "pytest_llmperf/py.typed",
+    "pytest_llmperf/engines/tested_versions.json",
     "pytest_llmperf/reports/report.schema.json",
     "pytest_llmperf-0.1.0.dist-info/METADATA",
 ]
 PROJECT = ["pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "conftest.py"]
 OTHERS = ["requirements/test.txt", "scripts/test", "tests/conftest.py"]
-SDIST = [f"pytest_llmperf-0.1.0/{name}" for name in (*WHEEL[:3], *PROJECT, *OTHERS)]
+SDIST = [f"pytest_llmperf-0.1.0/{name}" for name in (*WHEEL[:4], *PROJECT, *OTHERS)]
 
 
 def test_complete() -> None:
