@@ -118,7 +118,7 @@ _HOMES = {
     "DistributionMetric": "pytest_llmperf.metrics.metric",
     "Endpoint": "pytest_llmperf.traffic.client.dialect",
     "Energy": "pytest_llmperf.measurement.device_trace",
-    "EnergyLimits": "pytest_llmperf.plugin.typed_markers",
+    "EnergyLimits": "pytest_llmperf.plugin.markers.functions",
     "Engine": "pytest_llmperf.engines.api.engine",
     "EngineError": "pytest_llmperf.engines.api.spec",
     "EngineInfo": "pytest_llmperf.measurement.engine_info",
@@ -134,12 +134,12 @@ _HOMES = {
     "LLMPerf": "pytest_llmperf.plugin.fixtures",
     "LLMPerfWarning": "pytest_llmperf.plugin.outcomes",
     "Lag": "pytest_llmperf.measurement.load",
-    "LatencyLimits": "pytest_llmperf.plugin.typed_markers",
+    "LatencyLimits": "pytest_llmperf.plugin.markers.functions",
     "Load": "pytest_llmperf.measurement.load",
     "LoadClientDied": "pytest_llmperf.traffic.load.process",
     "LoadResult": "pytest_llmperf.traffic.load.result",
     "Measurement": "pytest_llmperf.measurement.measurement",
-    "MemoryLimits": "pytest_llmperf.plugin.typed_markers",
+    "MemoryLimits": "pytest_llmperf.plugin.markers.functions",
     "MemoryTrace": "pytest_llmperf.measurement.memory_trace",
     "Metric": "pytest_llmperf.metrics.metric",
     "NoVerdict": "pytest_llmperf.plugin.outcomes",
@@ -162,17 +162,17 @@ _HOMES = {
     "Status": "pytest_llmperf.budgets.verdict",
     "TOKENS_PER_SECOND": "pytest_llmperf.measurement.units",
     "TestResult": "pytest_llmperf.reports.result",
-    "ThroughputLimits": "pytest_llmperf.plugin.typed_markers",
+    "ThroughputLimits": "pytest_llmperf.plugin.markers.functions",
     "Verdict": "pytest_llmperf.budgets.verdict",
     "WATTS": "pytest_llmperf.measurement.units",
     "Window": "pytest_llmperf.measurement.window",
     "Workload": "pytest_llmperf.traffic.workloads.workload",
-    "energy_budget": "pytest_llmperf.plugin.typed_markers",
-    "latency_budget": "pytest_llmperf.plugin.typed_markers",
-    "llm_engines": "pytest_llmperf.plugin.typed_markers",
-    "memory_budget": "pytest_llmperf.plugin.typed_markers",
+    "energy_budget": "pytest_llmperf.plugin.markers.functions",
+    "latency_budget": "pytest_llmperf.plugin.markers.functions",
+    "llm_engines": "pytest_llmperf.plugin.markers.functions",
+    "memory_budget": "pytest_llmperf.plugin.markers.functions",
     "register_metric": "pytest_llmperf.metrics.table",
-    "throughput_budget": "pytest_llmperf.plugin.typed_markers",
+    "throughput_budget": "pytest_llmperf.plugin.markers.functions",
     "workload": "pytest_llmperf.traffic.workloads.workload",
     "workload_file": "pytest_llmperf.traffic.workloads.files",
 }
@@ -221,6 +221,15 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.fixtures import LLMClientFactory as LLMClientFactory
     from pytest_llmperf.plugin.fixtures import LLMEngineFactory as LLMEngineFactory
     from pytest_llmperf.plugin.fixtures import LLMPerf as LLMPerf
+    from pytest_llmperf.plugin.markers.functions import EnergyLimits as EnergyLimits
+    from pytest_llmperf.plugin.markers.functions import LatencyLimits as LatencyLimits
+    from pytest_llmperf.plugin.markers.functions import MemoryLimits as MemoryLimits
+    from pytest_llmperf.plugin.markers.functions import ThroughputLimits as ThroughputLimits
+    from pytest_llmperf.plugin.markers.functions import energy_budget as energy_budget
+    from pytest_llmperf.plugin.markers.functions import latency_budget as latency_budget
+    from pytest_llmperf.plugin.markers.functions import llm_engines as llm_engines
+    from pytest_llmperf.plugin.markers.functions import memory_budget as memory_budget
+    from pytest_llmperf.plugin.markers.functions import throughput_budget as throughput_budget
     from pytest_llmperf.plugin.measuring.measured_run import OpenWindow as OpenWindow
     from pytest_llmperf.plugin.outcomes import BudgetExceeded as BudgetExceeded
     from pytest_llmperf.plugin.outcomes import BudgetFailure as BudgetFailure
@@ -228,15 +237,6 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.outcomes import InvalidBudget as InvalidBudget
     from pytest_llmperf.plugin.outcomes import LLMPerfWarning as LLMPerfWarning
     from pytest_llmperf.plugin.outcomes import NoVerdict as NoVerdict
-    from pytest_llmperf.plugin.typed_markers import EnergyLimits as EnergyLimits
-    from pytest_llmperf.plugin.typed_markers import LatencyLimits as LatencyLimits
-    from pytest_llmperf.plugin.typed_markers import MemoryLimits as MemoryLimits
-    from pytest_llmperf.plugin.typed_markers import ThroughputLimits as ThroughputLimits
-    from pytest_llmperf.plugin.typed_markers import energy_budget as energy_budget
-    from pytest_llmperf.plugin.typed_markers import latency_budget as latency_budget
-    from pytest_llmperf.plugin.typed_markers import llm_engines as llm_engines
-    from pytest_llmperf.plugin.typed_markers import memory_budget as memory_budget
-    from pytest_llmperf.plugin.typed_markers import throughput_budget as throughput_budget
     from pytest_llmperf.reports.result import TestResult as TestResult
     from pytest_llmperf.traffic.answers.openai import Answer as Answer
     from pytest_llmperf.traffic.client.dialect import Dialect as Dialect

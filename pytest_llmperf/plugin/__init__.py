@@ -17,7 +17,7 @@ from pytest_llmperf.plugin.fixtures import (
     llm_perf,
     vllm_llm,
 )
-from pytest_llmperf.plugin.markers import register_markers
+from pytest_llmperf.plugin.markers.marks import register_markers
 from pytest_llmperf.plugin.reporter import REPORTER, Reporter, header
 from pytest_llmperf.plugin.session import MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.plugin.worker import is_controller_of_workers, is_worker, run_folder

@@ -87,22 +87,22 @@ class Session:
 
     def prepare(self, item: pytest.Item) -> None:
         """Notes the limits of a test, or the mistake in them, on its stash."""
-        from pytest_llmperf.plugin import markers
+        from pytest_llmperf.plugin.markers import marks
 
         try:
-            allowed = markers.allowed_engines(item)
+            allowed = marks.allowed_engines(item)
         except ValueError as error:
             item.stash[MISTAKE] = str(error)
             return
         if allowed is not None:
             item.stash[ENGINES] = allowed
-        if not self._file_budgets and not markers.has_budget_marker(item):
+        if not self._file_budgets and not marks.has_budget_marker(item):
             return
         from pytest_llmperf.budgets.config_file import find_limits
         from pytest_llmperf.budgets.limit import BudgetError, merge
 
         try:
-            layers = markers.limits_of(item)
+            layers = marks.limits_of(item)
             limits = merge([*layers, find_limits(item.nodeid, self._file_budgets or ())])
         except BudgetError as error:
             item.stash[MISTAKE] = str(error)

@@ -10,7 +10,7 @@ import pytest
 import pytest_llmperf
 from pytest_llmperf.metrics import table
 from pytest_llmperf.plugin import hookspecs
-from pytest_llmperf.plugin.markers import MARKERS
+from pytest_llmperf.plugin.markers.marks import MARKERS
 from pytest_llmperf.plugin.options import OPTIONS
 from pytest_llmperf.reports.formats import FORMATS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.metrics.table import GROUPS, list_keys
-from pytest_llmperf.plugin.markers import BUDGET_MARKERS
+from pytest_llmperf.plugin.markers.marks import BUDGET_MARKERS
 
 if TYPE_CHECKING:
     from tests.conftest import Runs

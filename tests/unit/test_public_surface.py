@@ -20,8 +20,8 @@ import pytest_llmperf
 from pytest_llmperf import measurement
 from pytest_llmperf.metrics.metric import DistributionMetric
 from pytest_llmperf.metrics.table import METRICS, SCOPES
-from pytest_llmperf.plugin import typed_markers
-from pytest_llmperf.plugin.markers import MARKERS
+from pytest_llmperf.plugin.markers import functions
+from pytest_llmperf.plugin.markers.marks import MARKERS
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -186,7 +186,7 @@ def keys_of(group: str) -> set[str]:
 @pytest.mark.parametrize("marker", [name for name in MARKERS if name.endswith("_budget")])
 def test_a_typed_marker_takes_the_keys_of_the_table(marker: str) -> None:
     group = marker.removesuffix("_budget")
-    limits = getattr(typed_markers, f"{group.capitalize()}Limits")
+    limits = getattr(functions, f"{group.capitalize()}Limits")
     assert set(inspect.get_annotations(limits)) == keys_of(group)
 
 
