@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.device_trace import DeviceTrace as DeviceTrace  # noqa: TC001
-from pytest_llmperf.measurement.engine_info import Device as Device
-from pytest_llmperf.measurement.engine_info import EngineInfo as EngineInfo  # noqa: TC001
-from pytest_llmperf.measurement.memory_trace import MemoryTrace as MemoryTrace  # noqa: TC001
-from pytest_llmperf.measurement.reading import Reading as Reading  # noqa: TC001
 from pytest_llmperf.measurement.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.measurement.distribution import Distribution
+    from pytest_llmperf.measurement.engine_info import EngineInfo
     from pytest_llmperf.measurement.load import Load
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace
+    from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
 
 

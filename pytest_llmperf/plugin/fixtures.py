@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_llmperf.engines.api.engine import Engine
-    from pytest_llmperf.measurement.measurement import Measurement, Reading
+    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, OpenWindow
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.traffic.client.listener import ClientListener

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
-    from pytest_llmperf.measurement.measurement import Device
+    from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun

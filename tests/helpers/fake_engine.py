@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
-    from pytest_llmperf.measurement.measurement import Device
+    from pytest_llmperf.measurement.engine_info import Device
 
 
 class FakeDeployment(Deployment):

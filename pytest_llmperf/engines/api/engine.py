@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
-from pytest_llmperf.measurement.measurement import Device, EngineInfo
+from pytest_llmperf.measurement.engine_info import Device, EngineInfo
 from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, Endpoint
 
 if TYPE_CHECKING:

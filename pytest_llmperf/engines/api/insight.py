@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.observation import Observation
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.measurement import Device, Reading
+    from pytest_llmperf.measurement.engine_info import Device
+    from pytest_llmperf.measurement.reading import Reading
 
 
 class Insight:

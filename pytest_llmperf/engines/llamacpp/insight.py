@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:

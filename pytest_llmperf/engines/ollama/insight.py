@@ -10,7 +10,7 @@ from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.ollama.deployment import OllamaDeployment
-    from pytest_llmperf.measurement.measurement import Reading
+    from pytest_llmperf.measurement.reading import Reading
 
 
 class OllamaInsight(Insight):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.ollama.deployment import OllamaDeployment
     from pytest_llmperf.engines.ollama.runner import Loaded
-    from pytest_llmperf.measurement.measurement import Reading
+    from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.window import Window
 

@@ -10,7 +10,7 @@ from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.vllm.arguments import SHARE_CAVEAT, sizes_kv_cache
 from pytest_llmperf.engines.vllm.metrics import Counters, kv_pool, metrics_url, reserved
 from pytest_llmperf.engines.vllm.observation import VLLMObservation
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 from pytest_llmperf.telemetry.cpu import cpu_device
 

@@ -12,7 +12,7 @@ from pytest_llmperf.engines.kv_cache import looks
 from pytest_llmperf.engines.kv_cache.looks import Fullest
 from pytest_llmperf.engines.kv_cache.poller import POLLS_PER_SECOND, Poller
 from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 
 if TYPE_CHECKING:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.api.spec import EngineSpec
-    from pytest_llmperf.measurement.measurement import Device, DeviceTrace, MemoryTrace
+    from pytest_llmperf.measurement.device_trace import DeviceTrace
+    from pytest_llmperf.measurement.engine_info import Device
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.devices import Quiet
     from pytest_llmperf.telemetry.records.source import DeviceFacts

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.engines.api.state import EngineState
-from pytest_llmperf.measurement.measurement import Measurement, MemoryTrace, Reading, RecordedValue
+from pytest_llmperf.measurement.measurement import Measurement, RecordedValue
 from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory import read_settled
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.measurement.load import Load
+    from pytest_llmperf.measurement.memory_trace import MemoryTrace
+    from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry

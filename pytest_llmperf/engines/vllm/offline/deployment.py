@@ -40,7 +40,7 @@ from pytest_llmperf.engines.vllm.offline.startup import (
 )
 from pytest_llmperf.engines.vllm.offline.steps import Steps
 from pytest_llmperf.engines.vllm.sleep import LLMSleeper, SleepingDeployment
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:

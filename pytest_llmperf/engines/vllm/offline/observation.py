@@ -8,7 +8,7 @@ from pytest_llmperf.engines.api.observation import Observation, Observed, explai
 from pytest_llmperf.engines.kv_cache import looks as kv
 from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE
 from pytest_llmperf.engines.vllm.observation import select_counts
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,7 +15,7 @@ from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
 from pytest_llmperf.engines.vllm import observation as vllm_observation
 from pytest_llmperf.engines.vllm.observation import VLLMObservation
-from pytest_llmperf.measurement.measurement import Reading
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.window import Window
 from tests.helpers.captured import captured
 from tests.helpers.engine_processes import until
