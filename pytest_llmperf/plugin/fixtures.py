@@ -59,7 +59,7 @@ def llm_engine_factory(request: pytest.FixtureRequest) -> LLMEngineFactory:
 
 
 class LLMEngineFactory:
-    """Called with the name of an engine, it gives a running one."""
+    """Starts engines by name and returns them; ``llm_engine_factory`` is one."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -67,9 +67,16 @@ class LLMEngineFactory:
     def __call__(
         self, engine: str, *, model: str | None = None, url: str | None = None, args: Mapping[str, Any] | None = None
     ) -> Engine:
-        """The engine, started if it does not run yet, with these settings and no others.
+        """Returns the running engine with these settings, and starts it if there is none yet.
 
-        The options that say how an engine is started (program, time, devices) hold for it as well.
+        The options that say how engines are started (``--llmperf-engine-bin``, ``--llmperf-startup-timeout``,
+        ``--llmperf-gpus``) hold for it; ``--llmperf-engine-arg`` and ``llm_engine_args`` do not.
+
+        Args:
+            engine: its name, as in ``--llm-engine``.
+            model: the model in the engine's own words; None for the engine's default.
+            url: the address of a server to attach to; None to start one.
+            args: the engine's settings. Dicts and lists are passed on as JSON.
 
         Raises:
             EngineUnavailable: unknown engine, settings it cannot work with, or a failed start.
@@ -81,7 +88,7 @@ class LLMEngineFactory:
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """Every engine that runs in this session."""
+        """The engines that run in this session."""
         return self._session.provisioner.running
 
 
@@ -119,7 +126,7 @@ def llm_client_factory(request: pytest.FixtureRequest) -> Iterator[LLMClientFact
 
 
 class LLMClientFactory:
-    """Called with a running engine, it gives a client of this test for it."""
+    """Makes clients whose requests belong to the running test; ``llm_client_factory`` is one."""
 
     def __init__(self, session: Session, measured: MeasuredRun | None) -> None:
         self._session = session
@@ -127,10 +134,12 @@ class LLMClientFactory:
         self._clients: list[LLMClient] = []
 
     def __call__(self, engine: Engine) -> LLMClient:
-        """A client with generate, chat, run and base_url as those of ``llm_client``.
+        """Returns a new client for this engine, the same in all as ``llm_client``. It is closed with the test.
+
+        An engine that has ended is started again first.
 
         Raises:
-            EngineUnavailable: the engine has ended and does not start again.
+            EngineUnavailable: the engine cannot be started again.
         """
         from pytest_llmperf.traffic.llm_client import LLMClient
 
@@ -156,6 +165,7 @@ class LLMClientFactory:
         )
 
     def close(self) -> None:
+        """Closes the connections of all its clients."""
         for client in self._clients:
             client.close()
 

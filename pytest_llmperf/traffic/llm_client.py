@@ -81,6 +81,7 @@ class LLMClient:
 
         Raises:
             RuntimeError: the engine has none.
+            RelayError: the relay that measures the app's calls cannot be started.
         """
         if not self._endpoint.base_url:
             raise RuntimeError(NO_ADDRESS)
