@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.engines.api.observation import Observation, Observed
 from pytest_llmperf.engines.kv_cache.looks import why_unknown
-from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.measurement.reading import Missing, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,8 +37,8 @@ class Slots:
         if self.token_bytes is None:
             return Reading.missing(self.reason)
         changes = _changes(requests)
-        if isinstance(changes, str):
-            return Reading.missing(changes)
+        if isinstance(changes, Missing):
+            return Reading.missing(changes.reason)
         tokens = max(itertools.accumulate(change.tokens for change in changes))
         how = f"{tokens} tokens of {self.token_bytes:g} B each, by the requests' own counts"
         return Reading(tokens * self.token_bytes, how, samples=len(requests))
@@ -46,8 +46,8 @@ class Slots:
     def waste(self, requests: Sequence[RequestTiming]) -> Reading:
         """1 − tokens held ÷ room of the slots that ran, over the time from first tokens to last ones."""
         changes = _changes(requests)
-        if isinstance(changes, str):
-            return Reading.missing(changes)
+        if isinstance(changes, Missing):
+            return Reading.missing(changes.reason)
         held = room = tokens = slots = 0
         for change, following in itertools.pairwise(changes):
             tokens += change.tokens
@@ -81,15 +81,15 @@ class _Change(NamedTuple):
     slots: int
 
 
-def _changes(requests: Sequence[RequestTiming]) -> list[_Change] | str:
+def _changes(requests: Sequence[RequestTiming]) -> list[_Change] | Missing:
     """What the requests took over time, or why that is not known."""
     found = []
     for request in requests:
         counts = request.tokens_per_chunk
         if counts is None or request.prompt_tokens is None:
-            return why_unknown(requests)
+            return Missing(why_unknown(requests))
         first, last = request.chunks[0], request.chunks[-1]
         found.append(_Change(first.at_ns, False, request.prompt_tokens, 1))
         found += [_Change(chunk.at_ns, False, n, 0) for chunk, n in zip(request.chunks, counts, strict=True)]
         found.append(_Change(last.at_ns, True, -request.prompt_tokens - sum(counts), -1))
-    return sorted(found) if found else why_unknown(requests)
+    return sorted(found) if found else Missing(why_unknown(requests))

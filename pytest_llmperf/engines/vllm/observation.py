@@ -12,7 +12,7 @@ from pytest_llmperf.engines.kv_cache import looks
 from pytest_llmperf.engines.kv_cache.looks import Fullest
 from pytest_llmperf.engines.kv_cache.poller import POLLS_PER_SECOND, Poller
 from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
-from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 
 if TYPE_CHECKING:
@@ -102,14 +102,14 @@ class VLLMObservation(Observation):
 
     def _fullest(
         self, pool: KVPool, polls: Sequence[KVPoll], requests: Sequence[RequestTiming], preemptions: int
-    ) -> Fullest | str:
-        """When the most blocks were in use, or why nobody knows."""
+    ) -> Fullest | Missing:
+        """When the most blocks were in use, or why that is not known."""
         blocks = f"blocks of {pool.block_tokens} tokens"
         if preemptions:
             how = f"all {_usable(pool)} {blocks}: it was full, {preemptions} preemptions"
             return Fullest(_usable(pool), how, preemptions)
         if not polls and (failure := self._poller.failure if self._poller else self._failure):
-            return failure
+            return Missing(failure)
         used = max((p.used_blocks for p in polls), default=0)
         unseen = looks.unseen(polls, requests)
         if used and not unseen:
@@ -119,26 +119,28 @@ class VLLMObservation(Observation):
             how = f"{used} of {pool.blocks} {blocks}, by the requests' own counts: they came one after another"
             return Fullest(used, how, len(requests))
         if unseen:
-            return f"the server let nobody look at it for {unseen / 1e9:.2g} s while requests ran"
+            return Missing(f"the server did not answer its polls for {unseen / 1e9:.2g} s while requests ran")
         if requests:
-            return f"its requests were too short to be seen by {POLLS_PER_SECOND:g} looks a second"
-        return Fullest(0, f"none; {_looks(polls)}", len(polls)) if polls else "the test was over before anybody looked"
+            return Missing(f"its requests were too short to be seen by {POLLS_PER_SECOND:g} polls a second")
+        if not polls:
+            return Missing("the test was over before the first poll")
+        return Fullest(0, f"none; {_looks(polls)}", len(polls))
 
 
-def _peak(fullest: Fullest | str, pool: KVPool) -> Reading:
+def _peak(fullest: Fullest | Missing, pool: KVPool) -> Reading:
     if pool.block_bytes is None:
         return Reading.missing(UNKNOWN_SIZE)
-    if isinstance(fullest, str):
-        return Reading.missing(fullest)
+    if isinstance(fullest, Missing):
+        return Reading.missing(fullest.reason)
     return Reading(fullest.blocks * pool.block_bytes, fullest.how, samples=fullest.samples)
 
 
-def _stats(fullest: Fullest | str, pool: KVPool, polls: Sequence[KVPoll]) -> dict[str, float]:
+def _stats(fullest: Fullest | Missing, pool: KVPool, polls: Sequence[KVPoll]) -> dict[str, float]:
     stats: dict[str, float] = {"kv_blocks": pool.blocks, "kv_block_tokens": pool.block_tokens}
     if polls:
         stats["running_peak"] = max(p.running for p in polls)
         stats["waiting_peak"] = max(p.waiting for p in polls)
-    if not isinstance(fullest, str):
+    if not isinstance(fullest, Missing):
         stats["kv_usage_peak_share"] = fullest.blocks / max(1, _usable(pool))
         if pool.block_bytes is not None:
             stats["kv_headroom_bytes"] = max(0, _usable(pool) - fullest.blocks) * pool.block_bytes

@@ -191,7 +191,7 @@ def test_a_server_that_cannot_be_looked_at_for_long_has_no_peak(engine: Deployme
     )
     observed = observation.end([long, long], window())
     assert re.fullmatch(
-        r"the server let nobody look at it for 0\.\d+ s while requests ran",
+        r"the server did not answer its polls for 0\.\d+ s while requests ran",
         observed.readings["memory.kv_cache"].reason,
     )
 
@@ -200,7 +200,7 @@ def test_requests_that_no_look_saw_have_no_peak(engine: Deployment) -> None:
     observation = VLLMObservation(engine, dict, POOL)
     until(lambda: observation._poller and observation._poller.polls)
     observed = observation.end([answered(0)], window())
-    assert observed.readings["memory.kv_cache"].reason == "its requests were too short to be seen by 20 looks a second"
+    assert observed.readings["memory.kv_cache"].reason == "its requests were too short to be seen by 20 polls a second"
 
 
 def test_without_the_size_of_a_block_there_is_no_peak_in_bytes(engine: Deployment) -> None:
