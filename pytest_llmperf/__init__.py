@@ -104,7 +104,7 @@ __all__ = [
     "workload_file",
 ]
 _HOMES = {
-    "Answer": "pytest_llmperf.traffic.answers.openai",
+    "Answer": "pytest_llmperf.traffic.answers.answer",
     "BYTES": "pytest_llmperf.measurement.units",
     "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
     "BudgetFailure": "pytest_llmperf.plugin.outcomes",
@@ -238,7 +238,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.outcomes import LLMPerfWarning as LLMPerfWarning
     from pytest_llmperf.plugin.outcomes import NoVerdict as NoVerdict
     from pytest_llmperf.reports.result import TestResult as TestResult
-    from pytest_llmperf.traffic.answers.openai import Answer as Answer
+    from pytest_llmperf.traffic.answers.answer import Answer as Answer
     from pytest_llmperf.traffic.client.dialect import Dialect as Dialect
     from pytest_llmperf.traffic.client.dialect import Endpoint as Endpoint
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed

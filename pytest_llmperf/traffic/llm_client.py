@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from pytest_llmperf.traffic.answers.openai import Answer
+    from pytest_llmperf.traffic.answers.answer import Answer
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
     from pytest_llmperf.traffic.client.listener import ClientListener
     from pytest_llmperf.traffic.client.request import Call, Messages, Post

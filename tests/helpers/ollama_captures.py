@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pytest_llmperf.traffic.answers.openai import Arrival
+from pytest_llmperf.traffic.answers.answer import Arrival
 from tests.helpers.captured import captured
 
 NDJSON = "application/x-ndjson"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.answers.openai import Answer, Arrival, read
+from pytest_llmperf.traffic.answers.answer import Answer, Arrival
+from pytest_llmperf.traffic.answers.openai import read
 from tests.helpers.scripted_server import event
 
 if TYPE_CHECKING:

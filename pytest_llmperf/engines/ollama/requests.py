@@ -19,7 +19,7 @@ from pytest_llmperf.traffic.client.http import HttpTransport
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.traffic.answers.openai import Answer, Arrival
+    from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 
 NONCE = "llmperf_nonce"
 TIMEOUT_S = 120.0

@@ -1,1 +1,1 @@
-"""Readers of what servers send: one file per protocol."""
+"""Readers of the answers of servers: one file per protocol."""

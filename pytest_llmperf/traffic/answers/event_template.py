@@ -1,4 +1,4 @@
-"""Reading a stream's events by the one before: most differ from it in the text they carry and in nothing else."""
+"""A template for the events of a stream, most of which differ in their text only: it saves parsing their JSON."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _PROBE = "?"
 
 
 @dataclass(frozen=True)
-class Template:
-    """The JSON around the text of an event. Between the same two parts any other string is that event's text."""
+class EventTemplate:
+    """The JSON before and after the text of an event."""
 
     before: str
     after: str
 
     @staticmethod
-    def of(data: str, text: str, read: Callable[[dict[str, Any]], str]) -> Template | None:
-        """What surrounds ``text`` in ``data``, from which ``read`` has read it; None where that is not certain.
+    def of(data: str, text: str, read: Callable[[dict[str, Any]], str]) -> EventTemplate | None:
+        """Returns the template of the event ``data``, whose text is ``text``; None if its place is not certain.
 
-        It is certain once another text in the same place is read as that text, and changes nothing else.
+        The place is certain if ``read`` finds another text that is put there, and the event carries nothing else.
         """
         if _PLAIN.fullmatch(text) is None:
             return None
         for opening in _OPENING.finditer(data):
             start, stop = opening.end(), opening.end() + len(text)
             if data[start:stop] == text and data[stop : stop + 1] == '"':
-                found = Template(data[:start], data[stop:])
+                found = EventTemplate(data[:start], data[stop:])
                 probe = json.loads(f"{found.before}{_PROBE}{found.after}")
                 if read(probe) == _PROBE:
                     return found
         return None
 
-    def text_of(self, data: str) -> str | None:
-        """The text of an event that differs from the template's only in it; None for every other event."""
+    def match(self, data: str) -> str | None:
+        """Returns the text of an event that fits the template; None for any other event."""
         if not (data.startswith(self.before) and data.endswith(self.after)):
             return None
         text = data[len(self.before) : len(data) - len(self.after)]

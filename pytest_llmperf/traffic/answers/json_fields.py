@@ -1,4 +1,4 @@
-"""Values out of JSON that a server sent, and that may have any form: as what is expected, or as nothing."""
+"""Reads JSON values of unknown form as the expected type; a value of another type reads as empty."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ _EXCERPT = 200
 
 
 def excerpt(text: str) -> str:
-    """The beginning of a text, in one line."""
+    """Returns the first 200 characters of a text, in one line."""
     return " ".join(text.split())[:_EXCERPT]
 
 
-def a_dict(value: object) -> dict[str, Any]:
+def as_dict(value: object) -> dict[str, Any]:
+    """Returns an object as it is, any other value as {}."""
     return value if isinstance(value, dict) else {}
 
 
-def a_list(value: object) -> list[Any]:
+def as_list(value: object) -> list[Any]:
+    """Returns an array as it is, any other value as []."""
     return value if isinstance(value, list) else []
 
 
-def a_text(value: object) -> str:
+def as_text(value: object) -> str:
+    """Returns a string as it is, any other value as ""."""
     return value if isinstance(value, str) else ""
 
 
-def a_count(value: object) -> int | None:
+def as_count(value: object) -> int | None:
+    """Returns an integer as it is, any other value as None."""
     return value if isinstance(value, int) else None

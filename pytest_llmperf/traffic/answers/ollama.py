@@ -1,7 +1,7 @@
-"""From the stamped pieces of an answer in Ollama's own protocol (``/api/generate``, ``/api/chat``) to text and timing.
+"""Reads answers of Ollama's own API (``/api/generate``, ``/api/chat``), streamed or whole.
 
-A stream is one JSON object a line; the last one has ``"done": true`` and the server's counts and times. A server that
-says no token count says zero: Go leaves out fields that are.
+A stream has one JSON object on each line; the last one has ``"done": true`` and the server's counts and durations. A
+missing token count means zero, since Go omits such fields.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
-from pytest_llmperf.traffic.answers.json_fields import a_count, a_dict, a_list, a_text, excerpt
-from pytest_llmperf.traffic.answers.openai import Answer
+from pytest_llmperf.traffic.answers.answer import Answer
+from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list, as_text, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement.chunks import ChunkKind
-    from pytest_llmperf.traffic.answers.openai import Arrival
+    from pytest_llmperf.traffic.answers.answer import Arrival
 
-# More than so many chunks that are alike, but for the space around them, and the server ends the answer.
+# After more equal chunks in a row than this, but for white space, the server ends the answer.
 _REPEATS = 30
-# What a request to load or unload a model is answered with: no token was asked for, so none is counted.
+# Finish reasons of requests that load or unload a model: they ask for no tokens, so none are counted.
 _NO_ANSWER = ("load", "unload")
 
 
 def read(arrival: Arrival) -> Answer:
-    """The answer in what arrived. Never raises: what is wrong stands in ``timing.error``, in one line."""
+    """Reads an answer. Never raises: what is wrong with it stands in ``timing.error``, in one line."""
     parts = _Parts()
     if arrival.status is not None and not 200 <= arrival.status < 300:
-        parts.reported = f"HTTP {arrival.status}: {refusal(arrival.body)}"
+        parts.reported = f"HTTP {arrival.status}: {read_refusal(arrival.body)}"
     elif arrival.is_stream:
-        for at_ns, line in lines(arrival.pieces):
+        for at_ns, line in split_lines(arrival.pieces):
             parts.take(at_ns, line)
     elif not arrival.fault:
         parts.take(arrival.end_ns, arrival.body)
     return parts.answer(arrival)
 
 
-def lines(pieces: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
-    """The lines of a body that are not blank, each stamped (ns) with the piece that brought its end."""
+def split_lines(pieces: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
+    """Yields the lines of a body that are not blank, each with the stamp (ns) of the piece that brought its end."""
     whole = b"".join(data for _, data in pieces)
     ends = list(itertools.accumulate(len(data) for _, data in pieces))
     stop = 0
@@ -53,13 +53,13 @@ def lines(pieces: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
             yield pieces[bisect_left(ends, stop)][0], line.decode(errors="replace").strip()
 
 
-def refusal(body: str) -> str:
-    """What a body with ``{"error": ...}`` says, in one line. Some errors of the runner are JSON within that string."""
+def read_refusal(body: str) -> str:
+    """Reads the message in a body ``{"error": ...}``, in one line. The runner puts errors as JSON into that string."""
     try:
         content = json.loads(body)
     except ValueError:
         return excerpt(body)
-    return _message(a_dict(content).get("error")) or excerpt(body)
+    return _message(as_dict(content).get("error")) or excerpt(body)
 
 
 def _message(error: object) -> str:
@@ -68,13 +68,13 @@ def _message(error: object) -> str:
             inner = json.loads(error)
         except ValueError:
             return excerpt(error)
-        return _message(a_dict(inner).get("error")) or excerpt(error)
-    return excerpt(a_text(a_dict(error).get("message")))
+        return _message(as_dict(inner).get("error")) or excerpt(error)
+    return excerpt(as_text(as_dict(error).get("message")))
 
 
 @dataclass
 class _Parts:
-    """What has been read of an answer so far."""
+    """The parts of an answer that have been read so far."""
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -85,7 +85,7 @@ class _Parts:
     malformed: str = ""
 
     def take(self, at_ns: int, data: str) -> None:
-        """One line of a stream, or a whole body: they have the same form."""
+        """Adds one line of a stream, or a whole body: they have the same form."""
         if self.reported or self.malformed:
             return
         try:
@@ -104,10 +104,10 @@ class _Parts:
             self.chunks.append(Chunk(at_ns, kind))
 
     def _take_content(self, content: Mapping[str, Any]) -> ChunkKind | None:
-        message = a_dict(content.get("message"))
-        text = a_text(content.get("response")) or a_text(message.get("content"))
-        reasoning = a_text(content.get("thinking")) or a_text(message.get("thinking"))
-        calls = [self._call(a_dict(call)) for call in a_list(message.get("tool_calls"))]
+        message = as_dict(content.get("message"))
+        text = as_text(content.get("response")) or as_text(message.get("content"))
+        reasoning = as_text(content.get("thinking")) or as_text(message.get("thinking"))
+        calls = [self._call(as_dict(call)) for call in as_list(message.get("tool_calls"))]
         self.text.append(text)
         self.reasoning.append(reasoning)
         self.tool_calls += calls
@@ -116,10 +116,10 @@ class _Parts:
         return "text" if text else "reasoning" if reasoning else None
 
     def _call(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """A tool call in the form of the OpenAI API, whose arguments are text."""
-        function = a_dict(call.get("function"))
-        asked = {"name": a_text(function.get("name")), "arguments": json.dumps(function.get("arguments") or {})}
-        return {"id": a_text(call.get("id")), "type": "function", "function": asked}
+        """Returns a tool call in the form of the OpenAI API, whose arguments are text."""
+        function = as_dict(call.get("function"))
+        asked = {"name": as_text(function.get("name")), "arguments": json.dumps(function.get("arguments") or {})}
+        return {"id": as_text(call.get("id")), "type": "function", "function": asked}
 
     def answer(self, arrival: Arrival) -> Answer:
         timing = self._timing(arrival)
@@ -136,14 +136,14 @@ class _Parts:
         return self.last.get("done") is True
 
     def _timing(self, arrival: Arrival) -> RequestTiming:
-        finish = a_text(self.last.get("done_reason")) if self._done else ""
+        finish = as_text(self.last.get("done_reason")) if self._done else ""
         counted = self._done and finish not in _NO_ANSWER
         return RequestTiming(
             sent_ns=arrival.sent_ns,
             end_ns=arrival.end_ns,
             chunks=tuple(self.chunks) if arrival.is_stream else (),
-            output_tokens=a_count(self.last.get("eval_count", 0)) if counted else None,
-            prompt_tokens=a_count(self.last.get("prompt_eval_count", 0)) if counted else None,
+            output_tokens=as_count(self.last.get("eval_count", 0)) if counted else None,
+            prompt_tokens=as_count(self.last.get("prompt_eval_count", 0)) if counted else None,
             streamed=arrival.is_stream,
             status=arrival.status,
             finish_reason=finish or None,
@@ -154,18 +154,18 @@ class _Parts:
 
     def _times(self) -> ServerTimes:
         names = ("load_duration", "prompt_eval_duration", "eval_duration", "total_duration")
-        return ServerTimes(*(a_count(self.last.get(name)) for name in names))
+        return ServerTimes(*(as_count(self.last.get(name)) for name in names))
 
     def _error(self, arrival: Arrival) -> str | None:
         ending = "" if self._done else self._unfinished()
         return self.reported or arrival.fault or self.malformed or ending or None
 
     def _unfinished(self) -> str:
-        ending = 'the answer ended without "done": true, and so without its counts'
-        return f"{ending}: the server cuts off what repeats itself" if self._repeats() else ending
+        ending = 'the answer ended without "done": true and without token counts'
+        return f"{ending}: the server ends answers that repeat themselves" if self._repeats() else ending
 
     def _repeats(self) -> bool:
-        """Whether the answer ends in what makes the server cut it off; of a whole body, its words stand for chunks."""
+        """Whether the answer ends in the repetition for which the server ends it; a whole body is split into words."""
         pieces = [text for text in self.text if text]
         words = pieces[0].split() if len(pieces) == 1 else [piece.strip() for piece in pieces]
         return len(words) > _REPEATS and len(set(words[-_REPEATS:])) == 1

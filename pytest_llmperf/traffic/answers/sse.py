@@ -1,4 +1,4 @@
-"""Server-sent events out of stamped pieces of a response body."""
+"""Parses server-sent events in the stamped pieces of a response body."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def events(pieces: Sequence[tuple[int, bytes]]) -> list[tuple[int, str]]:
-    """The data of each event, stamped (ns) with the piece that brought the end of its closing blank line.
+def parse_events(pieces: Sequence[tuple[int, bytes]]) -> list[tuple[int, str]]:
+    """Returns the data of each event with the stamp (ns) of the piece that brought the end of its closing blank line.
 
-    ``pieces`` are (stamp, bytes) in order of arrival, split anywhere. An event without its closing blank line
-    at the end of the body still counts, stamped with the last piece. The data of an ``event: error`` always
-    comes as an object with the key ``error``.
+    ``pieces`` are (stamp, bytes) in order of arrival, split anywhere. A last event without its closing blank line
+    counts, with the stamp of the last piece. The data of an ``event: error`` is always an object with the key
+    ``error``.
     """
     whole = b"".join(data for _, data in pieces)
     ends = list(accumulate(len(data) for _, data in pieces))
-    return _plain_events(whole, pieces, ends) or _any_events(whole, pieces, ends)
+    return _parse_plain_events(whole, pieces, ends) or _parse_any_events(whole, pieces, ends)
 
 
-def _plain_events(
+def _parse_plain_events(
     whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: Sequence[int]
 ) -> list[tuple[int, str]] | None:
-    """The same for a body of nothing but ``data: ...`` lines with a blank line after each; None for any other."""
+    """Parses a body of nothing but ``data: ...`` lines with a blank line after each; None for any other."""
     blocks = whole.split(b"\n\n")
     if blocks.pop() or b"\r" in whole or 2 * len(blocks) != whole.count(b"\n"):
         return None
@@ -46,7 +46,7 @@ def _plain_events(
     return found
 
 
-def _any_events(whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: Sequence[int]) -> list[tuple[int, str]]:
+def _parse_any_events(whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: Sequence[int]) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     data: list[bytes] = []
     name = b""
@@ -67,7 +67,7 @@ def _any_events(whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: Sequenc
 
 
 def _lines(whole: bytes) -> Iterator[tuple[bytes, int]]:
-    """Each line and the offset just after its end; one more blank line closes the last event."""
+    """Yields each line and the offset after its end, and one more blank line, which closes the last event."""
     start = len(_BYTE_ORDER_MARK) if whole.startswith(_BYTE_ORDER_MARK) else 0
     for end in _LINE_END.finditer(whole, start):
         yield whole[start : end.start()], end.end()

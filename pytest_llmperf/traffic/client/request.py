@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_llmperf.traffic.answers.openai import Answer, Arrival
+from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.client.exchange import TransportError
 
 if TYPE_CHECKING:

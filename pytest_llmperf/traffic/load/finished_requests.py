@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.answers.openai import Answer, Arrival, read
+from pytest_llmperf.traffic.answers.answer import Answer, Arrival
+from pytest_llmperf.traffic.answers.openai import read
 from pytest_llmperf.traffic.load.wire import Strings, pack_timing
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
-from pytest_llmperf.traffic.answers.openai import Answer, Arrival
+from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

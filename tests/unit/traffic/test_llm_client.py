@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from pytest_llmperf.traffic.answers.openai import Answer
+    from pytest_llmperf.traffic.answers.answer import Answer
 
     Ask = Callable[..., Answer]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from pytest_llmperf.traffic.answers.openai import Answer
+    from pytest_llmperf.traffic.answers.answer import Answer
     from pytest_llmperf.traffic.llm_client import LLMClient
     from tests.helpers.scripted_server import Turn
 

@@ -21,7 +21,7 @@ from pytest_llmperf.traffic.client.exchange import TransportError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.traffic.answers.openai import Answer, Arrival
+    from pytest_llmperf.traffic.answers.answer import Answer, Arrival
     from pytest_llmperf.traffic.client.request import Attempt, Call
 
 REQUEST_PREFIX = "llmperf-"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.traffic.answers import openai
-from pytest_llmperf.traffic.answers.event_template import Template
-from pytest_llmperf.traffic.answers.openai import Arrival
+from pytest_llmperf.traffic.answers.answer import Arrival
+from pytest_llmperf.traffic.answers.event_template import EventTemplate
 
 TRICKY = [
     "plain",
@@ -55,7 +55,7 @@ STREAMS = {
 @pytest.mark.parametrize("events", STREAMS.values(), ids=STREAMS)
 def test_an_answer_is_the_same_with_and_without(events: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     fast = answer(events)
-    monkeypatch.setattr(Template, "of", staticmethod(lambda *_: None))
+    monkeypatch.setattr(EventTemplate, "of", staticmethod(lambda *_: None))
     assert fast == answer(events)
 
 
@@ -73,8 +73,10 @@ def test_most_events_of_a_stream_are_not_taken_apart(monkeypatch: pytest.MonkeyP
 
 
 def test_a_template_fits_no_event_that_differs_in_anything_else() -> None:
-    template = Template.of(json.dumps(completion("one")), "one", lambda content: str(content["choices"][0]["text"]))
+    template = EventTemplate.of(
+        json.dumps(completion("one")), "one", lambda content: str(content["choices"][0]["text"])
+    )
     assert template is not None
-    assert template.text_of(json.dumps(completion(" two"))) == " two"
+    assert template.match(json.dumps(completion(" two"))) == " two"
     for other in (completion("two", more=1), {**completion("two"), "id": "2"}, completion('"'), completion("")):
-        assert template.text_of(json.dumps(other)) is None
+        assert template.match(json.dumps(other)) is None

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.measurement.request import ServerTimes
-from pytest_llmperf.traffic.answers.ollama import read, refusal
-from pytest_llmperf.traffic.answers.openai import Answer, Arrival
+from pytest_llmperf.traffic.answers.answer import Answer, Arrival
+from pytest_llmperf.traffic.answers.ollama import read, read_refusal
 from tests.helpers.ollama_captures import NDJSON, stream, whole
 
 
@@ -111,7 +111,7 @@ def test_a_tool_call_is_in_the_form_of_the_openai_api() -> None:
 def test_an_answer_that_repeats_itself_is_cut_off_by_the_server_and_no_success() -> None:
     seen = read(stream("repeat_abort_chat_stream.txt"))
     assert seen.timing.error == (
-        'the answer ended without "done": true, and so without its counts: the server cuts off what repeats itself'
+        'the answer ended without "done": true and without token counts: the server ends answers that repeat themselves'
     )
     assert (seen.timing.output_tokens, seen.finish_reason, seen.usage) == (None, None, None)
 
@@ -119,12 +119,12 @@ def test_an_answer_that_repeats_itself_is_cut_off_by_the_server_and_no_success()
 def test_a_whole_answer_that_was_cut_off_is_no_success() -> None:
     error = read(whole("repeat_abort_chat.json")).timing.error or ""
     assert error.startswith('the answer ended without "done": true')
-    assert error.endswith("repeats itself")
+    assert error.endswith("repeat themselves")
 
 
 def test_a_stream_that_breaks_off_is_a_failed_request() -> None:
     seen = read(stream("generate_stream.txt", upto=10))
-    assert seen.timing.error == 'the answer ended without "done": true, and so without its counts'
+    assert seen.timing.error == 'the answer ended without "done": true and without token counts'
     assert read(stream("generate_stream.txt", upto=10, fault="the server went away")).timing.error == (
         "the server went away"
     )
@@ -166,7 +166,7 @@ def test_a_refusal_is_told_in_the_servers_own_words(name: str, error: str) -> No
     ],
 )
 def test_whatever_a_server_refuses_with_becomes_one_line(body: str, words: str) -> None:
-    assert refusal(body) == words
+    assert read_refusal(body) == words
 
 
 def test_what_is_no_json_is_told_and_ends_the_reading() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.traffic.answers.openai import Answer, Arrival
+from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.openai_responses import read
 
 USAGE = {"input_tokens": 7, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 3, "total_tokens": 10}

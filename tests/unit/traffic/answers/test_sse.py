@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from pytest_llmperf.traffic.answers.sse import events
+from pytest_llmperf.traffic.answers.sse import parse_events
 
 
 def test_an_event_is_stamped_with_the_piece_that_brings_its_blank_line() -> None:
     pieces = [(10, b"data: a"), (20, b"b\n"), (30, b"\ndata: c\n\nda"), (40, b"ta: d\n\n")]
-    assert events(pieces) == [(30, "ab"), (30, "c"), (40, "d")]
+    assert parse_events(pieces) == [(30, "ab"), (30, "c"), (40, "d")]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -17,29 +17,29 @@ def test_the_events_are_the_same_wherever_the_body_is_split(end: str) -> None:
     body = f"data: é{end}data: €{end}{end}: note{end}{end}event: x{end}data:🙂{end}{end}".encode()
     for first in range(len(body) + 1):
         for second in range(first, len(body) + 1):
-            found = events([(1, body[:first]), (2, body[first:second]), (3, body[second:])])
+            found = parse_events([(1, body[:first]), (2, body[first:second]), (3, body[second:])])
             assert [data for _, data in found] == ["é\n€", "🙂"]
 
 
 def test_a_crlf_cut_in_two_ends_one_line_and_not_two() -> None:
-    assert events([(1, b"data: a\r"), (2, b"\ndata: b\r"), (3, b"\n\r"), (4, b"\n")]) == [(4, "a\nb")]
+    assert parse_events([(1, b"data: a\r"), (2, b"\ndata: b\r"), (3, b"\n\r"), (4, b"\n")]) == [(4, "a\nb")]
 
 
 def test_comments_and_other_fields_and_empty_events_give_nothing() -> None:
-    assert events([(1, b": ping\n\nid: 7\nretry: 10\n\n\n\nevent: note\n\n")]) == []
+    assert parse_events([(1, b": ping\n\nid: 7\nretry: 10\n\n\n\nevent: note\n\n")]) == []
 
 
 def test_only_one_space_is_taken_from_the_data_and_none_is_needed() -> None:
-    assert events([(1, b"data:  a\n\ndata:b\n\ndata\n\n")]) == [(1, " a"), (1, "b"), (1, "")]
+    assert parse_events([(1, b"data:  a\n\ndata:b\n\ndata\n\n")]) == [(1, " a"), (1, "b"), (1, "")]
 
 
 def test_an_event_without_its_blank_line_counts_at_the_end_of_the_body() -> None:
-    assert events([(1, b"data: a\n\n"), (2, b"data: b"), (3, b"c")]) == [(1, "a"), (3, "bc")]
-    assert events([(1, b"data: a\n")]) == [(1, "a")]
+    assert parse_events([(1, b"data: a\n\n"), (2, b"data: b"), (3, b"c")]) == [(1, "a"), (3, "bc")]
+    assert parse_events([(1, b"data: a\n")]) == [(1, "a")]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_field() -> None:
-    assert events([(1, b"\xef\xbb"), (2, b"\xbfdata: a\n\n")]) == [(2, "a")]
+    assert parse_events([(1, b"\xef\xbb"), (2, b"\xbfdata: a\n\n")]) == [(2, "a")]
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_a_byte_order_mark_is_no_part_of_the_first_field() -> None:
     ],
 )
 def test_an_error_event_always_comes_as_an_object_with_an_error(data: str, expected: object) -> None:
-    [(at_ns, text)] = events([(5, f"event: error\ndata: {data}\n\n".encode())])
+    [(at_ns, text)] = parse_events([(5, f"event: error\ndata: {data}\n\n".encode())])
     assert (at_ns, json.loads(text)) == (5, expected)
 
 
 def test_the_name_of_an_event_does_not_stick_to_the_next() -> None:
-    assert events([(1, b"event: error\ndata: a\n\ndata: b\n\n")]) == [(1, '{"error": "a"}'), (1, "b")]
+    assert parse_events([(1, b"event: error\ndata: a\n\ndata: b\n\n")]) == [(1, '{"error": "a"}'), (1, "b")]
 
 
 def test_nothing_gives_no_event() -> None:
-    assert events([]) == []
+    assert parse_events([]) == []

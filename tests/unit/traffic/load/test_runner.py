@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.traffic.answers.openai import Answer, Arrival
+    from pytest_llmperf.traffic.answers.answer import Answer, Arrival
     from pytest_llmperf.traffic.client.request import Attempt, Call
 
 PROMPTS = ["a", "b", "c"]

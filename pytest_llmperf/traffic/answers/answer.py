@@ -1,0 +1,72 @@
+"""An answer of a model: as it arrived from the server, and as it was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.measurement.request import RequestTiming
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered to one request, and how long it took.
+
+    Attributes:
+        text: the text of the answer, without the reasoning.
+        reasoning: the text of the reasoning, or "".
+        tool_calls: tool calls in the form of the OpenAI API.
+        finish_reason: why the model stopped, such as ``"stop"`` or ``"length"``; None if the server did not say.
+        usage: the token counts of the server; None if it gave none.
+        timing: the times and token counts of the request.
+        raw: the JSON body; the last event of a stream.
+    """
+
+    text: str
+    reasoning: str
+    tool_calls: list[dict[str, Any]]
+    finish_reason: str | None
+    usage: dict[str, Any] | None
+    timing: RequestTiming
+    raw: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An answer as it came over the wire. Times are ns of ``time.monotonic_ns()``.
+
+    Attributes:
+        sent_ns: moment before the request was sent.
+        end_ns: arrival of the last byte.
+        pieces: the body as (stamp, bytes), in order of arrival.
+        status: HTTP status; None if no head came.
+        content_type: header of the answer, or "".
+        streamed: whether a stream was requested.
+        shared_prefix: whether the prompt was allowed to come from the prefix cache.
+        fault: why the answer did not arrive completely, or "".
+        scheduled_ns: moment at which the request was to be sent; None without a schedule.
+    """
+
+    sent_ns: int
+    end_ns: int
+    pieces: Sequence[tuple[int, bytes]] = ()
+    status: int | None = None
+    content_type: str = ""
+    streamed: bool = True
+    shared_prefix: bool = False
+    fault: str = ""
+    scheduled_ns: int | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body is a stream. Some servers answer a request for a stream with a whole body."""
+        kind = self.content_type.lower()
+        return self.streamed and ("ndjson" in kind or "json" not in kind)
+
+    @property
+    def body(self) -> str:
+        """The whole body; bytes that are not UTF-8 are replaced."""
+        return b"".join(data for _, data in self.pieces).decode(errors="replace")
