@@ -50,7 +50,7 @@ class Preparation:
 
     def generate_scripts(self) -> Iterator[tuple[Script, int | None]]:
         """Yields each script with its moment in ns from the start of the load; None in a closed loop."""
-        scripts = self._workload.scripts(self._texts)
+        scripts = self._workload.generate_scripts(self._texts)
         if not self._schedule.open:
             yield from ((script, None) for script in scripts)
             return

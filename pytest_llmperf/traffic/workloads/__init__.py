@@ -1,1 +1,1 @@
-"""What a load asks: prompts, their lengths, and files that hold them."""
+"""Workloads: the prompts of a load, their lengths, and the files that hold them."""

@@ -1,4 +1,4 @@
-"""How long prompts and answers are, in tokens: fixed, uniform, normal, or drawn from a histogram."""
+"""Distributions of lengths in tokens: fixed, uniform, normal, or a histogram."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ _SPREAD = 3
 
 
 class Lengths(Protocol):
-    """A distribution of numbers of tokens, of which ``least`` is the smallest that comes."""
+    """A distribution of whole numbers of tokens."""
 
     @property
-    def least(self) -> int: ...
+    def least(self) -> int:
+        """The smallest number that is drawn."""
 
-    def draw(self, random: Random) -> int: ...
+    def draw(self, random: Random) -> int:
+        """Draws one number."""
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every whole number from ``low`` to ``high``, both included; a fixed length where they are the same."""
+    """Every whole number from ``low`` to ``high``, both included; a fixed length if they are equal."""
 
     low: int
     high: int
@@ -44,7 +46,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Normal:
-    """Normal with this mean and standard deviation, cut at three of them and at 1 token."""
+    """A normal distribution, cut at three standard deviations and at 1 token."""
 
     mean: int
     deviation: int
@@ -63,7 +65,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class Histogram:
-    """One of the ranges, as often as its weight says, and uniform within it."""
+    """Ranges with their weights; lengths are uniform within a range."""
 
     bins: tuple[tuple[Uniform, float], ...]
 
@@ -81,30 +83,30 @@ class Histogram:
         return ", ".join(f"{lengths} ({100 * weight / whole:.0f} %)" for lengths, weight in self.bins)
 
 
-def lengths(value: object, argument: str) -> Lengths:
-    """``"128-2048"`` → ``Uniform(128, 2048)``; ``argument`` is named in errors.
+def parse_lengths(value: object, argument: str) -> Lengths:
+    """Parses lengths: ``"128-2048"`` → ``Uniform(128, 2048)``. ``argument`` is the name of the argument, for errors.
 
     Raises:
-        ValueError: not a length in one of the forms, or one below 1 token.
+        ValueError: the value has none of the forms, or a length is below 1 token.
     """
     if isinstance(value, Mapping):
-        return _histogram(value, argument)
+        return _parse_histogram(value, argument)
     text = "".join(str(value).split()).replace("–", "-").replace("+-", "±")
     match = re.fullmatch(r"(\d+)(?:([-±])(\d+))?", text)
     if match is None or isinstance(value, bool):
-        raise ValueError(f"{argument}={value!r} is no length in tokens: {_FORMS}")
+        raise ValueError(f"{argument}={value!r} is not a length in tokens: {_FORMS}")
     first, form, second = int(match[1]), match[2], int(match[3] or match[1])
     if first < 1 or (form == "-" and second < first):
-        raise ValueError(f"{argument}={value!r} must go upwards from at least 1 token")
+        raise ValueError(f"{argument}={value!r} must rise from at least 1 token")
     return Normal(first, second) if form == "±" else Uniform(first, second)
 
 
-def _histogram(value: Mapping[object, object], argument: str) -> Histogram:
+def _parse_histogram(value: Mapping[object, object], argument: str) -> Histogram:
     bins = []
     for key, weight in value.items():
-        length = lengths(key, argument)
+        length = parse_lengths(key, argument)
         if not isinstance(length, Uniform) or not isinstance(weight, int | float) or not weight > 0:
-            raise ValueError(f"{argument}={{{key!r}: {weight!r}}} is no bin of a histogram: {_FORMS}")
+            raise ValueError(f"{argument}={{{key!r}: {weight!r}}} is not a bin of a histogram: {_FORMS}")
         bins.append((length, float(weight)))
     if not bins:
         raise ValueError(f"{argument}={{}} is an empty histogram: {_FORMS}")

@@ -1,4 +1,4 @@
-"""Texts of so many tokens, counted by the model's own tokenizer."""
+"""Random texts of a given number of tokens, counted by the model's own tokenizer."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _ATTEMPTS = 8
 
 
 class Texts:
-    """Makes texts of random common words. ``count`` gives the tokens of a text, special tokens included.
+    """Makes texts of random common words. ``count`` returns the number of tokens of a text, special tokens included.
 
-    Most tokenizers split at spaces first, so that a text has the tokens of its words; one that does not is asked again
-    for each text. ``specials`` is what it adds to any text, such as a token that begins it.
+    Most tokenizers split at spaces first, so that a text has the tokens of its words. With another tokenizer, the
+    tokens of each text are counted. ``specials`` is the number of special tokens that it adds to any text.
     """
 
     def __init__(self, count: Callable[[str], int]) -> None:
@@ -51,21 +51,21 @@ class Texts:
         self._weigh(_WORDS.split())
         self._single = [word for word, cost in self._costs.items() if cost == 1]
         sample = self._single or list(self._costs)
-        self._additive = self._tokens(sample) == sum(self._costs[word] for word in sample)
+        self._additive = self._count_tokens(sample) == sum(self._costs[word] for word in sample)
 
-    def text(self, random: Random, tokens: int) -> str:
-        """A text of ``tokens`` tokens, special tokens left out; as near as can be where no words fit exactly."""
-        words = self._words(random, tokens)
+    def generate(self, random: Random, tokens: int) -> str:
+        """Generates a text of ``tokens`` tokens without special ones, or the nearest number that words allow."""
+        words = self._choose_words(random, tokens)
         if self._additive:
             return _join(words)
-        return self._adjusted(random, words, tokens)
+        return self._adjust(random, words, tokens)
 
-    def _tokens(self, words: Sequence[str]) -> int:
+    def _count_tokens(self, words: Sequence[str]) -> int:
         return self._count(_join(words)) - self.specials
 
     def _weigh(self, words: list[str]) -> None:
-        """Finds out what each word costs; most have one token, so that one look often tells it of many."""
-        tokens = self._tokens(words)
+        """Finds the number of tokens of each word. Most have one, so that one count often settles many words."""
+        tokens = self._count_tokens(words)
         if tokens == len(words) or len(words) == 1:
             self._costs.update(dict.fromkeys(words, max(1, tokens // len(words))))
         else:
@@ -73,7 +73,7 @@ class Texts:
             self._weigh(words[:middle])
             self._weigh(words[middle:])
 
-    def _words(self, random: Random, tokens: int) -> list[str]:
+    def _choose_words(self, random: Random, tokens: int) -> list[str]:
         if len(self._single) >= _FEWEST:
             return random.choices(self._single, k=tokens)
         words: list[str] = []
@@ -82,17 +82,17 @@ class Texts:
             tokens -= self._costs[words[-1]]
         return words
 
-    def _adjusted(self, random: Random, words: list[str], tokens: int) -> str:
+    def _adjust(self, random: Random, words: list[str], tokens: int) -> str:
         best, off = words, tokens
         for _ in range(_ATTEMPTS):
-            missing = tokens - self._tokens(words)
+            missing = tokens - self._count_tokens(words)
             if abs(missing) < off:
                 best, off = list(words), abs(missing)
             if missing == 0:
                 break
             while missing < 0 and words:
                 missing += self._costs[words.pop()]
-            words += self._words(random, missing)
+            words += self._choose_words(random, missing)
         return _join(best)
 
 

@@ -1,4 +1,4 @@
-"""Who counts the tokens of a text for a workload."""
+"""Chooses the tokenizer for a workload and checks it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.workloads.workload import Workload
 
 
-def create_texts(workload: Workload, engines: Callable[[str], int] | None) -> Texts | None:
-    """Texts in the tokens of the workload's own tokenizer, else of the engine's; None where none are to be made.
+def create_texts(workload: Workload, engine_tokenizer: Callable[[str], int] | None) -> Texts | None:
+    """Creates the maker of texts for a workload, with its own tokenizer or the engine's; None if it needs no texts.
 
     Raises:
-        ValueError: nobody can count, or what was given as a tokenizer does not.
+        ValueError: there is no tokenizer, or it does not work.
     """
     if not workload.needs_texts:
         return None
     given = workload.tokenizer
-    count = engines if given is None else (lambda text: _number(given(text)))
+    count = engine_tokenizer if given is None else (lambda text: _count(given(text)))
     if count is None:
         raise ValueError(
-            "prompt_tokens are tokens of the model, and this engine cannot be asked for them: give "
+            "prompt_tokens are tokens of the model, and this engine cannot count them: give "
             "workload(tokenizer=...), a function from a text to its tokens, such as the encode of the model's tokenizer"
         )
     try:
         return Texts(count)
     except OSError as error:
         raise ValueError(
-            f"the engine could not be asked for the tokens of a text ({error}): give workload(tokenizer=...)"
+            f"the engine could not count the tokens of a text ({error}): give workload(tokenizer=...)"
         ) from None
 
 
-def _number(tokens: Any) -> int:
+def _count(tokens: Any) -> int:
     if isinstance(tokens, int):
         return tokens
     if isinstance(tokens, Sized) and not isinstance(tokens, str):
         return len(tokens)
-    raise ValueError(f"tokenizer=... gave {tokens!r}: it must give tokens, or their number")
+    raise ValueError(f"tokenizer=... returned {tokens!r}: it must return tokens, or their number")

@@ -1,4 +1,4 @@
-"""What a load asks for: small frozen values, the same under the same seed."""
+"""Workloads as frozen values, which ask for the same requests whenever their seed is the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.units import SECONDS, SHARE, parse
 from pytest_llmperf.traffic.client.request import at_least_one
-from pytest_llmperf.traffic.workloads.lengths import Lengths, lengths
+from pytest_llmperf.traffic.workloads.lengths import Lengths, parse_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Turn:
-    """One request to be: what the user says, how long its answer may be, and how long it was itself meant to be."""
+    """One request of a script.
+
+    Attributes:
+        content: a prompt, or the messages of a chat.
+        output_tokens: the most tokens of the answer.
+        prompt_tokens: the tokens that the prompt was made for; None for a prompt that was given.
+    """
 
     content: Messages
     output_tokens: int
@@ -32,9 +38,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class Script:
-    """Turns that follow each other, mostly a single one; each further turn comes ``think_s`` after the answer before.
+    """The turns of one user, mostly a single one.
 
-    Scripts of one ``group`` share the beginning of their prompts; ``at_s`` is when a trace says that it begins.
+    Attributes:
+        turns: requests that follow each other, each after the answer to the one before.
+        group: scripts of one group share the beginning of their prompts; "" for none.
+        at_s: moment in seconds at which a trace sends it; None without a trace.
+        think_s: seconds between an answer and the next turn.
     """
 
     turns: tuple[Turn, ...]
@@ -44,10 +54,14 @@ class Script:
 
 
 class Workload(ABC):
-    """What is to be asked. ``requests`` is how many there are, None for as many as a run takes.
+    """The requests of a load, without their times.
 
-    ``tokenizer`` counts the tokens of a text where the engine cannot be asked: a function that gives a number, or the
-    tokens themselves.
+    Attributes:
+        requests: number of requests; None for as many as a run takes.
+        chat: whether messages are sent instead of plain prompts.
+        seed: of all that is drawn at random.
+        tokenizer: a function from a text to its tokens or to their number, for engines that cannot count them; None
+            to ask the engine.
     """
 
     requests: int | None
@@ -57,25 +71,48 @@ class Workload(ABC):
 
     @property
     def needs_texts(self) -> bool:
-        """Whether it makes texts of so many tokens, for which somebody must count."""
+        """Whether prompts are made, for which tokens must be counted."""
         return False
 
     @property
     def has_times(self) -> bool:
-        """Whether it says itself when each request is sent."""
+        """Whether each script has a moment of its own, as in a trace."""
         return False
 
     @abstractmethod
-    def scripts(self, texts: Texts | None) -> Iterator[Script]:
-        """What is asked, in its order; without end where ``requests`` is None."""
+    def generate_scripts(self, texts: Texts | None) -> Iterator[Script]:
+        """Yields the scripts in their order, without end if ``requests`` is None.
+
+        ``texts`` makes the prompts; None unless ``needs_texts``.
+        """
 
     @abstractmethod
     def __str__(self) -> str: ...
 
 
 @dataclass(frozen=True)
-class Synthetic(Workload):
-    """Prompts of random words, each as long as drawn."""
+class SharedPrefix:
+    """What the prompts of a group have in common: ``tokens``, or a ``share`` of each prompt, in so many ``groups``."""
+
+    tokens: int = 0
+    share: float = 0.0
+    groups: int = 1
+
+    def __bool__(self) -> bool:
+        return bool(self.tokens or self.share)
+
+    def count_tokens(self, prompt_tokens: int) -> int:
+        """Returns the common tokens of a prompt, which keeps at least one token of its own."""
+        return min(prompt_tokens - 1, self.tokens or round(prompt_tokens * self.share))
+
+    def __str__(self) -> str:
+        common = f"{self.tokens} tokens" if self.tokens else f"{100 * self.share:.3g} %"
+        return f"{common} in common in {self.groups} group{'s' if self.groups > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class SyntheticWorkload(Workload):
+    """Prompts of random words, whose lengths are drawn from ``prompt``; chats have as many turns as drawn."""
 
     prompt: Lengths
     output: Lengths
@@ -84,16 +121,14 @@ class Synthetic(Workload):
     chat: bool
     turns: Lengths
     think_s: float
-    prefix_tokens: int
-    prefix_share: float
-    groups: int
+    prefix: SharedPrefix
     tokenizer: Callable[[str], Any] | None
 
     @property
     def needs_texts(self) -> bool:
         return True
 
-    def scripts(self, texts: Texts | None) -> Iterator[Script]:
+    def generate_scripts(self, texts: Texts | None) -> Iterator[Script]:
         assert texts is not None
         left = self.requests
         for number in count():
@@ -103,36 +138,34 @@ class Synthetic(Workload):
             turns = self.turns.draw(random)
             turns = turns if left is None else min(turns, left)
             left = None if left is None else left - turns
-            group = number % self.groups
+            group = number % self.prefix.groups
             drawn = tuple(self._turn(random, texts, group) for _ in range(turns))
             yield Script(drawn, self._group(group, turns, number), think_s=self.think_s)
 
     def _group(self, group: int, turns: int, number: int) -> str:
-        if self.prefix_tokens or self.prefix_share:
+        if self.prefix:
             return f"group {group}"
         return f"chat {number}" if turns > 1 else ""
 
     def _turn(self, random: Random, texts: Texts, group: int) -> Turn:
         tokens, output = self.prompt.draw(random), self.output.draw(random)
-        # What the server adds to a plain text by itself is part of its prompt; nobody knows what a chat template adds.
+        # The special tokens of a plain text count as part of its prompt; those of a chat template are not known.
         room = max(1, tokens - (0 if self.chat else texts.specials))
-        common = min(room - 1, self.prefix_tokens or round(room * self.prefix_share))
-        text = texts.text(Random(f"{self.seed} group {group}"), common) if common else ""
-        return Turn(text + texts.text(random, room - common), output, tokens)
+        common = self.prefix.count_tokens(room)
+        text = texts.generate(Random(f"{self.seed} group {group}"), common) if common else ""
+        return Turn(text + texts.generate(random, room - common), output, tokens)
 
     def __str__(self) -> str:
         many = "prompts" if self.requests is None else f"{self.requests} prompts"
         parts = [f"{many} of {self.prompt} tokens", f"answers of {self.output}"]
-        if self.prefix_tokens or self.prefix_share:
-            common = f"{self.prefix_tokens} tokens" if self.prefix_tokens else f"{100 * self.prefix_share:.3g} %"
-            parts.append(f"{common} in common in {self.groups} group{'s' if self.groups > 1 else ''}")
+        parts += [str(self.prefix)] if self.prefix else []
         parts += [f"chats of {self.turns} turns"] if str(self.turns) != "1" else []
         return ", ".join([*parts, f"seed {self.seed}"])
 
 
 @dataclass(frozen=True)
-class Given(Workload):
-    """Prompts as they are."""
+class PromptsWorkload(Workload):
+    """Prompts that are sent as they are."""
 
     prompts: tuple[Messages, ...]
     output: Lengths
@@ -144,7 +177,7 @@ class Given(Workload):
     def requests(self) -> int:  # type: ignore[override]
         return len(self.prompts)
 
-    def scripts(self, texts: Texts | None) -> Iterator[Script]:
+    def generate_scripts(self, texts: Texts | None) -> Iterator[Script]:
         for number, prompt in enumerate(self.prompts):
             yield Script((Turn(prompt, self.output.draw(Random(f"{self.seed} output {number}"))),))
 
@@ -166,51 +199,64 @@ def workload(
     groups: int = 1,
     tokenizer: Callable[[str], Any] | None = None,
 ) -> Workload:
-    """What ``llm_client.run`` sends: ``workload(prompt_tokens="128-2048", output_tokens=256, requests=1000)``.
+    """Creates a workload: ``workload(prompt_tokens="128-2048", output_tokens=256, requests=1000)``.
 
-    Lengths are tokens of the model: ``256``, ``"128-2048"`` (uniform), ``"1024±256"`` (normal), or a histogram
-    ``{"128-256": 3, 1024: 1}``. Prompts are random words, different in each request, unless ``prompts`` are given.
+    ``llm_client.run`` sends it. Lengths are tokens of the model: ``256``, ``"128-2048"`` (uniform), ``"1024±256"``
+    (normal), or a histogram ``{"128-256": 3, 1024: 1}``.
 
-    ``shared_prefix`` is what the prompts of a group have in common: so many tokens, or a share such as ``"50 %"``.
-    ``turns`` makes chats of so many requests each, a user who reads for ``think_time`` in between; ``chat`` sends
-    messages instead of plain texts. ``requests`` counts all of them; without it there are as many as a run at a
-    ``rate`` for a ``duration`` takes. ``tokenizer`` is for engines that cannot be asked: a function from a text to its
-    tokens, or to their number.
+    Args:
+        prompts: prompts or lists of messages that are sent as they are. Without them, prompts are random words,
+            different in each request.
+        prompt_tokens: lengths of the random prompts.
+        output_tokens: lengths of the answers.
+        requests: number of all requests; without it, as many as a run at a ``rate`` for a ``duration`` takes.
+        seed: of all that is drawn at random.
+        chat: whether messages are sent instead of plain prompts; always so with several turns.
+        turns: number of requests of each user, in one chat.
+        think_time: time between an answer and the next turn, such as ``"2 s"``.
+        shared_prefix: what the prompts of a group have in common: a number of tokens, or a share such as ``"50 %"``.
+        groups: number of groups.
+        tokenizer: for engines that cannot count tokens: a function from a text to its tokens or to their number.
 
     Raises:
-        ValueError: an argument that cannot be understood; one line that names it.
+        ValueError: an argument cannot be parsed or contradicts another; the message names it in one line.
     """
-    output = lengths(output_tokens, "output_tokens")
+    output = parse_lengths(output_tokens, "output_tokens")
     if prompts is not None:
         if isinstance(prompts, str) or not prompts:
             raise ValueError("prompts must be a list with at least one prompt")
         if prompt_tokens is not None or requests is not None or turns != 1 or shared_prefix:
             raise ValueError("prompts are sent as they are: leave out prompt_tokens, requests, turns and shared_prefix")
-        return Given(tuple(prompts), output, seed, bool(chat))
+        return PromptsWorkload(tuple(prompts), output, seed, bool(chat))
     if prompt_tokens is None:
         raise ValueError("a workload needs prompt_tokens, such as '128-2048', or a list of prompts")
     for name, number in (("requests", requests), ("groups", groups)):
         if number is not None:
             at_least_one(name, number)
-    long = lengths(turns, "turns")
-    several = str(long) != "1"
+    length = parse_lengths(turns, "turns")
+    several = str(length) != "1"
     if several and chat is False:
         raise ValueError("turns are those of a chat: leave out chat=False")
-    prompt = lengths(prompt_tokens, "prompt_tokens")
-    tokens, share = _prefix(shared_prefix, prompt)
-    think_s = parse(think_time, SECONDS)
-    return Synthetic(
-        prompt, output, requests, seed, bool(chat) or several, long, think_s, tokens, share, groups, tokenizer
+    prompt = parse_lengths(prompt_tokens, "prompt_tokens")
+    return SyntheticWorkload(
+        prompt=prompt,
+        output=output,
+        requests=requests,
+        seed=seed,
+        chat=bool(chat) or several,
+        turns=length,
+        think_s=parse(think_time, SECONDS),
+        prefix=_parse_prefix(shared_prefix, groups, prompt),
+        tokenizer=tokenizer,
     )
 
 
-def _prefix(given: int | str, prompt: Lengths) -> tuple[int, float]:
-    """The common beginning of prompts, as a number of tokens or as a share of each."""
+def _parse_prefix(given: int | str, groups: int, prompt: Lengths) -> SharedPrefix:
     if isinstance(given, str):
         share = parse(given, SHARE)
         if share >= 1:
             raise ValueError(f"shared_prefix={given!r} must leave each prompt something of its own: below '100 %'")
-        return 0, share
+        return SharedPrefix(share=share, groups=groups)
     if isinstance(given, bool) or not 0 <= given < prompt.least:
         raise ValueError(f"shared_prefix={given!r} must be tokens, fewer than the shortest prompt ({prompt.least}) has")
-    return given, 0.0
+    return SharedPrefix(given, groups=groups)

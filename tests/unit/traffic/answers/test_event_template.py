@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.traffic.answers import openai
-from pytest_llmperf.traffic.answers.answer import Arrival
+from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.event_template import EventTemplate
 
 TRICKY = [
@@ -35,7 +35,7 @@ def chat(text: str, **more: Any) -> dict[str, Any]:
     return {"id": "1", "choices": [{"delta": {"content": text}, "finish_reason": None}], **more}
 
 
-def answer(events: list[Any]) -> openai.Answer:
+def answer(events: list[Any]) -> Answer:
     pieces = [(at_ns, f"data: {json.dumps(event)}\n\n".encode()) for at_ns, event in enumerate(events)]
     return openai.read(Arrival(0, 99, [*pieces, (98, b"data: [DONE]\n\n")]))
 

@@ -29,12 +29,12 @@ def across_words(text: str) -> int:
 def test_a_text_has_exactly_so_many_tokens(count: object, tokens: int) -> None:
     assert callable(count)
     texts = Texts(count)
-    assert count(texts.text(Random(1), tokens)) - texts.specials == tokens
+    assert count(texts.generate(Random(1), tokens)) - texts.specials == tokens
 
 
 def test_where_no_word_is_a_single_token_a_text_comes_as_near_as_words_can() -> None:
     texts = Texts(by_letters)
-    assert {len(texts.text(Random(seed), 100)) for seed in range(20)} <= {98, 99, 100}
+    assert {len(texts.generate(Random(seed), 100)) for seed in range(20)} <= {98, 99, 100}
 
 
 def test_special_tokens_are_found_out() -> None:
@@ -44,8 +44,8 @@ def test_special_tokens_are_found_out() -> None:
 
 def test_the_same_seed_gives_the_same_text_and_another_one_another() -> None:
     texts = Texts(by_words)
-    assert texts.text(Random(1), 50) == texts.text(Random(1), 50)
-    assert texts.text(Random(1), 50).split()[:16] != texts.text(Random(2), 50).split()[:16]
+    assert texts.generate(Random(1), 50) == texts.generate(Random(1), 50)
+    assert texts.generate(Random(1), 50).split()[:16] != texts.generate(Random(2), 50).split()[:16]
 
 
 def test_a_tokenizer_that_splits_at_spaces_is_not_asked_for_each_text() -> None:
@@ -58,5 +58,5 @@ def test_a_tokenizer_that_splits_at_spaces_is_not_asked_for_each_text() -> None:
     texts = Texts(count)
     before = len(asked)
     assert before < 6
-    assert re.fullmatch(r"( [a-z]+){500}", texts.text(Random(1), 500))
+    assert re.fullmatch(r"( [a-z]+){500}", texts.generate(Random(1), 500))
     assert len(asked) == before

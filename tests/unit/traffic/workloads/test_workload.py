@@ -21,7 +21,7 @@ def words(text: str) -> int:
 
 
 def scripts(load: Workload, most: int = 1000) -> list[Script]:
-    return list(islice(load.scripts(Texts(words)), most))
+    return list(islice(load.generate_scripts(Texts(words)), most))
 
 
 def prompts(load: Workload) -> list[str]:
@@ -81,7 +81,9 @@ def test_without_a_number_of_requests_there_are_as_many_as_are_taken() -> None:
 
 def test_special_tokens_are_part_of_a_prompt_but_not_of_a_message() -> None:
     texts = Texts(lambda text: 1 + words(text))
-    plain, chat = (next(workload(prompt_tokens=10, requests=1, chat=chat).scripts(texts)) for chat in (False, True))
+    plain, chat = (
+        next(workload(prompt_tokens=10, requests=1, chat=chat).generate_scripts(texts)) for chat in (False, True)
+    )
     assert [words(str(script.turns[0].content)) for script in (plain, chat)] == [9, 10]
 
 
@@ -151,7 +153,7 @@ def test_an_engine_that_cannot_be_reached_for_its_tokenizer_is_told_in_one_line(
 
 
 def test_a_tokenizer_that_gives_something_else_is_refused() -> None:
-    with pytest.raises(ValueError, match="must give tokens"):
+    with pytest.raises(ValueError, match="must return tokens"):
         create_texts(workload(prompt_tokens=8, requests=1, tokenizer=lambda text: text), None)
 
 
