@@ -1,0 +1,166 @@
+"""Which folder may import which: the floors of the house, over the import graph of the package."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.import_graph import PACKAGE, ROOT, Import, find_circles, folder_of, read_imports, read_sources
+
+# Lowest first. A folder may import itself and what stands here; a folder with sub-folders is named by its own files.
+ALLOWED: dict[str, str] = {
+    "measurement": "",
+    "metrics": "measurement",
+    "system": "",
+    "telemetry.records": "",
+    "telemetry.analysis": "measurement telemetry.records",
+    "telemetry.sources": "system telemetry.records",
+    "telemetry.sources.nvml": "measurement telemetry.records",
+    "telemetry.sampler": "measurement system telemetry.analysis telemetry.records telemetry.sources "
+    "telemetry.sources.nvml",
+    "telemetry": "measurement telemetry.analysis telemetry.records telemetry.sampler",
+    "traffic.answers": "measurement",
+    "traffic.client": "measurement traffic.answers",
+    "traffic.workloads": "measurement traffic.client",
+    "traffic.load": "measurement system traffic.answers traffic.client traffic.workloads",
+    "traffic.relay": "measurement system traffic.answers traffic.client",
+    "traffic": "traffic.answers traffic.client traffic.load traffic.workloads",
+    "engines.api": "measurement telemetry.sources traffic.client",
+    "engines": "engines.api",
+    "engines.lifecycle": "engines.api telemetry.sources",
+    "engines.kv_cache": "engines.api measurement system",
+    "engines.openai": "engines.api engines.lifecycle",
+    "engines.simulated": "engines.api engines.lifecycle measurement telemetry traffic.client",
+    "engines.llamacpp": "engines engines.api engines.kv_cache engines.lifecycle engines.openai measurement telemetry "
+    "traffic.client",
+    "engines.ollama": "engines engines.api engines.kv_cache engines.lifecycle engines.openai measurement system "
+    "telemetry telemetry.sources traffic.answers traffic.client",
+    "engines.vllm": "engines.api engines.kv_cache engines.lifecycle engines.openai measurement system telemetry "
+    "traffic.client",
+    "engines.vllm.offline": "engines.api engines.kv_cache engines.lifecycle engines.vllm measurement telemetry "
+    "traffic traffic.answers traffic.client",
+    "budgets": "measurement metrics",
+    "reports": "budgets measurement metrics",
+    "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics telemetry telemetry.analysis "
+    "telemetry.records telemetry.sampler telemetry.sources traffic.relay",
+    "plugin": "budgets engines engines.api engines.lifecycle engines.vllm.offline measurement metrics "
+    "plugin.measuring reports telemetry telemetry.sampler telemetry.sources traffic traffic.client",
+    "testing": "",
+}
+# Other packages that only some places may import, not even for type checkers.
+RESERVED = {
+    "pytest": ("plugin",),
+    "_pytest": (),
+    "xdist": ("plugin.xdist",),
+    "execnet": ("plugin.xdist",),
+    "pynvml": ("telemetry.sources.nvml", "testing"),
+}
+MOST_FILES = 16
+
+SOURCES = read_sources()
+IMPORTS = list(read_imports(SOURCES))
+FOLDERS = sorted({folder_of(module) for module in SOURCES} - {""})
+
+
+def allowed(folder: str) -> set[str]:
+    return {folder, *ALLOWED[folder].split()}
+
+
+def wrong_imports(imports: list[Import]) -> list[str]:
+    """One line for each import that the tables above do not allow. The top of the package may import anything."""
+    return [
+        f"{found.module}:{found.line} imports {found.target}"
+        for found in sorted(imports)
+        if (folder_of(found.module) and _is_up(found)) or _is_reserved(found)
+    ]
+
+
+def _is_up(found: Import) -> bool:
+    ours = found.target == ROOT or found.target.startswith(f"{ROOT}.")
+    return ours and folder_of(found.target) not in allowed(folder_of(found.module))
+
+
+def _is_reserved(found: Import) -> bool:
+    homes = RESERVED.get(found.target)
+    within = found.module.removeprefix(f"{ROOT}.")
+    return homes is not None and folder_of(found.module) not in homes and within not in homes
+
+
+def test_every_folder_stands_in_the_table() -> None:
+    assert sorted(ALLOWED) == FOLDERS
+
+
+def test_each_folder_imports_only_what_the_table_allows() -> None:
+    assert not wrong_imports(IMPORTS)
+
+
+def test_the_table_allows_nothing_that_is_not_used() -> None:
+    used = {(folder_of(i.module), folder_of(i.target)) for i in IMPORTS if i.target.startswith(f"{ROOT}.")}
+    arrows = [(folder, low) for folder in ALLOWED for low in ALLOWED[folder].split()]
+    unused = [arrow for arrow in arrows if arrow not in used]
+    assert not unused
+
+
+def test_the_floors_have_no_circle() -> None:
+    assert not find_circles({folder: set(low.split()) for folder, low in ALLOWED.items()})
+
+
+def test_no_files_import_one_another() -> None:
+    arrows: dict[str, set[str]] = defaultdict(set)
+    for found in IMPORTS:
+        if found.target in SOURCES and found.target != found.module and found.module != ROOT:
+            arrows[found.module].add(found.target)
+    assert not find_circles(arrows)
+
+
+WAYS = (
+    "\nimport {target}\n",
+    "\nfrom {target} import anything\n",
+    "\ndef lazily():\n    import {target}\n",
+    "\nif TYPE_CHECKING:\n    from {target} import Anything\n",
+    "\nimport_module('{target}')\n",
+)
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if folder_of(module)])
+def test_a_wrong_import_in_any_file_is_found(module: str) -> None:
+    upper = next(folder for folder in reversed(ALLOWED) if folder not in allowed(folder_of(module)))
+    reserved = "xdist" if module != f"{ROOT}.plugin.xdist" else "pynvml"
+    wrong = [(way, target) for way in WAYS for target in (f"{ROOT}.{upper}", ROOT, reserved)]
+    added = "".join(way.format(target=target) for way, target in wrong)
+    found = wrong_imports(list(read_imports({**_others(module), module: SOURCES[module] + added})))
+    assert [line.rpartition(" ")[2] for line in found[-len(wrong) :]] == [target for _, target in wrong]
+
+
+def _others(module: str) -> dict[str, str]:
+    """The names of the other modules, without their source: imports are told by the names of modules."""
+    return {name: "" for name in SOURCES if name != module}
+
+
+def test_circles_are_found() -> None:
+    assert find_circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+
+
+# ------------------------------------------------------------------------------------------------- what one sees by ls
+
+
+def test_the_top_of_the_package_has_folders_only() -> None:
+    files = {path.name for path in PACKAGE.iterdir() if path.is_file()}
+    assert files == {"__init__.py", "__main__.py", "py.typed"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_can_be_taken_in_at_a_glance(folder: str) -> None:
+    names = [path.stem for path in PACKAGE.joinpath(*folder.split(".")).glob("*.py")]
+    assert len(names) <= MOST_FILES
+    prefixes = Counter(name.split("_")[0] for name in names if not name.startswith("__"))
+    assert not [prefix for prefix, times in prefixes.items() if times > 2], "a prefix that three files bear is a folder"
+
+
+def test_unit_tests_have_the_folders_of_the_package() -> None:
+    here = Path(__file__).parent
+    tests = {".".join(path.parent.relative_to(here).parts) for path in here.rglob("test_*.py")} - {""}
+    assert tests <= set(FOLDERS)
+    assert not [path.name for path in here.rglob("*.py") if not path.name.startswith(("test_", "conftest", "__init__"))]
