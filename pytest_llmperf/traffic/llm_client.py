@@ -9,7 +9,8 @@ from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, OPENAI
 from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.client.http import HttpTransport
 from pytest_llmperf.traffic.client.listener import SILENT
-from pytest_llmperf.traffic.client.request import RequestFailed, at_least_one, completion, conversation
+from pytest_llmperf.traffic.client.posts import at_least_one, completion, conversation
+from pytest_llmperf.traffic.client.request import RequestFailed
 from pytest_llmperf.traffic.client.transport import create_call
 from pytest_llmperf.traffic.load.runner import LoadRunner
 from pytest_llmperf.traffic.load.schedule import OPTION_NAMES, ScheduleOptions, parse_schedule
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.answers.answer import Answer
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
     from pytest_llmperf.traffic.client.listener import ClientListener
-    from pytest_llmperf.traffic.client.request import Call, Messages, Post
+    from pytest_llmperf.traffic.client.posts import Messages
+    from pytest_llmperf.traffic.client.request import Call, Post
     from pytest_llmperf.traffic.load.result import LoadResult
 
 __all__ = ["LLMClient", "RequestFailed"]

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.client.request import completion, conversation
+from pytest_llmperf.traffic.client.posts import completion, conversation
 from pytest_llmperf.traffic.load.wire import Order
 
 if TYPE_CHECKING:

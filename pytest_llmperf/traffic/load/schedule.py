@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.units import SECONDS, SHARE, format_value, parse
-from pytest_llmperf.traffic.client.request import at_least_one
+from pytest_llmperf.traffic.client.posts import at_least_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

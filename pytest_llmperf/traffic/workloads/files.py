@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping
 
-    from pytest_llmperf.traffic.client.request import Messages
+    from pytest_llmperf.traffic.client.posts import Messages
     from pytest_llmperf.traffic.workloads.texts import Texts
     from pytest_llmperf.traffic.workloads.workload import LengthsText
 

@@ -9,13 +9,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.units import SECONDS, SHARE, parse
-from pytest_llmperf.traffic.client.request import at_least_one
+from pytest_llmperf.traffic.client.posts import at_least_one
 from pytest_llmperf.traffic.workloads.lengths import Lengths, parse_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_llmperf.traffic.client.request import Messages
+    from pytest_llmperf.traffic.client.posts import Messages
     from pytest_llmperf.traffic.workloads.texts import Texts
 
     LengthsText = int | str | Mapping[Any, float]
