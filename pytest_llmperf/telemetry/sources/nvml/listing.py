@@ -6,6 +6,7 @@ from ctypes import byref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.telemetry.records.source import DeviceFacts
 from pytest_llmperf.telemetry.sources.nvml.abi import MEMORY_CALLS, MemoryV1, MemoryV2
 from pytest_llmperf.telemetry.sources.nvml.errors import (
@@ -36,10 +37,10 @@ def list_devices(driver: NvmlCalls, count: int) -> tuple[list[NvmlDevice], tuple
     devices = [device for device in found if isinstance(device, NvmlDevice)]
     for slot, device in enumerate(devices):
         device.facts = replace(find_memory(driver, device), slot=slot)
-    return devices, tuple(reason for reason in found if isinstance(reason, str))
+    return devices, tuple(one.reason for one in found if isinstance(one, Missing))
 
 
-def _gpu(driver: NvmlCalls, index: int) -> NvmlDevice | str:
+def _gpu(driver: NvmlCalls, index: int) -> NvmlDevice | Missing:
     try:
         handle = driver.ask("nvmlDeviceGetHandleByIndex", index)
         uuid, name = driver.ask("nvmlDeviceGetUUID", handle), driver.ask("nvmlDeviceGetName", handle)
@@ -58,7 +59,7 @@ def _has_instances(driver: NvmlCalls, handle: object) -> bool:
         raise
 
 
-def _instances(driver: NvmlCalls, gpu: NvmlDevice) -> list[NvmlDevice | str]:
+def _instances(driver: NvmlCalls, gpu: NvmlDevice) -> list[NvmlDevice | Missing]:
     if not gpu.facts.has_instances:
         return []
     try:
@@ -69,7 +70,7 @@ def _instances(driver: NvmlCalls, gpu: NvmlDevice) -> list[NvmlDevice | str]:
     return [one for one in found if one is not None]
 
 
-def _instance(driver: NvmlCalls, gpu: NvmlDevice, index: int) -> NvmlDevice | str | None:
+def _instance(driver: NvmlCalls, gpu: NvmlDevice, index: int) -> NvmlDevice | Missing | None:
     try:
         handle = driver.ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu.handle, index)
         uuid, name = driver.ask("nvmlDeviceGetUUID", handle), driver.ask("nvmlDeviceGetName", handle)
@@ -81,8 +82,8 @@ def _instance(driver: NvmlCalls, gpu: NvmlDevice, index: int) -> NvmlDevice | st
     return NvmlDevice(DeviceFacts(0, uuid, name, index, "nvml", parent=gpu.facts.uuid, instance=ids), handle, gpu)
 
 
-def _reason(refused: NvmlRefusal, who: str) -> str:
-    return str(refusal(refused.code, who, "identity", "nvmlDeviceGetHandleByIndex"))
+def _reason(refused: NvmlRefusal, who: str) -> Missing:
+    return Missing(str(refusal(refused.code, who, "identity", "nvmlDeviceGetHandleByIndex")))
 
 
 def _instance_ids(driver: NvmlCalls, handle: object) -> str:
