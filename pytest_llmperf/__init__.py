@@ -39,11 +39,13 @@ __all__ = [
     "TOKENS_PER_SECOND",
     "WATTS",
     "Answer",
+    "AttachedDeployment",
     "BudgetExceeded",
     "BudgetFailure",
     "Chunk",
     "ClientHealth",
     "Conditions",
+    "Deployment",
     "Device",
     "DeviceProcess",
     "DeviceTrace",
@@ -56,8 +58,11 @@ __all__ = [
     "EngineError",
     "EngineInfo",
     "EngineMemory",
+    "EngineParts",
     "EngineSpec",
+    "EngineState",
     "EngineUnavailable",
+    "Insight",
     "InvalidBudget",
     "LLMClient",
     "LLMClientFactory",
@@ -85,6 +90,7 @@ __all__ = [
     "RequestTiming",
     "SampleSource",
     "ScalarMetric",
+    "ServerDeployment",
     "ServerTimes",
     "Spread",
     "Status",
@@ -105,12 +111,14 @@ __all__ = [
 ]
 _HOMES = {
     "Answer": "pytest_llmperf.traffic.answers.answer",
+    "AttachedDeployment": "pytest_llmperf.engines.lifecycle.attached_deployment",
     "BYTES": "pytest_llmperf.measurement.units",
     "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
     "BudgetFailure": "pytest_llmperf.plugin.outcomes",
     "Chunk": "pytest_llmperf.measurement.chunks",
     "ClientHealth": "pytest_llmperf.measurement.load",
     "Conditions": "pytest_llmperf.measurement.device_trace",
+    "Deployment": "pytest_llmperf.engines.api.deployment",
     "Device": "pytest_llmperf.measurement.engine_info",
     "DeviceProcess": "pytest_llmperf.measurement.device_trace",
     "DeviceTrace": "pytest_llmperf.measurement.device_trace",
@@ -123,8 +131,11 @@ _HOMES = {
     "EngineError": "pytest_llmperf.engines.api.spec",
     "EngineInfo": "pytest_llmperf.measurement.engine_info",
     "EngineMemory": "pytest_llmperf.engines.api.engine",
+    "EngineParts": "pytest_llmperf.engines.api.engine",
     "EngineSpec": "pytest_llmperf.engines.api.spec",
+    "EngineState": "pytest_llmperf.engines.api.state",
     "EngineUnavailable": "pytest_llmperf.plugin.outcomes",
+    "Insight": "pytest_llmperf.engines.api.insight",
     "InvalidBudget": "pytest_llmperf.plugin.outcomes",
     "JOULES": "pytest_llmperf.measurement.units",
     "JOULES_PER_TOKEN": "pytest_llmperf.measurement.units",
@@ -157,6 +168,7 @@ _HOMES = {
     "SHARE": "pytest_llmperf.measurement.units",
     "SampleSource": "pytest_llmperf.metrics.metric",
     "ScalarMetric": "pytest_llmperf.metrics.metric",
+    "ServerDeployment": "pytest_llmperf.engines.lifecycle.server_deployment",
     "ServerTimes": "pytest_llmperf.measurement.request",
     "Spread": "pytest_llmperf.measurement.load",
     "Status": "pytest_llmperf.budgets.verdict",
@@ -180,12 +192,18 @@ _HOMES = {
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Status as Status
     from pytest_llmperf.budgets.verdict import Verdict as Verdict
+    from pytest_llmperf.engines.api.deployment import Deployment as Deployment
     from pytest_llmperf.engines.api.engine import Engine as Engine
     from pytest_llmperf.engines.api.engine import EngineMemory as EngineMemory
+    from pytest_llmperf.engines.api.engine import EngineParts as EngineParts
+    from pytest_llmperf.engines.api.insight import Insight as Insight
     from pytest_llmperf.engines.api.observation import Observation as Observation
     from pytest_llmperf.engines.api.observation import Observed as Observed
     from pytest_llmperf.engines.api.spec import EngineError as EngineError
     from pytest_llmperf.engines.api.spec import EngineSpec as EngineSpec
+    from pytest_llmperf.engines.api.state import EngineState as EngineState
+    from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment as AttachedDeployment
+    from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment as ServerDeployment
     from pytest_llmperf.measurement.chunks import Chunk as Chunk
     from pytest_llmperf.measurement.device_trace import Conditions as Conditions
     from pytest_llmperf.measurement.device_trace import DeviceProcess as DeviceProcess

@@ -16,11 +16,13 @@ from pytest_llmperf import (
     TOKENS_PER_SECOND,
     WATTS,
     Answer,
+    AttachedDeployment,
     BudgetExceeded,
     BudgetFailure,
     Chunk,
     ClientHealth,
     Conditions,
+    Deployment,
     Device,
     DeviceProcess,
     DeviceTrace,
@@ -33,8 +35,11 @@ from pytest_llmperf import (
     EngineError,
     EngineInfo,
     EngineMemory,
+    EngineParts,
     EngineSpec,
+    EngineState,
     EngineUnavailable,
+    Insight,
     InvalidBudget,
     Lag,
     LatencyLimits,
@@ -62,6 +67,7 @@ from pytest_llmperf import (
     RequestTiming,
     SampleSource,
     ScalarMetric,
+    ServerDeployment,
     ServerTimes,
     Spread,
     Status,
@@ -83,6 +89,7 @@ from pytest_llmperf import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 assert_type(__version__, str)
 ATTEMPTS = (RequestFailed, LoadClientDied, EngineError, RelayError, InvalidBudget, EngineUnavailable)
@@ -174,4 +181,37 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     return str(sum(verdict.status is Status.PASS for verdict in verdicts))
 
 
-def describe(spec: EngineSpec, dialect: Dialect, endpoint: Endpoint, seen: Observation) -> Observed | None: ...
+class OwnServer(ServerDeployment):
+    def command(self, folder: Path) -> list[str]:
+        return ["own-server", str(self.spec.model), str(folder)]
+
+    def find_url(self, folder: Path) -> str | None:
+        return "http://127.0.0.1:8000/v1"
+
+
+class OwnInsight(Insight):
+    def readings(self) -> dict[str, Reading]:
+        return {"memory.weights": Reading(1e9)}
+
+    def observe(self) -> Observation:
+        return Observation(lambda: self.readings())
+
+
+class OwnEngine(Engine):
+    name = "own"
+
+    @classmethod
+    def check(cls, spec: EngineSpec) -> None:
+        if not spec.model:
+            raise EngineError("own needs a model")
+
+    @classmethod
+    def compose(cls, spec: EngineSpec) -> EngineParts:
+        dialect = Dialect(full_length={"ignore_eos": True})
+        deployment: Deployment = AttachedDeployment(spec) if spec.url else OwnServer(spec)
+        return EngineParts(deployment, dialect, OwnInsight())
+
+
+def look_at(engine: Engine, seen: Observed) -> bool:
+    assert_type(engine.endpoint, Endpoint)
+    return engine.deployment.state is EngineState.READY and not seen.faults
