@@ -126,7 +126,7 @@ def _count_content(content: object) -> int:
     return sum(len(text.split()) for text in texts if isinstance(text, str))
 
 
-class Answer:
+class Reply:
     """Builds the JSON of one answer, streamed or whole; ``number`` is the request's."""
 
     def __init__(self, ask: Ask, number: int) -> None:

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from pytest_llmperf.engines.simulated.answers import (
     DONE,
-    Answer,
     Ask,
+    Reply,
     RequestError,
     error_payload,
     read_request,
@@ -135,7 +135,7 @@ class Server:
             self._write(record)
 
     async def _generate(self, connection: Connection, ask: Ask, record: _Record) -> None:
-        answer = Answer(ask, record.request)
+        answer = Reply(ask, record.request)
         if ask.stream and ask.chat and ask.simulation.role_chunk:
             connection.write(connection.event(answer.role()))
         has_to_wait = self._slots.locked()
@@ -144,7 +144,7 @@ class Server:
             async with _held(ask.simulation.memory_per_request):
                 await self._emit(connection, ask, answer, record, start_ns)
 
-    async def _emit(self, connection: Connection, ask: Ask, answer: Answer, record: _Record, start_ns: int) -> None:
+    async def _emit(self, connection: Connection, ask: Ask, answer: Reply, record: _Record, start_ns: int) -> None:
         text = words(ask.simulation, ask.output_tokens)
         sent = 0
         for offset_s, tokens, kind in schedule(ask.simulation, record.request, ask.output_tokens):
@@ -165,7 +165,7 @@ class Server:
                 return
         self._finish(connection, ask, answer, record, text)
 
-    def _finish(self, connection: Connection, ask: Ask, answer: Answer, record: _Record, text: Sequence[str]) -> None:
+    def _finish(self, connection: Connection, ask: Ask, answer: Reply, record: _Record, text: Sequence[str]) -> None:
         if ask.stream:
             connection.write(connection.event(answer.finish()))
             if ask.usage:
