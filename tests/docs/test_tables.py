@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.engines import registry
 from pytest_llmperf.engines.ollama.options import DEFAULTS, FOR_EVER, KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
+from pytest_llmperf.measurement.memory_trace import Attribution
 from pytest_llmperf.metrics.statistics import minimum_samples
 from pytest_llmperf.plugin import session
 from pytest_llmperf.traffic.load.schedule import ScheduleOptions
@@ -117,3 +118,8 @@ def _rooms(package: Path) -> list[str]:
     folders = {str(file.parent.relative_to(package)) for file in package.rglob("*.py")} - {"."}
     engines = {f"engines/{name}" for name in registry._ENGINES}
     return [folder for folder in folders if not any(folder == one or folder.startswith(f"{one}/") for one in engines)]
+
+
+def test_the_ways_of_attribution_are_those_of_the_table() -> None:
+    page = (ROOT / "docs" / "measurement.md").read_text(encoding="utf-8")
+    assert _names(_rows(page, "attribution")) == [name for name in get_args(Attribution) if name != "tree"]
