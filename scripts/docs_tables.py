@@ -48,8 +48,14 @@ def _flags(option: Option) -> str:
 
 def fixtures_table() -> str:
     """Every fixture, its scope, and its docstring."""
+    rows = [(f"`{name}`", scope, text.replace("``", "`")) for name, scope, text in read_fixtures()]
+    return table(("fixture", "scope", "what it gives"), rows)
+
+
+def read_fixtures() -> list[tuple[str, str, str]]:
+    """Name, scope and docstring of every fixture, in the order of the source."""
     tree = ast.parse(Path(fixtures.__file__).read_text(encoding="utf-8"))
-    rows = []
+    found = []
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef):
             continue
@@ -57,9 +63,8 @@ def fixtures_table() -> str:
             if ast.unparse(decorator).startswith("pytest.fixture"):
                 keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
                 scope = next((ast.literal_eval(word.value) for word in keywords if word.arg == "scope"), "function")
-                words = " ".join((ast.get_docstring(node) or "").split()).replace("``", "`")
-                rows.append((f"`{node.name}`", scope, words))
-    return table(("fixture", "scope", "what it gives"), rows)
+                found.append((node.name, scope, " ".join((ast.get_docstring(node) or "").split())))
+    return found
 
 
 def simulated_settings() -> str:

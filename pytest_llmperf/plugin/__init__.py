@@ -39,14 +39,17 @@ __all__ = [
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Registers the hooks that other packages may implement."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Registers the options and their ini twins."""
     options.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Reads the options, and registers the parts of the plugin that this process needs."""
     register_markers(config)
     session = Session(config, settings.Settings.from_config(config))
     session.load_file_budgets()
@@ -64,27 +67,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """The number of workers for ``-n auto``; None leaves it to pytest-xdist."""
     return propose_workers(config)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Counts the calls of apps that came after the last test."""
     state = session.config.stash.get(SESSION, None)
     if state is not None:
         state.finish()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends engines, sampler and relays."""
     session = config.stash.get(SESSION, None)
     if session is not None:
         session.close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
+    """One line: engines, devices, sampling rate."""
     return header(config.stash[SESSION], distributed=is_controller_of_workers(config))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs each test that uses an engine once per ``--llm-engine``, if there are several."""
     engines = metafunc.config.stash[SESSION].settings.engines
     if len(engines) > 1 and "llm_engine" in metafunc.fixturenames:
         ids = [spec.label for spec in engines]
@@ -92,6 +100,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Reads the budgets of each test, so that mistakes are known before an engine starts."""
     session = config.stash[SESSION]
     for item in items:
         session.prepare(item)
@@ -99,6 +108,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuses mistakes, skips tests of other engines, and opens the measurement."""
     session = item.config.stash[SESSION]
     session.refuse_mistakes(item)
     session.skip_other_engines(item)
@@ -107,6 +117,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Measures the test, judges its budgets, and raises the failure if one fails."""
     measured = item.stash.get(MEASURED_RUN, None)
     if measured is None:
         return (yield)
@@ -132,6 +143,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds the result and its table to the report."""
     report = yield
     if call.excinfo is not None or (call.when == "call" and RESULT in item.stash):
         from pytest_llmperf.plugin.call_phase import attach_result

@@ -64,6 +64,7 @@ class Reporter:
         self._problems: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keeps the result of a test, and counts tests skipped because no engine was given."""
         wire: dict[str, Any] | None = getattr(report, "llmperf", None)
         if wire is not None:
             from pytest_llmperf.reports.result import from_wire
@@ -75,6 +76,7 @@ class Reporter:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Writes the reports. One that cannot be written makes the run fail."""
         summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
         if not self._session.settings.reports and not (summary_file and self._results):
             return
@@ -114,6 +116,7 @@ class Reporter:
         }
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Prints the verdicts and what else the run has to say."""
         lines = self._summary(terminalreporter)
         # Since pytest 9.2 --no-summary silences pytest's own summaries only.
         if not lines or terminalreporter.config.getoption("no_summary", default=False):

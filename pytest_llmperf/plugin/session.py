@@ -148,6 +148,7 @@ class Session:
 
     @property
     def provisioner(self) -> Provisioner:
+        """Starts and finds engines; made when first needed."""
         if self._provisioner is None:
             from pytest_llmperf.engines.provision import Provisioner
 
@@ -156,6 +157,7 @@ class Session:
 
     @property
     def telemetry(self) -> EngineTelemetry:
+        """Samples the memory and devices of the engines; made when first needed."""
         if self._telemetry is None:
             from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
 
@@ -164,18 +166,22 @@ class Session:
 
     @property
     def sampler(self) -> Sampler | None:
+        """The running sampler; None until the first engine starts."""
         return self.telemetry.sampler
 
     def before_start(self, engine: Engine) -> Mapping[str, Any]:
+        """Checks that the devices are quiet before an engine starts, and returns what is on them."""
         return self.telemetry.before_start(engine)
 
     def on_start(self, engine: Engine) -> tuple[Device, ...]:
+        """Samples an engine that has started, points its relay to it, and returns the devices that it computes on."""
         devices = self.telemetry.on_start(engine)
         if self._relays is not None:
             self._relays.follow(engine)
         return devices
 
     def on_stop(self, engine: Engine) -> None:
+        """Stops sampling an engine."""
         self.telemetry.on_stop(engine)
 
     def on_idle(self, engine: Engine) -> None:
@@ -199,6 +205,7 @@ class Session:
 
     @property
     def relays(self) -> AppRelays:
+        """The relays of the engines; made when first needed."""
         if self._relays is None:
             from pytest_llmperf.plugin.measuring.app_relays import AppRelays
 
@@ -268,6 +275,7 @@ class Session:
             self._provisioner.wake()
 
     def close(self) -> None:
+        """Ends relays, engines and sampler."""
         try:
             if self._relays is not None:
                 self._relays.close()

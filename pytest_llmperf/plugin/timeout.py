@@ -31,10 +31,12 @@ class TimeoutClock:
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> None:
+        """Remembers the timer of a test, so that it can be stopped and started again."""
         self._timer = _Timer(item, settings, time.monotonic() + settings.timeout)
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_timeout_cancel_timer(self) -> None:
+        """Forgets the timer of a test that has ended."""
         self._timer = None
 
     @contextmanager

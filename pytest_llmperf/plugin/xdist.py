@@ -162,6 +162,7 @@ class Turns:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Waits for the turn of a measured test before it begins."""
         if not self._session.measures(item):
             return (yield)
         from pytest_llmperf.engines.lifecycle.shared_run import turn
