@@ -133,9 +133,9 @@ def _refuse_busy_gpu(text: str | None) -> bool:
 def _exporters(urls: Sequence[str]) -> tuple[str, ...]:
     if not urls:
         return ()
-    from pytest_llmperf.telemetry.sources.dcgm import exporter_url
+    from pytest_llmperf.telemetry.sources.dcgm import parse_exporter_url
 
-    return tuple(exporter_url(url) for url in urls)
+    return tuple(parse_exporter_url(url) for url in urls)
 
 
 def _in_ci() -> bool:
@@ -170,9 +170,9 @@ def visible_devices(selection: str) -> str | None:
     """
     if selection == "auto":
         return None
-    from pytest_llmperf.telemetry.visible_devices import visible_devices
+    from pytest_llmperf.telemetry.visible_devices import select_devices
 
-    return visible_devices(selection, os.environ)
+    return select_devices(selection, os.environ)
 
 
 def _engines(values: Mapping[str, Any], launch: Mapping[str, Any]) -> tuple[EngineSpec, ...]:

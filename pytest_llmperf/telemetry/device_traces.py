@@ -15,13 +15,13 @@ from pytest_llmperf.telemetry.analysis.attribution import (
     Baseline,
     Listing,
     Ownership,
-    device_trace,
-    listings,
-    surrounding,
+    build_device_trace,
+    read_listings,
+    select_surrounding,
 )
-from pytest_llmperf.telemetry.analysis.cadence import collection_interval_ns, refusal
-from pytest_llmperf.telemetry.analysis.conditions import conditions
-from pytest_llmperf.telemetry.analysis.energy import energy
+from pytest_llmperf.telemetry.analysis.cadence import find_collection_interval_ns, why_too_seldom
+from pytest_llmperf.telemetry.analysis.conditions import read_conditions
+from pytest_llmperf.telemetry.analysis.energy import measure_energy
 from pytest_llmperf.telemetry.analysis.timeline import Sampling
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
@@ -60,7 +60,7 @@ _GAUGED = (POWER, ENERGY, THROTTLE, REASONS, TEMPERATURE, MEMORY_TEMPERATURE, SM
 
 
 @dataclass(frozen=True)
-class Footing:
+class EngineBaselines:
     """What is known of an engine on the devices of this host: its root processes, and the devices before it came.
 
     ``baselines`` by slot; empty for an engine that was there before us.
@@ -113,7 +113,7 @@ class DeviceTraces:
         """The last list of processes, of the last seconds and not older than ``since_ns``."""
         now = time.monotonic_ns()
         records = self._sampler.driver.read(max(since_ns, now - _REACH_NS), now)
-        found = listings(records, facts.slot, roots)
+        found = read_listings(records, facts.slot, roots)
         return found[-1] if found else None
 
     def holders(self, facts: DeviceFacts) -> str:
@@ -136,7 +136,7 @@ class DeviceTraces:
 
     # ------------------------------------------------------------------------------------------------- over a window
 
-    def local(self, window: Window, facts: DeviceFacts, footings: Sequence[Footing]) -> DeviceTrace:
+    def local(self, window: Window, facts: DeviceFacts, engines: Sequence[EngineBaselines]) -> DeviceTrace:
         """What a device of this host did over a window that has ended."""
         slow = _around(self._sampler.driver, window, facts.slot)
         self._learn_faults()
@@ -144,31 +144,35 @@ class DeviceTraces:
             f for f in self.faults if f["slot"] == facts.slot and f["lane"] in _GAUGED and f["why"] == Why.ABSENT
         ]
         no_counter = next((f["text"] for f in refused if f["lane"] == ENERGY), "")
-        state = conditions(slow, window, known_pids=self.known_pids.get(facts.slot, frozenset()), names=self.names)
+        state = read_conditions(slow, window, known_pids=self.known_pids.get(facts.slot, frozenset()), names=self.names)
         return DeviceTrace(
-            as_device(facts),
-            self.memory(window, facts, footings),
-            energy(slow, window, idle_watts=self.idle_watts.get(facts.slot), shared=_shared(facts) or no_counter),
+            to_device(facts),
+            self.memory(window, facts, engines),
+            measure_energy(
+                slow, window, idle_watts=self.idle_watts.get(facts.slot), shared=_shared(facts) or no_counter
+            ),
             replace(state, unknown=tuple(f["text"] for f in refused)),
         )
 
     def memory(
-        self, window: Window, facts: DeviceFacts, footings: Sequence[Footing], *, settling: bool = False
+        self, window: Window, facts: DeviceFacts, engines: Sequence[EngineBaselines], *, settling: bool = False
     ) -> MemoryTrace:
         """What the engines held of it."""
-        roots = [root for footing in footings for root in footing.roots]
+        roots = [root for engine in engines for root in engine.roots]
         slow = _around(self._sampler.driver, window, facts.slot)
         fast = _around(self._sampler.memory, window, facts.slot)
         told = self._told([*fast, *slow], window)
         lost, given_up = self._ended(facts, [*fast, *slow], window)
         ring = self._sampler.memory
         fault = lost or self._death(ring, window)
-        trace = device_trace(
+        trace = build_device_trace(
             fast,
             window,
             facts,
-            Ownership(surrounding(listings(slow, facts.slot, roots), window), _earliest(footings, facts.slot)),
-            Sampling(ring.period_ns, ring.oldest_ns, fault, "" if lost else self._sampler.hang() or given_up),
+            Ownership(
+                select_surrounding(read_listings(slow, facts.slot, roots), window), _earliest(engines, facts.slot)
+            ),
+            Sampling(ring.period_ns, ring.oldest_ns, fault, "" if lost else self._sampler.why_hanging() or given_up),
             settling=settling,
         )
         return trace if fault else _explained(trace, [f for f in told if f["lane"] == DEVICE_MEMORY])
@@ -179,24 +183,24 @@ class DeviceTraces:
         self._wait_for_page(window, facts.slot)
         records = _around(ring, window, facts.slot)
         told = self._told(_around(ring, window, exporters.number), window)
-        refused = refusal(_interval_ns(ring, window, exporters), window.seconds, exporters.urls)
+        refused = why_too_seldom(_interval_ns(ring, window, exporters), window.seconds, exporters.urls)
         if refused and told:
             refused = str(told[-1]["text"])
         fault = self._death(ring, window)
-        memory = device_trace(
+        memory = build_device_trace(
             records,
             window,
             facts,
             Ownership(),
             Sampling(round(1e9 / DCGM_HZ), ring.oldest_ns, fault, refused or facts.no_memory),
         )
-        consumed = energy(records, window, idle_watts=None, shared=refused or _shared(facts))
+        consumed = measure_energy(records, window, idle_watts=None, shared=refused or _shared(facts))
         bound = 100 / DCGM_HZ / window.seconds
         return DeviceTrace(
-            as_device(facts),
+            to_device(facts),
             memory if fault else _explained(memory, told),
             replace(consumed, how=f"{consumed.how}, ±{bound:.2g} % by the exporter" if consumed.how else ""),
-            conditions(records, window, known_pids=(), names={}),
+            read_conditions(records, window, known_pids=(), names={}),
         )
 
     def _wait_for_page(self, window: Window, slot: int) -> None:
@@ -211,7 +215,7 @@ class DeviceTraces:
 
     def _death(self, ring: Ring, window: Window) -> str:
         """Why the sampler has ended, if that was before the window did."""
-        return self._sampler.death() if ring.heartbeat_ns < window.end_ns else ""
+        return self._sampler.why_ended() if ring.published_ns < window.end_ns else ""
 
     def _told(self, records: Sequence[RingRecord], window: Window) -> list[dict[str, Any]]:
         """The faults among records, up to the end of the window."""
@@ -239,7 +243,7 @@ class DeviceTraces:
         return lost, next((f["text"] for f in given_up), "")
 
 
-def as_device(facts: DeviceFacts) -> Device:
+def to_device(facts: DeviceFacts) -> Device:
     return Device("cuda", facts.name, facts.uuid)
 
 
@@ -250,7 +254,7 @@ def _around(ring: Ring, window: Window, key: int) -> list[RingRecord]:
 
 def _interval_ns(ring: Ring, window: Window, exporters: Exporters) -> int | None:
     slots = {facts.slot for facts in exporters.facts}
-    return collection_interval_ns(r for r in ring.read(0, window.end_ns) if r.key in slots)
+    return find_collection_interval_ns(r for r in ring.read(0, window.end_ns) if r.key in slots)
 
 
 def _faults(records: Iterable[RingRecord], start_ns: int, end_ns: int) -> set[int]:
@@ -266,8 +270,8 @@ def _shared(facts: DeviceFacts) -> str:
     return "energy is measured for the whole GPU, of which the engine has a MIG instance" if facts.parent else ""
 
 
-def _earliest(footings: Sequence[Footing], slot: int) -> Baseline | None:
+def _earliest(engines: Sequence[EngineBaselines], slot: int) -> Baseline | None:
     """Of several engines the level before the first; None as soon as one has none."""
-    found = [footing.baselines.get(slot) for footing in footings]
+    found = [engine.baselines.get(slot) for engine in engines]
     known = [one for one in found if one is not None]
     return min(known, key=lambda one: one.level) if known and len(known) == len(found) else None

@@ -11,10 +11,10 @@ from pytest_llmperf.measurement.device_trace import DeviceProcess, DeviceTrace
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
-from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, Exporters, Footing
+from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, EngineBaselines, Exporters
 from pytest_llmperf.telemetry.records.source import DeviceFacts
 from pytest_llmperf.telemetry.sampler.client import CALM_NS, Sampler, SamplerError
-from pytest_llmperf.telemetry.visible_devices import ambiguous_integers, visible
+from pytest_llmperf.telemetry.visible_devices import filter_visible, why_ambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -30,7 +30,7 @@ _NVIDIA = Path("/dev/nvidiactl")
 
 
 @dataclass(frozen=True)
-class Quiet:
+class Disturbances:
     """The devices before the first engine: who is on them that is not of this run, and which did not settle."""
 
     strangers: tuple[tuple[DeviceFacts, DeviceProcess], ...] = ()
@@ -92,9 +92,9 @@ class Devices:
         facts = tuple(DeviceFacts(**each) for each in answer["devices"])
         self._exporters = Exporters(", ".join(self._dcgm), answer["exporters"], facts, token)
 
-    def visible(self, value: str | None, order: str | None) -> tuple[tuple[DeviceFacts, ...], str]:
+    def filter_visible(self, value: str | None, order: str | None) -> tuple[tuple[DeviceFacts, ...], str]:
         """The devices of a process with this CUDA_VISIBLE_DEVICES, and what is doubtful about them, if anything."""
-        return tuple(visible(self._local, value)), ambiguous_integers(self._local, value, order)
+        return tuple(filter_visible(self._local, value)), why_ambiguous(self._local, value, order)
 
     @property
     def remote(self) -> tuple[DeviceFacts, ...]:
@@ -118,7 +118,7 @@ class Devices:
         patience_s: float,
         timeout_s: float = 30.0,
         expected: Collection[int] = (),
-    ) -> Quiet:
+    ) -> Disturbances:
         """Waits until the devices are quiet: levels that stand still, and nobody computing who is not of this run.
 
         For strangers it waits ``patience_s``, since memory is given back a while after its process has ended; for
@@ -142,7 +142,7 @@ class Devices:
             watts = self._traces.watts(f)
             if watts is not None:
                 self._traces.idle_watts[f.slot] = watts
-        return Quiet(tuple(strangers), tuple(restless))
+        return Disturbances(tuple(strangers), tuple(restless))
 
     def rest(self, facts: Sequence[DeviceFacts], timeout_s: float = 30.0) -> tuple[str, ...]:
         """Waits until levels stand still again: an engine that has ended gives its memory back a while later.
@@ -198,14 +198,16 @@ class Devices:
 
     # ---------------------------------------------------------------------------------------- where an engine is
 
-    def of_engine(self, footing: Footing, candidates: Sequence[DeviceFacts]) -> tuple[DeviceFacts, ...] | None:
+    def find_engine_devices(
+        self, engine: EngineBaselines, candidates: Sequence[DeviceFacts]
+    ) -> tuple[DeviceFacts, ...] | None:
         """Those of the candidates that the engine computes on; ``()`` when it surely computes on none, None unknown.
 
         Raises:
             SamplerError: the driver does not answer.
         """
         self._read_now()
-        last = {f.slot: one for f in candidates if (one := self._traces.listing(f, footing.roots)) is not None}
+        last = {f.slot: one for f in candidates if (one := self._traces.listing(f, engine.roots)) is not None}
         for slot, one in last.items():
             self._traces.known_pids.setdefault(slot, one.others)  # nobody looked before an engine that was running
         on = tuple(f for f in candidates if f.slot in last and last[f.slot].present)
@@ -215,9 +217,9 @@ class Devices:
         if pids and pids == frozenset[int]().union(*(one.strangers for one in last.values())):
             return ()  # the driver lists pids as they are seen from here, and the engine's are not among them
         rises = [
-            level - footing.baselines[f.slot].level
+            level - engine.baselines[f.slot].level
             for f in candidates
-            if f.slot in footing.baselines and not f.unified and (level := self._traces.level(f)) is not None
+            if f.slot in engine.baselines and not f.unified and (level := self._traces.level(f)) is not None
         ]
         return () if rises and max(rises) < SMALLEST_CONTEXT_BYTES else None
 
@@ -225,7 +227,7 @@ class Devices:
 
     def edge(self, *, align: bool = False) -> str:
         """Reads everything now. Why that cannot be done, in one sentence, or empty; it never takes long."""
-        hang = self._sampler.hang()
+        hang = self._sampler.why_hanging()
         if hang:
             return hang
         try:
@@ -241,17 +243,19 @@ class Devices:
             raise SamplerError(problem)
 
     def traces(
-        self, window: Window, facts: Sequence[DeviceFacts], footings: Sequence[Footing]
+        self, window: Window, facts: Sequence[DeviceFacts], engines: Sequence[EngineBaselines]
     ) -> tuple[DeviceTrace, ...]:
-        """What each device did over a window that has ended; the engines of ``footings`` are on all of them."""
+        """What each device did over a window that has ended; the engines of ``engines`` are on all of them."""
         return tuple(
             self._traces.remote(window, f, self._exporters)
             if self._exporters is not None and f in self._exporters.facts
-            else self._traces.local(window, f, footings)
+            else self._traces.local(window, f, engines)
             for f in facts
         )
 
-    def settled(self, facts: DeviceFacts, footings: Sequence[Footing], timeout_s: float) -> tuple[int | None, str]:
+    def wait_until_settled(
+        self, facts: DeviceFacts, engines: Sequence[EngineBaselines], timeout_s: float
+    ) -> tuple[int | None, str]:
         """The engine's level once it has stood still for 0.3 s; else None, and why, with who holds the memory."""
         if facts in self.remote:
             return None, "a DCGM exporter collects too seldom to tell when the memory has settled"
@@ -262,7 +266,7 @@ class Devices:
             now = time.monotonic_ns()
             if now - begun < calm_ns:
                 continue
-            trace = self._traces.memory(Window(now - calm_ns, now), facts, footings, settling=True)
+            trace = self._traces.memory(Window(now - calm_ns, now), facts, engines, settling=True)
             values = [value for _, value in trace.samples]
             broken = trace.fault or trace.missing or ("" if values else "the sampler gave no sample")
             moved = max(values, default=0) - min(values, default=0)
@@ -284,7 +288,7 @@ def list_visible(value: str | None) -> tuple[DeviceFacts, ...]:
         sampler.start()
         devices = Devices(sampler)
         devices.open()
-        return devices.visible(value, None)[0]
+        return devices.filter_visible(value, None)[0]
     except SamplerError:
         return ()
     finally:

@@ -21,7 +21,7 @@ _FORMS = {
 }
 
 
-def visible_devices(selection: str, environ: Mapping[str, str]) -> str | None:
+def select_devices(selection: str, environ: Mapping[str, str]) -> str | None:
     """The engine's ``CUDA_VISIBLE_DEVICES`` for ``--llmperf-gpus=selection``; None leaves it as it is.
 
     ``selection`` is ``auto``, or a comma-separated list of integers, which count inside the caller's own
@@ -32,11 +32,11 @@ def visible_devices(selection: str, environ: Mapping[str, str]) -> str | None:
     """
     if selection.strip() == "auto":
         return None
-    caller = entries(environ[_VARIABLE]) if _VARIABLE in environ else None
+    caller = parse_visible_devices(environ[_VARIABLE]) if _VARIABLE in environ else None
     chosen = [_resolve(entry.strip(), selection, caller) for entry in selection.split(",")]
     if len(set(chosen)) < len(chosen):
         raise ValueError(f"--llmperf-gpus={selection} names a device twice")
-    if entries(",".join(chosen)) != chosen:
+    if parse_visible_devices(",".join(chosen)) != chosen:
         raise ValueError(f"--llmperf-gpus={selection} mixes indices, GPU-… and MIG-… UUIDs: CUDA takes one kind only")
     return ",".join(chosen)
 
@@ -68,7 +68,7 @@ def _shown(caller: list[str]) -> str:
     return f"{_VARIABLE} shows {len(caller)} {noun} ({','.join(caller)})"
 
 
-def visible(facts: Sequence[DeviceFacts], value: str | None) -> list[DeviceFacts]:
+def filter_visible(facts: Sequence[DeviceFacts], value: str | None) -> list[DeviceFacts]:
     """The devices that CUDA uses with ``CUDA_VISIBLE_DEVICES=value``, None where it is not set, in its order.
 
     Integers count the GPUs in the driver's order, as torch does; UUIDs may be cut short while they name one device.
@@ -81,14 +81,14 @@ def visible(facts: Sequence[DeviceFacts], value: str | None) -> list[DeviceFacts
     return instances[:1] or used
 
 
-def ambiguous_integers(facts: Sequence[DeviceFacts], value: str | None, order: str | None) -> str:
+def why_ambiguous(facts: Sequence[DeviceFacts], value: str | None, order: str | None) -> str:
     """Why the integers in ``CUDA_VISIBLE_DEVICES=value`` may mean other GPUs to CUDA than to the driver; empty if not.
 
     ``order`` is CUDA_DEVICE_ORDER, None where it is not set.
     """
     gpus = [device for device in facts if not device.parent]
     names = sorted({gpu.name for gpu in gpus})
-    integers = [entry for entry in entries(value or "") if entry.isdigit()]
+    integers = [entry for entry in parse_visible_devices(value or "") if entry.isdigit()]
     if len(names) < 2 or order == "PCI_BUS_ID" or len(integers) in (0, len(gpus)):
         return ""
     return (
@@ -97,7 +97,7 @@ def ambiguous_integers(facts: Sequence[DeviceFacts], value: str | None, order: s
     )
 
 
-def entries(value: str) -> list[str]:
+def parse_visible_devices(value: str) -> list[str]:
     """The devices in a CUDA_VISIBLE_DEVICES.
 
     As CUDA and torch read it, the list ends at its first invalid entry, and with a device named twice it is empty.
@@ -115,7 +115,7 @@ def entries(value: str) -> list[str]:
 
 def _chosen(facts: Sequence[DeviceFacts], gpus: Sequence[DeviceFacts], value: str) -> list[DeviceFacts]:
     chosen: list[DeviceFacts] = []
-    for entry in entries(value):
+    for entry in parse_visible_devices(value):
         if entry.isdigit():
             found = gpus[int(entry) : int(entry) + 1]
         else:

@@ -17,20 +17,20 @@ from pytest_llmperf.testing.lookup import (
     VERSION_MISMATCH,
     ScriptedHandle,
     ScriptedRefusal,
-    by_handle,
-    by_index,
-    by_pci,
-    by_uuid,
+    dereference,
     fill,
-    instance_by_index,
-    items,
-    nothing,
-    number,
-    out_of,
-    parent,
-    pci_numbers,
+    find_by_handle,
+    find_by_index,
+    find_by_pci,
+    find_by_uuid,
+    find_instance,
+    find_nothing,
+    find_parent,
+    parse_pci_id,
     put,
-    whole,
+    read_items,
+    read_number,
+    require_gpu,
 )
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ def _shutdown(nvml: ScriptedLibrary, _target: None) -> None:
 
 
 def _error_string(nvml: ScriptedLibrary, _target: None, code: Any) -> bytes:
-    return ERRORS.get(number(code), "Unknown Error").encode()
+    return ERRORS.get(read_number(code), "Unknown Error").encode()
 
 
 def _process_name(nvml: ScriptedLibrary, _target: None, pid: Any, buffer: Any, size: Any) -> None:
     processes = (process for part in nvml.scenario.parts() for process in part.processes)
     for process in processes:
-        if process.pid == number(pid) and readings.alive(process, nvml.now_ns):
+        if process.pid == read_number(pid) and readings.alive(process, nvml.now_ns):
             return fill(buffer, size, process.name)
     raise ScriptedRefusal(NOT_FOUND)
 
@@ -75,22 +75,22 @@ def _handle(nvml: ScriptedLibrary, target: ScriptedHandle, *arguments: Any) -> N
 
 
 def _pci_info(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
-    info, device = out_of(out), target.device
-    info.domain, info.bus, info.device = pci_numbers(device.pci_bus_id)
+    info, device = dereference(out), target.device
+    info.domain, info.bus, info.device = parse_pci_id(device.pci_bus_id)
     info.busId = device.pci_bus_id.encode()
     info.busIdLegacy = device.pci_bus_id[-12:].encode()
     info.pciDeviceId, info.pciSubSystemId = device.pci_device_id, 0
 
 
 def _memory_v1(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
-    memory, part = out_of(out), _with_memory(target)
+    memory, part = dereference(out), _with_memory(target)
     memory.total = part.total
     memory.used = readings.allocated(part, nvml.now_ns) + part.reserved
     memory.free = memory.total - memory.used
 
 
 def _memory_v2(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
-    memory, part = out_of(out), target.part
+    memory, part = dereference(out), target.part
     if memory.version != _MEMORY_V2:
         raise ScriptedRefusal(VERSION_MISMATCH)
     _with_memory(target)
@@ -117,11 +117,11 @@ def _processes(kind: str) -> Answer:
             for process in part.processes
             if process.kind == kind and readings.alive(process, nvml.now_ns)
         ]
-        room = number(out_of(count))
-        out_of(count).value = len(listed)
+        room = read_number(dereference(count))
+        dereference(count).value = len(listed)
         if room < len(listed):
             return INSUFFICIENT_SIZE
-        for info, (process, part) in zip(items(infos, len(listed)) if listed else (), listed, strict=True):
+        for info, (process, part) in zip(read_items(infos, len(listed)) if listed else (), listed, strict=True):
             _describe(info, process, part)
         return SUCCESS
 
@@ -136,15 +136,15 @@ def _describe(info: Any, process: ScriptedProcess, part: ScriptedMemory) -> None
 
 
 def _accounting_mode(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
-    put(out, int(whole(target).accounting))
+    put(out, int(require_gpu(target).accounting))
 
 
 def _accounting_stats(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, pid: Any, out: Any) -> None:
-    if not whole(target).accounting:
+    if not require_gpu(target).accounting:
         raise ScriptedRefusal(NOT_SUPPORTED)
-    now_ns, stats = nvml.now_ns, out_of(out)
+    now_ns, stats = nvml.now_ns, dereference(out)
     for process in target.part.processes:
-        if process.pid == number(pid) and process.start_ns <= now_ns:
+        if process.pid == read_number(pid) and process.start_ns <= now_ns:
             peak = process.used if process.peak is None else process.peak
             stats.maxMemoryUsage = _NOT_AVAILABLE if peak is None else peak
             stats.isRunning = int(readings.alive(process, now_ns))
@@ -156,11 +156,11 @@ def _accounting_stats(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: An
 def _field_values(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, count: Any, values: Any) -> None:
     now_ns = nvml.now_ns
     stamp = (time.time_ns() if nvml.scenario.now_ns is None else now_ns) // 1000
-    for value in items(values, number(count)):
+    for value in read_items(values, read_number(count)):
         value.timestamp, value.latencyUsec = stamp, 0
         try:
             nvml.fail_as_scripted(f"field:{value.fieldId}", target)
-            known = None if value.scopeId else readings.field_value(whole(target), value.fieldId, now_ns)
+            known = None if value.scopeId else readings.field_value(require_gpu(target), value.fieldId, now_ns)
             if known is None:
                 raise ScriptedRefusal(NOT_SUPPORTED)
         except ScriptedRefusal as refused:
@@ -171,14 +171,14 @@ def _field_values(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, c
 
 
 def _temperature(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, sensor: Any, out: Any) -> None:
-    device = whole(target)
-    if number(sensor) != 0:
+    device = require_gpu(target)
+    if read_number(sensor) != 0:
         raise ScriptedRefusal(INVALID_ARGUMENT)
     put(out, readings.value_at(device.temperature, nvml.now_ns))
 
 
 def _temperature_v(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
-    asked = out_of(out)
+    asked = dereference(out)
     if asked.version != _TEMPERATURE_V1:
         raise ScriptedRefusal(VERSION_MISMATCH)
     reading = ctypes.c_uint()
@@ -187,29 +187,29 @@ def _temperature_v(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, 
 
 
 def _clock(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, kind: Any, out: Any) -> None:
-    device = whole(target)
+    device = require_gpu(target)
     curves = {0: device.sm_clock, 1: device.sm_clock, 2: device.memory_clock}
-    if number(kind) not in curves:
+    if read_number(kind) not in curves:
         raise ScriptedRefusal(NOT_SUPPORTED)
-    put(out, readings.value_at(curves[number(kind)], nvml.now_ns))
+    put(out, readings.value_at(curves[read_number(kind)], nvml.now_ns))
 
 
 def _utilization(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
-    device, now_ns = whole(target), nvml.now_ns
+    device, now_ns = require_gpu(target), nvml.now_ns
     gpu, memory = (readings.value_at(curve, now_ns) for curve in (device.utilization, device.memory_utilization))
     if gpu is None or memory is None:
         raise ScriptedRefusal(NOT_SUPPORTED)
-    out_of(out).gpu, out_of(out).memory = gpu, memory
+    dereference(out).gpu, dereference(out).memory = gpu, memory
 
 
 def _mig_mode(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, current: Any, pending: Any) -> None:
-    instances = whole(target).mig
+    instances = require_gpu(target).mig
     for out in (current, pending):
         put(out, None if instances is None else int(bool(instances)))
 
 
 def _max_instances(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
-    instances = whole(target).mig
+    instances = require_gpu(target).mig
     put(out, max(_MOST_INSTANCES, len(instances)) if instances else 0)
 
 
@@ -245,51 +245,51 @@ def _part_text(read: Callable[[ScriptedMemory], str]) -> Answer:
 
 
 def _sensor(read: Callable[[ScriptedDevice, int], int | None]) -> Answer:
-    return lambda nvml, target, _handle, out: put(out, read(whole(target), nvml.now_ns))
+    return lambda nvml, target, _handle, out: put(out, read(require_gpu(target), nvml.now_ns))
 
 
 FUNCTIONS: dict[str, tuple[Find, Answer]] = {
-    "nvmlInit_v2": (nothing, _init),
-    "nvmlInitWithFlags": (nothing, _init),
-    "nvmlShutdown": (nothing, _shutdown),
-    "nvmlErrorString": (nothing, _error_string),
-    "nvmlSystemGetDriverVersion": (nothing, _system_text(lambda nvml: nvml.scenario.driver_version)),
-    "nvmlSystemGetNVMLVersion": (nothing, _system_text(lambda nvml: nvml.scenario.nvml_version)),
-    "nvmlSystemGetCudaDriverVersion": (nothing, _cuda_version),
-    "nvmlSystemGetCudaDriverVersion_v2": (nothing, _cuda_version),
-    "nvmlSystemGetProcessName": (nothing, _process_name),
-    "nvmlDeviceGetCount_v2": (nothing, _count),
-    "nvmlDeviceGetHandleByIndex_v2": (by_index, _handle),
-    "nvmlDeviceGetHandleByUUID": (by_uuid, _handle),
-    "nvmlDeviceGetHandleByPciBusId_v2": (by_pci, _handle),
-    "nvmlDeviceGetMigDeviceHandleByIndex": (instance_by_index, _handle),
-    "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": (parent, _handle),
-    "nvmlDeviceGetIndex": (by_handle, _index),
-    "nvmlDeviceGetUUID": (by_handle, _part_text(lambda part: part.uuid)),
-    "nvmlDeviceGetName": (by_handle, _part_text(lambda part: part.name)),
-    "nvmlDeviceGetPciInfo_v3": (by_handle, _pci_info),
-    "nvmlDeviceGetMemoryInfo": (by_handle, _memory_v1),
-    "nvmlDeviceGetMemoryInfo_v2": (by_handle, _memory_v2),
-    "nvmlDeviceGetComputeRunningProcesses_v3": (by_handle, _processes("compute")),
-    "nvmlDeviceGetGraphicsRunningProcesses_v3": (by_handle, _processes("graphics")),
-    "nvmlDeviceGetMPSComputeRunningProcesses_v3": (by_handle, _processes("mps")),
-    "nvmlDeviceGetAccountingMode": (by_handle, _accounting_mode),
-    "nvmlDeviceGetAccountingStats": (by_handle, _accounting_stats),
-    "nvmlDeviceGetFieldValues": (by_handle, _field_values),
-    "nvmlDeviceGetTemperature": (by_handle, _temperature),
-    "nvmlDeviceGetTemperatureV": (by_handle, _temperature_v),
-    "nvmlDeviceGetClockInfo": (by_handle, _clock),
-    "nvmlDeviceGetUtilizationRates": (by_handle, _utilization),
-    "nvmlDeviceGetMigMode": (by_handle, _mig_mode),
-    "nvmlDeviceGetMaxMigDeviceCount": (by_handle, _max_instances),
-    "nvmlDeviceIsMigDeviceHandle": (by_handle, _is_instance),
-    "nvmlDeviceGetGpuInstanceId": (by_handle, _instance_id("gpu_instance")),
-    "nvmlDeviceGetComputeInstanceId": (by_handle, _instance_id("compute_instance")),
-    "nvmlDeviceGetPowerUsage": (by_handle, _sensor(readings.power_usage)),
-    "nvmlDeviceGetTotalEnergyConsumption": (by_handle, _sensor(readings.energy)),
-    "nvmlDeviceGetCurrentClocksEventReasons": (by_handle, _sensor(readings.event_reasons)),
-    "nvmlDeviceGetCurrentClocksThrottleReasons": (by_handle, _sensor(readings.event_reasons)),
-    "nvmlDeviceGetArchitecture": (by_handle, _sensor(lambda device, _: device.architecture)),
-    "nvmlDeviceGetPowerManagementLimit": (by_handle, _sensor(lambda device, _: device.power_limit)),
-    "nvmlDeviceGetPersistenceMode": (by_handle, _sensor(lambda device, _: int(device.persistence))),
+    "nvmlInit_v2": (find_nothing, _init),
+    "nvmlInitWithFlags": (find_nothing, _init),
+    "nvmlShutdown": (find_nothing, _shutdown),
+    "nvmlErrorString": (find_nothing, _error_string),
+    "nvmlSystemGetDriverVersion": (find_nothing, _system_text(lambda nvml: nvml.scenario.driver_version)),
+    "nvmlSystemGetNVMLVersion": (find_nothing, _system_text(lambda nvml: nvml.scenario.nvml_version)),
+    "nvmlSystemGetCudaDriverVersion": (find_nothing, _cuda_version),
+    "nvmlSystemGetCudaDriverVersion_v2": (find_nothing, _cuda_version),
+    "nvmlSystemGetProcessName": (find_nothing, _process_name),
+    "nvmlDeviceGetCount_v2": (find_nothing, _count),
+    "nvmlDeviceGetHandleByIndex_v2": (find_by_index, _handle),
+    "nvmlDeviceGetHandleByUUID": (find_by_uuid, _handle),
+    "nvmlDeviceGetHandleByPciBusId_v2": (find_by_pci, _handle),
+    "nvmlDeviceGetMigDeviceHandleByIndex": (find_instance, _handle),
+    "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": (find_parent, _handle),
+    "nvmlDeviceGetIndex": (find_by_handle, _index),
+    "nvmlDeviceGetUUID": (find_by_handle, _part_text(lambda part: part.uuid)),
+    "nvmlDeviceGetName": (find_by_handle, _part_text(lambda part: part.name)),
+    "nvmlDeviceGetPciInfo_v3": (find_by_handle, _pci_info),
+    "nvmlDeviceGetMemoryInfo": (find_by_handle, _memory_v1),
+    "nvmlDeviceGetMemoryInfo_v2": (find_by_handle, _memory_v2),
+    "nvmlDeviceGetComputeRunningProcesses_v3": (find_by_handle, _processes("compute")),
+    "nvmlDeviceGetGraphicsRunningProcesses_v3": (find_by_handle, _processes("graphics")),
+    "nvmlDeviceGetMPSComputeRunningProcesses_v3": (find_by_handle, _processes("mps")),
+    "nvmlDeviceGetAccountingMode": (find_by_handle, _accounting_mode),
+    "nvmlDeviceGetAccountingStats": (find_by_handle, _accounting_stats),
+    "nvmlDeviceGetFieldValues": (find_by_handle, _field_values),
+    "nvmlDeviceGetTemperature": (find_by_handle, _temperature),
+    "nvmlDeviceGetTemperatureV": (find_by_handle, _temperature_v),
+    "nvmlDeviceGetClockInfo": (find_by_handle, _clock),
+    "nvmlDeviceGetUtilizationRates": (find_by_handle, _utilization),
+    "nvmlDeviceGetMigMode": (find_by_handle, _mig_mode),
+    "nvmlDeviceGetMaxMigDeviceCount": (find_by_handle, _max_instances),
+    "nvmlDeviceIsMigDeviceHandle": (find_by_handle, _is_instance),
+    "nvmlDeviceGetGpuInstanceId": (find_by_handle, _instance_id("gpu_instance")),
+    "nvmlDeviceGetComputeInstanceId": (find_by_handle, _instance_id("compute_instance")),
+    "nvmlDeviceGetPowerUsage": (find_by_handle, _sensor(readings.power_usage)),
+    "nvmlDeviceGetTotalEnergyConsumption": (find_by_handle, _sensor(readings.energy)),
+    "nvmlDeviceGetCurrentClocksEventReasons": (find_by_handle, _sensor(readings.event_reasons)),
+    "nvmlDeviceGetCurrentClocksThrottleReasons": (find_by_handle, _sensor(readings.event_reasons)),
+    "nvmlDeviceGetArchitecture": (find_by_handle, _sensor(lambda device, _: device.architecture)),
+    "nvmlDeviceGetPowerManagementLimit": (find_by_handle, _sensor(lambda device, _: device.power_limit)),
+    "nvmlDeviceGetPersistenceMode": (find_by_handle, _sensor(lambda device, _: int(device.persistence))),
 }

@@ -73,7 +73,7 @@ class ScriptedLibrary(Protocol):
         """Raises :class:`ScriptedRefusal` if a fault of the scenario says so."""
 
 
-def targets(scenario: Scenario) -> list[ScriptedHandle]:
+def list_handles(scenario: Scenario) -> list[ScriptedHandle]:
     """All that has a handle: the GPUs, then the instances of the first GPU, of the second, and so on."""
     handles = count(1)
     gpus = [ScriptedHandle(next(handles), device, None, index) for index, device in enumerate(scenario.devices)]
@@ -87,42 +87,42 @@ def targets(scenario: Scenario) -> list[ScriptedHandle]:
 # ------------------------------------------------------------------------------------------------ arguments
 
 
-def number(value: Any) -> int:
+def read_number(value: Any) -> int:
     return int(value.value if hasattr(value, "value") else value)
 
 
-def text(value: Any) -> str:
+def read_text(value: Any) -> str:
     data = value.value if hasattr(value, "value") else value
     return data.decode() if isinstance(data, bytes) else str(data)
 
 
-def out_of(reference: Any) -> Any:
+def dereference(reference: Any) -> Any:
     """What a reference (``byref``, ``pointer``, an array) refers to."""
     if hasattr(reference, "_obj"):
         return reference._obj
     return reference.contents if hasattr(reference, "contents") else reference
 
 
-def items(reference: Any, number_of: int) -> list[Any]:
+def read_items(reference: Any, number_of: int) -> list[Any]:
     """The first elements of an array, of which there is a reference."""
-    array = out_of(reference) if hasattr(reference, "_obj") else reference
+    array = dereference(reference) if hasattr(reference, "_obj") else reference
     return [array] if isinstance(array, ctypes.Structure) else [array[index] for index in range(number_of)]
 
 
 def put(reference: Any, value: int | None) -> None:
     if value is None:
         raise ScriptedRefusal(NOT_SUPPORTED)
-    out_of(reference).value = value
+    dereference(reference).value = value
 
 
 def fill(buffer: Any, size: Any, text: str) -> None:
     data = text.encode()
-    if len(data) >= number(size):
+    if len(data) >= read_number(size):
         raise ScriptedRefusal(INSUFFICIENT_SIZE)
     buffer.value = data
 
 
-def whole(target: ScriptedHandle) -> ScriptedDevice:
+def require_gpu(target: ScriptedHandle) -> ScriptedDevice:
     """The GPU; what only whole GPUs have is not supported on a MIG handle."""
     if target.instance is not None:
         raise ScriptedRefusal(NOT_SUPPORTED)
@@ -132,41 +132,41 @@ def whole(target: ScriptedHandle) -> ScriptedDevice:
 # ------------------------------------------------------------------------------------------------ what a call is about
 
 
-def nothing(nvml: ScriptedLibrary, *_: Any) -> None:
+def find_nothing(nvml: ScriptedLibrary, *_: Any) -> None:
     return None
 
 
-def by_handle(nvml: ScriptedLibrary, handle: Any, *_: Any) -> ScriptedHandle:
+def find_by_handle(nvml: ScriptedLibrary, handle: Any, *_: Any) -> ScriptedHandle:
     wanted = ctypes.cast(handle, ctypes.c_void_p).value
-    return _first((t for t in targets(nvml.scenario) if t.handle == wanted), INVALID_ARGUMENT)
+    return _first((t for t in list_handles(nvml.scenario) if t.handle == wanted), INVALID_ARGUMENT)
 
 
-def by_index(nvml: ScriptedLibrary, index: Any, *_: Any) -> ScriptedHandle:
-    gpus = (t for t in targets(nvml.scenario) if t.instance is None)
-    return _first((t for t in gpus if t.index == number(index)), INVALID_ARGUMENT)
+def find_by_index(nvml: ScriptedLibrary, index: Any, *_: Any) -> ScriptedHandle:
+    gpus = (t for t in list_handles(nvml.scenario) if t.instance is None)
+    return _first((t for t in gpus if t.index == read_number(index)), INVALID_ARGUMENT)
 
 
-def by_uuid(nvml: ScriptedLibrary, uuid: Any, *_: Any) -> ScriptedHandle:
-    return _first(t for t in targets(nvml.scenario) if t.part.uuid == text(uuid))
+def find_by_uuid(nvml: ScriptedLibrary, uuid: Any, *_: Any) -> ScriptedHandle:
+    return _first(t for t in list_handles(nvml.scenario) if t.part.uuid == read_text(uuid))
 
 
-def by_pci(nvml: ScriptedLibrary, bus_id: Any, *_: Any) -> ScriptedHandle:
-    wanted = pci_numbers(text(bus_id))
-    gpus = (t for t in targets(nvml.scenario) if t.instance is None)
-    return _first(t for t in gpus if pci_numbers(t.device.pci_bus_id) == wanted)
+def find_by_pci(nvml: ScriptedLibrary, bus_id: Any, *_: Any) -> ScriptedHandle:
+    wanted = parse_pci_id(read_text(bus_id))
+    gpus = (t for t in list_handles(nvml.scenario) if t.instance is None)
+    return _first(t for t in gpus if parse_pci_id(t.device.pci_bus_id) == wanted)
 
 
-def instance_by_index(nvml: ScriptedLibrary, handle: Any, index: Any, *_: Any) -> ScriptedHandle:
-    device = whole(by_handle(nvml, handle))
-    instances = (t for t in targets(nvml.scenario) if t.device is device and t.instance is not None)
-    return _first(t for t in instances if t.index == number(index))
+def find_instance(nvml: ScriptedLibrary, handle: Any, index: Any, *_: Any) -> ScriptedHandle:
+    device = require_gpu(find_by_handle(nvml, handle))
+    instances = (t for t in list_handles(nvml.scenario) if t.device is device and t.instance is not None)
+    return _first(t for t in instances if t.index == read_number(index))
 
 
-def parent(nvml: ScriptedLibrary, handle: Any, *_: Any) -> ScriptedHandle:
-    target = by_handle(nvml, handle)
+def find_parent(nvml: ScriptedLibrary, handle: Any, *_: Any) -> ScriptedHandle:
+    target = find_by_handle(nvml, handle)
     if target.instance is None:
         raise ScriptedRefusal(INVALID_ARGUMENT)
-    return _first(t for t in targets(nvml.scenario) if t.device is target.device)
+    return _first(t for t in list_handles(nvml.scenario) if t.device is target.device)
 
 
 def _first(found: Iterable[ScriptedHandle], otherwise: int = NOT_FOUND) -> ScriptedHandle:
@@ -175,7 +175,7 @@ def _first(found: Iterable[ScriptedHandle], otherwise: int = NOT_FOUND) -> Scrip
     raise ScriptedRefusal(otherwise)
 
 
-def pci_numbers(bus_id: str) -> tuple[int, ...]:
+def parse_pci_id(bus_id: str) -> tuple[int, ...]:
     """Domain, bus and device: ``0000:3B:00.0`` is ``00000000:3b:00.0``."""
     match = re.match(r"([0-9a-f]+):([0-9a-f]+):([0-9a-f]+)", bus_id, re.IGNORECASE)
     if match is None:

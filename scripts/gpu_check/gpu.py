@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.abi import MEMORY_CALLS, MemoryV1, MemoryV2
 from pytest_llmperf.telemetry.sources.nvml.backend import NvmlDriver
-from pytest_llmperf.telemetry.sources.nvml.errors import NvmlRefusal, refusal
+from pytest_llmperf.telemetry.sources.nvml.errors import NvmlRefusal, explain_refusal
 from pytest_llmperf.telemetry.sources.nvml.listing import list_devices
 from pytest_llmperf.telemetry.sources.nvml.processes import ProcessList
 from pytest_llmperf.telemetry.sources.nvml.sources import (
@@ -20,7 +20,7 @@ from pytest_llmperf.telemetry.sources.nvml.sources import (
     SensorSource,
     StateSource,
 )
-from pytest_llmperf.telemetry.visible_devices import visible
+from pytest_llmperf.telemetry.visible_devices import filter_visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,9 +90,9 @@ class Host:
 
     def _ask(self, what: str, call: str) -> Any:
         try:
-            return self.driver.ask_anew(call)
+            return self.driver.ask_with_restart(call)
         except NvmlRefusal as refused:
-            raise refusal(refused.code, "NVML", what, call) from None
+            raise explain_refusal(refused.code, "NVML", what, call) from None
 
     @property
     def devices(self) -> Sequence[DeviceFacts]:
@@ -101,7 +101,7 @@ class Host:
     def gpu(self, wanted: str | None) -> Gpu:
         """The first of the devices that a CUDA_VISIBLE_DEVICES like this names; None: the caller's own."""
         value = os.environ.get("CUDA_VISIBLE_DEVICES") if wanted is None else wanted
-        found = visible(self.devices, value)
+        found = filter_visible(self.devices, value)
         if not found:
             reasons = "; ".join(self.unlisted)
             raise SourceError(reasons or f"no GPU of this machine is one of {value!r}", Why.UNAVAILABLE)

@@ -82,7 +82,7 @@ def sampling(uuid: str, hz: float) -> Iterator[Callable[[bool], None]]:
     try:
         devices = Devices(sampler)
         devices.open()
-        facts = devices.visible(uuid, None)[0]
+        facts = devices.filter_visible(uuid, None)[0]
         if not facts:
             raise SamplerError(devices.missing or f"the sampler sees no device {uuid}")
         yield lambda on: devices.sample(facts if on else ())

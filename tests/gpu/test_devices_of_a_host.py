@@ -29,7 +29,7 @@ def test_a_device_has_a_baseline_from_the_moment_that_it_is_sampled(
     try:
         devices = Devices(sampler)
         devices.open()
-        (facts,), _ = devices.visible(None, None)
+        (facts,), _ = devices.filter_visible(None, None)
         devices.sample([facts])
         assert devices.baselines([facts]) == {facts.slot: Baseline(300 * MIB, None)}
     finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.telemetry.device_traces import Footing
+from pytest_llmperf.telemetry.device_traces import EngineBaselines
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.sampler.client import Sampler
 from scripts.gpu_check.program import Program
@@ -41,7 +41,7 @@ class Bench:
     devices: Devices
     facts: DeviceFacts
     program: Program
-    footing: Footing
+    engine: EngineBaselines
     seconds: float = 0.0
 
     def over(self, what: Callable[[], None]) -> DeviceTrace:
@@ -53,12 +53,12 @@ class Bench:
         self.seconds = window.seconds
         assert self.devices.edge(align=True) == ""
         self.sampler.wait(window)
-        (trace,) = self.devices.traces(window, [self.facts], [self.footing])
+        (trace,) = self.devices.traces(window, [self.facts], [self.engine])
         assert (trace.memory.fault, trace.memory.missing) == ("", "")
         return trace
 
     def settled(self) -> int:
-        level, reason = self.devices.settled(self.facts, [self.footing], 30.0)
+        level, reason = self.devices.wait_until_settled(self.facts, [self.engine], 30.0)
         assert level is not None, reason
         return level
 
@@ -73,12 +73,12 @@ def bench() -> Iterator[Bench]:
         if devices.missing and not devices.present:
             pytest.skip("no NVIDIA driver here: scripts/gpu-check runs it on a machine with a GPU")
         assert not devices.missing
-        facts = devices.visible(VISIBLE, None)[0][0]
+        facts = devices.filter_visible(VISIBLE, None)[0][0]
         devices.sample([facts])
         baselines = devices.baselines([facts])
         with Program(facts.uuid) as program:
             sampler.watch(program.pid)
-            yield Bench(sampler, devices, facts, program, Footing((program.pid,), baselines))
+            yield Bench(sampler, devices, facts, program, EngineBaselines((program.pid,), baselines))
     finally:
         sampler.stop()
 
@@ -97,7 +97,7 @@ def test_memory_that_is_held_is_the_programs_by_the_surest_attribution_there_is(
 
     trace = bench.over(hold)
     assert growth(trace) == pytest.approx(HELD, abs=TOLERANCE)
-    listed = bench.devices.of_engine(bench.footing, [bench.facts]) == (bench.facts,)
+    listed = bench.devices.find_engine_devices(bench.engine, [bench.facts]) == (bench.facts,)
     assert trace.memory.attribution in (("pids", "nspid") if listed else ("exclusive", "rise"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, listings
+from pytest_llmperf.telemetry.analysis.attribution import Baseline, Listing, read_listings
 from pytest_llmperf.telemetry.records.ring import (
     ENGINE_SHARE,
     KNOWN,
@@ -54,4 +54,4 @@ def matched(t_ms: int, level: float, held: float, how: int = MATCHED, *, steady:
 
 
 def read(*records: Sequence[RingRecord]) -> list[Listing]:
-    return listings([record for one in records for record in one], L4.slot, [ENGINE])
+    return read_listings([record for one in records for record in one], L4.slot, [ENGINE])

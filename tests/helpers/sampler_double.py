@@ -56,10 +56,10 @@ class SamplerDouble:
             "exporters": 1,
         }
 
-    def hang(self) -> str:
+    def why_hanging(self) -> str:
         return self.hung
 
-    def death(self) -> str:
+    def why_ended(self) -> str:
         return self.died
 
     # ------------------------------------------------------------------------------------------ what happened there

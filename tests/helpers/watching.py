@@ -36,8 +36,8 @@ def ticks(sampler: Sampler, count: int) -> None:
     """Wait until the sampler has gone on by so many ticks, whatever the load of the machine."""
     ring = sampler._started().ring
     for _ in range(count):
-        last = ring.heartbeat_ns
-        until(lambda last=last: ring.heartbeat_ns > last)  # type: ignore[misc]
+        last = ring.published_ns
+        until(lambda last=last: ring.published_ns > last)  # type: ignore[misc]
 
 
 def runs(pid: int) -> bool:

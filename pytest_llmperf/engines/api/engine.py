@@ -287,11 +287,11 @@ class Engine(ABC):
 
 def _resident_bytes(roots: tuple[int, ...]) -> int | None:
     """The memory of the process trees of ``roots``, shared pages counted once; None if none of them can be read."""
-    from pytest_llmperf.telemetry.sources.host import open_reader, process_tree, sharing
+    from pytest_llmperf.telemetry.sources.host import open_reader, process_tree, read_sharing
 
     sizes = []
     pids = tuple(dict.fromkeys(pid for root in roots for pid in process_tree(root)))
-    for pid, shared in sharing(pids).items():
+    for pid, shared in read_sharing(pids).items():
         reader = open_reader(pid)
         if reader is None:
             continue

@@ -9,7 +9,7 @@ from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.cpu import cpu_device, engine_devices
-from pytest_llmperf.telemetry.device_traces import Footing, as_device
+from pytest_llmperf.telemetry.device_traces import EngineBaselines, to_device
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
 from pytest_llmperf.telemetry.sources.host import process_tree
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.window import Window
-    from pytest_llmperf.telemetry.devices import Quiet
+    from pytest_llmperf.telemetry.devices import Disturbances
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 # How long processes that have been ended may take to give a device back, where their being there fails the tests.
@@ -119,7 +119,7 @@ class EngineTelemetry:
         self._facts.pop(engine, None)
         if self._sampler is not None and self._sampler.alive:
             for pid in self._pids.get(engine, ()):
-                self._sampler.unwatch(pid)
+                self._sampler.stop_watching(pid)
 
     def mend(self, engines: Sequence[Engine]) -> None:
         """Restarts a sampler that has died, and has it watch the engines that still run.
@@ -172,7 +172,7 @@ class EngineTelemetry:
             facts = self._found_here(engine, self._opened())
             if not facts and not engine.insight.computes_on_gpu:
                 return (), () if self._opened().present and self._opened().missing else (cpu_device(),)
-        return facts, tuple(map(as_device, facts))
+        return facts, tuple(map(to_device, facts))
 
     def _found_here(self, engine: Engine, devices: Devices) -> tuple[DeviceFacts, ...]:
         if devices.missing or not devices.present:
@@ -181,13 +181,15 @@ class EngineTelemetry:
         if doubt and engine.deployment.attached:
             self._say(f"warning: {doubt}")
         devices.sample({f.slot: f for f in (*candidates, *self._sampled())}.values())
-        found = devices.of_engine(self.footing(engine), candidates)
+        found = devices.find_engine_devices(self.baselines_of(engine), candidates)
         return candidates if found is None or (found == () and engine.insight.computes_on_gpu) else found
 
-    def footing(self, engine: Engine) -> Footing:
+    def baselines_of(self, engine: Engine) -> EngineBaselines:
         """The processes of the engine and the devices' levels before it started; no levels if it ran before."""
         known = {} if engine.startup_time is None else engine.deployment.before
-        return Footing(self._pids.get(engine, ()), {int(slot): Baseline.from_plain(one) for slot, one in known.items()})
+        return EngineBaselines(
+            self._pids.get(engine, ()), {int(slot): Baseline.from_plain(one) for slot, one in known.items()}
+        )
 
     # ------------------------------------------------------------------------------------------------- the sampler
 
@@ -257,11 +259,11 @@ class EngineTelemetry:
         if not facts or self._devices is None or self._sampler is None:
             return (), "" if all(engine.info.on_cpu for engine in engines) else self._why_no_device(engines[0])
         self._sampler.wait(window)
-        traces = [self._devices.traces(window, [f], self._footings(f, engines)) for f in facts.values()]
+        traces = [self._devices.traces(window, [f], self._baselines_on(f, engines)) for f in facts.values()]
         return tuple(trace for each in traces for trace in each), ""
 
-    def _footings(self, facts: DeviceFacts, engines: Sequence[Engine]) -> list[Footing]:
-        return [self.footing(engine) for engine in engines if facts in self._facts.get(engine, ())]
+    def _baselines_on(self, facts: DeviceFacts, engines: Sequence[Engine]) -> list[EngineBaselines]:
+        return [self.baselines_of(engine) for engine in engines if facts in self._facts.get(engine, ())]
 
     def _why_no_device(self, engine: Engine) -> str:
         if not self._pids.get(engine):
@@ -287,12 +289,12 @@ class EngineTelemetry:
         """As ``settle_memory``, for the device with this UUID."""
         assert self._devices is not None
         facts = next(f for engine in engines for f in self._facts.get(engine, ()) if f.uuid == uuid)
-        return self._devices.settled(facts, self._footings(facts, engines), _SETTLE_TIMEOUT_S)
+        return self._devices.wait_until_settled(facts, self._baselines_on(facts, engines), _SETTLE_TIMEOUT_S)
 
 
 def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, ...], str]:
     value = os.environ.get("CUDA_VISIBLE_DEVICES") if spec.visible_devices is None else spec.visible_devices
-    return devices.visible(value, os.environ.get("CUDA_DEVICE_ORDER"))
+    return devices.filter_visible(value, os.environ.get("CUDA_DEVICE_ORDER"))
 
 
 def _kept_pids() -> dict[int, str]:
@@ -302,7 +304,7 @@ def _kept_pids() -> dict[int, str]:
     }
 
 
-def _describe(quiet: Quiet, kept: Mapping[int, str]) -> str:
+def _describe(quiet: Disturbances, kept: Mapping[int, str]) -> str:
     parts = []
     for facts, process in quiet.strangers:
         whose = f", of the {kept[process.pid]} that an earlier run has kept," if process.pid in kept else ""

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.memory_trace import Attribution, MemoryTrace, select_around
 from pytest_llmperf.measurement.units import BYTES, format_value
-from pytest_llmperf.telemetry.analysis.timeline import Sampling, gap_fault, max_gap, overwritten, rate_text
+from pytest_llmperf.telemetry.analysis.timeline import (
+    Sampling,
+    describe_rate,
+    find_largest_gap,
+    why_gap_too_long,
+    why_overwritten,
+)
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENGINE_SHARE,
@@ -91,7 +97,7 @@ class Baseline:
         return Baseline(level, None if pids is None else frozenset(pids))
 
 
-def listings(records: Sequence[RingRecord], slot: int, roots: Collection[int]) -> list[Listing]:
+def read_listings(records: Sequence[RingRecord], slot: int, roots: Collection[int]) -> list[Listing]:
     """The lists of one device in order of time; the engine is what runs under ``roots``."""
     found = []
     of_slot = (r for r in records if r.key == slot and r.lane in (PROCESS, ENGINE_SHARE, LISTED))
@@ -123,7 +129,7 @@ def _listing(t_ns: int, end: RingRecord, parts: Sequence[RingRecord], roots: Col
     )
 
 
-def surrounding(found: Sequence[Listing], window: Window) -> list[Listing]:
+def select_surrounding(found: Sequence[Listing], window: Window) -> list[Listing]:
     """The lists inside a window, the last one before it and the first one after it.
 
     When the engine is not in the last one before it, the last one that it is in comes along: an engine that has left
@@ -163,7 +169,7 @@ class Ownership:
     baseline: Baseline | None = None
 
 
-def device_trace(
+def build_device_trace(
     records: Sequence[RingRecord],
     window: Window,
     facts: DeviceFacts,
@@ -181,7 +187,7 @@ def device_trace(
     levels = [(r.t_ns, r.value) for r in records if r.lane == DEVICE_MEMORY and r.key == facts.slot]
     attribution = find_attribution(lists, baseline, unified=facts.unified)
     samples, before = select_around(_engine_part(levels, lists, attribution, baseline), window)
-    gap = max_gap(samples, window)
+    gap = find_largest_gap(samples, window)
     if not facts.unified and facts.total_bytes is None:
         missing = missing or facts.no_memory
     if attribution in ("pids", "nspid") and not settling:
@@ -198,7 +204,7 @@ def device_trace(
 
 
 def _why_incomplete(window: Window, gap_ns: int, sampling: Sampling) -> str:
-    return overwritten(window, sampling.oldest_ns) or gap_fault(gap_ns, sampling.period_ns)
+    return why_overwritten(window, sampling.oldest_ns) or why_gap_too_long(gap_ns, sampling.period_ns)
 
 
 def _engine_part(
@@ -247,7 +253,7 @@ def _source(
     what = facts.memory_api or "memory in use"
     if facts.unified:
         what = "the host's memory in use (MemTotal less MemAvailable)"
-    text = f"{what}, {_WORDS[attribution]}, {rate_text(samples)}"
+    text = f"{what}, {_WORDS[attribution]}, {describe_rate(samples)}"
     return text + (_doubt(lists) if attribution in ("pids", "nspid") else "")
 
 

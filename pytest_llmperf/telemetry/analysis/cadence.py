@@ -25,7 +25,7 @@ _FASTEST_MS = 100
 _SEEN_AT_BEST_S = 0.2
 
 
-def collection_interval_ns(records: Iterable[RingRecord]) -> int | None:
+def find_collection_interval_ns(records: Iterable[RingRecord]) -> int | None:
     """How far apart an exporter's collections are: the median distance of the times at which values change.
 
     Devices of one exporter are collected together, so a change on any of them counts. With several exporters it is
@@ -50,7 +50,7 @@ def _median_distance(times: Sequence[int]) -> int:
     return round(statistics.median(b - a for a, b in itertools.pairwise(times)))
 
 
-def refusal(interval_ns: int | None, window_seconds: float, url: str) -> str:
+def why_too_seldom(interval_ns: int | None, window_seconds: float, url: str) -> str:
     """Why memory peaks, power and energy of a test cannot be told from an exporter; empty when they can.
 
     ``interval_ns`` is from :func:`collection_interval_ns`. At least 10 collections have to fall into the test.

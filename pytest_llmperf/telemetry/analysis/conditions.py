@@ -52,7 +52,7 @@ class _Held(NamedTuple):
     passing: bool = False
 
 
-def conditions(
+def read_conditions(
     records: Sequence[RingRecord], window: Window, *, known_pids: Collection[int], names: Mapping[int, str]
 ) -> Conditions:
     """The state of one device over a window.

@@ -49,7 +49,9 @@ class _NotMeasuredError(Exception):
     """Why there is no number."""
 
 
-def energy(records: Sequence[RingRecord], window: Window, *, idle_watts: float | None, shared: str = "") -> Energy:
+def measure_energy(
+    records: Sequence[RingRecord], window: Window, *, idle_watts: float | None, shared: str = ""
+) -> Energy:
     """The energy of one device over a window.
 
     ``records`` are of this device alone and reach beyond the window on both sides: ENERGY readings (mJ; with TICK where

@@ -41,7 +41,9 @@ def largest_gap_ns(period_ns: int) -> int:
     return max(SMALLEST_GAP_NS, PERIODS_IN_GAP * period_ns)
 
 
-def totals(records: Iterable[RingRecord], pids: Sequence[int], ended: Collection[int] = ()) -> list[tuple[int, int]]:
+def sum_levels(
+    records: Iterable[RingRecord], pids: Sequence[int], ended: Collection[int] = ()
+) -> list[tuple[int, int]]:
     """(time ns, bytes summed over ``pids``) per tick, from host records in order of time.
 
     A pid without a record in a tick keeps its last value, one that ended no longer counts; where none is left there is
@@ -62,7 +64,7 @@ def totals(records: Iterable[RingRecord], pids: Sequence[int], ended: Collection
     return summed
 
 
-def host_trace(
+def build_host_trace(
     records: Sequence[RingRecord],
     window: Window,
     pids: Sequence[int],
@@ -75,19 +77,19 @@ def host_trace(
     hold nothing from then on, whereas another process that ended is a fault.
     """
     period_ns, missing = sampling.period_ns, sampling.missing
-    samples = totals(records, pids, ended)
+    samples = sum_levels(records, pids, ended)
     live = [pid for pid in pids if pid not in ended]
     if pids and not live:
         # All have ended, so no further level is read.
         since_ns = samples[-1][0] if samples else window.start_ns - period_ns
         samples += [(at_ns, 0) for at_ns in range(since_ns + period_ns, window.end_ns + period_ns, period_ns)]
     kept, before = select_around(samples, window)
-    gap = max_gap(kept, window)
+    gap = find_largest_gap(kept, window)
     fault = (
         _engine_gone(records, window, live)
         or sampling.fault
-        or overwritten(window, sampling.oldest_ns)
-        or ("" if missing else _not_watched(records, pids, ended) or gap_fault(gap, period_ns))
+        or why_overwritten(window, sampling.oldest_ns)
+        or ("" if missing else _not_watched(records, pids, ended) or why_gap_too_long(gap, period_ns))
     )
     return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault, missing)
 
@@ -97,7 +99,7 @@ def _of(records: Iterable[RingRecord], pids: Sequence[int]) -> Iterable[RingReco
     return (record for record in records if record.lane == HOST and record.key in wanted)
 
 
-def max_gap(samples: Sequence[tuple[int, int]], window: Window) -> int:
+def find_largest_gap(samples: Sequence[tuple[int, int]], window: Window) -> int:
     """Between neighbouring samples, and from the ends of the window to the nearest sample inside it."""
     times = [t for t, _ in samples]
     if not times or times[0] > window.start_ns:
@@ -115,7 +117,7 @@ def _engine_gone(records: Sequence[RingRecord], window: Window, pids: Sequence[i
     return ""
 
 
-def overwritten(window: Window, oldest_ns: int) -> str:
+def why_overwritten(window: Window, oldest_ns: int) -> str:
     if oldest_ns <= window.start_ns:
         return ""
     lost = (min(oldest_ns, window.end_ns) - window.start_ns) / 1e9
@@ -129,7 +131,7 @@ def _not_watched(records: Sequence[RingRecord], pids: Sequence[int], ended: Coll
     return f"the sampler did not watch process {missing[0]} during the test" if missing else ""
 
 
-def gap_fault(gap_ns: int, period_ns: int) -> str:
+def why_gap_too_long(gap_ns: int, period_ns: int) -> str:
     return f"the sampler missed {gap_ns / 1e9:.2f} s of the test" if gap_ns > largest_gap_ns(period_ns) else ""
 
 
@@ -155,10 +157,10 @@ def _source(records: Sequence[RingRecord], pids: Sequence[int], samples: Sequenc
         text = f"RSS of the engine's process tree ({processes} processes, shared pages counted in full)"
     else:
         text = f"RSS less shared pages of the engine's process tree ({processes} processes)"
-    return f"{text}, {rate_text(samples)}"
+    return f"{text}, {describe_rate(samples)}"
 
 
-def rate_text(samples: Sequence[tuple[int, int]]) -> str:
+def describe_rate(samples: Sequence[tuple[int, int]]) -> str:
     """``199 samples/s``, as it was reached."""
     if len(samples) < 2:
         return "1 sample" if samples else "no sample"

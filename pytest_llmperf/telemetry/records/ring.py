@@ -179,7 +179,7 @@ class Ring:
         return self._load(_HEAD)
 
     @property
-    def heartbeat_ns(self) -> int:
+    def published_ns(self) -> int:
         """All ticks up to this moment are published; 0 before the first."""
         return self._load(_HEARTBEAT)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.units import BYTES, format_value
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.telemetry.analysis.timeline import Sampling, host_trace, largest_gap_ns, totals
+from pytest_llmperf.telemetry.analysis.timeline import Sampling, build_host_trace, largest_gap_ns, sum_levels
 from pytest_llmperf.telemetry.records.ring import GONE, Ring, RingRecord
 from pytest_llmperf.telemetry.sampler.process import (
     ABSTRACT_SOCKETS,
@@ -79,9 +79,9 @@ class Sampler:
         """When this sampler was started or joined: another number, another sampler."""
         return self._started().started_ns
 
-    def death(self) -> str:
+    def why_ended(self) -> str:
         """Why the sampler has ended, in one line; empty while it runs."""
-        return self._started().death()
+        return self._started().why_ended()
 
     def start(self, hz: float = DEFAULT_HZ, *, shared: bool = False) -> None:
         """Start the process unless it runs; one that died is replaced, and what it watched is forgotten.
@@ -99,8 +99,8 @@ class Sampler:
         self._address = f"pytest-llmperf-{os.getpid()}-{secrets.token_hex(8)}" if shared and ABSTRACT_SOCKETS else ""
         child = self._child = launch(hz, self._address)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not child.ring.heartbeat_ns:
-            reason = child.death()
+        while not child.ring.published_ns:
+            reason = child.why_ended()
             if not reason and time.monotonic() > deadline:
                 reason = f"the sampler gave no sign of life in {START_TIMEOUT_S:g} s"
             if reason:
@@ -139,17 +139,17 @@ class Sampler:
                         raise SamplerError(f"there is no process {pid} to watch")
                     return
             seen = head
-            if reason := child.death():
+            if reason := child.why_ended():
                 raise SamplerError(reason)
             if time.monotonic() > deadline:
                 raise SamplerError(f"the sampler gave no level of process {pid} in {WATCH_TIMEOUT_S:g} s")
             time.sleep(0.001)
 
-    def unwatch(self, pid: int) -> None:
+    def stop_watching(self, pid: int) -> None:
         """Stop sampling ``pid``; nothing happens if it is not watched or the sampler has died."""
         self._started()
         with contextlib.suppress(SamplerError):
-            self.ask("unwatch", pid=pid)
+            self.ask("stop_watching", pid=pid)
 
     def survey(self) -> None:
         """Have every tree take in the processes that are there now; why that failed shows in the traces."""
@@ -170,7 +170,7 @@ class Sampler:
         """Until there is a sample after the window: two periods and 0.2 s at most, a second inside a driver call."""
         child = self._started()
         begun = time.monotonic_ns()
-        while child.ring.heartbeat_ns < window.end_ns and self.alive:
+        while child.ring.published_ns < window.end_ns and self.alive:
             time.sleep(0.002)
             patience = STALL_NS + CALM_NS if child.ring.call[0] else 2 * child.ring.period_ns + CALM_NS
             if time.monotonic_ns() - begun > patience:
@@ -183,7 +183,7 @@ class Sampler:
         records = self._records(child, now, now)
         last = {record.key: record for record in records}
         known = all(pid in last and not last[pid].flags & GONE for pid in pids)
-        samples = totals(records, pids)
+        samples = sum_levels(records, pids)
         return samples[-1][1] if known and samples and self.alive else None
 
     def settle(
@@ -225,12 +225,12 @@ class Sampler:
         try:
             answer = child.ask({"do": what, **details}, timeout_s)
         except TimeoutError:
-            raise SamplerError(self.hang() or f"the sampler did not answer within {timeout_s:g} s") from None
+            raise SamplerError(self.why_hanging() or f"the sampler did not answer within {timeout_s:g} s") from None
         if "error" in answer:
             raise SamplerError(answer["error"])
         return answer
 
-    def hang(self) -> str:
+    def why_hanging(self) -> str:
         """Which driver call has not returned for a second, in a sentence; empty when there is none."""
         child = self._started()
         for ring in (child.ring, child.driver):
@@ -247,14 +247,14 @@ class Sampler:
     def _cut(
         self, child: SamplerProcess, window: Window, pids: Sequence[int], ended: Collection[int] = ()
     ) -> MemoryTrace:
-        heartbeat, fault = child.ring.heartbeat_ns, ""
+        heartbeat, fault = child.ring.published_ns, ""
         silent = time.monotonic_ns() - heartbeat
-        hang = self.hang() if heartbeat < window.end_ns else ""
+        hang = self.why_hanging() if heartbeat < window.end_ns else ""
         if heartbeat < window.end_ns and not hang:
-            fault = child.death()
+            fault = child.why_ended()
             if not fault and silent > max(STALL_NS, largest_gap_ns(child.ring.period_ns)):
                 fault = f"the sampler stalled for {silent / 1e9:.1f} s"
-        return host_trace(
+        return build_host_trace(
             self._records(child, window.start_ns, window.end_ns),
             window,
             pids,

@@ -29,7 +29,7 @@ from pytest_llmperf.telemetry.records.ring import (
     RingRecord,
 )
 from pytest_llmperf.telemetry.records.source import DeviceFacts, Gauge, LevelSource, SourceError, Why
-from pytest_llmperf.telemetry.sampler.memory_lane import Rhythm
+from pytest_llmperf.telemetry.sampler.memory_lane import SlowPace
 from pytest_llmperf.telemetry.sources.host import HostMemory
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ STEADY_TRIES = 3
 STEADY_BYTES = 2 << 20
 
 
-def memory_source(backend: DeviceBackend, facts: DeviceFacts) -> LevelSource | None:
+def make_memory_source(backend: DeviceBackend, facts: DeviceFacts) -> LevelSource | None:
     """What gives the level of a device; None where nothing does. Each thread needs one of its own."""
     if facts.unified:
         return HostMemory(facts.slot)
@@ -62,7 +62,7 @@ class WatchedDevice:
     def __init__(self, backend: DeviceBackend, facts: DeviceFacts) -> None:
         self.facts = facts
         self.slot = facts.slot
-        self.memory = memory_source(backend, facts)
+        self.memory = make_memory_source(backend, facts)
         self.sensors: Gauge | None = backend.sensors(facts.slot)
         self.state: Gauge | None = backend.state(facts.slot)
         self.energy: Gauge | None = backend.energy(facts.slot)
@@ -73,7 +73,7 @@ class WatchedDevice:
 class DriverLane(threading.Thread):
     """Runs orders (functions) as they come, and between them what is due for each sampled device.
 
-    The backend is to tell :meth:`call_begins` and :meth:`call_ended` of its calls.
+    The backend is to tell :meth:`begin_call` and :meth:`end_call` of its calls.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class DriverLane(threading.Thread):
         self._backend: DeviceBackend | None = None
         self._devices: dict[int, WatchedDevice] = {}
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._sensors, self._state, self._lists = map(Rhythm, (SENSORS_PERIOD_NS, STATE_PERIOD_NS, LIST_PERIOD_NS))
+        self._sensors, self._state, self._lists = map(SlowPace, (SENSORS_PERIOD_NS, STATE_PERIOD_NS, LIST_PERIOD_NS))
         self._entered_ns = 0
         self._spent_ns = 0
 
@@ -124,13 +124,13 @@ class DriverLane(threading.Thread):
                 rhythm.done(begun, time.monotonic_ns(), self._spent_ns - spent)
         self._ring.publish(time.monotonic_ns(), ())
 
-    def call_begins(self, call: str) -> None:
+    def begin_call(self, call: str) -> None:
         """A call of the driver begins. Those of other threads are not this lane's to tell of."""
         if threading.current_thread() is self:
             self._entered_ns = time.monotonic_ns()
             self._ring.enter(call, self._entered_ns)
 
-    def call_ended(self) -> None:
+    def end_call(self) -> None:
         """The call has returned."""
         if threading.current_thread() is self:
             self._spent_ns += time.monotonic_ns() - self._entered_ns
@@ -151,9 +151,9 @@ class DriverLane(threading.Thread):
         """Samples a device from now on; the answer is what gives its level, for the memory lane."""
         assert self._backend is not None
         self._devices.setdefault(facts.slot, WatchedDevice(self._backend, facts))
-        return memory_source(self._backend, facts)
+        return make_memory_source(self._backend, facts)
 
-    def leave(self, slot: int) -> None:
+    def stop_sampling(self, slot: int) -> None:
         self._devices.pop(slot, None)
 
     def edge(self, *, align: bool) -> None:
@@ -256,11 +256,11 @@ class DriverLane(threading.Thread):
         if device.memory is None:
             return 0
         # Read at the full rate elsewhere, these sources tell nobody of their calls.
-        self.call_begins("nvmlDeviceGetMemoryInfo")
+        self.begin_call("nvmlDeviceGetMemoryInfo")
         try:
             return next(r.value for r in device.memory.read(0) if r.lane == DEVICE_MEMORY)
         finally:
-            self.call_ended()
+            self.end_call()
 
     def _listing(
         self, t_ns: int, slot: int, level: int, steady: bool, processes: Sequence[DeviceProcess]

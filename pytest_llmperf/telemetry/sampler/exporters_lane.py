@@ -53,7 +53,7 @@ class ExportersLane:
         exporters.start()
         return exporters
 
-    def drop(self, number: int) -> None:
+    def stop_reading(self, number: int) -> None:
         """One user less; with the last one it is read no more, even if it is still to answer for the first time."""
         with self._lock:
             for key, exporters in self._wanted.items():
@@ -64,7 +64,7 @@ class ExportersLane:
                         exporters.ended.set()
                     return
 
-    def forget(self, failed: _Exporters) -> None:
+    def remove(self, failed: _Exporters) -> None:
         """It could not be listed: who asks again has it tried again."""
         with self._lock:
             self._wanted = {key: one for key, one in self._wanted.items() if one is not failed}
@@ -115,7 +115,7 @@ class _Exporters(threading.Thread):
                 stack.callback(backend.close)
                 facts = [asdict(facts) for facts in backend.devices()]
             except SourceError as error:
-                self._lane.forget(self)
+                self._lane.remove(self)
                 self._answer({"error": str(error)})
                 return
             self._answer({"exporters": self.number, "devices": facts})

@@ -29,7 +29,7 @@ from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
 from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.sampler.memory_lane import EAGERNESS, MemoryLane, Pace
 from pytest_llmperf.telemetry.sources.host import open_reader
-from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher, host_proc
+from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher, find_host_proc
 from pytest_llmperf.telemetry.sources.process_tree import SharingLane, Tree
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Faults:
         self._numbers: dict[tuple[int, int, str], int] = {}
         self._lock = threading.Lock()
 
-    def number(self, slot: int, lane: int, error: SourceError) -> int:
+    def assign_number(self, slot: int, lane: int, error: SourceError) -> int:
         key = (slot, lane, str(error))
         with self._lock:
             if key not in self._numbers:
@@ -98,10 +98,10 @@ class Control:
         self._sampled: dict[int, int] = {}
         self._facts: dict[int, DeviceFacts] = {}
         self._sharing = SharingLane()
-        self._memory = MemoryLane(rings[0], Pace(round(1e9 / (EAGERNESS * hz))), self._faults.number)
-        matcher = ProcessMatcher(parent_pid(), host=host_proc())
-        self._driver = DriverLane(rings[1], self._faults.number, lambda: tuple(self._watched), matcher)
-        self._exporters = ExportersLane(rings[2], self._faults.number)
+        self._memory = MemoryLane(rings[0], Pace(round(1e9 / (EAGERNESS * hz))), self._faults.assign_number)
+        matcher = ProcessMatcher(parent_pid(), host=find_host_proc())
+        self._driver = DriverLane(rings[1], self._faults.assign_number, lambda: tuple(self._watched), matcher)
+        self._exporters = ExportersLane(rings[2], self._faults.assign_number)
         for lane in (self._sharing, self._memory, self._driver):
             lane.start()
 
@@ -121,7 +121,7 @@ class Control:
                         if key.fileobj is owner:
                             return
                         selector.unregister(key.fileobj)
-                        self._forget(key.data)
+                        self._disconnect(key.data)
 
     def _admit(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
         """Gives the rings to another process of this user."""
@@ -139,12 +139,12 @@ class Control:
             self._obey(subscriber, order)
         return orders is not None
 
-    def _forget(self, subscriber: Subscriber) -> None:
+    def _disconnect(self, subscriber: Subscriber) -> None:
         for pid in subscriber.pids:
-            self._unwatch(pid)
+            self._stop_watching(pid)
         for exporters in subscriber.exporters:
-            self._exporters.drop(exporters)
-        self._driver.order(partial(self._leave_all, subscriber))
+            self._exporters.stop_reading(exporters)
+        self._driver.order(partial(self._stop_sampling, subscriber))
         subscriber.connection.close()
 
     # ----------------------------------------------------------------------------------------------------- orders
@@ -156,10 +156,10 @@ class Control:
                 subscriber.pids.append(order["pid"])
                 self._watch(order["pid"])
                 answer({})
-            case "unwatch":
+            case "stop_watching":
                 if order["pid"] in subscriber.pids:
                     subscriber.pids.remove(order["pid"])
-                    self._unwatch(order["pid"])
+                    self._stop_watching(order["pid"])
                 answer({})
             case "survey":
                 self._sharing.survey(partial(answer, {}))
@@ -171,10 +171,10 @@ class Control:
                 self._in_driver_lane(answer, partial(self._edge, align=order["align"]))
             case "exporters":
                 subscriber.exporters.append(self._exporters.read(order, answer))
-            case "drop":
+            case "stop_reading":
                 if order["exporters"] in subscriber.exporters:
                     subscriber.exporters.remove(order["exporters"])
-                    self._exporters.drop(order["exporters"])
+                    self._exporters.stop_reading(order["exporters"])
                 answer({})
             case "faults":
                 answer({"faults": self._faults.known})
@@ -201,10 +201,10 @@ class Control:
         self._memory.watch(pid, tree)
         self._sharing.add(pid, tree)
 
-    def _unwatch(self, pid: int) -> None:
+    def _stop_watching(self, pid: int) -> None:
         if _one_less(self._watched, pid):
-            self._memory.unwatch(pid)
-            self._sharing.discard(pid)
+            self._memory.stop_watching(pid)
+            self._sharing.remove(pid)
 
     def _list_devices(self) -> dict[str, Any]:
         found = self._driver.devices(self._open_nvml)
@@ -214,7 +214,7 @@ class Control:
     def _open_nvml(self) -> DeviceBackend:
         from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
 
-        return NvmlBackend(self._driver.call_begins, self._driver.call_ended)
+        return NvmlBackend(self._driver.begin_call, self._driver.end_call)
 
     def _sample(self, subscriber: Subscriber, slots: list[int]) -> dict[str, Any]:
         """Exactly these are sampled for this subscriber from now on."""
@@ -227,16 +227,16 @@ class Control:
                 source = self._driver.sample(self._facts[slot])
                 if source is not None and self._sampled[slot] == 1:
                     self._memory.sample(slot, source)
-        self._leave_all(subscriber, but=slots)
+        self._stop_sampling(subscriber, but=slots)
         self._driver.edge(align=False)
         return {}
 
-    def _leave_all(self, subscriber: Subscriber, but: Collection[int] = ()) -> None:
+    def _stop_sampling(self, subscriber: Subscriber, but: Collection[int] = ()) -> None:
         for slot in set(subscriber.slots) - set(but):
             subscriber.slots.remove(slot)
             if _one_less(self._sampled, slot):
-                self._memory.leave(slot)
-                self._driver.leave(slot)
+                self._memory.stop_sampling(slot)
+                self._driver.stop_sampling(slot)
 
     def _edge(self, *, align: bool) -> dict[str, Any]:
         self._driver.edge(align=align)

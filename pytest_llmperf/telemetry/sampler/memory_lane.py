@@ -58,7 +58,7 @@ class Pace:
         return True
 
 
-class Rhythm:
+class SlowPace:
     """When something is due again: after its period, or after 1000 times what it typically took in the driver.
 
     There are three of these beside the memory lane, each with 0.1 % of the time.
@@ -110,14 +110,14 @@ class MemoryLane(threading.Thread):
         """Read a tree from the next tick on; None says that there is no such process."""
         self._orders.append(lambda: self._watch(pid, tree))
 
-    def unwatch(self, pid: int) -> None:
+    def stop_watching(self, pid: int) -> None:
         self._orders.append(lambda: self._close(self._trees.pop(pid, None)))
 
     def sample(self, slot: int, device: LevelSource) -> None:
         """Read a device from the next tick on, in place of what was read of it."""
         self._orders.append(lambda: self._sample(slot, device))
 
-    def leave(self, slot: int) -> None:
+    def stop_sampling(self, slot: int) -> None:
         self._orders.append(lambda: self._close(self._devices.pop(slot, None)))
 
     def _watch(self, pid: int, tree: Source | None) -> None:
@@ -168,7 +168,7 @@ class MemoryLane(threading.Thread):
             found = tree.read(t_ns)
             records += found
             if found and found[0].flags & GONE:
-                self.unwatch(pid)
+                self.stop_watching(pid)
         driver_ns = self._read_devices(t_ns, records) if self._devices else 0
         self._ring.publish(t_ns, records)
         return driver_ns
@@ -184,6 +184,6 @@ class MemoryLane(threading.Thread):
                 number = self._fault(slot, DEVICE_MEMORY, error)
                 records.append(RingRecord(t_ns, number, slot, DEVICE_MEMORY, FAULT))
                 if error.why is not Why.TRANSIENT:
-                    self.leave(slot)
+                    self.stop_sampling(slot)
         self._ring.leave()
         return driver_ns

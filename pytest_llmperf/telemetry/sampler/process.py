@@ -55,7 +55,7 @@ class SamplerProcess:
         except ConnectionError:
             return True
 
-    def death(self) -> str:
+    def why_ended(self) -> str:
         """Why the process ended, in one line; empty while it runs."""
         if not self.ended:
             return ""
@@ -89,7 +89,7 @@ class SamplerProcess:
         except (ConnectionError, BrokenPipeError):
             if self.process is not None:
                 self.process.wait(1)
-            raise SamplerError(self.death() or "the sampler closed its connection") from None
+            raise SamplerError(self.why_ended() or "the sampler closed its connection") from None
 
     def stop(self) -> None:
         """Ends the process if this one has started it, and closes the connection and the rings. May be called twice."""

@@ -75,13 +75,13 @@ class DcgmBackend:
     name = "dcgm"
 
     def __init__(self, urls: Sequence[str], first_slot: int = FIRST_SLOT) -> None:
-        """The exporters at these URLs, each as :func:`exporter_url` takes it.
+        """The exporters at these URLs, each as :func:`parse_exporter_url` takes it.
 
         Raises:
             SourceError: one of them is no URL of a page.
         """
         try:
-            self._pages = [MetricsPage(exporter_url(url)) for url in urls]
+            self._pages = [MetricsPage(parse_exporter_url(url)) for url in urls]
         except ValueError as error:
             raise SourceError(str(error), Why.UNAVAILABLE) from None
         self._first_slot = first_slot
@@ -215,7 +215,7 @@ def _missing(url: str, field: str) -> str:
     )
 
 
-def exporter_url(text: str) -> str:
+def parse_exporter_url(text: str) -> str:
     """The page of an exporter given as ``host``, ``host:9400`` or a URL, with or without ``/metrics``.
 
     Raises:

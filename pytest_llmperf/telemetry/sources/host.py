@@ -92,7 +92,7 @@ class Shares(NamedTuple):
     part_of_files: int | None
 
 
-def sharing(pids: Sequence[int]) -> dict[int, int | None]:
+def read_sharing(pids: Sequence[int]) -> dict[int, int | None]:
     """The shared part of each process of one tree, read together: a fork makes pages of the parent shared as well.
 
     None where it cannot be read; a process that has ended is left out.
@@ -102,7 +102,7 @@ def sharing(pids: Sequence[int]) -> dict[int, int | None]:
     found: dict[int, Shares | None] = {}
     for pid in pids:
         with suppress(ProcessLookupError):
-            found[pid] = shares(pid)
+            found[pid] = read_shares(pid)
     shared = {pid: one and one.shared for pid, one in found.items()}
     files = {pid: one.files for pid, one in found.items() if one and one.files is not None}
     if files:
@@ -112,7 +112,7 @@ def sharing(pids: Sequence[int]) -> dict[int, int | None]:
     return shared
 
 
-def shares(pid: int) -> Shares | None:
+def read_shares(pid: int) -> Shares | None:
     """From ``smaps_rollup`` and ``status``; None where they cannot be read (other user, old kernel).
 
     Raises:

@@ -30,7 +30,7 @@ class Matches:
     ours: set[int] = field(default_factory=set)
 
 
-def host_proc() -> Path | None:
+def find_host_proc() -> Path | None:
     """Where the host's ``/proc`` is mounted in this container: ``$HOST_PROC`` or ``/host/proc``; None if nowhere."""
     for path in (os.environ.get("HOST_PROC", ""), "/host/proc"):
         if path and Path(path) != _PROC and (Path(path) / "self").is_symlink():

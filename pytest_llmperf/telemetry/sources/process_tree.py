@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, RingRecord, make_record
-from pytest_llmperf.telemetry.sources.host import ResidentReader, open_reader, process_tree, sharing
+from pytest_llmperf.telemetry.sources.host import ResidentReader, open_reader, process_tree, read_sharing
 
 LISTING_PERIOD_S = 0.25
 SHARING_PERIOD_S = 1.0
@@ -64,7 +64,7 @@ class Survey:
     def _share(self) -> Sharing:
         begun = time.thread_time()
         self._changed = False
-        shared = sharing(self._pids)
+        shared = read_sharing(self._pids)
         cost = time.thread_time() - begun
         self._share_due = self._clock() + max(SHARING_PERIOD_S, SLOW_COST_BOUND * cost)
         self._share_due_if_changed = self._clock() + CHANGED_COST_BOUND * cost
@@ -86,7 +86,7 @@ class SharingLane(threading.Thread):
             self._surveys[root] = (tree, Survey(root))
         self._wake.set()
 
-    def discard(self, root: int) -> None:
+    def remove(self, root: int) -> None:
         with self._lock:
             self._surveys.pop(root, None)
 

@@ -11,7 +11,7 @@ import pytest
 from pytest_llmperf.measurement.device_trace import DeviceProcess, DeviceTrace
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
-from pytest_llmperf.telemetry.device_traces import Footing
+from pytest_llmperf.telemetry.device_traces import EngineBaselines
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     EXPORTERS,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["devices", "sampler", "window"]
 
-ATTACHED = Footing((ENGINE,))
-STARTED = Footing((ENGINE,), {L4.slot: Baseline(GIB)})
+ATTACHED = EngineBaselines((ENGINE,))
+STARTED = EngineBaselines((ENGINE,), {L4.slot: Baseline(GIB)})
 WITH_ENGINE = (ENGINE, 3, MATCHED | VISIBLE)
 SHARE = (ENGINE, 3, MATCHED | KNOWN)
 
@@ -45,8 +45,8 @@ def sampled(sampler: SamplerDouble, window: Window, until_ns: int = 0) -> None:
     sampler.processes(5, WITH_ENGINE, shares=[SHARE], at_ns=window.end_ns + 5 * MS)
 
 
-def trace(devices: Devices, window: Window, footings: Sequence[Footing] = (ATTACHED,)) -> DeviceTrace:
-    (found,) = devices.traces(window, [L4], footings)
+def trace(devices: Devices, window: Window, engines: Sequence[EngineBaselines] = (ATTACHED,)) -> DeviceTrace:
+    (found,) = devices.traces(window, [L4], engines)
     return found
 
 
@@ -67,7 +67,7 @@ def test_several_engines_hold_their_sum_over_the_earliest_baseline(
     devices: Devices, sampler: SamplerDouble, window: Window
 ) -> None:
     sampler.levels(window.start_ns - SECOND // 2, window.end_ns + SECOND // 2)
-    later = Footing((OTHER_ENGINE,), {L4.slot: Baseline(3 * GIB)})
+    later = EngineBaselines((OTHER_ENGINE,), {L4.slot: Baseline(3 * GIB)})
     found = trace(devices, window, [later, STARTED])
     assert (found.memory.attribution, found.memory.peak_bytes) == ("rise", 4 * GIB)
     assert trace(devices, window, [STARTED, ATTACHED]).memory.attribution == "device"
@@ -191,7 +191,7 @@ def test_who_was_there_when_an_engine_was_found_running_is_no_newcomer(
     devices: Devices, sampler: SamplerDouble, window: Window
 ) -> None:
     sampler.at_edge = lambda: sampler.processes(5, WITH_ENGINE, (STRANGER, 1, VISIBLE), shares=[SHARE])
-    devices.of_engine(ATTACHED, [L4])
+    devices.find_engine_devices(ATTACHED, [L4])
     now = time.monotonic_ns()
     assert trace(devices, Window(now - SECOND, now)).conditions.newcomers == ()
 
@@ -209,14 +209,14 @@ def test_a_level_that_stands_still_has_settled(devices: Devices, sampler: Sample
     now = time.monotonic_ns()
     sampler.levels(now - SECOND, now + 60 * SECOND)
     sampler.processes(5, WITH_ENGINE, shares=[SHARE])
-    assert devices.settled(L4, [ATTACHED], 30) == (3 * GIB, "")
+    assert devices.wait_until_settled(L4, [ATTACHED], 30) == (3 * GIB, "")
 
 
 def test_a_level_that_moves_first_is_waited_for(devices: Devices, sampler: SamplerDouble) -> None:
     now = time.monotonic_ns()
     moving = now + SECOND // 2
     sampler.levels(now - SECOND, now + 60 * SECOND, lambda t: 5 + max(0, moving - t) / SECOND)
-    assert devices.settled(L4, [STARTED], 30) == (4 * GIB, "")
+    assert devices.wait_until_settled(L4, [STARTED], 30) == (4 * GIB, "")
 
 
 def test_when_it_does_not_settle_who_holds_the_memory_is_named(devices: Devices, sampler: SamplerDouble) -> None:
@@ -225,7 +225,7 @@ def test_when_it_does_not_settle_who_holds_the_memory_is_named(devices: Devices,
     sampler.names = {ENGINE: "VLLM::EngineCor"}
     sampler.processes(9, (STRANGER, 9, VISIBLE | KNOWN))  # who has left meanwhile
     sampler.at_edge = lambda: sampler.processes(5, WITH_ENGINE, (OTHER_ENGINE, None, 0))
-    assert devices.settled(L4, [STARTED], 0.35) == (
+    assert devices.wait_until_settled(L4, [STARTED], 0.35) == (
         None,
         "the memory still moved by 1.00 GiB in 0.3 s, 0.35 s after the test; on the device: "
         "100 (VLLM::EngineCor) 3.00 GiB, 200 of unknown size",
@@ -237,15 +237,15 @@ def test_when_it_does_not_settle_and_the_driver_lists_nobody_that_is_said(
 ) -> None:
     now = time.monotonic_ns()
     sampler.levels(now - SECOND, now + 60 * SECOND, lambda t: 5 + t // (100 * MS) % 2)
-    _, reason = devices.settled(L4, [STARTED], 0.35)
+    _, reason = devices.wait_until_settled(L4, [STARTED], 0.35)
     assert reason.endswith("; on the device: no process that the driver lists")
 
 
 def test_a_driver_that_hangs_is_not_waited_for(devices: Devices, sampler: SamplerDouble) -> None:
     sampler.hung = "the driver hangs"
-    assert devices.settled(L4, [ATTACHED], 1e9) == (None, "the driver hangs")
+    assert devices.wait_until_settled(L4, [ATTACHED], 1e9) == (None, "the driver hangs")
 
 
 def test_samples_that_are_missing_are_waited_for_only_so_long(devices: Devices) -> None:
-    settled, reason = devices.settled(L4, [ATTACHED], 0.35)
+    settled, reason = devices.wait_until_settled(L4, [ATTACHED], 0.35)
     assert (settled, reason) == (None, "the sampler missed 0.30 s of the test")

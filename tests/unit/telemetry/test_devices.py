@@ -11,7 +11,7 @@ import pytest
 from pytest_llmperf.measurement.device_trace import DeviceProcess
 from pytest_llmperf.telemetry import devices as devices_module
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
-from pytest_llmperf.telemetry.device_traces import Footing
+from pytest_llmperf.telemetry.device_traces import EngineBaselines
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.records.ring import HOST, KNOWN, MATCHED, OURS, VISIBLE, RingRecord
 from pytest_llmperf.telemetry.sampler.client import SamplerError
@@ -37,11 +37,11 @@ def test_the_devices_are_listed_once_for_each_sampler(devices: Devices, sampler:
     devices.open()
     assert [what for what, _ in sampler.orders] == ["devices"]
     assert (devices.present, devices.missing) == (True, "")
-    assert devices.visible(None, None) == ((L4,), "")
+    assert devices.filter_visible(None, None) == ((L4,), "")
     sampler.started_ns, sampler.facts = 2, []
     devices.open()
     assert (devices.present, devices.missing) == (False, "the NVIDIA driver lists no device")
-    assert devices.visible(None, None) == ((), "")
+    assert devices.filter_visible(None, None) == ((), "")
 
 
 @pytest.mark.parametrize("has_driver", [True, False])
@@ -72,7 +72,7 @@ def test_a_device_with_nobody_on_it_and_a_level_that_stands_still_is_quiet(
     now = time.monotonic_ns()
     sampler.levels(now - SECOND, now)
     sampler.at_edge = lambda: sampler.processes(5, (PYTEST, 1, OURS | VISIBLE))
-    assert devices.settle([L4], patience_s=10) == devices_module.Quiet()
+    assert devices.settle([L4], patience_s=10) == devices_module.Disturbances()
 
 
 def test_a_stranger_is_waited_for_and_then_named(devices: Devices, sampler: SamplerDouble) -> None:
@@ -162,7 +162,7 @@ def test_memory_that_is_not_given_back_is_told_of_with_who_holds_it(devices: Dev
     [
         lambda devices: devices.settle([L4], patience_s=0),
         lambda devices: devices.baselines([L4]),
-        lambda devices: devices.of_engine(Footing((ENGINE,)), [L4]),
+        lambda devices: devices.find_engine_devices(EngineBaselines((ENGINE,)), [L4]),
     ],
     ids=["settle", "baselines", "of_engine"],
 )
@@ -206,7 +206,7 @@ BEFORE = {2: Baseline(5 * GIB), 3: Baseline(5 * GIB)}
 
 def where(devices: Devices, *candidates: DeviceFacts, baselines: dict[int, Baseline] | None = None) -> list[int] | None:
     """The slots of the devices that the engine is on."""
-    found = devices.of_engine(Footing((ENGINE,), baselines or {}), candidates)
+    found = devices.find_engine_devices(EngineBaselines((ENGINE,), baselines or {}), candidates)
     return None if found is None else [facts.slot for facts in found]
 
 

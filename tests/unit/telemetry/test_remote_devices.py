@@ -84,7 +84,7 @@ def test_a_sampler_that_died_takes_the_pages_along(remote: Devices, sampler: Sam
 
 
 def test_a_device_behind_an_exporter_is_not_waited_for(remote: Devices) -> None:
-    settled, reason = remote.settled(REMOTE, [], 1e9)
+    settled, reason = remote.wait_until_settled(REMOTE, [], 1e9)
     assert (settled, reason) == (None, "a DCGM exporter collects too seldom to tell when the memory has settled")
 
 

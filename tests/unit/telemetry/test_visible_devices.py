@@ -5,14 +5,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.telemetry.records.source import DeviceFacts
-from pytest_llmperf.telemetry.visible_devices import ambiguous_integers, entries, visible, visible_devices
+from pytest_llmperf.telemetry.visible_devices import (
+    filter_visible,
+    parse_visible_devices,
+    select_devices,
+    why_ambiguous,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def test_auto_leaves_the_callers_devices_as_they_are() -> None:
-    assert visible_devices("auto", {"CUDA_VISIBLE_DEVICES": "1"}) is None
+    assert select_devices("auto", {"CUDA_VISIBLE_DEVICES": "1"}) is None
 
 
 @pytest.mark.parametrize(
@@ -30,11 +35,11 @@ def test_auto_leaves_the_callers_devices_as_they_are() -> None:
     ],
 )
 def test_indices_count_inside_the_callers_list_and_uuids_pass(selection: str, caller: str, expected: str) -> None:
-    assert visible_devices(selection, {"CUDA_VISIBLE_DEVICES": caller}) == expected
+    assert select_devices(selection, {"CUDA_VISIBLE_DEVICES": caller}) == expected
 
 
 def test_without_a_callers_list_indices_mean_all_devices_of_the_host() -> None:
-    assert visible_devices("0,2", {}) == "0,2"
+    assert select_devices("0,2", {}) == "0,2"
 
 
 @pytest.mark.parametrize(
@@ -55,14 +60,14 @@ def test_without_a_callers_list_indices_mean_all_devices_of_the_host() -> None:
 )
 def test_a_selection_that_cannot_be_met_is_refused_in_one_line(selection: str, caller: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as refused:
-        visible_devices(selection, {"CUDA_VISIBLE_DEVICES": caller})
+        select_devices(selection, {"CUDA_VISIBLE_DEVICES": caller})
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("selection", ["0,GPU-1b2c", "GPU-1b2c,MIG-11"])
 def test_a_selection_that_mixes_indices_and_uuids_is_refused_since_cuda_reads_one_kind_only(selection: str) -> None:
     with pytest.raises(ValueError, match="mixes indices"):
-        visible_devices(selection, {})
+        select_devices(selection, {})
 
 
 # ------------------------------------------------------------------------------------------ what CUDA makes of a value
@@ -88,7 +93,7 @@ def test_a_selection_that_mixes_indices_and_uuids_is_refused_since_cuda_reads_on
 def test_a_list_ends_at_its_first_invalid_entry_and_one_that_repeats_a_device_is_empty(
     value: str, expected: list[str]
 ) -> None:
-    assert entries(value) == expected
+    assert parse_visible_devices(value) == expected
 
 
 def gpu(slot: int, uuid: str, name: str = "NVIDIA L4", *, index: int | None = None, mig: bool = False) -> DeviceFacts:
@@ -131,12 +136,12 @@ def slots(devices: Sequence[DeviceFacts]) -> list[int]:
 def test_devices_are_found_by_number_and_by_unambiguous_beginnings_of_their_uuids(
     value: str | None, expected: list[int]
 ) -> None:
-    assert slots(visible(PLAIN, value)) == expected
+    assert slots(filter_visible(PLAIN, value)) == expected
 
 
 def test_numbers_count_by_the_index_of_the_driver_and_not_by_slot() -> None:
     facts = [gpu(0, "GPU-a", index=3), gpu(1, "GPU-b", index=1)]
-    assert slots(visible(facts, "0")) == [1]
+    assert slots(filter_visible(facts, "0")) == [1]
 
 
 @pytest.mark.parametrize(
@@ -158,24 +163,24 @@ def test_numbers_count_by_the_index_of_the_driver_and_not_by_slot() -> None:
 def test_a_gpu_with_mig_stands_for_its_first_instance_and_one_instance_is_all_that_is_used(
     value: str | None, expected: list[int]
 ) -> None:
-    assert slots(visible(SLICED, value)) == expected
+    assert slots(filter_visible(SLICED, value)) == expected
 
 
 def test_a_gpu_with_mig_on_but_no_instance_is_of_no_use_to_anybody() -> None:
     facts = [gpu(0, "GPU-cc44", mig=True), gpu(1, "GPU-aa11")]
-    assert slots(visible(facts, None)) == [1]
-    assert slots(visible(facts, "0")) == []
+    assert slots(filter_visible(facts, None)) == [1]
+    assert slots(filter_visible(facts, "0")) == []
 
 
 MIXED = [gpu(0, "GPU-a", "NVIDIA L4"), gpu(1, "GPU-b", "NVIDIA H100"), gpu(2, "GPU-c", "NVIDIA L4")]
 
 
 def test_numbers_that_choose_among_unlike_gpus_are_ambiguous_without_the_order_of_the_driver() -> None:
-    sentence = ambiguous_integers(MIXED, "0,1", None)
+    sentence = why_ambiguous(MIXED, "0,1", None)
     assert sentence.startswith("CUDA_VISIBLE_DEVICES=0,1 may mean other GPUs")
     assert "(NVIDIA H100, NVIDIA L4)" in sentence
     assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in sentence
-    assert ambiguous_integers(MIXED, "0", "FASTEST_FIRST")
+    assert why_ambiguous(MIXED, "0", "FASTEST_FIRST")
 
 
 @pytest.mark.parametrize(
@@ -193,4 +198,4 @@ def test_numbers_that_choose_among_unlike_gpus_are_ambiguous_without_the_order_o
 def test_numbers_are_not_ambiguous_where_they_can_mean_only_one_thing(
     facts: Sequence[DeviceFacts], value: str | None, order: str | None
 ) -> None:
-    assert ambiguous_integers(facts, value, order) == ""
+    assert why_ambiguous(facts, value, order) == ""

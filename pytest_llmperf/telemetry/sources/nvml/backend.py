@@ -15,8 +15,8 @@ from pytest_llmperf.telemetry.sources.nvml.errors import (
     OLD_PACKAGE,
     Code,
     NvmlRefusal,
-    refusal,
-    start_failure,
+    explain_refusal,
+    explain_start_failure,
 )
 from pytest_llmperf.telemetry.sources.nvml.listing import list_devices
 from pytest_llmperf.telemetry.sources.nvml.processes import ProcessList
@@ -77,7 +77,7 @@ class NvmlDriver:
             try:
                 self._noted("nvmlInit", self._nvml.nvmlInit)
             except self._nvml.NVMLError as error:
-                raise start_failure(error.value, device_node=DEVICE_NODE.exists()) from None
+                raise explain_start_failure(error.value, device_node=DEVICE_NODE.exists()) from None
             self._starts += 1
             self._pid = os.getpid()
             for device in self.parts:
@@ -102,7 +102,7 @@ class NvmlDriver:
         except self._nvml.NVMLError as error:
             raise NvmlRefusal(int(error.value)) from None
 
-    def ask_anew(self, name: str, *arguments: object) -> Any:
+    def ask_with_restart(self, name: str, *arguments: object) -> Any:
         """The same for what needs no handle, after starting NVML again where somebody has shut it down."""
         starts = self._starts
         try:
@@ -182,7 +182,7 @@ class NvmlBackend:
         if not parts and self.unlisted:
             raise SourceError("; ".join(self.unlisted), Why.UNAVAILABLE)
         if not parts:
-            raise start_failure(Code.GPU_NOT_FOUND, device_node=True)
+            raise explain_start_failure(Code.GPU_NOT_FOUND, device_node=True)
         return parts
 
     def _device(self, slot: int) -> NvmlDevice:
@@ -234,9 +234,9 @@ class NvmlBackend:
     def _ask(self, what: str, name: str) -> Any:
         """What concerns no single device."""
         try:
-            return self._driver.ask_anew(name)
+            return self._driver.ask_with_restart(name)
         except NvmlRefusal as refused:
-            raise refusal(refused.code, "NVML", what, name) from None
+            raise explain_refusal(refused.code, "NVML", what, name) from None
 
     def close(self) -> None:
         self._driver.stop()

@@ -96,12 +96,12 @@ _INTEGRATED = re.compile(r"\b(GB10|Thor|Orin|Xavier|Tegra|Jetson)\b", re.IGNOREC
 _PATIENCE = 10
 
 
-def shown(facts: DeviceFacts) -> str:
+def name_device(facts: DeviceFacts) -> str:
     """A device as sentences name it: ``NVIDIA L4 (GPU-8932f937)``."""
     return f"{facts.name} ({facts.uuid[:12]})"
 
 
-def start_failure(code: int, *, device_node: bool) -> SourceError:
+def explain_start_failure(code: int, *, device_node: bool) -> SourceError:
     """Why NVML does not start; ``device_node`` says whether there is a ``/dev/nvidiactl``."""
     if code == Code.LIBRARY_NOT_FOUND:
         return SourceError(_NO_LIBRARY if device_node else _NO_DRIVER, Why.UNAVAILABLE)
@@ -109,10 +109,10 @@ def start_failure(code: int, *, device_node: bool) -> SourceError:
     return SourceError(sentence or f"NVML does not start (error {code}): see `nvidia-smi`", Why.UNAVAILABLE)
 
 
-def refusal(code: int, who: str, what: str, call: str) -> SourceError:
+def explain_refusal(code: int, who: str, what: str, call: str) -> SourceError:
     """Why the driver gave no ``what`` of the device ``who`` when ``call`` was called."""
     if code in (Code.DRIVER_NOT_LOADED, Code.LIB_RM_VERSION_MISMATCH):
-        return start_failure(code, device_node=True)
+        return explain_start_failure(code, device_node=True)
     why, sentence = next((row for known, row in _READINGS.items() if known == code), (Why.TRANSIENT, _OTHER))
     return SourceError(f"{who}: {sentence.format(what=what, call=call, code=code)}", why)
 
@@ -126,13 +126,13 @@ class Refusals:
 
     def __init__(self, facts: DeviceFacts) -> None:
         self.in_a_row = 0
-        self._who = shown(facts)
+        self._who = name_device(facts)
         self._is_instance = bool(facts.parent)
 
     def judge(self, code: int, what: str, call: str) -> SourceError:
         if code == Code.INVALID_ARGUMENT and self._is_instance:
             return SourceError(f"{self._who}: {_DESTROYED}", Why.LOST)
-        error = refusal(code, self._who, what, call)
+        error = explain_refusal(code, self._who, what, call)
         if code != Code.NOT_SUPPORTED:
             return error
         self.in_a_row += 1

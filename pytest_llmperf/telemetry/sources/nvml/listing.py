@@ -12,9 +12,9 @@ from pytest_llmperf.telemetry.sources.nvml.abi import MEMORY_CALLS, MemoryV1, Me
 from pytest_llmperf.telemetry.sources.nvml.errors import (
     Code,
     NvmlRefusal,
+    explain_refusal,
     is_integrated,
-    refusal,
-    shown,
+    name_device,
     used_includes_reserved,
 )
 from pytest_llmperf.telemetry.sources.nvml.sources import NvmlCalls, NvmlDevice
@@ -65,7 +65,7 @@ def _instances(driver: NvmlCalls, gpu: NvmlDevice) -> list[NvmlDevice | Missing]
     try:
         room = driver.ask("nvmlDeviceGetMaxMigDeviceCount", gpu.handle)
     except NvmlRefusal as refused:
-        return [_reason(refused, f"MIG instances of {shown(gpu.facts)}")]
+        return [_reason(refused, f"MIG instances of {name_device(gpu.facts)}")]
     found = [_instance(driver, gpu, index) for index in range(room)]
     return [one for one in found if one is not None]
 
@@ -77,13 +77,13 @@ def _instance(driver: NvmlCalls, gpu: NvmlDevice, index: int) -> NvmlDevice | Mi
     except NvmlRefusal as refused:
         if refused.code == Code.NOT_FOUND:  # there is room for more instances than there are
             return None
-        return _reason(refused, f"MIG instance {index} of {shown(gpu.facts)}")
+        return _reason(refused, f"MIG instance {index} of {name_device(gpu.facts)}")
     ids = _instance_ids(driver, handle)
     return NvmlDevice(DeviceFacts(0, uuid, name, index, "nvml", parent=gpu.facts.uuid, instance=ids), handle, gpu)
 
 
 def _reason(refused: NvmlRefusal, who: str) -> Missing:
-    return Missing(str(refusal(refused.code, who, "identity", "nvmlDeviceGetHandleByIndex")))
+    return Missing(str(explain_refusal(refused.code, who, "identity", "nvmlDeviceGetHandleByIndex")))
 
 
 def _instance_ids(driver: NvmlCalls, handle: object) -> str:
@@ -110,9 +110,11 @@ def find_memory(driver: NvmlCalls, device: NvmlDevice) -> DeviceFacts:
             device.memory = MemoryV1
             return replace(facts, total_bytes=older.total, memory_api="NVML memory v1")
         if code == v2 == Code.NOT_SUPPORTED and is_integrated(facts.name):
-            reason = f"{shown(facts)} has no memory of its own, it computes in the host's"
+            reason = f"{name_device(facts)} has no memory of its own, it computes in the host's"
             return replace(facts, unified=True, no_memory=reason)
-    return replace(facts, no_memory=str(refusal(code, shown(facts), "memory level", MEMORY_CALLS[MemoryV1])))
+    return replace(
+        facts, no_memory=str(explain_refusal(code, name_device(facts), "memory level", MEMORY_CALLS[MemoryV1]))
+    )
 
 
 def _level(driver: NvmlCalls, device: NvmlDevice, memory: Memory) -> int:

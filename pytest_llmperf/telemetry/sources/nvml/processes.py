@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement.device_trace import DeviceProcess
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sources.nvml.abi import ProcessInfo
-from pytest_llmperf.telemetry.sources.nvml.errors import Code, NvmlRefusal, Refusals, shown
+from pytest_llmperf.telemetry.sources.nvml.errors import Code, NvmlRefusal, Refusals, name_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,9 +57,9 @@ class ProcessList:
         pids = sorted({pid for pid, *_ in found})
         if any(pid in _IMPOSSIBLE_PIDS for pid in pids):
             sentence = "the driver's list of processes is scrambled: it and its library may be of different versions"
-            raise SourceError(f"{shown(self._device.facts)}: {sentence}", Why.TRANSIENT)
-        held = {pid: [used for of, used in found.items() if of[0] == pid] for pid in pids}
-        return [DeviceProcess(pid, self._name(pid), _sum(devices)) for pid, devices in held.items()]
+            raise SourceError(f"{name_device(self._device.facts)}: {sentence}", Why.TRANSIENT)
+        by_pid = {pid: [used for of, used in found.items() if of[0] == pid] for pid in pids}
+        return [DeviceProcess(pid, self._name(pid), _sum(held)) for pid, held in by_pid.items()]
 
     def _list(self, kind: str, found: dict[tuple[int, ...], int]) -> int:
         """Adds what each process holds in each instance to ``found``; returns an error code."""

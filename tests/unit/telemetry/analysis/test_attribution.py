@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.analysis.attribution import Baseline, find_attribution, listings, surrounding
+from pytest_llmperf.telemetry.analysis.attribution import Baseline, find_attribution, read_listings, select_surrounding
 from pytest_llmperf.telemetry.records.ring import KNOWN, MAPPED, MATCHED, OURS, VISIBLE, RingRecord
 from tests.helpers.process_lists import (
     ENGINE,
@@ -55,7 +55,7 @@ def test_a_list_tells_the_engine_from_the_others_of_this_run_and_from_strangers(
 
 def test_an_engine_with_several_roots_holds_their_sum() -> None:
     records = listed(5, 9, shares=[(1, 2, MATCHED | KNOWN), (2, 3, MATCHED | KNOWN), (3, 0, KNOWN)])
-    (one,) = listings(records, L4.slot, [1, 2, 3])
+    (one,) = read_listings(records, L4.slot, [1, 2, 3])
     assert one.held == 5 * GIB
 
 
@@ -77,15 +77,15 @@ def test_lists_of_other_devices_and_those_without_an_end_are_passed_over() -> No
 
 def test_the_lists_of_a_window_are_those_inside_it_and_one_on_either_side() -> None:
     lists = read(*(matched(t, 3, 2) for t in (100, 900, 1000, 1500, 2001, 2500)))
-    assert [one.t_ns // MS for one in surrounding(lists, WINDOW)] == [1000, 1500, 2001]
-    assert [one.t_ns // MS for one in surrounding(lists[4:], WINDOW)] == [2001]
-    assert [one.t_ns // MS for one in surrounding(lists[:2], WINDOW)] == [900]
-    assert surrounding([], WINDOW) == []
+    assert [one.t_ns // MS for one in select_surrounding(lists, WINDOW)] == [1000, 1500, 2001]
+    assert [one.t_ns // MS for one in select_surrounding(lists[4:], WINDOW)] == [2001]
+    assert [one.t_ns // MS for one in select_surrounding(lists[:2], WINDOW)] == [900]
+    assert select_surrounding([], WINDOW) == []
 
 
 def test_the_last_list_with_the_engine_comes_along_when_it_had_left_before_the_window() -> None:
     lists = read(matched(100, 3, 2), matched(200, 3, 2), listed(500, 1), listed(900, 1), listed(2100, 1))
-    assert [one.t_ns // MS for one in surrounding(lists, WINDOW)] == [200, 900, 2100]
+    assert [one.t_ns // MS for one in select_surrounding(lists, WINDOW)] == [200, 900, 2100]
 
 
 # ---------------------------------------------------------------------------------------------------------- the ladder

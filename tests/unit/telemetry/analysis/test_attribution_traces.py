@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.analysis.attribution import Baseline, Ownership, device_trace, surrounding
+from pytest_llmperf.telemetry.analysis.attribution import Baseline, Ownership, build_device_trace, select_surrounding
 from pytest_llmperf.telemetry.analysis.timeline import Sampling
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, HOST, KNOWN, MATCHED, RingRecord
 from pytest_llmperf.telemetry.records.source import DeviceFacts
@@ -39,11 +39,11 @@ def trace(
     oldest_ns: int = 0,
     settling: bool = False,
 ) -> MemoryTrace:
-    return device_trace(
+    return build_device_trace(
         records,
         WINDOW,
         facts,
-        Ownership(surrounding(read(*lists), WINDOW), baseline),
+        Ownership(select_surrounding(read(*lists), WINDOW), baseline),
         Sampling(5 * MS, oldest_ns, fault, missing),
         settling=settling,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_llmperf.measurement.device_trace import Conditions, DeviceProcess
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.telemetry.analysis.conditions import conditions
+from pytest_llmperf.telemetry.analysis.conditions import read_conditions
 from pytest_llmperf.telemetry.records.ring import (
     KNOWN,
     MAPPED,
@@ -48,7 +48,7 @@ def state(
     known_pids: Collection[int] = (),
     names: Mapping[int, str] | None = None,
 ) -> Conditions:
-    return conditions(records, window, known_pids=known_pids, names=names or {})
+    return read_conditions(records, window, known_pids=known_pids, names=names or {})
 
 
 def test_nothing_read_is_nothing_known() -> None:

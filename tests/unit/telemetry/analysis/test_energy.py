@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.telemetry.analysis.energy import energy
+from pytest_llmperf.telemetry.analysis.energy import measure_energy
 from pytest_llmperf.telemetry.records.ring import ENERGY, POWER, TEMPERATURE, TICK, RingRecord
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def measured(seconds: float, tick_ms: int, phase_ms: int, idle_watts: float | No
     sensor = ScriptedSensor(tick_ms, start, end, phase_ms)
     edges = [sensor.tick_from(begun_ms), sensor.tick_from(end)]
     records = sensor.sampled(end + 1000) + edges
-    return energy(records, window(start, end), idle_watts=idle_watts), sensor.joules(start, end)
+    return measure_energy(records, window(start, end), idle_watts=idle_watts), sensor.joules(start, end)
 
 
 @pytest.mark.parametrize("seconds", [2.0, 3.3, 5.0, 10.0])
@@ -123,21 +123,21 @@ def reading(t_ms: int, joules: float, flags: int = 0) -> RingRecord:
 
 def test_a_tick_just_after_the_start_is_taken_where_none_was_seen_before() -> None:
     records = steady(reading(1100, 1000, TICK), reading(3050, 1585, TICK))
-    result = energy(records, window(1000, 3000), idle_watts=100)
+    result = measure_energy(records, window(1000, 3000), idle_watts=100)
     # 585 J between the ticks, 300 W for the 0.1 s that is missing; at the end 300 W for 0.05 s too much.
     assert result.joules == pytest.approx(585 + 30 - 15)
 
 
 def test_a_tick_just_before_the_end_is_taken_where_none_was_seen_after_it() -> None:
     records = steady(reading(950, 1000, TICK), reading(2800, 1560, TICK))
-    result = energy(records, window(1000, 3000), idle_watts=100)
+    result = measure_energy(records, window(1000, 3000), idle_watts=100)
     # 560 J between the ticks; 300 W for 0.05 s too much at the start, 300 W for the 0.2 s that are missing.
     assert result.joules == pytest.approx(560 - 15 + 60)
 
 
 def test_of_several_ticks_the_nearest_outside_of_the_window_count() -> None:
     ticks = [reading(900 + 20 * n, 6 * n, TICK) for n in range(120)]
-    result = energy(steady(*ticks), window(1010, 3010), idle_watts=300)
+    result = measure_energy(steady(*ticks), window(1010, 3010), idle_watts=300)
     assert result.joules == pytest.approx(600)
     assert result.tick_seconds == pytest.approx(0.02)
     assert "a tick every 0.02 s" in result.how
@@ -145,14 +145,14 @@ def test_of_several_ticks_the_nearest_outside_of_the_window_count() -> None:
 
 def test_ticks_between_which_the_counter_moved_unseen_say_nothing_of_their_distance() -> None:
     records = steady(reading(990, 0, TICK), reading(2000, 303), reading(3010, 606, TICK))
-    result = energy(records, window(1000, 3000), idle_watts=300)
+    result = measure_energy(records, window(1000, 3000), idle_watts=300)
     assert result.joules == pytest.approx(600)
     assert result.tick_seconds is None
 
 
 def test_rare_readings_of_the_same_value_do_not_hide_the_distance_of_ticks() -> None:
     counter = [reading(1000 * n, 300 * (n // 5), TICK if n and n % 5 == 0 else 0) for n in range(100)]
-    result = energy(steady(*counter, watts=60, until_ms=100_000), window(20_000, 80_000), idle_watts=60)
+    result = measure_energy(steady(*counter, watts=60, until_ms=100_000), window(20_000, 80_000), idle_watts=60)
     assert result.joules == pytest.approx(3600)
     assert result.tick_seconds == pytest.approx(5)
 
@@ -163,7 +163,7 @@ def test_rare_readings_of_the_same_value_do_not_hide_the_distance_of_ticks() -> 
 def test_a_long_window_is_measured_by_plain_readings_with_their_error_bound() -> None:
     for phase_ms in range(0, 100, 13):
         sensor = ScriptedSensor(100, 3000, 13_000, phase_ms)
-        result = energy(sensor.sampled(14_000), window(3000, 13_000), idle_watts=100)
+        result = measure_energy(sensor.sampled(14_000), window(3000, 13_000), idle_watts=100)
         assert result.joules == pytest.approx(sensor.joules(3000, 13_000), rel=0.02)
         assert result.how == (
             "energy counter read every 0.1 s, not aligned to its ticks: ±1 %, "
@@ -173,7 +173,7 @@ def test_a_long_window_is_measured_by_plain_readings_with_their_error_bound() ->
 
 def test_a_short_window_is_not_measured_without_ticks_at_its_edges() -> None:
     sensor = ScriptedSensor(100, 3000, 7000)
-    result = energy(sensor.sampled(9000), window(3000, 7000), idle_watts=100)
+    result = measure_energy(sensor.sampled(9000), window(3000, 7000), idle_watts=100)
     assert (result.joules, result.above_idle_joules, result.how) == (None, None, "")
     assert result.reason == (
         "not aligned: no tick of the energy counter was seen at the edges of the window, "
@@ -185,14 +185,14 @@ def test_a_short_window_is_not_measured_without_ticks_at_its_edges() -> None:
 def test_a_long_window_is_not_measured_when_nothing_was_read_at_an_edge(gap: range) -> None:
     sensor = ScriptedSensor(100, 3000, 13_000)
     records = [record for record in sensor.sampled(15_000) if record.t_ns // MS not in gap]
-    result = energy(records, window(3000, 13_000), idle_watts=100)
+    result = measure_energy(records, window(3000, 13_000), idle_watts=100)
     assert (result.joules, result.reason[:11]) == (None, "not aligned")
 
 
 def test_a_tick_long_before_the_test_is_not_its_edge() -> None:
     sensor = ScriptedSensor(20, 3000, 6000)
     records = [*sensor.sampled(8000), sensor.tick_from(2000), sensor.tick_from(6000)]
-    assert energy(records, window(3000, 6000), idle_watts=100).reason.startswith("not aligned")
+    assert measure_energy(records, window(3000, 6000), idle_watts=100).reason.startswith("not aligned")
 
 
 def test_repeated_values_of_an_exporter_are_not_taken_for_readings() -> None:
@@ -201,9 +201,9 @@ def test_repeated_values_of_an_exporter_are_not_taken_for_readings() -> None:
         return reading(t_ms, 0.3 * (t_ms // 3000 * 3000), flags)
 
     records = steady(*(page(t) for t in range(0, 100_000, 100)), until_ms=100_000)
-    few = energy(records, window(20_000, 40_000), idle_watts=300)
+    few = measure_energy(records, window(20_000, 40_000), idle_watts=300)
     assert few.reason.startswith("not aligned")
-    enough = energy(records, window(20_000, 60_000), idle_watts=300)
+    enough = measure_energy(records, window(20_000, 60_000), idle_watts=300)
     assert enough.joules == pytest.approx(12_000, rel=0.001)
     assert enough.tick_seconds == pytest.approx(3)
 
@@ -223,47 +223,51 @@ def test_a_short_window_is_refused() -> None:
 def test_a_part_of_a_gpu_has_no_energy_of_its_own() -> None:
     sensor = ScriptedSensor(20, 3000, 6000)
     whole = "energy is measured for the whole GPU, of which the engine has a MIG instance"
-    result = energy(sensor.sampled(8000), window(3000, 6000), idle_watts=100, shared=whole)
+    result = measure_energy(sensor.sampled(8000), window(3000, 6000), idle_watts=100, shared=whole)
     assert (result.joules, result.reason) == (None, whole)
 
 
 def test_no_reading_of_the_counter_is_said_so() -> None:
     others = [RingRecord(t * MS, 50, SLOT, 0, TEMPERATURE) for t in range(0, 9000, 100)]
-    result = energy(steady() + others, window(3000, 6000), idle_watts=100)
+    result = measure_energy(steady() + others, window(3000, 6000), idle_watts=100)
     assert (result.joules, result.reason) == (None, "no energy counter was read")
     assert result.instant_watts == 300
 
 
 def test_a_counter_that_goes_backwards_is_not_believed() -> None:
     records = steady(reading(2990, 900, TICK), reading(4000, 1200), reading(4100, 3), reading(6010, 1300, TICK))
-    result = energy(records, window(3000, 6000), idle_watts=100)
+    result = measure_energy(records, window(3000, 6000), idle_watts=100)
     assert result.joules is None
     assert result.reason == "the energy counter went backwards: the driver was loaded anew during the test"
 
 
 def test_a_counter_that_went_backwards_before_the_test_is_believed() -> None:
     records = steady(reading(1000, 5000), reading(2990, 900, TICK), reading(6010, 1806, TICK))
-    assert energy(records, window(3000, 6000), idle_watts=300).joules == pytest.approx(900)
+    assert measure_energy(records, window(3000, 6000), idle_watts=300).joules == pytest.approx(900)
 
 
 def test_a_counter_that_stands_still_is_not_taken_for_nothing_consumed() -> None:
     still = steady(*(reading(t, 900) for t in range(0, 9000, 100)))
-    assert energy(still, window(3000, 6000), idle_watts=100).reason == "the energy counter was not seen to move"
+    assert measure_energy(still, window(3000, 6000), idle_watts=100).reason == "the energy counter was not seen to move"
     stuck = steady(reading(2990, 900, TICK), reading(6010, 900, TICK))
-    assert energy(stuck, window(3000, 6000), idle_watts=100).reason == "the energy counter stood still"
+    assert measure_energy(stuck, window(3000, 6000), idle_watts=100).reason == "the energy counter stood still"
     crept = steady(reading(2800, 900, TICK), reading(6200, 901, TICK))
-    assert energy(crept, window(3000, 6000), idle_watts=100).reason.startswith("the energy counter moved by less than")
+    assert measure_energy(crept, window(3000, 6000), idle_watts=100).reason.startswith(
+        "the energy counter moved by less than"
+    )
 
 
 def test_ticks_beside_the_window_are_no_use_when_no_power_is_known() -> None:
     records = [reading(2990, 900, TICK), reading(6010, 1806, TICK)]
-    assert energy(records, window(3000, 6000), idle_watts=None).reason.startswith("the counter's ticks lie beside")
-    assert energy(records, window(3000, 6000), idle_watts=300).joules == pytest.approx(900)
+    assert measure_energy(records, window(3000, 6000), idle_watts=None).reason.startswith(
+        "the counter's ticks lie beside"
+    )
+    assert measure_energy(records, window(3000, 6000), idle_watts=300).joules == pytest.approx(900)
 
 
 def test_two_sensors_that_disagree_are_a_fault_that_names_both() -> None:
     records = steady(reading(3000, 0, TICK), reading(6000, 500, TICK), watts=300)
-    result = energy(records, window(3000, 6000), idle_watts=100)
+    result = measure_energy(records, window(3000, 6000), idle_watts=100)
     assert result.joules == 500
     assert result.fault == (
         "the energy counter says 500 J, but an instant power of 300 W on average over 3 s is 900 J: "
@@ -274,17 +278,17 @@ def test_two_sensors_that_disagree_are_a_fault_that_names_both() -> None:
 @pytest.mark.parametrize("joules", [730, 1190])
 def test_sensors_that_agree_to_a_quarter_are_no_fault(joules: int) -> None:
     records = steady(reading(3000, 0, TICK), reading(6000, joules, TICK), watts=300)
-    assert energy(records, window(3000, 6000), idle_watts=100).fault == ""
+    assert measure_energy(records, window(3000, 6000), idle_watts=100).fault == ""
 
 
 def test_a_handful_of_power_readings_is_no_second_opinion() -> None:
     counter = [reading(3000, 0, TICK), reading(6000, 500, TICK)]
     power = [RingRecord(t * MS, 300_000, SLOT, 0, POWER) for t in range(3000, 6000, 400)]
-    result = energy(counter + power, window(3000, 6000), idle_watts=100)
+    result = measure_energy(counter + power, window(3000, 6000), idle_watts=100)
     assert (result.fault, result.instant_watts) == ("", 300)
 
 
 def test_a_long_time_beside_the_window_is_taken_off_by_its_own_power() -> None:
     counter = [reading(n * 10_000, 3000 * n, TICK if n else 0) for n in range(40)]
-    result = energy(steady(*counter, until_ms=400_000), window(105_000, 255_000), idle_watts=50)
+    result = measure_energy(steady(*counter, until_ms=400_000), window(105_000, 255_000), idle_watts=50)
     assert result.joules == pytest.approx(45_000)

@@ -42,7 +42,7 @@ def test_a_record_comes_out_as_it_went_in(ring: Ring) -> None:
 
 
 def test_an_empty_ring_gives_nothing(ring: Ring) -> None:
-    assert (ring.read(0, 2**63), ring.head, ring.heartbeat_ns, ring.oldest_ns) == ([], 0, 0, 0)
+    assert (ring.read(0, 2**63), ring.head, ring.published_ns, ring.oldest_ns) == ([], 0, 0, 0)
 
 
 def test_reading_gives_the_records_between_two_times_both_included(ring: Ring) -> None:
@@ -56,7 +56,7 @@ def test_another_mapping_of_the_file_sees_what_was_published(ring: Ring, fd: int
     reader = Ring(fd)
     fill(ring, 3)
     ring.set_pace(5, 6)
-    seen = (reader.head, reader.heartbeat_ns, reader.period_ns, reader.cost_ns, reader.capacity)
+    seen = (reader.head, reader.published_ns, reader.period_ns, reader.cost_ns, reader.capacity)
     reader.close()
     assert seen == (3, 30, 5, 6, CAPACITY)
 

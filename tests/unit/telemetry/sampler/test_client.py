@@ -109,7 +109,7 @@ def test_several_roots_are_added_up(sampler: Sampler, process: MemoryProcess) ->
 
 
 def test_a_process_no_longer_watched_gives_no_more_samples(sampler: Sampler, process: MemoryProcess) -> None:
-    sampler.unwatch(process.pid)
+    sampler.stop_watching(process.pid)
     until(lambda: sampler.level([process.pid]) is None)
     now = time.monotonic_ns()
     trace = sampler.read(Window(now + 10**9, now + 10**9), [process.pid])

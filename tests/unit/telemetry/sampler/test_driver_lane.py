@@ -46,8 +46,8 @@ def test_everything_is_read_at_an_edge_of_every_sampled_device(lane: Make) -> No
 
 def test_a_device_that_was_left_is_not_read_any_more(lane: Make) -> None:
     both = lane(ScriptedDriver((L4, SECOND)))
-    both.lane.leave(L4.slot)
-    both.lane.leave(7)
+    both.lane.stop_sampling(L4.slot)
+    both.lane.stop_sampling(7)
     assert {record.key for record in both.edge()} == {SECOND.slot}
 
 
@@ -159,10 +159,10 @@ def test_the_running_lane_reads_what_is_due_and_obeys_between(lane: Make) -> Non
     one = lane(driver)
     one.start()
     until(lambda: driver.power[2].reads >= 3 and driver.temperature[2].reads >= 1 and driver.listed >= 1)
-    one.in_thread(lambda: one.lane.leave(L4.slot))
+    one.in_thread(lambda: one.lane.stop_sampling(L4.slot))
     reads = driver.power[2].reads
-    beat = one.ring.heartbeat_ns
-    until(lambda: one.ring.heartbeat_ns > beat)
+    beat = one.ring.published_ns
+    until(lambda: one.ring.published_ns > beat)
     assert driver.power[2].reads == reads
 
 
@@ -172,16 +172,16 @@ def test_a_call_that_does_not_return_is_named_in_the_ring(lane: Make) -> None:
     one = lane(driver)
 
     def hang() -> None:
-        one.lane.call_begins("nvmlDeviceGetComputeRunningProcesses_v3")
+        one.lane.begin_call("nvmlDeviceGetComputeRunningProcesses_v3")
         hung.set()
         until(free.is_set)
-        one.lane.call_ended()
+        one.lane.end_call()
 
     driver.while_listing = hang
     one.start()
     until(hung.is_set)
     call, since = one.ring.call
-    one.lane.call_ended()  # of the memory lane, in another thread
+    one.lane.end_call()  # of the memory lane, in another thread
     assert one.ring.call == (call, since) == ("nvmlDeviceGetComputeRunningProcesses_v3", since)
     driver.while_listing = lambda: None
     free.set()

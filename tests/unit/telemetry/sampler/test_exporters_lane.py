@@ -66,7 +66,7 @@ class Lane:
     def end(self) -> None:
         """Ends the threads, so that the ring may be closed."""
         while self.lane._wanted:
-            self.lane.drop(next(iter(self.lane._wanted.values())).number)
+            self.lane.stop_reading(next(iter(self.lane._wanted.values())).number)
         until(lambda: not threads())
         self.lane._lock.acquire()  # the lane gives no more signs of life
 
@@ -113,11 +113,11 @@ def test_the_devices_of_an_exporter_are_listed_and_read(lane: Lane, server: Metr
 def test_exporters_are_read_until_they_are_dropped(lane: Lane, server: MetricsServer) -> None:
     number, _ = lane.read(server.url)
     lane.goes_on(1000)
-    lane.lane.drop(number)
+    lane.lane.stop_reading(number)
     until(lambda: not is_read(number))
     read = len(server.paths)
-    beat = lane.ring.heartbeat_ns
-    until(lambda: lane.ring.heartbeat_ns > beat)
+    beat = lane.ring.published_ns
+    until(lambda: lane.ring.published_ns > beat)
     assert len(server.paths) == read
 
 
@@ -134,7 +134,7 @@ def test_exporters_that_are_dropped_before_their_first_answer_are_never_read(
     server.page = page
     number, answer = lane.ask(server.url)
     until(asked.is_set)
-    lane.lane.drop(number)
+    lane.lane.stop_reading(number)
     go_on.set()
     assert len(answer()["devices"]) == 2
     until(lambda: not is_read(number))
@@ -143,7 +143,7 @@ def test_exporters_that_are_dropped_before_their_first_answer_are_never_read(
 
 def test_dropping_what_is_not_read_does_nothing(lane: Lane, server: MetricsServer) -> None:
     lane.read(server.url)
-    lane.lane.drop(99)
+    lane.lane.stop_reading(99)
     lane.goes_on(1000)
 
 
@@ -161,8 +161,8 @@ def test_records_are_in_order_of_time_whichever_exporter_they_are_of(lane: Lane,
 
 
 def test_the_lane_shows_life_while_it_reads_nothing(lane: Lane) -> None:
-    beat = lane.ring.heartbeat_ns
-    until(lambda: lane.ring.heartbeat_ns > beat)
+    beat = lane.ring.published_ns
+    until(lambda: lane.ring.published_ns > beat)
     assert lane.ring.head == 0
 
 
@@ -198,9 +198,9 @@ def test_the_last_user_takes_the_exporters_along_and_who_comes_later_has_them_re
 ) -> None:
     number, _ = lane.read(server.url)
     lane.read(server.url)
-    lane.lane.drop(number)
+    lane.lane.stop_reading(number)
     lane.goes_on(1000)
-    lane.lane.drop(number)
+    lane.lane.stop_reading(number)
     until(lambda: not is_read(number))
     again, answer = lane.read(server.url)
     assert (again, [device["slot"] for device in answer["devices"]]) == (number + 1, [2000, 2001])
@@ -216,7 +216,7 @@ def test_other_exporters_and_another_rate_are_read_beside_them_under_slots_of_th
         seldom, _ = lane.ask(server.url, hz=SOON / 2)
         assert len({both, one, seldom}) == 3
         assert [device["slot"] for device in answer["devices"]] == [3000, 3001]
-        lane.lane.drop(both)
+        lane.lane.stop_reading(both)
         until(lambda: not is_read(both))
 
 

@@ -30,7 +30,7 @@ def test_a_sampler_that_was_killed_is_a_fault_and_its_samples_are_kept(
     assert len(trace.samples) >= 4
     assert sampler.level([process.pid]) is None
     assert sampler.settle([process.pid]) == (None, "the sampler died (killed by SIGKILL)")
-    sampler.unwatch(process.pid)
+    sampler.stop_watching(process.pid)
     with pytest.raises(SamplerError, match="the sampler died"):
         sampler.watch(process.pid)
 
@@ -59,12 +59,12 @@ def test_a_sampler_that_stands_still_is_a_fault(sampler: Sampler, process: Memor
     os.kill(pid_of(sampler), signal.SIGSTOP)
     try:
         ring = sampler._started().ring
-        until(lambda: time.monotonic_ns() - ring.heartbeat_ns > STALL_NS)
+        until(lambda: time.monotonic_ns() - ring.published_ns > STALL_NS)
         stalled = sampler.read(Window(start, time.monotonic_ns()), [process.pid])
     finally:
         os.kill(pid_of(sampler), signal.SIGCONT)
     assert stalled.fault.startswith("the sampler stalled for ")
-    until(lambda: time.monotonic_ns() - ring.heartbeat_ns < STALL_NS)
+    until(lambda: time.monotonic_ns() - ring.published_ns < STALL_NS)
     later = sampler.read(Window(start, time.monotonic_ns()), [process.pid])
     assert later.fault.startswith("the sampler missed ")
 

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, FAULT, GONE, HOST, Ring, RingRecord
 from pytest_llmperf.telemetry.records.source import SourceError, Why
-from pytest_llmperf.telemetry.sampler.memory_lane import MemoryLane, Pace, Rhythm, next_deadline
+from pytest_llmperf.telemetry.sampler.memory_lane import MemoryLane, Pace, SlowPace, next_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_calls_that_hold_the_driver_for_more_than_a_hundredth_of_the_time_come_l
 
 def due_after(*costs: int) -> int:
     """When something with a period of 100 ms is due again first done at 1 s, with these costs in the driver."""
-    rhythm = Rhythm(100 * MS)
+    rhythm = SlowPace(100 * MS)
     now = 1000 * MS
     for cost in costs:
         now = max(now, rhythm.due_ns)
@@ -71,7 +71,7 @@ def test_what_costs_little_is_due_after_its_period() -> None:
 
 
 def test_what_was_late_is_due_at_the_next_beat() -> None:
-    rhythm = Rhythm(100 * MS)
+    rhythm = SlowPace(100 * MS)
     rhythm.done(1000 * MS, 1001 * MS, MS // 20)
     rhythm.done(1270 * MS, 1271 * MS, MS // 20)
     assert rhythm.due_ns == 1300 * MS

@@ -82,7 +82,7 @@ def test_the_sampler_outlives_those_that_joined_and_ends_with_the_one_that_start
     assert joined.join(shared.address)
     shared.stop()
     until(lambda: not joined.alive)
-    assert joined.death() == "the sampler of this run ended"
+    assert joined.why_ended() == "the sampler of this run ended"
     with pytest.raises(SamplerError, match="the sampler of this run ended"):
         joined.ask("faults")
 
@@ -128,7 +128,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(shared: Sam
             shared.ask("faults", 0.05)
     finally:
         os.kill(pid_of(shared), signal.SIGCONT)
-    assert shared.ask("unwatch", pid=1) == {}
+    assert shared.ask("stop_watching", pid=1) == {}
     assert shared.ask("faults") == {"faults": []}
 
 
@@ -163,7 +163,7 @@ def test_exporters_are_read_until_they_are_dropped(shared: Sampler, server: Metr
     ring = shared.exporters
     until(lambda: ring.head > 2)
     assert {r.key for r in ring.slice(0, ring.head)} == {facts["slot"] for facts in answer["devices"]}
-    assert shared.ask("drop", exporters=answer["exporters"]) == {}
+    assert shared.ask("stop_reading", exporters=answer["exporters"]) == {}
     stops_being_read(server)
 
 
@@ -175,7 +175,7 @@ def test_exporters_that_two_ask_for_are_read_once_and_until_both_have_left(
     joined.stop()
     read = len(server.paths)
     until(lambda: len(server.paths) > read + 2)
-    shared.ask("drop", exporters=first["exporters"])
+    shared.ask("stop_reading", exporters=first["exporters"])
     stops_being_read(server)
 
 
@@ -189,7 +189,7 @@ def test_the_exporters_of_one_that_left_are_forgotten(shared: Sampler, joined: S
 
 def test_nobody_drops_the_exporters_of_others(shared: Sampler, joined: Sampler, server: MetricsServer) -> None:
     number = shared.ask("exporters", urls=[server.url], hz=100)["exporters"]
-    assert joined.ask("drop", exporters=number) == {}
+    assert joined.ask("stop_reading", exporters=number) == {}
     read = len(server.paths)
     until(lambda: len(server.paths) > read + 2)
 
@@ -200,11 +200,11 @@ def test_nobody_drops_the_exporters_of_others(shared: Sampler, joined: Sampler, 
 def test_a_call_that_has_not_returned_for_a_second_is_a_hang(shared: Sampler) -> None:
     now = time.monotonic_ns()
     shared.driver.enter(CALL, now)
-    assert shared.hang() == ""
+    assert shared.why_hanging() == ""
     shared.driver.enter(CALL, now - STALL_NS - 10**8)
-    assert shared.hang().startswith(f"the driver hangs: {CALL} has not returned for ")
+    assert shared.why_hanging().startswith(f"the driver hangs: {CALL} has not returned for ")
     shared.driver.leave()
-    assert shared.hang() == ""
+    assert shared.why_hanging() == ""
 
 
 def test_a_call_that_hangs_is_why_there_is_no_answer(shared: Sampler) -> None:
@@ -219,7 +219,7 @@ def test_a_call_of_a_sampler_that_has_ended_does_not_hang(shared: Sampler) -> No
     shared.driver.enter(CALL, time.monotonic_ns() - 2 * STALL_NS)
     os.kill(pid_of(shared), signal.SIGKILL)
     until(lambda: not shared.alive)
-    assert shared.hang() == ""
+    assert shared.why_hanging() == ""
 
 
 def test_memory_is_missing_and_does_not_settle_while_the_lane_that_reads_it_hangs(
@@ -228,7 +228,7 @@ def test_memory_is_missing_and_does_not_settle_while_the_lane_that_reads_it_hang
     shared.watch(process.pid)
     os.kill(pid_of(shared), signal.SIGSTOP)
     try:
-        beat = shared.memory.heartbeat_ns
+        beat = shared.memory.published_ns
         shared.memory.enter("nvmlDeviceGetMemoryInfo", time.monotonic_ns() - 2 * STALL_NS)
         trace = shared.read(Window(beat, time.monotonic_ns() + 1), [process.pid])
         settled, reason = shared.settle([process.pid], timeout_s=1e9)

@@ -20,7 +20,7 @@ from pytest_llmperf.telemetry.records.ring import (
     RingRecord,
 )
 from pytest_llmperf.telemetry.records.source import SourceError, Why
-from pytest_llmperf.telemetry.sources.dcgm import DcgmBackend, exporter_url
+from pytest_llmperf.telemetry.sources.dcgm import DcgmBackend, parse_exporter_url
 from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.helpers.metrics_server import serving
 
@@ -278,12 +278,12 @@ def test_a_page_with_nothing_that_a_budget_may_ask_for_is_refused(backend: Backe
     ],
 )
 def test_an_exporter_is_given_by_host_or_url(text: str, url: str) -> None:
-    assert exporter_url(text) == url
+    assert parse_exporter_url(text) == url
 
 
 @pytest.mark.parametrize("text", ["", "http://", "ftp://node-a", "node a:9400", "node-a:port", "me:secret@node-a:9400"])
 def test_what_is_no_exporter_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no DCGM exporter: write host:9400 or http://host:9400/metrics$"):
-        exporter_url(text)
+        parse_exporter_url(text)
     with pytest.raises(SourceError, match="is no DCGM exporter"):
         DcgmBackend([text])

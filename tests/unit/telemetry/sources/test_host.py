@@ -56,7 +56,7 @@ def test_a_process_that_waits_to_be_reaped_has_no_memory(process: MemoryProcess)
     while reader.read() is not None:  # it closes its output a moment before it is gone
         time.sleep(0.001)
     with pytest.raises(ProcessLookupError):
-        host.shares(process.pid)
+        host.read_shares(process.pid)
     reader.close()
 
 
@@ -71,9 +71,9 @@ def test_there_is_no_reader_for_a_process_that_does_not_exist(
 
 def test_memory_of_its_own_is_not_shared_until_the_process_forks(process: MemoryProcess) -> None:
     process.grow(64)
-    alone = host.shares(process.pid)
+    alone = host.read_shares(process.pid)
     child = process.fork()
-    forked = [host.shares(pid) for pid in (process.pid, child)]
+    forked = [host.read_shares(pid) for pid in (process.pid, child)]
     assert alone is not None
     assert alone.shared < 20 * MIB
     for one in forked:  # each of the two is charged half of the 64 MiB
@@ -84,7 +84,7 @@ def test_memory_of_its_own_is_not_shared_until_the_process_forks(process: Memory
 def test_the_shared_part_of_a_process_that_ended_is_an_error(process: MemoryProcess) -> None:
     process.exit()
     with pytest.raises(ProcessLookupError):
-        host.shares(process.pid)
+        host.read_shares(process.pid)
 
 
 @pytest.mark.parametrize("error", [PermissionError, FileNotFoundError])
@@ -95,31 +95,31 @@ def test_the_shared_part_is_unknown_where_it_cannot_be_read(
         raise error(str(path))
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert host.shares(os.getpid()) is None
+    assert host.read_shares(os.getpid()) is None
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, processes: dict[int, host.Shares | None]) -> None:
-    monkeypatch.setattr(host, "shares", processes.get)
+    monkeypatch.setattr(host, "read_shares", processes.get)
 
 
 def test_a_file_that_strangers_map_too_is_no_smaller_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
     # A server with 90 of files, shared with another server, and a small helper that has 8 of them as well.
     scripted(monkeypatch, {1: host.Shares(45, 90, 45), 2: host.Shares(6, 8, 2)})
-    assert host.sharing([1, 2]) == {1: 2, 2: 6}
+    assert host.read_sharing([1, 2]) == {1: 2, 2: 6}
 
 
 def test_files_that_only_the_tree_maps_are_divided_among_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, {1: host.Shares(200, 400, 200), 2: host.Shares(200, 400, 200)})
-    assert host.sharing([1, 2]) == {1: 200, 2: 200}
+    assert host.read_sharing([1, 2]) == {1: 200, 2: 200}
 
 
 def test_without_the_parts_of_files_the_sharing_is_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, {1: host.Shares(45, None, None), 2: host.Shares(6, None, None), 3: None})
-    assert host.sharing([1, 2, 3]) == {1: 45, 2: 6, 3: None}
+    assert host.read_sharing([1, 2, 3]) == {1: 45, 2: 6, 3: None}
 
 
 def test_one_process_shares_nothing_within_its_tree() -> None:
-    assert host.sharing([os.getpid()]) == {os.getpid(): 0}
+    assert host.read_sharing([os.getpid()]) == {os.getpid(): 0}
 
 
 def test_the_tree_holds_children_and_their_children(process: MemoryProcess) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmperf.telemetry.records.ring import MAPPED, MATCHED
 from pytest_llmperf.telemetry.sources import pid_namespaces
-from pytest_llmperf.telemetry.sources.pid_namespaces import Matches, ProcessMatcher, host_proc
+from pytest_llmperf.telemetry.sources.pid_namespaces import Matches, ProcessMatcher, find_host_proc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,10 +153,10 @@ def test_this_process_is_found_in_the_real_proc() -> None:
 def test_the_hosts_proc_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "self").symlink_to("1")
     monkeypatch.setenv("HOST_PROC", str(tmp_path))
-    assert host_proc() == tmp_path
+    assert find_host_proc() == tmp_path
 
 
 @pytest.mark.parametrize("value", ["", "/proc", "/proc/", "/nowhere"])
 def test_a_place_that_is_no_other_proc_is_not_taken(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST_PROC", value)
-    assert str(host_proc()) in ("None", "/host/proc")
+    assert str(find_host_proc()) in ("None", "/host/proc")

@@ -38,7 +38,7 @@ class Host:
     def process_tree(self, root: int) -> tuple[int, ...]:
         return tuple(self.shared)
 
-    def shares(self, pid: int) -> Shares | None:
+    def read_shares(self, pid: int) -> Shares | None:
         self.readings += 1
         self._clocks.spend(self.cost)
         shared = self.shared[pid]
@@ -68,7 +68,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 def host(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(clocks, {1: 10, 2: 3})
     monkeypatch.setattr(process_tree, "process_tree", host.process_tree)
-    monkeypatch.setattr(host_memory, "shares", host.shares)
+    monkeypatch.setattr(host_memory, "read_shares", host.read_shares)
     return host
 
 

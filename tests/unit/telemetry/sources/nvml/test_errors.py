@@ -21,7 +21,7 @@ MEMORY, FIELDS = "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetFieldValues"
 PATIENCE = 10
 
 
-def refusal(source: Source) -> SourceError:
+def explain_refusal(source: Source) -> SourceError:
     with pytest.raises(SourceError) as refused:
         source.read(1)
     assert "\n" not in str(refused.value)
@@ -61,7 +61,7 @@ def test_an_error_while_reading_is_one_sentence_and_says_whether_to_ask_again(
     with backend() as (gpus, script, _):
         source = source_of(gpus)
         script.faults.append(Fault(function, code))
-        error = refusal(source)
+        error = explain_refusal(source)
         assert error.why is why
         with pytest.raises(SourceError, match=words):
             source.read(1)
@@ -78,18 +78,18 @@ def test_not_supported_is_believed_the_tenth_time_in_a_row(reader: str) -> None:
         for _ in range(3):
             script.faults.append(Fault(function, Code.NOT_SUPPORTED))
             for _ in range(PATIENCE - 1):
-                assert refusal(source).why is Why.TRANSIENT
+                assert explain_refusal(source).why is Why.TRANSIENT
             script.faults.clear()
             assert source.read(1)
         script.faults.append(Fault(function, Code.NOT_SUPPORTED))
-        assert [refusal(source).why for _ in range(PATIENCE)] == [Why.TRANSIENT] * (PATIENCE - 1) + [Why.ABSENT]
+        assert [explain_refusal(source).why for _ in range(PATIENCE)] == [Why.TRANSIENT] * (PATIENCE - 1) + [Why.ABSENT]
 
 
 def test_one_lost_gpu_leaves_the_others_readable() -> None:
     with backend(ScriptedDevice(), ScriptedDevice(used=GIB)) as (gpus, script, _):
         sources = [gpus.memory(0), gpus.memory(1)]
         script.faults.append(Fault("*", Code.GPU_IS_LOST, device=script.devices[0].uuid))
-        assert refusal(sources[0]).why is Why.LOST
+        assert explain_refusal(sources[0]).why is Why.LOST
         assert sources[1].read(1)[0].value == GIB
 
 

@@ -34,7 +34,7 @@ def values(records: Sequence[RingRecord]) -> dict[tuple[int, int], int]:
     return {(record.lane, record.detail): record.value for record in records}
 
 
-def refusal(source: Source) -> SourceError:
+def explain_refusal(source: Source) -> SourceError:
     with pytest.raises(SourceError) as refused:
         source.read(1)
     assert "\n" not in str(refused.value)
@@ -126,9 +126,9 @@ def test_a_gpu_without_an_energy_counter_says_so_after_ten_refusals() -> None:
     with backend(ScriptedDevice(energy_tick_ns=None)) as (gpus, _, _):
         energy = gpus.energy(0)
         for _ in range(PATIENCE - 1):
-            assert refusal(energy).why is Why.TRANSIENT
+            assert explain_refusal(energy).why is Why.TRANSIENT
         for _ in range(2):
-            error = refusal(energy)
+            error = explain_refusal(energy)
             assert (str(error), error.why) == (
                 "NVIDIA L4 (GPU-00000000): the driver gives no energy counter",
                 Why.ABSENT,
@@ -140,24 +140,24 @@ def test_a_gpu_without_any_sensor_is_not_asked_for_ever() -> None:
     with backend(gpu) as (gpus, _, double):
         sensors = gpus.sensors(0)
         for _ in range(PATIENCE - 1):
-            assert refusal(sensors).why is Why.TRANSIENT
-        error = refusal(sensors)
+            assert explain_refusal(sensors).why is Why.TRANSIENT
+        error = explain_refusal(sensors)
         assert error.why is Why.ABSENT
         assert str(error).endswith("the driver gives no instant power (and 7 more such sensors)")
         calls = double.calls[FIELDS]
-        assert refusal(sensors).why is Why.ABSENT
+        assert explain_refusal(sensors).why is Why.ABSENT
         assert double.calls[FIELDS] == calls
 
 
 def test_a_device_that_is_lost_for_one_sensor_is_lost_for_all() -> None:
     with backend(faults=(Fault("field:82", Code.GPU_IS_LOST),)) as (gpus, _, _):
-        assert refusal(gpus.sensors(0)).why is Why.LOST
+        assert explain_refusal(gpus.sensors(0)).why is Why.LOST
 
 
 def test_energy_that_is_read_along_with_nothing_else_fails_by_its_own_name() -> None:
     with backend(faults=(Fault(FIELDS, Code.NO_PERMISSION),)) as (gpus, _, _):
-        assert "may not read the energy counter" in str(refusal(gpus.energy(0)))
-        assert "may not read the sensors" in str(refusal(gpus.sensors(0)))
+        assert "may not read the energy counter" in str(explain_refusal(gpus.energy(0)))
+        assert "may not read the sensors" in str(explain_refusal(gpus.sensors(0)))
 
 
 # ------------------------------------------------------------------------------------------------------- state
@@ -196,9 +196,9 @@ def test_state_without_anything_is_absent() -> None:
     with backend(gpu, faults=(reasons,)) as (gpus, _, _):
         state = gpus.state(0)
         for _ in range(PATIENCE - 1):
-            assert refusal(state).why is Why.TRANSIENT
+            assert explain_refusal(state).why is Why.TRANSIENT
         for _ in range(2):
-            assert refusal(state).why is Why.ABSENT
+            assert explain_refusal(state).why is Why.ABSENT
 
 
 # --------------------------------------------------------------------------------------------------------- MIG
@@ -245,7 +245,7 @@ def test_a_mig_instance_that_was_destroyed_is_lost() -> None:
     with backend(sliced()) as (gpus, script, _):
         memory = gpus.memory(1)
         script.devices[0].mig = []
-        error = refusal(memory)
+        error = explain_refusal(memory)
         assert error.why is Why.LOST
         assert str(error).endswith("the MIG instance does not exist any more")
 
@@ -268,6 +268,6 @@ def test_a_level_that_is_none_is_a_failure_that_time() -> None:
     with backend(ScriptedDevice(total=2**64 - 1, reserved=0, used=0)) as (gpus, script, _):
         memory = gpus.memory(0)
         script.devices[0].used = 2**63
-        assert refusal(memory).why is Why.TRANSIENT
+        assert explain_refusal(memory).why is Why.TRANSIENT
         script.devices[0].used = GIB
         assert [record.value for record in memory.read(1)] == [GIB]
