@@ -74,6 +74,7 @@ __all__ = [
     "Load",
     "LoadClientDied",
     "LoadResult",
+    "MeasuredWindow",
     "Measurement",
     "MemoryLimits",
     "MemoryTrace",
@@ -81,7 +82,6 @@ __all__ = [
     "NoVerdict",
     "Observation",
     "Observed",
-    "OpenWindow",
     "Quantity",
     "Reading",
     "RecordedValue",
@@ -156,7 +156,7 @@ _HOMES = {
     "NoVerdict": "pytest_llmperf.plugin.outcomes",
     "Observation": "pytest_llmperf.engines.api.observation",
     "Observed": "pytest_llmperf.engines.api.observation",
-    "OpenWindow": "pytest_llmperf.plugin.measuring.measured_run",
+    "MeasuredWindow": "pytest_llmperf.plugin.measuring.measured_run",
     "Quantity": "pytest_llmperf.measurement.units",
     "REQUESTS_PER_SECOND": "pytest_llmperf.measurement.units",
     "Reading": "pytest_llmperf.measurement.reading",
@@ -248,7 +248,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.markers.functions import llm_engines as llm_engines
     from pytest_llmperf.plugin.markers.functions import memory_budget as memory_budget
     from pytest_llmperf.plugin.markers.functions import throughput_budget as throughput_budget
-    from pytest_llmperf.plugin.measuring.measured_run import OpenWindow as OpenWindow
+    from pytest_llmperf.plugin.measuring.measured_run import MeasuredWindow as MeasuredWindow
     from pytest_llmperf.plugin.outcomes import BudgetExceeded as BudgetExceeded
     from pytest_llmperf.plugin.outcomes import BudgetFailure as BudgetFailure
     from pytest_llmperf.plugin.outcomes import EngineUnavailable as EngineUnavailable

@@ -33,7 +33,7 @@ def repeats(item: pytest.Item) -> bool:
     return "benchmark" in getattr(item, "funcargs", {})
 
 
-def note(item: pytest.Item, result: TestResult) -> None:
+def add_extra_info(item: pytest.Item, result: TestResult) -> None:
     """Adds verdicts and readings to ``benchmark.extra_info`` of a test that has it, whether it passed or not."""
     extra_info = getattr(getattr(item, "funcargs", {}).get("benchmark"), "extra_info", None)
     if isinstance(extra_info, dict):

@@ -52,7 +52,7 @@ def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None
     item.stash[RESULT] = result
     item.stash[LOGS] = measured.log_tails()
     replace_properties(item.user_properties, properties(result))
-    benchmark.note(item, result)
+    benchmark.add_extra_info(item, result)
     failing = select_broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
     return _failure(failing, measurement) if failing else None
 

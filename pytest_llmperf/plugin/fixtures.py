@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.reading import Reading
-    from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, OpenWindow
+    from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, MeasuredWindow
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.traffic.client.listener import ClientListener
     from pytest_llmperf.traffic.llm_client import LLMClient
@@ -211,7 +211,7 @@ class LLMPerf:
             pytest.skip("nothing is measured under --llmperf-disable")
         return self._measured_or_none
 
-    def window(self, name: str) -> AbstractContextManager[OpenWindow]:
+    def window(self, name: str) -> AbstractContextManager[MeasuredWindow]:
         """Measures a part: ``with llm_perf.window("prefill") as w: ...``, then ``w.read("memory.peak")``."""
         return self._measured.window(name)
 

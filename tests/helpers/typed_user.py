@@ -51,6 +51,7 @@ from pytest_llmperf import (
     Load,
     LoadClientDied,
     LoadResult,
+    MeasuredWindow,
     Measurement,
     MemoryLimits,
     MemoryTrace,
@@ -58,7 +59,6 @@ from pytest_llmperf import (
     NoVerdict,
     Observation,
     Observed,
-    OpenWindow,
     Quantity,
     Reading,
     RecordedValue,
@@ -115,7 +115,7 @@ def test_answers(llm_client: LLMClient, llm_engine: Engine, llm_perf: LLMPerf) -
     assert_type(llm_engine.memory(), EngineMemory)
     with llm_perf.window("second") as window:
         answers = llm_client.run(["One", "Two"], concurrency=2)
-    assert_type(window, OpenWindow)
+    assert_type(window, MeasuredWindow)
     assert_type(window.read("latency.ttft_max", engine="vllm"), Reading)
     assert_type(answers, list[Answer])
 

@@ -78,9 +78,9 @@ class MeasuredRun:
         self._records.append(RecordedValue(name, float(value), unit))
 
     @contextmanager
-    def window(self, name: str) -> Iterator[OpenWindow]:
+    def window(self, name: str) -> Iterator[MeasuredWindow]:
         """Measures a part of the test; readable once the ``with`` block has ended."""
-        opened = OpenWindow(self, name)
+        opened = MeasuredWindow(self, name)
         start = time.monotonic_ns()
         try:
             yield opened
@@ -124,19 +124,21 @@ class MeasuredRun:
             return self.measurement
         window = Window(self._start_ns, time.monotonic_ns())
         self._take_calls(window, final=False)
-        return self._measure(window, {e: seen.read(self._of(e), window) for e, seen in self._observations.items()})
+        return self._measure(
+            window, {e: seen.read(self._requests_to(e), window) for e, seen in self._observations.items()}
+        )
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         """Ends the window; returns what was measured and the verdict on each budget."""
         window = Window(self._start_ns, time.monotonic_ns())
         self._telemetry.edge(self._engines, align=self._judges_energy)
         self._take_calls(window, final=True)  # before the observation ends, which compares them with what it saw
-        observed = {engine: seen.end(self._of(engine), window) for engine, seen in self._observations.items()}
+        observed = {engine: seen.end(self._requests_to(engine), window) for engine, seen in self._observations.items()}
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
             measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
         if any(limit.definition.needs_settling for limit in self.limits):
-            measurement = self._settled(measurement)
+            measurement = self._settle(measurement)
         self.measurement = measurement
         return measurement, judge(self.limits, measurement)
 
@@ -149,7 +151,7 @@ class MeasuredRun:
         tails = [(engine.name, engine.deployment.log_tail()) for engine in self._engines if engine.pids == ()]
         return [(f"log of {name}, its last lines", text) for name, text in tails if text]
 
-    def _of(self, engine: Engine) -> list[RequestTiming]:
+    def _requests_to(self, engine: Engine) -> list[RequestTiming]:
         return [timing for asked, timing in self._requests if asked is engine]
 
     def _measure(self, window: Window, observed: Mapping[Engine, Observed]) -> Measurement:
@@ -159,7 +161,9 @@ class MeasuredRun:
         # What only an engine knows of itself is not known of several together, but what it found wrong is.
         seen = Observed(faults=tuple(fault for each in observed.values() for fault in each.faults))
         whole = self._measure_these(self._engines, [timing for _, timing in self._requests], window, seen)
-        parts = [self._measure_these([e], self._of(e), window, observed.get(e, Observed())) for e in self._engines]
+        parts = [
+            self._measure_these([e], self._requests_to(e), window, observed.get(e, Observed())) for e in self._engines
+        ]
         return replace(whole, parts=label_parts(parts))
 
     def _measure_these(
@@ -210,13 +214,13 @@ class MeasuredRun:
     def _judges_energy(self) -> bool:
         return any(limit.definition.source is SampleSource.ENERGY_COUNTERS for limit in self.limits)
 
-    def _settled(self, measurement: Measurement) -> Measurement:
+    def _settle(self, measurement: Measurement) -> Measurement:
         """The measurement with the memory levels after the test, once they have settled."""
         parts = zip(self._engines, measurement.parts, strict=False)
-        settled = tuple(self._settled_these(part, [engine]) for engine, part in parts)
-        return replace(self._settled_these(measurement, self._engines), parts=settled)
+        settled = tuple(self._settle_these(part, [engine]) for engine, part in parts)
+        return replace(self._settle_these(measurement, self._engines), parts=settled)
 
-    def _settled_these(self, measurement: Measurement, engines: Sequence[Engine]) -> Measurement:
+    def _settle_these(self, measurement: Measurement, engines: Sequence[Engine]) -> Measurement:
         memory = measurement.memory
         if memory is not None:
             level, reason = self._telemetry.settle_memory(engines)
@@ -230,7 +234,7 @@ class MeasuredRun:
     def note_idle(self, engine: Engine) -> None:
         """Measures ``memory.idle`` of an engine that has unloaded its model or sleeps, once its memory has settled."""
         at = time.monotonic_ns()
-        settled = self._settled(self._measure(Window(at, at + 1), {}))
+        settled = self._settle(self._measure(Window(at, at + 1), {}))
         for own, part in zip(self._engines, settled.parts, strict=False):
             if own is engine:
                 self._idle[engine] = read_settled(part)
@@ -256,8 +260,13 @@ def _engine_may_have_ended(measurement: Measurement) -> bool:
     return broken or bool(measurement.faults) or bool(measurement.memory and measurement.memory.fault)
 
 
-class OpenWindow:
-    """A part of a test, from ``with llm_perf.window("prefill") as w``. It can be read after the ``with`` block."""
+class MeasuredWindow:
+    """A part of a test: ``with llm_perf.window("prefill") as w``. It can be read once the ``with`` block has ended.
+
+    Attributes:
+        name: as it was given; reports show it.
+        window: when it began and ended; None while it is open.
+    """
 
     def __init__(self, measured: MeasuredRun, name: str) -> None:
         self._measured = measured
@@ -266,18 +275,23 @@ class OpenWindow:
 
     @property
     def seconds(self) -> float:
-        """How long the part took, in seconds."""
+        """How long the part took, in seconds.
+
+        Raises:
+            RuntimeError: it has not ended yet; the same holds for ``measurement`` and ``read``.
+        """
         return self._closed().seconds
 
     @property
     def measurement(self) -> Measurement:
-        """What happened inside the window."""
+        """What was measured inside the window. It has no energy, which is measured for a whole test."""
         return self._measured.snapshot().cut(self._closed())
 
     def read(self, name: str, engine: str | None = None) -> Reading:
-        """A metric inside the window, such as ``w.read("latency.ttft_p50")`` or ``w.read("memory.peak")``.
+        """A metric inside the window, such as ``w.read("latency.ttft_p50").value``. As ``llm_perf.read``.
 
-        ``engine`` names one of several engines of the test.
+        Raises:
+            ValueError: there is no such metric, or ``engine`` does not name exactly one engine of the test.
         """
         return read(name, self.measurement if engine is None else self.measurement.part(engine))
 
