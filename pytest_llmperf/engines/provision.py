@@ -6,21 +6,22 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
-from pytest_llmperf.engines.registry import create
 from pytest_llmperf.engines.tested import why_untested
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine, EngineListener
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
+    from pytest_llmperf.engines.registry import EngineRegistry
 
 
 class Provisioner:
     """Starts each engine once, remembers a start that failed, and starts one again that has ended by itself.
 
-    Its engines tell ``listener`` of their life, also when a test restarts or unloads one.
+    Its engines come from ``registry``, and tell ``listener`` of their life, also when a test restarts or unloads one.
     """
 
-    def __init__(self, progress: Progress, listener: EngineListener | None = None) -> None:
+    def __init__(self, registry: EngineRegistry, progress: Progress, listener: EngineListener | None = None) -> None:
+        self._registry = registry
         self._progress = progress
         self._listener = listener
         self._running: dict[tuple[object, ...], Engine] = {}
@@ -37,7 +38,7 @@ class Provisioner:
         try:
             engine = self._running.get(spec.key)
             if engine is None:
-                engine = create(spec, self._listener)
+                engine = self._registry.create(spec, self._listener)
                 engine.start(self._progress)
                 if untested := why_untested(engine.name, engine.version):
                     self._progress(untested)

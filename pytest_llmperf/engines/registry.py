@@ -1,45 +1,133 @@
-"""The engines by name; an engine's module is imported when it is asked for."""
+"""The engines by name: those of this package, and those that other packages add. No other place knows their names.
+
+Imports nothing but the standard library until an engine is asked for, since every pytest run imports this file.
+"""
 
 from __future__ import annotations
 
+import re
+from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-from pytest_llmperf.engines.api.spec import EngineError
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_llmperf.engines.api.engine import Engine, EngineListener
-    from pytest_llmperf.engines.api.spec import EngineSpec
+    from collections.abc import Callable, Mapping, Sequence
+    from importlib.metadata import EntryPoint
 
-_ENGINES = {
-    "llamacpp": "LlamaCppEngine",
+    from pytest_llmperf.engines.api.engine import Engine, EngineListener
+    from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+
+# The class of each engine, in the package of ``pytest_llmperf.engines`` that has its name.
+BUILT_IN = {
+    "vllm": "VLLMEngine",
     "ollama": "OllamaEngine",
+    "llamacpp": "LlamaCppEngine",
     "openai": "OpenAIEngine",
     "simulated": "SimulatedEngine",
-    "vllm": "VLLMEngine",
 }
+ENTRY_POINT_GROUP = "pytest_llmperf.engines"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
-def engine_class(name: str) -> type[Engine]:
-    """The class of an engine.
+class EngineRegistry:
+    """Finds engines by name.
 
-    Raises:
-        EngineError: there is no such engine.
+    ``call_hook`` returns what the implementations of ``pytest_llmperf_engines`` add, dicts from name to class. It is
+    called, and the entry points of :data:`ENTRY_POINT_GROUP` are read, when an engine is first asked for; the class of
+    an entry point is imported when that engine is.
     """
-    if name in _ENGINES:
-        module = import_module(f"pytest_llmperf.engines.{name}")
-        found: type[Engine] = getattr(module, _ENGINES[name])
+
+    def __init__(self, call_hook: Callable[[], Sequence[Mapping[str, type[Engine]]]] = tuple) -> None:
+        self._call_hook = call_hook
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all engines, those of this package first.
+
+        Raises:
+            EngineError: two engines have one name, or a name cannot be one.
+        """
+        return (*BUILT_IN, *self._added)
+
+    def find(self, name: str) -> type[Engine]:
+        """The class of an engine.
+
+        Raises:
+            EngineError: there is no such engine, it cannot be imported, or two have one name.
+        """
+        added = self._added
+        if name in BUILT_IN:
+            found: type[Engine] = getattr(import_module(f"pytest_llmperf.engines.{name}"), BUILT_IN[name])
+            return found
+        if name not in added:
+            raise _error(f"unknown engine {name!r}: it is one of {', '.join(self.names)}")
+        return _checked(name, added[name])
+
+    def create(self, spec: EngineSpec, listener: EngineListener | None = None) -> Engine:
+        """An engine, checked and not yet started, that tells ``listener`` of its life.
+
+        Raises:
+            EngineError: there is no such engine, or it cannot work with this spec.
+        """
+        found = self.find(spec.engine)
+        found.check(spec)
+        return found(spec, listener)
+
+    @cached_property
+    def _added(self) -> dict[str, EntryPoint | type[Engine]]:
+        from importlib.metadata import entry_points
+
+        found: dict[str, EntryPoint | type[Engine]] = {}
+        for engines in self._call_hook():
+            for name, engine in engines.items():
+                _add(found, name, engine)
+        for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+            _add(found, entry_point.name, entry_point)
         return found
-    known = ", ".join(_ENGINES)
-    raise EngineError(f"unknown engine {name!r}: it is one of {known}")
+
+
+def _add(found: dict[str, EntryPoint | type[Engine]], name: str, engine: EntryPoint | type[Engine]) -> None:
+    source = _source(engine)
+    if not _NAME.fullmatch(name):
+        raise _error(f"the engine {name!r} of {source} cannot be named so: a name is of a-z, 0-9, - and _")
+    if name in BUILT_IN:
+        raise _error(f"the engine {name!r} of {source} has the name of one of pytest-llmperf's own")
+    # A package may be installed and register itself in its own conftest.py as well.
+    if name in found and _source(found[name]) != source:
+        raise _error(f"two engines are called {name!r}: {_source(found[name])} and {source}")
+    found.setdefault(name, engine)
+
+
+def _checked(name: str, engine: EntryPoint | type[Engine]) -> type[Engine]:
+    from pytest_llmperf.engines.api.engine import Engine
+
+    found: Any = engine
+    if not isinstance(engine, type):
+        try:
+            found = engine.load()
+        except Exception as error:
+            cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise _error(f"the engine {name!r} of {_source(engine)} cannot be imported: {cause}") from error
+    if not (isinstance(found, type) and issubclass(found, Engine)):
+        raise _error(f"the engine {name!r} of {_source(engine)} is not a subclass of Engine")
+    if getattr(found, "name", None) != name:
+        raise _error(f"the engine {name!r} of {_source(engine)} has another name: {getattr(found, 'name', None)!r}")
+    return found
+
+
+def _source(engine: Any) -> str:
+    """``package.module:Class``, as an entry point is written."""
+    if isinstance(engine, type):
+        return f"{engine.__module__}:{engine.__qualname__}"
+    return str(getattr(engine, "value", None) or f"{type(engine).__module__}:{type(engine).__qualname__}")
+
+
+def _error(message: str) -> EngineError:
+    from pytest_llmperf.engines.api.spec import EngineError
+
+    return EngineError(message)
 
 
 def create(spec: EngineSpec, listener: EngineListener | None = None) -> Engine:
-    """An engine, checked and not yet started, that tells ``listener`` of its life.
-
-    Raises:
-        EngineError: unknown, or a spec that can never work.
-    """
-    found = engine_class(spec.engine)
-    found.check(spec)
-    return found(spec, listener)
+    """An engine of this package or of an entry point, outside of pytest; see :meth:`EngineRegistry.create`."""
+    return EngineRegistry().create(spec, listener)

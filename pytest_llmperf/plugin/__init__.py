@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.engines.registry import EngineRegistry
 from pytest_llmperf.plugin import benchmark, hookspecs, options, settings
 from pytest_llmperf.plugin.fixtures import (
     llm_base_url,
@@ -51,7 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Reads the options, and registers the parts of the plugin that this process needs."""
     register_markers(config)
-    session = Session(config, settings.Settings.from_config(config))
+    registry = EngineRegistry(config.hook.pytest_llmperf_engines)
+    session = Session(config, settings.Settings.from_config(config, registry), registry)
     session.load_file_budgets()
     config.stash[SESSION] = session
     if not is_worker(config):

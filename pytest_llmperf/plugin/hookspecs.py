@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.reports.formats import Render
+
+
+def pytest_llmperf_engines() -> Mapping[str, type[Engine]]:  # type: ignore[empty-body]
+    """Adds engines for ``--llm-engine``: a dict from name to class, such as ``{"sglang": SGLangEngine}``.
+
+    The class is a subclass of ``pytest_llmperf.engines.api.engine.Engine`` with that name. A package that is installed
+    can register it by an entry point instead, in the group ``pytest_llmperf.engines``. A name that is taken already is
+    refused when an engine is asked for.
+
+    Called when an engine is first asked for, by an option or by ``@llm_engines``.
+    """
 
 
 def pytest_llmperf_reports() -> Mapping[str, Render]:  # type: ignore[empty-body]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_llmperf.engines.registry import BUILT_IN
+
 if TYPE_CHECKING:
     import pytest
 
@@ -52,8 +54,8 @@ OPTIONS = (
         "list",
         (),
         "NAME[:MODEL]",
-        "Engine to run the tests on: vllm, ollama, llamacpp, openai (attach to any OpenAI-compatible server) or "
-        "simulated. Repeat it to run the suite once per engine.",
+        f"Engine to run the tests on: {', '.join(BUILT_IN)}, or one that another package adds. Repeat it to run the "
+        "suite once per engine.",
         "none, and tests that need an engine are skipped",
     ),
     Option(
@@ -61,9 +63,8 @@ OPTIONS = (
         "string",
         None,
         "ID",
-        "Model for engines named without one: a hub id or a folder for vllm, a name or a GGUF path for ollama, a GGUF "
-        "path for llamacpp, a model id for openai.",
-        "vllm has none; ollama and llamacpp use the bundled model; openai the only model that is served",
+        "Model for engines named without one, in the engine's own words: a hub id, a folder, a name, a path to a GGUF.",
+        "the engine's own default, if it has one",
     ),
     Option("--llmperf-url", "string", None, "URL", "Use the server that already runs there; it is never stopped."),
     Option("--llmperf-engine-arg", "list", (), "[ENGINE:]KEY=VALUE", "Setting passed on to the engine; repeatable."),
@@ -72,8 +73,7 @@ OPTIONS = (
         "list",
         (),
         "[ENGINE:]PATH",
-        "Program to run the engine with (vllm or its python, ollama, llama-server), for engines installed elsewhere; "
-        "repeatable.",
+        "Program to run the engine with, or the python of its environment, for engines installed elsewhere; repeatable.",
         "the vllm of this environment, the ollama on the PATH, the llama.cpp of the wheel",
     ),
     Option("--llmperf-startup-timeout", "float", 300.0, "SECONDS", "How long an engine may take to become ready."),
@@ -82,7 +82,7 @@ OPTIONS = (
         "bool",
         None,
         None,
-        "Let ollama pull a missing model.",
+        "Let an engine download a missing model.",
         "on, but off for a server that was already running",
         "A missing model fails the tests that need it.",
     ),

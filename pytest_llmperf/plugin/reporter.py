@@ -27,9 +27,7 @@ def header(session: Session, *, distributed: bool) -> list[str]:
         return []
     if settings.disable:
         return ["llmperf: disabled: nothing is measured or judged"]
-    from pytest_llmperf.engines.registry import create
-
-    engines = [create(spec) for spec in settings.engines]
+    engines = [session.registry.create(spec) for spec in settings.engines]
     named = ", ".join(f"{engine.name} ({engine.model or engine.base_url})" for engine in engines)
     # An engine that has yet to start here says only then where it computes.
     found = [device for engine in engines for device in engine.devices or _local_devices(engine)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.engines.registry import BUILT_IN
 from pytest_llmperf.plugin import worker
 from pytest_llmperf.plugin.terminal import Terminal
 from pytest_llmperf.plugin.timeout import TimeoutClock
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
     from pytest_llmperf.engines.provision import Provisioner
+    from pytest_llmperf.engines.registry import EngineRegistry
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
@@ -47,15 +49,16 @@ MEASURED_FIXTURES = frozenset(
         "vllm_llm",
     }
 )
-NO_ENGINE = "no engine: run pytest with --llm-engine=NAME (vllm, ollama, llamacpp, openai, simulated)"
+NO_ENGINE = f"no engine: run pytest with --llm-engine=NAME ({', '.join(BUILT_IN)}, or one of another package)"
 
 
 class Session:
     """One per pytest process, on ``config.stash[SESSION]``. Engines and sampler start when a test first needs them."""
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, registry: EngineRegistry) -> None:
         self.config = config
         self.settings = settings
+        self.registry = registry
         self._telemetry: EngineTelemetry | None = None
         self._provisioner: Provisioner | None = None
         self._file_budgets: tuple[FileBudget, ...] | None = None
@@ -90,7 +93,7 @@ class Session:
         from pytest_llmperf.plugin.markers import marks
 
         try:
-            allowed = marks.allowed_engines(item)
+            allowed = marks.allowed_engines(item, self.registry)
         except ValueError as error:
             item.stash[MISTAKE] = str(error)
             return
@@ -152,7 +155,7 @@ class Session:
         if self._provisioner is None:
             from pytest_llmperf.engines.provision import Provisioner
 
-            self._provisioner = Provisioner(self.terminal.say, self)
+            self._provisioner = Provisioner(self.registry, self.terminal.say, self)
         return self._provisioner
 
     @property

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_llmperf.engines.api.spec import EngineSpec
+    from pytest_llmperf.engines.registry import EngineRegistry
     from pytest_llmperf.reports.formats import ReportFile
 
 
@@ -39,8 +40,8 @@ class Settings(NamedTuple):
     binaries: tuple[str, ...]
 
     @staticmethod
-    def from_config(config: pytest.Config) -> Settings:
-        """Reads every option once.
+    def from_config(config: pytest.Config, registry: EngineRegistry) -> Settings:
+        """Reads every option once; ``registry`` knows the engines.
 
         Raises:
             pytest.UsageError: one line naming the option and what would be right.
@@ -49,7 +50,9 @@ class Settings(NamedTuple):
             values = {name: _value(config, name) for name in (option.name for option in OPTIONS)}
             if worker.has_devices_of_its_own(config):
                 values["llmperf_gpus"] = "auto"
-            return _settings(values, _reports(values["llmperf_report"], config), worker.run_folder(config))
+            launch = _launch(values, worker.run_folder(config))
+            engines = _engines(values, launch, registry) if values["llm_engine"] else ()
+            return _settings(values, launch, engines, _reports(values["llmperf_report"], config))
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
 
@@ -72,9 +75,8 @@ def _value(config: pytest.Config, name: str) -> Any:
         raise ValueError(f"the setting {name} in the configuration file: {error}") from None
 
 
-def _settings(values: Mapping[str, Any], reports: tuple[ReportFile, ...], run: str) -> Settings:
-    _at_least(values, "llmperf_rounds", 1)
-    _at_least(values, "llmperf_warmup", 0)
+def _launch(values: Mapping[str, Any], run: str) -> dict[str, Any]:
+    """How every engine is started: the fields of an EngineSpec that are the same for all."""
     for name in ("llmperf_startup_timeout", "llmperf_sample_hz"):
         if not 0 < values[name] < float("inf"):
             raise ValueError(f"{_flag(name)}={values[name]:g} must be above 0")
@@ -84,16 +86,26 @@ def _settings(values: Mapping[str, Any], reports: tuple[ReportFile, ...], run: s
         raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too often: 1000 at most")
     if values["llmperf_sample_hz"] < 0.1:
         raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too rare: 0.1 at least")
-    strict = values["llmperf_strict"]
-    launch = {
+    return {
         "startup_timeout": values["llmperf_startup_timeout"],
         "keep": values["llmperf_keep_engine"],
         "pull": values["llmperf_pull"],
         "visible_devices": visible_devices(values["llmperf_gpus"]),
         "run": run,
     }
+
+
+def _settings(
+    values: Mapping[str, Any],
+    launch: Mapping[str, Any],
+    engines: tuple[EngineSpec, ...],
+    reports: tuple[ReportFile, ...],
+) -> Settings:
+    _at_least(values, "llmperf_rounds", 1)
+    _at_least(values, "llmperf_warmup", 0)
+    strict = values["llmperf_strict"]
     return Settings(
-        engines=_engines(values, launch) if values["llm_engine"] else (),
+        engines=engines,
         sample_hz=values["llmperf_sample_hz"],
         rounds=values["llmperf_rounds"],
         warmup=values["llmperf_warmup"],
@@ -175,24 +187,25 @@ def visible_devices(selection: str) -> str | None:
     return select_devices(selection, os.environ)
 
 
-def _engines(values: Mapping[str, Any], launch: Mapping[str, Any]) -> tuple[EngineSpec, ...]:
+def _engines(values: Mapping[str, Any], launch: Mapping[str, Any], registry: EngineRegistry) -> tuple[EngineSpec, ...]:
     specs: list[EngineSpec] = []
     for text in values["llm_engine"]:
-        spec = engine_spec(text, values, launch)
+        spec = engine_spec(text, values, launch, registry)
         if spec.key in [other.key for other in specs]:
             raise ValueError(f"--llm-engine={text} is given twice")
         specs.append(spec)
     return tuple(specs)
 
 
-def engine_spec(text: str, values: Mapping[str, Any], launch: Mapping[str, Any]) -> EngineSpec:
+def engine_spec(
+    text: str, values: Mapping[str, Any], launch: Mapping[str, Any], registry: EngineRegistry
+) -> EngineSpec:
     """``NAME[:MODEL]`` and the options that go with it.
 
     Raises:
         ValueError: unknown engine, or options it cannot work with.
     """
     from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
-    from pytest_llmperf.engines.registry import engine_class
 
     name, _, model = text.partition(":")
     try:
@@ -204,7 +217,7 @@ def engine_spec(text: str, values: Mapping[str, Any], launch: Mapping[str, Any])
             binary=_engine_binary(values["llmperf_engine_bin"], name),
             **launch,
         )
-        engine_class(name).check(spec)
+        registry.find(name).check(spec)
     except EngineError as error:
         raise ValueError(str(error)) from None
     return spec

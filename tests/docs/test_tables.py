@@ -116,7 +116,7 @@ def test_contributing_has_every_room_of_the_package() -> None:
 def _rooms(package: Path) -> list[str]:
     """The folders with code, by their paths in the package; one for all engines, whose folders are their names."""
     folders = {str(file.parent.relative_to(package)) for file in package.rglob("*.py")} - {"."}
-    engines = {f"engines/{name}" for name in registry._ENGINES}
+    engines = {f"engines/{name}" for name in registry.BUILT_IN}
     return [folder for folder in folders if not any(folder == one or folder.startswith(f"{one}/") for one in engines)]
 
 

@@ -8,6 +8,7 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.provision import Provisioner
+from pytest_llmperf.engines.registry import EngineRegistry
 from tests.engines.conftest import chat
 from tests.helpers.engine_processes import until
 
@@ -70,7 +71,7 @@ def test_an_engine_that_sleeps_holds_no_model_until_it_wakes(started: Callable[[
 
 def test_a_crash_in_the_middle_of_an_answer_is_seen_and_the_next_test_gets_a_fresh_one() -> None:
     said: list[str] = []
-    provisioner = Provisioner(said.append)
+    provisioner = Provisioner(EngineRegistry(), said.append)
     try:
         engine = provisioner.acquire(simulated(crash_after="4"))
         before = engine.pids

@@ -53,7 +53,7 @@ def test_the_options_of_the_start_hold_for_it_too(runs: Runs) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("('vlm')", "unknown engine 'vlm': it is one of llamacpp, ollama, openai, simulated, vllm"),
+        ("('vlm')", "unknown engine 'vlm': it is one of vllm, ollama, llamacpp, openai, simulated"),
         ("('simulated', args={'tftt': '1 s'})", "simulated: unknown setting 'tftt'; *"),
         ("('simulated', args={'crash_on_start': True})", "simulated ended with status 3 while starting"),
     ],

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 HEAVY = (
     *("psutil", "h11", "pynvml", "numpy", "xllamacpp", "asyncio", "urllib.request", "http.client", "ssl", "tomllib"),
     "subprocess",
-    *(f"pytest_llmperf.{name}" for name in ("metrics", "measurement", "budgets", "engines", "telemetry")),
+    *(f"pytest_llmperf.{name}" for name in ("metrics", "measurement", "budgets", "engines.api", "telemetry")),
     *(f"pytest_llmperf.{name}" for name in ("system", "traffic", "reports", "plugin.measuring", "plugin.outcomes")),
 )
 LISTS_MODULES = """

@@ -123,7 +123,7 @@ def test_a_bad_marker_reads_the_same_in_a_worker(runs: Runs, options: tuple[str,
 OPTIONS = {
     "unknown engine": (
         ["--llm-engine=vlm"],
-        "unknown engine 'vlm': it is one of llamacpp, ollama, openai, simulated, vllm",
+        "unknown engine 'vlm': it is one of vllm, ollama, llamacpp, openai, simulated",
     ),
     "vllm without a model": (["--llm-engine=vllm"], "vllm needs a model: --llmperf-model=ID, a hub id or a folder"),
     "engine twice": (["--llm-engine=simulated"] * 2, "--llm-engine=simulated is given twice"),
@@ -185,7 +185,7 @@ def test_a_bad_option_reads_the_same_with_workers(runs: Runs) -> None:
     result = runs.plain(ASKS, "--llm-engine=vlm", "-n1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: llmperf: unknown engine 'vlm': it is one of llamacpp, ollama, openai, simulated, vllm"]
+        ["ERROR: llmperf: unknown engine 'vlm': it is one of vllm, ollama, llamacpp, openai, simulated"]
     )
 
 

@@ -56,7 +56,7 @@ class _Record:
     ended_ns: int = 0
 
 
-class Server:
+class ScheduledServer:
     """Answers requests as ``simulation`` says; ``log`` takes a line for each that was understood."""
 
     def __init__(self, simulation: Simulation, log: TextIO | None = None) -> None:
@@ -227,7 +227,7 @@ class _PreciseSelector(selectors.DefaultSelector):
 
 async def _serve(simulation: Simulation, announce: Path, log: TextIO | None) -> NoReturn:
     began_ns = time.monotonic_ns()
-    server = Server(simulation, log)
+    server = ScheduledServer(simulation, log)
     listener = await asyncio.get_running_loop().create_server(
         lambda: Connection(server.answer), "127.0.0.1", simulation.port, backlog=1024
     )

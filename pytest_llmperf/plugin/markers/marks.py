@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.engines.registry import BUILT_IN
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pytest
 
     from pytest_llmperf.budgets.limit import Limit
+    from pytest_llmperf.engines.registry import EngineRegistry
 
 # The groups of metrics, written out: a run without a measured test does not import the table of metrics.
 BUDGET_MARKERS = ("memory_budget", "throughput_budget", "latency_budget", "energy_budget")
@@ -49,9 +52,6 @@ def _describe_budget(group: str) -> str:
         direction = "upper limits" if upper else "lower limits"
     statistics = " (NN is a percentile; _max in place of _pNN limits the largest value)" if "_pNN" in arguments else ""
     return f"{group}_budget(*, {arguments}): {direction}, such as {', '.join(examples.values())}{statistics}."
-
-
-_KNOWN_ENGINES = ("vllm", "ollama", "llamacpp", "openai", "simulated")
 
 
 def has_budget_marker(item: pytest.Item) -> bool:
@@ -113,20 +113,26 @@ def _refuse_positional(mark: pytest.Mark, source: str) -> None:
         raise BudgetError(f"{source}: {mark.args[0]!r} has no name; write KEY='...' with one of {names}")
 
 
-def allowed_engines(item: pytest.Item) -> Sequence[str] | None:
+def allowed_engines(item: pytest.Item, registry: EngineRegistry) -> Sequence[str] | None:
     """The engines a test is limited to by ``llm_engines``; None for any.
 
     Raises:
-        ValueError: a name that is no engine.
+        ValueError: a name that is no engine, or two engines have one name.
     """
     mark = item.get_closest_marker("llm_engines")
     if mark is None:
         return None
     if mark.kwargs or not mark.args:
         raise ValueError(f"{item.name}: @llm_engines takes names, such as @llm_engines('vllm', 'llamacpp')")
-    for name in mark.args:
-        if name not in _KNOWN_ENGINES:
-            raise ValueError(
-                f"{item.name}: @llm_engines: unknown engine {name!r}; it is one of {', '.join(_KNOWN_ENGINES)}"
-            )
+    if all(name in BUILT_IN for name in mark.args):
+        return mark.args
+    from pytest_llmperf.engines.api.spec import EngineError
+
+    try:
+        known = registry.names
+    except EngineError as error:
+        raise ValueError(str(error)) from None
+    if unknown := [name for name in mark.args if name not in known]:
+        names = ", ".join(known)
+        raise ValueError(f"{item.name}: @llm_engines: unknown engine {unknown[0]!r}; it is one of {names}")
     return mark.args

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines import provision
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.provision import Provisioner
+from pytest_llmperf.engines.registry import EngineRegistry
 from tests.helpers.fake_engine import FakeDeployment, FakeEngine, NotingListener
 
 if TYPE_CHECKING:
@@ -17,17 +17,17 @@ SPEC = EngineSpec("fake")
 OTHER = EngineSpec("fake", model="other")
 
 
-class House:
+class House(EngineRegistry):
     """A provisioner of fakes, the fakes it has made, and what it has told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, listener: NotingListener | None = None) -> None:
+        super().__init__()
         self.made: list[FakeEngine] = []
         self.said: list[str] = []
         self.failure = ""
-        monkeypatch.setattr(provision, "create", self._create)
-        self.provisioner = Provisioner(self.said.append, NotingListener())
+        self.provisioner = Provisioner(self, self.said.append, listener or NotingListener())
 
-    def _create(self, spec: EngineSpec, listener: EngineListener) -> FakeEngine:
+    def create(self, spec: EngineSpec, listener: EngineListener | None = None) -> FakeEngine:
         FakeEngine.check(spec)
         fake = FakeEngine(spec, listener)
         fake.fake.failure = self.failure
@@ -36,8 +36,8 @@ class House:
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> House:
-    return House(monkeypatch)
+def house() -> House:
+    return House()
 
 
 def test_an_engine_is_started_once_and_then_shared(house: House) -> None:
@@ -128,14 +128,12 @@ def test_a_released_engine_is_stopped_and_the_next_one_is_new(house: House) -> N
     assert house.provisioner.acquire(SPEC) is house.made[1]
 
 
-def test_closing_stops_every_engine_even_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    house = House(monkeypatch)
-
+def test_closing_stops_every_engine_even_after_an_error() -> None:
     def fail(engine: Engine) -> None:
         if engine.spec == SPEC:
             raise RuntimeError("the sampler is gone")
 
-    house.provisioner = Provisioner(house.said.append, NotingListener(fail))
+    house = House(NotingListener(fail))
     for spec in (SPEC, OTHER):
         house.provisioner.acquire(spec)
     with pytest.raises(RuntimeError, match="the sampler is gone"):

@@ -1,19 +1,120 @@
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
-from pytest_llmperf.engines.registry import create, engine_class
+from pytest_llmperf.engines.registry import BUILT_IN, EngineRegistry, create
+from tests.helpers.fake_engine import FakeEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-@pytest.mark.parametrize("name", ["llamacpp", "ollama", "openai", "simulated"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_an_engine_is_found_by_its_name(name: str) -> None:
-    assert engine_class(name).name == name
+    assert EngineRegistry().find(name).name == name
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(EngineError, match="unknown engine 'gpt': it is one of llamacpp, ollama, openai, simulated"):
-        engine_class("gpt")
+    known = "vllm, ollama, llamacpp, openai, simulated, fake"
+    with pytest.raises(EngineError, match=f"^unknown engine 'gpt': it is one of {known}$"):
+        EngineRegistry(lambda: [{"fake": FakeEngine}]).find("gpt")
+
+
+def test_an_engine_of_a_hook_is_found_made_and_named_last() -> None:
+    registry = EngineRegistry(lambda: [{"fake": FakeEngine}])
+    assert registry.find("fake") is FakeEngine
+    assert registry.names == (*BUILT_IN, "fake")
+    engine = registry.create(EngineSpec("fake"))
+    assert isinstance(engine, FakeEngine)
+    with pytest.raises(EngineError, match="fake takes no arguments"):
+        registry.create(EngineSpec("fake", args={"a": "b"}))
+
+
+class Renamed(FakeEngine):
+    """Is not called as it is registered."""
+
+    name = "other"
+
+
+@pytest.mark.parametrize(
+    ("engines", "message"),
+    [
+        (
+            {"vllm": FakeEngine},
+            r"the engine 'vllm' of \S+fake_engine:FakeEngine has the name of one of pytest-",
+        ),
+        (
+            {"My:Engine": FakeEngine},
+            r"the engine 'My:Engine' of \S+ cannot be named so: a name is of a-z",
+        ),
+        ({"fake": Renamed}, r"the engine 'fake' of \S+:Renamed has another name: 'other'"),
+        ({"fake": str}, r"the engine 'fake' of builtins:str is not a subclass of Engine"),
+    ],
+)
+def test_an_engine_that_cannot_be_registered_is_one_line(engines: dict[str, type[FakeEngine]], message: str) -> None:
+    with pytest.raises(EngineError, match=f"^{message}") as caught:
+        EngineRegistry(lambda: [engines]).find("fake")
+    assert "\n" not in str(caught.value)
+
+
+def test_two_engines_of_one_name_are_refused_with_their_places() -> None:
+    with pytest.raises(EngineError, match=r"^two engines are called 'fake': \S+:FakeEngine and \S+:Renamed$"):
+        EngineRegistry(lambda: [{"fake": FakeEngine}, {"fake": Renamed}]).find("simulated")
+
+
+ENGINE = """
+from tests.helpers.fake_engine import FakeEngine
+
+class OwnEngine(FakeEngine):
+    name = "own"
+"""
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str) -> None:
+    """A package as pip leaves it, with one module and one entry point."""
+    (folder / "own_engine_package.py").write_text(ENGINE)
+    (folder / "own_engine-1.0.dist-info").mkdir()
+    (folder / "own_engine-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: own-engine\nVersion: 1.0\n"
+    )
+    text = f"[pytest_llmperf.engines]\n{entry_point}\n"
+    (folder / "own_engine-1.0.dist-info" / "entry_points.txt").write_text(text)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "own_engine_package", raising=False)
+
+
+def test_an_engine_of_an_installed_package_is_imported_when_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, "own = own_engine_package:OwnEngine")
+    registry = EngineRegistry()
+    assert registry.names == (*BUILT_IN, "own")
+    assert "own_engine_package" not in sys.modules
+    found = registry.find("own")
+    assert (found.name, found.__module__) == ("own", "own_engine_package")
+    # A package may register in its own conftest.py as well.
+    assert EngineRegistry(lambda: [{"own": found}]).find("own") is found
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "cause"),
+    [
+        ("own = own_engine_package:Missing", "AttributeError: module 'own_engine_package' has no attribute 'Missing'"),
+        ("own = own_engine_nowhere:Own", "ModuleNotFoundError: No module named 'own_engine_nowhere'"),
+    ],
+)
+def test_a_broken_package_is_one_line_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str, cause: str
+) -> None:
+    install(tmp_path, monkeypatch, entry_point)
+    with pytest.raises(EngineError) as caught:
+        EngineRegistry().find("own")
+    target = entry_point.removeprefix("own = ")
+    assert str(caught.value) == f"the engine 'own' of {target} cannot be imported: {cause}"
 
 
 def test_a_spec_is_checked_before_the_engine_is_made() -> None:
