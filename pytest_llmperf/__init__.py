@@ -44,6 +44,7 @@ __all__ = [
     "BudgetFailure",
     "Chunk",
     "ClientHealth",
+    "ClientListener",
     "Conditions",
     "Deployment",
     "Device",
@@ -61,6 +62,7 @@ __all__ = [
     "EngineParts",
     "EngineSpec",
     "EngineState",
+    "EngineStatus",
     "EngineUnavailable",
     "Insight",
     "InvalidBudget",
@@ -117,6 +119,7 @@ _HOMES = {
     "BudgetFailure": "pytest_llmperf.plugin.outcomes",
     "Chunk": "pytest_llmperf.measurement.chunks",
     "ClientHealth": "pytest_llmperf.measurement.load",
+    "ClientListener": "pytest_llmperf.traffic.client.listener",
     "Conditions": "pytest_llmperf.measurement.device_trace",
     "Deployment": "pytest_llmperf.engines.api.deployment",
     "Device": "pytest_llmperf.measurement.engine_info",
@@ -134,6 +137,7 @@ _HOMES = {
     "EngineParts": "pytest_llmperf.engines.api.engine",
     "EngineSpec": "pytest_llmperf.engines.api.spec",
     "EngineState": "pytest_llmperf.engines.api.state",
+    "EngineStatus": "pytest_llmperf.engines.api.state",
     "EngineUnavailable": "pytest_llmperf.plugin.outcomes",
     "Insight": "pytest_llmperf.engines.api.insight",
     "InvalidBudget": "pytest_llmperf.plugin.outcomes",
@@ -202,6 +206,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.spec import EngineError as EngineError
     from pytest_llmperf.engines.api.spec import EngineSpec as EngineSpec
     from pytest_llmperf.engines.api.state import EngineState as EngineState
+    from pytest_llmperf.engines.api.state import EngineStatus as EngineStatus
     from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment as AttachedDeployment
     from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment as ServerDeployment
     from pytest_llmperf.measurement.chunks import Chunk as Chunk
@@ -259,6 +264,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.answers.answer import Answer as Answer
     from pytest_llmperf.traffic.client.dialect import Dialect as Dialect
     from pytest_llmperf.traffic.client.dialect import Endpoint as Endpoint
+    from pytest_llmperf.traffic.client.listener import ClientListener as ClientListener
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed
     from pytest_llmperf.traffic.llm_client import LLMClient as LLMClient
     from pytest_llmperf.traffic.load.process import LoadClientDied as LoadClientDied

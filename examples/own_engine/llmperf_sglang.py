@@ -8,19 +8,21 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.api.engine import Engine, EngineParts
-from pytest_llmperf.engines.api.insight import Insight
-from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
+from pytest_llmperf import (
+    AttachedDeployment,
+    Dialect,
+    Engine,
+    EngineError,
+    EngineParts,
+    EngineSpec,
+    Insight,
+    Reading,
+    ServerDeployment,
+)
 from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_get
-from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
-from pytest_llmperf.measurement.measurement import Reading
-from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pytest_llmperf.engines.api.spec import EngineSpec
 
 GIB = 2**30
 # Settings of the server unless the project says otherwise. With the radix cache a repeated prompt would be answered

@@ -73,7 +73,7 @@ OPTIONS = (
         "list",
         (),
         "[ENGINE:]PATH",
-        "Program to run the engine with, or the python of its environment, for engines installed elsewhere; repeatable.",
+        "Program to run an engine with, or the python of its environment, if it is installed elsewhere; repeatable.",
         "the vllm of this environment, the ollama on the PATH, the llama.cpp of the wheel",
     ),
     Option("--llmperf-startup-timeout", "float", 300.0, "SECONDS", "How long an engine may take to become ready."),

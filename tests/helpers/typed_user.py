@@ -21,6 +21,7 @@ from pytest_llmperf import (
     BudgetFailure,
     Chunk,
     ClientHealth,
+    ClientListener,
     Conditions,
     Deployment,
     Device,
@@ -38,6 +39,7 @@ from pytest_llmperf import (
     EngineParts,
     EngineSpec,
     EngineState,
+    EngineStatus,
     EngineUnavailable,
     Insight,
     InvalidBudget,
@@ -215,3 +217,8 @@ class OwnEngine(Engine):
 def look_at(engine: Engine, seen: Observed) -> bool:
     assert_type(engine.endpoint, Endpoint)
     return engine.deployment.state is EngineState.READY and not seen.faults
+
+
+def use(engine: Engine) -> LLMClient:
+    assert_type(engine.read_status(), EngineStatus)
+    return LLMClient(engine.endpoint, engine.dialect, listener=ClientListener(say=print))
