@@ -50,9 +50,11 @@ class Orders(asyncio.Protocol):
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the transport, whose reading is paused and resumed."""
         self._transport = cast("asyncio.ReadTransport", transport)
 
     def data_received(self, data: bytes) -> None:
+        """Passes the frames on that are complete, and pauses reading if too many bytes wait."""
         for kind, payload in self._frames.take(data):
             self._waiting += len(payload)
             self._take(kind, payload)
@@ -73,6 +75,7 @@ class Orders(asyncio.Protocol):
             self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Ends this process."""
         os._exit(1)  # the parent has ended
 
 

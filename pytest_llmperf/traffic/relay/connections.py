@@ -110,6 +110,7 @@ class AppSide(_Side):
         self.transport.resume_reading()
 
     def receive(self, data: bytes, at_ns: int) -> None:
+        """Forwards requests to the server, or holds them back until it is connected."""
         server = self.peer.transport if self.peer is not None else None
         if server is None:
             self._hold(self._exchanges.take_request(data, at_ns))
@@ -153,6 +154,7 @@ class AppSide(_Side):
             transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Ends the open calls and the connection to the server."""
         self._exchanges.end_by_app(time.monotonic_ns())
         if self._connecting is not None:
             self._connecting.cancel()
@@ -172,11 +174,13 @@ class ServerSide(_Side):
         self._app.connect(self, cast("asyncio.Transport", transport))
 
     def receive(self, data: bytes, at_ns: int) -> None:
+        """Forwards data to the app, then parses it."""
         if self.peer is not None and self.peer.transport is not None:
             self.peer.transport.write(data)
         self._exchanges.take_answer(data, at_ns)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Ends the open calls and the connection of the app."""
         cause = f"the connection to the server broke: {describe_cause(error)}" if isinstance(error, OSError) else ""
         self._exchanges.end_by_server(time.monotonic_ns(), cause)
         self.close_peer(error)

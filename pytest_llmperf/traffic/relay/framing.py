@@ -99,6 +99,7 @@ class SizedBody:
         self.ended = not length
 
     def take(self, data: bytes, found: list[bytes]) -> int:
+        """Takes up to the rest of the length."""
         content = data[: self._left]
         found.append(content)
         self._left -= len(content)
@@ -112,6 +113,7 @@ class OpenBody:
     ended = False
 
     def take(self, data: bytes, found: list[bytes]) -> int:
+        """Takes all of ``data``."""
         found.append(data)
         return len(data)
 
@@ -126,6 +128,7 @@ class ChunkedBody:
         self._expects: Literal["size", "end of chunk", "trailer"] = "size"
 
     def take(self, data: bytes, found: list[bytes]) -> int:
+        """Takes up to the end of the last chunk and of the trailer."""
         at = 0
         while at < len(data) and not self.ended:
             if self._left:

@@ -92,7 +92,10 @@ class Workload(ABC):
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """What the prompts of a group have in common: ``tokens``, or a ``share`` of each prompt, in so many ``groups``."""
+    """The common beginning of the prompts of a group: a number of tokens, or a share of each prompt.
+
+    Groups take turns: script ``n`` belongs to group ``n % groups``.
+    """
 
     tokens: int = 0
     share: float = 0.0
