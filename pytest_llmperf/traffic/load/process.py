@@ -35,6 +35,8 @@ _CHILD_MODULE = "pytest_llmperf.traffic.load.main"
 _READ_SIZE = 2**20
 _INTERRUPTED_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 2.0
+# The load client reports every 250 ms, but for the time in which it parses 256 MiB of answers at most.
+_SILENCE_TIMEOUT_S = 120.0
 _FEEDER_TIMEOUT_S = 10.0
 
 
@@ -160,14 +162,22 @@ class _Client:
         """Reads from the process until the load has ended; ``deadline`` is a moment of ``time.monotonic()``.
 
         Raises:
-            LoadClientDied: the process ended early, or the deadline passed.
+            LoadClientDied: the process ended early or hangs, or the deadline passed.
         """
+        heard_s = time.monotonic()
         while time.monotonic() < deadline:
             readable, _, _ = select.select([self._results], [], [], 1.0)
-            data = os.read(self._results, _READ_SIZE) if readable else None
-            if data == b"":
+            if not readable:
+                # Before the first progress it waits for orders, whose texts may take any time to make.
+                if self._first_progress_s and time.monotonic() - heard_s > _SILENCE_TIMEOUT_S:
+                    silence = f"the load client was silent for {_SILENCE_TIMEOUT_S:g} s"
+                    raise LoadClientDied(f"{silence}; {self._describe_loss()}")
+                continue
+            data = os.read(self._results, _READ_SIZE)
+            if not data:
                 break
-            for kind, payload in self._frames.take(data or b""):
+            heard_s = time.monotonic()
+            for kind, payload in self._frames.take(data):
                 if kind == SUMMARY:
                     return self._outcome(json.loads(payload))
                 if kind == TIMINGS:
@@ -194,5 +204,7 @@ class _Client:
 
     def _describe_death(self) -> str:
         self._process.stop(_EXIT_TIMEOUT_S)
-        far = f"{self._progress.ended} of {self._progress.sent} requests had ended, and their timings are lost"
-        return f"the load client died ({self._process.why_ended()}); {far}"
+        return f"the load client died ({self._process.why_ended()}); {self._describe_loss()}"
+
+    def _describe_loss(self) -> str:
+        return f"{self._progress.ended} of {self._progress.sent} requests had ended, and their timings are lost"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from pytest_llmperf.traffic.load import process
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
 from pytest_llmperf.traffic.load.wire import Order, Plan
 from tests.helpers.scripted_server import STREAM_HEAD, ScriptedServer, refused_url, text_stream, wait_for_the_end
@@ -249,6 +250,18 @@ def test_the_death_of_the_client_is_one_line_that_says_how_far_it_was(url: str) 
     ) as error:
         run_load(plan(url, users=1), slow(), kill)
     assert "\n" not in str(error.value)
+
+
+def test_a_client_that_hangs_is_ended(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_SILENCE_TIMEOUT_S", 1.0)
+
+    def suspend(progress: LoadProgress) -> None:
+        if progress.sent:
+            children()[0].suspend()
+
+    with pytest.raises(LoadClientDied, match=r"^the load client was silent for 1 s; 0 of 1 requests had ended"):
+        run_load(plan(url, users=1), orders(1, body(2, ttft="60 s")), suspend)
+    assert not children()
 
 
 def test_an_error_while_requests_are_made_ends_the_load_and_is_the_one_that_is_raised(url: str) -> None:
