@@ -40,8 +40,8 @@ class LoadResult:
         """The requests without a complete answer; ``error`` says why."""
         return tuple(r for r in self.requests if r.error is not None)
 
-    def checked(self) -> LoadResult:
-        """Returns this result.
+    def check_failures(self) -> None:
+        """Raises if the load has failed.
 
         Raises:
             RequestFailed: a larger share of the requests failed than ``max_error_rate`` tolerates.
@@ -50,7 +50,6 @@ class LoadResult:
         if failed and len(failed) > self.load.max_error_rate * len(self.requests):
             text = f"{len(failed)} of {len(self.requests)} requests failed, the first with: {failed[0].error}"
             raise RequestFailed(text, failed[0])
-        return self
 
 
 def summarize(workload: Workload, schedule: Schedule, turns: Sequence[Turn], outcome: LoadOutcome) -> LoadResult:

@@ -12,7 +12,7 @@ from pytest_llmperf.traffic.load.preparation import Preparation
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
 from pytest_llmperf.traffic.load.result import summarize
 from pytest_llmperf.traffic.load.wire import Plan
-from pytest_llmperf.traffic.workloads.tokenizing import create_texts
+from pytest_llmperf.traffic.workloads.tokenizer import create_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,8 @@ class LoadRunner:
             answered, sent = len(result.answered), len(result.requests)
             self.listener.say(f"load interrupted: {sent} requests sent, {answered} answered, {sent - answered} not")
             raise KeyboardInterrupt
-        return result.checked()
+        result.check_failures()
+        return result
 
     def _run_over_http(self, prepared: Preparation, workload: Workload, schedule: Schedule) -> LoadOutcome:
         def show(progress: LoadProgress) -> None:

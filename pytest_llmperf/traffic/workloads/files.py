@@ -122,10 +122,12 @@ def workload_file(
             except (ValueError, TypeError, AttributeError) as error:
                 raise ValueError(f"{source.name}:{number}: {error}") from None
     if not lines:
-        raise ValueError(f"{source.name} holds no request")
+        raise ValueError(f"{source.name} contains no request")
     timed = [line for line in lines if line.at_s is not None]
     if timed and len(timed) < len(lines):
-        raise ValueError(f"{source.name}: {len(timed)} of {len(lines)} lines have a timestamp; give all one, or none")
+        raise ValueError(
+            f"{source.name}: {len(timed)} of {len(lines)} lines have a timestamp; give one to all or to none"
+        )
     chats = {isinstance(line.prompt, list) for line in lines}
     if len(chats) > 1:
         raise ValueError(f"{source.name} mixes prompts and messages: give one kind")
@@ -147,7 +149,7 @@ def _parse_line(content: Mapping[str, Any], output_tokens: int, speed: float) ->
         raise ValueError(f"{key} is {content[key]!r}, not a {_KINDS[key].__name__}")
     output = content.get("output_length", content.get("max_tokens", output_tokens))
     if not isinstance(output, int) or output < 1:
-        raise ValueError(f"an answer of {output!r} tokens cannot be asked for: at least 1")
+        raise ValueError(f"the length of the answer is {output!r}: it must be a whole number of at least 1 token")
     stamp = content.get("timestamp")
     at_s = None if stamp is None else float(stamp) / 1e3 / speed
     blocks = tuple(int(block) for block in content.get("hash_ids", ()))

@@ -97,7 +97,7 @@ def parse_lengths(value: object, argument: str) -> Lengths:
         raise ValueError(f"{argument}={value!r} is not a length in tokens: {_FORMS}")
     first, form, second = int(match[1]), match[2], int(match[3] or match[1])
     if first < 1 or (form == "-" and second < first):
-        raise ValueError(f"{argument}={value!r} must rise from at least 1 token")
+        raise ValueError(f"{argument}={value!r} must be at least 1 token, and a range must rise")
     return Normal(first, second) if form == "±" else Uniform(first, second)
 
 

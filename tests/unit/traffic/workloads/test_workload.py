@@ -8,7 +8,7 @@ import pytest
 
 from pytest_llmperf import workload, workload_file
 from pytest_llmperf.traffic.workloads.texts import Texts
-from pytest_llmperf.traffic.workloads.tokenizing import create_texts
+from pytest_llmperf.traffic.workloads.tokenizer import create_texts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,7 +201,7 @@ def test_equal_blocks_of_a_trace_are_equal_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "holds no request"),
+        ([], "contains no request"),
         ([{"prompt": "a"}, {"text": "b"}], r"requests.jsonl:3: a line has one of"),
         ([{"prompt": 5}], "prompt is 5, not a str"),
         ([{"prompt": "a", "max_tokens": 0}], "at least 1"),
