@@ -1,1 +1,1 @@
-"""What the machine says while a test runs: a sampler process and the timelines cut out of it."""
+"""Measures memory, energy and device state during a test: a sampler process, and traces cut out of its records."""

@@ -1,4 +1,4 @@
-"""Where an engine of this host computes, and how the CPU is called."""
+"""The CPU as a device, and whether engines of this host compute on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_llmperf.measurement.engine_info import Device
 
 
 def cpu_device(cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
-    """This host's processor: ``CPU AMD EPYC 9654``; its architecture where the model has no name."""
+    """This host's processor as a device, ``CPU AMD EPYC 9654``; ``CPU x86_64`` if its model has no name."""
     return Device("cpu", f"CPU {_model_name(cpuinfo) or platform.processor() or platform.machine()}")
 
 
@@ -24,5 +24,5 @@ def _model_name(cpuinfo: Path) -> str:
 
 
 def engine_devices() -> tuple[Device, ...]:
-    """Where an engine of this host computes: the CPU; unknown, ``()``, where the host has an NVIDIA driver."""
+    """The devices that engines of this host compute on: the CPU, or ``()`` (unknown) if there is an NVIDIA driver."""
     return () if Path("/dev/nvidiactl").exists() else (cpu_device(),)

@@ -1,4 +1,4 @@
-"""What the sampler's rings hold of one device: its level and processes of now, and what it did over a window."""
+"""Reads the sampler's rings for one device: its current level and processes, and its traces over a window."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ CALM_S = 1.0
 DCGM_HZ = 5.0
 PAGE_PATIENCE_S = 0.5
 _REACH_NS = 3_000_000_000
-# What a device may not give, and yet be measured.
+# Quantities whose absence does not prevent the device from being measured.
 _GAUGED = (POWER, ENERGY, THROTTLE, REASONS, TEMPERATURE, MEMORY_TEMPERATURE, SM_CLOCK, UTILIZATION)
 
 
 @dataclass(frozen=True)
 class EngineBaselines:
-    """What is known of an engine on the devices of this host: its root processes, and the devices before it came.
+    """The root processes of an engine, and the devices of this host before it started.
 
-    ``baselines`` by slot; empty for an engine that was there before us.
+    ``baselines`` are by slot; empty for an engine that this run did not start.
     """
 
     roots: tuple[int, ...]
@@ -72,7 +72,7 @@ class EngineBaselines:
 
 @dataclass(frozen=True)
 class Exporters:
-    """DCGM exporters that are read: their URLs, their number as a set, their devices, and who reads them."""
+    """A set of DCGM exporters that is read: URLs, number of the set, devices, and ``started_ns`` of its sampler."""
 
     urls: str
     number: int
@@ -81,7 +81,14 @@ class Exporters:
 
 
 class DeviceTraces:
-    """Reads the rings. ``names`` of processes by pid, ``faults`` by number, the other two by slot."""
+    """Reads the rings of a sampler.
+
+    Attributes:
+        names: known names of processes, by pid.
+        faults: failed readings, by their number.
+        known_pids: processes that were on a device when the session began, by slot.
+        idle_watts: power of a device while nothing ran, by slot.
+    """
 
     def __init__(self, sampler: Sampler) -> None:
         self.names: dict[int, str] = {}
@@ -93,31 +100,31 @@ class DeviceTraces:
     # ------------------------------------------------------------------------------------------------------------ now
 
     def level(self, facts: DeviceFacts) -> int | None:
-        """The last level that was read in the last seconds."""
+        """The latest level in bytes; None if none was read in the last 3 s."""
         levels = self._levels(facts, _REACH_NS)
         return levels[-1] if levels else None
 
     def moved(self, facts: DeviceFacts) -> int:
-        """By how much the level moved in the last second."""
+        """By how many bytes the level changed in the last second."""
         levels = self._levels(facts, round(CALM_S * 1e9))
         return max(levels) - min(levels) if levels else 0
 
     def watts(self, facts: DeviceFacts) -> float | None:
-        """The mean power of the last second."""
+        """The mean power of the last second in W; None if it was not read."""
         now = time.monotonic_ns()
         records = self._sampler.driver.read(now - round(CALM_S * 1e9), now)
         watts = [r.value / 1e3 for r in records if r.key == facts.slot and r.lane == POWER]
         return fmean(watts) if watts else None
 
     def listing(self, facts: DeviceFacts, roots: Sequence[int] = (), since_ns: int = 0) -> Listing | None:
-        """The last list of processes, of the last seconds and not older than ``since_ns``."""
+        """The latest list of processes from the last 3 s, not older than ``since_ns``; None if there is none."""
         now = time.monotonic_ns()
         records = self._sampler.driver.read(max(since_ns, now - _REACH_NS), now)
         found = read_listings(records, facts.slot, roots)
         return found[-1] if found else None
 
     def holders(self, facts: DeviceFacts) -> str:
-        """Who holds how much memory of a device, by its last list of processes."""
+        """The processes on a device and what each holds, in words, by its latest list."""
         now = time.monotonic_ns()
         records = [r for r in self._sampler.driver.read(now - _REACH_NS, now) if r.key == facts.slot]
         last = max((r.t_ns for r in records if r.lane == LISTED), default=0)
@@ -137,7 +144,7 @@ class DeviceTraces:
     # ------------------------------------------------------------------------------------------------- over a window
 
     def local(self, window: Window, facts: DeviceFacts, engines: Sequence[EngineBaselines]) -> DeviceTrace:
-        """What a device of this host did over a window that has ended."""
+        """The trace of a device of this host over a window that has ended."""
         slow = _around(self._sampler.driver, window, facts.slot)
         self._learn_faults()
         refused = [
@@ -157,7 +164,7 @@ class DeviceTraces:
     def memory(
         self, window: Window, facts: DeviceFacts, engines: Sequence[EngineBaselines], *, settling: bool = False
     ) -> MemoryTrace:
-        """What the engines held of it."""
+        """The memory of the engines on a device of this host over a window. For ``settling`` see build_device_trace."""
         roots = [root for engine in engines for root in engine.roots]
         slow = _around(self._sampler.driver, window, facts.slot)
         fast = _around(self._sampler.memory, window, facts.slot)
@@ -178,7 +185,7 @@ class DeviceTraces:
         return trace if fault else _explained(trace, [f for f in told if f["lane"] == DEVICE_MEMORY])
 
     def remote(self, window: Window, facts: DeviceFacts, exporters: Exporters) -> DeviceTrace:
-        """What a device behind an exporter did over a window that has ended."""
+        """The trace of a device behind an exporter over a window that has ended; waits up to 0.5 s for a reading."""
         ring = self._sampler.exporters
         self._wait_for_page(window, facts.slot)
         records = _around(ring, window, facts.slot)
@@ -204,7 +211,7 @@ class DeviceTraces:
         )
 
     def _wait_for_page(self, window: Window, slot: int) -> None:
-        """Until there is a reading from after the window, for 0.5 s: what it shows was collected during the window."""
+        """Waits up to 0.5 s for a reading from after the window, which shows what was collected during the window."""
         deadline = time.monotonic() + PAGE_PATIENCE_S
         while time.monotonic() < deadline and self._sampler.alive:
             if any(record.key == slot for record in self._sampler.exporters.read(window.end_ns, time.monotonic_ns())):
@@ -214,7 +221,7 @@ class DeviceTraces:
     # ----------------------------------------------------------------------------------------------------- what failed
 
     def _death(self, ring: Ring, window: Window) -> str:
-        """Why the sampler has ended, if that was before the window did."""
+        """Why the sampler ended before the window did, or ""."""
         return self._sampler.why_ended() if ring.published_ns < window.end_ns else ""
 
     def _told(self, records: Sequence[RingRecord], window: Window) -> list[dict[str, Any]]:
@@ -231,7 +238,7 @@ class DeviceTraces:
     def _ended(self, facts: DeviceFacts, records: Sequence[RingRecord], window: Window) -> tuple[str, str]:
         """Why a device was lost, and why its level is no longer read, if that was before the end of the window.
 
-        Both are told of once: a window long after it has no record of it, but no level either.
+        Each is recorded once only: a window long after it has no record of it, but no level either.
         """
         before = _faults(records, 0, window.end_ns)
         after = _faults(records, window.end_ns + 1, window.end_ns + _REACH_NS)
@@ -244,6 +251,7 @@ class DeviceTraces:
 
 
 def to_device(facts: DeviceFacts) -> Device:
+    """The device as results name it."""
     return Device("cuda", facts.name, facts.uuid)
 
 
@@ -262,7 +270,7 @@ def _faults(records: Iterable[RingRecord], start_ns: int, end_ns: int) -> set[in
 
 
 def _explained(trace: MemoryTrace, told: Sequence[Mapping[str, Any]]) -> MemoryTrace:
-    """With why readings failed beside the fault that they are missing."""
+    """The trace with the latest reason for failed readings added to its fault."""
     return replace(trace, fault=f"{trace.fault}: {told[-1]['text']}") if trace.fault and told else trace
 
 
@@ -271,7 +279,7 @@ def _shared(facts: DeviceFacts) -> str:
 
 
 def _earliest(engines: Sequence[EngineBaselines], slot: int) -> Baseline | None:
-    """Of several engines the level before the first; None as soon as one has none."""
+    """The baseline of the engine that started first; None if one of the engines has none."""
     found = [engine.baselines.get(slot) for engine in engines]
     known = [one for one in found if one is not None]
     return min(known, key=lambda one: one.level) if known and len(known) == len(found) else None

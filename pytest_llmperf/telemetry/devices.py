@@ -1,4 +1,4 @@
-"""The devices of a session, seen through its sampler. pytest itself never calls a driver."""
+"""The devices of a session, read through its sampler: pytest itself never calls a driver."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ from pytest_llmperf.telemetry.visible_devices import filter_visible, why_ambiguo
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-# Opening the driver takes seconds where nobody keeps it loaded.
+# Opening the driver takes seconds if no other process keeps it loaded.
 OPEN_TIMEOUT_S = 60.0
 EDGE_TIMEOUT_S = 2.0
 FIRST_LEVEL_S = 0.5
 TOLERANCE_BYTES = 2 << 20
-# A context of CUDA alone takes more than 200 MiB: what rose by less is not where the engine computes.
+# A CUDA context alone takes more than 200 MiB: an engine does not compute on a device whose level rose by less.
 SMALLEST_CONTEXT_BYTES = 100 << 20
 _NVIDIA = Path("/dev/nvidiactl")
 
 
 @dataclass(frozen=True)
 class Disturbances:
-    """The devices before the first engine: who is on them that is not of this run, and which did not settle."""
+    """What disturbs the devices before the first engine: foreign processes, and devices whose level changes."""
 
     strangers: tuple[tuple[DeviceFacts, DeviceProcess], ...] = ()
     restless: tuple[str, ...] = ()
 
 
 class Devices:
-    """Everything that is asked about devices. ``missing`` is why there are none, in one sentence.
+    """The devices of this host and those behind DCGM exporters.
 
-    ``remote_missing`` is the same of those behind exporters. ``present`` is False on a host without an NVIDIA driver:
-    there everything computes on the CPU.
+    Attributes:
+        missing: why this host has no device that can be read, in one sentence, or "".
+        remote_missing: the same for the devices behind exporters.
+        present: whether the host has an NVIDIA driver; without one every engine computes on the CPU.
     """
 
     def __init__(self, sampler: Sampler, dcgm: Sequence[str] = ()) -> None:
@@ -58,7 +60,7 @@ class Devices:
     # ------------------------------------------------------------------------------------------------ what there is
 
     def open(self) -> None:
-        """Lists the devices, once for each sampler process. What fails is noted in ``missing``."""
+        """Lists the devices, once for each sampler process. A failure is noted in ``missing``."""
         token = self._sampler.started_ns
         if self._opened == token:
             return
@@ -76,9 +78,9 @@ class Devices:
             self.missing = "" if self._local else "the NVIDIA driver lists no device"
 
     def open_remote(self) -> None:
-        """Lists the devices of the DCGM exporters, and has them read from now on, once for each sampler process.
+        """Lists the devices of the DCGM exporters and starts reading them, once for each sampler process.
 
-        What fails is noted in ``remote_missing``, and tried again when the next engine starts.
+        A failure is noted in ``remote_missing``, and tried again when the next engine starts.
         """
         token = self._sampler.started_ns
         if not self._dcgm or (self._exporters is not None and self._exporters.sampler == token):
@@ -93,15 +95,16 @@ class Devices:
         self._exporters = Exporters(", ".join(self._dcgm), answer["exporters"], facts, token)
 
     def filter_visible(self, value: str | None, order: str | None) -> tuple[tuple[DeviceFacts, ...], str]:
-        """The devices of a process with this CUDA_VISIBLE_DEVICES, and what is doubtful about them, if anything."""
+        """The devices of a process with this CUDA_VISIBLE_DEVICES, and why they may be others, or ""."""
         return tuple(filter_visible(self._local, value)), why_ambiguous(self._local, value, order)
 
     @property
     def remote(self) -> tuple[DeviceFacts, ...]:
+        """The devices behind the DCGM exporters; empty until :meth:`open_remote` has found some."""
         return self._exporters.facts if self._exporters is not None else ()
 
     def sample(self, facts: Iterable[DeviceFacts]) -> None:
-        """Samples exactly these from now on, and reads everything of them once.
+        """Samples exactly these devices from now on, and reads everything of them once.
 
         Raises:
             SamplerError: the driver does not answer.
@@ -119,10 +122,10 @@ class Devices:
         timeout_s: float = 30.0,
         expected: Collection[int] = (),
     ) -> Disturbances:
-        """Waits until the devices are quiet: levels that stand still, and nobody computing who is not of this run.
+        """Waits until no level changes and no foreign process computes; also learns the idle power.
 
-        For strangers it waits ``patience_s``, since memory is given back a while after its process has ended; for
-        levels that move ``timeout_s``. Pids that are ``expected`` may be there. The idle power is learned meanwhile.
+        It waits up to ``patience_s`` seconds for foreign processes to leave, since memory is freed a while after its
+        process has ended, and up to ``timeout_s`` for levels. Pids in ``expected`` are no foreign processes.
 
         Raises:
             SamplerError: the driver does not answer.
@@ -145,9 +148,9 @@ class Devices:
         return Disturbances(tuple(strangers), tuple(restless))
 
     def rest(self, facts: Sequence[DeviceFacts], timeout_s: float = 30.0) -> tuple[str, ...]:
-        """Waits until levels stand still again: an engine that has ended gives its memory back a while later.
+        """Waits until levels no longer change: an engine that has ended frees its memory a while later.
 
-        Returns those that still moved after ``timeout_s``, with who holds how much.
+        Returns a text for each device that still changes after ``timeout_s`` seconds, with the processes on it.
 
         Raises:
             SamplerError: the driver does not answer.
@@ -155,14 +158,14 @@ class Devices:
         begun = time.monotonic()
         while True:
             time.sleep(CALM_S)
-            # In a list of a second ago a process that was just ending passes for an engine at work.
+            # In a list of a second ago, a process that was ending looks like an engine at work.
             self._read_now()
             restless = {f: text for f in facts if (text := self._restless(f))}
             if not restless or time.monotonic() - begun >= timeout_s:
                 return tuple(f"{text}, on it {self._traces.holders(f)}" for f, text in restless.items())
 
     def baselines(self, facts: Sequence[DeviceFacts]) -> dict[int, Baseline]:
-        """The devices as they are now.
+        """The present level and processes of each device, by slot.
 
         Raises:
             SamplerError: the driver does not answer.
@@ -180,7 +183,7 @@ class Devices:
         return found
 
     def _first_level(self, facts: DeviceFacts) -> int | None:
-        """The level of now; it takes a moment when the device is sampled only since then."""
+        """The present level; waits up to 0.5 s for a device whose sampling has just begun."""
         deadline = time.monotonic() + FIRST_LEVEL_S
         while (level := self._traces.level(facts)) is None and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -201,7 +204,7 @@ class Devices:
     def find_engine_devices(
         self, engine: EngineBaselines, candidates: Sequence[DeviceFacts]
     ) -> tuple[DeviceFacts, ...] | None:
-        """Those of the candidates that the engine computes on; ``()`` when it surely computes on none, None unknown.
+        """The candidates that the engine computes on; ``()`` if it certainly computes on none, None if unknown.
 
         Raises:
             SamplerError: the driver does not answer.
@@ -209,13 +212,13 @@ class Devices:
         self._read_now()
         last = {f.slot: one for f in candidates if (one := self._traces.listing(f, engine.roots)) is not None}
         for slot, one in last.items():
-            self._traces.known_pids.setdefault(slot, one.others)  # nobody looked before an engine that was running
+            self._traces.known_pids.setdefault(slot, one.others)  # an engine that ran before was never looked for
         on = tuple(f for f in candidates if f.slot in last and last[f.slot].present)
         if on:
             return on
         pids = frozenset[int]().union(*(one.others for one in last.values()))
         if pids and pids == frozenset[int]().union(*(one.strangers for one in last.values())):
-            return ()  # the driver lists pids as they are seen from here, and the engine's are not among them
+            return ()  # the driver lists pids of this namespace, and the engine's are not among them
         rises = [
             level - engine.baselines[f.slot].level
             for f in candidates
@@ -226,7 +229,10 @@ class Devices:
     # ------------------------------------------------------------------------------------------------------ a test
 
     def edge(self, *, align: bool = False) -> str:
-        """Reads everything now. Why that cannot be done, in one sentence, or empty; it never takes long."""
+        """Reads everything now, at an edge of a test; returns why that failed, or "". It takes 2 s at most.
+
+        With ``align`` it also waits for the energy counters to tick.
+        """
         hang = self._sampler.why_hanging()
         if hang:
             return hang
@@ -245,7 +251,7 @@ class Devices:
     def traces(
         self, window: Window, facts: Sequence[DeviceFacts], engines: Sequence[EngineBaselines]
     ) -> tuple[DeviceTrace, ...]:
-        """What each device did over a window that has ended; the engines of ``engines`` are on all of them."""
+        """The trace of each device over a window that has ended; ``engines`` run on all of them."""
         return tuple(
             self._traces.remote(window, f, self._exporters)
             if self._exporters is not None and f in self._exporters.facts
@@ -256,9 +262,9 @@ class Devices:
     def wait_until_settled(
         self, facts: DeviceFacts, engines: Sequence[EngineBaselines], timeout_s: float
     ) -> tuple[int | None, str]:
-        """The engine's level once it has stood still for 0.3 s; else None, and why, with who holds the memory."""
+        """Waits until the engine's level is steady for 0.3 s; returns it in bytes, or None and the reason."""
         if facts in self.remote:
-            return None, "a DCGM exporter collects too seldom to tell when the memory has settled"
+            return None, "a DCGM exporter collects too seldom to show when the memory has settled"
         begun = time.monotonic_ns()
         calm_ns = max(CALM_NS, 2 * self._sampler.memory.period_ns)
         while True:
@@ -282,7 +288,7 @@ class Devices:
 
 
 def list_visible(value: str | None) -> tuple[DeviceFacts, ...]:
-    """The devices of a process with this CUDA_VISIBLE_DEVICES; none where no driver lists any."""
+    """The devices of a process with this CUDA_VISIBLE_DEVICES; empty if no driver lists any."""
     sampler = Sampler()
     try:
         sampler.start()

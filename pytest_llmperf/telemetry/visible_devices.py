@@ -1,4 +1,4 @@
-"""Which devices a process sees: CUDA_VISIBLE_DEVICES as CUDA and torch read it, and what of it an engine is given."""
+"""The devices visible to a process: CUDA_VISIBLE_DEVICES as CUDA and torch read it, and its value for an engine."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _resolve(entry: str, selection: str, caller: list[str] | None) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    """CUDA takes any prefix of a UUID for the whole."""
+    """Whether both name one device: CUDA accepts any prefix of a UUID."""
     return one.startswith(other) or other.startswith(one)
 
 
@@ -82,7 +82,7 @@ def filter_visible(facts: Sequence[DeviceFacts], value: str | None) -> list[Devi
 
 
 def why_ambiguous(facts: Sequence[DeviceFacts], value: str | None, order: str | None) -> str:
-    """Why the integers in ``CUDA_VISIBLE_DEVICES=value`` may mean other GPUs to CUDA than to the driver; empty if not.
+    """Why integers in ``CUDA_VISIBLE_DEVICES=value`` may mean other GPUs to CUDA than to the driver, or "".
 
     ``order`` is CUDA_DEVICE_ORDER, None where it is not set.
     """
@@ -98,7 +98,7 @@ def why_ambiguous(facts: Sequence[DeviceFacts], value: str | None, order: str | 
 
 
 def parse_visible_devices(value: str) -> list[str]:
-    """The devices in a CUDA_VISIBLE_DEVICES.
+    """The entries of a CUDA_VISIBLE_DEVICES.
 
     As CUDA and torch read it, the list ends at its first invalid entry, and with a device named twice it is empty.
     """
@@ -127,7 +127,7 @@ def _chosen(facts: Sequence[DeviceFacts], gpus: Sequence[DeviceFacts], value: st
 
 
 def _legacy_name(device: DeviceFacts) -> str:
-    """What drivers before R470 called a MIG instance; newer ones still take it."""
+    """The name of a MIG instance in drivers before R470, which newer ones still accept."""
     return f"MIG-{device.parent}/{device.instance}"
 
 

@@ -193,7 +193,7 @@ def test_a_peak_that_may_be_of_others_is_not_measured(gpu_runs: Host) -> None:
         "--llmperf-busy-gpu=warn",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["memory peak NOT MEASURED: *others on the device took or gave back memory *"])
+    result.stdout.fnmatch_lines(["memory peak NOT MEASURED: *other processes allocated or freed memory *"])
 
 
 def test_a_driver_that_answers_slowly_is_asked_less_often(gpu_runs: Host) -> None:

@@ -29,7 +29,7 @@ THROTTLED = Conditions(
     sm_clock_mhz=1845.5,
     utilization=0.87,
     newcomers=(TRAINER, DeviceProcess(4712)),
-    slowdown="process 4711 (trainer) computed on the device as well, so times and rates are not the engine's own",
+    slowdown="process 4711 (trainer) also computed on the device, so times and rates are not the engine's own",
 )
 
 

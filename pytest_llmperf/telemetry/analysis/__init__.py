@@ -1,1 +1,1 @@
-"""What is made of records once a test has ended. Pure functions: records in, traces out."""
+"""Pure functions from records to traces: memory, attribution, energy, conditions."""

@@ -1,8 +1,8 @@
-"""Whose memory it is: from the level of a device and the lists of its processes to what the engine holds.
+"""Attributes device memory to the engine, from the level of a device and the lists of its processes.
 
-A driver gives the level of a device often and cheaply, and what each process holds seldom and dearly. So the level is
-sampled, and what is not the engine's is taken off it, by the surest way there is here: the ladder of
-:data:`pytest_llmperf.measurement.measurement.Attribution`. Pure functions; all sizes are bytes.
+Reading the level of a device is cheap, listing what each process holds is not. So the level is sampled at the full
+rate, and what is not the engine's is subtracted, in the surest of the ways that
+:data:`pytest_llmperf.measurement.memory_trace.Attribution` lists. Pure functions; all sizes are bytes.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 
-# What others hold may move by so much before it is worth a word.
+# What others hold may change by this much without being mentioned.
 _RESTLESS = 16 << 20
 _WORDS: dict[Attribution, str] = {
     "pids": "less what is not of the engine's processes, which the driver lists by their pids",
     "nspid": "less what is not of the engine's processes, which the driver lists by pids of another namespace",
-    "exclusive": "less the level before the engine started, when nobody else was on the device",
-    "rise": "less the level before the engine started; what others took or gave back since then is counted too",
-    "device": "of the whole device, whoever holds it",
+    "exclusive": "less the level before the engine started, when no other process was on the device",
+    "rise": "less the level before the engine started; what others allocated or freed since then is counted too",
+    "device": "of the whole device, whichever process holds it",
     "unified": "less the level before the engine started; the device computes in it and has no memory of its own",
 }
 
@@ -58,10 +58,10 @@ _WORDS: dict[Attribution, str] = {
 class Listing:
     """A list of the processes of a device, taken at ``t_ns`` at a level of ``level``.
 
-    ``present`` says whether processes of the engine are in the list, and ``held`` what they hold: None when they are
-    not there, or the driver does not say.
-    ``others`` are all pids that are not of this run, ``strangers`` those that surely are somebody else's, and
-    ``neighbours`` those of this run that are not the engine's: other engines by their roots, and what tests started.
+    ``present`` is whether processes of the engine are in the list; ``held`` is what they hold, None if they are not in
+    it or the driver does not say. ``others`` are the pids not known to be of this run; ``strangers`` are those of them
+    that certainly are not; ``neighbours`` are pids of this run that are not the engine's: roots of other engines, and
+    processes that tests started.
     """
 
     t_ns: int
@@ -76,29 +76,30 @@ class Listing:
 
     @property
     def everybody(self) -> frozenset[int]:
-        """All whose memory is not the engine's, and those of whom that is not known."""
+        """The pids whose memory is not the engine's, or not known to be."""
         return self.others | self.neighbours
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A device just before an engine started: its level, and who was there; ``pids`` is None when nobody could tell."""
+    """A device just before an engine started: its level in bytes and the pids on it, None if they are unknown."""
 
     level: int
     pids: frozenset[int] | None = frozenset()
 
     def to_plain(self) -> list[Any]:
-        """As JSON can carry it to another process."""
+        """The values as JSON can carry them; :meth:`from_plain` reads them."""
         return [self.level, None if self.pids is None else sorted(self.pids)]
 
     @staticmethod
     def from_plain(plain: Sequence[Any]) -> Baseline:
+        """The baseline that :meth:`to_plain` wrote."""
         level, pids = plain
         return Baseline(level, None if pids is None else frozenset(pids))
 
 
 def read_listings(records: Sequence[RingRecord], slot: int, roots: Collection[int]) -> list[Listing]:
-    """The lists of one device in order of time; the engine is what runs under ``roots``."""
+    """The process lists of one device in order of time; the engine's processes are those under ``roots``."""
     found = []
     of_slot = (r for r in records if r.key == slot and r.lane in (PROCESS, ENGINE_SHARE, LISTED))
     for t_ns, group in groupby(of_slot, key=attrgetter("t_ns")):
@@ -132,8 +133,8 @@ def _listing(t_ns: int, end: RingRecord, parts: Sequence[RingRecord], roots: Col
 def select_surrounding(found: Sequence[Listing], window: Window) -> list[Listing]:
     """The lists inside a window, the last one before it and the first one after it.
 
-    When the engine is not in the last one before it, the last one that it is in comes along: an engine that has left
-    the device holds nothing there, and what others hold is still known.
+    If the engine is not in the last one before, the last list that has the engine is included as well: an engine that
+    has left the device holds nothing there, and what others hold is still known.
     """
     first = max((i for i, one in enumerate(found) if one.t_ns <= window.start_ns), default=0)
     stop = next((i + 1 for i, one in enumerate(found) if one.t_ns >= window.end_ns), len(found))
@@ -142,7 +143,7 @@ def select_surrounding(found: Sequence[Listing], window: Window) -> list[Listing
 
 
 def find_attribution(found: Sequence[Listing], baseline: Baseline | None, *, unified: bool = False) -> Attribution:
-    """The surest way to tell the engine's memory from that of others."""
+    """The surest way to tell the engine's memory from that of others that these lists and this baseline allow."""
     if unified:
         return "unified" if baseline is not None else "device"
     held = [one for one in found if one.held is not None]
@@ -161,7 +162,7 @@ class Ownership:
     """What tells the engine's memory on a device from that of others over a window.
 
     Attributes:
-        lists: the process lists that surround the window, see :func:`surrounding`.
+        lists: the process lists that surround the window, see :func:`select_surrounding`.
         baseline: the device before the engine started; None for an engine that this run did not start.
     """
 
@@ -221,27 +222,27 @@ def _engine_part(
 def _uncertain(
     levels: Sequence[tuple[int, int]], samples: Sequence[tuple[int, int]], lists: Sequence[Listing], window: Window
 ) -> str:
-    """Why the peak cannot be told: others moved between two lists, and what of that was the engine's nobody knows."""
+    """Why the peak is uncertain: others' memory changed between two lists, so the level has no unique split; or ""."""
     inside, _ = select_around(levels, window)
     most = max((level - min(_rests_around(lists, t_ns)) for t_ns, level in inside), default=0)
     least = max((value for _, value in samples), default=0)
     if most - least <= _RESTLESS:
         return ""
     return (
-        f"others on the device took or gave back memory during the test, so that the engine's peak lies anywhere from "
-        f"{format_value(least, BYTES)} to {format_value(most, BYTES)}"
+        f"other processes allocated or freed memory during the test, so the engine's peak lies anywhere between "
+        f"{format_value(least, BYTES)} and {format_value(most, BYTES)}"
     )
 
 
 def _rests_around(lists: Sequence[Listing], t_ns: int) -> list[int]:
-    """What is on the device beside the engine by the last list before a time and the first one after it."""
+    """The memory beside the engine's, by the last list before a time and the first one after it."""
     rests = _rests(lists)
     after = bisect_right(rests, t_ns, key=itemgetter(0))
     return [rest for _, rest in rests[max(0, after - 1) : after + 1]]
 
 
 def _rests(lists: Sequence[Listing]) -> list[tuple[int, int]]:
-    """(time, what is on the device beside the engine): of the lists at whose time the level stood still, if any did."""
+    """(time, memory beside the engine's) of the lists during which the level was steady, or of all if none was."""
     held = [one for one in lists if one.held is not None]
     trusted = [one for one in held if one.steady] or held
     return [(one.t_ns, max(0, one.level - (one.held or 0))) for one in trusted]
@@ -260,6 +261,6 @@ def _source(
 def _doubt(lists: Sequence[Listing]) -> str:
     rests = [rest for _, rest in _rests(lists)]
     moved = max(rests) - min(rests)
-    text = f"; what is not the engine's moved by {format_value(moved, BYTES)} meanwhile" if moved > _RESTLESS else ""
+    text = f"; what is not the engine's changed by {format_value(moved, BYTES)} meanwhile" if moved > _RESTLESS else ""
     steady = any(one.steady for one in lists if one.held is not None)
     return text if steady else f"{text}; the level moved whenever the processes were listed"

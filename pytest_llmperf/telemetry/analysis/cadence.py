@@ -1,7 +1,7 @@
-"""How often an exporter collects, and what that is good for.
+"""The collection interval of DCGM exporters, and whether it suffices for a window.
 
-An exporter is not asked for what is, but for what it collected last: between two collections it shows the same again.
-Reading it more often makes more samples and no more knowledge, so the collections are counted, not the samples.
+An exporter shows what it collected last, the same values until its next collection. Reading it more often gives more
+samples but no more information, so this module counts collections, not samples.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SEEN_AT_BEST_S = 0.2
 
 
 def find_collection_interval_ns(records: Iterable[RingRecord]) -> int | None:
-    """How far apart an exporter's collections are: the median distance of the times at which values change.
+    """The interval of an exporter's collections in ns: the median distance of the times at which values change.
 
-    Devices of one exporter are collected together, so a change on any of them counts. With several exporters it is
-    the longest interval. None while there are fewer than two changes at one of them.
+    An exporter collects its devices together, so a change on any of them counts. Of several exporters the longest
+    interval is returned; None if one of them showed fewer than two changes.
     """
     last: dict[tuple[int, int], int] = {}
     changes: dict[int, list[int]] = {}
@@ -51,9 +51,9 @@ def _median_distance(times: Sequence[int]) -> int:
 
 
 def why_too_seldom(interval_ns: int | None, window_seconds: float, url: str) -> str:
-    """Why memory peaks, power and energy of a test cannot be told from an exporter; empty when they can.
+    """Why an exporter collects too seldom to give memory peaks, power and energy of a window, or "".
 
-    ``interval_ns`` is from :func:`collection_interval_ns`. At least 10 collections have to fall into the test.
+    ``interval_ns`` is from :func:`find_collection_interval_ns`. At least 10 collections must fall into the window.
     """
     if interval_ns is None:
         facts = f"the exporter at {url} was not seen to collect twice, so a test of {window_seconds:.3g} s is too short"

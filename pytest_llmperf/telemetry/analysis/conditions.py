@@ -1,4 +1,4 @@
-"""The state a device was in over a window, from its records: what explains a number, or takes its meaning away."""
+"""The state of a device over a window, from its records: throttling, temperatures, clocks, foreign processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NAMES = {
     0x80: "hardware power brake",
     _HARDWARE_SLOWDOWN: "hardware slowdown",
 }
-"""The event reasons by their bits. An idle device and clocks set by its owner are none of them."""
+"""The names of the event reasons, by their bits. An idle device and clocks set by the administrator are left out."""
 # A power cap is how a loaded device works; these are not.
 _SLOWING = (0x40, 0x80, _HARDWARE_SLOWDOWN, 0x20)
 SLOWING_SHARE = 0.01
@@ -46,7 +46,7 @@ _OF_THIS_RUN = MATCHED | MAPPED | OURS
 
 
 class _Held(NamedTuple):
-    """How long clocks were held back for a reason; ``passing`` when a single sample of several is all that shows it."""
+    """How long clocks were held back for a reason; ``passing`` if only one of several samples shows it."""
 
     seconds: float
     passing: bool = False
@@ -57,8 +57,8 @@ def read_conditions(
 ) -> Conditions:
     """The state of one device over a window.
 
-    ``records`` are of this device alone and reach beyond the window on both sides. ``known_pids`` were on the device
-    when the session began. ``names`` are those of processes, by pid, as far as they are known.
+    ``records`` are of this device alone and reach beyond the window on both sides. ``known_pids`` are the processes
+    that were on the device when the session began. ``names`` are the known names of processes, by pid.
     """
     ordered = sorted(records, key=lambda record: record.t_ns)
     held = _held_back(ordered, window)
@@ -105,7 +105,7 @@ def _inside(records: Sequence[RingRecord], window: Window) -> list[RingRecord]:
 
 
 def _held_back(records: Sequence[RingRecord], window: Window) -> dict[int, _Held]:
-    """Every reason that the device tells of: by its counter, or else by the share of samples that show it."""
+    """Each reason that the device reports: its time by the counter, or else by the share of samples that show it."""
     masks = [record.value for record in _inside(_of(records, REASONS), window)]
     counters = _of(records, THROTTLE)
     held = {}
@@ -120,7 +120,7 @@ def _held_back(records: Sequence[RingRecord], window: Window) -> dict[int, _Held
 
 
 def _counted(counter: Sequence[RingRecord], window: Window) -> float | None:
-    """Seconds by the counter; None where it was not read twice, or began anew."""
+    """Seconds by the counter; None if it was not read twice, or was reset."""
     edges = _edges(counter, window)
     if edges is None or edges[0].t_ns == edges[1].t_ns or edges[1].value < edges[0].value:
         return None
@@ -135,8 +135,8 @@ def _newcomers(
 ) -> tuple[DeviceProcess, ...]:
     """Foreign processes that came after the session began.
 
-    Where the driver lists pids of a namespace that cannot be seen from here, an unknown pid may well be the engine's.
-    It is a stranger's for sure when it can be seen, or when the pids of this run are found in the same lists.
+    If the driver lists pids of a namespace that is not visible here, an unknown pid may be the engine's. It
+    certainly is another's if it is visible here, or if the pids of this run are found in the same lists.
     """
     listed = [r for r in _of(records, PROCESS) if window.start_ns <= r.t_ns <= window.end_ns + _EDGE_NS]
     understood = any(record.flags & _OF_THIS_RUN for record in listed)
@@ -160,7 +160,7 @@ def _slowdown(held: Mapping[int, _Held], newcomers: Sequence[DeviceProcess], win
         if (one := held.get(reason)) and one.seconds >= SLOWING_SHARE * window.seconds and not _is_passing(reason, one)
     ]
     if newcomers:
-        causes.append(f"{_listed(newcomers)} computed on the device as well")
+        causes.append(f"{_listed(newcomers)} also computed on the device")
     return f"{' and '.join(causes)}, so times and rates are not the engine's own" if causes else ""
 
 

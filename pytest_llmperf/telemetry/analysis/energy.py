@@ -1,8 +1,8 @@
 """Energy of a device over a window, from its counter.
 
-The counter moves in steps, every 20 to 100 ms, so its difference over a window is wrong by what a step holds at either
-edge. Between two moments at which it was seen to move it is exact; what lies between those and the window is corrected
-by the power of that time.
+The counter moves in steps (ticks), every 20 to 100 ms, so its difference over a window is off by up to one step at each
+edge. Between two ticks it is exact. The energy is therefore the difference between the ticks nearest to the edges,
+corrected by (mean instant power between tick and edge) x (time between tick and edge).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Span(NamedTuple):
 
 
 class _NotMeasuredError(Exception):
-    """Why there is no number."""
+    """The energy is not measured; the message is the reason."""
 
 
 def measure_energy(
@@ -55,8 +55,8 @@ def measure_energy(
     """The energy of one device over a window.
 
     ``records`` are of this device alone and reach beyond the window on both sides: ENERGY readings (mJ; with TICK where
-    the counter was seen to move) and POWER readings (mW). ``idle_watts`` is its power while nothing ran. ``shared``
-    says why these readings are not the engine's, such as a sensor of the whole GPU for a part of it; empty if they are.
+    the counter was seen to move) and POWER readings (mW). ``idle_watts`` is its power while nothing ran. ``shared`` is
+    why these readings are not the engine's (a sensor of the whole GPU, for one MIG instance of it), or "".
     """
     counter = sorted(record for record in records if record.lane == ENERGY)
     power = sorted(record for record in records if record.lane == POWER)
@@ -70,7 +70,7 @@ def measure_energy(
         span = _span(counter, window, shared)
         joules = span.joules - _outside(span, power, window, idle_watts)
         if joules <= 0:
-            raise _NotMeasuredError("the energy counter moved by less than the idle power beside the window explains")
+            raise _NotMeasuredError("the energy counter moved by less than the idle power outside the window explains")
     except _NotMeasuredError as problem:
         return replace(known, reason=str(problem))
     return replace(
@@ -90,17 +90,17 @@ def _span(counter: Sequence[RingRecord], window: Window, shared: str) -> _Span:
         raise _NotMeasuredError(shared)
     if window.seconds < MIN_SECONDS:
         raise _NotMeasuredError(
-            f"a window of {window.seconds:.2g} s is too short for the energy sensor, which sees a part of the time "
-            f"only: {MIN_SECONDS:g} s at least; more rounds make it longer"
+            f"a window of {window.seconds:.2g} s is too short for the energy sensor, which observes only part of "
+            f"the time: at least {MIN_SECONDS:g} s are needed; more rounds make the window longer"
         )
     if not counter:
         raise _NotMeasuredError("no energy counter was read")
     span = _from_tick_to_tick(counter, window) or _from_change_to_change(counter, window)
     between = [record.value for record in counter if span.first.t_ns <= record.t_ns <= span.last.t_ns]
     if any(after < before for before, after in itertools.pairwise(between)):
-        raise _NotMeasuredError("the energy counter went backwards: the driver was loaded anew during the test")
+        raise _NotMeasuredError("the energy counter went backwards: the driver was reloaded during the test")
     if span.joules == 0:
-        raise _NotMeasuredError("the energy counter stood still")
+        raise _NotMeasuredError("the energy counter did not move")
     return span
 
 
@@ -151,7 +151,7 @@ def _around(readings: Sequence[RingRecord], window: Window, reach_ns: int, what:
 
 
 def _outside(span: _Span, power: Sequence[RingRecord], window: Window, idle_watts: float | None) -> float:
-    """Joules between the two readings that are not of the window; less than 0 where parts of it are missing."""
+    """Joules between the two readings that lie outside the window; negative if they lie inside it."""
     before = [record for record in power if record.t_ns <= window.start_ns]
     inside = [record for record in power if window.start_ns < record.t_ns < window.end_ns]
     after = [record for record in power if record.t_ns >= window.end_ns]
@@ -166,7 +166,7 @@ def _outside(span: _Span, power: Sequence[RingRecord], window: Window, idle_watt
 
 
 def _joules(power: Sequence[RingRecord], start_ns: int, end_ns: int, idle_watts: float | None) -> float:
-    """Joules of a short time: by its instant power, or the nearest that was read, or that of the idle device."""
+    """Joules of a short time by its instant power, else by the nearest reading, else by the idle power."""
     if start_ns == end_ns:
         return 0.0
     inside = [record.value / 1000 for record in power if start_ns < record.t_ns < end_ns]
@@ -174,7 +174,9 @@ def _joules(power: Sequence[RingRecord], start_ns: int, end_ns: int, idle_watts:
     if watts is None:
         watts = idle_watts
     if watts is None:
-        raise _NotMeasuredError("the counter's ticks lie beside the window, and the power at that time is not known")
+        raise _NotMeasuredError(
+            "the energy counter's ticks lie outside the window, and the power at that time is unknown"
+        )
     return watts * (end_ns - start_ns) / 1e9
 
 
@@ -190,7 +192,7 @@ def _nearest_watts(power: Sequence[RingRecord], start_ns: int, end_ns: int) -> f
 
 
 def _tick_seconds(counter: Sequence[RingRecord]) -> float | None:
-    """The median distance of ticks between which the counter was not seen at another value."""
+    """The median distance of ticks in s; ticks between which the counter showed a third value are left out."""
     distances: list[int] = []
     last: RingRecord | None = None
     for record in counter:

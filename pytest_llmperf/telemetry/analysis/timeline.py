@@ -1,4 +1,4 @@
-"""Cutting windows out of the sampler's records: pure functions from records to a ``MemoryTrace``."""
+"""The host memory of process trees over a window: pure functions from records to a ``MemoryTrace``."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class Sampling:
 
 
 def largest_gap_ns(period_ns: int) -> int:
-    """How long samples may be missing before a window is no longer trusted: 0.25 s, or 10 periods if that is more."""
+    """The longest gap between samples that is still trusted, in ns: 0.25 s or 10 periods, whichever is longer."""
     return max(SMALLEST_GAP_NS, PERIODS_IN_GAP * period_ns)
 
 
 def sum_levels(
     records: Iterable[RingRecord], pids: Sequence[int], ended: Collection[int] = ()
 ) -> list[tuple[int, int]]:
-    """(time ns, bytes summed over ``pids``) per tick, from host records in order of time.
+    """(time in ns, bytes summed over ``pids``) per tick, from host records in order of time.
 
-    A pid without a record in a tick keeps its last value, one that ended no longer counts; where none is left there is
-    no level, but for those that were ``ended`` on purpose, which hold nothing from then on.
+    A pid without a record in a tick keeps its last value. One that has ended no longer counts, or counts as 0 if it is
+    in ``ended``, which are the pids ended on purpose. A tick at which no pid counts is left out.
     """
     levels: dict[int, int] = {}
     summed: list[tuple[int, int]] = []
@@ -100,7 +100,7 @@ def _of(records: Iterable[RingRecord], pids: Sequence[int]) -> Iterable[RingReco
 
 
 def find_largest_gap(samples: Sequence[tuple[int, int]], window: Window) -> int:
-    """Between neighbouring samples, and from the ends of the window to the nearest sample inside it."""
+    """The longest time in ns without a sample, from the start of the window to its end."""
     times = [t for t, _ in samples]
     if not times or times[0] > window.start_ns:
         times.insert(0, window.start_ns)
@@ -118,6 +118,7 @@ def _engine_gone(records: Sequence[RingRecord], window: Window, pids: Sequence[i
 
 
 def why_overwritten(window: Window, oldest_ns: int) -> str:
+    """Why the ring no longer holds the start of the window, or "". ``oldest_ns`` is 0 if nothing was overwritten."""
     if oldest_ns <= window.start_ns:
         return ""
     lost = (min(oldest_ns, window.end_ns) - window.start_ns) / 1e9
@@ -132,14 +133,15 @@ def _not_watched(records: Sequence[RingRecord], pids: Sequence[int], ended: Coll
 
 
 def why_gap_too_long(gap_ns: int, period_ns: int) -> str:
+    """Why samples that are this far apart cannot be trusted at this sampling period, or ""."""
     return f"the sampler missed {gap_ns / 1e9:.2f} s of the test" if gap_ns > largest_gap_ns(period_ns) else ""
 
 
 def _source(records: Sequence[RingRecord], pids: Sequence[int], samples: Sequence[tuple[int, int]]) -> str:
     """``RSS less shared pages of the engine's process tree (2 processes), 199 samples/s``.
 
-    Not plainly PSS: that is read about once a second, and only corrects the RSS read at the full rate. One process
-    shares nothing within its tree: its memory is RSS.
+    It does not say PSS: PSS is read about once a second only, to correct the RSS that is read at the full rate. A
+    single process shares nothing within its tree, so its memory is RSS.
     """
     if not samples:
         return "memory of the engine's process tree, no sample"
@@ -161,7 +163,7 @@ def _source(records: Sequence[RingRecord], pids: Sequence[int], samples: Sequenc
 
 
 def describe_rate(samples: Sequence[tuple[int, int]]) -> str:
-    """``199 samples/s``, as it was reached."""
+    """The rate at which these samples were taken: ``199 samples/s``."""
     if len(samples) < 2:
         return "1 sample" if samples else "no sample"
     rate = (len(samples) - 1) / ((samples[-1][0] - samples[0][0]) / 1e9)

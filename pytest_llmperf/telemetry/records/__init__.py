@@ -1,1 +1,1 @@
-"""The vocabulary of telemetry: what a sample is, and the ring in shared memory that carries it."""
+"""What the sampler process writes and pytest reads: records in a ring, and the protocols of their sources."""

@@ -1,7 +1,7 @@
-"""A ring of fixed-size records in memory shared by two processes: one writes, the other reads, nobody waits.
+"""A ring of fixed-size records in memory shared by two processes: one writes, the other reads, neither waits.
 
-The writer fills the slots of a tick, then moves the head; a reader copies what lies below the head and afterwards
-drops what the writer may have reached meanwhile. All times are nanoseconds of ``time.monotonic_ns()``.
+The writer fills the slots of a tick, then moves the head. A reader copies the records below the head and then leaves
+out those that the writer may have overwritten meanwhile. All times are nanoseconds of ``time.monotonic_ns()``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LISTED = 12
 FAULT = 13
 """A source failed: ``value`` the number of the fault, ``detail`` the lane it was for."""
 EXPORTERS = 14
-"""Only of faults: a set of exporters could not be read."""
+"""In ``detail`` of a FAULT only: a set of exporters could not be read."""
 
 # --------------------------------------------------------------------------------------------------------------- flags
 GONE = 1
@@ -65,11 +65,11 @@ MAPPED = 16
 STEADY = 32
 """The device's level was the same before and after the list of its processes was taken."""
 VISIBLE = 64
-"""The process can be seen from here under this pid: without MATCHED or MAPPED it is surely not an engine's."""
+"""The process is visible here under this pid; without MATCHED or MAPPED it is certainly not an engine's."""
 OURS = 256
-"""The process is one of this run, though not of an engine: pytest, what a test started, an engine that still starts."""
+"""The process belongs to this run but to no engine: pytest, a child of a test, an engine that is still starting."""
 TICK = 128
-"""The energy counter was seen to change to this value, at this time."""
+"""The energy counter changed to this value at this time (between two reads a few milliseconds apart)."""
 
 _MAGIC = b"llmperf\0"
 _VERSION = 2
@@ -84,12 +84,12 @@ _CALL_AT = 64
 _HEADER_SIZE = 128
 _RECORD_SIZE = _RECORD.size
 _pack_record, _pack_pair, _pack_word = _RECORD.pack_into, _PAIR.pack_into, _WORD.pack_into
-# The writer fills a tick's slots before it moves the head: this share of the ring is his, readers keep away from it.
+# The writer fills a tick's slots before it moves the head, so readers leave out this share of the ring, the oldest.
 _WRITERS_SHARE = 16
 
 
 class RingRecord(NamedTuple):
-    """One reading. Records of one tick carry the same ``t_ns``."""
+    """One reading: ``t_ns`` of its tick, and ``value``, ``key`` and ``detail`` as its ``lane`` (a kind above) says."""
 
     t_ns: int
     value: int
@@ -104,15 +104,15 @@ make_record: Callable[[tuple[int, int, int, int, int, int]], RingRecord] = parti
 
 
 def file_size(capacity: int = CAPACITY) -> int:
-    """Bytes of the file behind a ring; it is sparse, only what was written takes room."""
+    """Size in bytes of the file behind a ring. The file is sparse: only written records take up memory."""
     return _HEADER_SIZE + capacity * _RECORD.size
 
 
 class Ring:
-    """A ring mapped from an open file; the file descriptor stays the caller's."""
+    """A ring mapped from an open file. The caller keeps the file descriptor and may close it."""
 
     def __init__(self, fd: int) -> None:
-        """Map the ring that :meth:`create` laid out.
+        """Maps the ring that :meth:`create` laid out.
 
         Raises:
             ValueError: the file holds no ring of this version.
@@ -130,19 +130,20 @@ class Ring:
 
     @classmethod
     def create(cls, fd: int, capacity: int = CAPACITY) -> Ring:
-        """Lay out an empty ring in an empty file and map it."""
+        """Lays out an empty ring in an empty file and maps it."""
         os.ftruncate(fd, file_size(capacity))
         os.pwrite(fd, _PREFIX.pack(_MAGIC, _VERSION, _RECORD.size, capacity), 0)
         return cls(fd)
 
     def close(self) -> None:
+        """Unmaps the ring. May be called twice."""
         self._map.close()
 
     # ------------------------------------------------------------------------------------------------ writing
 
     def publish(self, t_ns: int, records: Sequence[RingRecord]) -> None:
-        """Add the records of one tick, all at once for the reader, and say that every tick up to ``t_ns`` is there."""
-        # Everything here runs with cold caches, right after a sleep: few steps count more than short ones.
+        """Adds the records of one tick, which readers see all at once, and sets :attr:`published_ns` to ``t_ns``."""
+        # This runs right after a sleep, with cold caches, so fewer steps are faster than shorter ones.
         head = self._head
         for record in records:
             _pack_record(self._map, _HEADER_SIZE + head % self.capacity * _RECORD_SIZE, *record)
@@ -151,54 +152,56 @@ class Ring:
         _pack_pair(self._map, _HEAD, head, t_ns)
 
     def set_pace(self, period_ns: int, cost_ns: int) -> None:
-        """Say how far apart ticks are and what CPU time one costs."""
+        """Sets the distance of ticks and the CPU time of one, both in ns."""
         _PAIR.pack_into(self._map, _PERIOD, period_ns, cost_ns)
 
     def enter(self, call: str, t_ns: int) -> None:
-        """Say which call outside of our hands begins, so that one that never returns can be named."""
+        """Notes that a call into a driver begins, so that the reader can name one that never returns."""
         if call != self._entered:
             self._entered = call
             _CALL.pack_into(self._map, _CALL_AT, call.encode())
         _pack_word(self._map, _CALLED, t_ns)
 
     def leave(self) -> None:
-        """Say that the call has returned."""
+        """Notes that the call has returned."""
         _pack_word(self._map, _CALLED, 0)
 
     # ------------------------------------------------------------------------------------------------ reading
 
     @property
     def call(self) -> tuple[str, int]:
-        """The call that has not returned yet and when it began; ``("", 0)`` outside of calls."""
+        """The call that has not returned yet, and the time in ns at which it began; ``("", 0)`` if there is none."""
         since = self._load(_CALLED)
         return (_CALL.unpack_from(self._map, _CALL_AT)[0].rstrip(b"\0").decode(), since) if since else ("", 0)
 
     @property
     def head(self) -> int:
-        """How many records were ever published."""
+        """The number of records published so far, overwritten ones included."""
         return self._load(_HEAD)
 
     @property
     def published_ns(self) -> int:
-        """All ticks up to this moment are published; 0 before the first."""
+        """The time in ns up to which all ticks are published; 0 before the first. It rises while the writer runs."""
         return self._load(_HEARTBEAT)
 
     @property
     def period_ns(self) -> int:
+        """The distance of ticks in ns."""
         return self._load(_PERIOD)
 
     @property
     def cost_ns(self) -> int:
+        """The CPU time of a tick in ns."""
         return self._load(_COST)
 
     @property
     def oldest_ns(self) -> int:
-        """The time of the oldest record left when older ones were overwritten, 0 while none was."""
+        """The time in ns of the oldest record left; 0 while none has been overwritten."""
         oldest = self._oldest()
         return self._time(oldest) if oldest else 0
 
     def read(self, start_ns: int, end_ns: int) -> list[RingRecord]:
-        """The records from ``start_ns`` to ``end_ns``, both included, as far as they were not overwritten."""
+        """The records from ``start_ns`` to ``end_ns``, both included, without overwritten ones."""
         indices = range(self._oldest(), self.head)
         first = indices.start + bisect_left(indices, start_ns, key=self._time)
         stop = indices.start + bisect_right(indices, end_ns, key=self._time)
@@ -206,7 +209,7 @@ class Ring:
         return [record for record in records if start_ns <= record.t_ns <= end_ns]
 
     def slice(self, first: int, stop: int) -> list[RingRecord]:
-        """The records number ``first`` to ``stop`` (excluded) of all, without those overwritten."""
+        """The records number ``first`` to ``stop`` (excluded) of all published, without overwritten ones."""
         copies = [RingRecord(*_RECORD.unpack_from(self._map, self._offset(i))) for i in range(first, stop)]
         return copies[max(0, self._oldest() - first) :]
 

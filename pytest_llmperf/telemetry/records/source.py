@@ -1,8 +1,8 @@
-"""What the sampler process reads, behind one protocol: process trees, devices through NVML, exporters.
+"""The protocols of the sources that the sampler process reads, and the values that describe devices and failures.
 
-A :class:`Source` is read again and again by a lane (a thread of the sampler process) and answers with records for that
-lane's ring. A :class:`Backend` lists devices and makes sources for them. Everything here is plain values: it crosses
-from the sampler process to pytest as integers in a ring or as JSON.
+A lane, which is a thread of the sampler process, reads a :class:`Source` again and again and writes its records into
+the lane's ring. A :class:`DeviceBackend` lists devices and makes sources for them. All values here are plain: they
+cross from the sampler process to pytest as integers in a ring or as JSON.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ SLOTS_PER_EXPORTER = 1000
 
 
 class Why(StrEnum):
-    """Why there is no reading, which decides what follows."""
+    """The kind of a failed reading, which decides whether it is tried again."""
 
     UNAVAILABLE = "unavailable"
-    """The whole backend cannot be used: no library, no driver, a driver of another version."""
+    """The whole backend cannot be used: there is no library, no driver, or a driver of another version."""
     ABSENT = "absent"
-    """This device does not have it, or the caller may not see it; it is not asked again."""
+    """The device lacks this quantity, or the caller may not read it; it is not read again."""
     TRANSIENT = "transient"
-    """This once; the next reading may succeed."""
+    """This reading failed; the next may succeed."""
     LOST = "lost"
-    """The device itself is gone; whatever was measured on it is void."""
+    """The device is gone; everything measured on it is void."""
 
 
 class SourceError(Exception):
-    """There is no such reading; the message is one sentence that names the cause and, where there is one, the cure."""
+    """A reading failed; the message is one sentence with the cause and, if there is one, the cure."""
 
     def __init__(self, message: str, why: Why) -> None:
         super().__init__(message)
@@ -44,31 +44,31 @@ class SourceError(Exception):
 
 
 class Source(Protocol):
-    """Something that is read at a lane's pace."""
+    """Gives records each time a lane reads it."""
 
     def read(self, t_ns: int) -> Sequence[RingRecord]:
-        """The records of now; every one carries ``t_ns``.
+        """Reads once; every record carries ``t_ns``.
 
         Raises:
-            SourceError: there is none; ``why`` says whether to ask again.
+            SourceError: the reading failed; ``why`` says whether to read again.
         """
 
     def close(self) -> None:
-        """Frees what it holds; it is not read again."""
+        """Frees the resources of the source, which is not read again."""
 
 
 class LevelSource(Source, Protocol):
-    """Gives the level of a device, at the full rate."""
+    """Gives the memory level of a device, at the full sampling rate."""
 
     driver_ns: int
-    """How long the driver took for the last reading."""
+    """Time that the last reading spent in the driver, in ns."""
 
 
 class Gauge(Source, Protocol):
-    """Gives several quantities of a device at once, as many of them as there are."""
+    """Gives several quantities of a device at once: those that the device has."""
 
     missing: dict[tuple[int, int], str]
-    """Why a quantity is never given, by kind and detail of its record."""
+    """The reason why a quantity is never given, by lane and detail of its record."""
 
 
 @dataclass(frozen=True)

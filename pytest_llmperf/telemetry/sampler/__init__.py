@@ -1,1 +1,1 @@
-"""The sampler process, and its client in pytest."""
+"""The sampler: a process that reads memory, sensors and exporters into rings, and the client that controls it."""

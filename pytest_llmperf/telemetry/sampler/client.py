@@ -1,4 +1,4 @@
-"""The parent's side of the sampler process: start it, tell it what to watch, cut windows out of its ring."""
+"""Controls the sampler process from pytest, and cuts traces of host memory out of its ring."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ __all__ = ["CALM_NS", "DEFAULT_HZ", "STALL_NS", "Sampler", "SamplerError"]
 class Sampler:
     """Samples the memory of process trees in a process of its own, from :meth:`start` to :meth:`stop`.
 
-    Times are nanoseconds of ``time.monotonic_ns()``, levels bytes. A sampler that died or stalled shows as the
-    ``fault`` of a trace; only :meth:`start` and :meth:`watch` raise :class:`SamplerError` for it.
+    Times are in ns of ``time.monotonic_ns()``, levels in bytes. A sampler that died or stalled shows as the ``fault``
+    of a trace; only :meth:`start` and :meth:`watch` raise :class:`SamplerError` for it.
     """
 
     def __init__(self) -> None:
@@ -51,12 +51,12 @@ class Sampler:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, where this one has started it."""
+        """The pid of the sampler process; None if it does not run, or another process started it."""
         return self._child.process.pid if self._child and self._child.process else None
 
     @property
     def address(self) -> str:
-        """Where other processes of this host may :meth:`join`; empty where they cannot."""
+        """The address under which other processes of this host may :meth:`join`; "" if they cannot."""
         return self._address
 
     @property
@@ -76,15 +76,15 @@ class Sampler:
 
     @property
     def started_ns(self) -> int:
-        """When this sampler was started or joined: another number, another sampler."""
+        """When this sampler was started or joined, in ns: it identifies a sampler process."""
         return self._started().started_ns
 
     def why_ended(self) -> str:
-        """Why the sampler has ended, in one line; empty while it runs."""
+        """Why the sampler ended, in one line; "" while it runs."""
         return self._started().why_ended()
 
     def start(self, hz: float = DEFAULT_HZ, *, shared: bool = False) -> None:
-        """Start the process unless it runs; one that died is replaced, and what it watched is forgotten.
+        """Starts the process unless it runs. One that died is replaced; the new one watches nothing yet.
 
         With ``shared`` other processes of this user may join it under its ``address``.
 
@@ -109,20 +109,20 @@ class Sampler:
             time.sleep(0.002)
 
     def join(self, address: str) -> bool:
-        """Use the sampler that another process of this host has started; False where there is none."""
+        """Joins the sampler that another process of this host has started; returns False if there is none."""
         self.stop()
         self._child = join(address)
         self._address = address if self._child else ""
         return self._child is not None
 
     def stop(self) -> None:
-        """End the process, or leave the one of another. Traces that were read stay valid."""
+        """Ends the process, or disconnects from a joined one. Traces that were read stay valid. May be called twice."""
         child, self._child = self._child, None
         if child is not None:
             child.stop()
 
     def watch(self, pid: int) -> None:
-        """Sample the tree under ``pid`` from now on; returns when its first level is known.
+        """Samples the tree under ``pid`` from now on; returns when its first level is known.
 
         Raises:
             SamplerError: there is no such process, or the sampler gave no level of it within 5 s.
@@ -146,28 +146,28 @@ class Sampler:
             time.sleep(0.001)
 
     def stop_watching(self, pid: int) -> None:
-        """Stop sampling ``pid``; nothing happens if it is not watched or the sampler has died."""
+        """Stops sampling ``pid``; does nothing if it is not watched or the sampler has died."""
         self._started()
         with contextlib.suppress(SamplerError):
             self.ask("stop_watching", pid=pid)
 
     def survey(self) -> None:
-        """Have every tree take in the processes that are there now; why that failed shows in the traces."""
+        """Lists the processes of all watched trees anew; a failure shows in the traces."""
         with contextlib.suppress(SamplerError):
             self.ask("survey")
             now_ns = time.monotonic_ns()
             self.wait(Window(now_ns, now_ns))
 
     def read(self, window: Window, pids: Sequence[int], ended: Collection[int] = ()) -> MemoryTrace:
-        """The memory of the trees under ``pids``, added up, over a window that is over.
+        """The memory of the trees under ``pids``, added up, over a window that has ended.
 
-        Those of them that were ``ended`` on purpose hold nothing from then on.
+        Pids in ``ended`` were ended on purpose: they hold nothing from then on.
         """
         self.wait(window)
         return self._cut(self._started(), window, pids, ended)
 
     def wait(self, window: Window) -> None:
-        """Until there is a sample after the window: two periods and 0.2 s at most, a second inside a driver call."""
+        """Waits for a sample after the window: two periods and 0.3 s at most, 1.3 s during a call of the driver."""
         child = self._started()
         begun = time.monotonic_ns()
         while child.ring.published_ns < window.end_ns and self.alive:
@@ -177,7 +177,7 @@ class Sampler:
                 return
 
     def level(self, pids: Sequence[int]) -> int | None:
-        """The latest level of the trees under ``pids``, None when the sampler or one of them is gone."""
+        """The latest level of the trees under ``pids`` in bytes; None if the sampler or one of them has ended."""
         child = self._started()
         now = time.monotonic_ns()
         records = self._records(child, now, now)
@@ -189,9 +189,9 @@ class Sampler:
     def settle(
         self, pids: Sequence[int], timeout_s: float = 5.0, tolerance_bytes: int = 2**20
     ) -> tuple[int | None, str]:
-        """Wait until the level has stayed within ``tolerance_bytes`` for 0.3 s, counted from this call.
+        """Waits until the level has stayed within ``tolerance_bytes`` for 0.3 s, counted from this call.
 
-        Returns the level, or None and the reason why there is none.
+        Returns the level in bytes and "", or None and the reason.
         """
         child = self._started()
         begun = time.monotonic_ns()
@@ -216,10 +216,10 @@ class Sampler:
         return self._child
 
     def ask(self, what: str, timeout_s: float = WATCH_TIMEOUT_S, **details: Any) -> dict[str, Any]:
-        """Have the sampler process do something, and get its answer.
+        """Sends the sampler process an order and returns its answer.
 
         Raises:
-            SamplerError: it has ended, it does not answer, or what was asked cannot be had.
+            SamplerError: it has ended, it does not answer in time, or the order failed.
         """
         child = self._started()
         try:
@@ -231,7 +231,7 @@ class Sampler:
         return answer
 
     def why_hanging(self) -> str:
-        """Which driver call has not returned for a second, in a sentence; empty when there is none."""
+        """Which call of the driver has not returned for 1 s, in a sentence, or ""."""
         child = self._started()
         for ring in (child.ring, child.driver):
             call, since_ns = ring.call

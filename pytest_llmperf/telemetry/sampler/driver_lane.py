@@ -1,7 +1,7 @@
-"""The lane that asks the driver what changes slowly: sensors, state, processes, and everything at a test's edges.
+"""The lane of a driver's slow readings: sensors, state and processes, and all of them at the edges of a test.
 
-It is a thread of its own, because the list of a device's processes may take milliseconds, and a wedged driver for ever.
-All it does goes into a ring of its own.
+It is a thread of its own because listing a device's processes may take milliseconds, and a driver that hangs never
+returns. Its records go into a ring of their own.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ STEADY_BYTES = 2 << 20
 
 
 def make_memory_source(backend: DeviceBackend, facts: DeviceFacts) -> LevelSource | None:
-    """What gives the level of a device; None where nothing does. Each thread needs one of its own."""
+    """Makes the source of a device's memory level; None if its memory cannot be read. Each thread needs its own."""
     if facts.unified:
         return HostMemory(facts.slot)
     return backend.memory(facts.slot) if facts.total_bytes is not None else None
 
 
 class WatchedDevice:
-    """A device that is being sampled, with what is still to be asked of it; what it does not have is dropped."""
+    """A device that is sampled, with its sources; a source that fails for good becomes None."""
 
     def __init__(self, backend: DeviceBackend, facts: DeviceFacts) -> None:
         self.facts = facts
@@ -73,7 +73,7 @@ class WatchedDevice:
 class DriverLane(threading.Thread):
     """Runs orders (functions) as they come, and between them what is due for each sampled device.
 
-    The backend is to tell :meth:`begin_call` and :meth:`end_call` of its calls.
+    The backend calls :meth:`begin_call` before each of its calls of the driver, and :meth:`end_call` after it.
     """
 
     def __init__(
@@ -97,13 +97,14 @@ class DriverLane(threading.Thread):
         self._spent_ns = 0
 
     def order(self, what: Callable[[], None]) -> None:
-        """Runs it in this thread, soon; what it calls may block."""
+        """Runs a function in this thread soon; it may block."""
         self._orders.put(what)
 
     def run(self) -> None:
+        """Carries out orders and due readings until the process ends."""
         self._ring.set_pace(SENSORS_PERIOD_NS, 0)
         while True:
-            # With nothing to sample it still gives a sign of life.
+            # With nothing to sample it still publishes, so that readers see that it runs.
             due = min(r.due_ns for r in (self._sensors, self._state, self._lists)) if self._devices else 0
             wait_s = max(0.0, (due - time.monotonic_ns()) / 1e9) if self._devices else SENSORS_PERIOD_NS / 1e9
             try:
@@ -125,13 +126,13 @@ class DriverLane(threading.Thread):
         self._ring.publish(time.monotonic_ns(), ())
 
     def begin_call(self, call: str) -> None:
-        """A call of the driver begins. Those of other threads are not this lane's to tell of."""
+        """Notes that a call of the driver begins; does nothing in other threads, whose calls are not this lane's."""
         if threading.current_thread() is self:
             self._entered_ns = time.monotonic_ns()
             self._ring.enter(call, self._entered_ns)
 
     def end_call(self) -> None:
-        """The call has returned."""
+        """Notes that the call has returned; does nothing in other threads."""
         if threading.current_thread() is self:
             self._spent_ns += time.monotonic_ns() - self._entered_ns
             self._ring.leave()
@@ -139,7 +140,7 @@ class DriverLane(threading.Thread):
     # ---------------------------------------------------------------------------------------------------- orders
 
     def devices(self, backend: Callable[[], DeviceBackend]) -> list[DeviceFacts]:
-        """All devices of the host; the driver is opened at the first call.
+        """All devices of the host; the first call opens the driver with ``backend``.
 
         Raises:
             SourceError: there is no usable driver.
@@ -148,16 +149,17 @@ class DriverLane(threading.Thread):
         return list(self._backend.devices())
 
     def sample(self, facts: DeviceFacts) -> LevelSource | None:
-        """Samples a device from now on; the answer is what gives its level, for the memory lane."""
+        """Samples a device from now on; returns the source of its level for the memory lane, None if it has none."""
         assert self._backend is not None
         self._devices.setdefault(facts.slot, WatchedDevice(self._backend, facts))
         return make_memory_source(self._backend, facts)
 
     def stop_sampling(self, slot: int) -> None:
+        """Stops sampling a device; does nothing if it is not sampled."""
         self._devices.pop(slot, None)
 
     def edge(self, *, align: bool) -> None:
-        """Reads everything now: what stands at the edge of a test. With ``align`` it waits for the energy counters."""
+        """Reads everything now, at an edge of a test; with ``align`` it also waits for the energy counters to tick."""
         self._read_lists()
         self._read_state()
         self._read_sensors()
@@ -175,7 +177,7 @@ class DriverLane(threading.Thread):
             device.state = self._ask(device, device.state, TEMPERATURE)
 
     def _ask(self, device: WatchedDevice, source: Gauge | None, lane: int) -> Gauge | None:
-        """Publishes one reading; the source, or None when it is not to be asked again."""
+        """Publishes one reading; returns the source, or None if it failed for good."""
         if source is None:
             return None
         now = time.monotonic_ns()
@@ -195,7 +197,7 @@ class DriverLane(threading.Thread):
         self._ring.publish(now, [RingRecord(now, self._fault(device.slot, lane, error), device.slot, lane, FAULT)])
 
     def _wait_for_ticks(self) -> None:
-        """Until each energy counter was seen to move on twice, which shows how far its ticks are apart, or 0.3 s."""
+        """Waits until each energy counter has ticked twice, which shows the distance of its ticks; 0.3 s at most."""
         last: dict[int, int] = {}
         waiting = {d.slot: d for d in self._devices.values() if d.energy is not None}
         seen = dict.fromkeys(waiting, 0)
@@ -242,7 +244,7 @@ class DriverLane(threading.Thread):
     def _level_and_processes(
         self, backend: DeviceBackend, device: WatchedDevice
     ) -> tuple[int, bool, Sequence[DeviceProcess]]:
-        """The processes with the level at that time; a level that moved meanwhile is tried again."""
+        """The level, whether it was steady meanwhile, and the processes; tries again while the level changes."""
         before = self._level(device)
         for _ in range(STEADY_TRIES):
             processes = backend.processes(device.slot)
@@ -255,7 +257,7 @@ class DriverLane(threading.Thread):
     def _level(self, device: WatchedDevice) -> int:
         if device.memory is None:
             return 0
-        # Read at the full rate elsewhere, these sources tell nobody of their calls.
+        # These sources are read at the full rate elsewhere, so they do not note their calls themselves.
         self.begin_call("nvmlDeviceGetMemoryInfo")
         try:
             return next(r.value for r in device.memory.read(0) if r.lane == DEVICE_MEMORY)

@@ -1,6 +1,6 @@
-"""The lane that reads DCGM exporters over HTTP, in a thread for each set of them.
+"""The lane that reads DCGM exporters over HTTP, with a thread for each set of them.
 
-They share one ring; each record carries the slot of a device, or with EXPORTERS the number of the set.
+The threads share one ring; the key of a record is the slot of a device, or for a failed reading the number of the set.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LIVENESS_S = 0.1
 
 
 class ExportersLane:
-    """Starts and ends the reading of exporters as ordered."""
+    """Starts and ends the threads that read sets of exporters."""
 
     def __init__(self, ring: Ring, fault: Callable[[int, int, SourceError], int]) -> None:
         self._ring = ring
@@ -35,9 +35,9 @@ class ExportersLane:
         threading.Thread(target=self._show_life, name="exporters-life", daemon=True).start()
 
     def read(self, order: Mapping[str, Any], answer: Callable[[dict[str, Any]], None]) -> int:
-        """Reads ``{"urls": [URL…], "hz": N}`` for one more user, in one thread however many these are.
+        """Reads ``{"urls": [URL…], "hz": N}`` for one more user; users of the same set share a thread.
 
-        Returns the number of the set, which is in the answer as well, with the devices or with why there are none.
+        Returns the number of the set. ``answer`` is given that number and the devices, or why there are none.
         """
         key = (*order["urls"], order["hz"])
         with self._lock:
@@ -54,7 +54,7 @@ class ExportersLane:
         return exporters
 
     def stop_reading(self, number: int) -> None:
-        """One user less; with the last one it is read no more, even if it is still to answer for the first time."""
+        """Counts one user of the set less; after the last one its thread ends, even before its first answer."""
         with self._lock:
             for key, exporters in self._wanted.items():
                 if exporters.number == number:
@@ -65,17 +65,18 @@ class ExportersLane:
                     return
 
     def remove(self, failed: _Exporters) -> None:
-        """It could not be listed: who asks again has it tried again."""
+        """Removes a set that could not be listed, so that the next user tries it again."""
         with self._lock:
             self._wanted = {key: one for key, one in self._wanted.items() if one is not failed}
 
     def publish(self, records: Iterable[RingRecord]) -> None:
-        """At the time of publishing: the records of a ring are in order of time, whichever thread they came from."""
+        """Publishes records with the present time, so that those of all threads are in order of time."""
         with self._lock:
             now = time.monotonic_ns()
             self._ring.publish(now, [record._replace(t_ns=now) for record in records])
 
     def fail(self, number: int, error: SourceError) -> None:
+        """Publishes that the set of this number could not be read."""
         fault = self._fault(number, EXPORTERS, error)
         self.publish([RingRecord(0, fault, number, EXPORTERS, FAULT)])
 
@@ -86,7 +87,7 @@ class ExportersLane:
 
 
 class _Exporters(threading.Thread):
-    """Lists the devices of a set of exporters, then reads them at its pace until the last user has left."""
+    """Lists the devices of a set of exporters, then reads them every ``period_s`` until the last user has left."""
 
     def __init__(self, number: int, urls: list[str], first_slot: int, period_s: float, lane: ExportersLane) -> None:
         super().__init__(name=f"exporters-{number}", daemon=True)
@@ -99,7 +100,7 @@ class _Exporters(threading.Thread):
         self._lock = threading.Lock()
 
     def tell(self, answer: Callable[[dict[str, Any]], None]) -> None:
-        """Answers with what the set's devices are: now, or from this thread as soon as that is known."""
+        """Answers with the devices of the set: now, or from this thread as soon as they are known."""
         with self._lock:
             if self._known is None:
                 self._waiting.append(answer)

@@ -43,7 +43,7 @@ _LONGEST_ORDER = 1 << 20
 
 
 class Faults:
-    """The sentences of what failed; records carry their numbers."""
+    """Numbers failures: records carry the number, ``known`` the sentence under it."""
 
     def __init__(self) -> None:
         self.known: list[dict[str, Any]] = []
@@ -51,6 +51,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def assign_number(self, slot: int, lane: int, error: SourceError) -> int:
+        """The number of this failure, a new one the first time that it occurs."""
         key = (slot, lane, str(error))
         with self._lock:
             if key not in self._numbers:
@@ -60,7 +61,7 @@ class Faults:
 
 
 class Subscriber:
-    """One connection: what it asked to watch, and the way back to it. Answers come from several threads."""
+    """One connection and what it asked to watch. Answers are sent from several threads."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -71,7 +72,7 @@ class Subscriber:
         self._lock = threading.Lock()
 
     def orders(self) -> list[dict[str, Any]] | None:
-        """The orders that have arrived; None at the end of the connection."""
+        """The orders that have arrived; None once the connection has ended."""
         try:
             read = self.connection.recv(65536)
         except ConnectionError:
@@ -80,16 +81,17 @@ class Subscriber:
         return [json.loads(line) for line in lines] if read and len(self._rest) < _LONGEST_ORDER else None
 
     def answer(self, number: int, content: dict[str, Any]) -> None:
+        """Answers the order of this number; does nothing if the connection has ended."""
         line = json.dumps({"id": number, **content}).encode() + b"\n"
         with self._lock:
             try:
                 self.connection.sendall(line)
             except OSError:
-                return  # nobody is left to answer; its end is noticed where it is read
+                return  # the connection has ended, which is noticed where it is read
 
 
 class Control:
-    """Takes orders and passes them to the lanes."""
+    """Takes orders from subscribers and passes them to the lanes."""
 
     def __init__(self, hz: float, rings: list[Ring], ring_fds: list[int]) -> None:
         self._ring_fds = ring_fds
@@ -108,7 +110,7 @@ class Control:
     # ------------------------------------------------------------------------------------------------ connections
 
     def run(self, owner: socket.socket, listener: socket.socket | None) -> None:
-        """Until the owner's connection ends, or the owner does."""
+        """Serves until the owner's connection or the owner itself ends. ``listener`` admits other processes."""
         with selectors.DefaultSelector() as selector:
             selector.register(owner, selectors.EVENT_READ, Subscriber(owner))
             if listener is not None:
@@ -217,7 +219,7 @@ class Control:
         return NvmlBackend(self._driver.begin_call, self._driver.end_call)
 
     def _sample(self, subscriber: Subscriber, slots: list[int]) -> dict[str, Any]:
-        """Exactly these are sampled for this subscriber from now on."""
+        """Samples exactly these slots for this subscriber from now on."""
         if unknown := set(slots) - self._facts.keys():
             raise SourceError(f"the driver was not asked for a device {min(unknown)} yet", Why.ABSENT)
         for slot in slots:
@@ -244,7 +246,7 @@ class Control:
 
 
 def _one_less(counts: dict[int, int], key: int) -> bool:
-    """Whether nobody is left who wants ``key``."""
+    """Counts one user of ``key`` less; returns whether it was the last."""
     if counts.get(key, 0) > 1:
         counts[key] -= 1
         return False
@@ -259,20 +261,21 @@ def _listen(address: str) -> socket.socket:
 
 
 def _die(arguments: threading.ExceptHookArgs) -> None:
-    """A lane that failed takes the process along: a sampler that misses a lane would only look alive."""
+    """Ends the process when a lane fails: a sampler without one of its lanes would only look alive."""
     traceback.print_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
     sys.stderr.flush()
     os._exit(70)
 
 
 def main(arguments: list[str]) -> None:
+    """Runs the sampler process; the arguments are those of the first line of this file."""
     threading.excepthook = _die
-    # The memory lane waits neither for a lane that parses a page, nor while garbage is looked for in what was imported.
+    # The memory lane shall wait neither for a lane that parses a page, nor for a garbage collection of all imports.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.freeze()
     hz, socket_fd, address, *ring_fds = arguments
     fds = list(map(int, ring_fds))
-    # Others may come as soon as the lanes show that the process lives.
+    # Other processes may connect as soon as the rings show that the process runs, so it listens before.
     listener = _listen(address) if address else None
     with socket.socket(fileno=int(socket_fd)) as owner:
         Control(float(hz), [Ring(fd) for fd in fds], fds).run(owner, listener)

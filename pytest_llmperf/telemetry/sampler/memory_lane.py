@@ -1,4 +1,4 @@
-"""How often to read, and the lane that reads memory at the full rate."""
+"""The lane that reads memory at the full rate, and the pace at which the lanes read."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.telemetry.records.source import LevelSource, Source
 
 IDLE_PERIOD_NS = 50_000_000
-# A little more often than asked: wake-ups are late by tens of µs, now more, now less, and what lasts exactly one period
-# would else slip through now and then.
+# Slightly more often than asked: wake-ups are late by varying tens of µs, so that otherwise a spike that lasts exactly
+# one period would sometimes be missed.
 EAGERNESS = 1.02
 # A tick is repeated after this many times the CPU time it took, and the time it spent in the driver, at the earliest:
 # 3 % of a core, and 0.7 % of the time in calls that others may wait for; the driver lane takes the rest of 1 %.
@@ -31,7 +31,7 @@ COSTS_PER_PACE = 16
 
 
 class Pace:
-    """The distance of ticks: as asked, or longer where ticks would take too much of the time.
+    """The distance of ticks: as asked, or longer if ticks would take too much of the time.
 
     ``cost_ns`` is the CPU time of a tick and its wake-up, ``driver_ns`` its time in driver calls: means of the last few
     hundred ticks.
@@ -46,7 +46,7 @@ class Pace:
         self._driver: list[int] = []
 
     def note(self, cost_ns: int, driver_ns: int = 0) -> bool:
-        """Take one tick's cost in; after every 16th the pace is set anew, and the answer is True."""
+        """Adds the costs of one tick in ns; returns True if it set ``period_ns`` anew, as it does after every 16th."""
         self._costs.append(cost_ns)
         self._driver.append(driver_ns)
         if len(self._costs) < COSTS_PER_PACE:
@@ -59,7 +59,7 @@ class Pace:
 
 
 class SlowPace:
-    """When something is due again: after its period, or after 1000 times what it typically took in the driver.
+    """When a slow reading is due again: after its period, or 1000 times its typical driver time if that is longer.
 
     There are three of these beside the memory lane, each with 0.1 % of the time.
     """
@@ -70,7 +70,7 @@ class SlowPace:
         self._costs: deque[int] = deque(maxlen=5)
 
     def done(self, begun_ns: int, ended_ns: int, driver_ns: int) -> None:
-        """It was done just now. One time that took long says nothing: of the last five the median counts."""
+        """Notes a reading that has just ended and sets ``due_ns``. Its typical time is the median of the last five."""
         self._costs.append(driver_ns)
         typical = sorted(self._costs)[len(self._costs) // 2] if len(self._costs) > 2 else 0
         period = max(self._period_ns, SLOW_COST_BOUND * typical)
@@ -78,13 +78,13 @@ class SlowPace:
 
 
 def _typical(costs: list[int]) -> int:
-    """The mean without the dearest eighth: a tick that was interrupted says nothing about what ticks cost."""
+    """The mean without the highest eighth, which leaves out ticks that were interrupted."""
     kept = sorted(costs)[: len(costs) - len(costs) // 8]
     return sum(kept) // len(kept)
 
 
 def next_deadline(last_ns: int, period_ns: int, now_ns: int) -> int:
-    """One period after the last deadline; deadlines that have passed already are skipped, not caught up with."""
+    """One period after the last deadline; deadlines that have already passed are skipped. All in ns."""
     missed = max(0, (now_ns - last_ns) // period_ns)
     return last_ns + (missed + 1) * period_ns
 
@@ -92,8 +92,8 @@ def next_deadline(last_ns: int, period_ns: int, now_ns: int) -> int:
 class MemoryLane(threading.Thread):
     """The loop: wait for the next deadline, read all sources, publish.
 
-    ``trees`` are of this host's processes, ``devices`` ask a driver: a call that hangs shows in the ring by its name.
-    ``fault`` gives a failure its number.
+    It reads process trees first and then devices, whose driver may hang: the ring then names the call. ``fault`` gives
+    a failure its number.
     """
 
     def __init__(self, ring: Ring, pace: Pace, fault: Callable[[int, int, SourceError], int]) -> None:
@@ -107,17 +107,19 @@ class MemoryLane(threading.Thread):
         self._extra: list[RingRecord] = []
 
     def watch(self, pid: int, tree: Source | None) -> None:
-        """Read a tree from the next tick on; None says that there is no such process."""
+        """Reads a tree from the next tick on; None stands for a process that does not exist."""
         self._orders.append(lambda: self._watch(pid, tree))
 
     def stop_watching(self, pid: int) -> None:
+        """Closes a tree at the next tick; does nothing if it is not watched."""
         self._orders.append(lambda: self._close(self._trees.pop(pid, None)))
 
     def sample(self, slot: int, device: LevelSource) -> None:
-        """Read a device from the next tick on, in place of what was read of it."""
+        """Reads a device by this source from the next tick on, in place of an earlier one."""
         self._orders.append(lambda: self._sample(slot, device))
 
     def stop_sampling(self, slot: int) -> None:
+        """Closes the source of a device at the next tick; does nothing if it is not sampled."""
         self._orders.append(lambda: self._close(self._devices.pop(slot, None)))
 
     def _watch(self, pid: int, tree: Source | None) -> None:
@@ -136,6 +138,7 @@ class MemoryLane(threading.Thread):
             source.close()
 
     def run(self) -> None:
+        """Ticks until the process ends."""
         ask_for_short_slices()
         self._ring.set_pace(self._pace.period_ns, self._pace.cost_ns)
         deadline, number, used_ns = time.monotonic_ns(), 0, time.thread_time_ns()
@@ -153,14 +156,14 @@ class MemoryLane(threading.Thread):
         return self._pace.period_ns if busy else max(IDLE_PERIOD_NS, self._pace.period_ns)
 
     def _note_costs(self, before_ns: int, driver_ns: int) -> int:
-        """Takes in what the last ticks cost; the CPU time used so far, which was ``before_ns`` then."""
+        """Notes the cost of the last ticks since ``before_ns``; returns the CPU time used so far, in ns."""
         used_ns = time.thread_time_ns()
         if self._pace.note((used_ns - before_ns) // COSTED_TICKS, driver_ns):
             self._ring.set_pace(self._pace.period_ns, self._pace.cost_ns)
         return used_ns
 
     def tick(self, t_ns: int) -> int:
-        """Obeys, reads everything once, publishes; how long the driver took, in ns."""
+        """Carries out orders, reads everything once, publishes; returns the time spent in the driver, in ns."""
         while self._orders:
             self._orders.popleft()()
         records, self._extra = self._extra, []

@@ -1,4 +1,4 @@
-"""The sampler as a process: started or joined, its rings, and orders to it."""
+"""The sampler process as pytest sees it: starts or joins it, maps its rings, sends it orders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHILD_MODULE = "pytest_llmperf.telemetry.sampler.main"
 
 
 class SamplerError(Exception):
-    """The sampler cannot do what was asked; the message is one line."""
+    """The sampler cannot do what it was asked to; the message is one line."""
 
 
 class SamplerProcess:
@@ -46,6 +46,7 @@ class SamplerProcess:
 
     @property
     def ended(self) -> bool:
+        """Whether the process has ended."""
         if self.process is not None:
             return self.process.ended
         try:
@@ -56,7 +57,7 @@ class SamplerProcess:
             return True
 
     def why_ended(self) -> str:
-        """Why the process ended, in one line; empty while it runs."""
+        """Why the process ended, in one line; "" while it runs."""
         if not self.ended:
             return ""
         if self.process is None:
@@ -64,11 +65,11 @@ class SamplerProcess:
         return f"the sampler died ({self.process.why_ended()})"
 
     def ask(self, order: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """The answer to an order.
+        """Sends an order and returns its answer.
 
         Raises:
             SamplerError: the process has ended.
-            TimeoutError: there was no answer in time; it is passed over when it comes.
+            TimeoutError: no answer came within ``timeout_s``; one that comes later is ignored.
         """
         self._next += 1
         deadline = time.monotonic() + timeout_s
@@ -125,7 +126,7 @@ def launch(hz: float, address: str) -> SamplerProcess:
 
 
 def join(address: str) -> SamplerProcess | None:
-    """The sampler that another process of this host has started under this address; None where there is none."""
+    """Joins the sampler that another process of this host started under this address; None if there is none."""
     if not (address and ABSTRACT_SOCKETS):
         return None
     connection = socket.socket(socket.AF_UNIX)
@@ -137,7 +138,7 @@ def join(address: str) -> SamplerProcess | None:
         if len(fds) == len(_CAPACITIES):
             return SamplerProcess([Ring(fd) for fd in fds], connection, None)
     except (OSError, ValueError):
-        pass  # nobody listens there any more, or a sampler of another version
+        pass  # no sampler listens there any more, or one of another version
     finally:
         for fd in fds:
             os.close(fd)
@@ -146,7 +147,7 @@ def join(address: str) -> SamplerProcess | None:
 
 
 def _roomy_directory() -> str | None:
-    """Memory rather than disk, where the whole ring would fit: a write to a full ``/dev/shm`` kills the writer."""
+    """``/dev/shm`` if all rings fit in it, else None: a write to a full ``/dev/shm`` kills the writer."""
     shm = "/dev/shm"
     if not os.access(shm, os.W_OK):
         return None

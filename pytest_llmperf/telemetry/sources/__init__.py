@@ -1,1 +1,1 @@
-"""Where samples come from: the host, its processes, DCGM exporters."""
+"""Sources of records: process trees, the host's memory, NVML, DCGM exporters."""

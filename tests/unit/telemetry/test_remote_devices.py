@@ -85,7 +85,7 @@ def test_a_sampler_that_died_takes_the_pages_along(remote: Devices, sampler: Sam
 
 def test_a_device_behind_an_exporter_is_not_waited_for(remote: Devices) -> None:
     settled, reason = remote.wait_until_settled(REMOTE, [], 1e9)
-    assert (settled, reason) == (None, "a DCGM exporter collects too seldom to tell when the memory has settled")
+    assert (settled, reason) == (None, "a DCGM exporter collects too seldom to show when the memory has settled")
 
 
 def test_exporters_are_opened_once_for_each_sampler_and_again_after_a_failure(

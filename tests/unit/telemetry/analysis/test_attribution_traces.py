@@ -88,10 +88,10 @@ def test_a_peak_that_may_be_of_others_is_not_told_but_its_bounds_are() -> None:
     found = trace(points, *lists)
     assert gib(found) == [3, 1, 3, 3, 3]
     assert found.missing == (
-        "others on the device took or gave back memory during the test, so that the engine's peak lies anywhere from "
-        "3.00 GiB to 5.00 GiB"
+        "other processes allocated or freed memory during the test, so the engine's peak lies anywhere between "
+        "3.00 GiB and 5.00 GiB"
     )
-    assert found.source.endswith("; what is not the engine's moved by 2.00 GiB meanwhile")
+    assert found.source.endswith("; what is not the engine's changed by 2.00 GiB meanwhile")
     assert trace(points, *lists, settling=True).missing == ""
 
 
@@ -143,8 +143,8 @@ def test_an_engine_that_left_the_device_holds_nothing_there() -> None:
 @pytest.mark.parametrize(
     ("lists", "baseline", "attribution", "words"),
     [
-        ([listed(990, 5)], Baseline(GIB), "exclusive", "when nobody else was on the device"),
-        ([], Baseline(GIB), "rise", "what others took or gave back since then is counted too"),
+        ([listed(990, 5)], Baseline(GIB), "exclusive", "when no other process was on the device"),
+        ([], Baseline(GIB), "rise", "what others allocated or freed since then is counted too"),
     ],
 )
 def test_without_pids_the_engine_has_what_rose_since_before_it_started(
@@ -159,7 +159,7 @@ def test_without_pids_the_engine_has_what_rose_since_before_it_started(
 def test_without_pids_and_baseline_the_device_is_told_of_as_a_whole() -> None:
     found = trace(flat(5), baseline=None)
     assert (found.attribution, set(gib(found))) == ("device", {5})
-    assert "of the whole device, whoever holds it" in found.source
+    assert "of the whole device, whichever process holds it" in found.source
 
 
 def test_a_device_in_the_hosts_memory_has_what_rose_there() -> None:

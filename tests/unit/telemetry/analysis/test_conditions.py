@@ -179,14 +179,14 @@ def test_a_process_that_came_later_is_named() -> None:
     )
     assert found.newcomers == (DeviceProcess(700, "python train.py", 9),)
     assert found.slowdown == (
-        "process 700 (python train.py) computed on the device as well, so times and rates are not the engine's own"
+        "process 700 (python train.py) also computed on the device, so times and rates are not the engine's own"
     )
 
 
 def test_several_newcomers_are_one_sentence_in_order_of_their_pids() -> None:
     found = state(listed(12_000, 800, VISIBLE), listed(12_000, 700, VISIBLE), names={700: "a"})
     assert found.newcomers == (DeviceProcess(700, "a"), DeviceProcess(800))
-    assert found.slowdown.startswith("processes 700 (a), 800 computed on the device as well, so")
+    assert found.slowdown.startswith("processes 700 (a), 800 also computed on the device, so")
 
 
 @pytest.mark.parametrize("flag", [MATCHED, MAPPED, OURS])
@@ -215,6 +215,6 @@ def test_only_lists_of_the_window_and_at_its_end_count(t_ms: int, counts: bool) 
 def test_slowdown_and_newcomer_are_one_sentence() -> None:
     found = state(*curve(THROTTLE, {9990: 0, 20_010: 5000 * MS}, 0x40), listed(12_000, 700, VISIBLE))
     assert found.slowdown == (
-        "hardware thermal held the clocks back for 5 of 10 s and process 700 computed on the device as well, "
+        "hardware thermal held the clocks back for 5 of 10 s and process 700 also computed on the device, "
         "so times and rates are not the engine's own"
     )

@@ -215,8 +215,8 @@ def test_a_short_window_is_refused() -> None:
     result, _ = measured(0.8, 20, 0)
     assert result.joules is None
     assert result.reason == (
-        "a window of 0.8 s is too short for the energy sensor, which sees a part of the time only: "
-        "2 s at least; more rounds make it longer"
+        "a window of 0.8 s is too short for the energy sensor, which observes only part of the time: "
+        "at least 2 s are needed; more rounds make the window longer"
     )
 
 
@@ -238,7 +238,7 @@ def test_a_counter_that_goes_backwards_is_not_believed() -> None:
     records = steady(reading(2990, 900, TICK), reading(4000, 1200), reading(4100, 3), reading(6010, 1300, TICK))
     result = measure_energy(records, window(3000, 6000), idle_watts=100)
     assert result.joules is None
-    assert result.reason == "the energy counter went backwards: the driver was loaded anew during the test"
+    assert result.reason == "the energy counter went backwards: the driver was reloaded during the test"
 
 
 def test_a_counter_that_went_backwards_before_the_test_is_believed() -> None:
@@ -250,7 +250,7 @@ def test_a_counter_that_stands_still_is_not_taken_for_nothing_consumed() -> None
     still = steady(*(reading(t, 900) for t in range(0, 9000, 100)))
     assert measure_energy(still, window(3000, 6000), idle_watts=100).reason == "the energy counter was not seen to move"
     stuck = steady(reading(2990, 900, TICK), reading(6010, 900, TICK))
-    assert measure_energy(stuck, window(3000, 6000), idle_watts=100).reason == "the energy counter stood still"
+    assert measure_energy(stuck, window(3000, 6000), idle_watts=100).reason == "the energy counter did not move"
     crept = steady(reading(2800, 900, TICK), reading(6200, 901, TICK))
     assert measure_energy(crept, window(3000, 6000), idle_watts=100).reason.startswith(
         "the energy counter moved by less than"
@@ -260,7 +260,7 @@ def test_a_counter_that_stands_still_is_not_taken_for_nothing_consumed() -> None
 def test_ticks_beside_the_window_are_no_use_when_no_power_is_known() -> None:
     records = [reading(2990, 900, TICK), reading(6010, 1806, TICK)]
     assert measure_energy(records, window(3000, 6000), idle_watts=None).reason.startswith(
-        "the counter's ticks lie beside"
+        "the energy counter's ticks lie outside"
     )
     assert measure_energy(records, window(3000, 6000), idle_watts=300).joules == pytest.approx(900)
 
