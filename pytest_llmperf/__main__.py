@@ -22,10 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit status: 0, 1 if something could not be done, 2 for a mistake in the arguments."""
     asked = _parser().parse_args(argv)
     from pytest_llmperf.engines.api.spec import EngineError
-    from pytest_llmperf.engines.lifecycle.kept_list import kept_engines
+    from pytest_llmperf.engines.lifecycle.kept_list import list_kept_engines
 
     try:
-        engines = kept_engines(lambda text: print(text, file=sys.stderr))
+        engines = list_kept_engines(lambda text: print(text, file=sys.stderr))
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1

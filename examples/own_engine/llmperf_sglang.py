@@ -19,7 +19,7 @@ from pytest_llmperf import (
     Reading,
     ServerDeployment,
 )
-from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_get
+from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ class SGLangServer(ServerDeployment):
         self._port = 0
 
     def command(self, folder: Path) -> list[str]:
-        self._port = int(self.spec.args.get("port", "0")) or free_port()
+        self._port = int(self.spec.args.get("port", "0")) or find_free_port()
         settings = {**DEFAULTS, **self.spec.args, "model_path": str(self.spec.model), "port": str(self._port)}
         words = [self.spec.binary or sys.executable, "-m", "sglang.launch_server", "--host=127.0.0.1"]
         for key, value in settings.items():

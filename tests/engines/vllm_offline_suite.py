@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.kv_cache.checkpoint import tensor_bytes
+from pytest_llmperf.engines.kv_cache.checkpoint import count_tensor_bytes
 from pytest_llmperf.traffic.llm_client import RequestFailed
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def test_it_states_its_weights_its_kv_cache_its_version_and_where_it_computes(ll
     import vllm
 
     memory = llm_engine.memory()
-    checkpoint = tensor_bytes(Path(llm_engine.spec.model or ""))
+    checkpoint = count_tensor_bytes(Path(llm_engine.spec.model or ""))
     readings = {name: reading.value for name, reading in llm_engine.insight.readings().items()}
     assert readings == {"memory.weights": checkpoint["bfloat16"], "memory.kv_reserved": 256 * MIB}
     assert llm_engine.version == vllm.__version__

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
 from pytest_llmperf.engines.api.insight import Insight
-from pytest_llmperf.engines.lifecycle.http import announced_url
+from pytest_llmperf.engines.lifecycle.http import read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.traffic.client.dialect import OPENAI
 
@@ -89,7 +89,7 @@ class ScriptedDeployment(ServerDeployment):
         return [sys.executable, "-c", self.script, str(folder)]
 
     def find_url(self, folder: Path) -> str | None:
-        return announced_url(folder / "announce")
+        return read_announced_url(folder / "announce")
 
 
 class ScriptedEngine(Engine):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.lifecycle.http import free_port, http_status
+from pytest_llmperf.engines.lifecycle.http import find_free_port, get_http_status
 from pytest_llmperf.engines.ollama.api import OllamaAPI
 from tests.ollama_double import MODEL
 
@@ -33,10 +33,10 @@ def test_one(llm_client, llm_engine):
 @pytest.fixture
 def server(ollama: OllamaRuns) -> Iterator[str]:
     """The address of a double that somebody else has started."""
-    host = f"127.0.0.1:{free_port()}"
+    host = f"127.0.0.1:{find_free_port()}"
     environ = {**os.environ, "OLLAMA_HOST": host, "OLLAMA_MODELS": str(ollama.models)}
     process = subprocess.Popen([ollama.binary, "serve"], env=environ, stderr=subprocess.DEVNULL)
-    while http_status(f"http://{host}/api/version") != 200:
+    while get_http_status(f"http://{host}/api/version") != 200:
         assert process.poll() is None
         time.sleep(0.02)
     yield host
@@ -93,7 +93,7 @@ def test_what_is_set_where_a_server_is_started_is_refused(server: str, runs: Run
 
 
 def test_a_server_that_is_not_there_is_one_line(runs: Runs) -> None:
-    result = runs.plain(SUITE, "--llm-engine=ollama", f"--llmperf-url=http://127.0.0.1:{free_port()}")
+    result = runs.plain(SUITE, "--llm-engine=ollama", f"--llmperf-url=http://127.0.0.1:{find_free_port()}")
     result.stdout.fnmatch_lines(
         ["ERROR *EngineUnavailable: nobody answers at http://127.0.0.1:*: Connection refused; *"]
     )

@@ -79,8 +79,8 @@ def test_a_server_that_was_kept_is_found_again_with_its_model(ollama: OllamaRuns
 
 
 def _end_kept() -> None:
-    from pytest_llmperf.engines.lifecycle.kept_list import kept_engines
+    from pytest_llmperf.engines.lifecycle.kept_list import list_kept_engines
 
-    for engine in kept_engines(lambda _: None):
+    for engine in list_kept_engines(lambda _: None):
         if engine.engine == "ollama":
             assert engine.stop() == ""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.ollama_double.store import Store
 
-LOAD_OPTIONS = {
+STARTUP_OPTIONS = {
     "num_ctx": int,
     "num_batch": int,
     "num_gpu": int,
@@ -78,7 +78,7 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
     """The options that the server knows; others are ignored, and only its log says so."""
     found = {}
     for key, value in options.items():
-        kind = LOAD_OPTIONS.get(key) or REQUEST_OPTIONS.get(key)
+        kind = STARTUP_OPTIONS.get(key) or REQUEST_OPTIONS.get(key)
         if kind is None:
             warn("invalid option provided", option=key)
         elif kind in (int, float) and isinstance(value, str | list | bool):
@@ -159,7 +159,7 @@ class Scheduler:
 
     def grant(self, name: str, options: dict[str, Any], *, shift: bool = True) -> Model:
         """The model, loaded with these options."""
-        asked = {key: value for key, value in options.items() if key in LOAD_OPTIONS}
+        asked = {key: value for key, value in options.items() if key in STARTUP_OPTIONS}
         default = int(os.environ.get("OLLAMA_CONTEXT_LENGTH") or 4096)
         launch = {"num_ctx": default, **asked, "shift": shift}
         with self._lock:

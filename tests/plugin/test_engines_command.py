@@ -34,7 +34,7 @@ def test_asks(llm_client):
 def kept(own_tmp: Path, runs: Runs) -> Iterator[int]:
     """The pid of an engine that a run has left behind, the only one there is."""
     runs(SUITE, "--llmperf-keep-engine=600").assert_outcomes(passed=1)
-    [note] = pid_files.kept_engines()
+    [note] = pid_files.list_kept_notes()
     pid, warden = note["engine"]["pid"], note["warden"]["pid"]
     yield pid
     for process in (warden, pid):
@@ -43,7 +43,7 @@ def kept(own_tmp: Path, runs: Runs) -> Iterator[int]:
 
 
 def note_of(pid: int) -> dict[str, dict[str, int]]:
-    [note] = [note for note in pid_files.kept_engines() if note["engine"]["pid"] == pid]
+    [note] = [note for note in pid_files.list_kept_notes() if note["engine"]["pid"] == pid]
     return note
 
 

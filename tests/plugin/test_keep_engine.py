@@ -145,14 +145,14 @@ def _replaced(result: pytest.RunResult, stale: int, reason: str, folder: Path) -
 
 def _change_note(pid: int, **kept: str) -> None:
     """Edits what was noted of a kept engine."""
-    for path in pid_files.directory().glob("*.json"):
+    for path in pid_files.find_directory().glob("*.json"):
         note = json.loads(path.read_text())
         if note["engine"]["pid"] == pid:
             path.write_text(json.dumps({**note, "kept": {**note["kept"], **kept}}))
 
 
 def test_one_that_is_in_use_is_not_shared(kept: int, runs: Runs, pytester: pytest.Pytester) -> None:
-    (note,) = [note for note in pid_files.kept_engines() if note["engine"]["pid"] == kept]
+    (note,) = [note for note in pid_files.list_kept_notes() if note["engine"]["pid"] == kept]
     lease = keep.take_lease(note)
     assert lease is not None
     try:
@@ -170,7 +170,7 @@ def test_it_ends_by_itself_and_leaves_no_file_when_nobody_wants_it(
     runs(SUITE, "--llmperf-keep-engine=0.2").assert_outcomes(passed=1)
     pid = int(_said(pytester.path)[0])
     _until(lambda: not _alive(pid))
-    _until(lambda: [path for path in own_tmp.rglob("*") if path != pid_files.directory()] == [])
+    _until(lambda: [path for path in own_tmp.rglob("*") if path != pid_files.find_directory()] == [])
 
 
 def _said(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 
 
-def tensor_bytes(folder: Path) -> Counter[str]:
+def count_tensor_bytes(folder: Path) -> Counter[str]:
     """Bytes of weights by their type (``bfloat16``), over all safetensors in a folder; empty when there are none.
 
     Raises:
@@ -36,10 +36,10 @@ def tensor_bytes(folder: Path) -> Counter[str]:
     return found
 
 
-def weights(folder: Path | None, dtype: str) -> Reading:
+def read_weights(folder: Path | None, dtype: str) -> Reading:
     """What the weights of a checkpoint take in one process that computes in ``dtype`` (empty where nobody knows)."""
     try:
-        found = tensor_bytes(folder) if folder else {}
+        found = count_tensor_bytes(folder) if folder else {}
     except (OSError, ValueError, KeyError) as error:
         return Reading.missing(f"the size of the checkpoint cannot be read: {error}")
     if dtype and list(found) == [dtype]:

@@ -81,7 +81,7 @@ class TokensOverTime:
         return self.at(look.at_ns + look.took_ns // 2) - self.at(look.at_ns - look.took_ns // 2)
 
 
-def unseen(polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> int:
+def find_longest_gap(polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> int:
     """The longest time without a look from the first request to the last answer, ns; 0 where it is too short to matter.
 
     It matters from :data:`BLIND_NS` on where it is more than :data:`BLIND_SHARE` of all that time: what came and went
@@ -95,7 +95,7 @@ def unseen(polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> int:
     return gap if gap >= BLIND_NS and gap > BLIND_SHARE * (end - begin) else 0
 
 
-def largest_alone(requests: Sequence[RequestTiming], block_tokens: int) -> int:
+def count_blocks_alone(requests: Sequence[RequestTiming], block_tokens: int) -> int:
     """Blocks that the largest request held at its end, where no two ran at a time; 0 where they did or nobody knows.
 
     Of the last token of an answer nothing is kept.
@@ -109,7 +109,7 @@ def largest_alone(requests: Sequence[RequestTiming], block_tokens: int) -> int:
     return max((-(-tokens // block_tokens) for tokens in held), default=0)
 
 
-def waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_tokens: int) -> Reading:
+def compute_waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_tokens: int) -> Reading:
     """1 − tokens held ÷ tokens that the blocks handed out have room for, over the polls.
 
     Only polls count at which exactly the requests ran that had begun to answer: of a request that still waits for its

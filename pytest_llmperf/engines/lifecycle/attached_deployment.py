@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.deployment import Deployment
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
-from pytest_llmperf.engines.lifecycle.http import http_get, served_models
-from pytest_llmperf.engines.lifecycle.listeners import address_of, listening_pids
+from pytest_llmperf.engines.lifecycle.http import http_get, list_served_models
+from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,12 +53,12 @@ class AttachedDeployment(Deployment):
                     f"{spec.engine} with --llmperf-url: unknown engine argument {key!r}; "
                     f"it takes {', '.join(_ARGUMENTS)}"
                 )
-        if address_of(spec.url) is None:
+        if parse_address(spec.url) is None:
             raise EngineError(f"--llmperf-url={spec.url!r} is not an address: write http://HOST:PORT")
 
     def start(self, progress: Progress) -> None:
         self.state = EngineState.STARTING
-        served = served_models(self.base_url, self.api_key)
+        served = list_served_models(self.base_url, self.api_key)
         if not self.model and len(served) == 1:
             self.model = served[0]
         if not served:
@@ -68,7 +68,7 @@ class AttachedDeployment(Deployment):
             raise EngineError(f"the server at {self.base_url} {asked}; --llmperf-model is one of {', '.join(served)}")
         if self._read_version is not None:
             self.version = self._read_version(self.base_url)
-        self._pids = listening_pids(self.base_url)
+        self._pids = find_listening_pids(self.base_url)
         self.state = EngineState.READY
         progress(f"{self.name}: attached to {self.model} at {self.base_url}")
 

@@ -24,7 +24,7 @@ _CLEANER = "multiprocessing.resource_tracker"
 
 
 @contextlib.contextmanager
-def tethered(folder: Path) -> Iterator[None]:
+def tether_children(folder: Path) -> Iterator[None]:
     """Processes that ``multiprocessing`` spawns inside are killed when this process ends, however it ends.
 
     Their own children are not: they must see for themselves that their parent has gone. ``folder`` takes a script.

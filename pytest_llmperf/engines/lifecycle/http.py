@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def http_status(url: str, timeout: float = 2.0) -> int | None:
+def get_http_status(url: str, timeout: float = 2.0) -> int | None:
     """The status of a GET; None while nobody answers, or not in HTTP."""
     try:
         with _OPENER.open(url, timeout=timeout) as response:
@@ -64,7 +64,7 @@ def _body(request: urllib.request.Request, timeout: float) -> bytes:
         raise OSError(f"the answer is not HTTP ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
-def served_models(base_url: str, api_key: str = "") -> list[str]:
+def list_served_models(base_url: str, api_key: str = "") -> list[str]:
     """The models that an OpenAI API lists.
 
     Raises:
@@ -83,7 +83,7 @@ def served_models(base_url: str, api_key: str = "") -> list[str]:
         raise EngineError(f"{url} is no OpenAI API: its answer lists no models") from None
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A loopback port that was free a moment ago, for servers that cannot choose one and say which."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -110,7 +110,7 @@ def check_port(text: str, setting: str) -> int:
     return int(text)
 
 
-def announced_url(path: Path) -> str | None:
+def read_announced_url(path: Path) -> str | None:
     """The address a server of ours wrote to its announce file."""
     try:
         return f"{path.read_text().strip()}/v1"

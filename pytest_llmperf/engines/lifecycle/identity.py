@@ -67,7 +67,7 @@ class Identity:
         return f"its {' and its '.join(changed)} changed since it was started" if changed else ""
 
 
-def program_file(command: str) -> str:
+def describe_program_file(command: str) -> str:
     """A program that can be run, with the state of its file; empty when there is none."""
     path = shutil.which(command)
     return f"{path} {_stamp(Path(path))}" if path else ""

@@ -53,11 +53,11 @@ class KeptEngine:
         )
 
 
-def kept_engines(progress: Progress) -> list[KeptEngine]:
+def list_kept_engines(progress: Progress) -> list[KeptEngine]:
     """All of them, the oldest first. What earlier runs have left in disorder is cleaned up, and that is said."""
-    pid_files.sweep(progress)
+    pid_files.clean_up(progress)
     found = []
-    for note in pid_files.kept_engines():
+    for note in pid_files.list_kept_notes():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
             found.append(_look(note))
     return sorted(found, key=lambda engine: -engine.age_seconds)

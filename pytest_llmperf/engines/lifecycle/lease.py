@@ -59,7 +59,7 @@ def find(wanted: Identity, progress: Progress, lock: str = "") -> KeptProcess | 
     With ``lock``, to everybody of the run whose owner holds it. One that was, but whose model or program has changed
     since it was started, is stopped, and that is said.
     """
-    for note in pid_files.kept_engines():
+    for note in pid_files.list_kept_notes():
         found = note["kept"].get("identity", {})
         if found.get("asked") != wanted.asked:
             continue
@@ -91,7 +91,7 @@ def take_lease(note: Mapping[str, Any]) -> int | None:
 
 def end_run(lock: str) -> None:
     """Ends the engines that are shared under this lock; those that shall be kept are left to others."""
-    for note in pid_files.kept_engines():
+    for note in pid_files.list_kept_notes():
         if _holder(note) != lock:
             continue
         if note["kept"]["seconds"]:
@@ -178,7 +178,7 @@ class KeptProcess:
         pid_files.kill_group(self.pid, self._warden["pid"])
         self._tell_warden(signal.SIGKILL)
         self._wait_for_the_end(_KILL_SECONDS)
-        pid_files.forget(self._warden["pid"])
+        pid_files.remove_note(self._warden["pid"])
         self._release()
 
     def _tell_warden(self, number: int) -> None:

@@ -12,7 +12,7 @@ _PORTS = {"http": 80, "https": 443}
 _FORWARDERS = ("docker-proxy", "rootlessport", "slirp4netns", "pasta", "gvproxy", "ssh", "kubectl", "socat")
 
 
-def address_of(url: str) -> tuple[str, int] | None:
+def parse_address(url: str) -> tuple[str, int] | None:
     """Host and port of a server's URL; None if it is no such URL."""
     try:
         parts = urlsplit(url)
@@ -22,9 +22,9 @@ def address_of(url: str) -> tuple[str, int] | None:
     return (parts.hostname, port) if parts.hostname and parts.scheme in _PORTS else None
 
 
-def listening_pids(base_url: str) -> tuple[int, ...]:
+def find_listening_pids(base_url: str) -> tuple[int, ...]:
     """The root process of the server there; empty unless it runs on this host and its sockets may be read."""
-    address = address_of(base_url)
+    address = parse_address(base_url)
     if address is None or address[0] not in _LOOPBACK:
         return ()
     try:

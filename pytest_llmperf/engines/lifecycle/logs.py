@@ -13,7 +13,7 @@ _LINES = 20
 _BYTES = 64 * 1024
 
 
-def tail(log: Path, lines: int = _LINES) -> str:
+def read_tail(log: Path, lines: int = _LINES) -> str:
     """The last lines of a log, of which only the end is read; empty when there is none."""
     with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _BYTES))
@@ -21,7 +21,7 @@ def tail(log: Path, lines: int = _LINES) -> str:
     return ""
 
 
-def last_line(text: str) -> str:
+def quote_last_line(text: str) -> str:
     """The last line of a log in brackets, to be added to a sentence; empty when there is none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f" ({lines[-1][:100]})" if lines else ""

@@ -26,7 +26,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LONGEST_PATH = 103 - 37 - 4
 
 
-def directory() -> Path:
+def find_directory() -> Path:
     """Where the pid files lie: one folder per user, which nobody else may write to.
 
     Raises:
@@ -40,7 +40,7 @@ def directory() -> Path:
     return path
 
 
-def new_folder(name: str) -> Path:
+def create_folder(name: str) -> Path:
     """A new folder for the files of an engine, with a path short enough for the sockets in it."""
     prefix = f"llmperf-{name}-"
     folder = Path(tempfile.mkdtemp(prefix=prefix))
@@ -50,7 +50,7 @@ def new_folder(name: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
 
 
-def note(name: str, warden: int, engine: int, files: Path, kept: Mapping[str, Any] | None = None) -> Path:
+def write_note(name: str, warden: int, engine: int, files: Path, kept: Mapping[str, Any] | None = None) -> Path:
     """Writes the pid file of a running engine and gives its path; ``files`` is the folder to remove with it.
 
     ``kept`` says what a later run may find there, for an engine that outlives its pytest.
@@ -64,23 +64,23 @@ def note(name: str, warden: int, engine: int, files: Path, kept: Mapping[str, An
     return path
 
 
-def forget(warden: int) -> None:
+def remove_note(warden: int) -> None:
     """Removes the pid file of an engine that has ended."""
     _path(warden).unlink(missing_ok=True)
 
 
-def sweep(progress: Progress) -> None:
+def clean_up(progress: Progress) -> None:
     """Ends the engines whose pytest is gone, or whose warden if they were kept, and says so; removes their files."""
-    for path in sorted(directory().glob("*.json")):
+    for path in sorted(find_directory().glob("*.json")):
         found = _read(path)
         if found and not is_same(found["warden" if found["kept"] else "owner"]):
             _end(found, progress)
             path.unlink(missing_ok=True)
 
 
-def kept_engines() -> list[dict[str, Any]]:
+def list_kept_notes() -> list[dict[str, Any]]:
     """The pid files of engines that outlive the run that started them."""
-    notes = [_read(path) for path in sorted(directory().glob("*.json"))]
+    notes = [_read(path) for path in sorted(find_directory().glob("*.json"))]
     return [note for note in notes if note and note["kept"] and is_same(note["warden"]) and is_same(note["engine"])]
 
 
@@ -118,7 +118,7 @@ def kill_group(group: int, session: int) -> bool:
 
 
 def _path(warden: int) -> Path:
-    return directory() / f"{warden}.json"
+    return find_directory() / f"{warden}.json"
 
 
 def is_same(process: dict[str, Any]) -> bool:

@@ -14,9 +14,9 @@ from pytest_llmperf.engines.api.deployment import Deployment
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.lifecycle import lease, pid_files, shared_run
-from pytest_llmperf.engines.lifecycle.http import http_status, served_models
-from pytest_llmperf.engines.lifecycle.identity import Identity, program_file
-from pytest_llmperf.engines.lifecycle.logs import last_line, tail
+from pytest_llmperf.engines.lifecycle.http import get_http_status, list_served_models
+from pytest_llmperf.engines.lifecycle.identity import Identity, describe_program_file
+from pytest_llmperf.engines.lifecycle.logs import quote_last_line, read_tail
 from pytest_llmperf.engines.lifecycle.server_process import ServerProcess
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ServerDeployment(Deployment):
 
     def describe_program(self) -> str:
         """What ``command`` would run now, with its version: a kept server is reused only while this is the same."""
-        return program_file(self.spec.binary) if self.spec.binary else ""
+        return describe_program_file(self.spec.binary) if self.spec.binary else ""
 
     def describe_stage(self) -> str:
         """What a starting server is doing, in a few words; "" if it does not say."""
@@ -103,7 +103,7 @@ class ServerDeployment(Deployment):
     def start(self, progress: Progress) -> None:
         self.state = EngineState.STARTING
         self.prepare(progress)
-        pid_files.sweep(progress)
+        pid_files.clean_up(progress)
         inherited = _inherited_environ(self.spec)
         if not (self.spec.keep or self.spec.run):
             self._start(inherited, progress)
@@ -120,7 +120,7 @@ class ServerDeployment(Deployment):
                 self._process = self._hand_over()
 
     def _start(self, inherited: Mapping[str, str], progress: Progress) -> None:
-        folder = self._directory = pid_files.new_folder(self.name)
+        folder = self._directory = pid_files.create_folder(self.name)
         started = time.monotonic()
         try:
             command, environ = self.command(folder), self.environ(inherited, folder)
@@ -141,7 +141,7 @@ class ServerDeployment(Deployment):
 
     def _find_kept(self, wanted: Identity, progress: Progress) -> bool:
         """Takes over a kept server that fits; those that do not are stopped."""
-        lock = shared_run.lock_of(self.spec.run) if self.spec.run else ""
+        lock = shared_run.find_lock(self.spec.run) if self.spec.run else ""
         while True:
             found = lease.find(wanted, progress, lock)
             if found is None:
@@ -162,11 +162,11 @@ class ServerDeployment(Deployment):
 
     def explain_unfit(self, kept: Mapping[str, Any]) -> str:
         """Why a kept server cannot be used, in a few words; "" if it is as its run has left it."""
-        if http_status(self.health_url()) != 200:
+        if get_http_status(self.health_url()) != 200:
             return "it no longer answers"
         try:
             self._read_facts()
-            served = served_models(self.base_url)
+            served = list_served_models(self.base_url)
         except EngineError as error:
             return str(error)
         if self.version != kept["version"]:
@@ -179,7 +179,7 @@ class ServerDeployment(Deployment):
         while True:
             self._fail_if_ended()
             self.base_url = self.find_url(folder) or ""
-            if self.base_url and http_status(self.health_url()) == 200:
+            if self.base_url and get_http_status(self.health_url()) == 200:
                 return
             now = time.monotonic()
             if now - started > self.spec.startup_timeout:
@@ -191,7 +191,7 @@ class ServerDeployment(Deployment):
             if now - looked >= _STAGE_SECONDS:
                 looked, doing = now, self.describe_stage()
             if now - said >= PROGRESS_SECONDS or _words(doing) != _words(stage):
-                last = "" if doing else last_line(self.log_tail())
+                last = "" if doing else quote_last_line(self.log_tail())
                 progress(f"{self.name}: {doing or 'still loading'} after {now - started:.0f} s{last}")
                 said, stage = now, doing
             time.sleep(0.05)
@@ -207,7 +207,7 @@ class ServerDeployment(Deployment):
     def stop(self) -> None:
         self.state = EngineState.ENDED
         if self._process is not None:
-            self._last_log = tail(self._process.log)
+            self._last_log = read_tail(self._process.log)
             self._process.stop()
             self._process = None
         if self._directory is not None:
@@ -236,7 +236,7 @@ class ServerDeployment(Deployment):
             self.version,
             self.base_url,
             self.spec.keep,
-            lock=shared_run.lock_of(self.spec.run) if self.spec.run else "",
+            lock=shared_run.find_lock(self.spec.run) if self.spec.run else "",
             startup_time=self.startup_time,
             before=self.before,
         )
@@ -268,7 +268,7 @@ class ServerDeployment(Deployment):
         return EngineStatus(self.state, f"{self.name} was left asleep" if self.state is EngineState.ASLEEP else "")
 
     def log_tail(self) -> str:
-        return tail(self._process.log) if self._process else self._last_log
+        return read_tail(self._process.log) if self._process else self._last_log
 
     def read_log(self, start: int = 0) -> str:
         """What it has logged beyond the first ``start`` bytes; "" if it does not run."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import lease, pid_files
-from pytest_llmperf.engines.lifecycle.logs import tail
+from pytest_llmperf.engines.lifecycle.logs import read_tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class ServerProcess:
             )
         try:
             self.pid = self._read_pid(name)
-            pid_files.note(name, self._warden.pid, self.pid, directory)
+            pid_files.write_note(name, self._warden.pid, self.pid, directory)
         except BaseException:
             self.stop()
             raise
@@ -53,7 +53,7 @@ class ServerProcess:
         assert self._warden.stdout is not None
         first_line = self._warden.stdout.readline()
         if not first_line.strip():
-            raise EngineError(f"{name} cannot be started: {tail(self.log, 1) or 'it was killed at once'}")
+            raise EngineError(f"{name} cannot be started: {read_tail(self.log, 1) or 'it was killed at once'}")
         return int(first_line)
 
     def status(self) -> int | None:
@@ -66,7 +66,7 @@ class ServerProcess:
         assert self._warden.stdin is not None
         folder = self.log.parent
         (folder / lease.LEASE).write_text(kept.lock)
-        note = pid_files.note(name, self._warden.pid, self.pid, folder, asdict(kept))
+        note = pid_files.write_note(name, self._warden.pid, self.pid, folder, asdict(kept))
         order = {
             "seconds": kept.seconds,
             "lease": str(folder / lease.LEASE),
@@ -92,7 +92,7 @@ class ServerProcess:
         if self.pid:
             # For the case that the warden itself was killed, and did not end what the server had started.
             pid_files.kill_group(self.pid, self._warden.pid)
-        pid_files.forget(self._warden.pid)
+        pid_files.remove_note(self._warden.pid)
 
     def _close_pipes(self) -> None:
         for pipe in (self._warden.stdin, self._warden.stdout):

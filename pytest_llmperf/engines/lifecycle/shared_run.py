@@ -30,17 +30,17 @@ class OwnRun:
     """A run of which this process is the owner. ``folder`` is for those who take part in it."""
 
     def __init__(self) -> None:
-        for path in pid_files.directory().glob(f"{_PREFIX}*"):
+        for path in pid_files.find_directory().glob(f"{_PREFIX}*"):
             if not lease.is_locked(path / _LOCK):
                 shutil.rmtree(path, ignore_errors=True)  # its owner was killed
-        self.folder = tempfile.mkdtemp(prefix=_PREFIX, dir=pid_files.directory())
-        self._lock = os.open(lock_of(self.folder), os.O_RDWR | os.O_CREAT)
+        self.folder = tempfile.mkdtemp(prefix=_PREFIX, dir=pid_files.find_directory())
+        self._lock = os.open(find_lock(self.folder), os.O_RDWR | os.O_CREAT)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def close(self) -> None:
         """Ends the engines of this run, but for those that shall be kept."""
         try:
-            lease.end_run(lock_of(self.folder))
+            lease.end_run(find_lock(self.folder))
         finally:
             os.close(self._lock)
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -48,10 +48,10 @@ class OwnRun:
 
 def is_here(folder: str) -> bool:
     """Whether the owner of this run is a process of this host, and runs."""
-    return bool(folder) and lease.is_locked(Path(lock_of(folder)))
+    return bool(folder) and lease.is_locked(Path(find_lock(folder)))
 
 
-def lock_of(folder: str) -> str:
+def find_lock(folder: str) -> str:
     """What the owner of a run holds locked."""
     return os.path.join(folder, _LOCK)
 

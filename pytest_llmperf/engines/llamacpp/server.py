@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.bundled_model import NAME, bundled_model
-from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, free_port, http_get
+from pytest_llmperf.engines.bundled_model import NAME, fetch_bundled_model
+from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.llamacpp.server_main import SETTINGS, VERBOSITY
 
@@ -53,7 +53,7 @@ class LlamaCppServer(ServerDeployment):
 
     def prepare(self, progress: Progress) -> None:
         if self._file is None:
-            self._file = bundled_model(progress)
+            self._file = fetch_bundled_model(progress)
 
     def describe_program(self) -> str:
         return super().describe_program() or f"xllamacpp {importlib.metadata.version('xllamacpp')}"
@@ -74,7 +74,7 @@ class LlamaCppServer(ServerDeployment):
         defaults = {key: SETTINGS[key].default for key in ("ctx_size", "parallel", "threads", "cache_ram")}
         settings = {**defaults, "verbosity": VERBOSITY, **self.spec.args}
         port = settings.pop("port", "0")
-        port = str(free_port()) if port == "0" else port
+        port = str(find_free_port()) if port == "0" else port
         (folder / _ANNOUNCE).write_text(f"http://127.0.0.1:{port}")
         command = [binary, "--model", str(self._file), "--alias", self.model, "--host", "127.0.0.1", "--port", port]
         for key, value in settings.items():
@@ -82,7 +82,7 @@ class LlamaCppServer(ServerDeployment):
         return [*command, "--metrics", "--slots"]
 
     def find_url(self, folder: Path) -> str | None:
-        return announced_url(folder / _ANNOUNCE)
+        return read_announced_url(folder / _ANNOUNCE)
 
     def read_version(self) -> str:
         return read_version(self.base_url) if self.spec.binary else importlib.metadata.version("xllamacpp")

@@ -42,14 +42,14 @@ def _threads(params: Any, value: str) -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(value)
 
 
-def default_threads() -> str:
+def count_default_threads() -> str:
     return str(min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
 SETTINGS = {
     "ctx_size": Setting("2048", "context size in tokens, shared by all slots", _set("n_ctx")),
     "parallel": Setting("4", "slots, that is requests answered at the same time", _set("n_parallel")),
-    "threads": Setting(default_threads(), "compute threads", _threads, "one per core, at most 8"),
+    "threads": Setting(count_default_threads(), "compute threads", _threads, "one per core, at most 8"),
     "batch_size": Setting("2048", "logical batch size, in tokens", _set("n_batch")),
     "ubatch_size": Setting("512", "physical batch size, in tokens", _set("n_ubatch")),
     "n_gpu_layers": Setting("-1", "layers on the GPU, if the wheel supports one; -1: all", _set("n_gpu_layers")),

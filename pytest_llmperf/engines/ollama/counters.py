@@ -48,7 +48,7 @@ class Counts:
         return Counts(self.cached - earlier.cached, self.generated - earlier.generated)
 
 
-def template_tokens(api: OllamaAPI, loaded: Loaded, options: Mapping[str, Any]) -> int | None:
+def count_template_tokens(api: OllamaAPI, loaded: Loaded, options: Mapping[str, Any]) -> int | None:
     """How many tokens the template puts before a message: what two fresh conversations have in common.
 
     None where the runner does not tell.

@@ -9,16 +9,22 @@ from pytest_llmperf.engines.api.deployment import Deployment
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.lifecycle import shared_run
-from pytest_llmperf.engines.lifecycle.listeners import address_of
+from pytest_llmperf.engines.lifecycle.listeners import parse_address
 from pytest_llmperf.engines.ollama.api import OllamaAPI
-from pytest_llmperf.engines.ollama.counters import template_tokens
+from pytest_llmperf.engines.ollama.counters import count_template_tokens
 from pytest_llmperf.engines.ollama.faults import explain_reload
-from pytest_llmperf.engines.ollama.lookup import attached_url, find_ollama
-from pytest_llmperf.engines.ollama.memory import Footprint, kv_stated, shape_of
-from pytest_llmperf.engines.ollama.models import ensure, gguf_file
-from pytest_llmperf.engines.ollama.options import NUM_CTX, check_arguments, keep_alive, load_options, runs_out
+from pytest_llmperf.engines.ollama.lookup import find_attached_url, find_ollama
+from pytest_llmperf.engines.ollama.memory import Footprint, find_stated_kv_bytes, read_shape
+from pytest_llmperf.engines.ollama.models import ensure_model, find_gguf_file
+from pytest_llmperf.engines.ollama.options import (
+    NUM_CTX,
+    check_arguments,
+    expires,
+    parse_keep_alive,
+    parse_startup_options,
+)
 from pytest_llmperf.engines.ollama.requests import NativeTransport
-from pytest_llmperf.engines.ollama.runner import Loaded, runner_of, runners
+from pytest_llmperf.engines.ollama.runner import Loaded, find_runner, list_runners
 from pytest_llmperf.engines.ollama.server import AttachedOllamaServer, OllamaServer
 from pytest_llmperf.engines.ollama.versions import counts_uncached_only
 
@@ -47,12 +53,12 @@ class OllamaDeployment(Deployment):
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
-        self._url = attached_url(spec)
+        self._url = find_attached_url(spec)
         self.attached = bool(self._url)
         self._server: OllamaServer | AttachedOllamaServer | None = None
         self._api = OllamaAPI(self._url)
-        self._options = load_options(spec.args)
-        self._keep_alive = keep_alive(spec.args)
+        self._options = parse_startup_options(spec.args)
+        self._keep_alive = parse_keep_alive(spec.args)
         self._shape: Shape | None = None
         self._loaded: Loaded | None = None
         self._last_log = ""
@@ -68,12 +74,12 @@ class OllamaDeployment(Deployment):
         Raises:
             EngineError: naming the option and what would be right.
         """
-        url = attached_url(spec)
+        url = find_attached_url(spec)
         check_arguments(spec.args, ours=not url)
-        gguf_file(spec.model)
+        find_gguf_file(spec.model)
         if url and spec.binary:
             raise EngineError("ollama with --llmperf-url starts nothing: it takes no --llmperf-engine-bin")
-        if url and address_of(url) is None:
+        if url and parse_address(url) is None:
             raise EngineError(f"ollama: {url!r} is not the address of a server: write http://HOST:PORT")
         if not url:
             find_ollama(spec.binary)
@@ -100,10 +106,10 @@ class OllamaDeployment(Deployment):
             self.version, self._api = server.version, OllamaAPI(server.url)
             self.base_url = f"{server.url}/v1"
             pull = self.spec.pull if self.spec.pull is not None else not self.attached
-            self.model = ensure(self._api, self.spec.model, pull=pull, progress=progress)
-            self._shape = shape_of(self._api.show(self.model))
+            self.model = ensure_model(self._api, self.spec.model, pull=pull, progress=progress)
+            self._shape = read_shape(self._api.show(self.model))
             self._refuse_unfit()
-            loading = self._load_model(progress)
+            loading = self._start_model(progress)
             self.startup_time = None if self._was_there else seconds + loading
         except BaseException:
             self.stop()
@@ -123,7 +129,7 @@ class OllamaDeployment(Deployment):
                 f"ollama: num_ctx={asked} is more than {self.model} was trained for: its context is {trained} tokens"
             )
 
-    def _load_model(self, progress: Progress) -> float:
+    def _start_model(self, progress: Progress) -> float:
         """Loads the model, unless it is loaded with the right options; the seconds that took."""
         assert self._shape is not None
         before = self.look()
@@ -141,7 +147,7 @@ class OllamaDeployment(Deployment):
         self._was_there = before is not None and not explain_reload(self.model, before, self._loaded, seconds)
         if not self._was_there or self.footprint is None:
             self.footprint = self._measure(self._loaded, self.read_log(log_start))
-        self.template_tokens = template_tokens(self._api, self._loaded, self._options)
+        self.template_tokens = count_template_tokens(self._api, self._loaded, self._options)
         self.state = EngineState.READY
         return seconds
 
@@ -157,7 +163,7 @@ class OllamaDeployment(Deployment):
         if self.state is EngineState.UNLOADED:
             self.state = EngineState.READY  # a request has loaded it again
         assert self._shape is not None
-        return Loaded(entries[0], runner_of(self._shape.blob, runners(self.pids)))
+        return Loaded(entries[0], find_runner(self._shape.blob, list_runners(self.pids)))
 
     def adopt(self, now: Loaded | None) -> None:
         """Makes the model as it is loaded now, if it is, the one that later tests expect."""
@@ -217,7 +223,7 @@ class OllamaDeployment(Deployment):
         return self._status_without_model() if now is None else self._status_with(now, self._loaded)
 
     def _status_without_model(self) -> EngineStatus:
-        if self.state is EngineState.UNLOADED or runs_out(self._keep_alive):
+        if self.state is EngineState.UNLOADED or expires(self._keep_alive):
             return EngineStatus(EngineState.UNLOADED, f"{self.name} was left without {self.model}")
         return EngineStatus(EngineState.ENDED, self._explain_eviction())
 
@@ -244,7 +250,7 @@ class OllamaDeployment(Deployment):
 
     def wake(self) -> None:
         """Loads its model again, as it was."""
-        self._load_model(lambda _: None)
+        self._start_model(lambda _: None)
 
     def unload(self) -> None:
         """Orders the server to unload the model, and waits for it; the next request loads it again."""
@@ -272,7 +278,7 @@ class OllamaDeployment(Deployment):
             slots=(runner.slots if runner is not None else None) or server.slots,
             cache_types=(runner.cache_types if runner is not None else None) or server.cache_types,
             offload=loaded.offload,
-            stated=kv_stated(log),
+            stated=find_stated_kv_bytes(log),
         )
 
     def read_log(self, start: int) -> str:

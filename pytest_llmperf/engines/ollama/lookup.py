@@ -38,15 +38,15 @@ def find_ollama(binary: str | None) -> str:
     return found
 
 
-def attached_url(spec: EngineSpec) -> str:
+def find_attached_url(spec: EngineSpec) -> str:
     """The server that runs already and is to be used: by --llmperf-url, or OLLAMA_HOST; empty: start one."""
     if spec.url:
         return spec.url.rstrip("/").removesuffix("/v1")
     host = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
-    return host_url(host) if host and not spec.binary else ""
+    return parse_host_url(host) if host and not spec.binary else ""
 
 
-def host_url(host: str) -> str:
+def parse_host_url(host: str) -> str:
     """``OLLAMA_HOST`` as an address: ``box`` → ``http://box:11434``, ``0.0.0.0`` → ``http://127.0.0.1:11434``."""
     has_scheme = "://" in host
     parts = urlsplit(host if has_scheme else f"http://{host}")

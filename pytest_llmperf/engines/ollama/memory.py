@@ -48,7 +48,7 @@ _WEIGHTS_LINE = "model buffer size ="
 _BLOB = re.compile(r"^FROM\s+(?:\S*[/\\])?(sha256-[0-9a-f]{64})\s*$", re.MULTILINE)
 
 
-def padded(context: int) -> int:
+def pad_context(context: int) -> int:
     """The context, in tokens, that the runner makes of the one asked for."""
     return math.ceil(context / _CONTEXT_STEP) * _CONTEXT_STEP
 
@@ -83,7 +83,7 @@ class Shape:
         return Reading(self.weights_bytes, "the model's tensors, as Ollama lists them", samples=1)
 
 
-def shape_of(shown: Mapping[str, Any]) -> Shape:
+def read_shape(shown: Mapping[str, Any]) -> Shape:
     """Of the answer of ``/api/show``."""
     info: Mapping[str, Any] = shown.get("model_info") or {}
     architecture = str(info.get("general.architecture", ""))
@@ -92,7 +92,7 @@ def shape_of(shown: Mapping[str, Any]) -> Shape:
     blob = _BLOB.search(str(shown.get("modelfile", "")))
     return Shape(
         trained_context=trained if isinstance(trained, int) else None,
-        weights_bytes=tensors_bytes(shown.get("tensors") or ()),
+        weights_bytes=sum_tensor_bytes(shown.get("tensors") or ()),
         values_per_token=values,
         reason=reason,
         blob=blob[1] if blob else "",
@@ -100,7 +100,7 @@ def shape_of(shown: Mapping[str, Any]) -> Shape:
     )
 
 
-def tensors_bytes(tensors: Sequence[Mapping[str, Any]]) -> float | None:
+def sum_tensor_bytes(tensors: Sequence[Mapping[str, Any]]) -> float | None:
     """What they take together, None where there is none, or one of a type that is not known."""
     total = 0.0
     for tensor in tensors:
@@ -139,7 +139,7 @@ def _values_per_token(info: Mapping[str, Any], architecture: str) -> tuple[tuple
     return (all_heads * sizes[0], all_heads * sizes[1]), ""
 
 
-def kv_stated(log: str) -> float | None:
+def find_stated_kv_bytes(log: str) -> float | None:
     """What the runner said, while it loaded last, that its KV caches take together, in bytes; None if it did not."""
     found = _KV_LINE.findall(log[log.rfind(_WEIGHTS_LINE) :])
     return sum(map(float, found)) * 2**20 if found else None
@@ -163,7 +163,7 @@ class Footprint:
     def requests_have(self) -> Slots:
         """What requests have for their tokens."""
         token_bytes = None if self.cache_types is None else self.shape.token_bytes(self.cache_types)
-        return Slots(padded(self.context), token_bytes, self._why_unknown())
+        return Slots(pad_context(self.context), token_bytes, self._why_unknown())
 
     def _why_unknown(self) -> str:
         if self.cache_types is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.bundled_model import bundled_model
+from pytest_llmperf.engines.bundled_model import fetch_bundled_model
 from pytest_llmperf.measurement.units import BYTES, format_value
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PROGRESS_SECONDS = 5.0
 
 
-def gguf_file(model: str | None) -> Path | None:
+def find_gguf_file(model: str | None) -> Path | None:
     """The file that a model is, where it is one and not a name.
 
     Raises:
@@ -38,13 +38,13 @@ def gguf_file(model: str | None) -> Path | None:
     return None
 
 
-def ensure(api: OllamaAPI, model: str | None, *, pull: bool, progress: Progress) -> str:
+def ensure_model(api: OllamaAPI, model: str | None, *, pull: bool, progress: Progress) -> str:
     """The name under which the server has the model, once it does; without one, the bundled model's.
 
     Raises:
         EngineError: it is not there and cannot, or shall not, be had.
     """
-    file = bundled_model(progress) if model is None else gguf_file(model)
+    file = fetch_bundled_model(progress) if model is None else find_gguf_file(model)
     if file is not None:
         return _made_of(api, file, progress)
     assert model is not None
@@ -71,7 +71,7 @@ def _listed(api: OllamaAPI, model: str) -> str:
 def _pull(api: OllamaAPI, model: str, progress: Progress) -> None:
     progress(f"ollama: pulling {model}")
     try:
-        told(api.progress("/api/pull", {"model": model}), f"ollama: pulling {model}", progress)
+        follow_progress(api.progress("/api/pull", {"model": model}), f"ollama: pulling {model}", progress)
     except EngineError as error:
         room = "; models_dir=FOLDER is an engine argument" if "no space left" in str(error) else ""
         raise EngineError(f"ollama cannot pull {model}: {error}{room}") from None
@@ -90,13 +90,13 @@ def _made_of(api: OllamaAPI, file: Path, progress: Progress) -> str:
         if not api.has_blob(f"sha256:{digest}"):
             api.send_blob(f"sha256:{digest}", file)
         request = {"model": name, "files": {file.name: f"sha256:{digest}"}}
-        told(api.progress("/api/create", request), f"ollama: making {name}", progress)
+        follow_progress(api.progress("/api/create", request), f"ollama: making {name}", progress)
     except EngineError as error:
         raise EngineError(f"ollama cannot make a model of {file}: {error}") from None
     return name
 
 
-def told(
+def follow_progress(
     lines: Iterable[Mapping[str, Any]], title: str, progress: Progress, clock: Callable[[], float] = time.monotonic
 ) -> None:
     """Reads the lines of a pull to its end, and tells now and then how far it is, and how fast.

@@ -42,7 +42,7 @@ class OllamaObservation(Observation):
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         readings = {**self._readings(), **self._slots().readings(requests)}
-        return Observed(readings, (), server_stats(requests, decoding=times_decoding(self._ollama.version)))
+        return Observed(readings, (), summarize_server_times(requests, decoding=times_decoding(self._ollama.version)))
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         seen = self.read(requests, window)
@@ -81,7 +81,7 @@ class OllamaObservation(Observation):
         ]
 
 
-def server_stats(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[str, float]:
+def summarize_server_times(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[str, float]:
     """What the server says of the time it took: sums and largest values, since waiting is not spread evenly.
 
     The rate is that of the median request: (tokens − 1) ÷ time to decode them, as the first one comes with the prompt.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NUM_CTX = "num_ctx"
 # What a model is loaded with: a request that says otherwise has it loaded anew.
-LOAD_OPTIONS: Mapping[str, type] = {
+STARTUP_OPTIONS: Mapping[str, type] = {
     NUM_CTX: int,
     "num_batch": int,
     "num_gpu": int,
@@ -69,7 +69,7 @@ def check_arguments(arguments: Mapping[str, str], *, ours: bool) -> None:
     Raises:
         EngineError: naming the argument and what would be right.
     """
-    known = [*LOAD_OPTIONS, KEEP_ALIVE, *(SERVER_ARGUMENTS if ours else ())]
+    known = [*STARTUP_OPTIONS, KEEP_ALIVE, *(SERVER_ARGUMENTS if ours else ())]
     for key, text in arguments.items():
         if key in SERVER_ARGUMENTS and not ours:
             raise EngineError(
@@ -80,8 +80,8 @@ def check_arguments(arguments: Mapping[str, str], *, ours: bool) -> None:
         if key not in known:
             raise EngineError(f"ollama: unknown engine argument {key!r}; {_instead(key, known)}")
         _check_server_argument(key, text)
-    load_options(arguments)
-    keep_alive(arguments)
+    parse_startup_options(arguments)
+    parse_keep_alive(arguments)
 
 
 def _check_server_argument(key: str, text: str) -> None:
@@ -96,13 +96,13 @@ def _check_server_argument(key: str, text: str) -> None:
         raise EngineError(f"ollama: engine argument flash_attention={text!r} is neither 0 nor 1")
 
 
-def load_options(arguments: Mapping[str, str]) -> dict[str, Any]:
+def parse_startup_options(arguments: Mapping[str, str]) -> dict[str, Any]:
     """The options that a model is loaded with, from engine arguments, over our defaults.
 
     Raises:
         EngineError: one is not of its type.
     """
-    given = {key: _parsed(key, arguments[key], LOAD_OPTIONS[key]) for key in LOAD_OPTIONS if key in arguments}
+    given = {key: _parsed(key, arguments[key], STARTUP_OPTIONS[key]) for key in STARTUP_OPTIONS if key in arguments}
     options = {**DEFAULTS, **given}
     if options[NUM_CTX] < 1:
         raise EngineError(f"ollama: engine argument num_ctx={options[NUM_CTX]} must be at least 1")
@@ -117,7 +117,7 @@ def _parsed(key: str, text: str, kind: type) -> Any:
     raise EngineError(f"ollama: engine argument {key}={text!r} is not {_KINDS[kind]}")
 
 
-def keep_alive(arguments: Mapping[str, str]) -> int | float | str:
+def parse_keep_alive(arguments: Mapping[str, str]) -> int | float | str:
     """How long a model stays loaded after its last request: seconds, or a duration as Go writes it; < 0 for ever.
 
     Raises:
@@ -133,7 +133,7 @@ def keep_alive(arguments: Mapping[str, str]) -> int | float | str:
     return text
 
 
-def runs_out(duration: float | str) -> bool:
+def expires(duration: float | str) -> bool:
     """Whether a model that is kept for so long is unloaded by itself."""
     return not str(duration).startswith("-")
 
@@ -144,7 +144,7 @@ def check_option(key: str, value: object) -> None:
     Raises:
         ValueError: naming it.
     """
-    kinds = {**LOAD_OPTIONS, **REQUEST_OPTIONS}
+    kinds = {**STARTUP_OPTIONS, **REQUEST_OPTIONS}
     if key not in kinds:
         raise ValueError(
             f"{key}={value!r}: Ollama has no such option and would ignore it; {_instead(key, REQUEST_OPTIONS)}"

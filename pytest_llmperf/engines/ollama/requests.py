@@ -11,7 +11,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, LOAD_OPTIONS, check_option
+from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, STARTUP_OPTIONS, check_option
 from pytest_llmperf.traffic.answers import ollama
 from pytest_llmperf.traffic.client.exchange import Exchange, Target
 from pytest_llmperf.traffic.client.http import HttpTransport
@@ -48,7 +48,7 @@ def native_request(path: str, body: Mapping[str, Any], pinned: Mapping[str, Any]
     call = _CALLS[path]
     options = {**pinned, **_options(call, body)}
     own = {key: value for key, value in body.items() if key in _FIELDS_OF[call]}
-    for key in LOAD_OPTIONS:
+    for key in STARTUP_OPTIONS:
         if options.get(key) != pinned.get(key):
             raise ValueError(_would_reload(key, options[key]))
     # Otherwise a prompt that is too long is cut without a word.

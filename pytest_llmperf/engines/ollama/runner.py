@@ -87,13 +87,13 @@ class Loaded:
         return int(self.entry.get("size_vram", 0)) / size if size else 0.0
 
 
-def runners(roots: Iterable[int]) -> tuple[Runner, ...]:
+def list_runners(roots: Iterable[int]) -> tuple[Runner, ...]:
     """All of them below these processes; none of a server that cannot be seen from here."""
     pids = dict.fromkeys(pid for root in roots for pid in process_tree(root) if pid != root)
     return tuple(runner for pid in pids if (runner := _runner(pid)) is not None)
 
 
-def runner_of(blob: str, found: Sequence[Runner]) -> Runner | None:
+def find_runner(blob: str, found: Sequence[Runner]) -> Runner | None:
     """The one that holds the model of this file; where the file is not known, the only one there is."""
     mine = [runner for runner in found if runner.blob == blob] if blob else found
     return max(mine, key=lambda runner: runner.started) if blob and mine else mine[0] if len(mine) == 1 else None

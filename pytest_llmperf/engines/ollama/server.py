@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
-from pytest_llmperf.engines.lifecycle.http import http_status
-from pytest_llmperf.engines.lifecycle.listeners import listening_pids
+from pytest_llmperf.engines.lifecycle.http import get_http_status
+from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.ollama.api import OllamaAPI
 from pytest_llmperf.engines.ollama.lookup import find_ollama
-from pytest_llmperf.engines.ollama.options import NUM_CTX, SERVER_ARGUMENTS, load_options
+from pytest_llmperf.engines.ollama.options import NUM_CTX, SERVER_ARGUMENTS, parse_startup_options
 from pytest_llmperf.engines.ollama.versions import check_version
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class OllamaServer(ServerDeployment):
             key = next((other for other in cls._shared if other[0] == program), key)
         if key not in cls._shared:
             # What requests get that cannot say it, as those of the OpenAI API: with another context they would reload.
-            settings[NUM_CTX] = str(load_options(spec.args)[NUM_CTX])
+            settings[NUM_CTX] = str(parse_startup_options(spec.args)[NUM_CTX])
             cls._shared[key] = cls(replace(spec, model=None, args=settings, binary=binary))
         return cls._shared[key]
 
@@ -150,7 +150,7 @@ class OllamaServer(ServerDeployment):
         return check_version(OllamaAPI(self.url).version())
 
     def explain_unfit(self, kept: Mapping[str, object]) -> str:
-        if http_status(self.health_url()) != 200:
+        if get_http_status(self.health_url()) != 200:
             return "it no longer answers"
         try:
             self._read_facts()
@@ -183,7 +183,7 @@ class AttachedOllamaServer:
             EngineError: it does not answer, or is no Ollama, or too old.
         """
         self.version = check_version(OllamaAPI(self.url).version())
-        self.pids = listening_pids(self.url)
+        self.pids = find_listening_pids(self.url)
         return 0.0
 
     def remove_user(self, user: object, *, detach: bool = False) -> None:

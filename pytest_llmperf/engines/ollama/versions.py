@@ -14,10 +14,10 @@ _LLAMA_SERVER = (0, 30, 0)
 _UNVERSIONED = (0, 0, 0)
 
 
-def parsed(version: str) -> tuple[int, ...]:
+def parse_version(version: str) -> tuple[int, ...]:
     """``0.30.0-rc1`` → (0, 30, 0); of a build from source, or in another form, what comes after all others.
 
-    >>> parsed("0.30.0-rc1")
+    >>> parse_version("0.30.0-rc1")
     (0, 30, 0)
     """
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
@@ -31,7 +31,7 @@ def check_version(version: str) -> str:
     Raises:
         EngineError: it is too old.
     """
-    if parsed(version) < OLDEST:
+    if parse_version(version) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise EngineError(f"ollama {version} is too old to be measured: this needs {oldest} or newer")
     return version
@@ -39,9 +39,9 @@ def check_version(version: str) -> str:
 
 def counts_uncached_only(version: str) -> bool:
     """Whether it leaves out of a prompt's tokens those that it found in its cache: one version did."""
-    return parsed(version) == _LLAMA_SERVER
+    return parse_version(version) == _LLAMA_SERVER
 
 
 def times_decoding(version: str) -> bool:
     """Whether the time it states for decoding is all of it: earlier ones leave the sampling out."""
-    return parsed(version) >= _LLAMA_SERVER
+    return parse_version(version) >= _LLAMA_SERVER

@@ -9,7 +9,7 @@ from pytest_llmperf.engines.api.engine import Engine, EngineParts
 from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
-from pytest_llmperf.engines.lifecycle.http import announced_url, check_port, http_post
+from pytest_llmperf.engines.lifecycle.http import check_port, http_post, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError
 from pytest_llmperf.telemetry.cpu import cpu_device
@@ -65,7 +65,7 @@ class SimulatedServer(ServerDeployment):
         return words
 
     def find_url(self, folder: Path) -> str | None:
-        return announced_url(folder / _ANNOUNCE)
+        return read_announced_url(folder / _ANNOUNCE)
 
     def unload(self) -> None:
         """Stays ready: the next request loads it again."""

@@ -25,7 +25,7 @@ SHARE_CAVEAT = (
 )
 
 
-def command_line(settings: Mapping[str, str]) -> list[str]:
+def build_command_line(settings: Mapping[str, str]) -> list[str]:
     """``{"max_model_len": "2048", "enforce_eager": "true"}`` → ``--max-model-len=2048 --enforce-eager``.
 
     ``false`` gives ``--no-KEY``, and an empty value the flag alone. Whether an option exists is for vLLM to say.
@@ -44,7 +44,7 @@ def command_line(settings: Mapping[str, str]) -> list[str]:
     return words
 
 
-def kv_cache_bytes(arguments: Mapping[str, str]) -> int | None:
+def parse_kv_cache_bytes(arguments: Mapping[str, str]) -> int | None:
     """What ``kv_cache="4 GiB"`` asks for, in bytes; None where it is not given.
 
     Raises:
@@ -66,7 +66,7 @@ def sizes_kv_cache(arguments: Mapping[str, str]) -> bool:
     return any(key in arguments for key in ("kv_cache", "kv_cache_memory_bytes", "num_gpu_blocks_override"))
 
 
-def default_kv_cache(arguments: Mapping[str, str]) -> int | None:
+def choose_kv_cache_bytes(arguments: Mapping[str, str]) -> int | None:
     """The KV cache where the host's memory holds it and nobody says how much: 4 GiB, or a quarter of a smaller host.
 
     vLLM itself would take 92 % of the host's memory.
@@ -76,7 +76,7 @@ def default_kv_cache(arguments: Mapping[str, str]) -> int | None:
     return int(min(_CPU_KV_CACHE, psutil.virtual_memory().total // 4))
 
 
-def served_name(arguments: Mapping[str, str], model: str, folder: Path | None) -> str:
+def choose_served_name(arguments: Mapping[str, str], model: str, folder: Path | None) -> str:
     """The name that requests must give: vLLM's default is the whole path of a folder."""
     given = arguments.get("served_model_name", "").split()
     return given[0] if given else folder.name if folder else model

@@ -8,7 +8,7 @@ from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.vllm.arguments import SHARE_CAVEAT, sizes_kv_cache
-from pytest_llmperf.engines.vllm.metrics import Counters, kv_pool, metrics_url, reserved
+from pytest_llmperf.engines.vllm.metrics import Counters, build_metrics_url, read_kv_pool, read_reserved
 from pytest_llmperf.engines.vllm.observation import VLLMObservation
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.system.prometheus import MetricsPage
@@ -30,11 +30,11 @@ class VLLMInsight(Insight):
         self._pool: KVPool | None = None
 
     def refresh(self) -> None:
-        self._pool = kv_pool(read_metrics(self._deployment.base_url))
+        self._pool = read_kv_pool(read_metrics(self._deployment.base_url))
 
     def readings(self) -> dict[str, Reading]:
         """The size of its KV cache."""
-        return {"memory.kv_reserved": reserved(self._pool)}
+        return {"memory.kv_reserved": read_reserved(self._pool)}
 
     def observe(self) -> VLLMObservation:
         return VLLMObservation(self._deployment, self.readings, self._pool)
@@ -55,7 +55,7 @@ class VLLMServerInsight(VLLMInsight):
         self.computes_on_gpu = not on_cpu
         self.devices = (cpu_device(),) if on_cpu else ()
         self.peak_caveat = "" if on_cpu or sizes_kv_cache(self._server.spec.args) else SHARE_CAVEAT
-        self._pool = kv_pool(read_metrics(self._server.base_url), startup.workers, startup.kv_bytes)
+        self._pool = read_kv_pool(read_metrics(self._server.base_url), startup.workers, startup.kv_bytes)
         self._weights = self._read_weights(startup)
 
     def _read_weights(self, startup: Startup) -> Reading:
@@ -63,7 +63,7 @@ class VLLMServerInsight(VLLMInsight):
             return Reading(startup.weights_bytes, "stated by vLLM while loading", samples=1)
         if startup.workers > 1:
             return Reading.missing("this vLLM does not state it, and its checkpoint does not tell what a worker holds")
-        return checkpoint.weights(self._server.folder, startup.dtype)
+        return checkpoint.read_weights(self._server.folder, startup.dtype)
 
     def readings(self) -> dict[str, Reading]:
         """Weights and KV cache as the server stated them while it started."""
@@ -76,7 +76,7 @@ def read_metrics(base_url: str) -> list[Sample]:
     Raises:
         EngineError: they are not, or cannot be read.
     """
-    page = MetricsPage(metrics_url(base_url), timeout=10.0)
+    page = MetricsPage(build_metrics_url(base_url), timeout=10.0)
     try:
         samples = page.read()
         Counters.of(samples)

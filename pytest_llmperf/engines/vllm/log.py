@@ -31,7 +31,7 @@ _DEVICE = re.compile(r"device_config=(\w+)")
 _DTYPE = re.compile(r"dtype=torch\.(\w+), .*?quantization=(\w+)")
 
 
-def stage(log: str) -> str:
+def find_stage(log: str) -> str:
     """What a starting server is doing, with its progress where it states one: ``loading weights (50 %)``."""
     found = [(match.end(), words, match) for pattern, words in _STAGES for match in pattern.finditer(log)]
     if not found:
@@ -41,7 +41,7 @@ def stage(log: str) -> str:
     return words if percent is None else f"{words} ({percent} %)"
 
 
-def reason(log: str) -> str:
+def find_reason(log: str) -> str:
     """Why a server ended, in its own words and one line; empty where it gave none."""
     # What was raised last is the most telling: each error says what the ones before it mean.
     for match in reversed(list(_REASON.finditer(log))):

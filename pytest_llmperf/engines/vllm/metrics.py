@@ -32,15 +32,15 @@ _STARTED = "process_start_time_seconds"
 _CREATED = "vllm:generation_tokens_created"
 
 
-def metrics_url(base_url: str, names: Iterable[str] = ()) -> str:
+def build_metrics_url(base_url: str, names: Iterable[str] = ()) -> str:
     """The page of a server, or with ``names`` only that part of it, which takes it 1 ms to write instead of 10."""
     # Without the slash the server does not see the query.
     query = "&".join(f"name[]={name}" for name in names)
     return f"{base_url.removesuffix('/v1')}/metrics/{'?' if query else ''}{query}"
 
 
-def polled_url(base_url: str) -> str:
-    return metrics_url(base_url, (_USAGE, _RUNNING, _WAITING))
+def build_polled_url(base_url: str) -> str:
+    return build_metrics_url(base_url, (_USAGE, _RUNNING, _WAITING))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Counters:
         return rises
 
 
-def kv_pool(samples: Sequence[Sample], workers: int = 1, kv_bytes: float | None = None) -> KVPool | None:
+def read_kv_pool(samples: Sequence[Sample], workers: int = 1, kv_bytes: float | None = None) -> KVPool | None:
     """The KV pool of all engines behind a server, None where the server does not state it.
 
     Its bytes are the setting ``kv_cache_memory_bytes`` of each worker where it was given, else ``kv_bytes``.
@@ -101,7 +101,7 @@ def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None
 
 
-def reserved(pool: KVPool | None) -> Reading:
+def read_reserved(pool: KVPool | None) -> Reading:
     """``memory.kv_reserved`` of a pool."""
     if pool is None or pool.total_bytes is None:
         return Reading.missing(UNKNOWN_SIZE)

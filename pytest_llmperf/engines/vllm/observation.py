@@ -11,7 +11,7 @@ from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.kv_cache import looks
 from pytest_llmperf.engines.kv_cache.looks import Fullest
 from pytest_llmperf.engines.kv_cache.poller import POLLS_PER_SECOND, Poller
-from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE, Counters, metrics_url, poll, polled_url
+from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE, Counters, build_metrics_url, build_polled_url, poll
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 
@@ -36,7 +36,7 @@ class VLLMObservation(Observation):
         super().__init__(readings)
         self._deployment = deployment
         self._pool = pool
-        self._page = MetricsPage(metrics_url(deployment.base_url))
+        self._page = MetricsPage(build_metrics_url(deployment.base_url))
         self._poller: Poller[KVPoll] | None = None
         self._failure = ""
         try:
@@ -44,7 +44,7 @@ class VLLMObservation(Observation):
         except (OSError, ValueError) as error:
             self._before, self._failure = None, str(error)
         if pool is not None and self._before is not None:
-            page = MetricsPage(polled_url(deployment.base_url))
+            page = MetricsPage(build_polled_url(deployment.base_url))
             self._poller = Poller(page, lambda samples, asked_ns, at_ns: poll(samples, asked_ns, at_ns, pool))
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
@@ -97,7 +97,7 @@ class VLLMObservation(Observation):
             missing = Reading.missing("the server does not state the size of its KV cache")
             return {"memory.kv_cache": missing, "memory.kv_waste": missing}, {}
         fullest = self._fullest(pool, polls, requests, preemptions)
-        waste = looks.waste(polls, requests, pool.block_tokens)
+        waste = looks.compute_waste(polls, requests, pool.block_tokens)
         return {"memory.kv_cache": _peak(fullest, pool), "memory.kv_waste": waste}, _stats(fullest, pool, polls)
 
     def _fullest(
@@ -111,10 +111,10 @@ class VLLMObservation(Observation):
         if not polls and (failure := self._poller.failure if self._poller else self._failure):
             return Missing(failure)
         used = max((p.used_blocks for p in polls), default=0)
-        unseen = looks.unseen(polls, requests)
+        unseen = looks.find_longest_gap(polls, requests)
         if used and not unseen:
             return Fullest(used, f"{used} of {pool.blocks} {blocks}; {_looks(polls)}", len(polls))
-        if alone := looks.largest_alone(requests, pool.block_tokens):
+        if alone := looks.count_blocks_alone(requests, pool.block_tokens):
             used = max(used, alone)
             how = f"{used} of {pool.blocks} {blocks}, by the requests' own counts: they came one after another"
             return Fullest(used, how, len(requests))

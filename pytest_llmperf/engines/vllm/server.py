@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_get
+from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.lifecycle.shared_memory import SharedMemory
-from pytest_llmperf.engines.vllm.arguments import command_line, default_kv_cache, kv_cache_bytes, served_name
+from pytest_llmperf.engines.vllm.arguments import (
+    build_command_line,
+    choose_kv_cache_bytes,
+    choose_served_name,
+    parse_kv_cache_bytes,
+)
 from pytest_llmperf.engines.vllm.environment import find_vllm
-from pytest_llmperf.engines.vllm.log import Startup, reason, stage
+from pytest_llmperf.engines.vllm.log import Startup, find_reason, find_stage
 from pytest_llmperf.engines.vllm.sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingDeployment
 
 if TYPE_CHECKING:
@@ -48,7 +53,7 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
         # Made absolute, since a test may change the folder before the engine is started again.
         folder = Path(spec.model).expanduser().absolute()
         self.folder = folder if folder.is_dir() else None
-        self.model = served_name(spec.args, spec.model, self.folder)
+        self.model = choose_served_name(spec.args, spec.model, self.folder)
         self.environment = find_vllm(spec.binary)
         self.startup = Startup()
         self._port = 0
@@ -64,7 +69,7 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
         if not spec.model:
             raise EngineError("vllm needs a model: --llmperf-model=ID, a hub id or a folder")
         find_vllm(spec.binary)
-        kv_cache_bytes(spec.args)
+        parse_kv_cache_bytes(spec.args)
         check_port(spec.args.get("port", "0"), "port")
 
     @property
@@ -77,15 +82,15 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
 
     def command(self, folder: Path) -> list[str]:
         asked = {key: value for key, value in self.spec.args.items() if key not in ("kv_cache", "port")}
-        kv_bytes = kv_cache_bytes(self.spec.args)
+        kv_bytes = parse_kv_cache_bytes(self.spec.args)
         if kv_bytes is None and self.environment.for_cpu:
-            kv_bytes = default_kv_cache(asked)
-        self._port = int(self.spec.args.get("port", "0")) or free_port()
+            kv_bytes = choose_kv_cache_bytes(asked)
+        self._port = int(self.spec.args.get("port", "0")) or find_free_port()
         settings = {**_DEFAULTS, "served_model_name": self.model, "port": str(self._port)}
         if kv_bytes is not None:
             settings["kv_cache_memory_bytes"] = str(kv_bytes)
         model = str(self.folder or self.spec.model)
-        return [*self.environment.command, model, *command_line({**settings, **asked})]
+        return [*self.environment.command, model, *build_command_line({**settings, **asked})]
 
     def environ(self, inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
         temporary = folder / "tmp"
@@ -107,10 +112,10 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
 
     def describe_stage(self) -> str:
         self._shared_memory.note(self.pids)
-        return stage(self.read_log())
+        return find_stage(self.read_log())
 
     def explain_end(self) -> str:
-        return reason(self.read_log())
+        return find_reason(self.read_log())
 
     def read_version(self) -> str:
         self.startup = Startup.read(self.startup_log)

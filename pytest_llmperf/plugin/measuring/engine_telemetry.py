@@ -300,7 +300,9 @@ def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, 
 def _kept_pids() -> dict[int, str]:
     """The processes of engines that earlier runs kept, by pid, each with the name of its engine."""
     return {
-        pid: str(note["name"]) for note in pid_files.kept_engines() for pid in process_tree(int(note["engine"]["pid"]))
+        pid: str(note["name"])
+        for note in pid_files.list_kept_notes()
+        for pid in process_tree(int(note["engine"]["pid"]))
     }
 
 

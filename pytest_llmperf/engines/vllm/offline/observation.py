@@ -38,7 +38,7 @@ class OfflineObservation(Observation):
         readings = {
             **self._readings(),
             "memory.kv_cache": self._peak(looks),
-            "memory.kv_waste": kv.waste(looks, requests, self._pool.block_tokens),
+            "memory.kv_waste": kv.compute_waste(looks, requests, self._pool.block_tokens),
         }
         rises = {key: float(value - self._before[key]) for key, value in self._steps.counts.items()}
         return Observed(readings, stats={**select_counts(rises), **self._stats(looks)})

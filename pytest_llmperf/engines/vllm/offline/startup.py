@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.vllm.arguments import command_line, default_kv_cache, kv_cache_bytes
+from pytest_llmperf.engines.vllm.arguments import build_command_line, choose_kv_cache_bytes, parse_kv_cache_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,9 +109,9 @@ def engine_arguments(model: str, arguments: Mapping[str, str]) -> dict[str, Any]
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     asked = {key: value for key, value in arguments.items() if key not in _OURS}
-    kv_bytes = kv_cache_bytes(arguments)
+    kv_bytes = parse_kv_cache_bytes(arguments)
     if kv_bytes is None and is_built_for_cpu():
-        kv_bytes = default_kv_cache(asked)
+        kv_bytes = choose_kv_cache_bytes(asked)
     if kv_bytes is not None:
         asked["kv_cache_memory_bytes"] = str(kv_bytes)
     parser = EngineArgs.add_cli_args(FlexibleArgumentParser(prog="vllm"))
@@ -120,7 +120,7 @@ def engine_arguments(model: str, arguments: Mapping[str, str]) -> dict[str, Any]
         with contextlib.redirect_stderr(said):
             words = [f"--model={model}"]
             plain = EngineArgs.from_cli_args(parser.parse_args(words))
-            read = EngineArgs.from_cli_args(parser.parse_args(words + command_line(asked)))
+            read = EngineArgs.from_cli_args(parser.parse_args(words + build_command_line(asked)))
     except SystemExit:
         lines = said.getvalue().strip().splitlines()
         raise EngineError(f"vllm: {lines[-1] if lines else 'an engine argument cannot be read'}") from None

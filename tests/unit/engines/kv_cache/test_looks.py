@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool, largest_alone, unseen, waste
+from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool, compute_waste, count_blocks_alone, find_longest_gap
 from pytest_llmperf.measurement.reading import Reading
 from tests.helpers.streams import MS, stream, whole
 
@@ -24,27 +24,29 @@ ONE = stream(100, 200, 300, counts=(1, 1, 1), prompt_tokens=10, output_tokens=3)
 
 
 def test_what_tokens_do_not_fill_of_the_blocks_handed_out_is_waste() -> None:
-    assert waste([poll(150, 1)], [ONE], 16) == Reading(1 - 11 / 16, "blocks of 16 tokens; mean of 1 looks", samples=1)
-    assert waste([poll(250, 1)], [ONE], 16).value == 1 - 12 / 16
+    assert compute_waste([poll(150, 1)], [ONE], 16) == Reading(
+        1 - 11 / 16, "blocks of 16 tokens; mean of 1 looks", samples=1
+    )
+    assert compute_waste([poll(250, 1)], [ONE], 16).value == 1 - 12 / 16
 
 
 def test_it_is_the_mean_over_the_looks_weighed_by_the_room() -> None:
-    assert waste([poll(150, 1), poll(250, 3)], [ONE], 16) == Reading(
+    assert compute_waste([poll(150, 1), poll(250, 3)], [ONE], 16) == Reading(
         1 - 23 / 64, "blocks of 16 tokens; mean of 2 looks", samples=2
     )
 
 
 def test_requests_that_run_together_hold_theirs_together() -> None:
     other = stream(120, 400, counts=(4, 4), prompt_tokens=2, output_tokens=8)
-    assert waste([poll(150, 2, running=2)], [ONE, other], 16).value == 1 - 17 / 32
+    assert compute_waste([poll(150, 2, running=2)], [ONE, other], 16).value == 1 - 17 / 32
 
 
 def test_looks_at_which_somebody_else_runs_do_not_count() -> None:
-    assert waste([poll(150, 1), poll(160, 9, running=2)], [ONE], 16).value == 1 - 11 / 16
+    assert compute_waste([poll(150, 1), poll(160, 9, running=2)], [ONE], 16).value == 1 - 11 / 16
 
 
 def test_looks_before_the_first_token_and_after_the_last_do_not_count() -> None:
-    assert waste([poll(50, 1), poll(350, 1)], [ONE], 16).reason == (
+    assert compute_waste([poll(50, 1), poll(350, 1)], [ONE], 16).reason == (
         "no look at the engine fell into a time when only requests ran that had begun to answer"
     )
 
@@ -52,13 +54,13 @@ def test_looks_before_the_first_token_and_after_the_last_do_not_count() -> None:
 def test_a_look_during_which_many_tokens_came_does_not_count() -> None:
     quick, slow = replace(poll(150, 1), took_ns=90 * MS), replace(poll(250, 9), took_ns=160 * MS)
     burst = stream(100, 200, 201, 400, counts=(1, 20, 20, 1), prompt_tokens=10, output_tokens=42)
-    assert waste([quick, slow], [burst], 16).samples == 1
-    assert waste([slow], [burst], 16).value is None
-    assert waste([replace(slow, took_ns=90 * MS)], [burst], 16).value is not None
+    assert compute_waste([quick, slow], [burst], 16).samples == 1
+    assert compute_waste([slow], [burst], 16).value is None
+    assert compute_waste([replace(slow, took_ns=90 * MS)], [burst], 16).value is not None
 
 
 def test_more_tokens_than_room_is_no_waste() -> None:
-    assert waste([poll(150, 1)], [ONE], 4).value == 0
+    assert compute_waste([poll(150, 1)], [ONE], 4).value == 0
 
 
 @pytest.mark.parametrize(
@@ -80,11 +82,11 @@ def test_more_tokens_than_room_is_no_waste() -> None:
     ],
 )
 def test_without_counts_over_time_there_is_no_telling(request_: RequestTiming, why: str) -> None:
-    assert waste([poll(150, 1)], [request_], 16) == Reading.missing(why)
+    assert compute_waste([poll(150, 1)], [request_], 16) == Reading.missing(why)
 
 
 def test_without_requests_there_is_nothing_to_waste() -> None:
-    assert waste([poll(150, 0)], [], 16) == Reading.missing("the test sent no request through llm_client")
+    assert compute_waste([poll(150, 0)], [], 16) == Reading.missing("the test sent no request through llm_client")
 
 
 @pytest.mark.parametrize(
@@ -101,19 +103,19 @@ def test_without_requests_there_is_nothing_to_waste() -> None:
 )
 def test_a_long_time_without_a_look_is_told(looks: tuple[int, ...], last_ms: int, unseen_ms: int) -> None:
     request = stream(last_ms, counts=(1,), prompt_tokens=10, output_tokens=1)
-    assert unseen([poll(at, 1) for at in looks], [request]) == unseen_ms * MS
-    assert unseen([poll(at, 1) for at in looks], []) == 0
+    assert find_longest_gap([poll(at, 1) for at in looks], [request]) == unseen_ms * MS
+    assert find_longest_gap([poll(at, 1) for at in looks], []) == 0
 
 
 def test_requests_one_after_another_tell_the_peak_by_their_own_counts() -> None:
     first = whole(0, 100, prompt_tokens=30, output_tokens=3)
     longer = whole(100, 200, prompt_tokens=30, output_tokens=4)
-    assert largest_alone([longer, first], 32) == 2
-    assert largest_alone([first], 32) == 1
-    assert largest_alone([], 32) == 0
-    assert largest_alone([first, whole(99, 200, prompt_tokens=30, output_tokens=4)], 32) == 0
-    assert largest_alone([first, whole(100, 200, prompt_tokens=30)], 32) == 0
-    assert largest_alone([first, whole(100, 200, prompt_tokens=30, output_tokens=4, error="cut")], 32) == 0
+    assert count_blocks_alone([longer, first], 32) == 2
+    assert count_blocks_alone([first], 32) == 1
+    assert count_blocks_alone([], 32) == 0
+    assert count_blocks_alone([first, whole(99, 200, prompt_tokens=30, output_tokens=4)], 32) == 0
+    assert count_blocks_alone([first, whole(100, 200, prompt_tokens=30)], 32) == 0
+    assert count_blocks_alone([first, whole(100, 200, prompt_tokens=30, output_tokens=4, error="cut")], 32) == 0
 
 
 def test_a_pool_knows_what_a_block_takes() -> None:

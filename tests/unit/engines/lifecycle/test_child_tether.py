@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.lifecycle.child_tether import tethered
+from pytest_llmperf.engines.lifecycle.child_tether import tether_children
 from tests.helpers.engine_processes import runs, until
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ PARENT = """
 import multiprocessing, sys, time
 from multiprocessing import resource_tracker, shared_memory
 from pathlib import Path
-from pytest_llmperf.engines.lifecycle.child_tether import tethered
+from pytest_llmperf.engines.lifecycle.child_tether import tether_children
 
 def wait_for_ever():
     time.sleep(1000)
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
-    with tethered(Path(sys.argv[1])):
+    with tether_children(Path(sys.argv[1])):
         tied = context.Process(target=wait_for_ever)
         tied.start()
         left_behind = shared_memory.SharedMemory(create=True, size=64)
@@ -87,7 +87,7 @@ def test_the_helper_that_removes_shared_memory_still_does(family: Family, tmp_pa
 
 def test_afterwards_processes_are_started_as_before(tmp_path: Path) -> None:
     before = spawn.get_executable()
-    with tethered(tmp_path):
+    with tether_children(tmp_path):
         assert os.fsdecode(spawn.get_executable()) == str(tmp_path / "python")
     assert spawn.get_executable() == before
 
@@ -96,7 +96,7 @@ def test_in_a_thread_that_may_end_sooner_nothing_is_tied_to_it(tmp_path: Path) -
     seen: list[object] = []
 
     def look() -> None:
-        with tethered(tmp_path):
+        with tether_children(tmp_path):
             seen.append(spawn.get_executable())
 
     thread = threading.Thread(target=look)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineSpec
-from pytest_llmperf.engines.lifecycle.identity import Identity, program_file
+from pytest_llmperf.engines.lifecycle.identity import Identity, describe_program_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,8 +93,8 @@ def test_a_program_that_was_installed_anew_is_another_one(tmp_path: Path) -> Non
     program = tmp_path / "server"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    before = program_file(str(program))
+    before = describe_program_file(str(program))
     assert str(program) in before
     os.utime(program, (1, 1))
-    assert program_file(str(program)) != before
-    assert program_file("no-such-program-anywhere") == ""
+    assert describe_program_file(str(program)) != before
+    assert describe_program_file("no-such-program-anywhere") == ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.lifecycle import pid_files as leftovers
+from pytest_llmperf.engines.lifecycle import pid_files
 from tests.helpers.engine_processes import PATIENCE_S, child_of, own_tmp, parent_of_server, runs, until
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def dead() -> int:
         return process.pid
 
 
-def pid_files() -> list[Path]:
-    return list(leftovers.directory().iterdir())
+def list_pid_files() -> list[Path]:
+    return list(pid_files.find_directory().iterdir())
 
 
 def change(**found: Any) -> None:
-    (path,) = pid_files()
+    (path,) = list_pid_files()
     path.write_text(json.dumps(json.loads(path.read_text()) | found))
 
 
@@ -59,29 +59,29 @@ def test_what_outlived_a_killed_pytest_and_its_killed_warden_is_ended_by_the_nex
         until(lambda: not runs(warden) and not runs(parent.pid))
         assert runs(child)
         said: list[str] = []
-        leftovers.sweep(said.append)
+        pid_files.clean_up(said.append)
         assert said == [f"fake: ended pid {server}, left over from a run that was killed"]
         until(lambda: not runs(child) and not runs(server))
-    assert pid_files() == []
+    assert list_pid_files() == []
     assert not run.exists()
 
 
 @pytest.mark.usefixtures("own_tmp")
 def test_the_engine_of_a_pytest_that_lives_is_left_alone(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    leftovers.note("fake", sleeper.pid, sleeper.pid, tmp_path)
+    pid_files.write_note("fake", sleeper.pid, sleeper.pid, tmp_path)
     said: list[str] = []
-    leftovers.sweep(said.append)
+    pid_files.clean_up(said.append)
     assert said == []
     assert sleeper.poll() is None
-    assert len(pid_files()) == 1
+    assert len(list_pid_files()) == 1
     assert tmp_path.exists()
 
 
 @pytest.mark.usefixtures("own_tmp")
 def test_the_engine_of_a_pytest_whose_pid_was_reused_is_ended(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    leftovers.note("fake", sleeper.pid, sleeper.pid, tmp_path / "run")
+    pid_files.write_note("fake", sleeper.pid, sleeper.pid, tmp_path / "run")
     change(owner={"pid": os.getpid(), "started": "long ago"})
-    leftovers.sweep(lambda _: None)
+    pid_files.clean_up(lambda _: None)
     assert sleeper.wait(PATIENCE_S) == -signal.SIGKILL
 
 
@@ -89,32 +89,32 @@ def test_the_engine_of_a_pytest_whose_pid_was_reused_is_ended(sleeper: subproces
 def test_a_process_that_has_got_the_pid_of_an_engine_is_not_killed(
     sleeper: subprocess.Popen[bytes], dead: int, tmp_path: Path
 ) -> None:
-    leftovers.note("fake", sleeper.pid, sleeper.pid, tmp_path / "run")
+    pid_files.write_note("fake", sleeper.pid, sleeper.pid, tmp_path / "run")
     reused = {"pid": sleeper.pid, "started": "long ago"}
     change(owner={"pid": dead, "started": "long ago"}, engine=reused, warden=reused)
     said: list[str] = []
-    leftovers.sweep(said.append)
+    pid_files.clean_up(said.append)
     assert said == []
     assert sleeper.poll() is None
-    assert pid_files() == []
+    assert list_pid_files() == []
 
 
 @pytest.mark.usefixtures("own_tmp")
 def test_a_group_that_belongs_to_another_session_is_not_killed(sleeper: subprocess.Popen[bytes], dead: int) -> None:
-    assert not leftovers.kill_group(sleeper.pid, session=dead)
+    assert not pid_files.kill_group(sleeper.pid, session=dead)
     assert sleeper.poll() is None
-    assert leftovers.kill_group(sleeper.pid, session=sleeper.pid)
+    assert pid_files.kill_group(sleeper.pid, session=sleeper.pid)
     assert sleeper.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 @pytest.mark.usefixtures("own_tmp")
 def test_the_file_of_an_engine_that_has_ended_is_removed_without_a_word(dead: int, tmp_path: Path) -> None:
-    leftovers.note("fake", dead, dead, tmp_path / "run")
+    pid_files.write_note("fake", dead, dead, tmp_path / "run")
     change(owner={"pid": dead, "started": None})
     said: list[str] = []
-    leftovers.sweep(said.append)
+    pid_files.clean_up(said.append)
     assert said == []
-    assert pid_files() == []
+    assert list_pid_files() == []
 
 
 def test_a_folder_that_somebody_else_has_made_is_refused(own_tmp: Path) -> None:
@@ -122,21 +122,21 @@ def test_a_folder_that_somebody_else_has_made_is_refused(own_tmp: Path) -> None:
     elsewhere.mkdir()
     (own_tmp / f"pytest-llmperf-{os.getuid()}").symlink_to(elsewhere)
     with pytest.raises(EngineError, match="is not a folder of this user"):
-        leftovers.directory()
+        pid_files.find_directory()
 
 
 def test_the_folder_can_be_entered_by_its_user_only(own_tmp: Path) -> None:
-    path = leftovers.directory()
+    path = pid_files.find_directory()
     assert path.parent == own_tmp
     assert path.stat().st_mode & 0o777 == 0o700
-    assert leftovers.directory() == path
+    assert pid_files.find_directory() == path
 
 
 def test_the_folder_for_its_sockets_has_a_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for parent in (tmp_path / ("long" * 30), Path("/tmp")):
         parent.mkdir(exist_ok=True)
         monkeypatch.setattr(tempfile, "tempdir", str(parent))
-        folder = leftovers.new_folder("vllm")
+        folder = pid_files.create_folder("vllm")
         assert folder.parent == Path("/tmp")
         folder.rmdir()
     assert list((tmp_path / ("long" * 30)).iterdir()) == []

@@ -9,7 +9,7 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.lifecycle import server_deployment, server_process
-from pytest_llmperf.engines.lifecycle.http import announced_url, http_get
+from pytest_llmperf.engines.lifecycle.http import http_get, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment, describe_status
 from tests.helpers.engine_processes import (
     STUBBORN,
@@ -264,6 +264,6 @@ def test_a_status_is_described(status: int, words: str) -> None:
 
 
 def test_an_address_is_unknown_until_it_is_announced(tmp_path: Path) -> None:
-    assert announced_url(tmp_path / "announce") is None
+    assert read_announced_url(tmp_path / "announce") is None
     (tmp_path / "announce").write_text("http://127.0.0.1:1\n")
-    assert announced_url(tmp_path / "announce") == "http://127.0.0.1:1/v1"
+    assert read_announced_url(tmp_path / "announce") == "http://127.0.0.1:1/v1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
-from pytest_llmperf.engines.ollama.lookup import attached_url, host_url
+from pytest_llmperf.engines.ollama.lookup import find_attached_url, parse_host_url
 
 
 @pytest.mark.parametrize(
@@ -23,17 +23,17 @@ from pytest_llmperf.engines.ollama.lookup import attached_url, host_url
     ],
 )
 def test_the_variable_of_ollama_is_read_as_ollama_reads_it(host: str, url: str) -> None:
-    assert host_url(host) == url
+    assert parse_host_url(host) == url
 
 
 def test_what_is_no_host_is_refused() -> None:
     with pytest.raises(EngineError, match="OLLAMA_HOST=box:port is no address"):
-        host_url("box:port")
+        parse_host_url("box:port")
 
 
 def test_an_option_wins_over_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert attached_url(EngineSpec("ollama")) == ""
+    assert find_attached_url(EngineSpec("ollama")) == ""
     monkeypatch.setenv("OLLAMA_HOST", '"box"')
-    assert attached_url(EngineSpec("ollama")) == "http://box:11434"
-    assert attached_url(EngineSpec("ollama", url="http://other:1/v1/")) == "http://other:1"
-    assert attached_url(EngineSpec("ollama", binary="ollama")) == ""
+    assert find_attached_url(EngineSpec("ollama")) == "http://box:11434"
+    assert find_attached_url(EngineSpec("ollama", url="http://other:1/v1/")) == "http://other:1"
+    assert find_attached_url(EngineSpec("ollama", binary="ollama")) == ""

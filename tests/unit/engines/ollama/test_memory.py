@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.engines.ollama.memory import Footprint, Shape, kv_stated, padded, shape_of, tensors_bytes
+from pytest_llmperf.engines.ollama.memory import (
+    Footprint,
+    Shape,
+    find_stated_kv_bytes,
+    pad_context,
+    read_shape,
+    sum_tensor_bytes,
+)
 from tests.helpers.captured import captured
 
 if TYPE_CHECKING:
@@ -21,7 +28,7 @@ F16 = ("f16", "f16")
 
 def reserved(shape: Shape | None = None, **changes: Any) -> Reading:
     settings = {"context": 2048, "slots": 1, "cache_types": F16, "offload": 0.0, **changes}
-    return Footprint(shape or shape_of(SHOWN), **settings).readings()["memory.kv_reserved"]
+    return Footprint(shape or read_shape(SHOWN), **settings).readings()["memory.kv_reserved"]
 
 
 def with_info(**changes: object) -> dict[str, Any]:
@@ -30,11 +37,11 @@ def with_info(**changes: object) -> dict[str, Any]:
 
 
 def test_the_weights_are_what_its_log_said_when_it_was_loaded() -> None:
-    assert shape_of(SHOWN).weights.value == pytest.approx(92.10 * MIB, rel=1e-4)
+    assert read_shape(SHOWN).weights.value == pytest.approx(92.10 * MIB, rel=1e-4)
 
 
 def test_the_kv_cache_is_what_its_log_said_when_it_was_loaded() -> None:
-    shape = shape_of(SHOWN)
+    shape = read_shape(SHOWN)
     assert shape.token_bytes(F16) == 23040
     assert reserved(context=2048).value == 45 * MIB
     assert reserved(context=4096).value == 90 * MIB
@@ -45,30 +52,30 @@ def test_the_kv_cache_is_what_its_log_said_when_it_was_loaded() -> None:
 def test_a_cache_of_fewer_bits_takes_less() -> None:
     # 209505483 bytes of the whole with f16, 164123113 with q8_0, at a context of 4096.
     saved = (209505483 - 164123113) / 4096
-    shape = shape_of(SHOWN)
+    shape = read_shape(SHOWN)
     assert 23040 - (shape.token_bytes(("q8_0", "q8_0")) or 0) == pytest.approx(saved, rel=0.05)
     assert shape.token_bytes(("q1_0", "f16")) is None
 
 
 def test_other_facts_of_the_model() -> None:
-    shape = shape_of(SHOWN)
+    shape = read_shape(SHOWN)
     assert shape.trained_context == 8192
     assert shape.blob == "sha256-941f309b54caaad6747569ba43712bcde44a2be3bae16c3282ff499c37c54af5"
     assert shape.completes
-    assert not shape_of({**SHOWN, "capabilities": ["embedding"]}).completes
+    assert not read_shape({**SHOWN, "capabilities": ["embedding"]}).completes
 
 
 def test_keys_and_values_of_their_own_length_and_heads_that_differ_by_layer_count_as_they_are() -> None:
-    assert shape_of(with_info(attention__key_length=128, attention__value_length=96)).values_per_token == (
+    assert read_shape(with_info(attention__key_length=128, attention__value_length=96)).values_per_token == (
         30 * 3 * 128,
         30 * 3 * 96,
     )
-    assert shape_of(with_info(attention__head_count_kv=[3, 0, 1] * 10)).values_per_token == (40 * 64, 40 * 64)
+    assert read_shape(with_info(attention__head_count_kv=[3, 0, 1] * 10)).values_per_token == (40 * 64, 40 * 64)
 
 
 @pytest.mark.parametrize("key", ["attention__sliding_window", "attention__kv_lora_rank", "ssm__state_size"])
 def test_where_layers_do_not_keep_every_token_nothing_is_claimed(key: str) -> None:
-    shape = shape_of(with_info(**{key: 512}))
+    shape = read_shape(with_info(**{key: 512}))
     assert shape.token_bytes(F16) is None
     assert shape.reason.startswith("the layers of this model do not all keep a key and a value of each token")
     assert reserved(shape).reason == shape.reason
@@ -78,14 +85,14 @@ def test_where_layers_do_not_keep_every_token_nothing_is_claimed(key: str) -> No
 
 def test_the_log_of_the_last_load_says_what_its_caches_take() -> None:
     log = captured("ollama/runner_buffer_lines.txt")
-    assert kv_stated(log) == 90 * MIB
+    assert find_stated_kv_bytes(log) == 90 * MIB
     more = "llama_kv_cache_iswa:      CUDA0 KV buffer size =    10.00 MiB\n"
-    assert kv_stated(log + more) == 100 * MIB
-    assert kv_stated("") is None
+    assert find_stated_kv_bytes(log + more) == 100 * MIB
+    assert find_stated_kv_bytes("") is None
 
 
 def test_what_is_not_told_is_not_guessed() -> None:
-    shape = shape_of({"model_info": {}})
+    shape = read_shape({"model_info": {}})
     assert (shape.trained_context, shape.weights_bytes, shape.blob) == (None, None, "")
     assert shape.token_bytes(F16) is None
     assert shape.reason == "the model's metadata do not tell the shape of its KV cache"
@@ -93,10 +100,10 @@ def test_what_is_not_told_is_not_guessed() -> None:
     assert reserved(slots=None).reason.startswith("how many requests the server answers at a time is not known")
     assert reserved(cache_types=None).reason.startswith("the type of the KV cache is not known")
     assert reserved(cache_types=("q1_0", "f16")).reason == "the size of a KV cache of type q1_0 and f16 is not known"
-    assert tensors_bytes([{"type": "Q9_9", "shape": [32]}]) is None
+    assert sum_tensor_bytes([{"type": "Q9_9", "shape": [32]}]) is None
     assert replace(shape, weights_bytes=5.0).weights.value == 5
 
 
 @pytest.mark.parametrize(("asked", "given"), [(100, 256), (256, 256), (257, 512), (4096, 4096)])
 def test_a_context_is_made_a_multiple_of_256(asked: int, given: int) -> None:
-    assert padded(asked) == given
+    assert pad_context(asked) == given

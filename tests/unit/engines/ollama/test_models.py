@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.ollama.models import gguf_file, told
+from pytest_llmperf.engines.ollama.models import find_gguf_file, follow_progress
 from tests.helpers.captured import captured
 from tests.helpers.ollama_captures import lines
 
@@ -35,7 +35,7 @@ class Pull:
 
 def say(pull: Pull) -> list[str]:
     said: list[str] = []
-    told(pull, "pulling m", said.append, pull.clock)
+    follow_progress(pull, "pulling m", said.append, pull.clock)
     return said
 
 
@@ -56,26 +56,26 @@ def test_what_is_quick_says_nothing() -> None:
 
 def test_a_stream_without_success_is_a_failure() -> None:
     with pytest.raises(EngineError, match="it ended with 'pulling manifest' and no success"):
-        told(iter([{"status": "pulling manifest"}]), "m", lambda _: None)
+        follow_progress(iter([{"status": "pulling manifest"}]), "m", lambda _: None)
     with pytest.raises(EngineError, match="it ended with 'nothing' and no success"):
-        told(iter([]), "m", lambda _: None)
+        follow_progress(iter([]), "m", lambda _: None)
 
 
 def test_the_lines_of_a_creation_are_read_alike() -> None:
     body = captured("ollama/create_stream.txt").split("\n\n", 1)[1]
-    told([json.loads(line) for line in body.splitlines() if line], "m", lambda _: None)
+    follow_progress([json.loads(line) for line in body.splitlines() if line], "m", lambda _: None)
 
 
 @pytest.mark.parametrize("name", ["./x.gguf", "/no/such/file", "~/x", "x.gguf"])
 def test_what_looks_like_a_file_must_be_one(name: str) -> None:
     with pytest.raises(EngineError, match="there is no model file"):
-        gguf_file(name)
+        find_gguf_file(name)
 
 
 def test_a_name_is_no_file_and_a_file_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert gguf_file("qwen3:0.6b") is None
-    assert gguf_file("hf.co/someone/some-GGUF:Q4_K_M") is None
-    assert gguf_file(None) is None
+    assert find_gguf_file("qwen3:0.6b") is None
+    assert find_gguf_file("hf.co/someone/some-GGUF:Q4_K_M") is None
+    assert find_gguf_file(None) is None
     (tmp_path / "model").touch()
-    assert gguf_file("model") == tmp_path / "model"
+    assert find_gguf_file("model") == tmp_path / "model"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.engines.ollama.observation import server_stats
+from pytest_llmperf.engines.ollama.observation import summarize_server_times
 from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
 from pytest_llmperf.traffic.answers.ollama import read
 from tests.helpers.captured import captured
@@ -30,7 +30,10 @@ def requests(run: str) -> list[RequestTiming]:
 
 
 def test_waiting_for_a_slot_is_in_none_of_the_servers_times_but_the_total() -> None:
-    alone, beside = server_stats(requests("conc1"), decoding=True), server_stats(requests("conc4"), decoding=True)
+    alone, beside = (
+        summarize_server_times(requests("conc1"), decoding=True),
+        summarize_server_times(requests("conc4"), decoding=True),
+    )
     assert alone["queue_max_seconds"] < 0.01
     assert beside["queue_max_seconds"] > 1.5
     assert beside["queue_mean_seconds"] > 1
@@ -38,25 +41,27 @@ def test_waiting_for_a_slot_is_in_none_of_the_servers_times_but_the_total() -> N
 
 
 def test_the_rate_of_decoding_leaves_out_the_first_token_and_does_not_add_up_over_clients() -> None:
-    stats = server_stats(requests("conc4"), decoding=True)
+    stats = summarize_server_times(requests("conc4"), decoding=True)
     assert stats["decode_median_rate"] == pytest.approx(111.5, rel=0.1)
-    one = server_stats([read(stream("chat_stream.txt")).timing], decoding=True)
+    one = summarize_server_times([read(stream("chat_stream.txt")).timing], decoding=True)
     assert one["decode_median_rate"] == pytest.approx(11 / 2.335937)
     assert one["prompt_seconds"] == pytest.approx(0.029699)
 
 
 def test_one_token_has_no_rate() -> None:
-    stats = server_stats([read(whole("num_predict_1.json")).timing], decoding=True)
+    stats = summarize_server_times([read(whole("num_predict_1.json")).timing], decoding=True)
     assert "decode_median_rate" not in stats
     assert stats["decode_seconds"] == 1e-6
 
 
 def test_a_server_that_leaves_the_sampling_out_of_its_times_has_no_rate() -> None:
-    assert "decode_median_rate" not in server_stats(requests("conc1"), decoding=False)
+    assert "decode_median_rate" not in summarize_server_times(requests("conc1"), decoding=False)
 
 
 def test_answers_without_times_say_nothing() -> None:
-    assert server_stats([], decoding=True) == {}
-    assert server_stats([RequestTiming(0, 1)], decoding=True) == {}
-    assert server_stats([RequestTiming(0, 1, error="x", server=ServerTimes(1, 2, 3, 9))], decoding=True) == {}
-    assert "queue_max_seconds" not in server_stats([RequestTiming(0, 1, server=ServerTimes(1))], decoding=True)
+    assert summarize_server_times([], decoding=True) == {}
+    assert summarize_server_times([RequestTiming(0, 1)], decoding=True) == {}
+    assert summarize_server_times([RequestTiming(0, 1, error="x", server=ServerTimes(1, 2, 3, 9))], decoding=True) == {}
+    assert "queue_max_seconds" not in summarize_server_times(
+        [RequestTiming(0, 1, server=ServerTimes(1))], decoding=True
+    )

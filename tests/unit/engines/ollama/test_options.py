@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.ollama.options import check_arguments, keep_alive, load_options, runs_out
+from pytest_llmperf.engines.ollama.options import check_arguments, expires, parse_keep_alive, parse_startup_options
 
 
 def test_the_context_is_ours_where_none_is_given() -> None:
-    assert load_options({}) == {"num_ctx": 4096}
-    assert load_options({"num_ctx": "512", "use_mmap": "false", "num_gpu": "-1", "models_dir": "/m"}) == {
+    assert parse_startup_options({}) == {"num_ctx": 4096}
+    assert parse_startup_options({"num_ctx": "512", "use_mmap": "false", "num_gpu": "-1", "models_dir": "/m"}) == {
         "num_ctx": 512,
         "use_mmap": False,
         "num_gpu": -1,
@@ -29,12 +29,12 @@ def test_the_context_is_ours_where_none_is_given() -> None:
     ],
 )
 def test_a_model_is_kept_for_seconds_or_for_a_duration_as_go_writes_it(text: str, value: int | str, ends: bool) -> None:
-    assert keep_alive({"keep_alive": text}) == value
-    assert runs_out(value) is ends
+    assert parse_keep_alive({"keep_alive": text}) == value
+    assert expires(value) is ends
 
 
 def test_without_a_word_it_is_kept_for_ever() -> None:
-    assert not runs_out(keep_alive({}))
+    assert not expires(parse_keep_alive({}))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pytest_llmperf.engines.ollama.runner import Loaded, Runner, runner_of, runners
+from pytest_llmperf.engines.ollama.runner import Loaded, Runner, find_runner, list_runners
 from tests.helpers.captured import captured
 
 BLOB = "sha256-941f309b54caaad6747569ba43712bcde44a2be3bae16c3282ff499c37c54af5"
@@ -37,10 +37,10 @@ def test_the_runner_of_an_older_server_tells_its_model_only() -> None:
 def test_a_model_is_found_by_its_file_and_the_younger_runner_counts() -> None:
     other = Runner(3, 9.0, ("llama-server", "--model", "/m/sha256-0"))
     again = Runner(4, 5.0, REAL.arguments)
-    assert runner_of(BLOB, [REAL, other, again]) is again
-    assert runner_of("sha256-1", [REAL, other]) is None
-    assert runner_of("", [REAL]) is REAL
-    assert runner_of("", [REAL, other]) is None
+    assert find_runner(BLOB, [REAL, other, again]) is again
+    assert find_runner("sha256-1", [REAL, other]) is None
+    assert find_runner("", [REAL]) is REAL
+    assert find_runner("", [REAL, other]) is None
 
 
 @pytest.fixture
@@ -55,10 +55,10 @@ def test_only_processes_below_the_server_that_hold_a_model_are_runners(parent: i
         subprocess.Popen([*sleep, "--list-devices"]) as lists,
     ):
         try:
-            (found,) = (runner for runner in runners([parent]) if runner.pid in (holds.pid, lists.pid))
+            (found,) = (runner for runner in list_runners([parent]) if runner.pid in (holds.pid, lists.pid))
             assert (found.pid, found.blob, found.slots) == (holds.pid, BLOB, 2)
             assert found.alive
-            assert runners([]) == ()
+            assert list_runners([]) == ()
         finally:
             holds.kill()
             lists.kill()

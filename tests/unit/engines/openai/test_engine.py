@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
-from pytest_llmperf.engines.lifecycle.http import check_port, free_port, http_status
+from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, get_http_status
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
 
 if TYPE_CHECKING:
@@ -162,11 +162,11 @@ def test_a_server_that_does_not_speak_http_is_refused() -> None:
     with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
         assert "the answer is not HTTP" in refusal(url)
     with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
-        assert http_status(url) is None
+        assert get_http_status(url) is None
 
 
 def test_a_server_that_is_not_there_is_refused() -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{find_free_port()}"
     assert refusal(url).startswith(f"nobody answers at {url}/v1/models: ")
 
 
@@ -262,6 +262,6 @@ def test_what_is_no_port_is_refused(text: str) -> None:
 
 
 def test_a_free_port_can_be_used() -> None:
-    port = free_port()
+    port = find_free_port()
     assert check_port(str(port), "port") == port
     assert check_port("0", "port") == 0

@@ -7,10 +7,10 @@ import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.vllm.arguments import (
-    command_line,
-    default_kv_cache,
-    kv_cache_bytes,
-    served_name,
+    build_command_line,
+    choose_kv_cache_bytes,
+    choose_served_name,
+    parse_kv_cache_bytes,
     sizes_kv_cache,
 )
 from pytest_llmperf.plugin.settings import argument_text
@@ -33,12 +33,12 @@ GIB = 2**30
     ],
 )
 def test_arguments_are_written_as_vllm_reads_them(key: str, value: object, words: list[str]) -> None:
-    assert command_line({key: argument_text(value)}) == words
+    assert build_command_line({key: argument_text(value)}) == words
 
 
 def test_a_kv_cache_is_written_with_its_unit() -> None:
-    assert kv_cache_bytes({"kv_cache": "4 GiB"}) == 4 * GIB
-    assert kv_cache_bytes({"max_model_len": "1"}) is None
+    assert parse_kv_cache_bytes({"kv_cache": "4 GiB"}) == 4 * GIB
+    assert parse_kv_cache_bytes({"max_model_len": "1"}) is None
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_kv_cache_is_written_with_its_unit() -> None:
 )
 def test_a_kv_cache_that_cannot_be_meant_is_refused(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(EngineError) as caught:
-        kv_cache_bytes(arguments)
+        parse_kv_cache_bytes(arguments)
     assert str(caught.value).startswith(message)
 
 
@@ -62,20 +62,20 @@ def test_the_default_on_the_cpu_leaves_the_host_its_memory(monkeypatch: pytest.M
         total = 64 * GIB
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
-    assert default_kv_cache({}) == 4 * GIB
+    assert choose_kv_cache_bytes({}) == 4 * GIB
     Memory.total = 8 * GIB
-    assert default_kv_cache({}) == 2 * GIB
+    assert choose_kv_cache_bytes({}) == 2 * GIB
 
 
 @pytest.mark.parametrize("key", ["kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override"])
 def test_there_is_no_default_where_the_project_says_how_much(key: str) -> None:
-    assert default_kv_cache({key: "1"}) is None
+    assert choose_kv_cache_bytes({key: "1"}) is None
 
 
 def test_a_folder_is_served_under_its_name() -> None:
-    assert served_name({}, "models/tiny", Path("/models/tiny")) == "tiny"
-    assert served_name({}, "Qwen/Qwen3-0.6B", None) == "Qwen/Qwen3-0.6B"
-    assert served_name({"served_model_name": "chat other"}, "Qwen/Qwen3-0.6B", None) == "chat"
+    assert choose_served_name({}, "models/tiny", Path("/models/tiny")) == "tiny"
+    assert choose_served_name({}, "Qwen/Qwen3-0.6B", None) == "Qwen/Qwen3-0.6B"
+    assert choose_served_name({"served_model_name": "chat other"}, "Qwen/Qwen3-0.6B", None) == "chat"
 
 
 def test_a_share_of_the_device_is_no_size() -> None:

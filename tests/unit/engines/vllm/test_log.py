@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.vllm.log import Startup, reason, stage
+from pytest_llmperf.engines.vllm.log import Startup, find_reason, find_stage
 from tests.helpers.captured import captured
 
 LOG = captured("vllm-start.log")
@@ -35,7 +35,7 @@ def up_to(text: str) -> str:
     ],
 )
 def test_it_says_what_a_starting_server_is_doing(last: str, doing: str) -> None:
-    assert stage(up_to(last)) == doing
+    assert find_stage(up_to(last)) == doing
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_it_says_what_a_starting_server_is_doing(last: str, doing: str) -> None:
     ],
 )  # fmt: skip
 def test_the_stages_of_a_server_on_a_gpu_are_known_too(line: str, doing: str) -> None:
-    assert stage(f"{LOG[:3000]}\n{line}") == doing
+    assert find_stage(f"{LOG[:3000]}\n{line}") == doing
 
 
 def test_a_log_without_a_known_line_says_nothing() -> None:
-    assert stage("") == stage("hello\n") == ""
+    assert find_stage("") == find_stage("hello\n") == ""
 
 
 def test_a_server_on_the_cpu_is_known_by_its_device_and_states_no_sizes() -> None:
@@ -123,4 +123,4 @@ Check your internet connection.
     ids=["usage", "engine core", "validation", "validation without prefix", "hub", "memory", "none", "empty"],
 )
 def test_why_it_did_not_start_is_said_in_its_own_words(log: str, words: str) -> None:
-    assert reason(log) == words
+    assert find_reason(log) == words

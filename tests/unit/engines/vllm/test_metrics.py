@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
-from pytest_llmperf.engines.vllm.metrics import Counters, kv_pool, metrics_url, poll, polled_url
+from pytest_llmperf.engines.vllm.metrics import Counters, build_metrics_url, build_polled_url, poll, read_kv_pool
 from pytest_llmperf.system.prometheus import Sample, parse
 from tests.helpers.captured import captured
 
@@ -58,19 +58,19 @@ def test_a_page_of_another_server_is_refused() -> None:
 
 
 def test_the_pool_is_what_the_cache_configuration_says() -> None:
-    assert kv_pool(page()) == KVPool(1024, 128, 256 * MIB)
-    assert kv_pool(page(), workers=2) == KVPool(1024, 128, 512 * MIB)
+    assert read_kv_pool(page()) == KVPool(1024, 128, 256 * MIB)
+    assert read_kv_pool(page(), workers=2) == KVPool(1024, 128, 512 * MIB)
 
 
 def test_where_its_bytes_were_not_set_the_log_may_state_them() -> None:
     unset = parse(PAGE.replace('kv_cache_memory_bytes="268435456"', 'kv_cache_memory_bytes="None"'))
-    assert kv_pool(unset, kv_bytes=7.0) == KVPool(1024, 128, 7.0)
-    assert kv_pool(unset) == KVPool(1024, 128, None)
+    assert read_kv_pool(unset, kv_bytes=7.0) == KVPool(1024, 128, 7.0)
+    assert read_kv_pool(unset) == KVPool(1024, 128, None)
 
 
 def test_a_server_that_does_not_state_its_blocks_has_no_pool() -> None:
-    assert kv_pool([]) is None
-    assert kv_pool(parse(PAGE.replace('num_gpu_blocks="1024"', 'num_gpu_blocks="None"'))) is None
+    assert read_kv_pool([]) is None
+    assert read_kv_pool(parse(PAGE.replace('num_gpu_blocks="1024"', 'num_gpu_blocks="None"'))) is None
 
 
 def test_the_share_in_use_counts_all_blocks_but_the_empty_one() -> None:
@@ -90,8 +90,8 @@ def test_a_page_without_the_share_cannot_be_polled() -> None:
 
 
 def test_only_a_part_of_the_page_is_asked_for_while_a_test_runs() -> None:
-    assert metrics_url("http://h:1/v1") == "http://h:1/metrics/"
-    assert polled_url("http://h:1/v1") == (
+    assert build_metrics_url("http://h:1/v1") == "http://h:1/metrics/"
+    assert build_polled_url("http://h:1/v1") == (
         "http://h:1/metrics/?name[]=vllm:kv_cache_usage_perc&name[]=vllm:num_requests_running"
         "&name[]=vllm:num_requests_waiting"
     )
