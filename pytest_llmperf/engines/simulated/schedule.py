@@ -85,7 +85,7 @@ class Simulation:
 
     ttft: float = _setting("20 ms", _seconds, "from the request's arrival to its first token", per_request=True)
     tpot: float = _setting("5 ms", _seconds, "time per token; k tokens in one chunk take k times it", per_request=True)
-    jitter: float = _setting("0 ms", _seconds, "every gap is longer or shorter by up to this", per_request=True)
+    jitter: float = _setting("0 ms", _seconds, "every gap is longer or shorter by at most this", per_request=True)
     tokens_per_chunk: int = _setting("1", _integer(1), "tokens in each chunk of a stream", per_request=True)
     role_chunk: bool = _setting(
         "true",
@@ -93,42 +93,40 @@ class Simulation:
         "a chat stream begins at once with a chunk that has a role and no token",
         per_request=True,
     )
-    reasoning_tokens: int = _setting(
-        "0", _integer(0), "so many tokens are reasoning before the answer", per_request=True
-    )
+    reasoning_tokens: int = _setting("0", _integer(0), "tokens of reasoning before the answer", per_request=True)
     output_tokens: int = _setting(
         "0",
         _integer(0),
-        "the answer stops by itself after so many tokens; 0: at max_tokens",
+        "the answer stops by itself after this many tokens; 0: at max_tokens",
         per_request=True,
     )
-    default_max_tokens: int = _setting("16", _integer(1), "max_tokens of a request that names none")
-    error_rate: float = _setting("0 %", _share, "share of the requests, drawn by the seed, that fail")
-    error_every: int = _setting("0", _integer(0), "each Nth request fails; 0: none")
+    default_max_tokens: int = _setting("16", _integer(1), "max_tokens of a request without max_tokens")
+    error_rate: float = _setting("0 %", _share, "share of requests that fail, drawn with the seed")
+    error_every: int = _setting("0", _integer(0), "every Nth request fails; 0: none")
     error_status: int = _setting("500", _integer(400, 599), "HTTP status of a failed request", per_request=True)
     stall_after: int = _setting(
-        "0", _integer(0), "the stream pauses once after so many tokens; 0: never", per_request=True
+        "0", _integer(0), "the stream pauses once after this many tokens; 0: never", per_request=True
     )
-    stall: float = _setting("0 s", _seconds, "how long it pauses then", per_request=True)
+    stall: float = _setting("0 s", _seconds, "how long the stream pauses", per_request=True)
     crash_after: int = _setting(
-        "0", _integer(0), "the server dies (exit status 70) after so many tokens in all its life; 0: never"
+        "0", _integer(0), "the server dies (exit status 70) after this many tokens in all; 0: never"
     )
-    crash_on_start: bool = _setting("false", _flag, "the server dies while it loads (exit status 3)")
+    crash_on_start: bool = _setting("false", _flag, "the server dies while it starts (exit status 3)")
     cut_after: int = _setting(
         "0",
         _integer(0),
-        "the connection closes after so many tokens of an answer; 0: never",
+        "the connection closes after this many tokens of an answer; 0: never",
         per_request=True,
     )
-    memory: int = _setting("0 B", _bytes, "memory held from load to exit")
+    memory: int = _setting("0 B", _bytes, "memory held from start to exit")
     memory_per_request: int = _setting("0 B", _bytes, "memory held while a request runs", per_request=True)
     device: str = _setting(
-        "cpu", _one_of("cpu", "gpu"), "what it claims to compute on; with gpu the GPU is measured, whoever uses it"
+        "cpu", _one_of("cpu", "gpu"), "what it claims to compute on; gpu measures the GPU, whichever process uses it"
     )
-    slots: int = _setting("4", _integer(1), "requests answered at a time; others wait in order of arrival")
+    slots: int = _setting("4", _integer(1), "requests answered at the same time; others wait in order of arrival")
     startup_time: float = _setting("0 s", _seconds, "from the start of the server to the first request it takes")
     usage: str = _setting("asked", _one_of("asked", "always", "never"), "when an answer states its token counts")
-    seed: int = _setting("0", _integer(0), "what text, jitter and error_rate are drawn from")
+    seed: int = _setting("0", _integer(0), "seed of text, jitter and error_rate")
     model: str = _setting("simulated", _name, "the model's name")
     port: int = _setting("0", _integer(0, 65535), "TCP port on 127.0.0.1; 0: a free one")
 
