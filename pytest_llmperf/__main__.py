@@ -1,4 +1,4 @@
-"""The command ``pytest-llmperf``, also ``python -m pytest_llmperf``: what is there to do between test runs."""
+"""The command ``pytest-llmperf``, also ``python -m pytest_llmperf``: lists and stops kept engines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = "all"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit status: 0, 1 if something could not be done, 2 for a mistake in the arguments."""
+    """Runs the command. Returns 0, or 1 if something could not be done; exits with 2 for a mistake in the arguments."""
     asked = _parser().parse_args(argv)
     from pytest_llmperf.engines.api.spec import EngineError
     from pytest_llmperf.engines.lifecycle.kept_list import list_kept_engines
@@ -36,16 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("pytest-llmperf", description="LLM performance as tests: what runs between them.")
+    parser = argparse.ArgumentParser("pytest-llmperf", description="Work with pytest-llmperf between test runs.")
     parser.add_argument("--version", action="version", version=f"pytest-llmperf {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     engines = commands.add_parser("engines", help="list or stop the engines that --llmperf-keep-engine left running")
-    engines.add_argument("--json", action="store_true", help="list them as JSON, times in seconds")
+    engines.add_argument("--json", action="store_true", help="list them as JSON, with times in seconds")
     engines.set_defaults(action="list")
     actions = engines.add_subparsers(metavar="ACTION")
-    stop = actions.add_parser("stop", help="stop one of them, or all")
-    stop.add_argument("which", metavar="PID|all", nargs="?", default=ALL, type=_which, help="all is the default")
-    stop.add_argument("--force", action="store_true", help="stop it even while a run is using it")
+    stop = actions.add_parser("stop", help="stop one engine, or all")
+    stop.add_argument("which", metavar="PID|all", nargs="?", default=ALL, type=_which, help="by default all")
+    stop.add_argument("--force", action="store_true", help="stop it even if a run is using it")
     stop.set_defaults(action="stop")
     return parser
 
@@ -68,7 +68,7 @@ def _stop(engines: Sequence[KeptEngine], which: str, force: bool) -> int:
         name = f"{engine.engine}: {engine.model} (pid {engine.pid})"
         reason = engine.stop(force)
         if reason:
-            hint = "" if force else "; --force stops it all the same"
+            hint = "" if force else "; --force stops it anyway"
             print(f"{name} was not stopped: {reason}{hint}", file=sys.stderr)
             status = 1
         else:
@@ -85,7 +85,7 @@ def _table(engines: Sequence[KeptEngine]) -> str:
     from pytest_llmperf.reports.text import align_columns
 
     if not engines:
-        return "no engine is kept; pytest --llmperf-keep-engine=SECONDS leaves one running"
+        return "no engine is kept; pytest --llmperf-keep-engine=SECONDS keeps one running"
     rows = [("model", "engine", "version", "pid", "age", "state", "address")]
     for engine in engines:
         state = "in use" if engine.left_seconds is None else f"idle, ends in {_duration(engine.left_seconds)}"

@@ -1,4 +1,4 @@
-"""What the process that talks to people does with the results: header, summary, report files."""
+"""Writes the header, the terminal summary and the report files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
 
 REPORTER = "llmperf_reporter"
-_SHARED = {"engine": "one engine for all workers", "devices": "devices and an engine of its own for each worker"}
+_SHARED = {"engine": "one engine for all workers", "devices": "devices and an engine for each worker"}
 
 
 def header(session: Session, *, distributed: bool) -> list[str]:
-    """One line of what will be measured and how; nothing for a run without an engine."""
+    """One line that says what will be measured and how; empty for a run without an engine."""
     settings = session.settings
     if not settings.engines:
         return []
     if settings.disable:
-        return ["llmperf: disabled: nothing is measured or judged"]
+        return ["llmperf: disabled, so nothing is measured or judged"]
     engines = [session.registry.create(spec) for spec in settings.engines]
     named = ", ".join(f"{engine.name} ({engine.model or engine.base_url})" for engine in engines)
-    # An engine that has yet to start here says only then where it computes.
+    # Before its start, an engine does not say where it computes.
     found = [device for engine in engines for device in engine.devices or _local_devices(engine)]
     devices = " + ".join(dict.fromkeys(device.name for device in found))
     parts = [f"engine {named}", devices, f"memory at {settings.sample_hz:g} samples/s"]
@@ -53,7 +53,7 @@ def _describe(error: Exception) -> str:
 
 
 class Reporter:
-    """Registered where reports are written: in the only process, or in the controller of pytest-xdist."""
+    """Collects the results of a run; registered in the only process, or in the controller of pytest-xdist."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -132,9 +132,9 @@ class Reporter:
             lines += summary_lines(self.results, width=width)
         if outside := self._session.calls_outside:
             calls = "1 call" if outside == 1 else f"{outside} calls"
-            lines.append(f"{calls} of the app came outside of any measured test and belong to none")
+            lines.append(f"{calls} of the app belong to no test: they came while none was measured")
         if self._without_engine:
-            lines.append(f"{self._without_engine} skipped for want of an engine: --llm-engine=NAME runs them")
+            lines.append(f"{self._without_engine} skipped because no engine was given: --llm-engine=NAME runs them")
         paths = [file.path for file in self._session.settings.reports]
         written = [f"report: {path}" for path in paths if self._results and path.exists()]
         return lines + written + self._problems

@@ -83,9 +83,9 @@ def _launch(values: Mapping[str, Any], run: str) -> dict[str, Any]:
     if not 0 <= values["llmperf_keep_engine"] < float("inf"):
         raise ValueError(f"--llmperf-keep-engine={values['llmperf_keep_engine']:g} must be 0 or more")
     if values["llmperf_sample_hz"] > 1000:
-        raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too often: 1000 at most")
+        raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} must be 1000 or less")
     if values["llmperf_sample_hz"] < 0.1:
-        raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} is too rare: 0.1 at least")
+        raise ValueError(f"--llmperf-sample-hz={values['llmperf_sample_hz']:g} must be 0.1 or more")
     return {
         "startup_timeout": values["llmperf_startup_timeout"],
         "keep": values["llmperf_keep_engine"],

@@ -28,7 +28,7 @@ def test_budgets_are_not_judged_and_tests_run_on_the_engine(runs: Runs, pytester
         "-rs",
     )
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["llmperf: disabled: nothing is measured or judged"])
+    result.stdout.fnmatch_lines(["llmperf: disabled, so nothing is measured or judged"])
     result.stdout.fnmatch_lines(["SKIPPED *nothing is measured under --llmperf-disable"])
     result.stdout.no_fnmatch_line("*budgets: *")
 

@@ -22,7 +22,7 @@ def test_other():
 def test_without_an_engine_tests_are_skipped_with_the_reason_and_counted(runs: Runs) -> None:
     result = runs.plain(ASKS, "-rs")
     result.assert_outcomes(passed=1, skipped=2)
-    result.stdout.fnmatch_lines(["2 skipped for want of an engine: --llm-engine=NAME runs them"])
+    result.stdout.fnmatch_lines(["2 skipped because no engine was given: --llm-engine=NAME runs them"])
     result.stdout.fnmatch_lines(["SKIPPED * no engine: run pytest with --llm-engine=NAME *"])
 
 
@@ -39,7 +39,7 @@ def test_a_skip_of_the_project_with_the_same_words_is_not_counted(runs: Runs) ->
         """
     )
     result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["1 skipped for want of an engine: --llm-engine=NAME runs them"])
+    result.stdout.fnmatch_lines(["1 skipped because no engine was given: --llm-engine=NAME runs them"])
 
 
 def test_one_engine_is_started_once_and_leaves_the_test_ids_alone(runs: Runs) -> None:

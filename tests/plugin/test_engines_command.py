@@ -130,7 +130,7 @@ def test_stopping_ends_an_engine_that_hears_nothing_any_more(kept: int) -> None:
 @pytest.mark.usefixtures("lease")
 def test_one_in_use_is_stopped_by_force_only(kept: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("stop") == 1
-    assert "was not stopped: a run is using it; --force stops it all the same" in capsys.readouterr().err
+    assert "was not stopped: a run is using it; --force stops it anyway" in capsys.readouterr().err
     assert is_running(kept)
     assert command("stop", "--force") == 0
     assert not is_running(kept)

@@ -156,7 +156,7 @@ OPTIONS = {
     "no round": (["--llmperf-rounds=0"], "--llmperf-rounds=0 must be 1 or more"),
     "negative warm-up": (["--llmperf-warmup=-1"], "--llmperf-warmup=-1 must be 0 or more"),
     "no sample": (["--llmperf-sample-hz=0"], "--llmperf-sample-hz=0 must be above 0"),
-    "too many samples": (["--llmperf-sample-hz=5000"], "--llmperf-sample-hz=5000 is too often: 1000 at most"),
+    "too many samples": (["--llmperf-sample-hz=5000"], "--llmperf-sample-hz=5000 must be 1000 or less"),
     "rate is no number": (["--llmperf-sample-hz=nan"], "--llmperf-sample-hz=nan must be above 0"),
     "no time to start": (["--llmperf-startup-timeout=0"], "--llmperf-startup-timeout=0 must be above 0"),
     "nothing to share": (["--llmperf-share=all"], "--llmperf-share=all is neither engine nor devices"),

@@ -194,7 +194,7 @@ def _count(llm_perf):
         "--llmperf-rounds=2",
     )
     result.assert_outcomes(passed=1)
-    assert "outside of any measured test" not in result.stdout.str()
+    assert "belong to no test" not in result.stdout.str()
 
 
 def test_without_measuring_there_is_no_relay(runs: Runs) -> None:

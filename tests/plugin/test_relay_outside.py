@@ -43,7 +43,7 @@ def test_calls_of_fixtures_belong_to_no_test(
         pytest.importorskip("xdist")
     result = runs(SOURCE, "--llmperf-report=out.json", *options)
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines([f"{outside} calls of the app came outside of any measured test and belong to none"])
+    result.stdout.fnmatch_lines([f"{outside} calls of the app belong to no test: they came while none was measured"])
     report = json.loads((pytester.path / "out.json").read_text())
     assert report["session"]["calls_outside_tests"] == outside
     assert [test["measurement"]["requests"]["total"] for test in report["tests"]] == [1, 1, 1, 1]
