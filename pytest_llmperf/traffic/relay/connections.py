@@ -95,8 +95,8 @@ class AppSide(_Side):
         finally:
             self._connecting = None
 
-    def connect(self, server: ServerSide, transport: asyncio.Transport) -> None:
-        """Pairs with the connection to the server and forwards what has arrived meanwhile."""
+    def pair_with(self, server: ServerSide, transport: asyncio.Transport) -> None:
+        """Pairs this connection with the one to the server, and forwards what has arrived meanwhile."""
         assert self.transport is not None
         if self.transport.is_closing():
             server.peer = None
@@ -171,7 +171,7 @@ class ServerSide(_Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._app.connect(self, cast("asyncio.Transport", transport))
+        self._app.pair_with(self, cast("asyncio.Transport", transport))
 
     def receive(self, data: bytes, at_ns: int) -> None:
         """Forwards data to the app, then parses it."""
