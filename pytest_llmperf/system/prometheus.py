@@ -1,4 +1,4 @@
-"""Metrics pages in the Prometheus text format: a strict parser, and a page that is fetched again and again."""
+"""A strict parser of the Prometheus text format, and a metrics page that is read repeatedly over one connection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ESCAPED = {"\\": "\\", '"': '"', "n": "\n"}
 
 @dataclass(frozen=True)
 class Sample:
-    """One line of a page: a value of a metric, told apart by its labels. ``timestamp_ms`` is Unix time."""
+    """One line of a page: the value of a metric with these labels. ``timestamp_ms`` is Unix time, None if not given."""
 
     name: str
     labels: Mapping[str, str]
@@ -39,7 +39,7 @@ class Sample:
 
 
 def parse(text: str) -> list[Sample]:
-    """The samples of a page in the Prometheus text format (version 0.0.4), in its order; comments are left out.
+    """Parses a page in the Prometheus text format (version 0.0.4) into its samples, in order, without comments.
 
     Raises:
         ValueError: a line is not of this format; the message names the line.
@@ -67,7 +67,7 @@ def _sample(line: str, number: int) -> Sample:
 
 @lru_cache(maxsize=4096)
 def _labels(text: str) -> Mapping[str, str]:
-    """The labels written between braces; a page has the same ones each time it is read."""
+    """The labels between braces. They are cached: a page has the same ones each time it is read."""
     pairs = _PAIR.findall(text)
     labels = {name: _ESCAPE.sub(lambda found: _ESCAPED[found[1]], value) for name, value in pairs}
     if len(labels) < len(pairs):
@@ -76,10 +76,10 @@ def _labels(text: str) -> Mapping[str, str]:
 
 
 class MetricsPage:
-    """A page of metrics behind a URL, read over one connection that is kept open. Proxies are not used."""
+    """A metrics page at a URL, read over one connection that is kept open and uses no proxy."""
 
     def __init__(self, url: str, timeout: float = 2.0) -> None:
-        """The page at ``url``; ``timeout`` in seconds is for one reading as a whole.
+        """The page at ``url``; ``timeout`` is the limit in seconds for one whole reading.
 
         Raises:
             ValueError: the URL is not one of http or https with a host, or it carries a user name.
@@ -97,10 +97,10 @@ class MetricsPage:
         self._connection: http.client.HTTPConnection = kind(parts.hostname, parts.port)
 
     def read(self) -> list[Sample]:
-        """The samples of the page as it is now.
+        """Fetches the page and parses it.
 
         Raises:
-            OSError: there is no such page to be had; the message is one sentence that names the URL.
+            OSError: the page cannot be fetched or parsed; the message is one sentence that names the URL.
         """
         body = self._body()
         try:
@@ -112,7 +112,7 @@ class MetricsPage:
         raise OSError(f"{self.url} is not a metrics page: {problem}")
 
     def close(self) -> None:
-        """Closes the connection; another reading opens a new one."""
+        """Closes the connection; the next reading opens a new one. May be called twice."""
         self._connection.close()
 
     def _body(self) -> bytes:
@@ -121,7 +121,7 @@ class MetricsPage:
         except TimeoutError:
             problem = f"{self.url} did not answer within {self._timeout:g} s"
         except ConnectionRefusedError:
-            problem = f"nobody listens at {self.url}"
+            problem = f"no server listens at {self.url}"
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
             problem = f"{self.url} cannot be read: {cause}"
@@ -133,7 +133,7 @@ class MetricsPage:
             try:
                 return self._exchange(deadline)
             except ConnectionError:
-                # A server may close a kept connection at any time; that says nothing about a new one.
+                # A server may close a kept connection at any time; a new one may still work.
                 self.close()
         return self._exchange(deadline)
 

@@ -1,4 +1,4 @@
-"""How soon a thread that wakes up gets a core, while others compute on all of them."""
+"""Shortens the time until a thread that wakes up gets a core while other processes use all of them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 
 
 def ask_for_short_slices() -> bool:
-    """Let this thread interrupt others when it wakes up, rather than wait until their slices of 3 to 4 ms are over.
+    """Lets this thread interrupt others when it wakes up, instead of waiting for the end of their slices of 3 to 4 ms.
 
-    It gets no more of a core by that, and needs no privilege. Linux before 6.12 takes the wish and passes it over;
-    False where the system does not even take it.
+    The thread gets no larger share of a core by that, and needs no privilege. Returns whether the system accepts the
+    setting; Linux before 6.12 accepts it and ignores it.
     """
     number = _SCHED_SETATTR.get(platform.machine())
     if sys.platform != "linux" or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:

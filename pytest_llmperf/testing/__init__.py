@@ -1,4 +1,4 @@
-"""Doubles for tests of code that measures GPUs: scripted devices, shown through the real ``pynvml``."""
+"""Scripted GPUs for tests of code that measures GPUs, read through the real ``pynvml``."""
 
 from __future__ import annotations
 

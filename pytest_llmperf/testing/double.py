@@ -32,7 +32,7 @@ _HANGING_POLL_S = 0.001
 
 @contextmanager
 def scripted_nvml(scenario: Scenario) -> Iterator[NvmlDouble]:
-    """Let ``pynvml`` in this process answer from a scenario, which may be changed all the while.
+    """Makes ``pynvml`` in this process answer from a scenario, which may be changed meanwhile.
 
         scenario = Scenario([ScriptedDevice(name="NVIDIA L4", used=3 * GIB)], now_ns=0)
         with scripted_nvml(scenario) as nvml:
@@ -62,7 +62,7 @@ def scripted_nvml(scenario: Scenario) -> Iterator[NvmlDouble]:
 
 
 class _Function:
-    """What ctypes makes of a C function, as far as callers use it: called, and given types."""
+    """A C function as ctypes presents it: it can be called and given types."""
 
     restype: Any = None
     argtypes: Any = None
@@ -76,10 +76,10 @@ class _Function:
 
 
 class NvmlDouble:
-    """The library: an attribute for each function that the scenario's driver has.
+    """The library; it has an attribute for each function that the scenario's driver has.
 
     Attributes:
-        scenario: what it answers from.
+        scenario: the scenario that it answers from.
         calls: how often each function was called, by its C name; nvmlInitWithFlags counts as nvmlInit_v2.
     """
 
@@ -106,7 +106,7 @@ class NvmlDouble:
         return time.monotonic_ns() if self.scenario.now_ns is None else self.scenario.now_ns
 
     def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        """What the C function returns: an error code, 0 for success; a text for nvmlErrorString."""
+        """Calls a function: returns an error code, 0 for success, or a text for nvmlErrorString."""
         find, answer = FUNCTIONS[name]
         name = ALIASES.get(name, name)
         with self._lock:
@@ -121,7 +121,11 @@ class NvmlDouble:
             return refused.code
 
     def fail_as_scripted(self, function: str, target: ScriptedHandle | None) -> None:
-        """Refuse the call if a fault of the scenario says so."""
+        """Refuses the call if a fault of the scenario says so.
+
+        Raises:
+            ScriptedRefusal: with the code of the fault.
+        """
         for fault in list(self.scenario.faults):
             if _matches(fault.function, function) and self.now_ns >= fault.at_ns and _concerns(fault, target):
                 with self._lock:
@@ -157,7 +161,7 @@ class NvmlDouble:
 
 
 def _matches(scripted: str, function: str) -> bool:
-    """Whether what a fault or delay names is this function; ANY is no single field value, and no text either."""
+    """Whether a fault or delay is for this function. ANY stands for all but single field values and nvmlErrorString."""
     if scripted == ANY:
         return function.startswith("nvml") and function != "nvmlErrorString"
     return ALIASES.get(scripted, scripted) == function

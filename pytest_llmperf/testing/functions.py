@@ -1,4 +1,4 @@
-"""The functions of NVML, answered from a scenario: for each, how it finds what it is about, and what it then does."""
+"""The functions of NVML, answered from a scenario: how each finds its device, and what it answers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _error_string(nvml: ScriptedLibrary, _target: None, code: Any) -> bytes:
 def _process_name(nvml: ScriptedLibrary, _target: None, pid: Any, buffer: Any, size: Any) -> None:
     processes = (process for part in nvml.scenario.parts() for process in part.processes)
     for process in processes:
-        if process.pid == read_number(pid) and readings.alive(process, nvml.now_ns):
+        if process.pid == read_number(pid) and readings.is_alive(process, nvml.now_ns):
             return fill(buffer, size, process.name)
     raise ScriptedRefusal(NOT_FOUND)
 
@@ -115,7 +115,7 @@ def _processes(kind: str) -> Answer:
             (process, part)
             for part in parts
             for process in part.processes
-            if process.kind == kind and readings.alive(process, nvml.now_ns)
+            if process.kind == kind and readings.is_alive(process, nvml.now_ns)
         ]
         room = read_number(dereference(count))
         dereference(count).value = len(listed)
@@ -147,7 +147,7 @@ def _accounting_stats(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: An
         if process.pid == read_number(pid) and process.start_ns <= now_ns:
             peak = process.used if process.peak is None else process.peak
             stats.maxMemoryUsage = _NOT_AVAILABLE if peak is None else peak
-            stats.isRunning = int(readings.alive(process, now_ns))
+            stats.isRunning = int(readings.is_alive(process, now_ns))
             stats.time = (min(now_ns, process.end_ns) - process.start_ns) // 10**6
             return
     raise ScriptedRefusal(NOT_FOUND)

@@ -1,4 +1,4 @@
-"""What a call of NVML is about: its arguments, and the device or instance that they name.
+"""The arguments of a call of NVML, and the device or instance that they name.
 
 Arguments arrive as ``pynvml`` passes them to a C function: ctypes values, and references to what is to be filled.
 """
@@ -47,7 +47,7 @@ class ScriptedRefusal(Exception):  # noqa: N818 - an answer, not an error of our
 
 @dataclass(frozen=True)
 class ScriptedHandle:
-    """What a handle stands for: a GPU or one of its MIG instances, and its index among its like."""
+    """A GPU or a MIG instance, its handle, and its index among the GPUs or among the instances of its GPU."""
 
     handle: int
     device: ScriptedDevice
@@ -56,11 +56,12 @@ class ScriptedHandle:
 
     @property
     def part(self) -> ScriptedMemory:
+        """The instance, or the GPU if the handle is one of a GPU."""
         return self.instance or self.device
 
 
 class ScriptedLibrary(Protocol):
-    """What the functions know of the library that they belong to."""
+    """The library as its functions use it; :class:`~pytest_llmperf.testing.NvmlDouble` is one."""
 
     scenario: Scenario
     users: int
@@ -74,7 +75,7 @@ class ScriptedLibrary(Protocol):
 
 
 def list_handles(scenario: Scenario) -> list[ScriptedHandle]:
-    """All that has a handle: the GPUs, then the instances of the first GPU, of the second, and so on."""
+    """Everything that has a handle: the GPUs, then the instances of the first GPU, of the second, and so on."""
     handles = count(1)
     gpus = [ScriptedHandle(next(handles), device, None, index) for index, device in enumerate(scenario.devices)]
     return gpus + [
@@ -88,34 +89,38 @@ def list_handles(scenario: Scenario) -> list[ScriptedHandle]:
 
 
 def read_number(value: Any) -> int:
+    """The integer of an argument, which may be a ctypes value."""
     return int(value.value if hasattr(value, "value") else value)
 
 
 def read_text(value: Any) -> str:
+    """The text of an argument, which may be a ctypes value or bytes."""
     data = value.value if hasattr(value, "value") else value
     return data.decode() if isinstance(data, bytes) else str(data)
 
 
 def dereference(reference: Any) -> Any:
-    """What a reference (``byref``, ``pointer``, an array) refers to."""
+    """The object that a reference (``byref``, ``pointer``, an array) refers to."""
     if hasattr(reference, "_obj"):
         return reference._obj
     return reference.contents if hasattr(reference, "contents") else reference
 
 
 def read_items(reference: Any, number_of: int) -> list[Any]:
-    """The first elements of an array, of which there is a reference."""
+    """The first ``number_of`` elements of the array behind a reference."""
     array = dereference(reference) if hasattr(reference, "_obj") else reference
     return [array] if isinstance(array, ctypes.Structure) else [array[index] for index in range(number_of)]
 
 
 def put(reference: Any, value: int | None) -> None:
+    """Writes a value to where a reference points; None is refused as not supported."""
     if value is None:
         raise ScriptedRefusal(NOT_SUPPORTED)
     dereference(reference).value = value
 
 
 def fill(buffer: Any, size: Any, text: str) -> None:
+    """Writes a text into a buffer of this size; refuses if it does not fit."""
     data = text.encode()
     if len(data) >= read_number(size):
         raise ScriptedRefusal(INSUFFICIENT_SIZE)
@@ -123,7 +128,7 @@ def fill(buffer: Any, size: Any, text: str) -> None:
 
 
 def require_gpu(target: ScriptedHandle) -> ScriptedDevice:
-    """The GPU; what only whole GPUs have is not supported on a MIG handle."""
+    """The GPU of a handle; a handle of a MIG instance is refused as not supported."""
     if target.instance is not None:
         raise ScriptedRefusal(NOT_SUPPORTED)
     return target.device
@@ -133,36 +138,42 @@ def require_gpu(target: ScriptedHandle) -> ScriptedDevice:
 
 
 def find_nothing(nvml: ScriptedLibrary, *_: Any) -> None:
-    return None
+    """None, for functions about no device."""
 
 
 def find_by_handle(nvml: ScriptedLibrary, handle: Any, *_: Any) -> ScriptedHandle:
+    """The device or instance of a handle."""
     wanted = ctypes.cast(handle, ctypes.c_void_p).value
     return _first((t for t in list_handles(nvml.scenario) if t.handle == wanted), INVALID_ARGUMENT)
 
 
 def find_by_index(nvml: ScriptedLibrary, index: Any, *_: Any) -> ScriptedHandle:
+    """The GPU of this index."""
     gpus = (t for t in list_handles(nvml.scenario) if t.instance is None)
     return _first((t for t in gpus if t.index == read_number(index)), INVALID_ARGUMENT)
 
 
 def find_by_uuid(nvml: ScriptedLibrary, uuid: Any, *_: Any) -> ScriptedHandle:
+    """The GPU or instance of this UUID."""
     return _first(t for t in list_handles(nvml.scenario) if t.part.uuid == read_text(uuid))
 
 
 def find_by_pci(nvml: ScriptedLibrary, bus_id: Any, *_: Any) -> ScriptedHandle:
+    """The GPU of this PCI id."""
     wanted = parse_pci_id(read_text(bus_id))
     gpus = (t for t in list_handles(nvml.scenario) if t.instance is None)
     return _first(t for t in gpus if parse_pci_id(t.device.pci_bus_id) == wanted)
 
 
 def find_instance(nvml: ScriptedLibrary, handle: Any, index: Any, *_: Any) -> ScriptedHandle:
+    """The MIG instance of this index on the GPU of a handle."""
     device = require_gpu(find_by_handle(nvml, handle))
     instances = (t for t in list_handles(nvml.scenario) if t.device is device and t.instance is not None)
     return _first(t for t in instances if t.index == read_number(index))
 
 
 def find_parent(nvml: ScriptedLibrary, handle: Any, *_: Any) -> ScriptedHandle:
+    """The GPU of the instance of a handle."""
     target = find_by_handle(nvml, handle)
     if target.instance is None:
         raise ScriptedRefusal(INVALID_ARGUMENT)

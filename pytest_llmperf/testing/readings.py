@@ -1,4 +1,4 @@
-"""What a scripted device shows at one moment, in the units of NVML; None where it has no such sensor."""
+"""The readings of a scripted device at one moment, in the units of NVML; None if it has no such sensor."""
 
 from __future__ import annotations
 
@@ -41,32 +41,35 @@ def integral(curve: Curve, start_ns: int, end_ns: int) -> int:
 
 
 def allocated(part: ScriptedMemory, now_ns: int) -> int:
-    """Memory that programs hold: the curve and the spikes, no more than there is."""
+    """The memory that programs hold, in bytes: curve plus spikes, at most what there is."""
     used = (value_at(part.used, now_ns) or 0) + sum(s.size for s in part.spikes if s.start_ns <= now_ns < s.end_ns)
     return max(0, min(used, part.total - part.reserved))
 
 
-def alive(process: ScriptedProcess, now_ns: int) -> bool:
+def is_alive(process: ScriptedProcess, now_ns: int) -> bool:
+    """Whether the process runs at this moment."""
     return process.start_ns <= now_ns < process.end_ns
 
 
 def average_power(device: ScriptedDevice, now_ns: int) -> int | None:
-    """The mean of the last second, mW."""
+    """The mean power of the last second in mW."""
     if device.power is None or not device.power_averaged:
         return None
     return integral(device.power, now_ns - _SECOND, now_ns) // _SECOND
 
 
 def instant_power(device: ScriptedDevice, now_ns: int) -> int | None:
+    """The power at this moment in mW."""
     return value_at(device.power, now_ns)
 
 
 def power_usage(device: ScriptedDevice, now_ns: int) -> int | None:
+    """The power in mW as nvmlDeviceGetPowerUsage gives it: the mean if ``power_averaged`` is set."""
     return average_power(device, now_ns) if device.power_averaged else instant_power(device, now_ns)
 
 
 def energy(device: ScriptedDevice, now_ns: int) -> int | None:
-    """The energy counter at its last tick, mJ."""
+    """The energy counter at its last tick in mJ."""
     if device.power is None or device.energy_tick_ns is None:
         return None
     tick = now_ns - now_ns % device.energy_tick_ns
@@ -75,6 +78,7 @@ def energy(device: ScriptedDevice, now_ns: int) -> int | None:
 
 
 def event_reasons(device: ScriptedDevice, now_ns: int) -> int:
+    """The mask of clock event reasons, in NVML's bits."""
     mask = device.event_reasons
     for throttle in device.throttles:
         if throttle.start_ns <= now_ns < throttle.end_ns:
@@ -82,8 +86,8 @@ def event_reasons(device: ScriptedDevice, now_ns: int) -> int:
     return mask
 
 
-def throttled(field: int) -> Callable[[ScriptedDevice, int], int | None]:
-    """The counter of one reason, ns."""
+def make_throttle_counter(field: int) -> Callable[[ScriptedDevice, int], int | None]:
+    """The reader of one reason's counter, in ns."""
 
     def read(device: ScriptedDevice, now_ns: int) -> int | None:
         if field not in device.throttle_fields:
@@ -95,7 +99,7 @@ def throttled(field: int) -> Callable[[ScriptedDevice, int], int | None]:
 
 
 def field_value(device: ScriptedDevice, field: int, now_ns: int) -> tuple[int, int] | None:
-    """Type and value of a field; None where the device does not have it."""
+    """Type and value of a field; None if the device does not have it."""
     if field not in _FIELDS:
         return None
     kind, read = _FIELDS[field]
@@ -104,7 +108,10 @@ def field_value(device: ScriptedDevice, field: int, now_ns: int) -> tuple[int, i
 
 
 _FIELDS: dict[int, tuple[int, Callable[[ScriptedDevice, int], int | None]]] = {
-    **{field: (UNSIGNED_LONG_LONG, throttled(field)) for field in (74, 75, 76, 77, 78, 79, 80, 81, 269, 270, 271)},
+    **{
+        field: (UNSIGNED_LONG_LONG, make_throttle_counter(field))
+        for field in (74, 75, 76, 77, 78, 79, 80, 81, 269, 270, 271)
+    },
     82: (UNSIGNED_INT, lambda device, now_ns: value_at(device.memory_temperature, now_ns)),
     83: (UNSIGNED_LONG_LONG, energy),
     185: (UNSIGNED_INT, average_power),

@@ -1,4 +1,4 @@
-"""What scripted GPUs show, as plain data that a test may change at any time.
+"""Scenarios of scripted GPUs: plain data that a test may change at any time.
 
 All times are nanoseconds on the scenario's clock: that of ``time.monotonic_ns()``, or the test's own where
 ``Scenario.now_ns`` is set. Sizes are bytes, power milliwatts, clocks MHz, temperatures degrees Celsius.
@@ -14,11 +14,11 @@ from typing import Literal, TypeAlias
 from pytest_llmperf.testing.names import FIRST_DRIVER, FUNCTION_NAMES
 
 Curve: TypeAlias = int | Sequence[tuple[int, int]]
-"""One value for ever, or steps ``(t_ns, value)`` in the order of time; before the first step its value holds."""
+"""One constant value, or steps ``(t_ns, value)`` in the order of time; before the first step its value holds."""
 
 FOREVER = 2**63 - 1
 ANY = "*"
-"""As the function of a fault or a delay: every function."""
+"""The ``function`` of a fault or a delay that concerns every function."""
 
 GIB = 2**30
 
@@ -65,7 +65,7 @@ class ScriptedProcess:
 
 @dataclass(kw_only=True)
 class ScriptedMemory:
-    """What whole GPUs and MIG instances have in common.
+    """The memory and processes of a GPU or a MIG instance.
 
     ``used`` is what programs have allocated, without ``reserved``, the driver's own part of ``total``.
     """

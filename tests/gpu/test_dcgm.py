@@ -129,7 +129,7 @@ def test_an_exporter_that_is_down_is_the_reason(runs: GpuRuns, hosts: Hosts) -> 
     result = attached(runs, hosts, ANSWER, "127.0.0.1:9")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["memory peak NOT MEASURED: the DCGM exporter cannot be read: nobody listens at http*:9*"]
+        ["memory peak NOT MEASURED: the DCGM exporter cannot be read: no server listens at http*:9*"]
     )
 
 

@@ -109,7 +109,7 @@ def wait_for_the_end(connection: socket.socket) -> None:
 
 
 def refused_url() -> str:
-    """A URL where nobody listens."""
+    """A URL at which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
 

@@ -1,7 +1,7 @@
-"""Devices behind DCGM exporters: other hosts, or GPUs that this process may not see, as pages in Prometheus text.
+"""Devices behind DCGM exporters (GPUs of other hosts, or hidden from this process), read from Prometheus text.
 
-An exporter does not ask the device when it is asked itself: it shows what it collected last, every 30 seconds unless
-it was told otherwise. How often that is can only be seen from when values change, and decides what they are good for.
+An exporter does not read a device when its page is fetched: it shows what it collected last, by default every 30 s. Its
+interval shows only in the times at which values change, and limits what can be measured; see ``analysis/cadence.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FIELD = "DCGM_FI_DEV_"
 
 
 class _Counter(NamedTuple):
-    """What becomes a record: the first of ``fields`` that the page has, times ``scale``."""
+    """The value of a record: the first of ``fields`` that the page has, times ``scale``."""
 
     lane: int
     fields: tuple[str, ...]
@@ -67,7 +67,7 @@ _BLANK_FROM = float(2**63)
 
 
 class DcgmBackend:
-    """The devices of several exporters, as one source; those of exporter i have slots from 1000 + 1000 × i on.
+    """The devices of several exporters as one source; those of exporter i have slots from 1000 + 1000 × i.
 
     A MIG instance has no UUID on these pages: here it is ``MIG-`` with its GPU's UUID and the number of its instance.
     """
@@ -78,7 +78,7 @@ class DcgmBackend:
         """The exporters at these URLs, each as :func:`parse_exporter_url` takes it.
 
         Raises:
-            SourceError: one of them is no URL of a page.
+            SourceError: one of them is not the URL of a page.
         """
         try:
             self._pages = [MetricsPage(parse_exporter_url(url)) for url in urls]
@@ -92,7 +92,7 @@ class DcgmBackend:
         """Every device on the pages; one that several exporters show is listed once.
 
         Raises:
-            SourceError: an exporter cannot be reached, its page is not one of DCGM, or has nothing to judge by.
+            SourceError: an exporter cannot be reached, its page is not DCGM's, or it has none of the needed fields.
         """
         devices: dict[str, DeviceFacts] = {}
         for number, page in enumerate(self._pages):
@@ -107,11 +107,11 @@ class DcgmBackend:
         return list(devices.values())
 
     def source(self) -> DcgmBackend:
-        """What reads the listed devices; :meth:`devices` comes first."""
+        """The source of the listed devices; call :meth:`devices` first."""
         return self
 
     def read(self, t_ns: int) -> list[RingRecord]:
-        """One scrape of every exporter, one after the other.
+        """Reads the page of each exporter, one after the other.
 
         Raises:
             SourceError: an exporter cannot be reached or shows no page of DCGM (``TRANSIENT``), or a listed device is
@@ -124,6 +124,7 @@ class DcgmBackend:
         return [record for uuid, slot in self._slots.items() for record in self._records(t_ns, slot, rows[uuid])]
 
     def close(self) -> None:
+        """Closes the connections to the exporters."""
         for page in self._pages:
             page.close()
 
@@ -143,7 +144,7 @@ class DcgmBackend:
 
 
 class _Row(NamedTuple):
-    """What a page says of one device. ``parent`` is the UUID of the GPU when it is a MIG instance of one."""
+    """The fields of one device on a page. ``parent`` is the UUID of its GPU if it is a MIG instance, else ""."""
 
     uuid: str
     parent: str
@@ -153,7 +154,7 @@ class _Row(NamedTuple):
 
     def value(self, counter: _Counter) -> int | None:
         value = next((self.fields[field] for field in counter.fields if field in self.fields), None)
-        # A device whose memory has no sensor is shown at 0 °C.
+        # DCGM shows 0 °C for memory without a sensor.
         if value is None or (counter.lane == MEMORY_TEMPERATURE and value == 0):
             return None
         scaled = round(value * counter.scale)
@@ -187,7 +188,7 @@ def _rows(page: MetricsPage, why: Why) -> list[_Row]:
     for sample in samples:
         if sample.name.startswith(_FIELD) and "gpu" in sample.labels and "nvlink" not in sample.labels:
             new = _row(sample.labels)
-            # With time slicing a device has a line for each pod, with the same values.
+            # With time slicing a device has one line for each pod, all with the same values.
             row = rows.setdefault(new.uuid, new)
             if _is_known(sample.value):
                 row.fields.setdefault(sample.name.removeprefix(_FIELD), sample.value)
@@ -216,7 +217,7 @@ def _missing(url: str, field: str) -> str:
 
 
 def parse_exporter_url(text: str) -> str:
-    """The page of an exporter given as ``host``, ``host:9400`` or a URL, with or without ``/metrics``.
+    """The URL of an exporter's page, from ``host``, ``host:9400`` or a URL, with or without ``/metrics``.
 
     Raises:
         ValueError: it is none of these.

@@ -1,11 +1,11 @@
 """Resident memory of process trees, read from ``/proc`` (by psutil where there is none). All sizes are bytes.
 
-Two ways to read one process: RSS costs microseconds and counts shared pages in full; PSS divides each shared
-page by the number of its users, so that it may be summed over a tree, and costs a walk over the page tables
-(about 13 ms per GiB). A tree is therefore read as RSS minus its shared part, which changes rarely.
+There are two ways to read a process. RSS costs microseconds and counts shared pages in full. PSS divides each shared
+page by the number of its users, so that it may be summed over a tree, but costs a walk over the page tables (about
+13 ms per GiB). A tree is therefore read as RSS minus its shared part, which changes rarely.
 
-Files may be mapped by strangers as well, such as the file of a model under two servers, and are no smaller for that:
-of files a tree has at least what the largest of its processes has. So one process alone is plain RSS.
+Processes outside the tree may map the same files, such as a model served by two servers; that makes them no smaller. So
+a tree has at least as much memory of files as the largest of its processes, and a single process is plain RSS.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ _GONE = (FileNotFoundError, ProcessLookupError)
 
 
 class ResidentReader(Protocol):
-    """Reads the RSS of one process again and again."""
+    """Reads the RSS of one process repeatedly."""
 
     def read(self) -> int | None:
-        """RSS; None once the process has ended, also while it waits to be reaped."""
+        """RSS in bytes; None once the process has ended, even if it has not been reaped yet."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Frees what the reader holds open."""
 
 
 class StatmReader:
-    """RSS from ``/proc/<pid>/statm``; the open file stays bound to the process, not to the pid."""
+    """RSS from ``/proc/<pid>/statm``. The open file belongs to the process, not to a later one with the same pid."""
 
     def __init__(self, pid: int) -> None:
         self._fd = os.open(_PROC / str(pid) / "statm", os.O_RDONLY)
@@ -77,7 +78,7 @@ class PsutilReader:
 
 
 def open_reader(pid: int) -> ResidentReader | None:
-    """A reader for the process, None when there is no such process or it may not be seen."""
+    """A reader for the process; None if it does not exist or may not be read."""
     try:
         return StatmReader(pid) if HAS_PROC else PsutilReader(pid)
     except (*_GONE, PermissionError):
@@ -85,7 +86,7 @@ def open_reader(pid: int) -> ResidentReader | None:
 
 
 class Shares(NamedTuple):
-    """What a process shares: RSS less PSS; and of files, its RSS and its PSS, None on kernels that do not say."""
+    """What a process shares, in bytes: RSS less PSS; RSS and PSS of its files, None on kernels without them."""
 
     shared: int
     files: int | None
@@ -93,9 +94,9 @@ class Shares(NamedTuple):
 
 
 def read_sharing(pids: Sequence[int]) -> dict[int, int | None]:
-    """The shared part of each process of one tree, read together: a fork makes pages of the parent shared as well.
+    """The shared part in bytes of each process of one tree, None if it cannot be read.
 
-    None where it cannot be read; a process that has ended is left out.
+    They are read together, since a fork makes pages of the parent shared too. Ended processes are left out.
     """
     if len(pids) == 1:
         return {pids[0]: 0}
@@ -113,7 +114,7 @@ def read_sharing(pids: Sequence[int]) -> dict[int, int | None]:
 
 
 def read_shares(pid: int) -> Shares | None:
-    """From ``smaps_rollup`` and ``status``; None where they cannot be read (other user, old kernel).
+    """What a process shares, from ``smaps_rollup`` and ``status``; None if unreadable (other user, old kernel).
 
     Raises:
         ProcessLookupError: the process has ended.
@@ -140,7 +141,7 @@ def _sizes(text: bytes) -> dict[bytes, int]:
 
 
 class HostMemory:
-    """All memory of the host in use, MemTotal less MemAvailable: for devices that have none of their own."""
+    """The host's memory in use, MemTotal less MemAvailable: the source for devices without memory of their own."""
 
     def __init__(self, slot: int, meminfo: Path = _PROC / "meminfo") -> None:
         self.driver_ns = 0

@@ -1,4 +1,4 @@
-"""Which of the pids that a driver lists are an engine's, also where the driver counts in another pid namespace."""
+"""Matches the pids that a driver lists to engines, even if the driver uses another pid namespace."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ _PROC = Path("/proc")
 
 @dataclass
 class Matches:
-    """``owners``: listed pid → (the engine's root pid, MATCHED or MAPPED).
+    """Whose the listed pids are.
 
-    ``visible``: pids of processes that can be seen from here. ``ours``: pids of this run that are not an engine's.
+    Attributes:
+        roots: the root pids of the engines.
+        owners: by listed pid, the engine's root pid and MATCHED or MAPPED.
+        visible: listed pids of processes that are visible here.
+        ours: listed pids of this run that are no engine's.
     """
 
     roots: tuple[int, ...]
@@ -31,7 +35,7 @@ class Matches:
 
 
 def find_host_proc() -> Path | None:
-    """Where the host's ``/proc`` is mounted in this container: ``$HOST_PROC`` or ``/host/proc``; None if nowhere."""
+    """Where the host's ``/proc`` is mounted in this container: ``$HOST_PROC`` or ``/host/proc``; None if it is not."""
     for path in (os.environ.get("HOST_PROC", ""), "/host/proc"):
         if path and Path(path) != _PROC and (Path(path) / "self").is_symlink():
             return Path(path)
@@ -41,17 +45,18 @@ def find_host_proc() -> Path | None:
 class ProcessMatcher:
     """Matches listed pids as they are, or through ``NSpid`` where the driver counts as the host does.
 
-    A driver counts one way throughout. That it counts as the host does shows as soon as a process of this run is in
-    its list, given the host's ``/proc``; a pid of ours that happens to be listed as well is then another process.
+    A driver uses one namespace throughout. With the host's ``/proc`` it shows to be the host's as soon as a process of
+    this run is in the list; a listed number that is also a pid of ours is then another process.
     """
 
     def __init__(self, owner: int = 0, proc: Path = _PROC, host: Path | None = None) -> None:
-        """``owner`` is the pytest at the root of this run, 0 for none."""
+        """``owner`` is the pid of the pytest that this run belongs to, 0 for none; ``host`` is the host's ``/proc``."""
         self._owner = owner
         self._proc = proc
         self._host = host
 
     def match(self, pids: Sequence[int], roots: Iterable[int]) -> Matches:
+        """Matches the listed pids to the engines with these root pids."""
         trees = {root: set(process_tree(root)) for root in roots}
         run = set(process_tree(self._owner)) if self._owner and pids else set()
         inner = {pid: pid for pid in pids}
@@ -70,7 +75,7 @@ class ProcessMatcher:
         return found
 
     def _inner_pid(self, host: Path, pid: int) -> int | None:
-        """The pid that a process of the host has in our own namespace; None when it is not in there."""
+        """The pid of a process of the host in this namespace; None if it is not in it."""
         with contextlib.suppress(OSError):
             folder = host / str(pid)
             if os.readlink(folder / "ns" / "pid") != os.readlink(self._proc / "self" / "ns" / "pid"):

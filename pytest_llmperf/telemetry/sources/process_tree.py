@@ -1,7 +1,7 @@
-"""The memory of process trees as a source: the level at the full rate, what is shared as often as it is worth.
+"""The memory of process trees as a source: RSS at the full rate, its shared part about once a second.
 
-:class:`Tree` reads RSS at the pace of its lane. :class:`SharingLane` is a thread of its own, because its reads may take
-long: it says which processes form the trees and how much of their memory is shared.
+:class:`Tree` reads RSS at the pace of its lane. :class:`SharingLane` is a thread of its own because its reads may take
+long: it lists the processes of the trees and reads how much of their memory is shared.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Sharing = Mapping[int, int | None]
 
 
 class Survey:
-    """What is known of one tree: its processes, and what each shares with others."""
+    """Lists the processes of one tree and reads what each shares, as often as the costs allow. Times are in s."""
 
     def __init__(self, root: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
@@ -34,19 +34,20 @@ class Survey:
         self._list_due = self._share_due = self._share_due_if_changed = float("-inf")
 
     def hurry(self) -> None:
-        """The next step lists the processes and takes in new ones, however lately it did."""
+        """Makes the next step list the processes, however recently that was done."""
         self._list_due = self._share_due_if_changed = float("-inf")
 
     @property
     def due(self) -> float:
+        """The time of the clock at which the next step has something to do."""
         return min(self._list_due, self._share_due_if_changed if self._changed else self._share_due)
 
     def distrust(self) -> None:
-        """The sharing has changed: a process ended, or gave its shared pages back."""
+        """Notes that the sharing has changed: a process ended, or freed shared pages."""
         self._changed = True
 
     def step(self) -> Sharing | None:
-        """Do what is due; the sharing per process if it was read anew."""
+        """Does what is due; returns the sharing per process if it was read anew, else None."""
         if self._clock() >= self._list_due:
             self._list()
         if self._clock() >= (self._share_due_if_changed if self._changed else self._share_due):
@@ -72,7 +73,7 @@ class Survey:
 
 
 class SharingLane(threading.Thread):
-    """Surveys the trees in turn and gives what it learns to them."""
+    """Surveys the trees in turn and tells each what its processes share."""
 
     def __init__(self) -> None:
         super().__init__(name="sharing-lane", daemon=True)
@@ -82,27 +83,31 @@ class SharingLane(threading.Thread):
         self._wake = threading.Event()
 
     def add(self, root: int, tree: Tree) -> None:
+        """Surveys a tree from now on."""
         with self._lock:
             self._surveys[root] = (tree, Survey(root))
         self._wake.set()
 
     def remove(self, root: int) -> None:
+        """Surveys the tree no longer; does nothing if it was not added."""
         with self._lock:
             self._surveys.pop(root, None)
 
     def distrust(self, root: int) -> None:
+        """Reads the sharing of a tree anew soon."""
         with self._lock:
             if root in self._surveys:
                 self._surveys[root][1].distrust()
         self._wake.set()
 
     def survey(self, done: Callable[[], None]) -> None:
-        """Look at all trees now; ``done`` is called when they have learnt of what came and went."""
+        """Lists all trees now; calls ``done`` when each knows which processes came and went."""
         with self._lock:
             self._asked.append(done)
         self._wake.set()
 
     def run(self) -> None:
+        """Surveys until the process ends."""
         while True:
             with self._lock:
                 surveys = list(self._surveys.values())
@@ -123,7 +128,7 @@ class SharingLane(threading.Thread):
 class Tree:
     """The memory of one tree, a :class:`Source`; it has no level until its sharing is known.
 
-    ``distrust`` is called when the sharing is to be read anew. After the record with GONE the tree gives none.
+    It calls ``distrust`` when its sharing must be read anew. After a record with GONE it gives no more.
     """
 
     def __init__(self, root: int, reader: ResidentReader, distrust: Callable[[], None]) -> None:
@@ -134,10 +139,11 @@ class Tree:
         self._known = False
 
     def learn(self, sharing: Sharing) -> None:
-        """Take in what each process shares, at the next reading; may be called from another thread."""
+        """Uses what each process shares from the next reading on; may be called from another thread."""
         self._learned.append(sharing)
 
     def read(self, t_ns: int) -> tuple[RingRecord, ...]:
+        """One record with the memory of the tree; none while its sharing is unknown."""
         while self._learned:
             self._update(self._learned.popleft())
         total, flags, distrust = 0, 0, False
@@ -173,5 +179,6 @@ class Tree:
         self._known = True
 
     def close(self) -> None:
+        """Closes the readers of all processes."""
         for reader, _ in self._members.values():
             reader.close()

@@ -63,9 +63,9 @@ def test_an_exporter_that_was_not_seen_to_collect_twice_tells_nothing(
 
 def test_an_exporter_that_did_not_answer_is_the_reason(remote: Devices, sampler: SamplerDouble, window: Window) -> None:
     sampler.fail(
-        sampler.exporters, window.start_ns, EXPORTERS, "nobody listens at http://node-a:9400", Why.TRANSIENT, slot=1
+        sampler.exporters, window.start_ns, EXPORTERS, "no server listens at http://node-a:9400", Why.TRANSIENT, slot=1
     )
-    assert remote_trace(remote, window).memory.missing == "nobody listens at http://node-a:9400"
+    assert remote_trace(remote, window).memory.missing == "no server listens at http://node-a:9400"
 
 
 def test_other_exporters_in_the_ring_say_nothing_of_how_often_these_collect(
@@ -93,9 +93,9 @@ def test_exporters_are_opened_once_for_each_sampler_and_again_after_a_failure(
 ) -> None:
     remote.open_remote()
     assert [what for what, _ in sampler.orders].count("exporters") == 1
-    sampler.started_ns, sampler.failures = 2, {"exporters": "nobody listens"}
+    sampler.started_ns, sampler.failures = 2, {"exporters": "no server listens"}
     remote.open_remote()
-    assert (remote.remote, remote.remote_missing) == ((), "nobody listens")
+    assert (remote.remote, remote.remote_missing) == ((), "no server listens")
     sampler.failures = {}
     remote.open_remote()
     assert (remote.remote, remote.remote_missing) == ((REMOTE,), "")

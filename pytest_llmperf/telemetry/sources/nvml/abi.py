@@ -1,4 +1,4 @@
-"""The structures of NVML's C interface that we read, as plain as can be: ``pynvml``'s own decode at every access."""
+"""The structures of NVML's C interface that are read. ``pynvml`` has its own, which decode text at every access."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class MemoryV1(Structure):
-    """``nvmlMemory_t``; here the driver's own part is in ``used``."""
+    """``nvmlMemory_t``; its ``used`` includes the memory that the driver reserves."""
 
     _fields_: ClassVar = [("total", c_uint64), ("free", c_uint64), ("used", c_uint64)]
     reserved = 0
@@ -32,6 +32,8 @@ MEMORY_CALLS = {MemoryV1: "nvmlDeviceGetMemoryInfo", MemoryV2: "nvmlDeviceGetMem
 
 
 class Value(Union):
+    """``nvmlValue_t``."""
+
     _fields_: ClassVar = [
         ("dVal", c_double),
         ("uiVal", c_uint32),
@@ -45,6 +47,8 @@ class Value(Union):
 
 
 class FieldValue(Structure):
+    """``nvmlFieldValue_t``."""
+
     _fields_: ClassVar = [
         ("fieldId", c_uint32),
         ("scopeId", c_uint32),
@@ -62,6 +66,8 @@ class FieldValue(Structure):
 
 
 class Utilization(Structure):
+    """``nvmlUtilization_t``, in percent."""
+
     _fields_: ClassVar = [("gpu", c_uint32), ("memory", c_uint32)]
 
 

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML: which there are, and the sources that read them. It runs in the sampler process."""
+"""The device backend for NVIDIA GPUs, in the sampler process: starts NVML, lists devices, makes their sources."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ DEVICE_NODE = Path("/dev/nvidiactl")
 
 
 def _no_note(*_: object) -> None:
-    """Nobody watches for calls that hang."""
+    """Ignores the call."""
 
 
 class NvmlDriver:
-    """NVML, started once in each process that uses it; a fork has to start it again and gets new handles.
+    """NVML, started once in each process that uses it; a fork starts it again and gets new handles.
 
-    ``enter`` is told the name of each C function before it is called and ``leave`` called after it, so that somebody
-    else can name the one that never returns.
+    It calls ``enter`` with the name of each C function before the call, and ``leave`` after it, so that another process
+    can name a call that never returns.
     """
 
     def __init__(self, enter: Callable[[str], None] = _no_note, leave: Callable[[], None] = _no_note) -> None:
@@ -60,7 +60,7 @@ class NvmlDriver:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start NVML, unless it runs in this process.
+        """Starts NVML unless it runs in this process.
 
         Raises:
             SourceError: it cannot be used; the sentence says what to do.
@@ -69,7 +69,7 @@ class NvmlDriver:
             self._restart(self._starts)
 
     def _restart(self, starts: int) -> None:
-        """Start NVML for the next time after that number of times, unless another thread already did."""
+        """Starts NVML again if it was started ``starts`` times so far, i.e. unless another thread has done so."""
         with self._lock:
             if starts != self._starts:
                 return
@@ -81,7 +81,7 @@ class NvmlDriver:
             self._starts += 1
             self._pid = os.getpid()
             for device in self.parts:
-                with contextlib.suppress(NvmlRefusal):  # the old handle then fails with a reason of its own
+                with contextlib.suppress(NvmlRefusal):  # the old handle then fails with its own reason
                     device.handle = self.ask("nvmlDeviceGetHandleByUUID", device.facts.uuid)
 
     def _noted(self, name: str, function: Callable[..., _T], *arguments: object) -> _T:
@@ -103,7 +103,11 @@ class NvmlDriver:
             raise NvmlRefusal(int(error.value)) from None
 
     def ask_with_restart(self, name: str, *arguments: object) -> Any:
-        """The same for what needs no handle, after starting NVML again where somebody has shut it down."""
+        """The answer of a function that needs no handle; starts NVML again if it was shut down.
+
+        Raises:
+            NvmlRefusal: the driver gave an error instead.
+        """
         starts = self._starts
         try:
             return self.ask(name, *arguments)
@@ -114,12 +118,12 @@ class NvmlDriver:
         return self.ask(name, *arguments)
 
     def bind(self, name: str) -> Call:
-        """The C function itself; where this driver has none of this name, one that says so."""
+        """The C function of this name; if the driver has none, one that returns FUNCTION_NOT_FOUND."""
         function: Call | None = getattr(self._nvml.nvmlLib, name, None)
         return function or (lambda *_: Code.FUNCTION_NOT_FOUND)
 
     def call(self, device: NvmlDevice, name: str, *arguments: object) -> int:
-        """Calls the C function for a device and returns its error code; starts NVML where it was not, or no longer is.
+        """Calls the C function for a device and returns its error code; starts NVML if it does not run.
 
         Raises:
             SourceError: NVML does not start again.
@@ -133,16 +137,17 @@ class NvmlDriver:
         return code
 
     def stop(self) -> None:
+        """Shuts NVML down in this process. May be called twice."""
         if self._pid == os.getpid():
             self._pid = 0
-            with contextlib.suppress(NvmlRefusal):  # whoever stopped it before us did our work
+            with contextlib.suppress(NvmlRefusal):  # other code of this process has shut it down already
                 self.ask("nvmlShutdown")
 
 
 def _import_pynvml() -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an abandoned package of the same name warns of itself
+            warnings.simplefilter("ignore")  # an abandoned package of the same name warns on import
             import pynvml
     except ImportError:
         raise SourceError(NO_PACKAGE, Why.UNAVAILABLE) from None
@@ -190,10 +195,10 @@ class NvmlBackend:
         return self._driver.parts[slot]
 
     def memory(self, slot: int) -> MemorySource:
-        """Reads the level of a device; each thread needs one of its own.
+        """The source of a device's level; each thread needs its own.
 
         Raises:
-            SourceError: its memory is not read; the sentence is that of ``DeviceFacts.no_memory``.
+            SourceError: its memory cannot be read; the message is ``DeviceFacts.no_memory``.
         """
         device = self._device(slot)
         if device.memory is None:
@@ -201,29 +206,29 @@ class NvmlBackend:
         return MemorySource(self._driver, device, device.memory)
 
     def sensors(self, slot: int) -> SensorSource:
-        """Reads power, energy, throttle times and memory temperature; for a MIG instance those of its GPU."""
+        """The source of power, energy, throttle times and memory temperature; for a MIG instance its GPU's."""
         return SensorSource(self._driver, self._device(slot))
 
     def energy(self, slot: int) -> EnergySource:
-        """Reads the energy counter; for a MIG instance that of its GPU."""
+        """The source of the energy counter; for a MIG instance its GPU's."""
         return EnergySource(self._driver, self._device(slot))
 
     def state(self, slot: int) -> StateSource:
-        """Reads temperature, clock, utilization and event reasons; for a MIG instance those of its GPU."""
+        """The source of temperature, clock, utilization and event reasons; for a MIG instance its GPU's."""
         return StateSource(self._driver, self._device(slot))
 
     def processes(self, slot: int) -> list[DeviceProcess]:
-        """The processes that compute on a device, with pids as the driver gives them.
+        """The processes that compute on a device, with pids as the driver states them.
 
         Raises:
-            SourceError: there is no list, or not one that can be true.
+            SourceError: the driver gives no list, or an impossible one.
         """
         if slot not in self._lists:
             self._lists[slot] = ProcessList(self._driver, self._device(slot))
         return self._lists[slot].read()
 
     def driver_version(self) -> str:
-        """As ``580.95.05``.
+        """The version of the driver: ``580.95.05``.
 
         Raises:
             SourceError: NVML cannot be used.
@@ -232,11 +237,12 @@ class NvmlBackend:
         return str(self._ask("driver version", "nvmlSystemGetDriverVersion"))
 
     def _ask(self, what: str, name: str) -> Any:
-        """What concerns no single device."""
+        """The answer of a function about no single device."""
         try:
             return self._driver.ask_with_restart(name)
         except NvmlRefusal as refused:
             raise explain_refusal(refused.code, "NVML", what, name) from None
 
     def close(self) -> None:
+        """Shuts NVML down. May be called twice."""
         self._driver.stop()

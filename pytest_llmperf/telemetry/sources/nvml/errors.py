@@ -1,4 +1,4 @@
-"""What the error codes of NVML mean for us: one sentence each, with its cure where there is one. No driver in here."""
+"""Explains NVML's error codes in one sentence each, with the cure if there is one. Nothing here calls a driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Code(IntEnum):
-    """What NVML functions return; there are more, which all mean "this time it failed"."""
+    """The return codes of NVML functions (``nvmlReturn_t``) that are told apart; all others count as failed once."""
 
     SUCCESS = 0
     UNINITIALIZED = 1
@@ -97,7 +97,7 @@ _PATIENCE = 10
 
 
 def name_device(facts: DeviceFacts) -> str:
-    """A device as sentences name it: ``NVIDIA L4 (GPU-8932f937)``."""
+    """The name of a device in messages: ``NVIDIA L4 (GPU-8932f937)``."""
     return f"{facts.name} ({facts.uuid[:12]})"
 
 
@@ -110,7 +110,7 @@ def explain_start_failure(code: int, *, device_node: bool) -> SourceError:
 
 
 def explain_refusal(code: int, who: str, what: str, call: str) -> SourceError:
-    """Why the driver gave no ``what`` of the device ``who`` when ``call`` was called."""
+    """Why ``call`` gave no ``what`` of the device ``who``."""
     if code in (Code.DRIVER_NOT_LOADED, Code.LIB_RM_VERSION_MISMATCH):
         return explain_start_failure(code, device_node=True)
     why, sentence = next((row for known, row in _READINGS.items() if known == code), (Why.TRANSIENT, _OTHER))
@@ -118,10 +118,10 @@ def explain_refusal(code: int, who: str, what: str, call: str) -> SourceError:
 
 
 class Refusals:
-    """Tells a reading that a device does not have from one that failed for once.
+    """Tells a quantity that a device lacks from a reading that failed once.
 
-    At a high rate drivers now and then answer NotSupported for what they do support: only the tenth in a row counts.
-    Whoever reads sets ``in_a_row`` back to 0 when an answer comes.
+    At a high rate drivers occasionally answer NotSupported for what they do support, so only the tenth in a row counts.
+    The caller sets ``in_a_row`` back to 0 after a successful reading.
     """
 
     def __init__(self, facts: DeviceFacts) -> None:
@@ -130,6 +130,7 @@ class Refusals:
         self._is_instance = bool(facts.parent)
 
     def judge(self, code: int, what: str, call: str) -> SourceError:
+        """The error to raise for this code; its ``why`` is ABSENT only after ten refusals in a row."""
         if code == Code.INVALID_ARGUMENT and self._is_instance:
             return SourceError(f"{self._who}: {_DESTROYED}", Why.LOST)
         error = explain_refusal(code, self._who, what, call)

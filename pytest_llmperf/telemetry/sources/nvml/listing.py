@@ -1,4 +1,4 @@
-"""What NVML shows of each device before anything is sampled: identity, MIG instances, how its memory is read."""
+"""Lists the devices that NVML shows: identity, MIG instances, and how the memory of each is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_llmperf.telemetry.sources.nvml.sources import NvmlCalls, NvmlDevice
 if TYPE_CHECKING:
     Memory = MemoryV1 | MemoryV2
 
-# Answers that may be a passing mood of the driver; what comes of them holds for the session, so they are checked twice.
+# Codes that drivers also return by mistake. Their consequence holds for the whole session, so the call is repeated.
 _DOUBTED = (Code.NOT_SUPPORTED, Code.TIMEOUT, Code.UNKNOWN)
 _TRIES = 3
 # Drivers before 510 have no v2, that of WSL may fail for a reason unknown to itself, integrated GPUs have neither.
@@ -95,7 +95,7 @@ def _instance_ids(driver: NvmlCalls, handle: object) -> str:
 
 
 def find_memory(driver: NvmlCalls, device: NvmlDevice) -> DeviceFacts:
-    """The facts of a device with its memory, or why it has none; ``device`` learns how it is read."""
+    """The facts of a device with its total memory, or with why it cannot be read; sets ``device.memory``."""
     facts = device.facts
     newer, older = MemoryV2(), MemoryV1()
     code = v2 = _level(driver, device, newer)

@@ -29,7 +29,7 @@ _IMPOSSIBLE_PIDS = (0, 2**32 - 1)
 
 
 class ProcessList:
-    """The compute processes of one device, clients of MPS included."""
+    """Reads the compute processes of one device, including clients of MPS."""
 
     def __init__(self, driver: NvmlCalls, device: NvmlDevice) -> None:
         self._driver = driver
@@ -38,10 +38,10 @@ class ProcessList:
         self._kinds = [(_COMPUTE, Refusals(device.facts)), (_MPS, Refusals(device.facts))]
 
     def read(self) -> list[DeviceProcess]:
-        """Every process once, whatever it holds in however many instances.
+        """Each process once, with the sum of what it holds in all instances.
 
         Raises:
-            SourceError: the driver gives no list, or one that cannot be true.
+            SourceError: the driver gives no list, or an impossible one.
         """
         found: dict[tuple[int, ...], int] = {}
         for kind, refusals in tuple(self._kinds):
@@ -92,5 +92,5 @@ class ProcessList:
 
 
 def _sum(devices: Sequence[int]) -> int | None:
-    """What a process holds in all; of a context that seems to hold nothing, or too much, the driver does not know."""
+    """What a process holds in all, in bytes; None if the driver states 0 or an impossible size for a part of it."""
     return None if 0 in devices or sum(devices) >= _IMPOSSIBLE else sum(devices)

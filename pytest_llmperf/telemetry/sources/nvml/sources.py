@@ -1,6 +1,6 @@
-"""What is read of an NVIDIA device again and again: memory as often as can be, sensors and state now and then.
+"""The sources of an NVIDIA device: memory at the full rate, sensors and state a few times a second.
 
-The C functions are called without ``pynvml``'s wrappers, which other packages of an environment replace by their own.
+They call the C functions without ``pynvml``'s wrappers, which other installed packages replace by their own.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     """A function of NVML for one device, which is its first argument; returns an error code."""
 
 
-# What does not fit a record is no value but a driver's way to say that it has none.
+# A value that does not fit into a record is the driver's way to say that it has none.
 _IMPOSSIBLE = 2**63
 
 
 @dataclass
 class NvmlDevice:
-    """A GPU or a MIG instance. ``memory`` says how its level is read, None that it is not."""
+    """A GPU or a MIG instance. ``memory`` is the structure by which its level is read; None if it cannot be read."""
 
     facts: DeviceFacts
     handle: Any
@@ -56,7 +56,7 @@ class NvmlDevice:
 
     @property
     def board(self) -> NvmlDevice:
-        """The GPU, which has the sensors."""
+        """The GPU itself, which has the sensors, or the GPU of a MIG instance."""
         return self.parent or self
 
 
@@ -123,7 +123,7 @@ class MemorySource:
 
 
 class Sensor(NamedTuple):
-    """What one record is of; ``detail`` goes into the record."""
+    """A quantity of a GPU: the lane (``kind``) and ``detail`` of its records, and its name in messages."""
 
     kind: int
     what: str
@@ -140,8 +140,8 @@ class _Answer(NamedTuple):
 class _Gauge:
     """A reading of several quantities of a GPU; for a MIG instance they are its GPU's, under the slot of the instance.
 
-    What the driver refuses for good is not asked again; ``missing`` has the reason by kind and detail of the record.
-    What it refuses once is left out that time. Only when nothing at all was read is that an error.
+    A quantity that the driver refuses for good is not read again; ``missing`` has the reason, by lane and detail of the
+    record. One that it refuses once is left out that time. It is an error only if nothing at all was read.
     """
 
     def __init__(self, driver: NvmlCalls, device: NvmlDevice) -> None:
@@ -232,14 +232,14 @@ class SensorSource(_Gauge):
 
 
 class EnergySource(SensorSource):
-    """The energy counter alone, to be read every few milliseconds at the edges of a window."""
+    """The energy counter alone, read every few milliseconds at the edges of a window."""
 
     fields: ClassVar = ENERGY_FIELD
     what = "energy counter"
 
 
 class StateSource(_Gauge):
-    """Temperature, SM clock, utilization and the reasons for which clocks are held back right now."""
+    """Temperature, SM clock, utilization, and the reasons for which clocks are held back at present."""
 
     def __init__(self, driver: NvmlCalls, device: NvmlDevice) -> None:
         super().__init__(driver, device)

@@ -137,9 +137,9 @@ def test_a_server_that_is_gone_is_a_fault_and_no_error(page: Page) -> None:
         server.hangs_up = True
         observation = VLLMObservation(engine, dict, POOL)
     (fault,) = observation.end([answered(1)], window()).faults
-    assert "nobody listens" in fault
+    assert "no server listens" in fault
     (fault,) = VLLMObservation(engine, dict, POOL).end([], window()).faults
-    assert fault.startswith("the server's counters could not be read: nobody listens at http://")
+    assert fault.startswith("the server's counters could not be read: no server listens at http://")
 
 
 def test_a_server_that_the_test_has_unloaded_is_no_fault(engine: Deployment, server: MetricsServer) -> None:

@@ -223,7 +223,7 @@ def test_a_dead_exporter_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}/metrics"
-    with pytest.raises(SourceError, match=f"^the DCGM exporter cannot be read: nobody listens at {url}$") as caught:
+    with pytest.raises(SourceError, match=f"^the DCGM exporter cannot be read: no server listens at {url}$") as caught:
         DcgmBackend([f"127.0.0.1:{port}"]).devices()
     assert caught.value.why is Why.UNAVAILABLE
 
