@@ -106,6 +106,16 @@ def parse(value: object, quantity: Quantity) -> float:
     return base
 
 
+def check_count(name: str, value: object) -> None:
+    """Checks that an argument is a whole number of at least 1.
+
+    Raises:
+        ValueError: it is not; the message names the argument.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+
+
 def _times(number: float, unit: float) -> float:
     # Limits are inclusive, and 5 * 1e-6 is less than the 5000 / 1e9 that 5 us are measured as: multiply in decimal.
     return float(Decimal(repr(number)) * Decimal(repr(unit)))

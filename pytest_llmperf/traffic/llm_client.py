@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
+from pytest_llmperf.measurement.units import check_count
 from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, OPENAI
 from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.client.http import HttpTransport
 from pytest_llmperf.traffic.client.listener import SILENT
-from pytest_llmperf.traffic.client.posts import at_least_one, completion, conversation
+from pytest_llmperf.traffic.client.posts import completion, conversation
 from pytest_llmperf.traffic.client.request import RequestFailed
 from pytest_llmperf.traffic.client.transport import create_call
 from pytest_llmperf.traffic.load.runner import LoadRunner
@@ -230,7 +231,7 @@ class LLMClient:
             raise ValueError(f"{misplaced[0]} is for a workload: run(workload(prompts), {misplaced[0]}=...)")
         if isinstance(prompts, str) or not prompts:
             raise ValueError("prompts must be a list with at least one prompt")
-        at_least_one("concurrency", concurrency)
+        check_count("concurrency", concurrency)
         settings = _settings(max_tokens, temperature, stream, extra)
         make = conversation if chat else completion
         posts = [make(self._endpoint, self._dialect, prompt, settings) for prompt in prompts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.measurement.units import check_count
 from pytest_llmperf.traffic.client.request import Post
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Map
     own = {key: value for key, value in settings.items() if key != "share_prefix"}
     share = bool(settings.get("share_prefix"))
     body = {**dialect.defaults, **dialect.prefix_settings(share), **content, **own}
-    at_least_one("max_tokens", body["max_tokens"])
+    check_count("max_tokens", body["max_tokens"])
     if body.get("n", 1) != 1:
         raise ValueError(f"n={body['n']!r} cannot be measured: servers count the tokens of the first choice only")
     streamed = bool(body["stream"])
@@ -52,9 +53,3 @@ def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Map
     # A test that sets the engine's own switches for its cache has asked for what they do.
     shared = share or bool(own.get("cache_prompt") or own.get("cache_salt"))
     return Post(path, body, streamed, shared)
-
-
-def at_least_one(name: str, value: object) -> None:
-    """Refuses everything but a whole number from 1 on, with a ValueError that names the argument."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")

@@ -10,8 +10,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.units import SECONDS, SHARE, format_value, parse
-from pytest_llmperf.traffic.client.posts import at_least_one
+from pytest_llmperf.measurement.units import SECONDS, SHARE, check_count, format_value, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -150,7 +149,7 @@ def parse_schedule(workload: Workload, options: ScheduleOptions) -> Schedule:
     if concurrency is None and options.rate is None and not workload.has_times:
         concurrency = 1
     if concurrency is not None:
-        at_least_one("concurrency", concurrency)
+        check_count("concurrency", concurrency)
     found = Schedule(
         concurrency=concurrency,
         rate=None if options.rate is None else _parse_rate(options.rate),

@@ -8,8 +8,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.units import SECONDS, SHARE, parse
-from pytest_llmperf.traffic.client.posts import at_least_one
+from pytest_llmperf.measurement.units import SECONDS, SHARE, check_count, parse
 from pytest_llmperf.traffic.workloads.lengths import Lengths, parse_lengths
 
 if TYPE_CHECKING:
@@ -235,7 +234,7 @@ def workload(
         raise ValueError("a workload needs prompt_tokens, such as '128-2048', or a list of prompts")
     for name, number in (("requests", requests), ("groups", groups)):
         if number is not None:
-            at_least_one(name, number)
+            check_count(name, number)
     length = parse_lengths(turns, "turns")
     several = str(length) != "1"
     if several and chat is False:
