@@ -27,7 +27,7 @@ ALLOWED: dict[str, str] = {
     "traffic.workloads": "measurement traffic.client",
     "traffic.load": "measurement system traffic.answers traffic.client traffic.workloads",
     "traffic.relay": "measurement system traffic.answers traffic.client",
-    "traffic": "traffic.answers traffic.client traffic.load traffic.workloads",
+    "traffic": "measurement traffic.answers traffic.client traffic.load traffic.workloads",
     "engines.api": "measurement telemetry.sources traffic.client",
     "engines": "engines.api",
     "engines.lifecycle": "engines.api telemetry.sources",
