@@ -19,7 +19,7 @@ from pytest_llmperf.plugin.fixtures import (
     vllm_llm,
 )
 from pytest_llmperf.plugin.markers.marks import register_markers
-from pytest_llmperf.plugin.reporter import REPORTER, Reporter, header
+from pytest_llmperf.plugin.reporter import REPORTER, Reporter, describe_run
 from pytest_llmperf.plugin.session import MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.plugin.worker import is_controller_of_workers, is_worker, run_folder
 from pytest_llmperf.plugin.xdist import Controller, Turns, propose_workers
@@ -90,7 +90,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """One line: engines, devices, sampling rate."""
-    return header(config.stash[SESSION], distributed=is_controller_of_workers(config))
+    return describe_run(config.stash[SESSION], distributed=is_controller_of_workers(config))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -90,7 +90,7 @@ class Bridge:
         if reporter is not None and reporter.results:
             from pytest_llmperf.reports.json_report import overview
 
-            output_json[KEY] = overview(reporter.results, session=reporter.about())
+            output_json[KEY] = overview(reporter.results, session=reporter.describe_session())
 
 
 def _devices(settings: Settings) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ REPORTER = "llmperf_reporter"
 _SHARED = {"engine": "one engine for all workers", "devices": "devices and an engine for each worker"}
 
 
-def header(session: Session, *, distributed: bool) -> list[str]:
+def describe_run(session: Session, *, distributed: bool) -> list[str]:
     """One line that says what will be measured and how; empty for a run without an engine."""
     settings = session.settings
     if not settings.engines:
@@ -30,7 +30,7 @@ def header(session: Session, *, distributed: bool) -> list[str]:
     engines = [session.registry.create(spec) for spec in settings.engines]
     named = ", ".join(f"{engine.name} ({engine.model or engine.base_url})" for engine in engines)
     # Before its start, an engine does not say where it computes.
-    found = [device for engine in engines for device in engine.devices or _local_devices(engine)]
+    found = [device for engine in engines for device in engine.devices or _find_local_devices(engine)]
     devices = " + ".join(dict.fromkeys(device.name for device in found))
     parts = [f"engine {named}", devices, f"memory at {settings.sample_hz:g} samples/s"]
     parts += ["strict"] if settings.strict else []
@@ -38,13 +38,13 @@ def header(session: Session, *, distributed: bool) -> list[str]:
     return [f"llmperf: {'; '.join(part for part in parts if part)}"]
 
 
-def _local_devices(engine: Engine) -> tuple[Device, ...]:
+def _find_local_devices(engine: Engine) -> tuple[Device, ...]:
     from pytest_llmperf.telemetry.cpu import engine_devices
 
     return () if engine.spec.url else engine_devices()
 
 
-def _describe(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """What went wrong, in one line; where, unless the operating system said it."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -81,16 +81,16 @@ class Reporter:
         from pytest_llmperf.reports import markdown
         from pytest_llmperf.reports.atomic_write import write_whole
 
-        results, about = self.results, self.about()
+        results, facts = self.results, self.describe_session()
         for path, render in self._session.settings.reports:
             try:
-                write_whole(path, render(results, about))
+                write_whole(path, render(results, facts))
             except Exception as error:  # the renderer may be another package's, and the summary is still to come
-                self._problems.append(f"the report {path} could not be written: {_describe(error)}")
+                self._problems.append(f"the report {path} could not be written: {_describe_error(error)}")
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if summary_file and results:
             try:
-                markdown.append(Path(summary_file), markdown.render(results, about))
+                markdown.append(Path(summary_file), markdown.render(results, facts))
             except OSError as error:
                 self._problems.append(f"GITHUB_STEP_SUMMARY could not be written: {error.strerror}")
 
@@ -99,7 +99,7 @@ class Reporter:
         """One for each test, in the order in which they ended."""
         return list(self._results.values())
 
-    def about(self) -> dict[str, Any]:
+    def describe_session(self) -> dict[str, Any]:
         """The run itself, as plain data for the reports."""
         from pytest_llmperf import __version__
 

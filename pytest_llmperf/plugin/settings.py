@@ -101,20 +101,20 @@ def _settings(
     engines: tuple[EngineSpec, ...],
     reports: tuple[ReportFile, ...],
 ) -> Settings:
-    _at_least(values, "llmperf_rounds", 1)
-    _at_least(values, "llmperf_warmup", 0)
+    _check_at_least(values, "llmperf_rounds", 1)
+    _check_at_least(values, "llmperf_warmup", 0)
     strict = values["llmperf_strict"]
     return Settings(
         engines=engines,
         sample_hz=values["llmperf_sample_hz"],
         rounds=values["llmperf_rounds"],
         warmup=values["llmperf_warmup"],
-        strict=_in_ci() if strict is None else strict,
+        strict=_runs_in_ci() if strict is None else strict,
         reports=reports,
         disable=values["llmperf_disable"],
         refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
         dcgm=_exporters(values["llmperf_dcgm"]),
-        share=_one_of(values, "llmperf_share", worker.SHARES),
+        share=_check_one_of(values, "llmperf_share", worker.SHARES),
         launch=launch,
         binaries=tuple(values["llmperf_engine_bin"]),
     )
@@ -124,12 +124,12 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _at_least(values: Mapping[str, Any], name: str, least: int) -> None:
+def _check_at_least(values: Mapping[str, Any], name: str, least: int) -> None:
     if values[name] < least:
         raise ValueError(f"{_flag(name)}={values[name]} must be {least} or more")
 
 
-def _one_of(values: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
+def _check_one_of(values: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
     value: str = values[name]
     if value not in known:
         raise ValueError(f"{_flag(name)}={value} is neither {' nor '.join(known)}")
@@ -139,7 +139,7 @@ def _one_of(values: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
 def _refuse_busy_gpu(text: str | None) -> bool:
     if text not in (None, "fail", "warn"):
         raise ValueError(f"--llmperf-busy-gpu={text} is neither fail nor warn")
-    return _in_ci() if text is None else text == "fail"
+    return _runs_in_ci() if text is None else text == "fail"
 
 
 def _exporters(urls: Sequence[str]) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ def _exporters(urls: Sequence[str]) -> tuple[str, ...]:
     return tuple(parse_exporter_url(url) for url in urls)
 
 
-def _in_ci() -> bool:
+def _runs_in_ci() -> bool:
     return bool(os.environ.get("CI")) and os.environ["CI"].lower() not in ("0", "false")
 
 
