@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import pytest
 
+from pytest_llmperf.budgets.limit import BudgetError, parse_limits
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.engines import registry
+from pytest_llmperf.engines.api.engine import Engine
+from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.ollama.options import DEFAULTS, FOR_EVER, KEEP_ALIVE, SERVER_ARGUMENTS, STARTUP_OPTIONS
 from pytest_llmperf.measurement.memory_trace import Attribution
 from pytest_llmperf.metrics.statistics import minimum_samples
 from pytest_llmperf.plugin import session
+from pytest_llmperf.plugin.fixtures import LLMPerf
+from pytest_llmperf.plugin.options import OPTIONS
+from pytest_llmperf.traffic.client.dialect import Dialect
+from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.load.schedule import ScheduleOptions
 from pytest_llmperf.traffic.workloads.files import workload_file
 from pytest_llmperf.traffic.workloads.workload import workload
-from scripts.docs_tables import BLOCK, REFERENCE, TABLES, fixtures_table, with_tables
+from scripts.docs_tables import BLOCK, REFERENCE, TABLES, fixtures_table, read_fixtures, with_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,3 +133,67 @@ def _rooms(package: Path) -> list[str]:
 def test_the_ways_of_attribution_are_those_of_the_table() -> None:
     page = (ROOT / "docs" / "measurement.md").read_text(encoding="utf-8")
     assert _names(_rows(page, "attribution")) == [name for name in get_args(Attribution) if name != "tree"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_option_that_a_page_names_exists(page: Path) -> None:
+    known = {option.flag for option in OPTIONS} | {option.negative_flag for option in OPTIONS if option.negation}
+    named = set(re.findall(r"(?<![\w-])--llm(?:perf)?-[a-z-]+[a-z]", page.read_text(encoding="utf-8")))
+    assert sorted(named - known) == []
+
+
+BUDGET = re.compile(r"(?P<group>memory|throughput|latency|energy)_budget(?:\((?P<inside>[^)]*)\)|` \| (?P<row>.*) \|)")
+OF_USERS = {"mean", "longest_gap_max"}  # the metrics of the reference's own example
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_budget_that_a_page_writes_is_understood(page: Path) -> None:
+    for found in BUDGET.finditer(page.read_text(encoding="utf-8")):
+        values = re.findall(r"(\w+)=\"([^\"]+)\"", found["inside"] or found["row"] or "")
+        limits = {key: value for key, value in values if key not in OF_USERS}
+        if limits:
+            parse_limits(found["group"], limits, page.name)
+
+
+def test_a_wrong_budget_is_noticed() -> None:
+    (found,) = BUDGET.finditer('`@memory_budget(peak="16 gib")`')
+    with pytest.raises(BudgetError):
+        parse_limits(found["group"], dict(re.findall(r"(\w+)=\"([^\"]+)\"", found["inside"])), "a page")
+
+
+def test_readme_and_reference_have_every_engine() -> None:
+    names = set(registry.BUILT_IN)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `--llm-engine=(\w+)", readme, re.MULTILINE)) == names
+    assert {name for name in names if f"\n### `{name}`\n" in TEXT} == names
+
+
+@pytest.mark.parametrize(
+    ("fixture", "owner"), [("llm_engine", Engine), ("llm_client", LLMClient), ("llm_perf", LLMPerf)]
+)
+def test_what_a_fixture_is_said_to_have_it_has(fixture: str, owner: type) -> None:
+    (text,) = (text for name, _, text in read_fixtures() if name == fixture)
+    named = re.findall(r"``(\w+)(?:\([^`]*\))?``", text.partition(".")[2] or text)
+    has = {*dir(owner), *inspect.get_annotations(owner), *re.findall(r"self\.(\w+) = ", inspect.getsource(owner))}
+    assert named
+    assert sorted(set(named) - has) == []
+
+
+def test_what_an_engine_of_ones_own_is_made_of_exists() -> None:
+    page = (ROOT / "docs" / "own-engine.md").read_text(encoding="utf-8")
+    methods = re.findall(r"`(\w+)\(", " ".join(row[0] for row in _rows(page, "method")))
+    assert methods
+    assert sorted(set(methods) - set(dir(ServerDeployment))) == []
+    assert sorted(_names(_rows(page, "field"))) == sorted(field.name for field in fields(Dialect))
+
+
+def _help(*arguments: str) -> str:
+    command = [sys.executable, "-m", "pytest_llmperf", *arguments, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_commands_of_the_reference_are_those_of_the_program() -> None:
+    for command, meaning in _rows(_section("### Kept engines"), "command"):
+        words = re.findall(r"[a-z]+", command.partition("[")[0].replace("pytest-llmperf", ""))
+        text = _help(*words)
+        assert [flag for flag in re.findall(r"--[a-z]+", meaning) if flag not in text] == []
