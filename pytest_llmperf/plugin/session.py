@@ -188,7 +188,7 @@ class Session:
         self.telemetry.on_stop(engine)
 
     def on_idle(self, engine: Engine) -> None:
-        """The test that runs has unloaded a model, or put it to sleep; without a measured test nobody notes it."""
+        """Notes the idle memory of an engine that the running test has unloaded or put to sleep, if the test is measured."""
         if self.measured is not None:
             self.measured.note_idle(engine)
 
