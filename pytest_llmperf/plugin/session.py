@@ -188,7 +188,7 @@ class Session:
         self.telemetry.on_stop(engine)
 
     def on_idle(self, engine: Engine) -> None:
-        """Notes the idle memory of an engine that the running test has unloaded or put to sleep, if the test is measured."""
+        """Notes the idle memory of an engine that a measured test has unloaded or put to sleep."""
         if self.measured is not None:
             self.measured.note_idle(engine)
 
