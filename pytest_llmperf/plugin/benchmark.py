@@ -88,9 +88,9 @@ class Bridge:
         """Adds the overview of the whole run; the numbers of each test are in its ``extra_info``."""
         reporter: Reporter | None = config.pluginmanager.get_plugin(REPORTER)
         if reporter is not None and reporter.results:
-            from pytest_llmperf.reports.json_report import overview
+            from pytest_llmperf.reports.json_report import describe_run
 
-            output_json[KEY] = overview(reporter.results, session=reporter.describe_session())
+            output_json[KEY] = describe_run(reporter.results, session=reporter.describe_session())
 
 
 def _devices(settings: Settings) -> list[dict[str, Any]]:

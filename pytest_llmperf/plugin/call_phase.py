@@ -11,8 +11,8 @@ from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin import benchmark
 from pytest_llmperf.plugin.outcomes import BudgetExceeded, BudgetFailure, LLMPerfWarning, NoEngine, NoVerdict
 from pytest_llmperf.plugin.session import LIMITS, LOGS, MEASURED_RUN, RESULT, SESSION, Session
-from pytest_llmperf.reports.failure_table import failure_table
-from pytest_llmperf.reports.junit import properties, replace_properties
+from pytest_llmperf.reports.failure_table import render_failure
+from pytest_llmperf.reports.junit import list_properties, replace_properties
 from pytest_llmperf.reports.result import TestResult, to_wire
 from pytest_llmperf.reports.wire import measurement_to_wire
 
@@ -51,7 +51,7 @@ def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None
     )
     item.stash[RESULT] = result
     item.stash[LOGS] = measured.log_tails()
-    replace_properties(item.user_properties, properties(result))
+    replace_properties(item.user_properties, list_properties(result))
     benchmark.add_extra_info(item, result)
     failing = select_broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
     return _failure(failing, measurement) if failing else None
@@ -81,7 +81,7 @@ def attach_result(item: pytest.Item, call: pytest.CallInfo[None], report: pytest
         result = item.stash[RESULT].with_outcome(str(report.outcome), float(call.duration))
         del item.stash[RESULT]
         report.llmperf = to_wire(result)  # type: ignore[attr-defined]
-        table = [("llmperf", failure_table(result))] if result.verdicts else []
+        table = [("llmperf", render_failure(result))] if result.verdicts else []
         sections = [*table, *item.stash[LOGS], *sections]
     add_section = getattr(report.longrepr, "addsection", None)
     if report.failed and add_section is not None:

@@ -126,10 +126,10 @@ class Reporter:
     def _summary(self, terminalreporter: pytest.TerminalReporter) -> list[str]:
         lines = []
         if self._results:
-            from pytest_llmperf.reports.summary import summary_lines
+            from pytest_llmperf.reports.summary import render_summary
 
             width = terminalreporter.config.get_terminal_writer().fullwidth
-            lines += summary_lines(self.results, width=width)
+            lines += render_summary(self.results, width=width)
         if outside := self._session.calls_outside:
             calls = "1 call" if outside == 1 else f"{outside} calls"
             lines.append(f"{calls} of the app belong to no test: they came while none was measured")

@@ -16,7 +16,7 @@ from pytest_llmperf.measurement.units import (
     format_value,
 )
 from pytest_llmperf.reports.load_evidence import collect_load_evidence
-from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, sparkline
+from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_sparkline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ _ERRORS_SHOWN = 3
 _STAT_UNITS = {"seconds": SECONDS, "bytes": BYTES, "share": SHARE, "rate": TOKENS_PER_SECOND}
 
 
-def evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tuple[str, str]]:
+def collect_evidence(measurement: Mapping[str, Any], *, unicode: bool = True) -> list[tuple[str, str]]:
     """Pairs of a label and a sentence about a measurement in its wire form; empty for an empty one."""
     if not measurement:
         return []
@@ -142,7 +142,7 @@ def _memory(memory: Mapping[str, Any], blocks: str) -> str:
         if low == high
         else f"from {format_apart(low, high, BYTES)} to {format_apart(high, low, BYTES)}"
     )
-    parts = [f"{sparkline(values, _SPARKLINE_WIDTH, blocks)} {level} {span}"]
+    parts = [f"{draw_sparkline(values, _SPARKLINE_WIDTH, blocks)} {level} {span}"]
     before, settled = memory["before_bytes"], memory["settled_bytes"]
     if before is not None:
         parts.append(f"{format_value(before, BYTES)} before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.reports.evidence import evidence
+from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.result import find_part, sort_tightest_first
 from pytest_llmperf.reports.text import GAP, NO_VALUE, align_columns, measure_width, pad, to_ascii, to_one_line, wrap
 
@@ -32,7 +32,7 @@ def sort_worst_first(pairs: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[
     return sorted(sort_tightest_first(pairs), key=lambda pair: SEVERITY.index(pair[1].status))
 
 
-def failure_table(result: TestResult, *, width: int = 100, unicode: bool = True) -> str:
+def render_failure(result: TestResult, *, width: int = 100, unicode: bool = True) -> str:
     """The budgets of one test with all the evidence, worst first, in lines of at most ``width`` cells.
 
     With ``unicode=False`` in plain ASCII. Never contains escape sequences.
@@ -42,7 +42,7 @@ def failure_table(result: TestResult, *, width: int = 100, unicode: bool = True)
     blocks = [_budgets(verdicts, width, spell)] if verdicts else []
     labelled = [("why", format_reason(v)) for v in verdicts if v.status is not Status.PASS]
     labelled += [("how", text) for v in verdicts if (text := _how(v, _readings(result.measurement, v.engine)))]
-    labelled += evidence(result.measurement, unicode=unicode)
+    labelled += collect_evidence(result.measurement, unicode=unicode)
     blocks.append(_paragraphs([(label, spell(text)) for label, text in labelled], width))
     return "\n\n".join("\n".join(block) for block in blocks if block)
 

@@ -10,28 +10,28 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.reports.result import SCHEMA, to_wire
-from pytest_llmperf.reports.summary import counts
+from pytest_llmperf.reports.summary import count_statuses
 
 if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
 
 
-def overview(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
+def describe_run(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
     """The run without its tests. ``session`` is plain data and is passed on as it is."""
     return {
         "schema": SCHEMA,
         "session": _finite(session),
-        "counts": {status.value: count for status, count in counts(results).items()},
+        "counts": {status.value: count for status, count in count_statuses(results).items()},
     }
 
 
-def report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
+def build_report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
     """The run and every test of it, with its verdicts and its measurement.
 
     Numbers that JSON cannot write, NaN and the infinities, are null.
     """
     return {
-        **overview(results, session=session),
+        **describe_run(results, session=session),
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "tests": [_finite(to_wire(result)) for result in results],
     }
@@ -43,11 +43,11 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     Raises:
         TypeError: ``session`` holds something that is not plain data.
     """
-    content = report(results, session=session)
+    content = build_report(results, session=session)
     return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
-def schema() -> dict[str, Any]:
+def read_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) that every report is valid under."""
     text = files("pytest_llmperf.reports").joinpath("report.schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)

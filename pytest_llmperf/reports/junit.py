@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PREFIX = "llmperf."
 
 
-def properties(result: TestResult) -> list[tuple[str, str]]:
+def list_properties(result: TestResult) -> list[tuple[str, str]]:
     """``llmperf.engine``, ``.model``, ``.device``; for each budget its value, ``.limit`` and ``.verdict``.
 
     Values and limits are in base units (``"17179869184 B"``), so that they can be plotted as they are.

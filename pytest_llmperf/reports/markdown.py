@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.evidence import format_engine
-from pytest_llmperf.reports.failure_table import failure_table, format_limit, sort_worst_first
-from pytest_llmperf.reports.summary import compare_engines, counts, format_counts
+from pytest_llmperf.reports.failure_table import format_limit, render_failure, sort_worst_first
+from pytest_llmperf.reports.summary import compare_engines, count_statuses, format_counts
 from pytest_llmperf.reports.text import NO_VALUE, to_one_line
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _failed(result: TestResult) -> bool:
 
 
 def _title(results: Sequence[TestResult]) -> str:
-    found = counts(results)
+    found = count_statuses(results)
     total = sum(found.values())
     if found[Status.FAIL]:
         verdict = f"❌ {found[Status.FAIL]} of {_budgets(total)} broken"
@@ -103,7 +103,7 @@ def _table(results: Sequence[TestResult]) -> str:
 
 
 def _details(result: TestResult) -> str:
-    table = failure_table(result)
+    table = render_failure(result)
     fence = "`" * max(3, _longest_run_of_backticks(table) + 1)
     title = f"<summary>❌ <code>{html.escape(to_one_line(result.nodeid))}</code></summary>"
     return f"<details>\n{title}\n\n{fence}text\n{table}\n{fence}\n\n</details>"

@@ -31,7 +31,7 @@ def downsample(samples: Sequence[tuple[int, int]], points: int) -> list[tuple[in
     return kept
 
 
-def sparkline(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
+def draw_sparkline(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
     """``values`` in at most ``width`` characters, each the largest of its bucket.
 
     The lowest block stands for the smallest value, the highest for the largest; where all are the

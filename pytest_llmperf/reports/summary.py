@@ -34,7 +34,7 @@ _ENOUGH_OF_A_TEST_ID = 36
 _INDENT = "  "
 
 
-def counts(results: Sequence[TestResult]) -> dict[Status, int]:
+def count_statuses(results: Sequence[TestResult]) -> dict[Status, int]:
     """The number of budgets with each status; every status is a key."""
     found = Counter(verdict.status for result in results for verdict in result.verdicts)
     return {status: found[status] for status in Status}
@@ -42,10 +42,10 @@ def counts(results: Sequence[TestResult]) -> dict[Status, int]:
 
 def format_counts(results: Sequence[TestResult]) -> str:
     """``7 PASS, 1 FAIL, 2 NOT MEASURED``; ``none`` without budgets."""
-    return ", ".join(f"{count} {status}" for status, count in counts(results).items() if count) or "none"
+    return ", ".join(f"{count} {status}" for status, count in count_statuses(results).items() if count) or "none"
 
 
-def summary_lines(results: Sequence[TestResult], *, width: int, unicode: bool = True) -> list[str]:
+def render_summary(results: Sequence[TestResult], *, width: int, unicode: bool = True) -> list[str]:
     """The lines of the summary, without a title and without colour; none when no test had a budget.
 
     What did not pass comes first, then the tightest. Where a column for the tests would be too narrow to tell

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.reports.json_report import schema
+from pytest_llmperf.reports.json_report import read_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def test_without_budgets(llm_client):
 def load(path: Path) -> dict[str, Any]:
     jsonschema = pytest.importorskip("jsonschema")
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema()).validate(content)
+    jsonschema.Draft202012Validator(read_schema()).validate(content)
     return content
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from pytest_llmperf.reports.json_report import schema
+from pytest_llmperf.reports.json_report import read_schema
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -49,7 +49,7 @@ def verdicts(report: dict[str, Any]) -> dict[tuple[str, str], str]:
 
 def read_report(path: Path) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema()).validate(report)
+    jsonschema.Draft202012Validator(read_schema()).validate(report)
     return report
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from pytest_llmperf.measurement.device_trace import Conditions, DeviceTrace, Energy
-from pytest_llmperf.reports.evidence import evidence
+from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.wire import measurement_to_wire
 from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, on
 from tests.helpers.report_samples import measurement, trace
 
 
 def lines(*devices: DeviceTrace, **fields: object) -> list[tuple[str, str]]:
-    return evidence(measurement_to_wire(replace(measurement(), devices=devices, **fields)))  # type: ignore[arg-type]
+    return collect_evidence(measurement_to_wire(replace(measurement(), devices=devices, **fields)))  # type: ignore[arg-type]
 
 
 def of(label: str, *devices: DeviceTrace) -> str:

@@ -10,7 +10,7 @@ from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.engine_info import Device
 from pytest_llmperf.measurement.memory_trace import MemoryTrace
 from pytest_llmperf.measurement.units import BYTES, SECONDS, as_written, format_apart, format_change
-from pytest_llmperf.reports.failure_table import failure_table, sort_worst_first
+from pytest_llmperf.reports.failure_table import render_failure, sort_worst_first
 from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.text import measure_width
 from tests.helpers.report_samples import (
@@ -39,30 +39,30 @@ def budget_rows(text: str) -> list[list[str]]:
 
 
 def test_the_worst_budget_comes_first() -> None:
-    names = [row[0] for row in budget_rows(failure_table(result()))]
+    names = [row[0] for row in budget_rows(render_failure(result()))]
     assert names == ["memory.peak", "latency.ttft_p95", "throughput.output"]
 
 
 def test_each_row_has_limit_value_margin_and_verdict() -> None:
-    row = flat(failure_table(result()).splitlines()[2])
+    row = flat(render_failure(result()).splitlines()[2])
     assert row == "memory.peak ≤ 16 GiB 17.3 GiB -8.1 % FAIL"
 
 
 def test_the_columns_line_up() -> None:
-    head, rule, *rows = failure_table(result()).split("\n\n")[0].splitlines()
+    head, rule, *rows = render_failure(result()).split("\n\n")[0].splitlines()
     assert len({row.index(status) for row, status in zip(rows, ("FAIL", "NOT MEASURED", "PASS"), strict=True)}) == 1
     assert head.index("verdict") == rows[0].index("FAIL")
     assert set(rule) == {"─"}
 
 
 def test_what_did_not_pass_says_why() -> None:
-    text = flat(failure_table(result()))
+    text = flat(render_failure(result()))
     assert "why memory peak 17.3 GiB > 16 GiB (+8.1 %)" in text
     assert "p95 needs 130 request samples, the test gave 12" in text
 
 
 def test_every_number_says_how_it_came_about_and_from_how_many_samples() -> None:
-    text = flat(failure_table(result()))
+    text = flat(render_failure(result()))
     assert f"memory.peak: largest sample of the engine's memory during the test; {SOURCE}; 400 samples" in text
     assert "throughput.output: ΣN / (first send → last response); 12 samples" in text
 
@@ -74,30 +74,30 @@ def test_a_formula_that_names_its_samples_is_not_repeated() -> None:
         metric="latency.tpot",
         how="(tn − t1) / (tokens after the first chunk), 12 requests",
     )
-    text = flat(failure_table(result(verdicts=(tpot,))))
+    text = flat(render_failure(result(verdicts=(tpot,))))
     assert text.count("(tn − t1)") == 1
     assert "latency.tpot_p50: (tn − t1) / (tokens after the first chunk), 12 requests" in text
 
 
 def test_memory_is_drawn_with_its_extremes_and_its_duration() -> None:
-    line = flat(failure_table(result(), width=200))
+    line = flat(render_failure(result(), width=200))
     assert "█▁" in line
     assert "from 14.2 GiB to 17.3 GiB over 3.93 s; 14.2 GiB before; 1.00 MiB more after it settled; 400 samples" in line
 
 
 def test_level_memory_is_not_drawn_as_a_rise() -> None:
     level = replace(measurement(), memory=MemoryTrace(((START, GIB), (START + 10**9, GIB)), SOURCE))
-    assert "▁▁ level at 1.00 GiB over 1.00 s" in failure_table(result(measured=level))
+    assert "▁▁ level at 1.00 GiB over 1.00 s" in render_failure(result(measured=level))
 
 
 def test_a_rise_too_small_for_three_digits_is_still_told_apart() -> None:
     rise = replace(measurement(), memory=MemoryTrace(((START, 16 * GIB), (START + 10**9, 16 * GIB + 2**22)), SOURCE))
-    assert "from 16.000 GiB to 16.004 GiB" in flat(failure_table(result(measured=rise)))
+    assert "from 16.000 GiB to 16.004 GiB" in flat(render_failure(result(measured=rise)))
 
 
 def test_engine_requests_faults_and_records_are_named() -> None:
     failing = (request(0), request(5, error="HTTP 500: out of\nmemory \x1b[31m"))
-    text = flat(failure_table(result(measured=replace(measurement(), requests=failing, faults=("sampler died",)))))
+    text = flat(render_failure(result(measured=replace(measurement(), requests=failing, faults=("sampler died",)))))
     assert "engine vllm 0.11.0, Qwen/Qwen3-0.6B, on AMD EPYC 7B13, started in 42.1 s" in text
     assert "requests 2 sent, 1 failed, all streamed; tokens: 20 output, 7 prompt, 0 cached" in text
     assert "1 failed: HTTP 500: out of memory" in text
@@ -108,27 +108,27 @@ def test_engine_requests_faults_and_records_are_named() -> None:
 
 def test_what_the_engine_counted_stands_in_one_line_with_its_units() -> None:
     stats = {"preemptions": 7.0, "queue_mean_seconds": 0.0125, "kv_headroom_bytes": 2.0**20, "kv_usage_peak_share": 0.5}
-    text = flat(failure_table(result(measured=replace(measurement(), engine_stats=stats))))
+    text = flat(render_failure(result(measured=replace(measurement(), engine_stats=stats))))
     assert "inside preemptions 7, queue mean 12.5 ms, kv headroom 1.00 MiB, kv usage peak 50.0 %" in text
-    assert "inside" not in failure_table(result())
+    assert "inside" not in render_failure(result())
 
 
 def test_many_errors_are_summed_up() -> None:
     failing = tuple(request(i, error=f"error {i % 5}") for i in range(7))
-    text = flat(failure_table(result(measured=replace(measurement(), requests=failing))))
+    text = flat(render_failure(result(measured=replace(measurement(), requests=failing))))
     assert "2 failed: error 0 2 failed: error 1 1 failed: error 2 and 2 other errors" in text
 
 
 def test_memory_that_cannot_be_trusted_says_so() -> None:
-    text = flat(failure_table(result(measured=replace(measurement(), memory=replace(trace(), fault="gap of 2 s")))))
+    text = flat(render_failure(result(measured=replace(measurement(), memory=replace(trace(), fault="gap of 2 s")))))
     assert "not to be trusted: gap of 2 s" in text
     missing = replace(measurement(), memory=None, memory_missing="no access to /proc")
-    assert "memory not measured: no access to /proc" in flat(failure_table(result(measured=missing)))
+    assert "memory not measured: no access to /proc" in flat(render_failure(result(measured=missing)))
 
 
 def test_several_devices_are_counted_and_reruns_named() -> None:
     many = replace(ENGINE, devices=(Device("cuda", "NVIDIA L4"),) * 2, startup_seconds=None)
-    text = flat(failure_table(result(measured=replace(measurement(), engine=many, rounds=3, attempt=2))))
+    text = flat(render_failure(result(measured=replace(measurement(), engine=many, rounds=3, attempt=2))))
     assert "on 2 × NVIDIA L4, already running" in text
     assert "measured over 4.00 s, 3 rounds, attempt 2" in text
 
@@ -137,7 +137,7 @@ def test_several_devices_are_counted_and_reruns_named() -> None:
 @pytest.mark.parametrize("unicode", [True, False])
 def test_it_fits_the_width_and_has_no_escape_sequences(width: int, unicode: bool) -> None:
     engine = replace(ENGINE, model="/models/" + "模型" * 60 + ".gguf")
-    text = failure_table(result(measured=replace(measurement(), engine=engine)), width=width, unicode=unicode)
+    text = render_failure(result(measured=replace(measurement(), engine=engine)), width=width, unicode=unicode)
     assert max(map(measure_width, text.splitlines())) <= width
     assert "\x1b" not in text
     assert text.isascii() is not unicode
@@ -145,9 +145,9 @@ def test_it_fits_the_width_and_has_no_escape_sequences(width: int, unicode: bool
 
 def test_without_a_measurement_the_budgets_still_stand() -> None:
     nothing = Verdict(Status.NO_BUDGET, "", "", reason="no budget for NVIDIA L4")
-    text = failure_table(TestResult("t.py::t", (nothing,), {}))
+    text = render_failure(TestResult("t.py::t", (nothing,), {}))
     assert "NO BUDGET: no budget for NVIDIA L4" in text
-    assert failure_table(TestResult("t.py::t", (), {})) == ""
+    assert render_failure(TestResult("t.py::t", (), {})) == ""
 
 
 def test_severity_goes_before_the_margin() -> None:

@@ -27,7 +27,7 @@ SESSION = {"pytest": "9.2.0", "options": {"llm_engine": ["vllm"]}}
 
 
 def check(report: dict[str, Any]) -> None:
-    schema = json_report.schema()
+    schema = json_report.read_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema).validate(report)
 
@@ -59,21 +59,21 @@ def test_a_rendered_report_is_valid_under_its_schema() -> None:
 
 
 def test_the_schema_refuses_what_it_does_not_know() -> None:
-    report = json_report.report([result()], session=SESSION)
+    report = json_report.build_report([result()], session=SESSION)
     report["tests"][0]["measurement"]["surprise"] = 1
     with pytest.raises(jsonschema.ValidationError):
         check(report)
 
 
 def test_the_schema_refuses_a_report_with_a_part_missing() -> None:
-    report = json_report.report([result()], session=SESSION)
+    report = json_report.build_report([result()], session=SESSION)
     del report["tests"][0]["verdicts"][0]["margin"]
     with pytest.raises(jsonschema.ValidationError):
         check(report)
 
 
 def test_the_counts_and_the_session_stand_at_the_top() -> None:
-    report = json_report.report([result()], session=SESSION)
+    report = json_report.build_report([result()], session=SESSION)
     assert report["counts"] == {
         "PASS": 1,
         "FAIL": 1,
@@ -87,14 +87,14 @@ def test_the_counts_and_the_session_stand_at_the_top() -> None:
 
 
 def test_the_time_of_the_report_is_utc() -> None:
-    created = datetime.fromisoformat(json_report.report([], session={})["created"])
+    created = datetime.fromisoformat(json_report.build_report([], session={})["created"])
     assert created.utcoffset() == timedelta(0)
     assert created <= datetime.now(UTC)
 
 
 def test_results_can_be_read_back() -> None:
     original = result()
-    again = json.loads(json.dumps(json_report.report([original], session={})))["tests"][0]
+    again = json.loads(json.dumps(json_report.build_report([original], session={})))["tests"][0]
     assert from_wire(again) == original
 
 

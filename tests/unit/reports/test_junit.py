@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.reports.junit import properties, replace_properties
+from pytest_llmperf.reports.junit import list_properties, replace_properties
 from pytest_llmperf.reports.result import TestResult
 from tests.helpers.report_samples import BROKEN, UNMEASURED, result
 from tests.helpers.verdicts import verdict
 
 
 def test_the_engine_its_model_and_its_device_are_named() -> None:
-    found = dict(properties(result()))
+    found = dict(list_properties(result()))
     assert found["llmperf.engine"] == "vllm 0.11.0"
     assert found["llmperf.model"] == "Qwen/Qwen3-0.6B"
     assert found["llmperf.device"] == "AMD EPYC 7B13"
 
 
 def test_a_budget_has_its_value_its_limit_and_its_verdict_in_base_units() -> None:
-    assert properties(TestResult("t", (BROKEN,), {})) == [
+    assert list_properties(TestResult("t", (BROKEN,), {})) == [
         ("llmperf.memory.peak", "18575733555.2 B"),
         ("llmperf.memory.peak.limit", "17179869184 B"),
         ("llmperf.memory.peak.verdict", "FAIL"),
@@ -25,7 +25,7 @@ def test_a_budget_has_its_value_its_limit_and_its_verdict_in_base_units() -> Non
 
 
 def test_what_was_not_measured_has_no_value() -> None:
-    assert properties(TestResult("t", (UNMEASURED,), {})) == [
+    assert list_properties(TestResult("t", (UNMEASURED,), {})) == [
         ("llmperf.latency.ttft_p95.limit", "0.3 s"),
         ("llmperf.latency.ttft_p95.verdict", "NOT MEASURED"),
     ]
@@ -33,16 +33,16 @@ def test_what_was_not_measured_has_no_value() -> None:
 
 def test_a_share_has_no_unit() -> None:
     waste = verdict(Status.PASS, "memory.kv_waste", "memory.kv_waste", 0.1, "10 %", 0.05)
-    assert ("llmperf.memory.kv_waste", "0.05") in properties(TestResult("t", (waste,), {}))
+    assert ("llmperf.memory.kv_waste", "0.05") in list_properties(TestResult("t", (waste,), {}))
 
 
 def test_a_test_without_a_budget_for_its_device_says_so() -> None:
     nothing = Verdict(Status.NO_BUDGET, "", "", reason="none for this device")
-    assert properties(TestResult("t", (nothing,), {})) == [("llmperf.verdict", "NO BUDGET")]
+    assert list_properties(TestResult("t", (nothing,), {})) == [("llmperf.verdict", "NO BUDGET")]
 
 
 def test_names_and_values_are_plain_text() -> None:
-    assert {type(part) for pair in properties(result()) for part in pair} == {str}
+    assert {type(part) for pair in list_properties(result()) for part in pair} == {str}
 
 
 def test_a_rerun_replaces_its_own_properties_in_place_and_no_others() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from pytest_llmperf.metrics.metric import DistributionMetric
 from pytest_llmperf.metrics.table import GROUPS, METRICS
-from pytest_llmperf.reports.json_report import schema
+from pytest_llmperf.reports.json_report import read_schema
 
-DEFINITIONS = schema()["$defs"]
+DEFINITIONS = read_schema()["$defs"]
 NAMES = DEFINITIONS["readings"]["propertyNames"]["pattern"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, downsample, sparkline
+from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, downsample, draw_sparkline
 
 
 def test_a_short_timeline_is_kept_as_it_is() -> None:
@@ -37,25 +37,25 @@ def test_fewer_than_two_points_are_refused() -> None:
 
 
 def test_a_sparkline_goes_from_the_smallest_to_the_largest_value() -> None:
-    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
-    assert sparkline([107, 100], 8) == "█▁"
+    assert draw_sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
+    assert draw_sparkline([107, 100], 8) == "█▁"
 
 
 def test_a_spike_between_two_characters_is_shown() -> None:
     values = [1.0] * 1000
     values[537] = 2.0
-    line = sparkline(values, 10)
+    line = draw_sparkline(values, 10)
     assert line == "▁▁▁▁▁█▁▁▁▁"
 
 
 def test_a_flat_line_is_low_throughout() -> None:
-    assert sparkline([5, 5, 5], 8) == "▁▁▁"
+    assert draw_sparkline([5, 5, 5], 8) == "▁▁▁"
 
 
 def test_without_values_or_room_there_is_no_line() -> None:
-    assert sparkline([], 8) == ""
-    assert sparkline([1, 2], 0) == ""
+    assert draw_sparkline([], 8) == ""
+    assert draw_sparkline([1, 2], 0) == ""
 
 
 def test_it_can_be_drawn_in_ascii() -> None:
-    assert sparkline([0, 1], 2, ASCII_BLOCKS) == "_#"
+    assert draw_sparkline([0, 1], 2, ASCII_BLOCKS) == "_#"

@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.engine_info import EngineInfo
 from pytest_llmperf.reports.result import TestResult
-from pytest_llmperf.reports.summary import ROWS, counts, summary_lines
+from pytest_llmperf.reports.summary import ROWS, count_statuses, render_summary
 from pytest_llmperf.reports.text import measure_width
 from tests.helpers.report_samples import BROKEN, ENGINE, GIB, PASSING, measurement, result
 from tests.helpers.verdicts import verdict
@@ -23,7 +23,7 @@ def holding(peak_gib: float) -> Verdict:
 
 
 def test_every_status_is_counted() -> None:
-    found = counts([result(), result(verdicts=(PASSING,))])
+    found = count_statuses([result(), result(verdicts=(PASSING,))])
     assert found == {
         Status.PASS: 2,
         Status.FAIL: 1,
@@ -35,12 +35,12 @@ def test_every_status_is_counted() -> None:
 
 
 def test_the_last_line_counts_what_there_was() -> None:
-    assert summary_lines([result()], width=120)[-1] == "budgets: 1 PASS, 1 FAIL, 1 NOT MEASURED"
+    assert render_summary([result()], width=120)[-1] == "budgets: 1 PASS, 1 FAIL, 1 NOT MEASURED"
 
 
 def test_the_tightest_budget_stands_on_top_of_those_that_pass() -> None:
     results = [result(f"t.py::t{gib}", (holding(gib),)) for gib in (3, 15, 9)]
-    lines = summary_lines(results, width=120)
+    lines = render_summary(results, width=120)
     assert [line.split()[0] for line in lines[1:4]] == ["t.py::t15", "t.py::t9", "t.py::t3"]
 
 
@@ -48,26 +48,26 @@ def test_the_tightest_budget_stands_on_top_of_those_that_pass() -> None:
 def test_what_did_not_pass_comes_before_every_pass(status: Status) -> None:
     without = replace(BROKEN, status=status, measured=None, reason="because")
     results = [result(f"t.py::t{i}", (holding(15.999),)) for i in range(ROWS + 4)]
-    lines = summary_lines([*results, result("t.py::other", (without,))], width=120)
+    lines = render_summary([*results, result("t.py::other", (without,))], width=120)
     assert "t.py::other" in lines[1]
     assert status in lines[1]
 
 
 def test_rows_are_capped_and_the_rest_is_counted() -> None:
     results = [result(f"t.py::t{i}", (holding(5),)) for i in range(ROWS + 7)]
-    lines = summary_lines(results, width=120)
+    lines = render_summary(results, width=120)
     assert sum("t.py::t" in line for line in lines) == ROWS
     assert lines[-2:] == ["+7 more; see --llmperf-report=out.json", f"budgets: {ROWS + 7} PASS"]
 
 
 def test_a_long_test_id_keeps_its_end() -> None:
-    lines = summary_lines([result("tests/very/long/" * 9 + "test_a.py::test_it[vllm]", (PASSING,))], width=120)
+    lines = render_summary([result("tests/very/long/" * 9 + "test_a.py::test_it[vllm]", (PASSING,))], width=120)
     assert lines[1].startswith("…")
     assert "test_a.py::test_it[vllm]" in lines[1]
 
 
 def test_in_a_narrow_terminal_the_test_stands_above_its_budgets() -> None:
-    lines = summary_lines([result("tests/test_of_a_long_answer.py::test_with_a_long_name")], width=80)
+    lines = render_summary([result("tests/test_of_a_long_answer.py::test_with_a_long_name")], width=80)
     assert lines[1] == "tests/test_of_a_long_answer.py::test_with_a_long_name"
     assert lines[2].split()[0] == "memory.peak"
     assert sum("test_with_a_long_name" in line for line in lines) == 1
@@ -77,7 +77,7 @@ def test_in_a_narrow_terminal_the_test_stands_above_its_budgets() -> None:
 @pytest.mark.parametrize("unicode", [True, False])
 def test_it_fits_the_width(width: int, unicode: bool) -> None:
     other = result("tests/x.py::test_" + "b" * 90, measured=replace(measurement(), engine=OLLAMA))
-    lines = summary_lines([result(), other], width=width, unicode=unicode)
+    lines = render_summary([result(), other], width=width, unicode=unicode)
     assert max(map(measure_width, lines)) <= width
     assert "\n".join(lines).isascii() is not unicode
 
@@ -89,7 +89,7 @@ def test_several_engines_are_put_side_by_side() -> None:
         result("t.py::b", measured=replace(measurement(), engine=slower)),
         result("t.py::c", measured=replace(measurement(), engine=OLLAMA, memory=None)),
     ]
-    *_, head, first, second = summary_lines(results, width=120)
+    *_, head, first, second = render_summary(results, width=120)
     assert head.split()[:3] == ["engine", "tests", "startup"]
     values = ["2", "50.0 s", "17.3 GiB", "100.0 ms", "66.8 tok/s"]
     assert re.split(r"  +", first) == ["vllm 0.11.0 Qwen/Qwen3-0.6B", *values]
@@ -97,16 +97,16 @@ def test_several_engines_are_put_side_by_side() -> None:
 
 
 def test_a_single_engine_is_not_compared() -> None:
-    assert not any(line.startswith("engine ") for line in summary_lines([result(), result("t.py::b")], width=120))
+    assert not any(line.startswith("engine ") for line in render_summary([result(), result("t.py::b")], width=120))
 
 
 def test_without_budgets_there_is_nothing_to_say() -> None:
-    assert summary_lines([], width=80) == []
-    assert summary_lines([TestResult("t.py::t", (), {})], width=80) == []
+    assert render_summary([], width=80) == []
+    assert render_summary([TestResult("t.py::t", (), {})], width=80) == []
 
 
 def test_each_reason_for_a_missing_verdict_stands_below_the_table_once() -> None:
     missing = verdict(Status.NOT_MEASURED, "energy.total", "energy.total", 5.0, "5 J", reason="no counter is read here")
-    lines = summary_lines([result(f"t.py::{name}", (missing,)) for name in "ab"], width=120)
+    lines = render_summary([result(f"t.py::{name}", (missing,)) for name in "ab"], width=120)
     assert lines[-2:] == ["why: energy total NOT MEASURED: no counter is read here", "budgets: 2 NOT MEASURED"]
     assert sum("no counter" in line for line in lines) == 1

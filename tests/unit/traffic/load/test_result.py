@@ -12,7 +12,7 @@ import pytest
 from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports import json_report
-from pytest_llmperf.reports.evidence import evidence
+from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
 from pytest_llmperf.traffic.load.process import LoadOutcome
 from pytest_llmperf.traffic.load.result import summarize
@@ -46,12 +46,12 @@ def measured(*loads: Load, requests: tuple[RequestTiming, ...] = ()) -> Measurem
 
 @pytest.mark.parametrize("load", [LOAD, Load("x", None, fault="the load client died", stopped="it was interrupted")])
 def test_a_report_with_a_load_is_valid_under_the_schema(load: Load) -> None:
-    report = json_report.report([report_samples.result(measured=measured(load))], session={})
-    jsonschema.Draft202012Validator(json_report.schema()).validate(report)
+    report = json_report.build_report([report_samples.result(measured=measured(load))], session={})
+    jsonschema.Draft202012Validator(json_report.read_schema()).validate(report)
 
 
 def test_the_evidence_says_what_was_asked_what_came_and_how_the_client_fared() -> None:
-    found = evidence(measurement_to_wire(measured(LOAD)))
+    found = collect_evidence(measurement_to_wire(measured(LOAD)))
     assert [text for label, text in found if label in ("load", "tokens", "client")] == [
         LOAD.asked,
         "judged over its steady part of 2.00 s",
