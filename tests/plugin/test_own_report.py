@@ -42,6 +42,13 @@ def test_the_example_writes_its_csv(pytester: pytest.Pytester, workers: tuple[st
     result.stdout.fnmatch_lines(["report: */new/budgets.csv"])
 
 
+def test_a_plugin_adds_a_format_as_well(runs: Runs, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(own="def pytest_llmperf_reports(): return {'.txt': lambda results, session: results[0].nodeid}")
+    pytester.syspathinsert()
+    runs(SOURCE, "-p", "own", "--llmperf-report=out.txt").assert_outcomes(passed=1)
+    assert (pytester.path / "out.txt").read_text(encoding="utf-8") == "test_it.py::test_inside"
+
+
 def test_an_unknown_suffix_is_refused_with_all_that_are_known(runs: Runs, pytester: pytest.Pytester) -> None:
     pytester.makeconftest("def pytest_llmperf_reports(): return {'.csv': lambda results, session: ''}")
     result = runs(SOURCE, "--llmperf-report=out.html")
