@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from pytest_llmperf.measurement.engine_info import Device
+from pytest_llmperf.telemetry.sources.drivers import has_driver
 
 
 def cpu_device(cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
@@ -25,4 +26,4 @@ def _model_name(cpuinfo: Path) -> str:
 
 def engine_devices() -> tuple[Device, ...]:
     """The devices that engines of this host compute on: the CPU, or ``()`` (unknown) if there is an NVIDIA driver."""
-    return () if Path("/dev/nvidiactl").exists() else (cpu_device(),)
+    return () if has_driver() else (cpu_device(),)

@@ -252,7 +252,7 @@ class DeviceTraces:
 
 def to_device(facts: DeviceFacts) -> Device:
     """The device as results name it."""
-    return Device("cuda", facts.name, facts.uuid)
+    return Device(facts.kind, facts.name, facts.uuid)
 
 
 def _around(ring: Ring, window: Window, key: int) -> list[RingRecord]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.device_trace import DeviceProcess, DeviceTrace
@@ -14,6 +13,7 @@ from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.device_traces import CALM_S, DCGM_HZ, DeviceTraces, EngineBaselines, Exporters
 from pytest_llmperf.telemetry.records.source import DeviceFacts
 from pytest_llmperf.telemetry.sampler.client import CALM_NS, Sampler, SamplerError
+from pytest_llmperf.telemetry.sources.drivers import has_driver
 from pytest_llmperf.telemetry.visible_devices import filter_visible, why_ambiguous
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ FIRST_LEVEL_S = 0.5
 TOLERANCE_BYTES = 2 << 20
 # A CUDA context alone takes more than 200 MiB: an engine does not compute on a device whose level rose by less.
 SMALLEST_CONTEXT_BYTES = 100 << 20
-_NVIDIA = Path("/dev/nvidiactl")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Devices:
             found = self._sampler.ask("devices", OPEN_TIMEOUT_S)["devices"]
         except SamplerError as error:
             self.missing = str(error)
-            self.present = _NVIDIA.exists()
+            self.present = has_driver()
             self._local = ()
         else:
             self._local = tuple(DeviceFacts(**facts) for facts in found)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Make = Callable[..., "Lane"]
 
 GIB = 2**30
-L4 = DeviceFacts(2, "GPU-1", "NVIDIA L4", 0, "nvml", total_bytes=24 * GIB, memory_api="NVML memory v2")
+L4 = DeviceFacts(2, "GPU-1", "NVIDIA L4", 0, "nvml", "cuda", total_bytes=24 * GIB, memory_api="NVML memory v2")
 SECOND = replace(L4, slot=3, uuid="GPU-2")
 
 

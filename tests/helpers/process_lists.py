@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 MS = 1_000_000
-L4 = DeviceFacts(2, "GPU-1", "NVIDIA L4", 0, "nvml", total_bytes=24 * GIB, memory_api="NVML memory v2")
+L4 = DeviceFacts(2, "GPU-1", "NVIDIA L4", 0, "nvml", "cuda", total_bytes=24 * GIB, memory_api="NVML memory v2")
 WINDOW = Window(1000 * MS, 2000 * MS)
 ENGINE, OTHER_ENGINE, PYTEST, STRANGER, SOMEBODY = 100, 200, 300, 400, 500
 NOBODY = Baseline(GIB)

@@ -6,6 +6,7 @@ import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.measurement.device_trace import Conditions, DeviceProcess
+from pytest_llmperf.telemetry.records.event_reasons import EventReason
 from pytest_llmperf.telemetry.records.ring import (
     KNOWN,
     MAPPED,
@@ -27,18 +28,13 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.records.ring import RingRecord
 
-_HARDWARE_SLOWDOWN = 0x8
-NAMES = {
-    0x4: "software power cap",
-    0x10: "sync boost",
-    0x20: "software thermal",
-    0x40: "hardware thermal",
-    0x80: "hardware power brake",
-    _HARDWARE_SLOWDOWN: "hardware slowdown",
-}
-"""The names of the event reasons, by their bits. An idle device and clocks set by the administrator are left out."""
 # A power cap is how a loaded device works; these are not.
-_SLOWING = (0x40, 0x80, _HARDWARE_SLOWDOWN, 0x20)
+_SLOWING = (
+    EventReason.HARDWARE_THERMAL,
+    EventReason.HARDWARE_POWER_BRAKE,
+    EventReason.HARDWARE_SLOWDOWN,
+    EventReason.SOFTWARE_THERMAL,
+)
 SLOWING_SHARE = 0.01
 # The list that is taken when a test ends is of the test.
 _EDGE_NS = 250_000_000
@@ -64,7 +60,7 @@ def read_conditions(
     held = _held_back(ordered, window)
     newcomers = _newcomers(ordered, window, known_pids, names)
     return Conditions(
-        throttled_seconds={NAMES[reason]: one.seconds for reason, one in held.items()},
+        throttled_seconds={reason.label: one.seconds for reason, one in held.items()},
         temperature_c=_at_the_edges(_of(ordered, TEMPERATURE), window),
         memory_temperature_c=_at_the_edges(_of(ordered, MEMORY_TEMPERATURE), window),
         sm_clock_mhz=_mean(_of(ordered, SM_CLOCK), window, 1),
@@ -104,12 +100,12 @@ def _inside(records: Sequence[RingRecord], window: Window) -> list[RingRecord]:
 # ----------------------------------------------------------------------------------------------------- clocks held back
 
 
-def _held_back(records: Sequence[RingRecord], window: Window) -> dict[int, _Held]:
+def _held_back(records: Sequence[RingRecord], window: Window) -> dict[EventReason, _Held]:
     """Each reason that the device reports: its time by the counter, or else by the share of samples that show it."""
     masks = [record.value for record in _inside(_of(records, REASONS), window)]
     counters = _of(records, THROTTLE)
-    held = {}
-    for reason in NAMES:
+    held: dict[EventReason, _Held] = {}
+    for reason in EventReason:
         counted = _counted([record for record in counters if record.detail == reason], window)
         if counted is not None:
             held[reason] = _Held(counted)
@@ -153,9 +149,9 @@ def _newcomers(
 # -------------------------------------------------------------------------------------------------------- what follows
 
 
-def _slowdown(held: Mapping[int, _Held], newcomers: Sequence[DeviceProcess], window: Window) -> str:
+def _slowdown(held: Mapping[EventReason, _Held], newcomers: Sequence[DeviceProcess], window: Window) -> str:
     causes = [
-        f"{NAMES[reason]} held the clocks back for {one.seconds:.2g} of {window.seconds:.3g} s"
+        f"{reason.label} held the clocks back for {one.seconds:.2g} of {window.seconds:.3g} s"
         for reason in _SLOWING
         if (one := held.get(reason)) and one.seconds >= SLOWING_SHARE * window.seconds and not _is_passing(reason, one)
     ]
@@ -164,9 +160,9 @@ def _slowdown(held: Mapping[int, _Held], newcomers: Sequence[DeviceProcess], win
     return f"{' and '.join(causes)}, so times and rates are not the engine's own" if causes else ""
 
 
-def _is_passing(reason: int, held: _Held) -> bool:
+def _is_passing(reason: EventReason, held: _Held) -> bool:
     # A device shows this reason for a moment when it leaves its idle state, too.
-    return reason == _HARDWARE_SLOWDOWN and held.passing
+    return reason == EventReason.HARDWARE_SLOWDOWN and held.passing
 
 
 def _listed(processes: Sequence[DeviceProcess]) -> str:

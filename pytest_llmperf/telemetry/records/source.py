@@ -73,7 +73,8 @@ class Gauge(Source, Protocol):
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """A device as a backend lists it. ``slot`` is its key in records, unique in a sampler.
+    """A device as a backend lists it. ``slot`` is its key in records, unique in a sampler; ``kind`` is
+    that of :class:`~pytest_llmperf.measurement.engine_info.Device`.
 
     ``total_bytes`` is None where memory is not read, with the reason in ``no_memory``. ``unified`` says that the
     device computes in the host's memory. ``parent`` is the UUID of the GPU that a MIG instance is a part of, or
@@ -87,6 +88,7 @@ class DeviceFacts:
     name: str
     index: int
     backend: str
+    kind: str
     total_bytes: int | None = None
     no_memory: str = ""
     unified: bool = False

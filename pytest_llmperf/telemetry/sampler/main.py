@@ -28,6 +28,7 @@ from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Wh
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
 from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.sampler.memory_lane import EAGERNESS, MemoryLane, Pace
+from pytest_llmperf.telemetry.sources.drivers import open_backend
 from pytest_llmperf.telemetry.sources.host import open_reader
 from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher, find_host_proc
 from pytest_llmperf.telemetry.sources.process_tree import SharingLane, Tree
@@ -35,7 +36,6 @@ from pytest_llmperf.telemetry.sources.process_tree import SharingLane, Tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from pytest_llmperf.telemetry.records.source import DeviceBackend
 
 PARENT_CHECK_S = 0.25
 SWITCH_INTERVAL_S = 0.0005
@@ -209,14 +209,9 @@ class Control:
             self._sharing.remove(pid)
 
     def _list_devices(self) -> dict[str, Any]:
-        found = self._driver.devices(self._open_nvml)
+        found = self._driver.devices(partial(open_backend, self._driver.begin_call, self._driver.end_call))
         self._facts = {facts.slot: facts for facts in found}
         return {"devices": [asdict(facts) for facts in found]}
-
-    def _open_nvml(self) -> DeviceBackend:
-        from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
-
-        return NvmlBackend(self._driver.begin_call, self._driver.end_call)
 
     def _sample(self, subscriber: Subscriber, slots: list[int]) -> dict[str, Any]:
         """Samples exactly these slots for this subscriber from now on."""

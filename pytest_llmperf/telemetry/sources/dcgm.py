@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.system.prometheus import MetricsPage
+from pytest_llmperf.telemetry.records.event_reasons import EventReason
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -24,6 +25,7 @@ from pytest_llmperf.telemetry.records.ring import (
     RingRecord,
 )
 from pytest_llmperf.telemetry.records.source import SLOTS_PER_EXPORTER, DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml.abi import read_event_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,11 +51,13 @@ _COUNTERS = (
     _Counter(POWER, ("POWER_USAGE_INSTANT", "POWER_USAGE"), 1000),
     _Counter(ENERGY, ("TOTAL_ENERGY_CONSUMPTION",)),
     # DCGM defines the violations in nanoseconds; the help texts of older exporters call them microseconds.
-    _Counter(THROTTLE, ("CLOCKS_EVENT_REASON_SW_POWER_CAP_NS", "POWER_VIOLATION"), detail=0x4),
-    _Counter(THROTTLE, ("CLOCKS_EVENT_REASON_SYNC_BOOST_NS", "SYNC_BOOST_VIOLATION"), detail=0x10),
-    _Counter(THROTTLE, ("CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN_NS", "THERMAL_VIOLATION"), detail=0x20),
-    _Counter(THROTTLE, ("CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN_NS",), detail=0x40),
-    _Counter(THROTTLE, ("CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN_NS",), detail=0x80),
+    _Counter(THROTTLE, ("CLOCKS_EVENT_REASON_SW_POWER_CAP_NS", "POWER_VIOLATION"), 1, EventReason.SOFTWARE_POWER_CAP),
+    _Counter(THROTTLE, ("CLOCKS_EVENT_REASON_SYNC_BOOST_NS", "SYNC_BOOST_VIOLATION"), detail=EventReason.SYNC_BOOST),
+    _Counter(
+        THROTTLE, ("CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN_NS", "THERMAL_VIOLATION"), 1, EventReason.SOFTWARE_THERMAL
+    ),
+    _Counter(THROTTLE, ("CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN_NS",), detail=EventReason.HARDWARE_THERMAL),
+    _Counter(THROTTLE, ("CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN_NS",), detail=EventReason.HARDWARE_POWER_BRAKE),
     _Counter(REASONS, ("CLOCKS_EVENT_REASONS", "CLOCK_THROTTLE_REASONS")),
     _Counter(TEMPERATURE, ("GPU_TEMP",)),
     _Counter(MEMORY_TEMPERATURE, ("MEMORY_TEMP",)),
@@ -133,6 +137,8 @@ class DcgmBackend:
         for counter in _COUNTERS:
             value = row.value(counter)
             if value is not None:
+                if counter.lane == REASONS:
+                    value = read_event_reasons(value)
                 flags = self._tick(slot, value) if counter.lane == ENERGY else 0
                 records.append(RingRecord(t_ns, value, slot, counter.detail, counter.lane, flags))
         return records
@@ -170,6 +176,7 @@ class _Row(NamedTuple):
             uuid=self.uuid,
             name=self.name,
             index=self.number,
+            kind="cuda",
             backend=DcgmBackend.name,
             total_bytes=None if missing else round(total * _MIB),
             no_memory=_missing(url, missing) if missing else "",

@@ -15,6 +15,7 @@ from pytest_llmperf.telemetry.device_traces import EngineBaselines
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.records.ring import HOST, KNOWN, MATCHED, OURS, VISIBLE, RingRecord
 from pytest_llmperf.telemetry.sampler.client import SamplerError
+from pytest_llmperf.telemetry.sources import drivers
 from tests.helpers.process_lists import ENGINE, GIB, L4, MS, OTHER_ENGINE, PYTEST, SOMEBODY, STRANGER
 from tests.helpers.sampler_double import SECOND, SamplerDouble, devices, sampler
 
@@ -50,7 +51,7 @@ def test_a_driver_that_cannot_be_used_is_there_all_the_same(
 ) -> None:
     node = tmp_path / "nvidiactl"
     node.write_text("") if has_driver else None
-    monkeypatch.setattr(devices_module, "_NVIDIA", node)
+    monkeypatch.setattr(drivers, "DEVICE_NODE", node)
     sampler.failures["devices"] = "the NVIDIA driver is not loaded"
     found = Devices(sampler)  # type: ignore[arg-type]
     found.open()

@@ -97,11 +97,11 @@ def test_a_list_ends_at_its_first_invalid_entry_and_one_that_repeats_a_device_is
 
 
 def gpu(slot: int, uuid: str, name: str = "NVIDIA L4", *, index: int | None = None, mig: bool = False) -> DeviceFacts:
-    return DeviceFacts(slot, uuid, name, slot if index is None else index, "nvml", has_instances=mig)
+    return DeviceFacts(slot, uuid, name, slot if index is None else index, "nvml", "cuda", has_instances=mig)
 
 
 def instance(slot: int, uuid: str, parent: str, ids: str) -> DeviceFacts:
-    return DeviceFacts(slot, uuid, "NVIDIA A100 MIG 1g.5gb", 0, "nvml", parent=parent, instance=ids)
+    return DeviceFacts(slot, uuid, "NVIDIA A100 MIG 1g.5gb", 0, "nvml", "cuda", parent=parent, instance=ids)
 
 
 PLAIN = [gpu(0, "GPU-aa11"), gpu(1, "GPU-aa22"), gpu(2, "GPU-bb33")]

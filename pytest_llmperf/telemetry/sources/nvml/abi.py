@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from ctypes import Structure, Union, c_double, c_int, c_int64, c_uint32, c_uint64, c_ulong, c_ushort
+from pathlib import Path
 from typing import ClassVar
+
+from pytest_llmperf.telemetry.records.event_reasons import EventReason
 
 
 class MemoryV1(Structure):
@@ -26,6 +29,28 @@ class MemoryV2(Structure):
 
     def __init__(self) -> None:
         super().__init__(version=40 | 2 << 24)
+
+
+DEVICE_NODE = Path("/dev/nvidiactl")
+"""The file by which programs reach the NVIDIA driver: without it the host, or this container, has none."""
+
+_EVENT_REASONS = {
+    0x4: EventReason.SOFTWARE_POWER_CAP,
+    0x8: EventReason.HARDWARE_SLOWDOWN,
+    0x10: EventReason.SYNC_BOOST,
+    0x20: EventReason.SOFTWARE_THERMAL,
+    0x40: EventReason.HARDWARE_THERMAL,
+    0x80: EventReason.HARDWARE_POWER_BRAKE,
+}
+
+
+def read_event_reasons(mask: int) -> EventReason:
+    """The reasons in a mask of NVML's ``nvmlClocksEventReason`` bits; an idle device and set clocks are none."""
+    reasons = EventReason(0)
+    for bit, reason in _EVENT_REASONS.items():
+        if mask & bit:
+            reasons |= reason
+    return reasons
 
 
 MEMORY_CALLS = {MemoryV1: "nvmlDeviceGetMemoryInfo", MemoryV2: "nvmlDeviceGetMemoryInfo_v2"}

@@ -6,10 +6,10 @@ import contextlib
 import os
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
+from pytest_llmperf.telemetry.sources.nvml.abi import DEVICE_NODE
 from pytest_llmperf.telemetry.sources.nvml.errors import (
     NO_PACKAGE,
     OLD_PACKAGE,
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pytest_llmperf.telemetry.sources.nvml.sources import Call
 
     _T = TypeVar("_T")
-
-DEVICE_NODE = Path("/dev/nvidiactl")
 
 
 def _no_note(*_: object) -> None:

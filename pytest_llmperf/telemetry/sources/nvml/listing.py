@@ -47,7 +47,7 @@ def _gpu(driver: NvmlCalls, index: int) -> NvmlDevice | Missing:
         mig = _has_instances(driver, handle)
     except NvmlRefusal as refused:
         return _reason(refused, f"GPU {index}")
-    return NvmlDevice(DeviceFacts(0, uuid, name, index, "nvml", has_instances=mig), handle)
+    return NvmlDevice(DeviceFacts(0, uuid, name, index, "nvml", "cuda", has_instances=mig), handle)
 
 
 def _has_instances(driver: NvmlCalls, handle: object) -> bool:
@@ -79,7 +79,9 @@ def _instance(driver: NvmlCalls, gpu: NvmlDevice, index: int) -> NvmlDevice | Mi
             return None
         return _reason(refused, f"MIG instance {index} of {name_device(gpu.facts)}")
     ids = _instance_ids(driver, handle)
-    return NvmlDevice(DeviceFacts(0, uuid, name, index, "nvml", parent=gpu.facts.uuid, instance=ids), handle, gpu)
+    return NvmlDevice(
+        DeviceFacts(0, uuid, name, index, "nvml", "cuda", parent=gpu.facts.uuid, instance=ids), handle, gpu
+    )
 
 
 def _reason(refused: NvmlRefusal, who: str) -> Missing:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
+from pytest_llmperf.telemetry.records.event_reasons import EventReason
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -31,6 +32,7 @@ from pytest_llmperf.telemetry.sources.nvml.abi import (
     MemoryV2,
     Temperature,
     Utilization,
+    read_event_reasons,
 )
 from pytest_llmperf.telemetry.sources.nvml.errors import Code, Refusals
 
@@ -186,11 +188,11 @@ ENERGY_FIELD = {83: Sensor(ENERGY, "energy counter")}
 SENSOR_FIELDS = {
     186: Sensor(POWER, "instant power"),
     **ENERGY_FIELD,
-    74: Sensor(THROTTLE, "time of the software power cap", 0x4),
-    76: Sensor(THROTTLE, "time of the sync boost", 0x10),
-    269: Sensor(THROTTLE, "time of the software thermal slowdown", 0x20),
-    270: Sensor(THROTTLE, "time of the hardware thermal slowdown", 0x40),
-    271: Sensor(THROTTLE, "time of the hardware power brake", 0x80),
+    74: Sensor(THROTTLE, "time of the software power cap", EventReason.SOFTWARE_POWER_CAP),
+    76: Sensor(THROTTLE, "time of the sync boost", EventReason.SYNC_BOOST),
+    269: Sensor(THROTTLE, "time of the software thermal slowdown", EventReason.SOFTWARE_THERMAL),
+    270: Sensor(THROTTLE, "time of the hardware thermal slowdown", EventReason.HARDWARE_THERMAL),
+    271: Sensor(THROTTLE, "time of the hardware power brake", EventReason.HARDWARE_POWER_BRAKE),
     82: Sensor(MEMORY_TEMPERATURE, "memory temperature"),
 }
 
@@ -280,7 +282,7 @@ def _utilization(driver: NvmlCalls, board: NvmlDevice, name: str) -> tuple[int, 
 
 def _mask(driver: NvmlCalls, board: NvmlDevice, name: str) -> tuple[int, int]:
     out = c_uint64()
-    return driver.call(board, name, byref(out)), out.value
+    return driver.call(board, name, byref(out)), read_event_reasons(out.value)
 
 
 _STATE = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement.memory_trace import Attribution, MemoryTrace
 
-GB10 = DeviceFacts(2, "GPU-1", "NVIDIA GB10", 0, "nvml", unified=True, no_memory="it has none of its own")
+GB10 = DeviceFacts(2, "GPU-1", "NVIDIA GB10", 0, "nvml", "cuda", unified=True, no_memory="it has none of its own")
 
 
 def levels(*points: tuple[int, float]) -> list[RingRecord]:
@@ -169,13 +169,13 @@ def test_a_device_in_the_hosts_memory_has_what_rose_there() -> None:
 
 
 def test_a_device_whose_memory_is_not_read_says_why_and_the_gap_is_no_fault() -> None:
-    facts = DeviceFacts(2, "GPU-1", "NVIDIA L4", 0, "nvml", no_memory="the driver gives no memory level")
+    facts = DeviceFacts(2, "GPU-1", "NVIDIA L4", 0, "nvml", "cuda", no_memory="the driver gives no memory level")
     found = trace([], facts=facts)
     assert (found.samples, found.missing, found.fault) == ((), "the driver gives no memory level", "")
 
 
 def test_what_is_known_to_be_missing_comes_before_what_the_facts_say() -> None:
-    facts = DeviceFacts(2, "GPU-1", "NVIDIA L4", 0, "nvml", no_memory="the driver gives no memory level")
+    facts = DeviceFacts(2, "GPU-1", "NVIDIA L4", 0, "nvml", "cuda", no_memory="the driver gives no memory level")
     assert trace([], facts=facts, missing="the driver hangs").missing == "the driver hangs"
 
 

@@ -7,6 +7,7 @@ import pytest
 from pytest_llmperf.measurement.device_trace import Conditions, DeviceProcess
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.conditions import read_conditions
+from pytest_llmperf.telemetry.records.event_reasons import EventReason
 from pytest_llmperf.telemetry.records.ring import (
     KNOWN,
     MAPPED,
@@ -83,57 +84,70 @@ def test_records_may_come_in_any_order() -> None:
 
 # ----------------------------------------------------------------------------------------------------- clocks held back
 
+THERMAL, BRAKE = EventReason.HARDWARE_THERMAL, EventReason.HARDWARE_POWER_BRAKE
+SLOWDOWN = EventReason.HARDWARE_SLOWDOWN
 REASON_BITS = {
-    "software power cap": 0x4,
-    "hardware slowdown": 0x8,
-    "sync boost": 0x10,
-    "software thermal": 0x20,
-    "hardware thermal": 0x40,
-    "hardware power brake": 0x80,
+    "software power cap": EventReason.SOFTWARE_POWER_CAP,
+    "hardware slowdown": SLOWDOWN,
+    "sync boost": EventReason.SYNC_BOOST,
+    "software thermal": EventReason.SOFTWARE_THERMAL,
+    "hardware thermal": THERMAL,
+    "hardware power brake": BRAKE,
 }
 
 
-@pytest.mark.parametrize(("name", "bit"), [item for item in REASON_BITS.items() if item[1] != 0x8])
+@pytest.mark.parametrize(("name", "bit"), [item for item in REASON_BITS.items() if item[1] != SLOWDOWN])
 def test_the_time_of_a_reason_is_the_difference_of_its_counter(name: str, bit: int) -> None:
     points = {8000: 0, 9990: 1000 * MS, 15_000: 2000 * MS, 20_010: 4500 * MS, 21_000: 9000 * MS}
     assert state(*curve(THROTTLE, points, bit)).throttled_seconds == {name: 3.5}
 
 
 def test_a_counter_that_stands_still_is_a_reason_that_did_not_occur() -> None:
-    found = state(*curve(THROTTLE, {9990: 7, 20_010: 7}, 0x40))
+    found = state(*curve(THROTTLE, {9990: 7, 20_010: 7}, THERMAL))
     assert (found.throttled_seconds, found.slowdown) == ({"hardware thermal": 0}, "")
 
 
 def test_a_counter_cannot_give_more_than_the_window() -> None:
-    found = state(*curve(THROTTLE, {9000: 0, 21_000: 12_000 * MS}, 0x20))
+    found = state(*curve(THROTTLE, {9000: 0, 21_000: 12_000 * MS}, EventReason.SOFTWARE_THERMAL))
     assert found.throttled_seconds == {"software thermal": 10}
 
 
 @pytest.mark.parametrize(("name", "bit"), REASON_BITS.items())
 def test_without_a_counter_the_share_of_samples_counts(name: str, bit: int) -> None:
-    masks = {9000: bit, 11_000: 0, 13_000: bit, 15_000: bit | 0x1, 17_000: 0x2, 21_000: bit}
+    masks = {9000: bit, 11_000: 0, 13_000: bit, 15_000: bit, 17_000: 0, 21_000: bit}
     found = state(*curve(REASONS, masks))
     assert found.throttled_seconds == dict.fromkeys(REASON_BITS, 0) | {name: 5}
 
 
 @pytest.mark.parametrize("counter", [{9990: 100}, {9990: 5000 * MS, 20_010: 100}])
 def test_a_counter_read_once_or_begun_anew_leaves_it_to_the_samples(counter: Mapping[int, int]) -> None:
-    found = state(*curve(THROTTLE, counter, 0x40), *curve(REASONS, {12_000: 0x40, 16_000: 0x40}))
+    found = state(
+        *curve(THROTTLE, counter, THERMAL),
+        *curve(REASONS, {12_000: THERMAL, 16_000: THERMAL}),
+    )
     assert found.throttled_seconds["hardware thermal"] == 10
 
 
 def test_a_counter_goes_before_the_samples() -> None:
-    found = state(*curve(THROTTLE, {9990: 0, 20_010: 0}, 0x40), *curve(REASONS, {12_000: 0x40, 16_000: 0x40}))
+    found = state(
+        *curve(THROTTLE, {9990: 0, 20_010: 0}, THERMAL),
+        *curve(REASONS, {12_000: THERMAL, 16_000: THERMAL}),
+    )
     assert found.throttled_seconds["hardware thermal"] == 0
 
 
 def test_an_idle_device_is_not_held_back() -> None:
-    found = state(*curve(REASONS, {12_000: 0x1, 16_000: 0x3}))
+    found = state(*curve(REASONS, {12_000: 0, 16_000: 0}))
     assert (set(found.throttled_seconds.values()), found.slowdown) == ({0}, "")
 
 
 @pytest.mark.parametrize(
-    ("name", "bit"), [("software thermal", 0x20), ("hardware thermal", 0x40), ("hardware power brake", 0x80)]
+    ("name", "bit"),
+    [
+        ("software thermal", EventReason.SOFTWARE_THERMAL),
+        ("hardware thermal", THERMAL),
+        ("hardware power brake", BRAKE),
+    ],
 )
 def test_a_hundredth_of_the_window_slowed_down_takes_the_meaning_of_times(name: str, bit: int) -> None:
     assert state(*curve(THROTTLE, {9990: 0, 20_010: 99 * MS}, bit)).slowdown == ""
@@ -142,28 +156,33 @@ def test_a_hundredth_of_the_window_slowed_down_takes_the_meaning_of_times(name: 
     )
 
 
-@pytest.mark.parametrize("bit", [0x4, 0x10])
+@pytest.mark.parametrize("bit", [EventReason.SOFTWARE_POWER_CAP, EventReason.SYNC_BOOST])
 def test_a_power_cap_and_a_sync_boost_never_do(bit: int) -> None:
     found = state(*curve(THROTTLE, {9990: 0, 20_010: 10_000 * MS}, bit))
     assert (list(found.throttled_seconds.values()), found.slowdown) == ([10], "")
 
 
 def test_hardware_slowdown_shows_in_samples_only() -> None:
-    found = state(*curve(REASONS, {12_000: 0x8, 14_000: 0x8, 16_000: 0, 18_000: 0}))
+    found = state(
+        *curve(
+            REASONS,
+            {12_000: SLOWDOWN, 14_000: SLOWDOWN, 16_000: 0, 18_000: 0},
+        )
+    )
     assert found.slowdown == (
         "hardware slowdown held the clocks back for 5 of 10 s, so times and rates are not the engine's own"
     )
 
 
 def test_a_single_sample_of_hardware_slowdown_is_the_device_waking_up() -> None:
-    found = state(*curve(REASONS, {10_001: 0x8, 14_000: 0, 16_000: 0, 18_000: 0}))
+    found = state(*curve(REASONS, {10_001: SLOWDOWN, 14_000: 0, 16_000: 0, 18_000: 0}))
     assert (found.throttled_seconds["hardware slowdown"], found.slowdown) == (2.5, "")
-    alone = state(*curve(REASONS, {12_000: 0x8}))
+    alone = state(*curve(REASONS, {12_000: SLOWDOWN}))
     assert alone.slowdown.startswith("hardware slowdown held the clocks back for 10 of 10 s")
 
 
 def test_a_single_sample_of_a_thermal_slowdown_counts() -> None:
-    found = state(*curve(REASONS, {10_001: 0x40, 14_000: 0, 16_000: 0, 18_000: 0}))
+    found = state(*curve(REASONS, {10_001: THERMAL, 14_000: 0, 16_000: 0, 18_000: 0}))
     assert found.slowdown.startswith("hardware thermal held the clocks back for 2.5 of 10 s")
 
 
@@ -213,7 +232,7 @@ def test_only_lists_of_the_window_and_at_its_end_count(t_ms: int, counts: bool) 
 
 
 def test_slowdown_and_newcomer_are_one_sentence() -> None:
-    found = state(*curve(THROTTLE, {9990: 0, 20_010: 5000 * MS}, 0x40), listed(12_000, 700, VISIBLE))
+    found = state(*curve(THROTTLE, {9990: 0, 20_010: 5000 * MS}, THERMAL), listed(12_000, 700, VISIBLE))
     assert found.slowdown == (
         "hardware thermal held the clocks back for 5 of 10 s and process 700 also computed on the device, "
         "so times and rates are not the engine's own"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.telemetry.records.event_reasons import EventReason
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
     ENERGY,
@@ -77,10 +78,10 @@ def test_every_value_becomes_a_record_in_our_units(backend: Backend) -> None:
         RingRecord(5, 21000 * MIB, 1000, 0, DEVICE_MEMORY),
         RingRecord(5, 123_456, 1000, 0, POWER),
         RingRecord(5, 1234567890123, 1000, 0, ENERGY),
-        RingRecord(5, 7_000_000, 1000, 0x4, THROTTLE),
-        RingRecord(5, 8_000_000, 1000, 0x20, THROTTLE),
-        RingRecord(5, 9_000_000, 1000, 0x40, THROTTLE),
-        RingRecord(5, 0x24, 1000, 0, REASONS),
+        RingRecord(5, 7_000_000, 1000, EventReason.SOFTWARE_POWER_CAP, THROTTLE),
+        RingRecord(5, 8_000_000, 1000, EventReason.SOFTWARE_THERMAL, THROTTLE),
+        RingRecord(5, 9_000_000, 1000, EventReason.HARDWARE_THERMAL, THROTTLE),
+        RingRecord(5, EventReason.SOFTWARE_POWER_CAP | EventReason.SOFTWARE_THERMAL, 1000, 0, REASONS),
         RingRecord(5, 38, 1000, 0, TEMPERATURE),
         RingRecord(5, 45, 1000, 0, MEMORY_TEMPERATURE),
         RingRecord(5, 1980, 1000, 0, SM_CLOCK),

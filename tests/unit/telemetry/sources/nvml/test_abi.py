@@ -7,6 +7,7 @@ import ctypes
 import pynvml
 import pytest
 
+from pytest_llmperf.telemetry.records.event_reasons import EventReason
 from pytest_llmperf.telemetry.records.ring import THROTTLE
 from pytest_llmperf.telemetry.sources.nvml import abi
 from pytest_llmperf.telemetry.sources.nvml.errors import Code
@@ -47,23 +48,27 @@ def test_error_codes_have_their_names(code: Code) -> None:
 
 
 def test_fields_and_reasons_have_their_numbers() -> None:
+    reasons = abi.read_event_reasons
     assert {f: (q.kind == THROTTLE, q.detail) for f, q in SENSOR_FIELDS.items()} == {
         pynvml.NVML_FI_DEV_POWER_INSTANT: (False, 0),
         pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION: (False, 0),
         pynvml.NVML_FI_DEV_MEMORY_TEMP: (False, 0),
-        pynvml.NVML_FI_DEV_PERF_POLICY_POWER: (True, pynvml.nvmlClocksThrottleReasonSwPowerCap),
-        pynvml.NVML_FI_DEV_PERF_POLICY_SYNC_BOOST: (True, pynvml.nvmlClocksThrottleReasonSyncBoost),
+        pynvml.NVML_FI_DEV_PERF_POLICY_POWER: (True, reasons(pynvml.nvmlClocksThrottleReasonSwPowerCap)),
+        pynvml.NVML_FI_DEV_PERF_POLICY_SYNC_BOOST: (
+            True,
+            reasons(pynvml.nvmlClocksThrottleReasonSyncBoost),
+        ),
         pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN: (
             True,
-            pynvml.nvmlClocksThrottleReasonSwThermalSlowdown,
+            reasons(pynvml.nvmlClocksThrottleReasonSwThermalSlowdown),
         ),
         pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN: (
             True,
-            pynvml.nvmlClocksThrottleReasonHwThermalSlowdown,
+            reasons(pynvml.nvmlClocksThrottleReasonHwThermalSlowdown),
         ),
         pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN: (
             True,
-            pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
+            reasons(pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown),
         ),
     }
 
@@ -83,3 +88,9 @@ def test_a_value_of_a_type_yet_unknown_is_read_as_the_widest_number() -> None:
     field = abi.FieldValue(valueType=99)
     field.value.ullVal = 2**40
     assert field.number() == 2**40
+
+
+def test_a_reason_that_slows_nothing_down_is_none() -> None:
+    assert abi.read_event_reasons(pynvml.nvmlClocksThrottleReasonGpuIdle) == 0
+    both = pynvml.nvmlClocksThrottleReasonHwSlowdown | pynvml.nvmlClocksThrottleReasonSwPowerCap
+    assert abi.read_event_reasons(both) == EventReason.HARDWARE_SLOWDOWN | EventReason.SOFTWARE_POWER_CAP

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.telemetry.records.event_reasons import EventReason
 from pytest_llmperf.telemetry.records.ring import (
     ENERGY,
     MEMORY_TEMPERATURE,
@@ -65,11 +66,11 @@ def test_all_sensors_come_from_one_driver_call_and_bear_its_time() -> None:
     assert values(records) == {
         (POWER, 0): 250_000,
         (ENERGY, 0): 2_500_000,
-        (THROTTLE, 0x4): 5 * SECOND,
-        (THROTTLE, 0x10): 4 * SECOND,
-        (THROTTLE, 0x20): 3 * SECOND,
-        (THROTTLE, 0x40): 2 * SECOND,
-        (THROTTLE, 0x80): SECOND,
+        (THROTTLE, EventReason.SOFTWARE_POWER_CAP): 5 * SECOND,
+        (THROTTLE, EventReason.SYNC_BOOST): 4 * SECOND,
+        (THROTTLE, EventReason.SOFTWARE_THERMAL): 3 * SECOND,
+        (THROTTLE, EventReason.HARDWARE_THERMAL): 2 * SECOND,
+        (THROTTLE, EventReason.HARDWARE_POWER_BRAKE): SECOND,
         (MEMORY_TEMPERATURE, 0): 61,
     }
 
@@ -98,7 +99,7 @@ def test_a_sensor_that_an_older_driver_does_not_know_is_one_that_is_not_there() 
         sensors = gpus.sensors(0)
         for _ in range(PATIENCE):
             sensors.read(1)
-        assert list(sensors.missing) == [(THROTTLE, 0x80)]
+        assert list(sensors.missing) == [(THROTTLE, EventReason.HARDWARE_POWER_BRAKE)]
 
 
 def test_refusals_between_answers_do_not_add_up() -> None:
@@ -167,13 +168,15 @@ def test_state_is_temperature_clock_utilization_and_reasons() -> None:
     gpu = ScriptedDevice(temperature=64, sm_clock=1_410, utilization=87, event_reasons=0x1)
     with backend(gpu) as (gpus, _, _):
         records = gpus.state(0).read(7)
-    assert values(records) == {(TEMPERATURE, 0): 64, (SM_CLOCK, 0): 1_410, (UTILIZATION, 0): 87, (REASONS, 0): 0x1}
+    assert values(records) == {(TEMPERATURE, 0): 64, (SM_CLOCK, 0): 1_410, (UTILIZATION, 0): 87, (REASONS, 0): 0}
     assert {(record.t_ns, record.key) for record in records} == {(7, 0)}
 
 
 def test_an_older_driver_gives_the_reasons_under_their_older_name() -> None:
     with backend(ScriptedDevice(event_reasons=0x44), driver_version="525.85.12") as (gpus, _, double):
-        assert values(gpus.state(0).read(1))[REASONS, 0] == 0x44
+        assert (
+            values(gpus.state(0).read(1))[REASONS, 0] == EventReason.SOFTWARE_POWER_CAP | EventReason.HARDWARE_THERMAL
+        )
         assert double.calls["nvmlDeviceGetCurrentClocksThrottleReasons"] == 1
 
 
@@ -227,7 +230,11 @@ def test_power_and_energy_of_a_mig_instance_are_those_of_its_gpu_under_its_own_s
 def test_the_state_of_a_mig_instance_is_that_of_its_gpu_without_utilization() -> None:
     with backend(sliced()) as (gpus, _, double):
         state = gpus.state(1)
-        assert values(state.read(1)) == {(TEMPERATURE, 0): 55, (SM_CLOCK, 0): 1_200, (REASONS, 0): 0x4}
+        assert values(state.read(1)) == {
+            (TEMPERATURE, 0): 55,
+            (SM_CLOCK, 0): 1_200,
+            (REASONS, 0): EventReason.SOFTWARE_POWER_CAP,
+        }
         assert "no utilization of MIG instances" in state.missing[UTILIZATION, 0]
         assert double.calls["nvmlDeviceGetUtilizationRates"] == 0
 
@@ -261,7 +268,7 @@ def test_a_value_that_is_none_is_left_out_that_time(value: int) -> None:
         sensors = gpus.sensors(0)
         assert {kind for kind, _ in values(sensors.read(1))} == {POWER, ENERGY, MEMORY_TEMPERATURE}
         script.devices[0].throttle_base = 7
-        assert values(sensors.read(1))[THROTTLE, 0x40] == 7
+        assert values(sensors.read(1))[THROTTLE, EventReason.HARDWARE_THERMAL] == 7
 
 
 def test_a_level_that_is_none_is_a_failure_that_time() -> None:
