@@ -11,6 +11,7 @@ from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.lifecycle.shared_memory import SharedMemory
+from pytest_llmperf.engines.vllm import first_request
 from pytest_llmperf.engines.vllm.arguments import (
     build_command_line,
     choose_kv_cache_bytes,
@@ -24,7 +25,7 @@ from pytest_llmperf.engines.vllm.sleep import ARGUMENT, SERVER_ENVIRON, ServerSl
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_llmperf.engines.api.spec import EngineSpec
+    from pytest_llmperf.engines.api.spec import EngineSpec, Progress
     from pytest_llmperf.engines.vllm.sleep import Sleeper
 
 _DEFAULTS = {
@@ -109,6 +110,12 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
 
     def find_url(self, folder: Path) -> str | None:
         return f"http://127.0.0.1:{self._port}/v1"
+
+    def _wait_ready(self, folder: Path, started: float, progress: Progress) -> None:
+        super()._wait_ready(folder, started, progress)
+        on_cpu = self.environment.for_cpu or Startup.read(self.read_log()).on_cpu
+        if on_cpu and first_request.has_amx():
+            first_request.send_to_server(self.base_url, self.model, self.spec.startup_timeout, progress)
 
     def describe_stage(self) -> str:
         self._shared_memory.note(self.pids)

@@ -23,6 +23,7 @@ from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.engines.lifecycle.child_tether import tether_children
+from pytest_llmperf.engines.vllm import first_request
 from pytest_llmperf.engines.vllm.arguments import (
     MODE,
     SHARE_CAVEAT,
@@ -164,6 +165,8 @@ class InProcessVLLM(SleepingDeployment):
         failure: EngineError | None = None
         try:
             self._create_llm()
+            if self.is_on_cpu and first_request.has_amx():
+                first_request.send_to_llm(self._llm)
             self.startup_time = time.monotonic() - started
             self._children = Children(before)
             self._read_facts()

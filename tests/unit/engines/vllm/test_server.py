@@ -13,7 +13,7 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.registry import create
-from pytest_llmperf.engines.vllm import VLLMEngine
+from pytest_llmperf.engines.vllm import VLLMEngine, first_request
 from tests.helpers.captured import captured
 from tests.helpers.engine_processes import own_tmp, until
 from tests.helpers.metrics_server import serving
@@ -50,6 +50,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b'{"version": "0.32.0"}')
         if self.path.startswith("/metrics/"):
             self.wfile.write(here.with_name("metrics.prom").read_bytes())
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        here.with_name("asked.json").write_text(json.dumps([self.path, json.loads(body)]))
+        self.send_response(200)
+        self.end_headers()
 port = next(word.partition("=")[2] for word in arguments if word.startswith("--port="))
 http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
 """
@@ -154,6 +159,20 @@ def test_a_server_that_takes_a_share_of_the_gpu_has_a_peak_that_says_nothing_of_
         assert engine.insight.peak_caveat == ""
     finally:
         engine.stop()
+
+
+@pytest.mark.parametrize("flags", ["avx512f", "avx512f amx_tile"])
+def test_on_a_cpu_with_amx_it_answers_a_request_before_it_is_ready(
+    engine: VLLMEngine, binary: Path, monkeypatch: pytest.MonkeyPatch, flags: str
+) -> None:
+    cpuinfo, asked = binary.with_name("cpuinfo"), binary.with_name("asked.json")
+    cpuinfo.write_text(f"flags\t: fpu {flags}\n")
+    monkeypatch.setattr(first_request, "_CPUINFO", cpuinfo)
+    engine.start(lambda _: None)
+    assert asked.exists() == ("amx_tile" in flags)
+    if asked.exists():
+        path, body = json.loads(asked.read_text())
+        assert (path, body["model"], body["prompt"]) == ("/v1/completions", "tiny", first_request.PROMPT)
 
 
 def test_what_it_is_doing_is_told_while_it_starts(engine: VLLMEngine) -> None:
