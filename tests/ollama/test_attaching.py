@@ -94,9 +94,7 @@ def test_what_is_set_where_a_server_is_started_is_refused(server: str, runs: Run
 
 def test_a_server_that_is_not_there_is_one_line(runs: Runs) -> None:
     result = runs.plain(SUITE, "--llm-engine=ollama", f"--llmperf-url=http://127.0.0.1:{find_free_port()}")
-    result.stdout.fnmatch_lines(
-        ["ERROR *EngineUnavailable: nobody answers at http://127.0.0.1:*: Connection refused; *"]
-    )
+    result.stdout.fnmatch_lines(["ERROR *EngineUnavailable: no answer from http://127.0.0.1:*: Connection refused; *"])
 
 
 def test_an_app_of_its_own_that_loads_it_otherwise_is_seen_without_its_processes(
@@ -121,5 +119,5 @@ def test_an_app_of_its_own_that_loads_it_otherwise_is_seen_without_its_processes
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        [f"throughput output INVALID: {MODEL} was loaded anew during the test (it is another one than before, *"]
+        [f"throughput output INVALID: {MODEL} was loaded again during the test (it is another one than before, *"]
     )

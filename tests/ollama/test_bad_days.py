@@ -67,7 +67,7 @@ DAYS = {
     "the app has the model loaded anew": (
         'llm_client.generate("Hello", max_tokens=2)\n'
         '    app(llm_client, "/api/generate", prompt="Hi", options={"num_ctx": 512, "num_predict": 2})',
-        "smollm2:135m-q4 was loaded anew during the test (runner * → *, context 256 → 512): *",
+        "smollm2:135m-q4 was loaded again during the test (runner * → *, context 256 → 512): *",
     ),
     "prompts come from the cache": (
         'for _ in range(3): llm_client.generate("word " * 60, max_tokens=2, llmperf_nonce="")',

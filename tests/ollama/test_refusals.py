@@ -21,8 +21,8 @@ REQUESTS = {
     "top_n=4": "top_n=4: Ollama has no such option and would ignore it; did you mean top_*?",
     'options={"num_predict": "5"}': "num_predict='5' must be a whole number",
     "top_k=5.9": "top_k=5.9 must be a whole number",
-    "num_ctx=512": "num_ctx=512 would load the model anew in the middle of a test: *",
-    "keep_alive=0": "keep_alive=0 would load the model anew in the middle of a test: *",
+    "num_ctx=512": "num_ctx=512 would load the model again in the middle of a test: *",
+    "keep_alive=0": "keep_alive=0 would load the model again in the middle of a test: *",
     "tools=[]": "generate of Ollama takes no tools",
 }
 

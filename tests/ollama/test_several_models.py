@@ -94,7 +94,7 @@ def test_in_turn(engines, llm_engine_factory):
     result.stdout.fnmatch_lines(
         [
             "memory peak INVALID: *smollm2:135m-q4 was not loaded when the test began, *; "
-            "qwen:tiny was loaded anew during the test (runner * → *): *"
+            "qwen:tiny was loaded again during the test (runner * → *): *"
         ]
     )
 

@@ -218,7 +218,7 @@ def test_an_unreachable_url_fails_each_test_that_needs_it(runs: Runs) -> None:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         result = runs.plain(ASKS, "--llm-engine=openai:any", f"--llmperf-url={url}")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"nobody answers at {url}/v1/models: *Connection refused*; is the server running?"])
+    result.stdout.fnmatch_lines([f"no answer from {url}/v1/models: *Connection refused*; is the server running?"])
 
 
 FILES = {

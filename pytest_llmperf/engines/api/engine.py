@@ -65,7 +65,7 @@ class _Silent:
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """The memory of an engine in bytes, None where it is unknown.
+    """The memory of an engine in bytes, None if it is unknown.
 
     ``resident`` is what its processes hold now; ``weights`` and ``kv_reserved`` are as the engine states them.
     """

@@ -1,1 +1,1 @@
-"""What an engine holds in its KV cache, and how much of that is waste."""
+"""KV cache in use, and how much of it is wasted."""

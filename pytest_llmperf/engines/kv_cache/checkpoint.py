@@ -1,4 +1,4 @@
-"""The size of a model's weights as its files state it: safetensors begin with a list of what is in them."""
+"""Reads the size of a model's weights from the headers of its safetensors files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 
 
 def count_tensor_bytes(folder: Path) -> Counter[str]:
-    """Bytes of weights by their type (``bfloat16``), over all safetensors in a folder; empty when there are none.
+    """Bytes of weights by their type (``bfloat16``), over all safetensors in a folder; empty if there are none.
 
     Raises:
         OSError: a file cannot be read.
@@ -37,7 +37,7 @@ def count_tensor_bytes(folder: Path) -> Counter[str]:
 
 
 def read_weights(folder: Path | None, dtype: str) -> Reading:
-    """What the weights of a checkpoint take in one process that computes in ``dtype`` (empty where nobody knows)."""
+    """``memory.weights`` of a checkpoint in one process that computes in ``dtype``; empty if that is unknown."""
     try:
         found = count_tensor_bytes(folder) if folder else {}
     except (OSError, ValueError, KeyError) as error:

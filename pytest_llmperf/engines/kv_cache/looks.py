@@ -1,4 +1,4 @@
-"""KV cache in use and KV cache wasted, from regular looks at an engine and what its requests held meanwhile."""
+"""Computes KV cache in use and wasted, from regular polls of an engine and the tokens that its requests held."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ DOUBTFUL_SHARE = 0.1
 
 @dataclass(frozen=True)
 class KVPool:
-    """The blocks an engine keeps for KV: all of them are ``blocks``, each for ``block_tokens`` tokens.
+    """The KV blocks of an engine: ``blocks`` in all, each for ``block_tokens`` tokens.
 
-    ``total_bytes`` is what they take, None where nobody states it.
+    ``total_bytes`` is the memory of all; None if the engine does not state it.
     """
 
     blocks: int
@@ -37,9 +37,10 @@ class KVPool:
 
 @dataclass(frozen=True)
 class KVPoll:
-    """One look: the blocks handed out, and the requests that ran and waited, at a moment of the monotonic clock.
+    """One poll of an engine: blocks in use, and requests running and waiting.
 
-    It took so long: the moment is in its middle, the truth anywhere within.
+    ``at_ns`` (monotonic clock) is the middle of the ``took_ns`` that the poll took; the values are from some moment
+    within.
     """
 
     at_ns: int
@@ -50,7 +51,7 @@ class KVPoll:
 
 
 class Fullest(NamedTuple):
-    """The largest number of blocks in use at a time, and how many observations tell so, in which way."""
+    """The largest number of blocks in use at a time, how it was found, and from how many samples."""
 
     blocks: int
     how: str
@@ -58,7 +59,7 @@ class Fullest(NamedTuple):
 
 
 class TokensOverTime:
-    """How many tokens a request held in the KV cache, from its first token to its last."""
+    """The tokens that a request held in the KV cache, from its first token to its last."""
 
     def __init__(self, request: RequestTiming) -> None:
         counts = request.tokens_per_chunk
@@ -77,15 +78,15 @@ class TokensOverTime:
         return self._totals[max(0, bisect_right(self._stamps, at_ns) - 1)]
 
     def came_within(self, look: KVPoll) -> int:
-        """Tokens that came while the look was taken."""
+        """Tokens that came during the poll."""
         return self.at(look.at_ns + look.took_ns // 2) - self.at(look.at_ns - look.took_ns // 2)
 
 
 def find_longest_gap(polls: Sequence[KVPoll], requests: Sequence[RequestTiming]) -> int:
-    """The longest time without a look from the first request to the last answer, ns; 0 where it is too short to matter.
+    """The longest time between two polls while requests ran, in ns; 0 if it is too short to matter.
 
-    It matters from :data:`BLIND_NS` on where it is more than :data:`BLIND_SHARE` of all that time: what came and went
-    meanwhile nobody has seen.
+    It matters if it is at least :data:`BLIND_NS` and more than :data:`BLIND_SHARE` of the time from the first request
+    to the last answer: a peak in that time would not have been seen.
     """
     if not requests:
         return 0
@@ -96,9 +97,9 @@ def find_longest_gap(polls: Sequence[KVPoll], requests: Sequence[RequestTiming])
 
 
 def count_blocks_alone(requests: Sequence[RequestTiming], block_tokens: int) -> int:
-    """Blocks that the largest request held at its end, where no two ran at a time; 0 where they did or nobody knows.
+    """Blocks that the largest request held at its end; 0 if two ran at a time, or a token count is unknown.
 
-    Of the last token of an answer nothing is kept.
+    The last token of an answer is not kept.
     """
     ordered = sorted(requests, key=lambda request: request.sent_ns)
     if any(b.sent_ns < a.end_ns for a, b in itertools.pairwise(ordered)):
@@ -112,9 +113,9 @@ def count_blocks_alone(requests: Sequence[RequestTiming], block_tokens: int) -> 
 def compute_waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], block_tokens: int) -> Reading:
     """1 − tokens held ÷ tokens that the blocks handed out have room for, over the polls.
 
-    Only polls count at which exactly the requests ran that had begun to answer: of a request that still waits for its
-    first token, or was preempted, nobody can tell how much it holds. Nor at what moment of a look the server answered:
-    one that took so long that :data:`DOUBTFUL_SHARE` of the room was filled meanwhile does not count.
+    A poll counts only if the requests that ran were exactly those that had begun to answer: how much a request holds
+    that waits for its first token, or was preempted, is unknown. A poll that took so long that :data:`DOUBTFUL_SHARE`
+    of the room was filled meanwhile does not count either.
     """
     lives = [TokensOverTime(request) for request in requests]
     if any(request.cached_tokens for request in requests):

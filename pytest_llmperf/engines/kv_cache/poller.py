@@ -1,4 +1,4 @@
-"""Reads a server's metrics over and over, in a thread, while a test runs."""
+"""Polls a server's metrics in a thread while a test runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ POLLS_PER_SECOND = 20.0
 class Poller(Generic[T]):
     """Reads a page about ``hz`` times a second until it is stopped; it closes the page then.
 
-    ``take`` makes of the samples, and of the moments of question and answer (ns), what is kept in ``polls``.
-    ``failure`` is why the last reading failed, empty when it did not.
+    ``take`` is called with the samples and the times of request and answer (ns), and returns what ``polls`` collects.
+    ``failure`` is why the last reading failed; "" if it did not.
     """
 
     def __init__(

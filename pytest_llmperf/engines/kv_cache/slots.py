@@ -1,6 +1,6 @@
-"""KV cache in use and wasted on a server with slots: each running request has a slot with room for a whole context.
+"""Computes KV cache in use and wasted on a server with slots, each with room for a whole context.
 
-Nobody need look at such a server for it: what a request holds is told by its own tokens.
+Such a server need not be polled: the tokens of a request say how much its slot holds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Slots:
-    """``context`` is the room of one slot in tokens; ``token_bytes`` what one takes, None with the ``reason``."""
+    """``context`` is the size of one slot in tokens; ``token_bytes`` of a token, None for ``reason`` if unknown."""
 
     context: int
     token_bytes: float | None
@@ -73,7 +73,7 @@ class SlotObservation(Observation):
 
 
 class _Change(NamedTuple):
-    """Tokens and slots that are taken, or given back, at a moment; of one moment, what is taken comes first."""
+    """Tokens and slots that are taken, or given back, at a moment. At the same moment, taking sorts first."""
 
     at_ns: int
     back: bool
@@ -82,7 +82,7 @@ class _Change(NamedTuple):
 
 
 def _changes(requests: Sequence[RequestTiming]) -> list[_Change] | Missing:
-    """What the requests took over time, or why that is not known."""
+    """The changes by the requests in order of time, or why they are unknown."""
     found = []
     for request in requests:
         counts = request.tokens_per_chunk

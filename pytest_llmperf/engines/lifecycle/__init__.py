@@ -1,1 +1,1 @@
-"""How a server engine is started, found again, shared between processes, and ended for certain."""
+"""Servers: started, found again, shared between processes, and ended with all their children."""

@@ -1,6 +1,6 @@
-"""Ties processes that a library starts to the life of this one: killed, it takes them along.
+"""Ends the processes that a library has started when this one ends, even if it is killed.
 
-Run as ``python tether.py OWNER PROGRAM ARGUMENTS...``: it asks the kernel to be killed when its parent ends, and
+Run as ``python child_tether.py OWNER PROGRAM ARGUMENTS...``: it asks the kernel to be killed when its parent ends, and
 becomes PROGRAM. Standard library only, no package import. Linux only; elsewhere it changes nothing.
 """
 

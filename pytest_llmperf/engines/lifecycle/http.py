@@ -1,4 +1,4 @@
-"""Small talk with servers: a GET, its status, and ports on loopback."""
+"""Small HTTP and port helpers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def get_http_status(url: str, timeout: float = 2.0) -> int | None:
-    """The status of a GET; None while nobody answers, or not in HTTP."""
+    """The status of a GET; None if there is no answer, or none in HTTP."""
     try:
         with _OPENER.open(url, timeout=timeout) as response:
             return int(response.status)
@@ -34,7 +34,7 @@ def http_get(url: str, *, api_key: str = "", timeout: float = 5.0) -> bytes:
     """The body of a GET.
 
     Raises:
-        OSError: nobody answers, or not in HTTP, or with an error status (``urllib.error.HTTPError``, closed already).
+        OSError: there is no answer, none in HTTP, or one with an error status (``urllib.error.HTTPError``, closed).
     """
     return _body(
         urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {}), timeout
@@ -68,7 +68,7 @@ def list_served_models(base_url: str, api_key: str = "") -> list[str]:
     """The models that an OpenAI API lists.
 
     Raises:
-        EngineError: nobody answers, or what answers is no OpenAI API; the message is one line.
+        EngineError: there is no answer, or not that of an OpenAI API.
     """
     url = f"{base_url}/models"
     try:
@@ -78,13 +78,13 @@ def list_served_models(base_url: str, api_key: str = "") -> list[str]:
         raise EngineError(f"{url} answered HTTP {error.code}{hint}") from None
     except OSError as error:
         cause = getattr(error, "reason", error)
-        raise EngineError(f"nobody answers at {url}: {cause}; is the server running?") from None
+        raise EngineError(f"no answer from {url}: {cause}; is the server running?") from None
     except (ValueError, KeyError, TypeError):
         raise EngineError(f"{url} is no OpenAI API: its answer lists no models") from None
 
 
 def find_free_port() -> int:
-    """A loopback port that was free a moment ago, for servers that cannot choose one and say which."""
+    """A loopback port that was free a moment ago, for servers that cannot choose one themselves."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -95,7 +95,7 @@ def check_port(text: str, setting: str) -> int:
     """The port asked for, once it is known to be free.
 
     Raises:
-        EngineError: not a port, or somebody listens on it.
+        EngineError: not a port, or one that is in use.
     """
     if not text.isdecimal() or not 0 <= int(text) <= 65535:
         raise EngineError(f"{setting}={text!r} is not a port: give 0 (any free one) to 65535")
@@ -111,7 +111,7 @@ def check_port(text: str, setting: str) -> int:
 
 
 def read_announced_url(path: Path) -> str | None:
-    """The address a server of ours wrote to its announce file."""
+    """The base URL that a server wrote to its announce file, ending in ``/v1``; None if there is no file yet."""
     try:
         return f"{path.read_text().strip()}/v1"
     except FileNotFoundError:

@@ -61,14 +61,14 @@ class Identity:
         )
 
     def changes_since(self, found: Mapping[str, Any]) -> str:
-        """What has changed since ``found``, an identity as it was noted, in a few words; empty when nothing has."""
+        """What has changed since ``found``, an identity as it was noted, in a few words; "" if nothing has."""
         before = found.get("made_from", {})
         changed = [name for name, state in self.made_from.items() if before.get(name) != state]
         return f"its {' and its '.join(changed)} changed since it was started" if changed else ""
 
 
 def describe_program_file(command: str) -> str:
-    """A program that can be run, with the state of its file; empty when there is none."""
+    """A program that can be run, with the state of its file; "" if there is none."""
     path = shutil.which(command)
     return f"{path} {_stamp(Path(path))}" if path else ""
 

@@ -1,4 +1,4 @@
-"""The kept engines of this user, for a person: what runs, who uses it, and how to end it."""
+"""Lists the kept engines of this user, and ends them: the command ``pytest-llmperf engines``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KeptEngine:
-    """A running engine that ``--llmperf-keep-engine`` has left behind.
+    """A running engine that ``--llmperf-keep-engine`` has kept.
 
-    ``age_seconds`` counts from its start. ``left_seconds`` is how long it will stay if nobody comes, None while
-    a run uses it.
+    ``age_seconds`` counts from its start. ``left_seconds`` is how long it stays without a user; None while a run uses
+    it.
     """
 
     engine: str
@@ -40,7 +40,7 @@ class KeptEngine:
         return self.left_seconds is None
 
     def stop(self, force: bool = False) -> str:
-        """Ends it, its children and its warden; why it still runs, in a few words, or empty when it does not.
+        """Ends it, its children and its warden. Returns why it still runs, in a few words; "" if it does not.
 
         One that a run uses is ended only with ``force``.
         """
@@ -54,7 +54,7 @@ class KeptEngine:
 
 
 def list_kept_engines(progress: Progress) -> list[KeptEngine]:
-    """All of them, the oldest first. What earlier runs have left in disorder is cleaned up, and that is said."""
+    """All kept engines, the oldest first. Engines of killed runs are ended first, which ``progress`` is told."""
     pid_files.clean_up(progress)
     found = []
     for note in pid_files.list_kept_notes():

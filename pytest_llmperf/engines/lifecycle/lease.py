@@ -1,8 +1,8 @@
 """Engines that outlive the process that started them, found again by the next run, or by others of the same run.
 
-Whoever uses a kept engine holds a lock on its lease, or has written down in it which lock of his counts instead: that
-is how the processes of one run share an engine. The kernel takes a lock back when its process ends, however it ends,
-so the warden need not know who it was.
+The user of a kept engine holds a lock on its lease, or has written the path of a lock to honour instead: that is how
+the processes of one run share an engine. The kernel releases a lock when its process ends, however it ends, so the
+warden needs to know no pid.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _STATUS_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Kept:
-    """What a process notes of the engine it leaves behind, for whoever finds it. ``seconds``: how long without a user.
+    """What a process notes of an engine that it detaches from, for the process that finds it.
 
-    ``lock`` is that of the run which shares it, empty for one that is left to the next run. ``before`` is what was
-    known of the devices before it came.
+    ``seconds`` is how long the engine stays without a user. ``lock`` is that of the run which shares it; "" for one
+    that is kept for the next run. ``before`` is what was known of the devices before it started.
     """
 
     identity: Identity
@@ -56,8 +56,8 @@ class Kept:
 def find(wanted: Identity, progress: Progress, lock: str = "") -> KeptProcess | None:
     """A running engine that is the one wanted and that no other run uses, now leased to us.
 
-    With ``lock``, to everybody of the run whose owner holds it. One that was, but whose model or program has changed
-    since it was started, is stopped, and that is said.
+    With ``lock`` it is leased to all processes of the run whose owner holds it. An engine whose model or program has
+    changed since its start is stopped, which ``progress`` is told.
     """
     for note in pid_files.list_kept_notes():
         found = note["kept"].get("identity", {})
@@ -81,7 +81,7 @@ def find(wanted: Identity, progress: Progress, lock: str = "") -> KeptProcess | 
 
 
 def take_lease(note: Mapping[str, Any]) -> int | None:
-    """The lock on a kept engine, as an open file; None while somebody else uses it, or when it has just ended."""
+    """The lock on a kept engine, as an open file; None while another run uses it, or if it has just ended."""
     lease = _lock(_lease(note))
     if lease is not None and (holder := _holder(note)) and is_locked(Path(holder)):
         os.close(lease)
@@ -102,7 +102,7 @@ def end_run(lock: str) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock on this file right now."""
+    """Whether a process holds the lock on this file right now."""
     lock = _lock(path, tries=1)
     if lock is not None:
         os.close(lock)
@@ -114,7 +114,7 @@ def _lease(note: Mapping[str, Any]) -> Path:
 
 
 def _holder(note: Mapping[str, Any]) -> str:
-    """Whose lock counts for this engine beside that on its lease; empty when nobody's does."""
+    """The path of the lock to honour beside that on the lease; "" if there is none."""
     try:
         return _lease(note).read_text()
     except FileNotFoundError:  # it has just ended
@@ -150,7 +150,7 @@ class KeptProcess:
         self._lease: int | None = lease
 
     def status(self) -> int | None:
-        """None while it runs; how it ended its warden has written down, if it was not killed as well."""
+        """None while it runs; then its exit status, which its warden has noted unless it was killed as well."""
         if pid_files.is_same(self._engine):
             return None
         deadline = time.monotonic() + _STATUS_SECONDS
@@ -161,12 +161,12 @@ class KeptProcess:
         return UNKNOWN_STATUS
 
     def share(self, lock: str) -> None:
-        """From now on everybody of the run whose owner holds ``lock`` may use it."""
+        """Leases it to all processes of the run whose owner holds ``lock``."""
         (self.log.parent / LEASE).write_text(lock)
         self._release()
 
     def detach(self, name: str, kept: Kept) -> KeptProcess:
-        """Lets it run on, for as long as the run that started it has said."""
+        """Leaves it running, for as long as the run that started it has said."""
         self._release()
         return self
 

@@ -1,4 +1,4 @@
-"""The end of an engine's log: what a person reads first when it failed."""
+"""Reads the end of an engine's log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BYTES = 64 * 1024
 
 
 def read_tail(log: Path, lines: int = _LINES) -> str:
-    """The last lines of a log, of which only the end is read; empty when there is none."""
+    """The last lines of a log, of which only the end is read; "" if there is none."""
     with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _BYTES))
         return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
@@ -22,6 +22,6 @@ def read_tail(log: Path, lines: int = _LINES) -> str:
 
 
 def quote_last_line(text: str) -> str:
-    """The last line of a log in brackets, to be added to a sentence; empty when there is none."""
+    """The last line of a log in brackets, to be added to a sentence; "" if there is none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f" ({lines[-1][:100]})" if lines else ""

@@ -1,6 +1,6 @@
-"""The pid files of running engines, and the ending of those whose pytest is gone.
+"""The pid files of running engines, by which engines of a killed pytest are ended.
 
-A warden ends its engine when pytest dies. These files are for what no process can catch: both killed at once. A
+A warden ends its engine when pytest dies. These files are for the case that both are killed at once. A
 process is known by its pid and its start, and a group by its session as well, so a reused pid is never killed.
 """
 
@@ -27,10 +27,10 @@ _LONGEST_PATH = 103 - 37 - 4
 
 
 def find_directory() -> Path:
-    """Where the pid files lie: one folder per user, which nobody else may write to.
+    """The folder of the pid files: one per user, that no other user may write to.
 
     Raises:
-        EngineError: somebody else holds its name.
+        EngineError: its name is taken by another user.
     """
     path = Path(tempfile.gettempdir()) / f"pytest-llmperf-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
@@ -51,7 +51,7 @@ def create_folder(name: str) -> Path:
 
 
 def write_note(name: str, warden: int, engine: int, files: Path, kept: Mapping[str, Any] | None = None) -> Path:
-    """Writes the pid file of a running engine and gives its path; ``files`` is the folder to remove with it.
+    """Writes the pid file of a running engine and returns its path; ``files`` is the folder to remove with it.
 
     ``kept`` says what a later run may find there, for an engine that outlives its pytest.
     """
@@ -70,7 +70,7 @@ def remove_note(warden: int) -> None:
 
 
 def clean_up(progress: Progress) -> None:
-    """Ends the engines whose pytest is gone, or whose warden if they were kept, and says so; removes their files."""
+    """Ends engines whose pytest has ended, or whose warden has if they were kept, and removes their files."""
     for path in sorted(find_directory().glob("*.json")):
         found = _read(path)
         if found and not is_same(found["warden" if found["kept"] else "owner"]):
@@ -106,7 +106,7 @@ def _end(found: dict[str, Any], progress: Progress) -> None:
 
 
 def kill_group(group: int, session: int) -> bool:
-    """Kills what still runs in a process group, when it belongs to this session; whether anything did."""
+    """Kills what still runs in a process group if it belongs to this session. Returns whether anything did."""
     import psutil
 
     for pid in psutil.pids():

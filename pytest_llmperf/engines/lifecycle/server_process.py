@@ -1,4 +1,4 @@
-"""A server as a child process: in a session of its own, under a warden, and ended for sure."""
+"""A server as a child process, in a session of its own, under a warden that ends it when pytest ends."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ServerProcess:
         return status if status is None or status >= 0 else 128 - status
 
     def detach(self, name: str, kept: lease.Kept) -> lease.KeptProcess:
-        """Lets the server run on until nobody has wanted it for so long; ``kept`` tells others what it is."""
+        """Leaves the server running until it has had no user for ``kept.seconds``; ``kept`` describes it to others."""
         assert self._warden.stdin is not None
         folder = self.log.parent
         (folder / lease.LEASE).write_text(kept.lock)

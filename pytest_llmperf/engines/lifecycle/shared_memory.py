@@ -1,4 +1,4 @@
-"""Shared memory that a killed process leaves behind in /dev/shm, where nobody else removes it."""
+"""Removes the shared memory that a killed process has left in /dev/shm."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MAPPED = re.compile(r"^\S+ \S+ \S+ \S+ (\d+) +/dev/shm/", re.MULTILINE)
 
 
 class SharedMemory:
-    """The files in /dev/shm that the processes of an engine have mapped. Nothing where there is no /proc."""
+    """The files in /dev/shm that the processes of an engine have mapped; none on a system without /proc."""
 
     def __init__(self) -> None:
         self._inodes: set[int] = set()
 
     def note(self, roots: Sequence[int]) -> None:
-        """Looks at the processes below ``roots`` while they live."""
+        """Notes the files of the processes below ``roots``, while they live."""
         from pytest_llmperf.telemetry.sources.host import process_tree
 
         for pid in (pid for root in roots for pid in process_tree(root)):

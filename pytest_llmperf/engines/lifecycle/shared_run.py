@@ -1,7 +1,7 @@
-"""What the processes of one run share: its engines, each started by the first that needs it, and turns at measuring.
+"""What the processes of one run share: engines, each started by the first that needs it, and turns to measure.
 
-A run has a folder. Its owner holds the lock on a file in it for as long as the run lasts, and the kernel takes it back
-however the owner ends: wardens of shared engines look at nothing else.
+A run has a folder. Its owner holds the lock on a file in it for as long as the run lasts, and the kernel releases it
+however the owner ends: wardens of shared engines honour nothing else.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def is_here(folder: str) -> bool:
 
 
 def find_lock(folder: str) -> str:
-    """What the owner of a run holds locked."""
+    """The path of the file that the owner of a run holds locked."""
     return os.path.join(folder, _LOCK)
 
 
 @contextlib.contextmanager
 def start_once(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
-    """One process of the run at a time starts, or finds, the engine that is asked for; outside of runs nobody waits.
+    """Lets one process of the run at a time start, or find, an engine; without a run it does nothing.
 
     Raises:
         EngineError: it could not be started before, for this reason.
@@ -78,7 +78,7 @@ def start_once(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
 
 
 def agree(folder: str, asked: Mapping[str, Any], found: list[Any]) -> list[Any]:
-    """What the first process of the run has found of it, as plain values; outside of runs, what was found."""
+    """What the first process of the run has found of an engine, as plain values; without a run, ``found``."""
     if not folder:
         return found
     path = _file(folder, asked, "found")
@@ -96,7 +96,7 @@ def _file(folder: str, asked: Mapping[str, Any], suffix: str) -> Path:
 
 @contextlib.contextmanager
 def turn(folder: str) -> Iterator[None]:
-    """Nobody else of the run measures meanwhile."""
+    """Keeps other processes of the run from measuring meanwhile."""
     with _locked(Path(folder) / _TURN):
         yield
 

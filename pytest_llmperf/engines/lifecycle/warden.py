@@ -6,9 +6,8 @@ pid, and exits with the engine's status (128 + signal for a signal). Standard li
 start fast and stay small.
 
 A line of JSON on standard input, ``{"seconds": S, "lease": PATH, "folder": PATH, "note": PATH}``, asks it to outlive
-pytest: it then ends the engine, and removes folder and note, once nobody has held a lock on the lease, or on the file
-that the lease names, for S seconds.
-The lease's time of change is when somebody was last seen to hold it.
+pytest: it then ends the engine, and removes folder and note, once no process has held a lock on the lease, or on the
+file that the lease names, for S seconds. The lease's modification time is when a holder was last seen.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def main(grace: float, command: list[str]) -> int:
     except OSError as error:
         print(f"cannot run {command[0]} ({error.strerror})", file=sys.stderr, flush=True)
         return 127
-    # Nobody is left to read it? Then standard input has ended as well, and the loop ends at once.
+    # If there is no reader left, standard input has ended as well, and the loop ends at once.
     with contextlib.suppress(BrokenPipeError):
         print(engine.pid, flush=True)
     order = b""
@@ -132,7 +131,7 @@ def _is_locked(path: str) -> bool:
 
 
 def _end(engine: subprocess.Popen[bytes], grace: float) -> int:
-    """Terminate, wait, kill; whatever the engine has left behind in its group is killed in any case."""
+    """Terminates the engine, waits, and kills what is left in its process group."""
     _signal_group(engine.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
     while engine.poll() is None and time.monotonic() < deadline:
@@ -148,7 +147,7 @@ def _end(engine: subprocess.Popen[bytes], grace: float) -> int:
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Whether anybody of the group was left to get it."""
+    """Sends a signal to the group. Returns whether a process of it was left."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):

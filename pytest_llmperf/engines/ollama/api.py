@@ -1,4 +1,4 @@
-"""Ollama's own API, as far as an engine needs it: what there is and what is loaded; to load, unload, pull, create."""
+"""A client of Ollama's own API: lists, starts, unloads, pulls and creates models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NotFoundError(EngineError):
 
 
 class OllamaAPI:
-    """Of the server at ``root``, an address without ``/v1``. What goes wrong is an EngineError of one line."""
+    """Asks the server at ``root``, a URL without ``/v1``. Each method raises EngineError if it fails."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -36,7 +36,7 @@ class OllamaAPI:
         """The version that the server states.
 
         Raises:
-            EngineError: nobody answers, or it is no Ollama.
+            EngineError: there is no answer, or not that of Ollama.
         """
         try:
             return str(self._ask("GET", "/api/version")["version"])
@@ -124,7 +124,7 @@ class OllamaAPI:
             raise EngineError(f"the server at {self.root} was silent for {seconds:g} s") from None
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-            raise EngineError(f"nobody answers at {self.root}: {cause}; is the server running?") from None
+            raise EngineError(f"no answer from {self.root}: {cause}; is the server running?") from None
         finally:
             connection.close()
 

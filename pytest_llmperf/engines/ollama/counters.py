@@ -1,6 +1,6 @@
-"""The counters of a runner: what llama.cpp's server, which it is from 0.30 on, counts for itself.
+"""Reads the counters of a runner, which from Ollama 0.30 on is llama.cpp's server.
 
-They are there where the runner was told so, as those of our servers are, and is seen from here.
+It has them if it was started with them, as those of our servers are, and if it can be reached from this host.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _PROBE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Counts:
-    """Tokens: of prompts, those that came from the cache; of answers, all."""
+    """Tokens of prompts that came from the cache, and generated tokens."""
 
     cached: float
     generated: float
 
     @classmethod
     def of(cls, model: Loaded | None) -> Self | None:
-        """Of a loaded model so far, None where its runner does not tell."""
+        """The counts of a loaded model so far; None if its runner does not state them."""
         if model is None or model.runner is None or not model.runner.metrics_url:
             return None
         page = MetricsPage(model.runner.metrics_url)
@@ -49,9 +49,9 @@ class Counts:
 
 
 def count_template_tokens(api: OllamaAPI, loaded: Loaded, options: Mapping[str, Any]) -> int | None:
-    """How many tokens the template puts before a message: what two fresh conversations have in common.
+    """The tokens that the template puts before a message: what two new conversations have in common.
 
-    None where the runner does not tell.
+    None if the runner does not state them.
     """
     before = Counts.of(loaded)
     for _ in range(2):

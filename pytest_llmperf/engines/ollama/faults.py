@@ -38,7 +38,7 @@ def explain_reload(model: str, before: Loaded | None, now: Loaded | None, waited
         cause = f"a request waited {waited:.2f} s for it"
     else:
         return ""
-    return f"{model} was loaded anew during the test ({cause}): its runner ended, or a request had other options"
+    return f"{model} was loaded again during the test ({cause}): its runner ended, or a request had other options"
 
 
 def _context(before: Loaded, now: Loaded) -> str:

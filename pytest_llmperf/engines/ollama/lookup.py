@@ -1,4 +1,4 @@
-"""Where Ollama is: the program to start, or the server that runs already."""
+"""Finds Ollama: the program to start, or the server that runs already."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def find_ollama(binary: str | None) -> str:
 
 
 def find_attached_url(spec: EngineSpec) -> str:
-    """The server that runs already and is to be used: by --llmperf-url, or OLLAMA_HOST; empty: start one."""
+    """The URL of the server to attach to, by --llmperf-url or OLLAMA_HOST; "" to start one."""
     if spec.url:
         return spec.url.rstrip("/").removesuffix("/v1")
     host = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")

@@ -1,4 +1,4 @@
-"""What a model takes: its weights by its tensors, its KV cache by its shape, both as ``/api/show`` tells them."""
+"""Computes the size of a model's weights and KV cache from what ``/api/show`` says."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Shape:
     """A model as the server describes it.
 
     ``values_per_token`` are the values of keys and of values that a token has in the KV cache, None with the
-    ``reason`` why they cannot be told. ``weights_bytes`` is None where a tensor is of a type that is not known here.
-    ``blob`` is the name of its file in the store, empty where that is not told.
+    ``reason`` why they cannot be told. ``weights_bytes`` is None if a tensor is of an unknown type.
+    ``blob`` is the name of its file in the store, "" if the server does not say.
     """
 
     trained_context: int | None
@@ -101,7 +101,7 @@ def read_shape(shown: Mapping[str, Any]) -> Shape:
 
 
 def sum_tensor_bytes(tensors: Sequence[Mapping[str, Any]]) -> float | None:
-    """What they take together, None where there is none, or one of a type that is not known."""
+    """The bytes of all tensors; None if there are none, or one is of an unknown type."""
     total = 0.0
     for tensor in tensors:
         block = _BLOCKS.get(str(tensor.get("type", "")).upper())
@@ -147,9 +147,9 @@ def find_stated_kv_bytes(log: str) -> float | None:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a loaded model takes. ``context`` is of one slot, in tokens, as it was asked for.
+    """The memory of a loaded model. ``context`` is of one slot, in tokens, as it was asked for.
 
-    ``slots`` and ``cache_types`` are None where nobody tells; ``stated`` is what the runner said of its KV caches while
+    ``slots`` and ``cache_types`` are None if unknown; ``stated`` is what the runner said of its KV caches while
     it loaded, in bytes. ``offload`` is the share of the model on a GPU.
     """
 

@@ -1,4 +1,4 @@
-"""The model that a test asks for, brought into the store of an Ollama server: found, pulled, or made of a GGUF file."""
+"""Brings a model into the store of an Ollama server: finds it, pulls it, or creates it from a GGUF file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROGRESS_SECONDS = 5.0
 
 
 def find_gguf_file(model: str | None) -> Path | None:
-    """The file that a model is, where it is one and not a name.
+    """The path of a model that is a file; None for the name of one.
 
     Raises:
         EngineError: it looks like one, and is not there.
@@ -42,7 +42,7 @@ def ensure_model(api: OllamaAPI, model: str | None, *, pull: bool, progress: Pro
     """The name under which the server has the model, once it does; without one, the bundled model's.
 
     Raises:
-        EngineError: it is not there and cannot, or shall not, be had.
+        EngineError: the server does not have it, and it cannot, or must not, be pulled.
     """
     file = fetch_bundled_model(progress) if model is None else find_gguf_file(model)
     if file is not None:
@@ -63,7 +63,7 @@ def ensure_model(api: OllamaAPI, model: str | None, *, pull: bool, progress: Pro
 
 
 def _listed(api: OllamaAPI, model: str) -> str:
-    """The full name of a model that the server has; empty where it has none. Without a tag it is the latest."""
+    """The full name of a model that the server has; "" if it has none. Without a tag it is the latest."""
     wanted = model if ":" in model.rpartition("/")[2] else f"{model}:latest"
     return next((name for name in api.models() if name.lower() == wanted.lower()), "")
 
@@ -99,7 +99,7 @@ def _made_of(api: OllamaAPI, file: Path, progress: Progress) -> str:
 def follow_progress(
     lines: Iterable[Mapping[str, Any]], title: str, progress: Progress, clock: Callable[[], float] = time.monotonic
 ) -> None:
-    """Reads the lines of a pull to its end, and tells now and then how far it is, and how fast.
+    """Reads the lines of a pull to its end, and reports its progress and rate every few seconds.
 
     Raises:
         EngineError: it did not succeed.

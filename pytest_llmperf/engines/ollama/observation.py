@@ -1,4 +1,4 @@
-"""Ollama seen over one test: what its answers say of their times, and all that would make the numbers another's."""
+"""Observes Ollama during one test: the times in its answers, and what makes the measurement invalid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class OllamaObservation(Observation):
-    """Of one model; what the server does for others is seen only where it reaches this one."""
+    """Observes one model; what the server does for others is not seen."""
 
     def __init__(self, deployment: OllamaDeployment, readings: Callable[[], Mapping[str, Reading]]) -> None:
         super().__init__(readings)
@@ -82,7 +82,7 @@ class OllamaObservation(Observation):
 
 
 def summarize_server_times(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[str, float]:
-    """What the server says of the time it took: sums and largest values, since waiting is not spread evenly.
+    """Sums and largest values of the times that the server states, in seconds: waiting is not spread evenly.
 
     The rate is that of the median request: (tokens − 1) ÷ time to decode them, as the first one comes with the prompt.
     """

@@ -1,6 +1,6 @@
-"""What may be set of Ollama: by options of a request, by fields of its body, and by engine arguments.
+"""The settings of Ollama: options of a request, fields of its body, and engine arguments.
 
-The server ignores an option that it does not know, and a field of the body without a word: so each is checked here.
+The server silently ignores options and fields that it does not know, so each is checked here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 NUM_CTX = "num_ctx"
-# What a model is loaded with: a request that says otherwise has it loaded anew.
+# What a model is started with: a request with other values makes the server start it again.
 STARTUP_OPTIONS: Mapping[str, type] = {
     NUM_CTX: int,
     "num_batch": int,

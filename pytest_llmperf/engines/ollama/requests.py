@@ -1,7 +1,7 @@
-"""Requests to Ollama's own API, for the client that speaks the OpenAI API: every setting is one that the server heeds.
+"""Translates requests of the OpenAI API to Ollama's own, whose settings the server all honours.
 
-``generate`` is sent raw, as a completion is elsewhere. What a prompt begins with is new each time, unless it may share
-what the server has cached: a nonce anywhere else would still find all that lies before it.
+``generate`` is sent raw, as a completion is elsewhere. A prompt begins with a nonce unless it may come from the cache:
+anywhere else, the text before the nonce would still be found there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LEFT_OUT = frozenset({"model", "stream", "stream_options", "prompt", "messages"
 
 
 def prefix_settings(share: bool) -> Mapping[str, Any]:
-    """What makes a prompt new from its first token on; nothing where it may ``share`` what is cached."""
+    """The fields that make a prompt new from its first token on; none if it may ``share`` what is cached."""
     return {} if share else {NONCE: f"[{secrets.token_hex(4)}] "}
 
 
@@ -43,7 +43,7 @@ def native_request(path: str, body: Mapping[str, Any], pinned: Mapping[str, Any]
     """Path and body of Ollama's own API for a request of the OpenAI API; ``pinned`` are the options of the load.
 
     Raises:
-        ValueError: a setting that the server would ignore, take for another, or load the model anew for.
+        ValueError: a setting that the server would ignore or misread, or that would make it start the model again.
     """
     call = _CALLS[path]
     options = {**pinned, **_options(call, body)}
@@ -61,7 +61,7 @@ def native_request(path: str, body: Mapping[str, Any], pinned: Mapping[str, Any]
 
 def _would_reload(key: str, value: object) -> str:
     return (
-        f"{key}={value!r} would load the model anew in the middle of a test: set it for all requests, "
+        f"{key}={value!r} would load the model again in the middle of a test: set it for all requests, "
         f"with --llmperf-engine-arg=ollama:{key}={value}"
     )
 

@@ -1,4 +1,4 @@
-"""The processes below ``ollama serve`` that hold the models: one for each that is loaded, a new one at each load."""
+"""The processes below ``ollama serve`` that hold the models: one for each loaded model, a new one at each start."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ class Runner:
 
     @property
     def slots(self) -> int | None:
-        """How many requests it answers at a time, None where its command line does not tell."""
+        """How many requests it answers at a time; None if its command line does not say."""
         text = self.argument("-np", "--parallel")
         return int(text) if text and text.isdecimal() else None
 
     @property
     def cache_types(self) -> tuple[str, str] | None:
-        """Of keys and values in its KV cache, None where its command line does not tell."""
+        """The types of keys and values in its KV cache; None if its command line does not say."""
         if not self.is_llama_server:
             return None
         return self.argument("--cache-type-k") or "f16", self.argument("--cache-type-v") or "f16"
 
     @property
     def metrics_url(self) -> str:
-        """Where it tells its counters, if it was told to; empty where it has none."""
+        """The URL of its counters; "" if it has none."""
         port = self.argument("--port")
         return f"http://127.0.0.1:{port}/metrics" if port and self.is_llama_server else ""
 
@@ -88,13 +88,13 @@ class Loaded:
 
 
 def list_runners(roots: Iterable[int]) -> tuple[Runner, ...]:
-    """All of them below these processes; none of a server that cannot be seen from here."""
+    """The runners below these processes; empty for a server whose processes cannot be seen."""
     pids = dict.fromkeys(pid for root in roots for pid in process_tree(root) if pid != root)
     return tuple(runner for pid in pids if (runner := _runner(pid)) is not None)
 
 
 def find_runner(blob: str, found: Sequence[Runner]) -> Runner | None:
-    """The one that holds the model of this file; where the file is not known, the only one there is."""
+    """The runner of the model of this file; if the file is unknown, the only runner there is."""
     mine = [runner for runner in found if runner.blob == blob] if blob else found
     return max(mine, key=lambda runner: runner.started) if blob and mine else mine[0] if len(mine) == 1 else None
 

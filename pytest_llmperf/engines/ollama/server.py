@@ -1,4 +1,4 @@
-"""The server behind Ollama engines: an ``ollama serve`` of ours, one for all models of a session; or one that runs."""
+"""The server behind Ollama engines: an ``ollama serve`` of ours for all models, or one that runs already."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OllamaServer(ServerDeployment):
     """An ``ollama serve`` of ours. It runs for as long as an engine uses it, and is the same for all that may share it.
 
     Its models are the user's own, or those in the folder ``models_dir``; everything else that it writes is in a folder
-    that goes with it. It is told to look nothing up in the cloud, and to keep no prompts of old.
+    that is removed with it. It is started without cloud access and without a cache of old prompts.
     """
 
     environ_prefixes = ("OLLAMA_", "GGML_", "LLAMA_")
@@ -165,7 +165,7 @@ class OllamaServer(ServerDeployment):
 
 
 class AttachedOllamaServer:
-    """A server that runs already, whoever has started it. It is never stopped, and its log is not seen."""
+    """A server that runs already. It is never stopped, and its log is not seen."""
 
     others = 0
     slots: int | None = None

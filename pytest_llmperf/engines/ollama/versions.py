@@ -1,4 +1,4 @@
-"""What differs between the versions of Ollama that are used here."""
+"""The differences between versions of Ollama."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def check_version(version: str) -> str:
 
 
 def counts_uncached_only(version: str) -> bool:
-    """Whether it leaves out of a prompt's tokens those that it found in its cache: one version did."""
+    """Whether its count of prompt tokens leaves out cached ones: one version does."""
     return parse_version(version) == _LLAMA_SERVER
 
 
 def times_decoding(version: str) -> bool:
-    """Whether the time it states for decoding is all of it: earlier ones leave the sampling out."""
+    """Whether the decoding time that it states includes sampling: earlier versions leave it out."""
     return parse_version(version) >= _LLAMA_SERVER

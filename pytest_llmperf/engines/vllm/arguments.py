@@ -1,4 +1,4 @@
-"""From engine arguments to vLLM's command line."""
+"""Translates engine arguments to vLLM's command line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def build_command_line(settings: Mapping[str, str]) -> list[str]:
 
 
 def parse_kv_cache_bytes(arguments: Mapping[str, str]) -> int | None:
-    """What ``kv_cache="4 GiB"`` asks for, in bytes; None where it is not given.
+    """What ``kv_cache="4 GiB"`` asks for, in bytes; None if it is not given.
 
     Raises:
         EngineError: not a size, or the KV cache is sized in another way as well.
@@ -67,7 +67,7 @@ def sizes_kv_cache(arguments: Mapping[str, str]) -> bool:
 
 
 def choose_kv_cache_bytes(arguments: Mapping[str, str]) -> int | None:
-    """The KV cache where the host's memory holds it and nobody says how much: 4 GiB, or a quarter of a smaller host.
+    """Bytes of KV cache on a host's memory if no argument sizes it: 4 GiB, or a quarter of a smaller host; else None.
 
     vLLM itself would take 92 % of the host's memory.
     """

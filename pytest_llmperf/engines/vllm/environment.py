@@ -1,4 +1,4 @@
-"""Where vLLM is installed: in this environment, or in the one that ``--llmperf-engine-bin`` names."""
+"""Finds vLLM: in this environment, or in the one that ``--llmperf-engine-bin`` names."""
 
 from __future__ import annotations
 

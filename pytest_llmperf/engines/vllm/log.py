@@ -1,4 +1,4 @@
-"""What vLLM's log tells while it starts: what it is doing, why it failed, and the sizes it states nowhere else."""
+"""Reads vLLM's log while it starts: what it is doing, why it failed, and sizes that it states nowhere else."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def find_stage(log: str) -> str:
 
 
 def find_reason(log: str) -> str:
-    """Why a server ended, in its own words and one line; empty where it gave none."""
+    """Why a server ended, in its own words and one line; "" if it gave none."""
     # What was raised last is the most telling: each error says what the ones before it mean.
     for match in reversed(list(_REASON.finditer(log))):
         text = match["usage"] or match["error"]
@@ -56,10 +56,10 @@ def find_reason(log: str) -> str:
 
 @dataclass(frozen=True)
 class Startup:
-    """What the log of a server that has started says of it, None where it does not.
+    """What the log of a server that has started says of it; None for what it does not say.
 
     ``weights_bytes`` and ``kv_bytes`` (of KV cache) are of all ``workers`` together. ``dtype`` is what it computes in,
-    empty where its weights are quantized.
+    "" if its weights are quantized.
     """
 
     on_cpu: bool = False

@@ -81,7 +81,7 @@ class Counters:
 
 
 def read_kv_pool(samples: Sequence[Sample], workers: int = 1, kv_bytes: float | None = None) -> KVPool | None:
-    """The KV pool of all engines behind a server, None where the server does not state it.
+    """The KV pool of all engines behind a server; None if the server does not state it.
 
     Its bytes are the setting ``kv_cache_memory_bytes`` of each worker where it was given, else ``kv_bytes``.
     """

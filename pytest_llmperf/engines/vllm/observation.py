@@ -1,4 +1,4 @@
-"""vLLM seen from the inside over one test: what its counters rose by, and how full its KV cache was meanwhile."""
+"""Observes a vLLM server during one test: the rise of its counters, and how full its KV cache was."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SETTLE_SECONDS = 1.0
 
 
 class VLLMObservation(Observation):
-    """Of a server with this KV pool; None if it does not state one."""
+    """Observes a server with this KV pool; None if it does not state one."""
 
     def __init__(
         self, deployment: Deployment, readings: Callable[[], Mapping[str, Reading]], pool: KVPool | None

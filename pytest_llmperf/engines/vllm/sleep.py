@@ -31,7 +31,7 @@ class Sleeper(Protocol):
     def sleep(self, level: int) -> None: ...
 
     def wake(self, tags: Sequence[str] = ()) -> None:
-        """Takes memory again for what ``tags`` name, all of it without any."""
+        """Takes memory again for what ``tags`` name; for all of it without any."""
 
     def reload_weights(self) -> None: ...
 

@@ -189,7 +189,7 @@ class InProcessVLLM(SleepingDeployment):
             self._log.listen()
             arguments = engine_arguments(str(self.folder or self.spec.model), self.spec.args)
             with tether_children(self._files):
-                # Without statistics nobody knows when a token came.
+                # The times of tokens are part of the statistics.
                 self._llm = LLM(**{**arguments, "disable_log_stats": False})
 
     def _read_facts(self) -> None:

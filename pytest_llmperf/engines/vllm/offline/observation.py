@@ -1,4 +1,4 @@
-"""vLLM inside pytest, seen over one test: what its counts rose by, and how full its KV cache was after each step."""
+"""Observes vLLM inside pytest during one test: the rise of its counts, and its KV cache after each step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RESTARTED = "the engine was started afresh during the test: its counts are not 
 
 
 class OfflineObservation(Observation):
-    """Of an engine with this KV pool. No look is missed: each step of the engine is one."""
+    """Observes an engine with this KV pool, after each of its steps."""
 
     def __init__(self, readings: Callable[[], Mapping[str, Reading]], steps: Steps, pool: KVPool) -> None:
         super().__init__(readings)

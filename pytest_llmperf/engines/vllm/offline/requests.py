@@ -1,7 +1,7 @@
-"""Requests to a ``vllm.LLM`` in this process: added to its engine, moved on step by step, stamped by its own clock.
+"""Requests to a ``vllm.LLM`` in this process: added to its engine, advanced step by step, stamped by its own clock.
 
-A step gives every request that runs its next token. Nobody else moves the engine on, so whoever waits for an answer
-does it, for all requests at once: in the thread that the model was loaded in, where a test has no other.
+A step gives every running request its next token. Only a thread that waits for an answer runs steps, for all requests
+at once: in a test without threads, the one that the model was loaded in.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Step:
 
 
 class Generation:
-    """One request to the engine; it reads like an answer of the OpenAI API to whoever takes it apart."""
+    """One request to the engine, whose ``pieces`` read like an answer of the OpenAI API."""
 
     def __init__(self, path: str, body: Mapping[str, Any]) -> None:
         self.path = f"/v1{path} (in this process)"
@@ -73,7 +73,7 @@ class Generation:
             self._metrics = {key: value for key, value in vars(stats).items() if isinstance(value, int | float)}
 
     def refuse(self, reason: str) -> None:
-        """The engine does not take the request: a server would answer so."""
+        """Ends the request as a server would that does not accept it: with status 400."""
         self.done, self.status, self._refusal = True, 400, reason
         self.end_ns = time.monotonic_ns()
 
@@ -112,7 +112,7 @@ class Generation:
 
 
 class InProcessTransport:
-    """Carries requests to a ``vllm.LLM``. Its engine must keep statistics, or nobody knows when a token came."""
+    """Carries requests to a ``vllm.LLM``, whose engine must keep statistics: the times of tokens are part of them."""
 
     def __init__(self, llm: Any) -> None:
         self._llm = llm

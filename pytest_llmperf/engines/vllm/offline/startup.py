@@ -36,7 +36,7 @@ class LogTail(logging.Handler):
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
 
     def listen(self) -> None:
-        """Begins anew; vLLM must have been imported, since that replaces the handlers of its log."""
+        """Starts with no lines; vLLM must have been imported, since that replaces the handlers of its log."""
         self._lines.clear()
         logging.getLogger("vllm").addHandler(self)
 
@@ -50,7 +50,7 @@ class LogTail(logging.Handler):
 
 @contextlib.contextmanager
 def environment(spec: EngineSpec, folder: Path | None, files: Path) -> Iterator[None]:
-    """The environment variables to load a model with; what the caller has set himself is left as it is.
+    """The environment variables to load a model with; variables that the caller has set are kept.
 
     ``folder`` is the model's, where it has one; ``files`` takes what vLLM would leave among the temporary files.
     """
@@ -131,7 +131,7 @@ def engine_arguments(model: str, arguments: Mapping[str, str]) -> dict[str, Any]
 def weights_bytes(llm: Any) -> int | None:
     """What the parameters of a model in this process take, those that share memory counted once.
 
-    None where they do not tell: for CPUs with bf16 instructions vLLM packs weights, and leaves parameters empty.
+    None if they do not tell: for CPUs with bf16 instructions vLLM packs weights, and leaves parameters empty.
     """
     sizes: list[int | None] = llm.apply_model(_tensor_bytes)
     return None if None in sizes else sum(size for size in sizes if size is not None)
@@ -146,7 +146,7 @@ def _tensor_bytes(model: Any) -> int | None:
 
 
 def release_memory() -> None:
-    """Gives the memory of an engine back that was shut down and that nobody refers to any more."""
+    """Returns the memory of an engine that was shut down, and has no references left, to the system."""
     from vllm.distributed import cleanup_dist_env_and_memory
 
     cleanup_dist_env_and_memory()

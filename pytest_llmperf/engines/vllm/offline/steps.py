@@ -43,7 +43,7 @@ class Steps:
     """Times the requests that a test sends through ``vllm.LLM`` itself; those of ``llm_client`` are timed by it.
 
     ``counts`` are the engine's own sums since it was loaded, by the names that the reports use; ``looks`` one look at
-    its KV cache after each step, while somebody has put a list there. ``blocks`` is how many blocks it hands out.
+    its KV cache after each step, while an observation has put a list there. ``blocks`` is how many blocks it hands out.
     """
 
     def __init__(self, llm_engine: Any, blocks: int) -> None:

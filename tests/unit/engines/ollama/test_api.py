@@ -53,7 +53,7 @@ def test_nobody_answering_is_one_line() -> None:
     root = refused_url().removesuffix("/v1")
     with pytest.raises(EngineError) as caught:
         OllamaAPI(root).version()
-    assert str(caught.value) == f"nobody answers at {root}: Connection refused; is the server running?"
+    assert str(caught.value) == f"no answer from {root}: Connection refused; is the server running?"
 
 
 def pulled(name: str) -> list[dict[str, object]]:

@@ -19,7 +19,7 @@ def test_the_same_process_is_no_reload_however_long_the_wait() -> None:
 
 def test_another_process_is_a_reload_though_nobody_waited() -> None:
     assert explain_reload("m", loaded(1), loaded(2), 0.0) == (
-        "m was loaded anew during the test (runner 1 → 2): its runner ended, or a request had other options"
+        "m was loaded again during the test (runner 1 → 2): its runner ended, or a request had other options"
     )
     assert "(runner 1 → 2, context 4096 → 512)" in explain_reload("m", loaded(1), loaded(2, context_length=512), 0.0)
 

@@ -69,7 +69,7 @@ def test_an_option_of_the_load_may_be_repeated_and_not_changed() -> None:
     assert completion(num_ctx=2048)["options"]["num_ctx"] == 2048
     with pytest.raises(ValueError, match=r"num_ctx=512 would load .* --llmperf-engine-arg=ollama:num_ctx=512"):
         completion(num_ctx=512)
-    with pytest.raises(ValueError, match="num_gpu=0 would load the model anew"):
+    with pytest.raises(ValueError, match="num_gpu=0 would load the model again"):
         completion(options={"num_gpu": 0})
 
 
@@ -83,7 +83,7 @@ def test_an_option_of_the_load_may_be_repeated_and_not_changed() -> None:
         ({"seed": True}, "seed=True must be a whole number"),
         ({"top_p": "high"}, "top_p='high' must be a number"),
         ({"stop": [1]}, "must be a list of texts"),
-        ({"keep_alive": 0}, "keep_alive=0 would load the model anew"),
+        ({"keep_alive": 0}, "keep_alive=0 would load the model again"),
         ({"raw": True}, "chat of Ollama takes no raw"),
     ],
 )

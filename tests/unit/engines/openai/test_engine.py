@@ -167,7 +167,7 @@ def test_a_server_that_does_not_speak_http_is_refused() -> None:
 
 def test_a_server_that_is_not_there_is_refused() -> None:
     url = f"http://127.0.0.1:{find_free_port()}"
-    assert refusal(url).startswith(f"nobody answers at {url}/v1/models: ")
+    assert refusal(url).startswith(f"no answer from {url}/v1/models: ")
 
 
 def test_a_server_of_this_host_is_seen_and_neither_stopped_nor_restarted(server: ModelServer) -> None:
