@@ -181,7 +181,7 @@ def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any
     engine = request.config.stash[SESSION].acquire(llm_engine.spec)
     vllm = engine.deployment
     if not isinstance(vllm, InProcessVLLM):
-        pytest.skip(f"vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline, and this is {engine.name}")
+        pytest.skip(f"vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline; this run uses {engine.name}")
     measured = request.node.stash.get(MEASURED_RUN, None)
     with vllm.steps.recorded(measured.recorder(engine) if measured is not None else None):
         yield vllm.llm

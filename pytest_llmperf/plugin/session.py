@@ -123,7 +123,7 @@ class Session:
     # --------------------------------------------------------------------------------------------------- engines
 
     def skip_other_engines(self, item: pytest.Item) -> None:
-        """Skips a test that ``llm_engines`` keeps off the engine it would run on, and one that has no engine at all."""
+        """Skips a test that needs an engine if there is none, or if ``llm_engines`` excludes it."""
         allowed = item.stash.get(ENGINES, None)
         uses_engine = "llm_engine" in getattr(item, "fixturenames", ())
         spec = self.spec_of(item)
@@ -216,30 +216,30 @@ class Session:
         return self._relays
 
     def finish(self) -> None:
-        """The last test is over: calls of apps that came while none was measured are counted."""
+        """Counts the calls of apps that belonged to no test, once the last test is over."""
         if self._relays is not None:
             self.add_calls_outside(self._relays.count_outside())
         worker.report_calls_outside(self.config, self.calls_outside)
 
     def add_calls_outside(self, count: int | None) -> None:
-        """Of this process or of a worker; None where no app was given an address."""
+        """Adds the count of this process or of a worker; None if no app was given an address."""
         if count is not None:
             self.calls_outside = (self.calls_outside or 0) + count
 
     def app_url(self, engine: Engine) -> str:
-        """Where an app under test finds the engine, so that what it asks is measured."""
+        """The address of the engine for an app under test: that of a relay, which measures its calls."""
         return engine.base_url if self.settings.disable else self.relays.url(engine)
 
     # --------------------------------------------------------------------------------------------------- a test
 
     def measures(self, item: pytest.Item) -> bool:
-        """Whether this test has budgets or uses our fixtures."""
+        """Whether this test has budgets or uses one of :data:`MEASURED_FIXTURES`."""
         if self.settings.disable or MISTAKE in item.stash:
             return False
         return LIMITS in item.stash or not MEASURED_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
     def begin_measuring(self, item: pytest.Item) -> MeasuredRun | None:
-        """The measured of a test that is measured; None for every other test."""
+        """Starts the measurement of a test; None if the test is not measured."""
         if not self.measures(item):
             return None
         from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
@@ -253,7 +253,7 @@ class Session:
         return measured
 
     def use_engines(self, item: pytest.Item, measured: MeasuredRun) -> None:
-        """Tells the measured which engines the test has at hand.
+        """Registers the test's engines with its measurement.
 
         An engine that crashed in an earlier test is started again, and so is a sampler that died in one.
         """
@@ -273,7 +273,7 @@ class Session:
                 measured.use(running)
 
     def leave_to_others(self) -> None:
-        """The test is over: others who share its engines find them awake."""
+        """Wakes the engines after a test, for the other workers that share them."""
         if self._provisioner is not None:
             self._provisioner.wake()
 

@@ -1,4 +1,4 @@
-"""What the options say, checked once: the frozen Settings and the specs of the engines."""
+"""The options, read and checked once: the frozen Settings and the specs of the engines."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Settings(NamedTuple):
-    """What was asked for, checked. ``engines`` are in the order they were named.
+    """The checked options. ``engines`` are in the order in which they were named.
 
-    Not a dataclass: making that class would be a third of what every pytest start pays for this plugin.
+    Not a dataclass: creating that class would take a third of the time that this plugin adds to every start of pytest.
     """
 
     engines: tuple[EngineSpec, ...]
@@ -57,7 +57,7 @@ class Settings(NamedTuple):
             raise pytest.UsageError(f"llmperf: {error}") from None
 
     def further_spec(self, engine: str, model: str | None, url: str | None, args: Mapping[str, str]) -> EngineSpec:
-        """An engine that a test asks for by itself: started as the options say, with the settings given here."""
+        """The spec of an engine that a test asks for: launched as the options say, with the settings given here."""
         from pytest_llmperf.engines.api.spec import EngineSpec
 
         named = any(spec.engine == engine for spec in self.engines)
@@ -224,7 +224,7 @@ def engine_spec(
 
 
 def engine_arguments(texts: Sequence[str], engine: str) -> dict[str, str]:
-    """The ``[ENGINE:]KEY=VALUE`` that are meant for this engine.
+    """The settings for this engine among ``[ENGINE:]KEY=VALUE`` texts.
 
     Raises:
         ValueError: one of them has no ``=``.

@@ -20,7 +20,7 @@ def test_on_another_engine_the_test_is_skipped_with_what_it_needs(runs: Runs) ->
     result = runs(SUITE, "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(
-        ["SKIPPED * vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline, and this is simulated"]
+        ["SKIPPED * vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline; this run uses simulated"]
     )
 
 

@@ -145,8 +145,8 @@ class EngineTelemetry:
         problem = _describe(quiet, kept)
         if problem and refuse:
             raise EngineError(
-                f"the GPU is busy before the first engine starts: {problem}; end what is on it, choose another by "
-                "--llmperf-gpus, or accept it by --llmperf-busy-gpu=warn"
+                f"the GPU is busy before the first engine starts: {problem}; stop what runs on it, choose another with "
+                "--llmperf-gpus, or accept it with --llmperf-busy-gpu=warn"
             )
         if problem:
             self._say(f"warning: the GPU is busy before the first engine starts: {problem}")
@@ -269,7 +269,7 @@ class EngineTelemetry:
         if not self._pids.get(engine):
             if self._devices is not None and self._devices.remote_missing:
                 return self._devices.remote_missing
-            where = "--llmperf-dcgm=URL names the DCGM exporter that tells of it"
+            where = "give the URL of its DCGM exporter: --llmperf-dcgm=URL"
             return f"the GPU of {engine.name} is not one of this host; {where}"
         return self._devices.missing if self._devices is not None else "the GPU was not watched"
 
