@@ -19,6 +19,21 @@ find_python() {
   return 1
 }
 
+# supported_pythons : the versions that the classifiers of the project name, one a line: 3.11, 3.12, ...
+supported_pythons() { sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml; }
+
+# find_python_version VERSION : an interpreter of that version (3.13) on the PATH or kept by pyenv; fails where there is none.
+find_python_version() {
+  local candidate
+  for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do
+    if "$candidate" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" >/dev/null 2>&1; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
 # environment NAME LOCK [--bare] : makes .venv-NAME from requirements/LOCK.txt and the project in editable form, unless it
 # was made from exactly that already; with --bare, without the project. An environment that is kept follows the source.
 environment() {
