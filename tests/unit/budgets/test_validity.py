@@ -169,7 +169,7 @@ def test_sensors_that_disagree_are_a_fault_of_the_energy() -> None:
 
 def test_a_slowdown_is_told_with_the_first_device_that_has_one() -> None:
     found = on_gpu(on(HOST), on(HOST, SECOND, conditions=THROTTLED))
-    assert fault("throughput.output", found).startswith("NVIDIA L4 GPU-22222222: process 4711 (trainer) computed")
+    assert fault("throughput.output", found).startswith("NVIDIA L4 GPU-22222222: process 4711 (trainer) also computed")
 
 
 def test_a_part_of_a_test_is_not_judged_by_the_conditions_of_the_whole() -> None:
