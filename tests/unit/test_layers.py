@@ -44,7 +44,7 @@ ALLOWED: dict[str, str] = {
     "reports": "budgets measurement metrics",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics telemetry telemetry.analysis "
     "telemetry.records telemetry.sampler telemetry.sources traffic.relay",
-    "plugin.markers": "budgets metrics",
+    "plugin.markers": "budgets engines engines.api metrics",
     "plugin": "budgets engines engines.api engines.lifecycle engines.vllm.offline measurement metrics "
     "plugin.markers plugin.measuring reports telemetry telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "",
