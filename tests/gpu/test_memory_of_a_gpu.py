@@ -73,7 +73,7 @@ def test_an_engine_whose_pid_the_driver_does_not_list_has_what_rose_since_it_sta
     (measured,) = runs.measurements
     memory = measured["devices"][0]["memory"]
     assert (memory["attribution"], memory["peak_bytes"]) == ("exclusive", 2 * GIB)
-    assert "nobody else was on the device" in memory["source"]
+    assert "no other process was on the device" in memory["source"]
 
 
 def test_the_fullest_of_two_devices_counts_and_both_are_told_of(gpu_runs: Host) -> None:
