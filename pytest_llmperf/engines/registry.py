@@ -26,7 +26,7 @@ BUILT_IN = {
     "simulated": "SimulatedEngine",
 }
 ENTRY_POINT_GROUP = "pytest_llmperf.engines"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_NAME = r"[a-z0-9][a-z0-9_-]*"
 
 
 class EngineRegistry:
@@ -88,7 +88,7 @@ class EngineRegistry:
 
 def _add(found: dict[str, EntryPoint | type[Engine]], name: str, engine: EntryPoint | type[Engine]) -> None:
     source = _source(engine)
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise _error(f"the engine {name!r} of {source} cannot be named so: a name is of a-z, 0-9, - and _")
     if name in BUILT_IN:
         raise _error(f"the engine {name!r} of {source} has the name of one of pytest-llmperf's own")
