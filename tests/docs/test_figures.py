@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,13 @@ FIGURES = {
 )
 def test_a_page_states_the_figure_of_the_code(page: str, figure: str) -> None:
     assert figure in " ".join((ROOT / page).read_text(encoding="utf-8").split())
+
+
+def test_the_pages_state_the_oldest_versions_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = project["requires-python"].removeprefix(">=")
+    (pytest_,) = (text.removeprefix("pytest>=") for text in project["dependencies"] if text.startswith("pytest>="))
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = " ".join(page.read_text(encoding="utf-8") for page in pages)
+    assert set(re.findall(r"Python (3\.\d+) (?:or|and) newer", text)) == {python}
+    assert set(re.findall(r"pytest (\d+\.\d+) (?:or|and) newer", text)) == {pytest_}
