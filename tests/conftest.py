@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import walk_packages
 from textwrap import dedent
 
 import pytest
 
 import pytest_llmperf
+from tests.helpers import processor_name
 
 # A pytest run inside this process forgets the modules it was first to import, but not those that hold parts of them:
 # without this, one and the same constant would exist twice.
 for _module in walk_packages(pytest_llmperf.__path__, "pytest_llmperf."):
     import_module(_module.name)
+
+# Under nohup, and as a job in the background of a script, SIGINT is ignored, and so it is in every child: a test that
+# sends Ctrl-C would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIMULATED = "--llm-engine=simulated"
 _FAST = {"ttft": "2 ms", "tpot": "1 ms"}
@@ -33,7 +42,11 @@ def _neutral_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """pytest's own, without those neighbours that a test has to ask for."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in _ASKED_FOR))
+    words = [f"-p no:{name}" for name in _ASKED_FOR]
+    if processor_name.NAME:  # for the runs in other processes
+        words.append(f"-p {processor_name.__name__}")
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(words))
     return pytester
 
 

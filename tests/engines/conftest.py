@@ -7,6 +7,7 @@ import os
 import shutil
 import urllib.request
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.spec import EngineSpec
     from pytest_llmperf.traffic.load.result import LoadResult
     from pytest_llmperf.traffic.workloads.workload import Workload
+
+
+_HERE = Path(__file__).parent
+_TIMEOUT_S = 1200  # a real engine loads a model, perhaps on a slow machine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

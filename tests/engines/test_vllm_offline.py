@@ -68,7 +68,7 @@ class House:
     def run(self, suite: Path, *options: str, environ: dict[str, str] | None = None) -> str:
         """All that it says."""
         with self.start(suite, *options, environ=environ) as process:
-            process.wait()
+            process.wait(600)
         return self.said
 
     def clean_up(self) -> None:

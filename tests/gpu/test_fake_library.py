@@ -95,7 +95,7 @@ def asked(live: LiveScenario, fake_library: Path) -> Iterator[Asked]:
         other.receive()
         yield other
         live.clear_delays()
-        other._process.communicate()
+        other._process.communicate(timeout=60)
 
 
 class TestBuild:

@@ -40,7 +40,7 @@ def check(fake_library: Path, library_folder: Path, tmp_path: Path) -> Check:
 
 def run_check(environment: dict[str, str], *options: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "scripts.gpu_check", *options]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=240)
     assert "Traceback" not in done.stdout + done.stderr
     return done.returncode, done.stdout
 

@@ -93,7 +93,7 @@ class MemoryProcess:
     def exit(self) -> None:
         """End this process and its children."""
         self._tell("exit")
-        self._process.wait()
+        self._process.wait(60)
 
     def become_a_zombie(self) -> None:
         """End, and be left unreaped."""

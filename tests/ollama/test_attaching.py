@@ -42,7 +42,7 @@ def server(ollama: OllamaRuns) -> Iterator[str]:
     yield host
     assert process.poll() is None
     process.terminate()
-    process.wait()
+    process.wait(60)
 
 
 def test_it_is_used_and_left_as_it_is(server: str, runs: Runs) -> None:

@@ -133,7 +133,7 @@ class Model:
 
     def kill(self) -> None:
         self.runner.send_signal(signal.SIGKILL)
-        self.runner.wait()
+        self.runner.wait(60)
 
     def count(self, **rises: int) -> None:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/", json.dumps(rises).encode())

@@ -18,6 +18,6 @@ def test_the_example_passes_with_all_its_budgets(example: str, budgets: int, mon
     monkeypatch.setenv("CHECKER", "simulated:small")
     command = [sys.executable, "-m", "pytest", f"examples/{example}", "-p", "no:cacheprovider", "--llmperf-strict"]
     settings = ["--llm-engine=simulated", "--llmperf-engine-arg=tpot=2 ms"]
-    run = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stdout
     assert f"budgets: {budgets} PASS" in run.stdout

@@ -24,7 +24,7 @@ CALLS = """
 import subprocess, sys
 
 def ask(url, streamed="streamed", path="/chat/completions"):
-    done = subprocess.run([sys.executable, "app.py", url, streamed, path], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "app.py", url, streamed, path], capture_output=True, text=True, timeout=60)
     return done.stdout if done.returncode == 0 else done.stderr
 """
 

@@ -40,7 +40,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
         try:
             shared.note([process.pid])
             process.kill()
-            process.wait()
+            process.wait(60)
             assert len(files) == 2
             assert all(file.exists() for file in files)
             shared.remove()
