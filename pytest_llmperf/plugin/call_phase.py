@@ -54,10 +54,10 @@ def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None
     replace_properties(item.user_properties, list_properties(result))
     benchmark.add_extra_info(item, result)
     failing = select_broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
-    return _failure(failing, measurement) if failing else None
+    return _create_failure(failing, measurement) if failing else None
 
 
-def _failure(failing: Sequence[Verdict], measurement: Measurement) -> BudgetFailure:
+def _create_failure(failing: Sequence[Verdict], measurement: Measurement) -> BudgetFailure:
     """The exception whose meaning fits all of these verdicts, with the first of each meaning in its message."""
     exceeded = [verdict for verdict in failing if verdict.status is Status.FAIL]
     unjudged = [verdict for verdict in failing if verdict.status is not Status.FAIL]
@@ -72,7 +72,10 @@ def _failure(failing: Sequence[Verdict], measurement: Measurement) -> BudgetFail
 
 
 def attach_result(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    """Adds the table and the logs to the report of a failure, and the result to that of the call phase."""
+    """Adds the table and the logs to the report of a failure, and the result to that of the call phase.
+
+    A skip because no engine was given is marked, so that the summary can count those.
+    """
     error = call.excinfo.value if call.excinfo is not None else None
     if isinstance(error, NoEngine):
         report.llmperf_no_engine = True  # type: ignore[attr-defined]
