@@ -72,7 +72,7 @@ def test_what_is_put_on_the_wire_can_be_dumped(runs: Runs, pytester: pytest.Pyte
     assert result.stdout.str().count("wire:") == 2
 
 
-def test_skips_for_want_of_an_engine_are_counted_on_the_controller(runs: Runs) -> None:
+def test_skips_without_an_engine_are_counted_on_the_controller(runs: Runs) -> None:
     result = runs.plain(SOURCE, "-n1")
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines(["2 skipped because no engine was given: *"])
