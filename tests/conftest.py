@@ -84,6 +84,7 @@ class Runs:
 
 @pytest.fixture
 def runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """Runs tests given as text: ``runs(source, "--llmperf-strict", memory="50 MiB")``; lines are 160 wide."""
-    monkeypatch.setenv("COLUMNS", "160")
+    """Runs tests given as text: ``runs(source, "--llmperf-strict", memory="50 MiB")``; lines are 400 wide."""
+    # No name of a processor is long enough that the short summary is cut.
+    monkeypatch.setenv("COLUMNS", "400")
     return Runs(pytester)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,11 +68,13 @@ def test_a_budget_that_names_an_engine_is_held_against_it_alone(runs: Runs) -> N
             "simulated:small: memory.peak * FAIL",
             "memory.peak *≤ 2 GiB * PASS",
             "simulated:large: memory.peak * PASS",
-            "engine * simulated 1, large, *; 2 sent, 0 failed, *",
-            "* simulated 1, small, *; 1 sent, 0 failed, *",
             "FAILED *::test_pair - BudgetExceeded: memory peak of simulated:small * > 1 MiB *",
         ]
     )
+    # Where lines are broken depends on the name of the processor.
+    table = " ".join(result.stdout.str().split())
+    sides = r"engine simulated 1, large, .*; 2 sent, 0 failed, .* simulated 1, small, .*; 1 sent, 0 failed, "
+    assert re.search(sides, table)
 
 
 def test_budgets_for_no_engine_of_the_test_are_no_budget(runs: Runs) -> None:
