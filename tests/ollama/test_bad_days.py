@@ -37,7 +37,7 @@ DAYS = {
     ),
     "the model repeats itself": (
         FAILED.format("[repeat]"),
-        'the first with: the answer ended without "done": true, * the server ends answers that repeat themselves',
+        'the first with: the answer ended without "done": true * the server ends answers that repeat themselves',
     ),
     "the runner is killed in the middle of a stream": (
         FAILED.format("[kill runner]"),
