@@ -28,7 +28,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
 __all__ = [
     "BYTES",
     "JOULES",
@@ -191,6 +190,7 @@ _HOMES = {
     "throughput_budget": "pytest_llmperf.plugin.markers.functions",
     "workload": "pytest_llmperf.traffic.workloads.workload",
     "workload_file": "pytest_llmperf.traffic.workloads.files",
+    "__version__": "pytest_llmperf.system.version",
 }
 
 if TYPE_CHECKING:
@@ -261,6 +261,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.outcomes import LLMPerfWarning as LLMPerfWarning
     from pytest_llmperf.plugin.outcomes import NoVerdict as NoVerdict
     from pytest_llmperf.reports.result import TestResult as TestResult
+    from pytest_llmperf.system.version import __version__ as __version__
     from pytest_llmperf.traffic.answers.answer import Answer as Answer
     from pytest_llmperf.traffic.client.dialect import Dialect as Dialect
     from pytest_llmperf.traffic.client.dialect import Endpoint as Endpoint

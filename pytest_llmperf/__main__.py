@@ -8,7 +8,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_llmperf import __version__
+from pytest_llmperf.system.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -101,7 +101,7 @@ class Reporter:
 
     def describe_session(self) -> dict[str, Any]:
         """The run itself, as plain data for the reports."""
-        from pytest_llmperf import __version__
+        from pytest_llmperf.system.version import __version__
 
         return {
             "pytest_llmperf": __version__,

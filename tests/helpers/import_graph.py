@@ -49,8 +49,6 @@ def read_imports(sources: Mapping[str, str]) -> Iterator[Import]:
                     yield Import(module, node.lineno, _target(alias.name, sources))
             elif isinstance(node, ast.ImportFrom):
                 base = _absolute(module, node)
-                if base == ROOT and all(alias.name == "__version__" for alias in node.names):
-                    continue  # a constant of the top, which needs nothing else of it
                 for alias in node.names:
                     yield Import(module, node.lineno, _target(f"{base}.{alias.name}", sources))
             elif isinstance(node, ast.Call) and (name := _imported_by_call(node)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf import __version__
+from pytest_llmperf.system.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
