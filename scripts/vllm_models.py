@@ -69,12 +69,12 @@ def convert_smollm2(folder: Path) -> None:
     gguf = Path(said.splitlines()[-1])
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent,
-        find_gguf_file=gguf.name,
+        gguf_file=gguf.name,
         dtype=torch.bfloat16,
         quantization_config=GgufConfig(dequantize=True),
     )
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, find_gguf_file=gguf.name).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
 if __name__ == "__main__":
