@@ -11,6 +11,7 @@ from pytest_llmperf.budgets.validity import why_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.metrics.metric import DistributionMetric, Objective
+from pytest_llmperf.metrics.missing import why_raised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,8 +69,12 @@ def _scope(limit: Limit) -> str:
 
 def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) -> Verdict:
     metric = limit.definition
-    reading = metric.read(measurement, limit.statistic, _objectives(chosen))
-    reason = why_invalid(metric, measurement, limit.statistic)
+    try:
+        reading = metric.read(measurement, limit.statistic, _objectives(chosen))
+        reason = why_invalid(metric, measurement, limit.statistic)
+    except Exception as error:  # a metric may be another package's, and the other limits are still to be judged
+        reading = Reading.missing("")
+        reason = why_raised(error)
     if reading.value is not None and not math.isfinite(reading.value):
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)

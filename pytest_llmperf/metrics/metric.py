@@ -94,7 +94,17 @@ class Metric(ABC):
             measurement: what was measured.
             statistic: of a distribution what is asked for; None for other metrics.
             objectives: the limits on distributions that hold for the test; None if they are not known here.
+
+        Raises:
+            Exception: whatever the functions of the metric raise.
+            TypeError: its function returned no reading.
         """
+
+    def _checked(self, found: Reading) -> Reading:
+        # The functions of other packages are not always seen by a type checker.
+        if not isinstance(found, Reading):
+            raise TypeError(f"{self.name} was computed as {found!r}, which is no Reading")
+        return found
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,7 @@ class ScalarMetric(Metric):
         statistic: Statistic | None = None,
         objectives: Sequence[Objective] | None = None,
     ) -> Reading:
-        return self.compute(measurement, self)
+        return self._checked(self.compute(measurement, self))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,4 +224,4 @@ class ObjectiveMetric(Metric):
         statistic: Statistic | None = None,
         objectives: Sequence[Objective] | None = None,
     ) -> Reading:
-        return self.compute(measurement, objectives, self)
+        return self._checked(self.compute(measurement, objectives, self))

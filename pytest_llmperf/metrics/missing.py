@@ -1,7 +1,8 @@
-"""Why the requests of a test give no value of a metric: one sentence for each case."""
+"""Why a metric has no value: one sentence for each case."""
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ NO_TOKEN_COUNT = (
 def give_no_reason(requests: Sequence[RequestTiming]) -> str:
     """Always empty: whatever answered requests give stands for all of them."""
     return ""
+
+
+def why_raised(error: Exception) -> str:
+    """Why a metric whose function raised has no value: the error and its line, in one sentence."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return f"its function raised {text} ({last.filename}:{last.lineno})"
 
 
 def why_unanswered(requests: Sequence[RequestTiming]) -> str:

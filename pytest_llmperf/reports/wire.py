@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric
+from pytest_llmperf.metrics.missing import why_raised
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.metrics.table import METRICS, find
 from pytest_llmperf.reports.load_wire import load_to_wire
@@ -90,15 +91,22 @@ def _readings(metrics: Iterable[Metric], measurement: Measurement, limit_names: 
     found: dict[str, Any] = {}
     limited = [find(name) for name in limit_names]
     for metric in metrics:
-        match metric:
-            case DistributionMetric():
-                extra = [statistic for base, statistic in limited if base is metric and statistic is not None]
-                found.update(_distribution(metric, extra, measurement))
-            case ObjectiveMetric():
-                pass  # It depends on the limits of the test: the judge reads it, and the verdict carries it.
-            case _:
-                found[metric.name] = _reading(metric, metric.read(measurement))
+        extra = [statistic for base, statistic in limited if base is metric and statistic is not None]
+        try:
+            found.update(_readings_of(metric, extra, measurement))
+        except Exception as error:  # a metric may be another package's, and the others are still to be read
+            found[metric.name] = _fields(metric, None, "", why_raised(error), None)
     return found
+
+
+def _readings_of(metric: Metric, extra: Sequence[Statistic], measurement: Measurement) -> dict[str, dict[str, Any]]:
+    match metric:
+        case DistributionMetric():
+            return _distribution(metric, extra, measurement)
+        case ObjectiveMetric():
+            return {}  # It depends on the limits of the test: the judge reads it, and the verdict carries it.
+        case _:
+            return {metric.name: _reading(metric, metric.read(measurement))}
 
 
 def _distribution(

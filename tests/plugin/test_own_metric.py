@@ -112,3 +112,34 @@ def test_a_controller_of_workers_that_does_not_know_it_reports_it(
     result.assert_outcomes(passed=2, failed=1)
     statuses = verdicts(read_report(pytester.path / "out.json"))
     assert statuses["test_beyond", "memory.mean"] == "FAIL"
+
+
+def test_one_whose_function_raises_costs_no_other_budget(runs: Runs, pytester: pytest.Pytester) -> None:
+    broken = CONFTEST.replace("    levels = [", "    raise KeyError('two\\nlines')\n    levels = [")
+    assert broken != CONFTEST
+    broken = broken.replace("return [max(request.chunk_gaps)]", "return [1 / 0]")
+    pytester.makeconftest(broken)
+    source = """
+    @pytest.mark.memory_budget(host_peak="1 GiB", mean="1 GiB")
+    @pytest.mark.latency_budget(longest_gap_max="1 min")
+    def test_limited(llm_client):
+        llm_client.generate("x", max_tokens=4)
+
+    @pytest.mark.memory_budget(host_peak="1 GiB")
+    def test_not_limited(llm_client):
+        llm_client.generate("x", max_tokens=4)
+    """
+    result = runs.in_subprocess(source, "--llmperf-strict", "--llmperf-report=out.json")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["FAILED *::test_limited - NoVerdict: *INVALID: its function raised *"])
+    report = read_report(pytester.path / "out.json")
+    assert verdicts(report) == {
+        ("test_limited", "latency.longest_gap_max"): "INVALID",
+        ("test_limited", "memory.host_peak"): "PASS",
+        ("test_limited", "memory.mean"): "INVALID",
+        ("test_not_limited", "memory.host_peak"): "PASS",
+    }
+    for test in report["tests"]:
+        readings = test["measurement"]["readings"]
+        assert "KeyError: 'two\\nlines' (" in readings["memory.mean"]["reason"]
+        assert "ZeroDivisionError: division by zero (" in readings["latency.longest_gap"]["reason"]
