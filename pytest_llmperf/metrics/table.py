@@ -35,9 +35,11 @@ def register_metric(metric: Metric) -> None:
     Call it before tests are collected, such as in a ``conftest.py`` or in a plugin.
 
     Raises:
-        ValueError: the name is taken, or is not one that a marker could take.
+        ValueError: the name is taken, or is not one that a marker could take, or ``better`` is neither direction.
     """
     _check_name(metric.name)
+    if metric.better not in ("lower", "higher"):
+        raise ValueError(f"{metric.name}: better={metric.better!r} is neither 'lower' nor 'higher'")
     _registered[metric.name] = metric
 
 

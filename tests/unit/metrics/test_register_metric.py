@@ -97,3 +97,15 @@ def test_a_request_meets_an_objective_with_each_of_its_values(
 ) -> None:
     gaps = replace(SECOND_CHUNK, better=better, values=lambda request: request.chunk_gaps)
     assert Objective(gaps, limit).is_met_by(stream(100, 120, 150, output_tokens=3)) is met
+
+
+def test_a_direction_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^memory.mean: better='less' is neither 'lower' nor 'higher'$"):
+        register_metric(replace(MEAN, better="less"))  # type: ignore[arg-type]
+    assert "memory.mean" not in METRICS
+
+
+def test_a_function_that_returns_no_reading_is_named() -> None:
+    register_metric(replace(MEAN, compute=lambda measurement, metric: 5.0))  # type: ignore[arg-type, return-value]
+    with pytest.raises(TypeError, match=r"^memory.mean was computed as 5.0, which is no Reading$"):
+        read("memory.mean", measured())
