@@ -8,4 +8,4 @@ _FOLDER = Path(__file__).with_name("captures")
 
 
 def captured(name: str) -> str:
-    return (_FOLDER / name).read_text()
+    return (_FOLDER / name).read_text(encoding="utf-8")

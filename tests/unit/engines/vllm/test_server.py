@@ -36,7 +36,8 @@ if any(word.startswith("--no-such-option") for word in arguments):
 here = Path(sys.argv[0])
 called = {"arguments": arguments, "environ": dict(os.environ)}
 here.with_name("called.json").write_text(json.dumps(called))
-print(here.with_name("start.log").read_text(), flush=True)
+sys.stdout.buffer.write(here.with_name("start.log").read_bytes())
+sys.stdout.flush()
 Path(os.environ["TMPDIR"], "vllm_dist_1").touch()
 health = 200
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -62,8 +63,8 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever
 
 @pytest.fixture
 def binary(tmp_path: Path) -> Path:
-    (tmp_path / "start.log").write_text(captured("vllm-start.log"))
-    (tmp_path / "metrics.prom").write_text(captured("vllm-metrics.prom"))
+    (tmp_path / "start.log").write_text(captured("vllm-start.log"), encoding="utf-8")
+    (tmp_path / "metrics.prom").write_text(captured("vllm-metrics.prom"), encoding="utf-8")
     (tmp_path / "server").write_text(SERVER)
     # A program of its own kind, so that nobody looks for the environment it lives in.
     path = tmp_path / "vllm"
@@ -138,7 +139,9 @@ def test_what_the_server_states_is_read(engine: VLLMEngine) -> None:
 
 def test_a_server_on_a_gpu_leaves_its_devices_to_those_who_see_them(engine: VLLMEngine, binary: Path) -> None:
     log = captured("vllm-start.log").replace("device_config=cpu", "device_config=cuda")
-    binary.with_name("start.log").write_text(f"{log}Model loading took 1.5 GiB memory and 2.1 seconds\n")
+    binary.with_name("start.log").write_text(
+        f"{log}Model loading took 1.5 GiB memory and 2.1 seconds\n", encoding="utf-8"
+    )
     engine.start(lambda _: None)
     assert engine.devices == ()
     assert engine.memory().weights == 1.5 * 2**30
@@ -149,12 +152,12 @@ def test_a_server_that_takes_a_share_of_the_gpu_has_a_peak_that_says_nothing_of_
     binary: Path, folder: Path, own_tmp: Path
 ) -> None:
     log = captured("vllm-start.log").replace("device_config=cpu", "device_config=cuda")
-    binary.with_name("start.log").write_text(log)
+    binary.with_name("start.log").write_text(log, encoding="utf-8")
     engine = VLLMEngine(EngineSpec("vllm", model=str(folder), binary=str(binary), startup_timeout=60))
     try:
         engine.start(lambda _: None)
         assert "llm_engine_args['kv_cache'] = '4 GiB'" in engine.insight.peak_caveat
-        binary.with_name("start.log").write_text(captured("vllm-start.log"))
+        binary.with_name("start.log").write_text(captured("vllm-start.log"), encoding="utf-8")
         engine.restart()
         assert engine.insight.peak_caveat == ""
     finally:
