@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,11 +11,12 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
 
 SOURCE = """
-@pytest.mark.memory_budget(peak="2 GiB", growth="1 GiB")
+@pytest.mark.memory_budget(peak="2 GiB")
+@pytest.mark.latency_budget(startup="1 min")
 def test_inside(llm_client):
     llm_client.generate("x", max_tokens=2)
 
-@pytest.mark.memory_budget(peak="1 MiB")
+@pytest.mark.latency_budget(startup="1 us")
 def test_beyond(llm_client):
     llm_client.generate("x", max_tokens=2)
 """
@@ -47,9 +49,11 @@ def test_one_test_passes_and_one_fails_whatever_is_switched_off(
 ) -> None:
     result = runs(SOURCE, *options.split(), "--llmperf-report=out.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    report = (pytester.path / "out.json").read_text()
-    assert report.count('"status": "PASS"') == 2
-    assert report.count('"status": "FAIL"') == 1
+    tests = json.loads((pytester.path / "out.json").read_text())["tests"]
+    found = [(verdict["name"], verdict["status"]) for test in tests for verdict in test["verdicts"]]
+    assert [status for name, status in found if name == "latency.startup"] == ["PASS", "FAIL"]
+    # A host under load may keep the sampler from a core for so long that memory is INVALID.
+    assert [status for name, status in found if name == "memory.peak"] in (["PASS"], ["INVALID"])
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
 
 
