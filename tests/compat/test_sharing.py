@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -16,9 +15,9 @@ import pytest
 from packaging.version import Version
 
 from tests.helpers.engine_processes import own_tmp
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Runs
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 pytest.importorskip("xdist")
 __all__ = ["own_tmp"]
 pytestmark = pytest.mark.usefixtures("own_tmp")
-PATIENCE_S = 60.0
 # Each test waits for a second worker, so that one alone cannot run all of them.
 SUITE = """
 import os, time
@@ -51,13 +49,6 @@ def test_one(llm_client, llm_engine, number, others):
 
 def rows(folder: Path) -> list[list[str]]:
     return [line.split() for line in (folder / "log").read_text().splitlines()]
-
-
-def until(happens: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not happens():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("dist", ["load", "each", "worksteal"])
@@ -131,7 +122,7 @@ def test_an_engine_that_shall_be_kept_is_kept_and_the_workers_of_the_next_run_sh
         runs(SUITE, "-n2", "--llmperf-keep-engine=600").assert_outcomes(passed=4)
     (engine,) = {row[1] for row in rows(pytester.path)}
     assert psutil.pid_exists(int(engine))
-    subprocess.run([sys.executable, "-m", "pytest_llmperf", "engines", "stop"], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "pytest_llmperf", "engines", "stop"], check=True, timeout=PATIENCE_S)
     until(lambda: not psutil.pid_exists(int(engine)))
 
 
@@ -207,5 +198,5 @@ def test_a_run_takes_nothing_of_another_that_is_just_ending(runs: Runs, pytester
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         until(lambda: (pytester.path / "log").exists())
         run.kill()  # the engine lives on for the moment that its warden takes to see it
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert "4 passed" in result.stdout, result.stdout

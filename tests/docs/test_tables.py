@@ -29,6 +29,7 @@ from pytest_llmperf.traffic.load.schedule import ScheduleOptions
 from pytest_llmperf.traffic.workloads.files import workload_file
 from pytest_llmperf.traffic.workloads.workload import workload
 from scripts.docs_tables import BLOCK, REFERENCE, TABLES, fixtures_table, read_fixtures, with_tables
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +190,7 @@ def test_what_an_engine_of_ones_own_is_made_of_exists() -> None:
 
 def _help(*arguments: str) -> str:
     command = [sys.executable, "-m", "pytest_llmperf", *arguments, "--help"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
 
 
 def test_the_commands_of_the_reference_are_those_of_the_program() -> None:

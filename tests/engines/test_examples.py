@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.engines.vllm_here import PYTHON, SMOLLM2
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,9 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     (tmp_path / "kept").mkdir()
     environ = os.environ | {"TMPDIR": str(tmp_path / "kept")}
     yield environ
-    subprocess.run([sys.executable, "-m", "pytest_llmperf", "engines", "stop"], env=environ, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pytest_llmperf", "engines", "stop"], env=environ, check=True, timeout=PATIENCE_S
+    )
 
 
 def run(examples: tuple[str, ...], options: tuple[str, ...], environ: dict[str, str]) -> list[dict[str, Any]]:
@@ -41,7 +44,7 @@ def run(examples: tuple[str, ...], options: tuple[str, ...], environ: dict[str, 
     report = Path(environ["TMPDIR"]) / "report.json"
     command = [sys.executable, "-m", "pytest", *examples, "-p", "no:cacheprovider", "--llmperf-no-strict", KEEP]
     command += [*options, f"--llmperf-report={report}"]
-    run = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=20 * PATIENCE_S)
     assert run.returncode == 0, run.stdout
     tests: list[dict[str, Any]] = json.loads(report.read_text())["tests"]
     return tests

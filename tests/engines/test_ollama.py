@@ -20,6 +20,7 @@ from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.engines.conftest import chat
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,8 +183,8 @@ def test_a_runner_that_was_killed_is_a_reason_to_start_again(engine: OllamaEngin
     assert loaded is not None
     assert loaded.runner is not None
     os.kill(loaded.runner.pid, 9)
-    while loaded.runner.alive:
-        time.sleep(0.01)
+    runner = loaded.runner
+    until(lambda: not runner.alive)
     assert engine.read_status().reason == f"the runner of {engine.model} (pid {loaded.runner.pid}) has ended"
     engine.revive(lambda _: None)
     assert engine.read_status().reason == ""

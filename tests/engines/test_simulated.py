@@ -10,7 +10,7 @@ from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.provision import Provisioner
 from pytest_llmperf.engines.registry import EngineRegistry
 from tests.engines.conftest import chat
-from tests.helpers.engine_processes import until
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
-from tests.helpers.engine_processes import until
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +182,8 @@ def test_tokens_that_the_client_did_not_see_are_a_fault_only_beside_its_own(
 def test_a_poll_asks_for_a_hundredth_of_the_metrics(engine: Engine) -> None:
     from pytest_llmperf.engines.vllm.metrics import build_metrics_url, build_polled_url
 
-    sizes = [len(urllib.request.urlopen(url(engine.base_url)).read()) for url in (build_metrics_url, build_polled_url)]
+    urls = [build(engine.base_url) for build in (build_metrics_url, build_polled_url)]
+    sizes = [len(urllib.request.urlopen(url, timeout=PATIENCE_S).read()) for url in urls]
     assert sizes[1] < sizes[0] / 20
 
 
@@ -220,7 +221,8 @@ def test_stopping_it_in_the_middle_of_a_stream_leaves_no_process_and_no_file() -
                 b'{"model": "%b", "prompt": "x", "max_tokens": 2000, "stream": true, "ignore_eos": true}'
                 % client.model.encode(),
                 {"Content-Type": "application/json"},
-            )
+            ),
+            timeout=PATIENCE_S,
         )
         assert stream.readline().startswith(b"data: ")
         engine.stop()

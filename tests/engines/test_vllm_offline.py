@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from tests.engines.vllm_here import PYTHON, TINY
-from tests.helpers.engine_processes import runs, until
+from tests.helpers.engine_processes import runs
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ class House:
     def clean_up(self) -> None:
         """As the next run does, and the command for kept engines."""
         command = [str(PYTHON), "-m", "pytest_llmperf", "engines"]
-        subprocess.run(command, env=os.environ | self._settings, check=True, capture_output=True)
+        subprocess.run(command, env=os.environ | self._settings, check=True, capture_output=True, timeout=PATIENCE_S)
 
     def left(self) -> list[str]:
         """The files that are left of engines, but for what pytest keeps, and torch's cache of what it has compiled."""

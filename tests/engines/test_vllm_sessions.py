@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
-from tests.helpers.engine_processes import PATIENCE_S, until
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

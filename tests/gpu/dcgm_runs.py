@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tests.gpu.gpu_runs import ROOT
 from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.helpers.metrics_server import serving
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +38,8 @@ def remote_server(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-c", _SERVER, "--announce", str(announce), "--set", "ttft=2 ms", "--set", "tpot=1 ms"]
     with subprocess.Popen(command, cwd=ROOT) as server:
         try:
-            while not (announce.exists() and announce.read_text().strip()):
-                assert server.poll() is None, "the simulated server ended while it started"
-                time.sleep(0.01)
+            until(lambda: server.poll() is not None or (announce.exists() and announce.read_text().strip()))
+            assert server.poll() is None, "the simulated server ended while it started"
             yield announce.read_text().strip()
         finally:
             server.terminate()

@@ -20,6 +20,7 @@ import pytest
 
 from pytest_llmperf.testing import FOREVER, Delay, Fault, Scenario, ScriptedProcess, Spike, Throttle
 from tests.gpu.layout import NONE, FilePart, FileScenario
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from pytest_llmperf.testing import Curve
@@ -64,7 +65,9 @@ def _compile(source: Path, target: Path, missing: frozenset[str]) -> None:
         hidden.write_text("{ local: " + " ".join(f"{name};" for name in sorted(missing)) + " };\n")
         options.append(f"-Wl,--version-script={hidden}")
     fresh = target.with_name("fresh.so")
-    done = subprocess.run([found, *options, str(source), "-o", str(fresh)], capture_output=True, text=True)
+    done = subprocess.run(
+        [found, *options, str(source), "-o", str(fresh)], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     if done.returncode or done.stderr:
         pytest.fail(f"{source.name} does not compile without errors and warnings:\n{done.stderr}")
     fresh.rename(target)

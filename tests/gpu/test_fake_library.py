@@ -28,7 +28,7 @@ from pytest_llmperf.testing.functions import FUNCTIONS
 from tests.gpu.fake_library import SCENARIO, LiveScenario, build_library
 from tests.gpu.in_process import loaded_library
 from tests.helpers.asking import memory, refusal
-from tests.helpers.watching import PATIENCE_S, until
+from tests.helpers.waiting import PATIENCE_S, read_line, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ class Asked:
 
     def receive(self) -> Any:
         assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+        return json.loads(read_line(self._process.stdout))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def asked(live: LiveScenario, fake_library: Path) -> Iterator[Asked]:
         other.receive()
         yield other
         live.clear_delays()
-        other._process.communicate(timeout=60)
+        other._process.communicate(timeout=PATIENCE_S)
 
 
 class TestBuild:
@@ -129,7 +129,7 @@ class TestBuild:
             pynvml.nvmlInit()
             assert pynvml.nvmlDeviceGetCount() == 1
         """
-        subprocess.run([sys.executable, "-c", code], env={SCENARIO: str(live.path)}, check=True)
+        subprocess.run([sys.executable, "-c", code], env={SCENARIO: str(live.path)}, check=True, timeout=PATIENCE_S)
         assert live.calls("nvmlDeviceGetCount_v2") == 1
 
     def test_without_a_scenario_there_is_no_driver(
@@ -225,7 +225,7 @@ class TestOtherProcesses:
             from tests.gpu.fake_library import LiveScenario
             LiveScenario(Path({str(live.path)!r})).set({UUID!r}, used=7)
         """
-        subprocess.run([sys.executable, "-c", "if True:" + code], check=True)
+        subprocess.run([sys.executable, "-c", "if True:" + code], check=True, timeout=PATIENCE_S)
         assert asked.ask("memory") == 7
 
     def test_the_clock_is_the_monotonic_one_of_all_processes(

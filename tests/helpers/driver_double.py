@@ -15,7 +15,7 @@ from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, ENERGY, POWER, 
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
 from pytest_llmperf.telemetry.sources.pid_namespaces import Matches
-from tests.helpers.watching import until
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -163,7 +163,7 @@ def lane() -> Iterator[Make]:
         for one in made:
             if one.lane.is_alive():
                 one.lane.order(sys.exit)
-                one.lane.join()
+                one.lane.join(PATIENCE_S)
         ring.close()
 
 

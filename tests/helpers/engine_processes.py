@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,14 +18,13 @@ from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.lifecycle.http import read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.traffic.client.dialect import OPENAI
+from tests.helpers.waiting import read_line, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_llmperf.engines.api.spec import EngineSpec
-
-PATIENCE_S = 60
 
 # Ends on SIGTERM, but has a child that does not; the child's pid is in the file "child" once it is deaf to it.
 STUBBORN = """
@@ -106,13 +104,6 @@ class ScriptedEngine(Engine):
         return EngineParts(ScriptedDeployment(spec), OPENAI, Insight())
 
 
-def until(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
 def runs(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -138,8 +129,7 @@ def parent_of_server(folder: Path, script: str = STUBBORN) -> Iterator[tuple[sub
         env=environ,
         start_new_session=True,
     ) as parent:
-        assert parent.stdout is not None
-        server = int(parent.stdout.readline())
+        server = int(read_line(parent.stdout))
         try:
             yield parent, server
         finally:

@@ -7,6 +7,8 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
+from tests.helpers.waiting import PATIENCE_S, read_line
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -93,13 +95,12 @@ class MemoryProcess:
     def exit(self) -> None:
         """End this process and its children."""
         self._tell("exit")
-        self._process.wait(60)
+        self._process.wait(PATIENCE_S)
 
     def become_a_zombie(self) -> None:
         """End, and be left unreaped."""
         self._tell("exit")
-        assert self._process.stdout is not None
-        self._process.stdout.read()
+        assert read_line(self._process.stdout) == ""
 
     def _do(self, command: str) -> int:
         self._tell(command)
@@ -111,5 +112,4 @@ class MemoryProcess:
         self._process.stdin.flush()
 
     def _answer(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        return read_line(self._process.stdout).strip()

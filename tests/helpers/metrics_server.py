@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+from tests.helpers.waiting import PATIENCE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -74,4 +76,4 @@ def serving(page: Callable[[], str | bytes]) -> Iterator[MetricsServer]:
             yield server
         finally:
             server.shutdown()
-            thread.join()
+            thread.join(PATIENCE_S)

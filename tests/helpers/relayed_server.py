@@ -7,13 +7,12 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
 from pytest_llmperf.traffic.relay.process import Relay
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
-
-PATIENCE_S = 30.0
 
 
 class Played:

@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from tests.helpers.waiting import PATIENCE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Step = bytes | Callable[[socket.socket], object]
     Turn = Sequence[Step]
-
-PATIENCE_S = 60
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.helpers.waiting import PATIENCE_S, until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-PATIENCE_S = 60
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
 
@@ -62,13 +62,6 @@ def events(text: str) -> list[dict[str, Any]]:
     *lines, done, last = text.split("\n\n")
     assert (done, last) == ("data: [DONE]", "")
     return [json.loads(line.removeprefix("data: ")) for line in lines]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager

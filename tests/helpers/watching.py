@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from tests.helpers.waiting import until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_llmperf.telemetry.sampler.client import Sampler
-
-PATIENCE_S = 20
 
 
 def pid_of(sampler: Sampler) -> int:
@@ -22,14 +19,6 @@ def level(sampler: Sampler, *pids: int) -> int:
     value = sampler.level(pids)
     assert value is not None
     return value
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what must come; how soon is not the matter."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
 
 
 def ticks(sampler: Sampler, count: int) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_llmperf.engines.lifecycle.http import find_free_port, get_http_status
 from pytest_llmperf.engines.ollama.api import OllamaAPI
+from tests.helpers.waiting import PATIENCE_S, until
 from tests.ollama_double import MODEL
 
 if TYPE_CHECKING:
@@ -36,13 +36,12 @@ def server(ollama: OllamaRuns) -> Iterator[str]:
     host = f"127.0.0.1:{find_free_port()}"
     environ = {**os.environ, "OLLAMA_HOST": host, "OLLAMA_MODELS": str(ollama.models)}
     process = subprocess.Popen([ollama.binary, "serve"], env=environ, stderr=subprocess.DEVNULL)
-    while get_http_status(f"http://{host}/api/version") != 200:
-        assert process.poll() is None
-        time.sleep(0.02)
+    until(lambda: process.poll() is not None or get_http_status(f"http://{host}/api/version") == 200)
+    assert process.poll() is None
     yield host
     assert process.poll() is None
     process.terminate()
-    process.wait(60)
+    process.wait(PATIENCE_S)
 
 
 def test_it_is_used_and_left_as_it_is(server: str, runs: Runs) -> None:

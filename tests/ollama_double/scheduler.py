@@ -16,6 +16,8 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.helpers.waiting import PATIENCE_S, read_line
+
 if TYPE_CHECKING:
     from tests.ollama_double.store import Store
 
@@ -114,8 +116,7 @@ class Model:
         command = self._command(file, kind, old=settings.get("version", "") < "0.30" and "version" in settings)
         environ = {**os.environ, "LLMPERF_DOUBLE_BYTES": str(_MEMORY)}
         self.runner = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE)
-        assert self.runner.stdout is not None
-        self.runner.stdout.readline()
+        read_line(self.runner.stdout)
 
     def _command(self, file: Path, kind: str, *, old: bool) -> list[str]:
         program = Path(sys.argv[0]).resolve()
@@ -133,7 +134,7 @@ class Model:
 
     def kill(self) -> None:
         self.runner.send_signal(signal.SIGKILL)
-        self.runner.wait(60)
+        self.runner.wait(PATIENCE_S)
 
     def count(self, **rises: int) -> None:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/", json.dumps(rises).encode())

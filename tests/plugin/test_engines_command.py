@@ -15,8 +15,9 @@ import pytest
 from pytest_llmperf.__main__ import main
 from pytest_llmperf.engines.lifecycle import lease as keep
 from pytest_llmperf.engines.lifecycle import pid_files
-from tests.helpers.engine_processes import own_tmp, until
+from tests.helpers.engine_processes import own_tmp
 from tests.helpers.engine_processes import runs as is_running
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

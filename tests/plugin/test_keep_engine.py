@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,16 +15,16 @@ from pytest_llmperf.engines.lifecycle import lease as keep
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.engines.simulated.engine import SimulatedServer
 from tests.helpers.engine_processes import own_tmp
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Runs
 
 __all__ = ["own_tmp"]
 pytestmark = pytest.mark.usefixtures("own_tmp")
-PATIENCE_S = 60.0
 SUITE = """
 def test_which(llm_engine, llm_client):
     assert llm_client.generate("x", max_tokens=2).text
@@ -68,7 +67,7 @@ def test_a_run_with_other_settings_or_without_the_option_starts_its_own(
 
 def test_one_that_has_crashed_since_is_replaced(kept: int, runs: Runs, pytester: pytest.Pytester) -> None:
     os.kill(kept, signal.SIGKILL)
-    _until(lambda: not _alive(kept))
+    until(lambda: not _alive(kept))
     runs(SUITE, *KEEP).assert_outcomes(passed=1)
     fresh = int(_said(pytester.path)[0])
     assert fresh != kept
@@ -169,8 +168,8 @@ def test_it_ends_by_itself_and_leaves_no_file_when_nobody_wants_it(
 ) -> None:
     runs(SUITE, "--llmperf-keep-engine=0.2").assert_outcomes(passed=1)
     pid = int(_said(pytester.path)[0])
-    _until(lambda: not _alive(pid))
-    _until(lambda: [path for path in own_tmp.rglob("*") if path != pid_files.find_directory()] == [])
+    until(lambda: not _alive(pid))
+    until(lambda: [path for path in own_tmp.rglob("*") if path != pid_files.find_directory()] == [])
 
 
 def _said(folder: Path) -> list[str]:
@@ -188,11 +187,4 @@ def _end(pid: int) -> None:
     """As its warden does: the engine first, since a kept one is nobody's child here."""
     if _alive(pid):
         os.kill(pid, signal.SIGKILL)
-        _until(lambda: not _alive(pid))
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
+        until(lambda: not _alive(pid))

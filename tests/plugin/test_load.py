@@ -161,15 +161,15 @@ def test_a_client_that_dies_is_one_line_and_the_measurement_says_so(runs: Runs, 
         WORKLOADS
         + """
 import os, threading, time
+from tests.helpers.waiting import until
 from tests.plugin.test_load import load_clients
 
 @pytest.mark.latency_budget(ttft_p50="10 s")
 def test_load(llm_client):
     def kill():
-        while not (found := load_clients(os.getpid())):
-            time.sleep(0.01)
+        until(lambda: load_clients(os.getpid()))
         time.sleep(0.3)
-        found[0].kill()
+        load_clients(os.getpid())[0].kill()
     threading.Thread(target=kill).start()
     llm_client.run(workload(prompt_tokens=5, output_tokens=5, requests=3), simulate={"ttft": "30 s"})
 """,

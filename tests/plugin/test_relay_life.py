@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugin.test_signals import PATIENCE_S, assert_gone, pids_in
+from tests.helpers.waiting import PATIENCE_S
+from tests.plugin.test_signals import assert_gone, pids_in
 
 if TYPE_CHECKING:
     from tests.conftest import Runs

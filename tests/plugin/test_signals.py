@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests.helpers.waiting import PATIENCE_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Runs
 
-PATIENCE_S = 60.0
 HANGS = """
 import os, time
 
@@ -84,7 +85,7 @@ def test_the_engine_ends_with_a_run_that_is_stopped_early(runs: Runs, pytester: 
 def pids_in(path: Path, run: subprocess.Popen[str] | None = None) -> list[int]:
     deadline = time.monotonic() + PATIENCE_S
     while run is not None and not path.exists():
-        assert run.poll() is None, run.communicate()[0]
+        assert run.poll() is None, run.communicate(timeout=PATIENCE_S)[0]
         assert time.monotonic() < deadline, "the test under test never started"
         time.sleep(0.05)
     return [int(pid) for pid in path.read_text().split()]

@@ -22,6 +22,7 @@ from pytest_llmperf.metrics.metric import DistributionMetric
 from pytest_llmperf.metrics.table import METRICS, SCOPES
 from pytest_llmperf.plugin.markers import functions
 from pytest_llmperf.plugin.markers.marks import MARKERS
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -105,7 +106,7 @@ def test_a_name_that_does_not_exist_cannot_be_imported() -> None:
 
 def test_the_package_does_not_import_pytest() -> None:
     code = "import sys, pytest_llmperf; print(*{'pytest', 'pluggy'} & sys.modules.keys())"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert run.stdout.strip() == ""
 
 
@@ -225,7 +226,7 @@ def test_a_type_checker_accepts_a_users_test_file_and_refuses_mistakes_in_it(tmp
     (tmp_path / "accepted.py").write_text(accepted, encoding="utf-8")
     (tmp_path / "refused.py").write_text(REFUSED, encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "accepted.py", "refused.py"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=2 * PATIENCE_S)
     found = re.findall(r"^(\w+\.py):(\d+): error: .*\[([a-z-]+)\]$", run.stdout, re.MULTILINE)
     codes = [(number, re.search(r"  # ([a-z-]+)$", line)) for number, line in enumerate(REFUSED.splitlines(), 1)]
     expected = [("refused.py", str(number), code[1]) for number, code in codes if code]

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_llmperf.system.prometheus import MetricsPage, Sample, parse
 from tests.helpers.metrics_server import MetricsServer, serving
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,7 +240,7 @@ def test_a_server_that_drips_is_given_up_when_the_time_is_over() -> None:
                 page.read()
         finally:
             done.set()
-            thread.join()
+            thread.join(PATIENCE_S)
 
 
 def test_a_page_over_tls_that_is_none_is_said_so(server: MetricsServer) -> None:

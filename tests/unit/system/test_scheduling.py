@@ -9,6 +9,7 @@ from ctypes import CDLL, c_long, create_string_buffer
 import pytest
 
 from pytest_llmperf.system.scheduling import ATTRIBUTES, SHORTEST_SLICE_NS, ask_for_short_slices
+from tests.helpers.waiting import PATIENCE_S
 
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's scheduler")
@@ -28,7 +29,7 @@ def in_a_thread() -> tuple[bool, int, int]:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    thread.join()
+    thread.join(PATIENCE_S)
     return found[0]
 
 

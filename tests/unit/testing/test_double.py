@@ -24,7 +24,7 @@ from pytest_llmperf.testing import (
     scripted_nvml,
 )
 from tests.helpers.asking import fields, memory, refusal
-from tests.helpers.watching import PATIENCE_S, until
+from tests.helpers.waiting import PATIENCE_S, until
 
 
 class TestInstallation:
@@ -51,16 +51,17 @@ class TestInstallation:
             assert refusal(pynvml.nvmlDeviceGetCount) == pynvml.NVML_ERROR_UNINITIALIZED
 
     def test_a_forked_process_must_init_again(self, nvml: NvmlDouble) -> None:
-        codes = multiprocessing.get_context("fork").SimpleQueue()
+        receiver, sender = multiprocessing.Pipe(duplex=False)
         if (pid := os.fork()) == 0:
             try:
                 first = refusal(pynvml.nvmlDeviceGetCount)
                 pynvml.nvmlInit()
-                codes.put((first, pynvml.nvmlDeviceGetCount()))
+                sender.send((first, pynvml.nvmlDeviceGetCount()))
             finally:
                 os._exit(0)
+        assert receiver.poll(PATIENCE_S)
         os.waitpid(pid, 0)
-        assert codes.get() == (pynvml.NVML_ERROR_UNINITIALIZED, 1)
+        assert receiver.recv() == (pynvml.NVML_ERROR_UNINITIALIZED, 1)
 
     def test_functions_can_be_bound_and_typed_like_those_of_ctypes(self, nvml: NvmlDouble, handle: Any) -> None:
         read = pynvml.nvmlLib.nvmlDeviceGetMemoryInfo

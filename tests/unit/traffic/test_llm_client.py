@@ -10,16 +10,8 @@ from pytest_llmperf.traffic.client.dialect import Endpoint
 from pytest_llmperf.traffic.client.exchange import Exchange
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.helpers.recorded_client import REFUSAL, WHOLE, Recorded, client_of
-from tests.helpers.scripted_server import (
-    PATIENCE_S,
-    STREAM_HEAD,
-    chunk,
-    event,
-    refused_url,
-    sized,
-    text_stream,
-    wait_for_the_end,
-)
+from tests.helpers.scripted_server import STREAM_HEAD, chunk, event, refused_url, sized, text_stream, wait_for_the_end
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     import socket

@@ -8,7 +8,8 @@ import pytest
 
 from pytest_llmperf.traffic.llm_client import RequestFailed
 from tests.helpers.recorded_client import REFUSAL, WHOLE, client_of
-from tests.helpers.scripted_server import PATIENCE_S, STREAM_HEAD, sized, text_stream, wait_for_the_end
+from tests.helpers.scripted_server import STREAM_HEAD, sized, text_stream, wait_for_the_end
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     import socket

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.kv_cache.poller import Poller
 from pytest_llmperf.system.prometheus import MetricsPage
-from tests.helpers.engine_processes import until
 from tests.helpers.metrics_server import serving
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.lifecycle.child_tether import tether_children
-from tests.helpers.engine_processes import runs, until
+from tests.helpers.engine_processes import runs
+from tests.helpers.waiting import PATIENCE_S, read_line, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,9 +49,8 @@ class Family:
     """The process that stands for pytest, and what it has started."""
 
     def __init__(self, parent: subprocess.Popen[str]) -> None:
-        assert parent.stdout is not None
         self.parent = parent
-        *pids, self.shared = parent.stdout.readline().split()
+        *pids, self.shared = read_line(parent.stdout).split()
         self.tied, self.free, self.tracker = map(int, pids)
 
 
@@ -101,5 +101,5 @@ def test_in_a_thread_that_may_end_sooner_nothing_is_tied_to_it(tmp_path: Path) -
 
     thread = threading.Thread(target=look)
     thread.start()
-    thread.join()
+    thread.join(PATIENCE_S)
     assert seen == [spawn.get_executable()]

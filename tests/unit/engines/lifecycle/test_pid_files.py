@@ -13,7 +13,8 @@ import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files
-from tests.helpers.engine_processes import PATIENCE_S, child_of, own_tmp, parent_of_server, runs, until
+from tests.helpers.engine_processes import child_of, own_tmp, parent_of_server, runs
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,8 @@ from tests.helpers.engine_processes import (
     own_tmp,
     parent_of_server,
     runs,
-    until,
 )
+from tests.helpers.waiting import read_line, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,12 +227,11 @@ def test_a_killed_pytest_takes_the_server_and_its_deaf_child_with_it(tmp_path: P
 def test_an_interrupt_at_the_terminal_reaches_pytest_but_not_the_server(tmp_path: Path) -> None:
     with parent_of_server(tmp_path) as (parent, server):
         assert parent.stdin is not None
-        assert parent.stdout is not None
         os.killpg(parent.pid, signal.SIGINT)
-        assert parent.stdout.readline() == "interrupted\n"
+        assert read_line(parent.stdout) == "interrupted\n"
         parent.stdin.write("status\n")
         parent.stdin.flush()
-        assert parent.stdout.readline() == "None\n"
+        assert read_line(parent.stdout) == "None\n"
         assert runs(server)
 
 

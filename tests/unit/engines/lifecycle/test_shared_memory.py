@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_llmperf.engines.lifecycle.shared_memory import SharedMemory
+from tests.helpers.waiting import PATIENCE_S, read_line
 
 pytestmark = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no /dev/shm here")
 
@@ -33,14 +34,13 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
-        names = process.stdout.readline().split()
+        names = read_line(process.stdout).split()
         files = [Path(name) for name in names]
         shared = SharedMemory()
         try:
             shared.note([process.pid])
             process.kill()
-            process.wait(60)
+            process.wait(PATIENCE_S)
             assert len(files) == 2
             assert all(file.exists() for file in files)
             shared.remove()

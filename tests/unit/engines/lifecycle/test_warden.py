@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.lifecycle import warden
-from tests.helpers.engine_processes import PATIENCE_S, STUBBORN, child_of, runs, until
+from tests.helpers.engine_processes import STUBBORN, child_of, runs
+from tests.helpers.waiting import PATIENCE_S, read_line, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +33,7 @@ def warden_of(
             line, stdin=stdin, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
         )
     with process:
-        assert process.stdout is not None
-        server = int(process.stdout.readline() or 0)
+        server = int(read_line(process.stdout) or 0)
         try:
             yield process, server
         finally:
@@ -118,8 +118,7 @@ def test_the_death_of_the_parent_ends_the_server_though_somebody_holds_the_pipe(
     starter = "import subprocess, sys; subprocess.run(sys.argv[1:], start_new_session=True)"
     command = python(starter, sys.executable, "-I", "-S", warden.__file__, GRACE, *python(STUBBORN, tmp_path))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        server = int(parent.stdout.readline())
+        server = int(read_line(parent.stdout))
         child = child_of(tmp_path)
         parent.kill()
         until(lambda: not runs(server) and not runs(child))
@@ -135,8 +134,7 @@ def test_a_command_that_cannot_be_run_is_named_in_the_log(tmp_path: Path) -> Non
 def test_the_server_writes_to_the_log_and_reads_nothing(tmp_path: Path) -> None:
     with warden_of(tmp_path, *python("import sys; print('read', repr(sys.stdin.read()))")) as (process, _):
         assert process.wait(PATIENCE_S) == 0
-        assert process.stdout is not None
-        assert process.stdout.read() == ""
+        assert read_line(process.stdout) == ""
     assert (tmp_path / "log").read_text() == "read ''\n"
 
 

@@ -15,6 +15,7 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, get_http_status
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
+from tests.helpers.waiting import PATIENCE_S, read_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ def serving(server: ModelServer) -> Iterator[None]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(PATIENCE_S)
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def raw_server(answer: bytes) -> Iterator[str]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join()
+        thread.join(PATIENCE_S)
 
 
 def attach(url: str, **asked: str) -> OpenAIEngine:
@@ -199,8 +200,7 @@ def test_workers_that_share_the_socket_are_one_engine_with_their_parent(tmp_path
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
     ) as parent:
-        assert parent.stdout is not None
-        _, port = parent.stdout.readline().split()
+        _, port = read_line(parent.stdout).split()
         try:
             assert attach(f"http://127.0.0.1:{port}").pids == (parent.pid,)
         finally:

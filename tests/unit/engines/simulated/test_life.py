@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.helpers.simulated_process import (
-    PATIENCE_S,
-    Running,
-    launched,
-    serving,
-    stream_of,
-    texts,
-    until,
-)
+from tests.helpers.simulated_process import Running, launched, serving, stream_of, texts
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.simulated_process import (
-    CHAT,
-    COMPLETIONS,
-    PATIENCE_S,
-    Running,
-    events,
-    exchange,
-    serving,
-    texts,
-)
+from tests.helpers.simulated_process import CHAT, COMPLETIONS, Running, events, exchange, serving, texts
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.vllm.environment import VLLMEnvironment, find_vllm
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ API = ("-P", "-m", "vllm.entrypoints.openai.api_server", "--model")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The python of an empty environment."""
     folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=PATIENCE_S)
     return folder / "bin" / "python"
 
 

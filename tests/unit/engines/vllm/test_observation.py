@@ -18,9 +18,9 @@ from pytest_llmperf.engines.vllm.observation import VLLMObservation
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.window import Window
 from tests.helpers.captured import captured
-from tests.helpers.engine_processes import until
 from tests.helpers.metrics_server import MetricsServer, serving
 from tests.helpers.streams import stream
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

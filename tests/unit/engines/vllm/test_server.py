@@ -15,8 +15,9 @@ from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.engines.vllm import VLLMEngine, first_request
 from tests.helpers.captured import captured
-from tests.helpers.engine_processes import own_tmp, until
+from tests.helpers.engine_processes import own_tmp
 from tests.helpers.metrics_server import serving
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,7 +208,7 @@ def test_a_server_that_has_lost_its_engine_core_is_gone_before_its_process_is(en
 
     engine.start(lambda _: None)
     assert engine.read_status().reason == ""
-    urllib.request.urlopen(f"{engine.base_url.removesuffix('/v1')}/lost").close()
+    urllib.request.urlopen(f"{engine.base_url.removesuffix('/v1')}/lost", timeout=PATIENCE_S).close()
     assert engine.read_status().reason == "vllm has lost its engine core"
     assert engine.pids
 

@@ -12,6 +12,7 @@ from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.vllm.sleep import LLMSleeper, ServerSleeper, Sleeper, SleepingDeployment
 from tests.helpers.fake_engine import FakeDeployment, FakeEngine
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,7 +64,7 @@ def server() -> Iterator[Dev]:
         thread.start()
         yield server
         server.shutdown()
-        thread.join()
+        thread.join(PATIENCE_S)
 
 
 class Bed(SleepingDeployment, FakeDeployment):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.telemetry.records.ring import GONE, HOST, Ring, RingRecord, file_size
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,8 @@ def test_another_process_reads_and_continues_the_ring(ring: Ring, fd: int) -> No
         "print([r.value for r in ring.read(0, 100)])\n"
         "ring.publish(99, [RingRecord(99, 5, 7, 1)])\n"
     )
-    seen = subprocess.run([sys.executable, "-c", code], pass_fds=[fd], stdout=subprocess.PIPE, check=True, text=True)
+    command = [sys.executable, "-c", code]
+    seen = subprocess.run(command, pass_fds=[fd], stdout=subprocess.PIPE, check=True, text=True, timeout=PATIENCE_S)
     assert seen.stdout == "[1, 2]\n"
     assert [(record.t_ns, record.value) for record in ring.read(20, 100)] == [(20, 2), (99, 5)]
 

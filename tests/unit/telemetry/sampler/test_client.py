@@ -11,7 +11,8 @@ from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
 from pytest_llmperf.telemetry.sources.host import HAS_PROC
 from tests.helpers.memory_process import MIB, MemoryProcess
-from tests.helpers.watching import PATIENCE_S, level, ticks, until
+from tests.helpers.waiting import PATIENCE_S, read_line, until
+from tests.helpers.watching import level, ticks
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
 
@@ -76,7 +77,7 @@ def test_the_child_of_a_child_counts(sampler: Sampler) -> None:
     with ExitStack() as stack:
         pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         child = stack.enter_context(subprocess.Popen([sys.executable, "-c", code], **pipe))  # type: ignore[call-overload]
-        child.stdout.readline()
+        read_line(child.stdout)
         sampler.watch(child.pid)
         until(lambda: level(sampler, child.pid) > 60 * MIB)
         child.stdin.close()

@@ -23,7 +23,7 @@ from pytest_llmperf.telemetry.records.ring import (
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 from pytest_llmperf.telemetry.sampler import driver_lane
 from tests.helpers.driver_double import GIB, L4, SECOND, ScriptedDriver, failure, kinds, lane
-from tests.helpers.watching import until
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

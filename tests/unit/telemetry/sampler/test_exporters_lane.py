@@ -13,7 +13,7 @@ from pytest_llmperf.telemetry.records.ring import DEVICE_MEMORY, EXPORTERS, FAUL
 from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
 from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.helpers.metrics_server import MetricsServer, serving
-from tests.helpers.watching import until
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,8 @@ from pytest_llmperf.telemetry.sampler import process as sampler_process
 from pytest_llmperf.telemetry.sampler.client import STALL_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.sources.host import HAS_PROC
 from tests.helpers.memory_process import MIB, MemoryProcess
-from tests.helpers.watching import level, pid_of, runs, ticks, until
+from tests.helpers.waiting import read_line, until
+from tests.helpers.watching import level, pid_of, runs, ticks
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
 
@@ -80,8 +81,7 @@ def test_a_sampler_ends_with_the_process_that_started_it(process: MemoryProcess)
         "sys.stdin.read()\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        orphan = int(parent.stdout.readline())
+        orphan = int(read_line(parent.stdout))
         assert runs(orphan)
         parent.kill()
     until(lambda: not runs(orphan))
@@ -101,8 +101,7 @@ def test_a_sampler_ends_with_its_parent_though_another_process_holds_its_input_o
         "sys.stdin.read()\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        orphan = int(parent.stdout.readline())
+        orphan = int(read_line(parent.stdout))
         parent.kill()
         until(lambda: not runs(orphan))
 

@@ -18,7 +18,8 @@ from pytest_llmperf.telemetry.sources.host import HAS_PROC
 from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.helpers.memory_process import MIB, MemoryProcess
 from tests.helpers.metrics_server import MetricsServer, serving
-from tests.helpers.watching import level, pid_of, ticks, until
+from tests.helpers.waiting import PATIENCE_S, until
+from tests.helpers.watching import level, pid_of, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +116,7 @@ def test_who_gives_no_rings_is_not_joined(fds: int) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         assert not Sampler().join(address)
-        thread.join()
+        thread.join(PATIENCE_S)
 
 
 # --------------------------------------------------------------------------------------------------------------- orders

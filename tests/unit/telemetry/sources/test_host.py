@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import pytest
 
 from pytest_llmperf.telemetry.sources import host
 from tests.helpers.memory_process import MIB, MemoryProcess
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +53,7 @@ def test_a_process_that_ended_has_no_memory(process: MemoryProcess, reader: host
 def test_a_process_that_waits_to_be_reaped_has_no_memory(process: MemoryProcess) -> None:
     reader = host.StatmReader(process.pid)
     process.become_a_zombie()
-    while reader.read() is not None:  # it closes its output a moment before it is gone
-        time.sleep(0.001)
+    until(lambda: reader.read() is None)  # it closes its output a moment before it is gone
     with pytest.raises(ProcessLookupError):
         host.read_shares(process.pid)
     reader.close()

@@ -15,7 +15,8 @@ from pytest_llmperf.traffic.load import process
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
 from pytest_llmperf.traffic.load.wire import Order, Plan
 from tests.helpers.scripted_server import STREAM_HEAD, ScriptedServer, refused_url, text_stream, wait_for_the_end
-from tests.helpers.simulated_process import Running, serving, until
+from tests.helpers.simulated_process import Running, serving
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

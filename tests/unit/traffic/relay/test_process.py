@@ -17,8 +17,9 @@ from pytest_llmperf.traffic.relay import process as module
 from pytest_llmperf.traffic.relay.exchanges import HUNG_UP
 from pytest_llmperf.traffic.relay.process import Relay, RelayError
 from tests.helpers.relay_wires import STREAM, call, sized_answer
-from tests.helpers.relayed_server import PATIENCE_S, Played, played, read
+from tests.helpers.relayed_server import Played, played, read
 from tests.helpers.scripted_server import refused_url, reset
+from tests.helpers.waiting import PATIENCE_S, read_line
 from tests.plugin.test_signals import assert_gone
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def test_large_bodies_arrive_whole_in_both_directions(play: Played) -> None:
         head = read(sink, len(wire) - len(body))
         assert head.endswith(b"\r\n\r\n")
         assert hashlib.sha256(read(sink, len(body))).digest() == hashlib.sha256(body).digest()
-        sender.join()
+        sender.join(PATIENCE_S)
     (found,) = play.calls()
     assert b"".join(data for _, data in found.pieces) == body
 
@@ -267,9 +268,8 @@ input()
 """
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", source], stdin=pipe, stdout=pipe, text=True) as owner:
-        assert owner.stdout is not None
-        pid = int(owner.stdout.readline())
+        pid = int(read_line(owner.stdout))
         assert psutil.pid_exists(pid)
         owner.send_signal(number)
-        owner.wait(60)
+        owner.wait(PATIENCE_S)
         assert_gone([pid])

@@ -15,7 +15,8 @@ from pytest_llmperf.engines.registry import create
 from pytest_llmperf.engines.vllm.offline import deployment as vllm_offline
 from pytest_llmperf.engines.vllm.offline.children import Children
 from pytest_llmperf.engines.vllm.offline.deployment import InProcessVLLM
-from tests.helpers.engine_processes import PATIENCE_S, own_tmp, runs, until
+from tests.helpers.engine_processes import own_tmp, runs
+from tests.helpers.waiting import PATIENCE_S, read_line, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,8 +100,7 @@ def deaf() -> Iterator[tuple[Children, int, int]]:
     """The children that have come, one that is deaf to SIGTERM, with its pid and that of its child."""
     before = Children.list_present()
     with subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        grandchild = int(process.stdout.readline())
+        grandchild = int(read_line(process.stdout))
         yield Children(before), process.pid, grandchild
         for pid in (grandchild, process.pid):
             if runs(pid):

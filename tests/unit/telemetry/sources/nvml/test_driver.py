@@ -22,6 +22,7 @@ from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
 from pytest_llmperf.telemetry.sources.nvml.errors import NO_PACKAGE, OLD_PACKAGE, Code
 from pytest_llmperf.testing import GIB, Fault, Scenario, ScriptedDevice, ScriptedInstance, scripted_nvml
 from tests.helpers.scripted_gpus import backend
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,11 +160,11 @@ def test_after_a_fork_nothing_is_asked_before_nvml_was_started_again(monkeypatch
 
 
 def test_two_threads_that_find_nvml_shut_down_start_it_once() -> None:
-    both_refused, first = threading.Barrier(2, timeout=60), iter(range(2))
+    both_refused, first = threading.Barrier(2), iter(range(2))
 
     def leave() -> None:
         if armed and next(first, None) is not None:
-            both_refused.wait()
+            both_refused.wait(PATIENCE_S)
 
     armed = False
     with scripted_nvml(Scenario([ScriptedDevice()])) as double:
