@@ -30,13 +30,18 @@ def merge_formats(additions: Sequence[Mapping[str, Render]]) -> dict[str, Render
     """The formats of this package and those that other packages add.
 
     Raises:
-        ValueError: a key is not a suffix such as ``.csv``, or it has a format already.
+        ValueError: an addition is not a dict from suffixes such as ``.csv`` to functions, or a suffix has a format
+            already.
     """
     formats = dict(FORMATS)
     for addition in additions:
+        if not isinstance(addition, Mapping):
+            raise ValueError(f"pytest_llmperf_reports: {addition!r} is not a dict from suffix to function")
         for suffix, render in addition.items():
-            if len(suffix) < 2 or suffix.rfind(".") != 0:
+            if not isinstance(suffix, str) or len(suffix) < 2 or suffix.rfind(".") != 0:
                 raise ValueError(f"pytest_llmperf_reports: {suffix!r} is not a suffix: write it like '.csv'")
+            if not callable(render):
+                raise ValueError(f"pytest_llmperf_reports: {suffix} has {render!r} in place of a function")
             if suffix in formats:
                 raise ValueError(f"pytest_llmperf_reports: {suffix} has a format already")
             formats[suffix] = render

@@ -33,3 +33,16 @@ def test_no_suffix_has_two_formats() -> None:
         merge_formats([{".json": as_csv}])
     with pytest.raises(ValueError, match=r"\.csv has a format already$"):
         merge_formats([{".csv": as_csv}, {".csv": as_csv}])
+
+
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        ([".csv"], r"\['.csv'\] is not a dict from suffix to function"),
+        ({3: as_csv}, r"3 is not a suffix: write it like '\.csv'"),
+        ({".csv": "as_csv"}, r"\.csv has 'as_csv' in place of a function"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_in_one_line(addition: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^pytest_llmperf_reports: {message}$"):
+        merge_formats([addition])
