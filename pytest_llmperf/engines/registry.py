@@ -6,12 +6,13 @@ Imports nothing but the standard library until an engine is asked for, since eve
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from importlib.metadata import EntryPoint
 
     from pytest_llmperf.engines.api.engine import Engine, EngineListener
@@ -79,6 +80,8 @@ class EngineRegistry:
 
         found: dict[str, EntryPoint | type[Engine]] = {}
         for engines in self._call_hook():
+            if not isinstance(engines, Mapping):
+                raise _error(f"pytest_llmperf_engines: {engines!r} is not a dict from name to class")
             for name, engine in engines.items():
                 _add(found, name, engine)
         for entry_point in entry_points(group=ENTRY_POINT_GROUP):
@@ -88,7 +91,7 @@ class EngineRegistry:
 
 def _add(found: dict[str, EntryPoint | type[Engine]], name: str, engine: EntryPoint | type[Engine]) -> None:
     source = _source(engine)
-    if not re.fullmatch(_NAME, name):
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name):
         raise _error(f"the engine {name!r} of {source} cannot be named so: a name is of a-z, 0-9, - and _")
     if name in BUILT_IN:
         raise _error(f"the engine {name!r} of {source} has the name of one of pytest-llmperf's own")
@@ -105,7 +108,7 @@ def _checked(name: str, engine: EntryPoint | type[Engine]) -> type[Engine]:
     if not isinstance(engine, type):
         try:
             found = engine.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a program's module may end the process that imports it
             cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise _error(f"the engine {name!r} of {_source(engine)} cannot be imported: {cause}") from error
     if not (isinstance(found, type) and issubclass(found, Engine)):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,10 +52,12 @@ class Renamed(FakeEngine):
             r"the engine 'My:Engine' of \S+ cannot be named so: a name is of a-z",
         ),
         ({"fake": Renamed}, r"the engine 'fake' of \S+:Renamed has another name: 'other'"),
+        ({3: FakeEngine}, r"the engine 3 of \S+ cannot be named so: a name is of a-z"),
+        (["fake"], r"pytest_llmperf_engines: \['fake'\] is not a dict from name to class"),
         ({"fake": str}, r"the engine 'fake' of builtins:str is not a subclass of Engine"),
     ],
 )
-def test_an_engine_that_cannot_be_registered_is_one_line(engines: dict[str, type[FakeEngine]], message: str) -> None:
+def test_an_engine_that_cannot_be_registered_is_one_line(engines: Any, message: str) -> None:
     with pytest.raises(EngineError, match=f"^{message}") as caught:
         EngineRegistry(lambda: [engines]).find("fake")
     assert "\n" not in str(caught.value)
@@ -115,6 +117,13 @@ def test_a_broken_package_is_one_line_that_names_it(
         EngineRegistry().find("own")
     target = entry_point.removeprefix("own = ")
     assert str(caught.value) == f"the engine 'own' of {target} cannot be imported: {cause}"
+
+
+def test_a_module_that_exits_when_it_is_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, "own = own_engine_package:OwnEngine")
+    (tmp_path / "own_engine_package.py").write_text("raise SystemExit('not on this system')")
+    with pytest.raises(EngineError, match="own_engine_package:OwnEngine cannot be imported: SystemExit: not on this"):
+        EngineRegistry().find("own")
 
 
 def test_a_spec_is_checked_before_the_engine_is_made() -> None:
