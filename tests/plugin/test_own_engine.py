@@ -62,6 +62,13 @@ def test_a_marker_with_an_unknown_name_tells_it_among_the_known(runs: Runs, pyte
     result.stdout.fnmatch_lines(["*unknown engine 'vlm'; it is one of vllm, ollama, llamacpp, openai, simulated, own"])
 
 
+def test_a_marker_that_meets_a_mistaken_engine_names_the_test(runs: Runs, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CONFTEST.replace('{"own": OwnEngine}', '{"vllm": OwnEngine}'))
+    result = runs.plain('@pytest.mark.llm_engines("own")\ndef test_bad(llm_client): ...')
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["test_bad: @llm_engines: the engine 'vllm' of *"])
+
+
 @pytest.mark.parametrize(
     ("returned", "message"),
     [

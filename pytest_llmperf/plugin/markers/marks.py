@@ -131,7 +131,7 @@ def allowed_engines(item: pytest.Item, registry: EngineRegistry) -> Sequence[str
     try:
         known = registry.names
     except EngineError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"{item.name}: @llm_engines: {error}") from None
     if unknown := [name for name in mark.args if name not in known]:
         names = ", ".join(known)
         raise ValueError(f"{item.name}: @llm_engines: unknown engine {unknown[0]!r}; it is one of {names}")
