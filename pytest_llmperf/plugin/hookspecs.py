@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def pytest_llmperf_engines() -> Mapping[str, type[Engine]]:  # type: ignore[empty-body]
     """Adds engines for ``--llm-engine``: a dict from name to class, such as ``{"sglang": SGLangEngine}``.
 
-    The class is a subclass of ``pytest_llmperf.engines.api.engine.Engine`` with that name. A package that is installed
+    The class is a subclass of ``pytest_llmperf.Engine`` whose ``name`` is the key. A package that is installed
     can register it by an entry point instead, in the group ``pytest_llmperf.engines``. A name that is taken already is
     refused when an engine is asked for.
 
