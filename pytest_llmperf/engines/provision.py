@@ -82,7 +82,7 @@ class Provisioner:
                     engine.stop()
 
     def close(self) -> None:
-        """Stops all of them, but for those that shall be kept for the next session.
+        """Stops all engines, except those kept for the next session.
 
         The first error is raised after the last was stopped.
         """

@@ -15,8 +15,8 @@ Attribution = Literal["tree", "pids", "nspid", "exclusive", "rise", "device", "u
 """How memory was attributed to the engine, the surest way first.
 
 ``tree``: host memory of its processes. On a device: ``pids``, the driver lists its processes; ``nspid``, it lists them
-under the pids of another namespace; ``exclusive``, nobody else was on the device when it started: level less the level
-then; ``rise``, somebody was: the same, with what they took since; ``device``, all of the device, whoever holds it;
+under the pids of another namespace; ``exclusive``, no other process was on the device when it started: level less the
+level then; ``rise``, others were: the same, with what they took since; ``device``, the whole level of the device;
 ``unified``, the host's memory less its level then, because the device computes in it and has none of its own.
 """
 

@@ -35,7 +35,7 @@ def _read_input(config: pytest.Config, what: str) -> str:
 
 
 def sampler_address(config: pytest.Config) -> str:
-    """The address at which this worker joins the sampler of the run; empty where there is none to share."""
+    """The address at which this worker joins the sampler of the run; empty if the run shares none."""
     return _read_input(config, SAMPLER)
 
 

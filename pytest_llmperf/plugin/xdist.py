@@ -85,7 +85,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[XSpec]) -> None:
-        """Divides the devices among the workers if each shall have its own."""
+        """Divides the devices among the workers with ``--llmperf-share=devices``."""
         if self._session.settings.share == "devices":
             _lease(specs, _devices(config))
 
@@ -165,9 +165,9 @@ class Turns:
         """Waits for the turn of a measured test before it begins."""
         if not self._session.measures(item):
             return (yield)
-        from pytest_llmperf.engines.lifecycle.shared_run import turn
+        from pytest_llmperf.engines.lifecycle.shared_run import take_turn
 
-        with turn(self._folder):
+        with take_turn(self._folder):
             try:
                 return (yield)
             finally:

@@ -60,7 +60,7 @@ def test_the_variable_of_ollama_itself_names_it_and_what_is_loaded_already_stays
     server: str, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", server)
-    OllamaAPI(f"http://{server}").load(MODEL, {"num_ctx": 4096}, "2m", 60)
+    OllamaAPI(f"http://{server}").start_model(MODEL, {"num_ctx": 4096}, "2m", 60)
     result = runs.plain(
         "def test_one(llm_client, llm_engine):\n"
         "    assert llm_client.chat('Hello', max_tokens=2).text\n"

@@ -15,7 +15,7 @@ def test_fresh(llm_client):
 
 @pytest.mark.throughput_budget(output="1 tok/s")
 def test_loaded_anew(llm_client, llm_engine):
-    llm_engine.deployment._api.load(llm_client.model, {"num_ctx": 512}, -1, 60)
+    llm_engine.deployment._api.start_model(llm_client.model, {"num_ctx": 512}, -1, 60)
     llm_client.generate("Hello there", max_tokens=4)
 
 @pytest.mark.throughput_budget(output="1 tok/s", total="1 tok/s")

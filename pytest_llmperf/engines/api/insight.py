@@ -28,7 +28,7 @@ class Insight:
         """Reads what the engine says after a start; called each time it has become ready.
 
         Raises:
-            EngineError: the server is not what it is said to be.
+            EngineError: the server is not the engine that was asked for.
         """
 
     def readings(self) -> dict[str, Reading]:
@@ -36,5 +36,5 @@ class Insight:
         return {}
 
     def observe(self) -> Observation:
-        """Begins to observe the engine for the time of one test. Never raises: faults stand in what it returns."""
+        """Begins to observe the engine for the time of one test. Never raises: what it returns carries the faults."""
         return Observation(self.readings)

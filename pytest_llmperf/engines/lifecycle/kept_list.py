@@ -47,7 +47,7 @@ class KeptEngine:
         lease = take_lease(self.note)
         if lease is None and not force and pid_files.is_same(self.note["engine"]):
             return "a run is using it"
-        KeptProcess(self.note, lease).discard()
+        KeptProcess(self.note, lease).stop_and_remove()
         return (
             "it could not be ended" if any(pid_files.is_same(self.note[role]) for role in ("engine", "warden")) else ""
         )

@@ -65,7 +65,7 @@ def find(wanted: Identity, progress: Progress, lock: str = "") -> KeptProcess | 
             continue
         if lock and _holder(note) == lock:
             return KeptProcess(note, None)
-        # What a run shared and shall not be kept ends with it, if only a moment later.
+        # An engine that a run shared and that is not kept ends with the run, or a moment later.
         lease = take_lease(note) if note["kept"]["seconds"] else None
         if lease is None:
             continue
@@ -75,7 +75,7 @@ def find(wanted: Identity, progress: Progress, lock: str = "") -> KeptProcess | 
         changed = wanted.changes_since(found)
         if not changed:
             return process
-        process.discard()
+        process.stop_and_remove()
         progress(f"{note['name']}: the engine kept from an earlier run (pid {process.pid}) was stopped: {changed}")
     return None
 
@@ -90,7 +90,7 @@ def take_lease(note: Mapping[str, Any]) -> int | None:
 
 
 def end_run(lock: str) -> None:
-    """Ends the engines that are shared under this lock; those that shall be kept are left to others."""
+    """Stops the engines that are shared under this lock; those that are kept are left running."""
     for note in pid_files.list_kept_notes():
         if _holder(note) != lock:
             continue
@@ -98,7 +98,7 @@ def end_run(lock: str) -> None:
             with contextlib.suppress(FileNotFoundError):  # it has just ended
                 _lease(note).write_text("")
         else:
-            KeptProcess(note, None).discard()
+            KeptProcess(note, None).stop_and_remove()
 
 
 def is_locked(path: Path) -> bool:
@@ -191,7 +191,7 @@ class KeptProcess:
         while any(map(pid_files.is_same, (self._engine, self._warden))) and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def discard(self) -> None:
+    def stop_and_remove(self) -> None:
         """Stops it and removes its files."""
         self.stop()
         shutil.rmtree(self.log.parent, ignore_errors=True)

@@ -38,7 +38,7 @@ class OwnRun:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """Ends the engines of this run, but for those that shall be kept."""
+        """Stops the engines of this run, except those kept for the next one."""
         try:
             lease.end_run(find_lock(self.folder))
         finally:
@@ -95,7 +95,7 @@ def _file(folder: str, asked: Mapping[str, Any], suffix: str) -> Path:
 
 
 @contextlib.contextmanager
-def turn(folder: str) -> Iterator[None]:
+def take_turn(folder: str) -> Iterator[None]:
     """Keeps other processes of the run from measuring meanwhile."""
     with _locked(Path(folder) / _TURN):
         yield

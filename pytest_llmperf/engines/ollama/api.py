@@ -55,7 +55,7 @@ class OllamaAPI:
         """The models that are loaded: ``name``, ``digest``, ``size``, ``size_vram``, ``context_length``."""
         return list(self._ask("GET", "/api/ps").get("models") or ())
 
-    def load(self, model: str, options: Mapping[str, Any], keep_alive: float | str, seconds: float) -> None:
+    def start_model(self, model: str, options: Mapping[str, Any], keep_alive: float | str, seconds: float) -> None:
         """Returns when the model is loaded with these options; it stays for ``keep_alive`` after each request."""
         body = {"model": model, "options": dict(options), "keep_alive": keep_alive, "stream": False}
         reason = self._ask("POST", "/api/generate", body, seconds).get("done_reason")

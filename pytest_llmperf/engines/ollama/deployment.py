@@ -137,7 +137,7 @@ class OllamaDeployment(Deployment):
             progress(f"{self.name}: loading {self.model}, num_ctx={self._options[NUM_CTX]}")
         begun, log_start = time.monotonic(), self.log_size
         try:
-            self._api.load(self.model, self._options, self._keep_alive, self.spec.startup_timeout)
+            self._api.start_model(self.model, self._options, self._keep_alive, self.spec.startup_timeout)
         except EngineError as error:
             raise EngineError(f"ollama cannot load {self.model}: {error}", self.log_tail()) from None
         seconds = time.monotonic() - begun

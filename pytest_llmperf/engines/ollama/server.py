@@ -132,7 +132,7 @@ class OllamaServer(ServerDeployment):
         asked["OLLAMA_CONTEXT_LENGTH"] = self.spec.args[NUM_CTX]
         if "OLLAMA_MODELS" in asked:
             asked["OLLAMA_MODELS"] = str(Path(asked["OLLAMA_MODELS"]).expanduser().absolute())
-        # Any free port: which one stands in its log.
+        # Any free port; its log names the one it took.
         return {**defaults, **inherited, **asked, "HOME": str(home), "OLLAMA_HOST": "127.0.0.1:0"}
 
     def find_url(self, folder: Path) -> str | None:

@@ -94,7 +94,7 @@ def _layers(item: pytest.Item) -> Iterator[list[pytest.Mark]]:
 
 
 def _divided(marks: Sequence[pytest.Mark], first: Sequence[pytest.Mark]) -> tuple[list[pytest.Mark], list[pytest.Mark]]:
-    """Those of ``marks`` that are among the ``first``, and the others. Equal marks may stand in several places."""
+    """Divides ``marks`` into those that are among ``first`` and the others, by identity, as marks may be equal."""
     ids = {id(mark) for mark in first}
     return [mark for mark in marks if id(mark) in ids], [mark for mark in marks if id(mark) not in ids]
 

@@ -151,7 +151,7 @@ def find_attribution(found: Sequence[Listing], baseline: Baseline | None, *, uni
         return "nspid" if any(one.mapped for one in held) else "pids"
     if baseline is None:
         return "device"
-    # An empty list says that nobody is there; no list at all says nothing.
+    # An empty list means that no process is there; without a list that is unknown.
     if baseline.pids is None or not found:
         return "rise"
     return "rise" if baseline.pids.union(*(one.strangers | one.neighbours for one in found)) else "exclusive"

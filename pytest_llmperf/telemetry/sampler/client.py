@@ -247,10 +247,10 @@ class Sampler:
     def _cut(
         self, child: SamplerProcess, window: Window, pids: Sequence[int], ended: Collection[int] = ()
     ) -> MemoryTrace:
-        heartbeat, fault = child.ring.published_ns, ""
-        silent = time.monotonic_ns() - heartbeat
-        hang = self.why_hanging() if heartbeat < window.end_ns else ""
-        if heartbeat < window.end_ns and not hang:
+        published_ns, fault = child.ring.published_ns, ""
+        silent = time.monotonic_ns() - published_ns
+        hang = self.why_hanging() if published_ns < window.end_ns else ""
+        if published_ns < window.end_ns and not hang:
             fault = child.why_ended()
             if not fault and silent > max(STALL_NS, largest_gap_ns(child.ring.period_ns)):
                 fault = f"the sampler stalled for {silent / 1e9:.1f} s"

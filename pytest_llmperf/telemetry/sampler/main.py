@@ -265,7 +265,7 @@ def _die(arguments: threading.ExceptHookArgs) -> None:
 def main(arguments: list[str]) -> None:
     """Runs the sampler process; the arguments are those of the first line of this file."""
     threading.excepthook = _die
-    # The memory lane shall wait neither for a lane that parses a page, nor for a garbage collection of all imports.
+    # The memory lane must wait neither for a lane that parses a page, nor for a garbage collection of all imports.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.freeze()
     hz, socket_fd, address, *ring_fds = arguments

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def read(arrival: Arrival) -> Answer:
-    """Reads an answer. Never raises: what is wrong with it stands in ``timing.error``, in one line."""
+    """Reads an answer. Never raises: ``timing.error`` says in one line what is wrong with it."""
     parts = _Parts()
     if arrival.status is not None and not 200 <= arrival.status < 300:
         parts.reported = f"HTTP {arrival.status}: {read_refusal(arrival.body)}"

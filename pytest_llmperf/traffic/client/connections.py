@@ -18,7 +18,7 @@ _READ_SIZE = 65536
 
 
 def explain(error: OSError, target: Target, timeout: float) -> TransportError:
-    """What an error of a socket means for whoever asked that server."""
+    """Describes an error of a socket in one line, for the request that met it."""
     if isinstance(error, TimeoutError):
         return TransportTimeoutError(f"{target.origin} was silent for {timeout:g} s")
     if isinstance(error, ConnectionError) and error.errno:

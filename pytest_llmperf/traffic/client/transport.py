@@ -33,7 +33,7 @@ class Transport(Protocol):
         """Carries out all of them, in their order, so many at a time; a failure is noted in its call."""
 
     def read(self, arrival: Arrival) -> Answer:
-        """What an attempt has brought, taken apart. Never raises: what is wrong stands in ``timing.error``."""
+        """Parses what an attempt has received. Never raises: ``timing.error`` says what is wrong with it."""
 
     def close(self) -> None:
         """Lets go of what is kept between requests."""

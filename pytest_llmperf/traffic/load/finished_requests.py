@@ -40,7 +40,7 @@ class FinishedRequests:
             loop.run_in_executor(None, self._make_room)
 
     def read_answer(self, flight: Flight) -> Answer:
-        """Parses the answer of a flight; what is wrong with it stands in ``timing.error``."""
+        """Parses the answer of a flight; ``timing.error`` says what is wrong with it."""
         pieces, fault = flight.answer.parse_body()
         arrival = Arrival(
             sent_ns=flight.sent_ns,

@@ -33,7 +33,7 @@ _KEY = re.compile(r"\b(sk-|Bearer\s+)[\w.~+/=*-]{4,}")
 def read_timing(call: RecordedCall) -> RequestTiming | None:
     """Parses the timing of a call; None for one that only loads or unloads a model.
 
-    What is wrong with the answer stands in ``error``, in one line. ``shared_prefix`` is True: whether a prompt may come
+    ``error`` says in one line what is wrong with the answer. ``shared_prefix`` is True: whether a prompt may come
     from the prefix cache is the app's choice.
     """
     pieces, fault = _decompress(call)

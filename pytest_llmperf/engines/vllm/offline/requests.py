@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 REQUEST_PREFIX = "llmperf-"
 _CHAT = "/chat/completions"
-# What is said to a server and means nothing here, or is said in another way.
+# Fields of a request to a server that have no meaning here, or another form.
 _NOT_SAMPLING = frozenset({"model", "prompt", "messages", "stream", "stream_options", "cache_salt", "output_kind"})
 _DEAD = "EngineDeadError"
 _RENAMED = {"max_completion_tokens": "max_tokens"}

@@ -76,7 +76,7 @@ def test_an_error_in_a_stream_that_began_well_is_an_error() -> None:
 def test_a_model_counts_as_loaded_only_when_the_server_says_so() -> None:
     answer = {"model": "m", "response": "", "done": True}
     with ScriptedServer([[sized({**answer, "done_reason": "load"})]]) as server:
-        OllamaAPI(server.url.removesuffix("/v1")).load("m", {"num_ctx": 512}, "10m", 5)
+        OllamaAPI(server.url.removesuffix("/v1")).start_model("m", {"num_ctx": 512}, "10m", 5)
         assert server.requests[0].body == {
             "model": "m",
             "options": {"num_ctx": 512},
@@ -87,4 +87,4 @@ def test_a_model_counts_as_loaded_only_when_the_server_says_so() -> None:
         ScriptedServer([[sized({**answer, "done_reason": "unload"})]]) as server,
         pytest.raises(EngineError, match="ollama did not load m: it answered with done_reason 'unload'"),
     ):
-        OllamaAPI(server.url.removesuffix("/v1")).load("m", {}, -1, 5)
+        OllamaAPI(server.url.removesuffix("/v1")).start_model("m", {}, -1, 5)
