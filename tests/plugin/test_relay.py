@@ -132,16 +132,26 @@ def test_an_app_that_hangs_up_ends_the_request_and_fails_it(runs: Runs) -> None:
 def test_a_call_still_on_its_way_at_the_end_belongs_to_its_test(runs: Runs) -> None:
     result = runs(
         """
-        import json, threading, urllib.request
+        import contextlib, http.client, json, threading, urllib.request
 
-        def ask(url, tokens):
-            body = json.dumps({"prompt": "x", "max_tokens": tokens}).encode()
-            urllib.request.urlopen(urllib.request.Request(url + "/completions", body)).read()
+        def ask(url, tokens, begun=None):
+            body = json.dumps({"prompt": "x", "max_tokens": tokens, "stream": True}).encode()
+            with urllib.request.urlopen(urllib.request.Request(url + "/completions", body)) as answer:
+                answer.read(1)
+                if begun is not None:
+                    begun.set()
+                answer.read()
+
+        def leave_behind(*arguments):
+            with contextlib.suppress(OSError, http.client.HTTPException):  # the run may end before the answer
+                ask(*arguments)
 
         @pytest.mark.throughput_budget(requests="0.1 req/s")
         def test_leaves_one_behind(llm_client, llm_perf):
-            waiting = threading.Thread(target=ask, args=(llm_client.base_url, 300), daemon=True)
-            waiting.start()
+            begun = threading.Event()
+            arguments = (llm_client.base_url, 100_000, begun)
+            threading.Thread(target=leave_behind, args=arguments, daemon=True).start()
+            assert begun.wait(60)
             ask(llm_client.base_url, 1)
 
         @pytest.mark.throughput_budget(requests="0.1 req/s")
