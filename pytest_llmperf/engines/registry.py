@@ -62,7 +62,7 @@ class EngineRegistry:
             return found
         if name not in added:
             raise _error(f"unknown engine {name!r}: it is one of {', '.join(self.names)}")
-        return _checked(name, added[name])
+        return _resolve(name, added[name])
 
     def create(self, spec: EngineSpec, listener: EngineListener | None = None) -> Engine:
         """An engine, checked and not yet started, that tells ``listener`` of its life.
@@ -101,7 +101,7 @@ def _add(found: dict[str, EntryPoint | type[Engine]], name: str, engine: EntryPo
     found.setdefault(name, engine)
 
 
-def _checked(name: str, engine: EntryPoint | type[Engine]) -> type[Engine]:
+def _resolve(name: str, engine: EntryPoint | type[Engine]) -> type[Engine]:
     from pytest_llmperf.engines.api.engine import Engine
 
     found: Any = engine

@@ -103,7 +103,7 @@ class Metric(ABC):
     def _checked(self, found: Reading) -> Reading:
         # The functions of other packages are not always seen by a type checker.
         if not isinstance(found, Reading):
-            raise TypeError(f"{self.name} was computed as {found!r}, which is no Reading")
+            raise TypeError(f"{self.name} was computed as {found!r}, which is not a Reading")
         return found
 
 

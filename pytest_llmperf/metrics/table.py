@@ -89,7 +89,7 @@ def why_unread(engine_readings: Iterable[str]) -> tuple[str, ...]:
     """One sentence for each name under which an engine states a reading that no metric is read from."""
     stated = {metric.name for metric in METRICS.values() if metric.source is SampleSource.ENGINE}
     unread = [name for name in engine_readings if name not in stated]
-    return tuple(f"the engine states {name}, which is no metric that an engine states" for name in unread)
+    return tuple(f"the engine states {name}, which is not a metric that an engine states" for name in unread)
 
 
 for _row in ROWS:

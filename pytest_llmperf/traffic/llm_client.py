@@ -46,7 +46,7 @@ class LLMClient:
     of its own, whose connecting is part of its latency.
 
     Raises:
-        ValueError: the endpoint is no URL of a server, or its key cannot be sent in a header.
+        ValueError: the endpoint is not the URL of a server, or its key cannot be sent in a header.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ def test_it_is_used_and_left_as_it_is(server: str, runs: Runs) -> None:
             "budgets: 3 PASS",
         ]
     )
-    assert [entry["name"] for entry in OllamaAPI(f"http://{server}").loaded()] == [MODEL]
+    assert [entry["name"] for entry in OllamaAPI(f"http://{server}").list_loaded()] == [MODEL]
 
 
 def test_the_variable_of_ollama_itself_names_it_and_what_is_loaded_already_stays(

@@ -20,7 +20,7 @@ class Deployment(ABC):
 
     Attributes:
         spec: what was asked for.
-        state: the state that it was last brought into. What happened since is told by ``read_status``.
+        state: the state after its last start, stop, sleep or unload; ``read_status`` asks for its state now.
         base_url: URL of its OpenAI API, ending in ``/v1``; empty if it has none, and before its first start.
         api_key: empty if it asks for none.
         model: the name that requests give.

@@ -34,7 +34,7 @@ class EngineParts(NamedTuple):
 
 
 class EngineListener(Protocol):
-    """Is told of the life of an engine. An ``EngineError`` that it raises counts as the engine's own failure."""
+    """Receives an engine's start and stop. An ``EngineError`` that it raises counts as the engine's own failure."""
 
     def before_start(self, engine: Engine) -> Mapping[str, Any]:
         """Its processes are about to start. Returns what is known of the devices before, as plain values."""

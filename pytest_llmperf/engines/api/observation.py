@@ -1,4 +1,4 @@
-"""What an engine tells of itself over the time of one test."""
+"""What an engine reports about itself during one test."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def count_tensor_bytes(folder: Path) -> Counter[str]:
             try:
                 (length,) = struct.unpack("<Q", file.read(8))
             except struct.error:
-                raise ValueError(f"{path} is no safetensors file") from None
+                raise ValueError(f"{path} is not a safetensors file") from None
             for name, tensor in json.loads(file.read(length)).items():
                 if name != "__metadata__":
                     start, end = tensor["data_offsets"]

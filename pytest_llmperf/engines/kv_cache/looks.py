@@ -77,7 +77,7 @@ class TokensOverTime:
     def at(self, at_ns: int) -> int:
         return self._totals[max(0, bisect_right(self._stamps, at_ns) - 1)]
 
-    def came_within(self, look: KVPoll) -> int:
+    def count_within(self, look: KVPoll) -> int:
         """Tokens that came during the poll."""
         return self.at(look.at_ns + look.took_ns // 2) - self.at(look.at_ns - look.took_ns // 2)
 
@@ -128,7 +128,7 @@ def compute_waste(polls: Sequence[KVPoll], requests: Sequence[RequestTiming], bl
         active = [life for life in lives if life.active(poll.at_ns)]
         if active and len(active) == poll.running and poll.used_blocks:
             space = poll.used_blocks * block_tokens
-            if sum(life.came_within(poll) for life in active) > DOUBTFUL_SHARE * space:
+            if sum(life.count_within(poll) for life in active) > DOUBTFUL_SHARE * space:
                 continue
             held += sum(life.at(poll.at_ns) for life in active)
             room += space

@@ -80,7 +80,7 @@ def list_served_models(base_url: str, api_key: str = "") -> list[str]:
         cause = getattr(error, "reason", error)
         raise EngineError(f"no answer from {url}: {cause}; is the server running?") from None
     except (ValueError, KeyError, TypeError):
-        raise EngineError(f"{url} is no OpenAI API: its answer lists no models") from None
+        raise EngineError(f"{url} is not an OpenAI API: its answer lists no models") from None
 
 
 def find_free_port() -> int:

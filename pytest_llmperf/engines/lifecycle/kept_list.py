@@ -54,7 +54,7 @@ class KeptEngine:
 
 
 def list_kept_engines(progress: Progress) -> list[KeptEngine]:
-    """All kept engines, the oldest first. Engines of killed runs are ended first, which ``progress`` is told."""
+    """Lists all kept engines, the oldest first. Ends engines of killed runs before, and reports each to ``progress``."""
     pid_files.clean_up(progress)
     found = []
     for note in pid_files.list_kept_notes():
@@ -78,12 +78,12 @@ def _look(note: Mapping[str, Any]) -> KeptEngine:
         kept["base_url"],
         pid,
         age,
-        _left(note),
+        _find_time_left(note),
         note,
     )
 
 
-def _left(note: Mapping[str, Any]) -> float | None:
+def _find_time_left(note: Mapping[str, Any]) -> float | None:
     lease = take_lease(note)
     if lease is None:
         return None

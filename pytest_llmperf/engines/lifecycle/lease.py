@@ -56,8 +56,8 @@ class Kept:
 def find(wanted: Identity, progress: Progress, lock: str = "") -> KeptProcess | None:
     """A running engine that is the one wanted and that no other run uses, now leased to us.
 
-    With ``lock`` it is leased to all processes of the run whose owner holds it. An engine whose model or program has
-    changed since its start is stopped, which ``progress`` is told.
+    With ``lock`` it is leased to all processes of the run whose owner holds it. Stops each engine whose model or
+    program has changed since its start, and reports each to ``progress``.
     """
     for note in pid_files.list_kept_notes():
         found = note["kept"].get("identity", {})

@@ -56,7 +56,7 @@ def write_note(name: str, warden: int, engine: int, files: Path, kept: Mapping[s
     ``kept`` says what a later run may find there, for an engine that outlives its pytest.
     """
     processes = {"owner": os.getpid(), "warden": warden, "engine": engine}
-    found = {role: {"pid": pid, "started": _started(pid)} for role, pid in processes.items()}
+    found = {role: {"pid": pid, "started": _identify(pid)} for role, pid in processes.items()}
     path = _path(warden)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps({"name": name, "files": str(files), "kept": kept, **found}))
@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _end(found: dict[str, Any], progress: Progress) -> None:
     warden, engine = found["warden"], found["engine"]
-    taken_over = _started(engine["pid"]) is not None and not is_same(engine)
+    taken_over = _identify(engine["pid"]) is not None and not is_same(engine)
     if not taken_over and kill_group(engine["pid"], warden["pid"]):
         progress(f"{found['name']}: ended pid {engine['pid']}, left over from a run that was killed")
     elif found["kept"]:
@@ -111,7 +111,7 @@ def kill_group(group: int, session: int) -> bool:
 
     for pid in psutil.pids():
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(pid) == group and os.getsid(pid) == session and _started(pid) is not None:
+            if os.getpgid(pid) == group and os.getsid(pid) == session and _identify(pid) is not None:
                 os.killpg(group, signal.SIGKILL)
                 return True
     return False
@@ -124,13 +124,13 @@ def _path(warden: int) -> Path:
 def is_same(process: dict[str, Any]) -> bool:
     """Whether a process of a pid file, ``{"pid", "started"}``, still runs."""
     started = process["started"]
-    return started is not None and _started(process["pid"]) == started
+    return started is not None and _identify(process["pid"]) == started
 
 
-def _started(pid: int) -> str | None:
-    """What tells a process from every other that has or had its pid; None once it has ended.
+def _identify(pid: int) -> str | None:
+    """Identifies a process beyond its pid, by its start time; None once it has ended.
 
-    On Linux the ticks since boot, since a time of day would move with the clock.
+    On Linux that is the boot and the clock ticks since it: a time of day would change when the clock is set.
     """
     if _BOOT_ID.exists():
         try:

@@ -104,7 +104,7 @@ class ServerDeployment(Deployment):
         self.state = EngineState.STARTING
         self.prepare(progress)
         pid_files.clean_up(progress)
-        inherited = _inherited_environ(self.spec)
+        inherited = _make_environ(self.spec)
         if not (self.spec.keep or self.spec.run):
             self._start(inherited, progress)
             return
@@ -284,7 +284,7 @@ class ServerDeployment(Deployment):
         return self._process.log.stat().st_size if self._process else 0
 
 
-def _inherited_environ(spec: EngineSpec) -> dict[str, str]:
+def _make_environ(spec: EngineSpec) -> dict[str, str]:
     environ = dict(os.environ)
     if spec.visible_devices is not None:
         environ["CUDA_VISIBLE_DEVICES"] = spec.visible_devices

@@ -78,7 +78,10 @@ def start_once(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
 
 
 def agree(folder: str, asked: Mapping[str, Any], found: list[Any]) -> list[Any]:
-    """What the first process of the run has found of an engine, as plain values; without a run, ``found``."""
+    """Makes all processes of a run use the same facts about an engine: those that the first process found.
+
+    Returns them as plain values. The first process passes its own as ``found``; without a run that is the result.
+    """
     if not folder:
         return found
     path = _file(folder, asked, "found")

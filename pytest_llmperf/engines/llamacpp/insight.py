@@ -45,9 +45,9 @@ def parse_sizes(log: str) -> dict[str, Reading]:
     caches = _KV_CACHE.findall(log)
     found = {}
     if weights:
-        found["memory.weights"] = _stated(sum(map(float, weights.values())))
+        found["memory.weights"] = _make_reading(sum(map(float, weights.values())))
     if caches:
-        found["memory.kv_reserved"] = _stated(sum(map(float, caches)))
+        found["memory.kv_reserved"] = _make_reading(sum(map(float, caches)))
     return found
 
 
@@ -71,5 +71,5 @@ def is_only_on_cpu(log: str) -> bool:
     return bool(buffers) and all(name.startswith("CPU") for name in buffers)
 
 
-def _stated(mebibytes: float) -> Reading:
+def _make_reading(mebibytes: float) -> Reading:
     return Reading(mebibytes * 2**20, "stated by llama.cpp while loading", samples=1)

@@ -92,13 +92,13 @@ def read_version(base_url: str) -> str:
     """The build that a server states.
 
     Raises:
-        EngineError: it is no llama.cpp server.
+        EngineError: it is not a llama.cpp server.
     """
     try:
         properties = json.loads(http_get(f"{base_url.removesuffix('/v1')}/props"))
         return str(properties["build_info"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise EngineError(f"the server at {base_url} is no llama.cpp server: /props does not answer") from None
+        raise EngineError(f"the server at {base_url} is not a llama.cpp server: /props does not answer") from None
 
 
 def _model_file(model: str) -> Path:

@@ -41,7 +41,7 @@ class OllamaAPI:
         try:
             return str(self._ask("GET", "/api/version")["version"])
         except KeyError:
-            raise EngineError(f"the server at {self.root} is no Ollama: its /api/version states none") from None
+            raise EngineError(f"the server at {self.root} is not an Ollama server: /api/version states none") from None
 
     def models(self) -> list[str]:
         """The names of the models that it has."""
@@ -51,7 +51,7 @@ class OllamaAPI:
         """What it knows of a model: ``model_info``, ``tensors``, ``modelfile``, ``capabilities``."""
         return self._ask("POST", "/api/show", {"model": model})
 
-    def loaded(self) -> list[dict[str, Any]]:
+    def list_loaded(self) -> list[dict[str, Any]]:
         """The models that are loaded: ``name``, ``digest``, ``size``, ``size_vram``, ``context_length``."""
         return list(self._ask("GET", "/api/ps").get("models") or ())
 

@@ -143,7 +143,7 @@ class OllamaDeployment(Deployment):
         seconds = time.monotonic() - begun
         self._loaded = self.look()
         if self._loaded is None:
-            raise EngineError(f"ollama has loaded {self.model}, and does not list it among what is loaded")
+            raise EngineError(f"ollama loaded {self.model} but does not list it as loaded")
         self._was_there = before is not None and not explain_reload(self.model, before, self._loaded, seconds)
         if not self._was_there or self.footprint is None:
             self.footprint = self._measure(self._loaded, self.read_log(log_start))
@@ -157,7 +157,7 @@ class OllamaDeployment(Deployment):
         Raises:
             EngineError: the server does not answer.
         """
-        entries = [entry for entry in self._api.loaded() if entry.get("name") == self.model]
+        entries = [entry for entry in self._api.list_loaded() if entry.get("name") == self.model]
         if not entries:
             return None
         if self.state is EngineState.UNLOADED:
@@ -245,7 +245,7 @@ class OllamaDeployment(Deployment):
         return symptom
 
     def _explain_eviction(self) -> str:
-        others = ", ".join(str(entry.get("name")) for entry in self._api.loaded())
+        others = ", ".join(str(entry.get("name")) for entry in self._api.list_loaded())
         return f"the server has unloaded {self.model} by itself{f' and holds {others}' if others else ''}"
 
     def wake(self) -> None:

@@ -54,6 +54,6 @@ def parse_host_url(host: str) -> str:
     try:
         name, port = parts.hostname or "", parts.port or standard
     except ValueError:
-        raise EngineError(f"OLLAMA_HOST={host} is no address: write it like 127.0.0.1:11434") from None
+        raise EngineError(f"OLLAMA_HOST={host} is not an address: write it like 127.0.0.1:11434") from None
     name = "127.0.0.1" if name in _ANY_ADDRESS else name
     return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}:{port}"

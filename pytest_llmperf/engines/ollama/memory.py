@@ -160,8 +160,8 @@ class Footprint:
     offload: float
     stated: float | None = None
 
-    def requests_have(self) -> Slots:
-        """What requests have for their tokens."""
+    def describe_slot(self) -> Slots:
+        """The KV cache of one request: its context in tokens, and the bytes that each token takes."""
         token_bytes = None if self.cache_types is None else self.shape.token_bytes(self.cache_types)
         return Slots(pad_context(self.context), token_bytes, self._why_unknown())
 
@@ -176,12 +176,12 @@ class Footprint:
         how = "size_vram ÷ size, as Ollama states them"
         return {
             "memory.weights": self.shape.weights,
-            "memory.kv_reserved": self._reserved(),
+            "memory.kv_reserved": self._read_reserved(),
             "memory.offload": Reading(self.offload, how, samples=1),
         }
 
-    def _reserved(self) -> Reading:
-        slot = self.requests_have()
+    def _read_reserved(self) -> Reading:
+        slot = self.describe_slot()
         if slot.token_bytes is not None and self.slots is not None:
             tokens = f"{slot.context} tokens × {self.slots} slot{'s' if self.slots > 1 else ''}"
             how = f"{slot.token_bytes:g} B a token by the model's metadata × {tokens}"

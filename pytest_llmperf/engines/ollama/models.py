@@ -46,9 +46,9 @@ def ensure_model(api: OllamaAPI, model: str | None, *, pull: bool, progress: Pro
     """
     file = fetch_bundled_model(progress) if model is None else find_gguf_file(model)
     if file is not None:
-        return _made_of(api, file, progress)
+        return _make_model(api, file, progress)
     assert model is not None
-    name = _listed(api, model)
+    name = _find_listed(api, model)
     if name:
         return name
     if not pull:
@@ -56,13 +56,13 @@ def ensure_model(api: OllamaAPI, model: str | None, *, pull: bool, progress: Pro
             f"ollama: the server has no model {model!r}: ollama pull {model} gets it, or --llmperf-pull does"
         )
     _pull(api, model, progress)
-    name = _listed(api, model)
+    name = _find_listed(api, model)
     if not name:
-        raise EngineError(f"ollama has pulled {model!r}, and does not list it")
+        raise EngineError(f"ollama pulled {model!r} but does not list it")
     return name
 
 
-def _listed(api: OllamaAPI, model: str) -> str:
+def _find_listed(api: OllamaAPI, model: str) -> str:
     """The full name of a model that the server has; "" if it has none. Without a tag it is the latest."""
     wanted = model if ":" in model.rpartition("/")[2] else f"{model}:latest"
     return next((name for name in api.models() if name.lower() == wanted.lower()), "")
@@ -77,13 +77,13 @@ def _pull(api: OllamaAPI, model: str, progress: Progress) -> None:
         raise EngineError(f"ollama cannot pull {model}: {error}{room}") from None
 
 
-def _made_of(api: OllamaAPI, file: Path, progress: Progress) -> str:
+def _make_model(api: OllamaAPI, file: Path, progress: Progress) -> str:
     """The model made of a GGUF file. Its name holds the file's digest: another file is another model."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     stem = re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._") or "model"
     name = f"{stem}:{digest[:12]}"
-    if _listed(api, name):
+    if _find_listed(api, name):
         return name
     progress(f"ollama: making the model {name} of {file.name}")
     try:
@@ -118,11 +118,11 @@ def follow_progress(
         if clock() - said >= _PROGRESS_SECONDS:
             said = clock()
             fresh = sum(done - at_start[layer] for layer, (done, _) in sizes.items())
-            progress(f"{title}: {_how_far(sizes, fresh / (said - begun))}" if sizes else f"{title}: {status}")
+            progress(f"{title}: {_format_progress(sizes, fresh / (said - begun))}" if sizes else f"{title}: {status}")
     if status != "success":
-        raise EngineError(f"it ended with {status or 'nothing'!r} and no success")
+        raise EngineError(f"it ended with {status or 'nothing'!r} instead of success")
 
 
-def _how_far(sizes: Mapping[str, tuple[int, int]], rate: float) -> str:
+def _format_progress(sizes: Mapping[str, tuple[int, int]], rate: float) -> str:
     done, total = (sum(parts) for parts in zip(*sizes.values(), strict=True))
     return f"{format_value(done, BYTES)} of {format_value(total, BYTES)}, {format_value(rate, BYTES)}/s"

@@ -54,23 +54,23 @@ class OllamaObservation(Observation):
         try:
             now = self._ollama.look()
         except EngineError as error:
-            # That it has ended is told by its status.
+            # An engine that has ended is reported by its status.
             return [] if self._ollama.read_status().state is EngineState.ENDED else [str(error)]
         faults = [explain_shift(requests, self._slots().context), *find_ignored(self._ollama.read_log(self._log_start))]
         if self._ollama.unloads > self._unloads:
-            self._ollama.adopt(now)  # the test itself has had it loaded anew
+            self._ollama.adopt(now)  # the test itself unloaded the model and loaded it again
             return faults
         waited = max((r.server.startup or 0 for r in requests if r.server is not None), default=0) / 1e9
         anew = explain_reload(self._ollama.model, self._before, now, waited)
         return [anew, *faults] if anew else [*faults, *self._compare_counts(now, requests)]
 
     def _slots(self) -> Slots:
-        """What its requests have for their tokens."""
+        """The KV cache of one request, without a size if the model is not loaded."""
         footprint = self._ollama.footprint
-        return footprint.requests_have() if footprint else Slots(0, None, "the model was not loaded")
+        return footprint.describe_slot() if footprint else Slots(0, None, "the model was not loaded")
 
     def _compare_counts(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> list[str]:
-        """What the runner's own counters say against the answers."""
+        """Compares the runner's own counters with the answers; returns the contradictions."""
         after = Counts.of(now)
         if after is None or self._counts is None:
             return []

@@ -78,7 +78,7 @@ def check_arguments(arguments: Mapping[str, str], *, ours: bool) -> None:
         if key in REQUEST_OPTIONS:
             raise EngineError(f"ollama: {key} goes with a request: llm_client.chat(..., {key}=...)")
         if key not in known:
-            raise EngineError(f"ollama: unknown engine argument {key!r}; {_instead(key, known)}")
+            raise EngineError(f"ollama: unknown engine argument {key!r}; {_suggest_instead(key, known)}")
         _check_server_argument(key, text)
     parse_startup_options(arguments)
     parse_keep_alive(arguments)
@@ -102,14 +102,14 @@ def parse_startup_options(arguments: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         EngineError: one is not of its type.
     """
-    given = {key: _parsed(key, arguments[key], STARTUP_OPTIONS[key]) for key in STARTUP_OPTIONS if key in arguments}
+    given = {key: _parse(key, arguments[key], STARTUP_OPTIONS[key]) for key in STARTUP_OPTIONS if key in arguments}
     options = {**DEFAULTS, **given}
     if options[NUM_CTX] < 1:
         raise EngineError(f"ollama: engine argument num_ctx={options[NUM_CTX]} must be at least 1")
     return options
 
 
-def _parsed(key: str, text: str, kind: type) -> Any:
+def _parse(key: str, text: str, kind: type) -> Any:
     if kind is bool and text in ("true", "false"):
         return text == "true"
     if kind is int and re.fullmatch(r"-?\d+", text):
@@ -147,7 +147,7 @@ def check_option(key: str, value: object) -> None:
     kinds = {**STARTUP_OPTIONS, **REQUEST_OPTIONS}
     if key not in kinds:
         raise ValueError(
-            f"{key}={value!r}: Ollama has no such option and would ignore it; {_instead(key, REQUEST_OPTIONS)}"
+            f"{key}={value!r}: Ollama has no such option and would ignore it; {_suggest_instead(key, REQUEST_OPTIONS)}"
         )
     kind = kinds[key]
     if kind is float:
@@ -160,6 +160,6 @@ def check_option(key: str, value: object) -> None:
         raise ValueError(f"{key}={value!r} must be {_KINDS[kind]}")
 
 
-def _instead(key: str, known: Iterable[str]) -> str:
+def _suggest_instead(key: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(key, known, 1)
     return f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"

@@ -24,7 +24,7 @@ class Runner:
     arguments: tuple[str, ...]
 
     def argument(self, *names: str) -> str | None:
-        """What follows the first of these flags that is there."""
+        """The value of a command line flag, given by any of its names; None if it is not set."""
         for flag, value in zip(self.arguments, self.arguments[1:], strict=False):
             if flag in names:
                 return value
@@ -37,7 +37,7 @@ class Runner:
 
     @property
     def is_llama_server(self) -> bool:
-        """Whether it is llama.cpp's own server, as from 0.30 on: its command line tells all, and it has counters."""
+        """Whether it is llama.cpp's own server, as from 0.30 on, which has all settings on its command line, and counters."""
         program = itertools.takewhile(lambda word: not word.startswith("--"), self.arguments)
         return any(PurePath(word).stem == "llama-server" for word in program)
 

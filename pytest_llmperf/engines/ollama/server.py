@@ -180,7 +180,7 @@ class AttachedOllamaServer:
         """Checks that it can be used.
 
         Raises:
-            EngineError: it does not answer, or is no Ollama, or too old.
+            EngineError: it does not answer, or is not Ollama, or too old.
         """
         self.version = check_version(OllamaAPI(self.url).version())
         self.pids = find_listening_pids(self.url)

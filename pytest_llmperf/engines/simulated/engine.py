@@ -48,7 +48,7 @@ class SimulatedEngine(Engine):
 
 
 class SimulatedServer(ServerDeployment):
-    """Loads and unloads "its model", memory of a size that is set, as it is told over HTTP."""
+    """A server whose model is a block of memory of a set size; HTTP requests load and unload it."""
 
     ends_to_unload = False
 

@@ -106,9 +106,9 @@ class Connection(asyncio.Protocol):
             path = target.partition("?")[0]
             answering = self._handler(self, method, path, bytes(self._body), self._received_ns)
             self._task = asyncio.get_running_loop().create_task(answering)
-            self._task.add_done_callback(self._answered)
+            self._task.add_done_callback(self._finish_answer)
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
+    def _finish_answer(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if task.cancelled() or self._transport.is_closing():
             return

@@ -1,4 +1,4 @@
-"""What the simulated engine is told to do: its settings, and the schedule of tokens that follows from them.
+"""The settings of the simulated engine, and the schedule of tokens that follows from them.
 
 Nothing here waits or sends: all of it is a pure function of the settings and the number of a request, so that
 what the server will do can be known, and checked, before it does it.

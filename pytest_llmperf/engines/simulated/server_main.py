@@ -69,7 +69,7 @@ class ScheduledServer:
         self._emitted = 0
 
     async def load_and_hold(self, began_ns: int) -> NoReturn:
-        """Loads for ``startup_time`` from ``began_ns`` on, and holds the memory until it is told to unload.
+        """Loads for ``startup_time`` from ``began_ns`` on, and holds the memory until a request to unload comes.
 
         Then it waits for a request, and loads again.
         """

@@ -145,12 +145,12 @@ def read_version(base_url: str) -> str:
     """The version a server states.
 
     Raises:
-        EngineError: it is no vLLM server.
+        EngineError: it is not a vLLM server.
     """
     try:
         return str(json.loads(http_get(f"{base_url.removesuffix('/v1')}/version"))["version"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise EngineError(f"the server at {base_url} is no vLLM server: /version does not answer") from None
+        raise EngineError(f"the server at {base_url} is not a vLLM server: /version does not answer") from None
 
 
 def find_failure(base_url: str) -> str:

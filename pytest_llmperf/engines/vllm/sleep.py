@@ -26,7 +26,7 @@ _SECONDS = 300.0
 
 
 class Sleeper(Protocol):
-    """Orders a sleep. Raises OSError for errors of the transport, and whatever the engine raises."""
+    """Puts vLLM to sleep and wakes it. Raises OSError for errors of the transport, and whatever the engine raises."""
 
     def sleep(self, level: int) -> None: ...
 
@@ -51,7 +51,7 @@ class SleepingDeployment(Deployment):
 
     @abstractmethod
     def sleeper(self) -> Sleeper:
-        """What its sleep is ordered by."""
+        """Returns the object that puts this engine to sleep and wakes it."""
 
     @property
     def has_sleep_mode(self) -> bool:
@@ -63,7 +63,7 @@ class SleepingDeployment(Deployment):
         self._refuse_sleep(level)
         _order("sleep", lambda: self.sleeper().sleep(level))
         if not _order("say whether it sleeps", self.sleeper().is_sleeping):
-            raise EngineError("vllm was told to sleep, and does not")
+            raise EngineError("vllm did not go to sleep")
         self._gave_up_weights = level == _GIVES_UP_WEIGHTS
         self.state = EngineState.ASLEEP
 
@@ -90,7 +90,7 @@ class SleepingDeployment(Deployment):
         else:
             _order("wake", sleeper.wake)
         if _order("say whether it sleeps", sleeper.is_sleeping):
-            raise EngineError("vllm was told to wake, and sleeps on; llm_engine.restart() gives a fresh one")
+            raise EngineError("vllm did not wake up; llm_engine.restart() gives a fresh one")
         self.state = EngineState.READY
 
     def _refuse_sleep(self, level: int) -> None:
@@ -107,7 +107,7 @@ class SleepingDeployment(Deployment):
 
 
 class ServerSleeper:
-    """Orders a server of ours, which was started with :data:`SERVER_ENVIRON`."""
+    """Controls the sleep of a server that was started with :data:`SERVER_ENVIRON`."""
 
     def __init__(self, base_url: str) -> None:
         self._root = base_url.removesuffix("/v1")
@@ -127,7 +127,7 @@ class ServerSleeper:
 
 
 class LLMSleeper:
-    """Orders a ``vllm.LLM`` of this process."""
+    """Controls the sleep of a ``vllm.LLM`` of this process."""
 
     def __init__(self, llm: Any) -> None:
         self._llm = llm

@@ -117,7 +117,7 @@ def allowed_engines(item: pytest.Item, registry: EngineRegistry) -> Sequence[str
     """The engines a test is limited to by ``llm_engines``; None for any.
 
     Raises:
-        ValueError: a name that is no engine, or two engines have one name.
+        ValueError: a name that is not an engine, or two engines have one name.
     """
     mark = item.get_closest_marker("llm_engines")
     if mark is None:

@@ -231,6 +231,6 @@ def parse_exporter_url(text: str) -> str:
     """
     match = _URL.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no DCGM exporter: write host:9400 or http://host:9400/metrics")
+        raise ValueError(f"{text!r} is not a DCGM exporter: write host:9400 or http://host:9400/metrics")
     scheme, host, port, path = match.groups(default="")
     return f"{scheme or 'http://'}{host}{port or ('' if scheme else _PORT)}{path.rstrip('/') or '/metrics'}"

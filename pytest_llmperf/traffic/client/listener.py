@@ -1,4 +1,4 @@
-"""What a client tells of its work."""
+"""Callbacks that a client makes while it works."""
 
 from __future__ import annotations
 

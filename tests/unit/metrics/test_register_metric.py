@@ -107,5 +107,5 @@ def test_a_direction_that_is_none_is_refused() -> None:
 
 def test_a_function_that_returns_no_reading_is_named() -> None:
     register_metric(replace(MEAN, compute=lambda measurement, metric: 5.0))  # type: ignore[arg-type, return-value]
-    with pytest.raises(TypeError, match=r"^memory.mean was computed as 5.0, which is no Reading$"):
+    with pytest.raises(TypeError, match=r"^memory.mean was computed as 5.0, which is not a Reading$"):
         read("memory.mean", measured())

@@ -54,6 +54,6 @@ def test_the_groups_hold_what_the_markers_take() -> None:
 def test_a_reading_of_an_engine_that_would_be_shown_nowhere_is_named() -> None:
     assert why_unread(["memory.weights", "memory.kv_cache"]) == ()
     assert why_unread(["memory.peak", "memory.weights", "memory.unknown"]) == (
-        "the engine states memory.peak, which is no metric that an engine states",
-        "the engine states memory.unknown, which is no metric that an engine states",
+        "the engine states memory.peak, which is not a metric that an engine states",
+        "the engine states memory.unknown, which is not a metric that an engine states",
     )

@@ -131,7 +131,7 @@ class InProcessTransport:
             while not attempt.done:
                 self._step(attempt)
         finally:
-            self._abandon(attempt)
+            self._remove(attempt)
 
     async def aperform(self, attempt: Attempt) -> None:
         """Each step holds the event loop up for as long as it takes; other coroutines run between two steps."""
@@ -142,7 +142,7 @@ class InProcessTransport:
                 self._step(attempt)
                 await asyncio.sleep(0)
         finally:
-            self._abandon(attempt)
+            self._remove(attempt)
 
     def perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
         waiting = deque(calls)
@@ -167,7 +167,7 @@ class InProcessTransport:
             raise
         finally:
             for call in running.values():
-                self._abandon(_generation(call))
+                self._remove(_generation(call))
 
     def read(self, arrival: Arrival) -> Answer:
         return openai.read(arrival)
@@ -208,7 +208,7 @@ class InProcessTransport:
             prompt = {"prompt_token_ids": list(body["prompt"])}
         if "cache_salt" in body:
             prompt["cache_salt"] = body["cache_salt"]
-        return prompt, _sampling(self._llm.model_config.get_diff_sampling_param(), body)
+        return prompt, _make_sampling(self._llm.model_config.get_diff_sampling_param(), body)
 
     def _step(self, waiter: Generation) -> None:
         """One step for everybody, unless what ``waiter`` waits for has come by another thread's step."""
@@ -225,8 +225,8 @@ class InProcessTransport:
                 if generation is not None:
                     generation.take(output)
 
-    def _abandon(self, generation: Generation) -> None:
-        """Forgets a request, and ends it where it has not ended."""
+    def _remove(self, generation: Generation) -> None:
+        """Removes a request and aborts it if it still runs."""
         with self._lock:
             known = self._running.pop(generation.request_id, None)
             if known is not None and not generation.done and not self.failure:
@@ -260,7 +260,7 @@ def _render(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> list[int]:
     return found
 
 
-def _sampling(defaults: Mapping[str, Any], body: Mapping[str, Any]) -> Any:
+def _make_sampling(defaults: Mapping[str, Any], body: Mapping[str, Any]) -> Any:
     """``SamplingParams`` as the server makes them of a body: the model's own defaults below what was asked for."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 

@@ -32,7 +32,7 @@ def test_a_folder_without_any_has_none(tmp_path: Path) -> None:
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"model\.safetensors is no safetensors file"):
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a safetensors file"):
         count_tensor_bytes(tmp_path)
 
 

@@ -181,7 +181,7 @@ def test_a_binary_is_called_as_llama_server_wants_it_and_read_like_the_wheel(ggu
         assert (engine.version, engine.model) == ("b1234", "tiny-Q4_1")
         assert engine.memory().weights == 1000.5 * MIB
         assert engine.memory().kv_reserved == 256 * MIB
-        with pytest.raises(EngineError, match="is no OpenAI API"):
+        with pytest.raises(EngineError, match="is not an OpenAI API"):
             attached.start(lambda _: None)
     finally:
         engine.stop()

@@ -28,14 +28,14 @@ def test_the_pages_of_a_real_server_are_understood() -> None:
     assert served('{"version":"0.32.15"}', OllamaAPI.version) == "0.32.15"
     tags = captured("ollama/tags.txt").split("\n\n", 1)[1]
     assert served(tags, OllamaAPI.models) == ["smollm2:135m-q4", "smollm2-ctx:latest"]
-    assert served('{"models":[]}', OllamaAPI.loaded) == []
-    loaded = served(captured("ollama/ps_loaded.json"), OllamaAPI.loaded)
+    assert served('{"models":[]}', OllamaAPI.list_loaded) == []
+    loaded = served(captured("ollama/ps_loaded.json"), OllamaAPI.list_loaded)
     assert isinstance(loaded, list)
     assert loaded[0]["size"] == 160222411
 
 
 def test_a_server_that_is_no_ollama_is_named() -> None:
-    with pytest.raises(EngineError, match="is no Ollama: its /api/version states none"):
+    with pytest.raises(EngineError, match="is not an Ollama server: /api/version states none"):
         served("{}", OllamaAPI.version)
     with pytest.raises(EngineError, match="the server sent something that is not a JSON object: b'<html>'"):
         served("<html>", OllamaAPI.version)

@@ -27,7 +27,7 @@ def test_the_variable_of_ollama_is_read_as_ollama_reads_it(host: str, url: str) 
 
 
 def test_what_is_no_host_is_refused() -> None:
-    with pytest.raises(EngineError, match="OLLAMA_HOST=box:port is no address"):
+    with pytest.raises(EngineError, match="OLLAMA_HOST=box:port is not an address"):
         parse_host_url("box:port")
 
 

@@ -55,9 +55,9 @@ def test_what_is_quick_says_nothing() -> None:
 
 
 def test_a_stream_without_success_is_a_failure() -> None:
-    with pytest.raises(EngineError, match="it ended with 'pulling manifest' and no success"):
+    with pytest.raises(EngineError, match="it ended with 'pulling manifest' instead of success"):
         follow_progress(iter([{"status": "pulling manifest"}]), "m", lambda _: None)
-    with pytest.raises(EngineError, match="it ended with 'nothing' and no success"):
+    with pytest.raises(EngineError, match="it ended with 'nothing' instead of success"):
         follow_progress(iter([]), "m", lambda _: None)
 
 

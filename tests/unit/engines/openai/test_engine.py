@@ -156,7 +156,7 @@ def test_another_status_is_told(server: ModelServer) -> None:
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"[]", b'{"data": [{"name": "x"}]}', b'{"data": null}'])
 def test_a_server_with_another_api_is_refused(server: ModelServer, body: bytes) -> None:
     server.body = body
-    assert refusal(server.url) == f"{server.url}/v1/models is no OpenAI API: its answer lists no models"
+    assert refusal(server.url) == f"{server.url}/v1/models is not an OpenAI API: its answer lists no models"
 
 
 def test_a_server_that_does_not_speak_http_is_refused() -> None:

@@ -261,7 +261,7 @@ def test_it_attaches_to_a_server_that_runs() -> None:
 
 
 def test_a_server_that_is_not_vllm_is_refused() -> None:
-    with pytest.raises(EngineError, match=r"is no vLLM server: /version does not answer$"):
+    with pytest.raises(EngineError, match=r"is not a vLLM server: /version does not answer$"):
         attached_to()
     with pytest.raises(
         EngineError,

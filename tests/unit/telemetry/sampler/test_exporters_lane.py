@@ -251,7 +251,7 @@ def test_a_device_that_left_the_exporters_page_is_a_fault_of_the_exporters(
 
 def test_a_url_that_is_none_is_refused(lane: Lane) -> None:
     assert lane.read("ftp://here")[1] == {
-        "error": "'ftp://here' is no DCGM exporter: write host:9400 or http://host:9400/metrics"
+        "error": "'ftp://here' is not a DCGM exporter: write host:9400 or http://host:9400/metrics"
     }
 
 

@@ -136,7 +136,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(shared: Sam
 def test_what_cannot_be_had_is_an_error_and_the_sampler_lives_on(shared: Sampler) -> None:
     with pytest.raises(SamplerError, match="the driver was not asked for a device 99 yet"):
         shared.ask("sample", slots=[99])
-    with pytest.raises(SamplerError, match="is no DCGM exporter"):
+    with pytest.raises(SamplerError, match="is not a DCGM exporter"):
         shared.ask("exporters", urls=["ftp://here"], hz=5)
     assert shared.ask("edge", align=False) == {"names": {}, "faults": []}
 

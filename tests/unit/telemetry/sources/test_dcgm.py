@@ -284,7 +284,7 @@ def test_an_exporter_is_given_by_host_or_url(text: str, url: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "http://", "ftp://node-a", "node a:9400", "node-a:port", "me:secret@node-a:9400"])
 def test_what_is_no_exporter_is_refused_with_what_to_write(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no DCGM exporter: write host:9400 or http://host:9400/metrics$"):
+    with pytest.raises(ValueError, match=r"is not a DCGM exporter: write host:9400 or http://host:9400/metrics$"):
         parse_exporter_url(text)
-    with pytest.raises(SourceError, match="is no DCGM exporter"):
+    with pytest.raises(SourceError, match="is not a DCGM exporter"):
         DcgmBackend([text])
