@@ -54,7 +54,7 @@ class KeptEngine:
 
 
 def list_kept_engines(progress: Progress) -> list[KeptEngine]:
-    """Lists all kept engines, the oldest first. Ends engines of killed runs before, and reports each to ``progress``."""
+    """Lists all kept engines, the oldest first; ends engines of killed runs before, reporting each to ``progress``."""
     pid_files.clean_up(progress)
     found = []
     for note in pid_files.list_kept_notes():

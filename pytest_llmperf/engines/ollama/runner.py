@@ -37,7 +37,7 @@ class Runner:
 
     @property
     def is_llama_server(self) -> bool:
-        """Whether it is llama.cpp's own server, as from 0.30 on, which has all settings on its command line, and counters."""
+        """Whether it is llama.cpp's own server (Ollama 0.30 and later), which has counters and states all settings."""
         program = itertools.takewhile(lambda word: not word.startswith("--"), self.arguments)
         return any(PurePath(word).stem == "llama-server" for word in program)
 
