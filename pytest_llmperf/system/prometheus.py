@@ -140,10 +140,10 @@ class MetricsPage:
     def _exchange(self, deadline: float) -> bytes:
         connection = self._connection
         if connection.sock is None:
-            connection.timeout = _left(deadline)
+            connection.timeout = _compute_time_left(deadline)
             connection.connect()
         kept: socket.socket = connection.sock
-        kept.settimeout(_left(deadline))
+        kept.settimeout(_compute_time_left(deadline))
         connection.request("GET", self._target, headers={"Accept": "text/plain;version=0.0.4"})
         response = connection.getresponse()
         body = bytearray()
@@ -152,7 +152,7 @@ class MetricsPage:
             if len(body) > _MAX_BYTES:
                 raise OSError(f"it is longer than {_MAX_BYTES >> 20} MiB")
             if not response.isclosed():
-                kept.settimeout(_left(deadline))
+                kept.settimeout(_compute_time_left(deadline))
         if response.length:
             raise ConnectionResetError("the answer ended early")
         response.close()
@@ -161,7 +161,7 @@ class MetricsPage:
         return bytes(body)
 
 
-def _left(deadline: float) -> float:
+def _compute_time_left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError

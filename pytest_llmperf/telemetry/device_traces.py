@@ -104,7 +104,7 @@ class DeviceTraces:
         levels = self._levels(facts, _REACH_NS)
         return levels[-1] if levels else None
 
-    def moved(self, facts: DeviceFacts) -> int:
+    def measure_movement(self, facts: DeviceFacts) -> int:
         """By how many bytes the level changed in the last second."""
         levels = self._levels(facts, round(CALM_S * 1e9))
         return max(levels) - min(levels) if levels else 0
@@ -145,7 +145,7 @@ class DeviceTraces:
 
     def local(self, window: Window, facts: DeviceFacts, engines: Sequence[EngineBaselines]) -> DeviceTrace:
         """The trace of a device of this host over a window that has ended."""
-        slow = _around(self._sampler.driver, window, facts.slot)
+        slow = _read_around(self._sampler.driver, window, facts.slot)
         self._learn_faults()
         refused = [
             f for f in self.faults if f["slot"] == facts.slot and f["lane"] in _GAUGED and f["why"] == Why.ABSENT
@@ -156,7 +156,7 @@ class DeviceTraces:
             to_device(facts),
             self.memory(window, facts, engines),
             measure_energy(
-                slow, window, idle_watts=self.idle_watts.get(facts.slot), shared=_shared(facts) or no_counter
+                slow, window, idle_watts=self.idle_watts.get(facts.slot), shared=_explain_sharing(facts) or no_counter
             ),
             replace(state, unknown=tuple(f["text"] for f in refused)),
         )
@@ -166,10 +166,10 @@ class DeviceTraces:
     ) -> MemoryTrace:
         """The memory of the engines on a device of this host over a window. For ``settling`` see build_device_trace."""
         roots = [root for engine in engines for root in engine.roots]
-        slow = _around(self._sampler.driver, window, facts.slot)
-        fast = _around(self._sampler.memory, window, facts.slot)
-        told = self._told([*fast, *slow], window)
-        lost, given_up = self._ended(facts, [*fast, *slow], window)
+        slow = _read_around(self._sampler.driver, window, facts.slot)
+        fast = _read_around(self._sampler.memory, window, facts.slot)
+        told = self._list_faults([*fast, *slow], window)
+        lost, given_up = self._find_endings(facts, [*fast, *slow], window)
         ring = self._sampler.memory
         fault = lost or self._death(ring, window)
         trace = build_device_trace(
@@ -182,14 +182,14 @@ class DeviceTraces:
             Sampling(ring.period_ns, ring.oldest_ns, fault, "" if lost else self._sampler.why_hanging() or given_up),
             settling=settling,
         )
-        return trace if fault else _explained(trace, [f for f in told if f["lane"] == DEVICE_MEMORY])
+        return trace if fault else _explain(trace, [f for f in told if f["lane"] == DEVICE_MEMORY])
 
     def remote(self, window: Window, facts: DeviceFacts, exporters: Exporters) -> DeviceTrace:
         """The trace of a device behind an exporter over a window that has ended; waits up to 0.5 s for a reading."""
         ring = self._sampler.exporters
         self._wait_for_page(window, facts.slot)
-        records = _around(ring, window, facts.slot)
-        told = self._told(_around(ring, window, exporters.number), window)
+        records = _read_around(ring, window, facts.slot)
+        told = self._list_faults(_read_around(ring, window, exporters.number), window)
         refused = why_too_seldom(_interval_ns(ring, window, exporters), window.seconds, exporters.urls)
         if refused and told:
             refused = str(told[-1]["text"])
@@ -201,11 +201,11 @@ class DeviceTraces:
             Ownership(),
             Sampling(round(1e9 / DCGM_HZ), ring.oldest_ns, fault, refused or facts.no_memory),
         )
-        consumed = measure_energy(records, window, idle_watts=None, shared=refused or _shared(facts))
+        consumed = measure_energy(records, window, idle_watts=None, shared=refused or _explain_sharing(facts))
         bound = 100 / DCGM_HZ / window.seconds
         return DeviceTrace(
             to_device(facts),
-            memory if fault else _explained(memory, told),
+            memory if fault else _explain(memory, told),
             replace(consumed, how=f"{consumed.how}, ±{bound:.2g} % by the exporter" if consumed.how else ""),
             read_conditions(records, window, known_pids=(), names={}),
         )
@@ -224,7 +224,7 @@ class DeviceTraces:
         """Why the sampler ended before the window did, or ""."""
         return self._sampler.why_ended() if ring.published_ns < window.end_ns else ""
 
-    def _told(self, records: Sequence[RingRecord], window: Window) -> list[dict[str, Any]]:
+    def _list_faults(self, records: Sequence[RingRecord], window: Window) -> list[dict[str, Any]]:
         """The faults among records, up to the end of the window."""
         numbers = sorted(_faults(records, 0, window.end_ns))
         if numbers and numbers[-1] >= len(self.faults):
@@ -235,7 +235,7 @@ class DeviceTraces:
         with contextlib.suppress(SamplerError):  # it has ended, which is a fault of its own
             self.faults = self._sampler.ask("faults")["faults"]
 
-    def _ended(self, facts: DeviceFacts, records: Sequence[RingRecord], window: Window) -> tuple[str, str]:
+    def _find_endings(self, facts: DeviceFacts, records: Sequence[RingRecord], window: Window) -> tuple[str, str]:
         """Why a device was lost, and why its level is no longer read, if that was before the end of the window.
 
         Each is recorded once only: a window long after it has no record of it, but no level either.
@@ -255,7 +255,7 @@ def to_device(facts: DeviceFacts) -> Device:
     return Device(facts.kind, facts.name, facts.uuid)
 
 
-def _around(ring: Ring, window: Window, key: int) -> list[RingRecord]:
+def _read_around(ring: Ring, window: Window, key: int) -> list[RingRecord]:
     found = ring.read(window.start_ns - _REACH_NS, window.end_ns + _REACH_NS)
     return [record for record in found if record.key == key]
 
@@ -269,12 +269,12 @@ def _faults(records: Iterable[RingRecord], start_ns: int, end_ns: int) -> set[in
     return {r.value for r in records if r.lane == FAULT and start_ns <= r.t_ns <= end_ns}
 
 
-def _explained(trace: MemoryTrace, told: Sequence[Mapping[str, Any]]) -> MemoryTrace:
+def _explain(trace: MemoryTrace, told: Sequence[Mapping[str, Any]]) -> MemoryTrace:
     """The trace with the latest reason for failed readings added to its fault."""
     return replace(trace, fault=f"{trace.fault}: {told[-1]['text']}") if trace.fault and told else trace
 
 
-def _shared(facts: DeviceFacts) -> str:
+def _explain_sharing(facts: DeviceFacts) -> str:
     return "energy is measured for the whole GPU, of which the engine has a MIG instance" if facts.parent else ""
 
 

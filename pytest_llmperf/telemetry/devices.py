@@ -135,7 +135,7 @@ class Devices:
             self._read_now()
             present = [(f, process) for f in facts for process in self._strangers(f)]
             strangers = [(f, process) for f, process in present if process.pid not in expected]
-            restless = [text for f in facts if (text := self._restless(f))]
+            restless = [text for f in facts if (text := self._explain_unrest(f))]
             waited = time.monotonic() - begun
             if (not strangers or waited >= patience_s) and (not restless or waited >= timeout_s):
                 break
@@ -159,7 +159,7 @@ class Devices:
             time.sleep(CALM_S)
             # In a list of a second ago, a process that was ending looks like an engine at work.
             self._read_now()
-            restless = {f: text for f in facts if (text := self._restless(f))}
+            restless = {f: text for f in facts if (text := self._explain_unrest(f))}
             if not restless or time.monotonic() - begun >= timeout_s:
                 return tuple(f"{text}, on it {self._traces.holders(f)}" for f, text in restless.items())
 
@@ -192,8 +192,8 @@ class Devices:
         last = self._traces.listing(facts)
         return [DeviceProcess(pid, self._traces.names.get(pid, "")) for pid in sorted(last.others)] if last else []
 
-    def _restless(self, facts: DeviceFacts) -> str:
-        last, moved = self._traces.listing(facts), self._traces.moved(facts)
+    def _explain_unrest(self, facts: DeviceFacts) -> str:
+        last, moved = self._traces.listing(facts), self._traces.measure_movement(facts)
         if moved <= TOLERANCE_BYTES or (last is not None and last.neighbours):
             return ""  # another engine of this run may be at work there
         return f"{facts.name} by {format_value(moved, BYTES)}"

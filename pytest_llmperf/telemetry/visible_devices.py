@@ -47,21 +47,21 @@ def _resolve(entry: str, selection: str, caller: list[str] | None) -> str:
             return str(int(entry))
         if int(entry) < len(caller):
             return caller[int(entry)]
-        raise ValueError(f"--llmperf-gpus={selection}: there is no device {entry}, {_shown(caller)}")
+        raise ValueError(f"--llmperf-gpus={selection}: there is no device {entry}, {_describe_visible(caller)}")
     if not _UUID.fullmatch(entry):
         raise ValueError(f"--llmperf-gpus={selection}: write auto, indices (0,2), GPU-… or MIG-… UUIDs")
     uuids = [known for known in caller or () if _UUID.fullmatch(known)]
-    if caller == [] or (uuids and not any(_same(entry, known) for known in uuids)):
-        raise ValueError(f"--llmperf-gpus={selection}: {entry} is not visible, {_shown(caller or [])}")
+    if caller == [] or (uuids and not any(_is_same(entry, known) for known in uuids)):
+        raise ValueError(f"--llmperf-gpus={selection}: {entry} is not visible, {_describe_visible(caller or [])}")
     return entry
 
 
-def _same(one: str, other: str) -> bool:
+def _is_same(one: str, other: str) -> bool:
     """Whether both name one device: CUDA accepts any prefix of a UUID."""
     return one.startswith(other) or other.startswith(one)
 
 
-def _shown(caller: list[str]) -> str:
+def _describe_visible(caller: list[str]) -> str:
     if not caller:
         return f"{_VARIABLE} shows none"
     noun = "device" if len(caller) == 1 else "devices"
@@ -75,8 +75,8 @@ def filter_visible(facts: Sequence[DeviceFacts], value: str | None) -> list[Devi
     A GPU with MIG on stands for its first instance, and CUDA uses a single instance and then no other GPU.
     """
     gpus = sorted((device for device in facts if not device.parent), key=lambda gpu: gpu.index)
-    chosen = gpus if value is None else _chosen(facts, gpus, value)
-    used = [device for one in chosen for device in _that_computes(facts, one)]
+    chosen = gpus if value is None else _choose(facts, gpus, value)
+    used = [device for one in chosen for device in _pick_computing(facts, one)]
     instances = [device for device in used if device.parent]
     return instances[:1] or used
 
@@ -113,7 +113,7 @@ def parse_visible_devices(value: str) -> list[str]:
     return [] if len(set(valid)) < len(valid) else valid
 
 
-def _chosen(facts: Sequence[DeviceFacts], gpus: Sequence[DeviceFacts], value: str) -> list[DeviceFacts]:
+def _choose(facts: Sequence[DeviceFacts], gpus: Sequence[DeviceFacts], value: str) -> list[DeviceFacts]:
     chosen: list[DeviceFacts] = []
     for entry in parse_visible_devices(value):
         if entry.isdigit():
@@ -131,7 +131,7 @@ def _legacy_name(device: DeviceFacts) -> str:
     return f"MIG-{device.parent}/{device.instance}"
 
 
-def _that_computes(facts: Sequence[DeviceFacts], device: DeviceFacts) -> list[DeviceFacts]:
+def _pick_computing(facts: Sequence[DeviceFacts], device: DeviceFacts) -> list[DeviceFacts]:
     if not device.has_instances:
         return [device]
     return [part for part in facts if part.parent == device.uuid][:1]

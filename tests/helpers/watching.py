@@ -23,7 +23,7 @@ def level(sampler: Sampler, *pids: int) -> int:
 
 def ticks(sampler: Sampler, count: int) -> None:
     """Wait until the sampler has gone on by so many ticks, whatever the load of the machine."""
-    ring = sampler._started().ring
+    ring = sampler._require_child().ring
     for _ in range(count):
         last = ring.published_ns
         until(lambda last=last: ring.published_ns > last)  # type: ignore[misc]

@@ -192,7 +192,7 @@ def build_device_trace(
     if not facts.unified and facts.total_bytes is None:
         missing = missing or facts.no_memory
     if attribution in ("pids", "nspid") and not settling:
-        missing = missing or _uncertain(levels, samples, lists, window)
+        missing = missing or _explain_uncertainty(levels, samples, lists, window)
     return MemoryTrace(
         samples,
         _source(samples, lists, facts, attribution),
@@ -219,7 +219,7 @@ def _engine_part(
     return [(t_ns, max(0, level - max(_rests_around(lists, t_ns)))) for t_ns, level in levels]
 
 
-def _uncertain(
+def _explain_uncertainty(
     levels: Sequence[tuple[int, int]], samples: Sequence[tuple[int, int]], lists: Sequence[Listing], window: Window
 ) -> str:
     """Why the peak is uncertain: others' memory changed between two lists, so the level has no unique split; or ""."""

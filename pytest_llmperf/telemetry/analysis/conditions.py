@@ -57,20 +57,20 @@ def read_conditions(
     that were on the device when the session began. ``names`` are the known names of processes, by pid.
     """
     ordered = sorted(records, key=lambda record: record.t_ns)
-    held = _held_back(ordered, window)
+    held = _measure_slowdowns(ordered, window)
     newcomers = _newcomers(ordered, window, known_pids, names)
     return Conditions(
         throttled_seconds={reason.label: one.seconds for reason, one in held.items()},
-        temperature_c=_at_the_edges(_of(ordered, TEMPERATURE), window),
-        memory_temperature_c=_at_the_edges(_of(ordered, MEMORY_TEMPERATURE), window),
-        sm_clock_mhz=_mean(_of(ordered, SM_CLOCK), window, 1),
-        utilization=_mean(_of(ordered, UTILIZATION), window, 100),
+        temperature_c=_at_the_edges(_select_lane(ordered, TEMPERATURE), window),
+        memory_temperature_c=_at_the_edges(_select_lane(ordered, MEMORY_TEMPERATURE), window),
+        sm_clock_mhz=_mean(_select_lane(ordered, SM_CLOCK), window, 1),
+        utilization=_mean(_select_lane(ordered, UTILIZATION), window, 100),
         newcomers=newcomers,
         slowdown=_slowdown(held, newcomers, window),
     )
 
 
-def _of(records: Sequence[RingRecord], lane: int) -> list[RingRecord]:
+def _select_lane(records: Sequence[RingRecord], lane: int) -> list[RingRecord]:
     return [record for record in records if record.lane == lane]
 
 
@@ -89,24 +89,24 @@ def _at_the_edges(records: Sequence[RingRecord], window: Window) -> tuple[float,
 
 
 def _mean(records: Sequence[RingRecord], window: Window, unit: int) -> float | None:
-    inside = _inside(records, window)
+    inside = _select_inside(records, window)
     return statistics.fmean(record.value for record in inside) / unit if inside else None
 
 
-def _inside(records: Sequence[RingRecord], window: Window) -> list[RingRecord]:
+def _select_inside(records: Sequence[RingRecord], window: Window) -> list[RingRecord]:
     return [record for record in records if window.start_ns <= record.t_ns <= window.end_ns]
 
 
 # ----------------------------------------------------------------------------------------------------- clocks held back
 
 
-def _held_back(records: Sequence[RingRecord], window: Window) -> dict[EventReason, _Held]:
+def _measure_slowdowns(records: Sequence[RingRecord], window: Window) -> dict[EventReason, _Held]:
     """Each reason that the device reports: its time by the counter, or else by the share of samples that show it."""
-    masks = [record.value for record in _inside(_of(records, REASONS), window)]
-    counters = _of(records, THROTTLE)
+    masks = [record.value for record in _select_inside(_select_lane(records, REASONS), window)]
+    counters = _select_lane(records, THROTTLE)
     held: dict[EventReason, _Held] = {}
     for reason in EventReason:
-        counted = _counted([record for record in counters if record.detail == reason], window)
+        counted = _read_counter([record for record in counters if record.detail == reason], window)
         if counted is not None:
             held[reason] = _Held(counted)
         elif masks:
@@ -115,7 +115,7 @@ def _held_back(records: Sequence[RingRecord], window: Window) -> dict[EventReaso
     return held
 
 
-def _counted(counter: Sequence[RingRecord], window: Window) -> float | None:
+def _read_counter(counter: Sequence[RingRecord], window: Window) -> float | None:
     """Seconds by the counter; None if it was not read twice, or was reset."""
     edges = _edges(counter, window)
     if edges is None or edges[0].t_ns == edges[1].t_ns or edges[1].value < edges[0].value:
@@ -134,7 +134,7 @@ def _newcomers(
     If the driver lists pids of a namespace that is not visible here, an unknown pid may be the engine's. It
     certainly is another's if it is visible here, or if the pids of this run are found in the same lists.
     """
-    listed = [r for r in _of(records, PROCESS) if window.start_ns <= r.t_ns <= window.end_ns + _EDGE_NS]
+    listed = [r for r in _select_lane(records, PROCESS) if window.start_ns <= r.t_ns <= window.end_ns + _EDGE_NS]
     understood = any(record.flags & _OF_THIS_RUN for record in listed)
     held: dict[int, int | None] = {}
     for record in listed:
@@ -156,7 +156,7 @@ def _slowdown(held: Mapping[EventReason, _Held], newcomers: Sequence[DeviceProce
         if (one := held.get(reason)) and one.seconds >= SLOWING_SHARE * window.seconds and not _is_passing(reason, one)
     ]
     if newcomers:
-        causes.append(f"{_listed(newcomers)} also computed on the device")
+        causes.append(f"{_format_processes(newcomers)} also computed on the device")
     return f"{' and '.join(causes)}, so times and rates are not the engine's own" if causes else ""
 
 
@@ -165,6 +165,6 @@ def _is_passing(reason: EventReason, held: _Held) -> bool:
     return reason == EventReason.HARDWARE_SLOWDOWN and held.passing
 
 
-def _listed(processes: Sequence[DeviceProcess]) -> str:
+def _format_processes(processes: Sequence[DeviceProcess]) -> str:
     noun = "process" if len(processes) == 1 else "processes"
     return f"{noun} {', '.join(map(str, processes))}"

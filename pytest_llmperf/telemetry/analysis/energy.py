@@ -68,7 +68,7 @@ def measure_energy(
     )
     try:
         span = _span(counter, window, shared)
-        joules = span.joules - _outside(span, power, window, idle_watts)
+        joules = span.joules - _measure_outside(span, power, window, idle_watts)
         if joules <= 0:
             raise _NotMeasuredError("the energy counter moved by less than the idle power outside the window explains")
     except _NotMeasuredError as problem:
@@ -106,7 +106,7 @@ def _span(counter: Sequence[RingRecord], window: Window, shared: str) -> _Span:
 
 def _from_tick_to_tick(counter: Sequence[RingRecord], window: Window) -> _Span | None:
     ticks = [record for record in counter if record.flags & TICK]
-    return _around(ticks, window, TICK_REACH_NS, "energy counter from tick to tick")
+    return _find_span(ticks, window, TICK_REACH_NS, "energy counter from tick to tick")
 
 
 def _from_change_to_change(counter: Sequence[RingRecord], window: Window) -> _Span:
@@ -122,10 +122,10 @@ def _from_change_to_change(counter: Sequence[RingRecord], window: Window) -> _Sp
     if length >= READINGS_IN_WINDOW * spacing:
         bound = f"±{100 * spacing / length:.1g} %"
         what = f"energy counter read every {spacing / 1e9:.2g} s, not aligned to its ticks: {bound}"
-        span = _around(changes, window, 2 * spacing, what)
+        span = _find_span(changes, window, 2 * spacing, what)
     elif length >= TICKS_IN_WINDOW * spacing:
         ticks = [record for record in changes if record.flags & TICK]
-        span = _around(ticks, window, length // TICKS_IN_WINDOW, "energy counter from tick to tick")
+        span = _find_span(ticks, window, length // TICKS_IN_WINDOW, "energy counter from tick to tick")
     else:
         span = None
     if span is None:
@@ -136,7 +136,7 @@ def _from_change_to_change(counter: Sequence[RingRecord], window: Window) -> _Sp
     return span
 
 
-def _around(readings: Sequence[RingRecord], window: Window, reach_ns: int, what: str) -> _Span | None:
+def _find_span(readings: Sequence[RingRecord], window: Window, reach_ns: int, what: str) -> _Span | None:
     """The last reading up to the start and the first from the end on, within reach; else the nearest ones inside."""
     start = [r for r in readings if abs(r.t_ns - window.start_ns) <= reach_ns]
     end = [r for r in readings if abs(r.t_ns - window.end_ns) <= reach_ns]
@@ -150,7 +150,7 @@ def _around(readings: Sequence[RingRecord], window: Window, reach_ns: int, what:
 # ------------------------------------------------------------------------------------------ what lies beside the window
 
 
-def _outside(span: _Span, power: Sequence[RingRecord], window: Window, idle_watts: float | None) -> float:
+def _measure_outside(span: _Span, power: Sequence[RingRecord], window: Window, idle_watts: float | None) -> float:
     """Joules between the two readings that lie outside the window; negative if they lie inside it."""
     before = [record for record in power if record.t_ns <= window.start_ns]
     inside = [record for record in power if window.start_ns < record.t_ns < window.end_ns]

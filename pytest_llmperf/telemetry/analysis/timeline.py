@@ -51,7 +51,7 @@ def sum_levels(
     """
     levels: dict[int, int] = {}
     summed: list[tuple[int, int]] = []
-    for t_ns, tick in groupby(_of(records, pids), key=attrgetter("t_ns")):
+    for t_ns, tick in groupby(_select(records, pids), key=attrgetter("t_ns")):
         for record in tick:
             if record.flags & GONE and record.key in ended:
                 levels[record.key] = 0
@@ -86,15 +86,15 @@ def build_host_trace(
     kept, before = select_around(samples, window)
     gap = find_largest_gap(kept, window)
     fault = (
-        _engine_gone(records, window, live)
+        _explain_ended_engine(records, window, live)
         or sampling.fault
         or why_overwritten(window, sampling.oldest_ns)
-        or ("" if missing else _not_watched(records, pids, ended) or why_gap_too_long(gap, period_ns))
+        or ("" if missing else _explain_unwatched(records, pids, ended) or why_gap_too_long(gap, period_ns))
     )
     return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault, missing)
 
 
-def _of(records: Iterable[RingRecord], pids: Sequence[int]) -> Iterable[RingRecord]:
+def _select(records: Iterable[RingRecord], pids: Sequence[int]) -> Iterable[RingRecord]:
     wanted = set(pids)
     return (record for record in records if record.lane == HOST and record.key in wanted)
 
@@ -109,8 +109,8 @@ def find_largest_gap(samples: Sequence[tuple[int, int]], window: Window) -> int:
     return max((b - a for a, b in pairwise(times)), default=0)
 
 
-def _engine_gone(records: Sequence[RingRecord], window: Window, pids: Sequence[int]) -> str:
-    for record in _of(records, pids):
+def _explain_ended_engine(records: Sequence[RingRecord], window: Window, pids: Sequence[int]) -> str:
+    for record in _select(records, pids):
         if record.flags & GONE and record.t_ns <= window.end_ns:
             when = "during" if record.t_ns >= window.start_ns else "before"
             return f"the engine's process {record.key} ended {when} the test"
@@ -125,8 +125,8 @@ def why_overwritten(window: Window, oldest_ns: int) -> str:
     return f"the first {lost:.1f} s of the test were overwritten in the sampler's ring: the test ran too long"
 
 
-def _not_watched(records: Sequence[RingRecord], pids: Sequence[int], ended: Collection[int]) -> str:
-    missing = sorted(set(pids) - set(ended) - {record.key for record in _of(records, pids)})
+def _explain_unwatched(records: Sequence[RingRecord], pids: Sequence[int], ended: Collection[int]) -> str:
+    missing = sorted(set(pids) - set(ended) - {record.key for record in _select(records, pids)})
     if not pids:
         return "the engine has no process to watch"
     return f"the sampler did not watch process {missing[0]} during the test" if missing else ""
@@ -148,7 +148,7 @@ def _source(records: Sequence[RingRecord], pids: Sequence[int], samples: Sequenc
     start, end = samples[0][0], samples[-1][0]
     counts: dict[int, int] = {}
     rss_only = False
-    for record in _of(records, pids):
+    for record in _select(records, pids):
         if start <= record.t_ns <= end:
             counts[record.key] = max(counts.get(record.key, 0), record.detail)
             rss_only |= bool(record.flags & RSS_ONLY)

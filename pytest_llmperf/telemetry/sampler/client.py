@@ -62,26 +62,26 @@ class Sampler:
     @property
     def memory(self) -> Ring:
         """The ring of the memory lane."""
-        return self._started().ring
+        return self._require_child().ring
 
     @property
     def driver(self) -> Ring:
         """The ring of the driver's slow readings."""
-        return self._started().driver
+        return self._require_child().driver
 
     @property
     def exporters(self) -> Ring:
         """The ring of the DCGM exporters."""
-        return self._started().exporters
+        return self._require_child().exporters
 
     @property
     def started_ns(self) -> int:
         """When this sampler was started or joined, in ns: it identifies a sampler process."""
-        return self._started().started_ns
+        return self._require_child().started_ns
 
     def why_ended(self) -> str:
         """Why the sampler ended, in one line; "" while it runs."""
-        return self._started().why_ended()
+        return self._require_child().why_ended()
 
     def start(self, hz: float = DEFAULT_HZ, *, shared: bool = False) -> None:
         """Starts the process unless it runs. One that died is replaced; the new one watches nothing yet.
@@ -127,7 +127,7 @@ class Sampler:
         Raises:
             SamplerError: there is no such process, or the sampler gave no level of it within 5 s.
         """
-        child = self._started()
+        child = self._require_child()
         seen = child.ring.head
         self.ask("watch", pid=pid)
         deadline = time.monotonic() + WATCH_TIMEOUT_S
@@ -147,7 +147,7 @@ class Sampler:
 
     def stop_watching(self, pid: int) -> None:
         """Stops sampling ``pid``; does nothing if it is not watched or the sampler has died."""
-        self._started()
+        self._require_child()
         with contextlib.suppress(SamplerError):
             self.ask("stop_watching", pid=pid)
 
@@ -164,11 +164,11 @@ class Sampler:
         Pids in ``ended`` were ended on purpose: they hold nothing from then on.
         """
         self.wait(window)
-        return self._cut(self._started(), window, pids, ended)
+        return self._cut(self._require_child(), window, pids, ended)
 
     def wait(self, window: Window) -> None:
         """Waits for a sample after the window: two periods and 0.3 s at most, 1.3 s during a call of the driver."""
-        child = self._started()
+        child = self._require_child()
         begun = time.monotonic_ns()
         while child.ring.published_ns < window.end_ns and self.alive:
             time.sleep(0.002)
@@ -178,7 +178,7 @@ class Sampler:
 
     def level(self, pids: Sequence[int]) -> int | None:
         """The latest level of the trees under ``pids`` in bytes; None if the sampler or one of them has ended."""
-        child = self._started()
+        child = self._require_child()
         now = time.monotonic_ns()
         records = self._records(child, now, now)
         last = {record.key: record for record in records}
@@ -193,7 +193,7 @@ class Sampler:
 
         Returns the level in bytes and "", or None and the reason.
         """
-        child = self._started()
+        child = self._require_child()
         begun = time.monotonic_ns()
         while True:
             time.sleep(0.02)
@@ -210,7 +210,7 @@ class Sampler:
                 moving = f"the memory still moved by {format_value(moved, BYTES)} in 0.3 s"
                 return None, broken or f"{moving}, {timeout_s:g} s after the test"
 
-    def _started(self) -> SamplerProcess:
+    def _require_child(self) -> SamplerProcess:
         if self._child is None:
             raise SamplerError("the sampler was not started")
         return self._child
@@ -221,7 +221,7 @@ class Sampler:
         Raises:
             SamplerError: it has ended, it does not answer in time, or the order failed.
         """
-        child = self._started()
+        child = self._require_child()
         try:
             answer = child.ask({"do": what, **details}, timeout_s)
         except TimeoutError:
@@ -232,7 +232,7 @@ class Sampler:
 
     def why_hanging(self) -> str:
         """Which call of the driver has not returned for 1 s, in a sentence, or ""."""
-        child = self._started()
+        child = self._require_child()
         for ring in (child.ring, child.driver):
             call, since_ns = ring.call
             waited = time.monotonic_ns() - since_ns

@@ -122,7 +122,7 @@ class DriverLane(threading.Thread):
             begun, spent = time.monotonic_ns(), self._spent_ns
             if self._devices and begun >= rhythm.due_ns:
                 what()
-                rhythm.done(begun, time.monotonic_ns(), self._spent_ns - spent)
+                rhythm.note_end(begun, time.monotonic_ns(), self._spent_ns - spent)
         self._ring.publish(time.monotonic_ns(), ())
 
     def begin_call(self, call: str) -> None:
@@ -184,15 +184,15 @@ class DriverLane(threading.Thread):
         try:
             self._ring.publish(now, source.read(now))
         except SourceError as error:
-            self._failed(device, lane, error)
+            self._record_failure(device, lane, error)
             if error.why is not Why.TRANSIENT:
                 return None
         for of in source.missing.keys() - device.told:
             device.told.add(of)
-            self._failed(device, of[0], SourceError(source.missing[of], Why.ABSENT))
+            self._record_failure(device, of[0], SourceError(source.missing[of], Why.ABSENT))
         return source
 
-    def _failed(self, device: WatchedDevice, lane: int, error: SourceError) -> None:
+    def _record_failure(self, device: WatchedDevice, lane: int, error: SourceError) -> None:
         now = time.monotonic_ns()
         self._ring.publish(now, [RingRecord(now, self._fault(device.slot, lane, error), device.slot, lane, FAULT)])
 
@@ -219,7 +219,7 @@ class DriverLane(threading.Thread):
         try:
             return device.energy.read(now)[0].value
         except SourceError as error:
-            self._failed(device, ENERGY, error)
+            self._record_failure(device, ENERGY, error)
             if error.why is not Why.TRANSIENT:
                 device.energy = None
             return None
@@ -237,7 +237,7 @@ class DriverLane(threading.Thread):
             level, steady, processes = self._level_and_processes(self._backend, device)
         except SourceError as error:
             device.lists = error.why is Why.TRANSIENT
-            self._failed(device, PROCESS, error)
+            self._record_failure(device, PROCESS, error)
             return
         self._ring.publish(t := time.monotonic_ns(), self._listing(t, device.slot, level, steady, processes))
 

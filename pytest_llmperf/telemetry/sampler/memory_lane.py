@@ -69,7 +69,7 @@ class SlowPace:
         self._period_ns = period_ns
         self._costs: deque[int] = deque(maxlen=5)
 
-    def done(self, begun_ns: int, ended_ns: int, driver_ns: int) -> None:
+    def note_end(self, begun_ns: int, ended_ns: int, driver_ns: int) -> None:
         """Notes a reading that has just ended and sets ``due_ns``. Its typical time is the median of the last five."""
         self._costs.append(driver_ns)
         typical = sorted(self._costs)[len(self._costs) // 2] if len(self._costs) > 2 else 0

@@ -102,7 +102,7 @@ class DcgmBackend:
         for number, page in enumerate(self._pages):
             rows = _rows(page, Why.UNAVAILABLE)
             if not any(row.value(c) is not None for row in rows for c in _COUNTERS if c.lane in _JUDGED):
-                raise SourceError(_missing(page.url, "FB_USED"), Why.UNAVAILABLE)
+                raise SourceError(_explain_missing(page.url, "FB_USED"), Why.UNAVAILABLE)
             parents = {row.parent for row in rows}
             new = [row for row in rows if row.uuid not in devices]
             for slot, row in enumerate(new, self._first_slot + SLOTS_PER_EXPORTER * number):
@@ -179,7 +179,7 @@ class _Row(NamedTuple):
             kind="cuda",
             backend=DcgmBackend.name,
             total_bytes=None if missing else round(total * _MIB),
-            no_memory=_missing(url, missing) if missing else "",
+            no_memory=_explain_missing(url, missing) if missing else "",
             parent=self.parent,
             has_instances=has_instances,
             memory_api="DCGM FB_USED",
@@ -216,7 +216,7 @@ def _is_known(value: float) -> bool:
     return 0 <= value < _BLANK_FROM and value not in _BLANKS
 
 
-def _missing(url: str, field: str) -> str:
+def _explain_missing(url: str, field: str) -> str:
     return (
         f"the exporter at {url} shows no {_FIELD}{field}: "
         "the device does not have it, or it is not in the counters file that the exporter was started with (-f)"

@@ -145,7 +145,7 @@ def test_a_process_that_is_just_ending_is_no_engine_at_work(devices: Devices, sa
     sampler.processes(6, WITH_ENGINE, shares=[SHARE])  # in the list of a moment ago it is still there
     sampler.at_edge = lambda: sampler.processes(1)
     assert devices.rest([L4]) == ()
-    assert devices._traces.moved(L4) == 0
+    assert devices._traces.measure_movement(L4) == 0
 
 
 def test_memory_that_is_not_given_back_is_told_of_with_who_holds_it(devices: Devices, sampler: SamplerDouble) -> None:

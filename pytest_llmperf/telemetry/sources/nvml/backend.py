@@ -73,7 +73,7 @@ class NvmlDriver:
                 return
             self._nvml = _import_pynvml()
             try:
-                self._noted("nvmlInit", self._nvml.nvmlInit)
+                self._call_noted("nvmlInit", self._nvml.nvmlInit)
             except self._nvml.NVMLError as error:
                 raise explain_start_failure(error.value, device_node=DEVICE_NODE.exists()) from None
             self._starts += 1
@@ -82,7 +82,7 @@ class NvmlDriver:
                 with contextlib.suppress(NvmlRefusal):  # the old handle then fails with its own reason
                     device.handle = self.ask("nvmlDeviceGetHandleByUUID", device.facts.uuid)
 
-    def _noted(self, name: str, function: Callable[..., _T], *arguments: object) -> _T:
+    def _call_noted(self, name: str, function: Callable[..., _T], *arguments: object) -> _T:
         self._enter(name)
         try:
             return function(*arguments)
@@ -96,7 +96,7 @@ class NvmlDriver:
             NvmlRefusal: the driver gave an error instead.
         """
         try:
-            return self._noted(name, getattr(self._nvml, name), *arguments)
+            return self._call_noted(name, getattr(self._nvml, name), *arguments)
         except self._nvml.NVMLError as error:
             raise NvmlRefusal(int(error.value)) from None
 
@@ -128,10 +128,10 @@ class NvmlDriver:
         """
         self.start()
         starts = self._starts
-        code = self._noted(name, self.bind(name), device.handle, *arguments)
+        code = self._call_noted(name, self.bind(name), device.handle, *arguments)
         if code == Code.UNINITIALIZED:
             self._restart(starts)
-            code = self._noted(name, self.bind(name), device.handle, *arguments)
+            code = self._call_noted(name, self.bind(name), device.handle, *arguments)
         return code
 
     def stop(self) -> None:

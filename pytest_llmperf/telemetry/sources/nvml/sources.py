@@ -170,10 +170,10 @@ class _Gauge:
                 self.missing[of.kind, of.detail] = str(error)
             refused.append(error)
         if not records:
-            raise next((e for e in refused if e.why is Why.TRANSIENT), None) or self._nothing()
+            raise next((e for e in refused if e.why is Why.TRANSIENT), None) or self._explain_absence()
         return records
 
-    def _nothing(self) -> SourceError:
+    def _explain_absence(self) -> SourceError:
         first, *others = self.missing.values()
         return SourceError(f"{first} (and {len(others)} more such sensors)" if others else first, Why.ABSENT)
 
@@ -219,7 +219,7 @@ class SensorSource(_Gauge):
         if self.missing and len(self.missing) + len(self._asked) > len(self.fields):
             self._ask_for([field for field in self._asked if self._has(self.fields[field])])
         if not self._asked:
-            raise self._nothing()
+            raise self._explain_absence()
         code = self._driver.call(self._board, self._CALL, c_int(len(self._asked)), byref(self._values))
         if code:
             raise self._whole.judge(code, self.what, self._CALL)

@@ -87,7 +87,7 @@ def test_memory_shared_with_a_fork_counts_once(sampler: Sampler, process: Memory
     process.grow(100)
     until(lambda: level(sampler, process.pid) > 100 * MIB)
     alone = level(sampler, process.pid)
-    ring = sampler._started().ring
+    ring = sampler._require_child().ring
     process.fork()
     until(lambda: ring.slice(ring.head - 1, ring.head)[0].detail == 2)
     assert abs(level(sampler, process.pid) - alone) < 20 * MIB

@@ -59,7 +59,7 @@ def test_a_sampler_that_stands_still_is_a_fault(sampler: Sampler, process: Memor
     start = time.monotonic_ns()
     os.kill(pid_of(sampler), signal.SIGSTOP)
     try:
-        ring = sampler._started().ring
+        ring = sampler._require_child().ring
         until(lambda: time.monotonic_ns() - ring.published_ns > STALL_NS)
         stalled = sampler.read(Window(start, time.monotonic_ns()), [process.pid])
     finally:
@@ -129,7 +129,7 @@ def test_the_rate_is_a_little_more_than_the_one_asked_for(process: MemoryProcess
     sampler.start(20)
     try:
         sampler.watch(process.pid)
-        assert sampler._started().ring.period_ns == round(50_000_000 / 1.02)
+        assert sampler._require_child().ring.period_ns == round(50_000_000 / 1.02)
     finally:
         sampler.stop()
 

@@ -61,7 +61,7 @@ def due_after(*costs: int) -> int:
     now = 1000 * MS
     for cost in costs:
         now = max(now, rhythm.due_ns)
-        rhythm.done(now, now + cost, cost)
+        rhythm.note_end(now, now + cost, cost)
     return rhythm.due_ns // MS
 
 
@@ -72,8 +72,8 @@ def test_what_costs_little_is_due_after_its_period() -> None:
 
 def test_what_was_late_is_due_at_the_next_beat() -> None:
     rhythm = SlowPace(100 * MS)
-    rhythm.done(1000 * MS, 1001 * MS, MS // 20)
-    rhythm.done(1270 * MS, 1271 * MS, MS // 20)
+    rhythm.note_end(1000 * MS, 1001 * MS, MS // 20)
+    rhythm.note_end(1270 * MS, 1271 * MS, MS // 20)
     assert rhythm.due_ns == 1300 * MS
 
 
