@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if asked.action == "stop":
         return _stop(engines, asked.which, asked.force)
-    print(json.dumps([_plain(engine) for engine in engines], indent=2) if asked.json else _table(engines))
+    print(json.dumps([_make_plain(engine) for engine in engines], indent=2) if asked.json else _table(engines))
     return 0
 
 
@@ -44,13 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     engines.set_defaults(action="list")
     actions = engines.add_subparsers(metavar="ACTION")
     stop = actions.add_parser("stop", help="stop one engine, or all")
-    stop.add_argument("which", metavar="PID|all", nargs="?", default=ALL, type=_which, help="by default all")
+    stop.add_argument("which", metavar="PID|all", nargs="?", default=ALL, type=_parse_which, help="by default all")
     stop.add_argument("--force", action="store_true", help="stop it even if a run is using it")
     stop.set_defaults(action="stop")
     return parser
 
 
-def _which(text: str) -> str:
+def _parse_which(text: str) -> str:
     if text != ALL and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is neither a pid nor {ALL}")
     return text
@@ -76,7 +76,7 @@ def _stop(engines: Sequence[KeptEngine], which: str, force: bool) -> int:
     return status
 
 
-def _plain(engine: KeptEngine) -> dict[str, object]:
+def _make_plain(engine: KeptEngine) -> dict[str, object]:
     names = ("engine", "model", "version", "base_url", "pid", "age_seconds", "left_seconds", "in_use")
     return {name: getattr(engine, name) for name in names}
 

@@ -25,10 +25,10 @@ def why_invalid(metric: Metric, measurement: Measurement, statistic: Statistic |
     """Why a metric of this measurement cannot be trusted, in one sentence; empty if it can."""
     if metric.known_before_test:
         return ""
-    faults = [*measurement.faults, _failed_requests(measurement), _no_tokens(measurement.requests)]
+    faults = [*measurement.faults, _why_requests_failed(measurement), _why_no_tokens(measurement.requests)]
     faults += _find_source_faults(metric, measurement, statistic)
     if metric.needs_prefill:
-        faults.append(_cached_prompts(measurement.requests))
+        faults.append(_why_prompts_cached(measurement.requests))
     return "; ".join(text for text in faults if text)
 
 
@@ -40,9 +40,9 @@ def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Sta
         case SampleSource.HOST_SAMPLES:
             return _list_trace_faults(find_host_trace(measurement))
         case SampleSource.REQUESTS:
-            return [_slowdown(measurement), why_client_lags(metric, statistic, measurement)]
+            return [_why_slow(measurement), why_client_lags(metric, statistic, measurement)]
         case SampleSource.ENERGY_COUNTERS:
-            return [_first_of_devices(measurement, _energy_fault)]
+            return [_find_first_fault(measurement, _why_energy_doubtful)]
         case SampleSource.SETTLED_LEVEL | SampleSource.ENGINE | SampleSource.STARTUP:
             return []
 
@@ -51,12 +51,12 @@ def _list_trace_faults(traces: Sequence[tuple[Device | None, MemoryTrace]] | Mis
     return [] if isinstance(traces, Missing) else [trace.fault for _, trace in traces]
 
 
-def _slowdown(measurement: Measurement) -> str:
+def _why_slow(measurement: Measurement) -> str:
     """Why the times and rates of a measurement are not the engine's own."""
-    return _first_of_devices(measurement, lambda trace: trace.conditions.slowdown)
+    return _find_first_fault(measurement, lambda trace: trace.conditions.slowdown)
 
 
-def _energy_fault(trace: DeviceTrace) -> str:
+def _why_energy_doubtful(trace: DeviceTrace) -> str:
     """Why the energy of a device is not the engine's alone, or not to be trusted."""
     if trace.conditions.newcomers:
         others = ", ".join(map(str, trace.conditions.newcomers))
@@ -64,11 +64,11 @@ def _energy_fault(trace: DeviceTrace) -> str:
     return trace.energy.fault
 
 
-def _first_of_devices(measurement: Measurement, fault: Callable[[DeviceTrace], str]) -> str:
+def _find_first_fault(measurement: Measurement, fault: Callable[[DeviceTrace], str]) -> str:
     return next((t.device.name_in(text) for t in measurement.devices if (text := fault(t))), "")
 
 
-def _failed_requests(measurement: Measurement) -> str:
+def _why_requests_failed(measurement: Measurement) -> str:
     requests = measurement.requests
     failed = [r.error for r in requests if r.error is not None]
     tolerated = min((load.max_error_rate for load in measurement.loads), default=0.0)
@@ -77,7 +77,7 @@ def _failed_requests(measurement: Measurement) -> str:
     return f"{len(failed)} of {len(requests)} requests failed, the first with: {failed[0]}"
 
 
-def _cached_prompts(requests: Sequence[RequestTiming]) -> str:
+def _why_prompts_cached(requests: Sequence[RequestTiming]) -> str:
     """A prompt that comes from a cache is not computed: its first token is early, and its tokens cost nothing."""
     cached = [r.cached_tokens for r in requests if r.error is None and r.cached_tokens and not r.shared_prefix]
     if not cached:
@@ -88,7 +88,7 @@ def _cached_prompts(requests: Sequence[RequestTiming]) -> str:
     )
 
 
-def _no_tokens(requests: Sequence[RequestTiming]) -> str:
+def _why_no_tokens(requests: Sequence[RequestTiming]) -> str:
     # An engine that counts the end-of-sequence token says 1 of an empty answer: the stream shows that nothing came.
     empty = sum(1 for r in requests if r.error is None and (r.output_tokens == 0 or (r.streamed and not r.chunks)))
     return f"{empty} of {len(requests)} answers had no token" if empty else ""

@@ -27,12 +27,12 @@ def read_peak(measurement: Measurement, metric: Metric) -> Reading:
 
 def read_growth(measurement: Measurement, metric: Metric) -> Reading:
     """The peak less the level before the test."""
-    return _read_fullest(find_traces(measurement), lambda trace: _above_before(trace, _peak(trace)))
+    return _read_fullest(find_traces(measurement), lambda trace: _subtract_before(trace, _peak(trace)))
 
 
 def read_retained(measurement: Measurement, metric: Metric) -> Reading:
     """The level after the test less that before it; below zero if the engine gave memory back."""
-    return _read_fullest(find_traces(measurement), lambda trace: _above_before(trace, _settled(trace)))
+    return _read_fullest(find_traces(measurement), lambda trace: _subtract_before(trace, _read_settled_level(trace)))
 
 
 def read_host_peak(measurement: Measurement, metric: Metric) -> Reading:
@@ -42,7 +42,7 @@ def read_host_peak(measurement: Measurement, metric: Metric) -> Reading:
 
 def read_settled(measurement: Measurement) -> Reading:
     """The level that memory has settled at, for a measurement that was taken after the model was unloaded."""
-    return _read_fullest(find_traces(measurement), _settled)
+    return _read_fullest(find_traces(measurement), _read_settled_level)
 
 
 def read_idle(measurement: Measurement, metric: Metric) -> Reading:
@@ -127,7 +127,7 @@ def _peak(trace: MemoryTrace) -> Reading:
     return Reading(trace.peak_bytes, trace.source, samples=len(trace.samples))
 
 
-def _settled(trace: MemoryTrace) -> Reading:
+def _read_settled_level(trace: MemoryTrace) -> Reading:
     peak = _peak(trace)
     if peak.value is None:
         return peak
@@ -136,7 +136,7 @@ def _settled(trace: MemoryTrace) -> Reading:
     return Reading(trace.settled_bytes, trace.source, samples=len(trace.samples))
 
 
-def _above_before(trace: MemoryTrace, level: Reading) -> Reading:
+def _subtract_before(trace: MemoryTrace, level: Reading) -> Reading:
     if level.value is None:
         return level
     if trace.before_bytes is None:

@@ -100,7 +100,7 @@ class Metric(ABC):
             TypeError: its function returned no reading.
         """
 
-    def _checked(self, found: Reading) -> Reading:
+    def _check(self, found: Reading) -> Reading:
         # The functions of other packages are not always seen by a type checker.
         if not isinstance(found, Reading):
             raise TypeError(f"{self.name} was computed as {found!r}, which is not a Reading")
@@ -145,7 +145,7 @@ class ScalarMetric(Metric):
         statistic: Statistic | None = None,
         objectives: Sequence[Objective] | None = None,
     ) -> Reading:
-        return self._checked(self.compute(measurement, self))
+        return self._check(self.compute(measurement, self))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,4 +224,4 @@ class ObjectiveMetric(Metric):
         statistic: Statistic | None = None,
         objectives: Sequence[Objective] | None = None,
     ) -> Reading:
-        return self._checked(self.compute(measurement, objectives, self))
+        return self._check(self.compute(measurement, objectives, self))

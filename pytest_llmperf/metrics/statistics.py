@@ -68,13 +68,13 @@ def minimum_samples(percent: float) -> int:
     """
     share = max(percent, 100 - percent) / 100
 
-    def enough(n: int) -> bool:
+    def is_enough(n: int) -> bool:
         return share**n + n * (1 - share) * share ** (n - 1) <= 0.01
 
     few, many = 1, 2
-    while not enough(many):
+    while not is_enough(many):
         few, many = many, 2 * many
     while many - few > 1:
         middle = (few + many) // 2
-        few, many = (few, middle) if enough(middle) else (middle, many)
+        few, many = (few, middle) if is_enough(middle) else (middle, many)
     return many

@@ -47,7 +47,7 @@ def collect_evidence(measurement: Mapping[str, Any], *, unicode: bool = True) ->
     found += [("recorded", _record(record)) for record in measurement["records"]]
     found += [("window", f"{w['name']}, {_seconds(w['seconds'])}") for w in measurement["windows"]]
     found += [("engine", text) for text in _engines(measurement)]
-    found.append(("measured", _measured(measurement)))
+    found.append(("measured", _describe_time(measurement)))
     return found
 
 
@@ -147,14 +147,14 @@ def _memory(memory: Mapping[str, Any], blocks: str) -> str:
     if before is not None:
         parts.append(f"{format_value(before, BYTES)} before")
     if settled is not None:
-        parts.append(f"{_settled(before, settled)} after it settled")
+        parts.append(f"{_describe_settled(before, settled)} after it settled")
     elif memory["settled_reason"]:
         parts.append(f"not settled: {memory['settled_reason']}")
     parts.append(f"{memory['samples']} samples, at most {_seconds(memory['max_gap_s'])} apart")
     return "; ".join(parts)
 
 
-def _settled(before: int | None, settled: int) -> str:
+def _describe_settled(before: int | None, settled: int) -> str:
     if before is None:
         return format_value(settled, BYTES)
     if settled == before:
@@ -186,7 +186,7 @@ def _stat(name: str, value: float | None) -> str:
     return f"{words.replace('_', ' ')} {format_value(value, quantity)}"
 
 
-def _measured(measurement: Mapping[str, Any]) -> str:
+def _describe_time(measurement: Mapping[str, Any]) -> str:
     rounds, attempt = measurement["rounds"], measurement["attempt"]
     parts = [f"over {_seconds(measurement['window']['seconds'])}"]
     parts += [f"{rounds} rounds"] if rounds > 1 else []

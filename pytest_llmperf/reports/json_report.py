@@ -20,7 +20,7 @@ def describe_run(results: Sequence[TestResult], *, session: Mapping[str, Any]) -
     """The run without its tests. ``session`` is plain data and is passed on as it is."""
     return {
         "schema": SCHEMA,
-        "session": _finite(session),
+        "session": _replace_infinite(session),
         "counts": {status.value: count for status, count in count_statuses(results).items()},
     }
 
@@ -33,7 +33,7 @@ def build_report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -
     return {
         **describe_run(results, session=session),
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "tests": [_finite(to_wire(result)) for result in results],
+        "tests": [_replace_infinite(to_wire(result)) for result in results],
     }
 
 
@@ -54,11 +54,11 @@ def read_schema() -> dict[str, Any]:
     return loaded
 
 
-def _finite(value: Any) -> Any:
+def _replace_infinite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: _replace_infinite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [_replace_infinite(inner) for inner in value]
     return value

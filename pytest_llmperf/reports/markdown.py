@@ -32,7 +32,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     Of ``session`` the entries that are text or numbers are named at the end.
     """
     blocks = [_title(results), _table(results)]
-    blocks += [_details(result) for result in results if _failed(result)]
+    blocks += [_details(result) for result in results if _has_failed(result)]
     blocks.append(_side_by_side(results))
     blocks += [f"Engine: {text}" for text in _engines(results)]
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
@@ -64,7 +64,7 @@ def _fit(text: str, room: int) -> str:
     return kept[: end if end >= 0 else max(0, kept.rfind("\n"))] + _CUT
 
 
-def _failed(result: TestResult) -> bool:
+def _has_failed(result: TestResult) -> bool:
     return any(v.status is Status.FAIL for v in result.verdicts) or (
         result.outcome == "failed" and bool(result.verdicts)
     )

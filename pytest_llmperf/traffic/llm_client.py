@@ -239,8 +239,8 @@ class LLMClient:
         try:
             self._transport.perform_all(calls, concurrency)
         finally:
-            answers = [self._recorded(call) for call in calls if call.attempt.sent_ns]
-        return [call.checked(answer) for call, answer in zip(calls, answers, strict=True)]
+            answers = [self._record(call) for call in calls if call.attempt.sent_ns]
+        return [call.check(answer) for call, answer in zip(calls, answers, strict=True)]
 
     def close(self) -> None:
         """Closes the idle connections."""
@@ -260,8 +260,8 @@ class LLMClient:
             with call.watched():
                 self._transport.perform(call.attempt)
         finally:
-            answer = self._recorded(call)
-        return call.checked(answer)
+            answer = self._record(call)
+        return call.check(answer)
 
     async def _aask(self, post: Post) -> Answer:
         call = create_call(self._transport, post)
@@ -269,10 +269,10 @@ class LLMClient:
             with call.watched():
                 await self._transport.aperform(call.attempt)
         finally:
-            answer = self._recorded(call)
-        return call.checked(answer)
+            answer = self._record(call)
+        return call.check(answer)
 
-    def _recorded(self, call: Call) -> Answer:
+    def _record(self, call: Call) -> Answer:
         answer = call.answer()
         self._listener.record(answer.timing)
         return answer

@@ -157,10 +157,10 @@ class _Parts:
         return ServerTimes(*(as_count(self.last.get(name)) for name in names))
 
     def _error(self, arrival: Arrival) -> str | None:
-        ending = "" if self._done else self._unfinished()
+        ending = "" if self._done else self._explain_unfinished()
         return self.reported or arrival.fault or self.malformed or ending or None
 
-    def _unfinished(self) -> str:
+    def _explain_unfinished(self) -> str:
         ending = 'the answer ended without "done": true and without token counts'
         return f"{ending}: the server ends answers that repeat themselves" if self._repeats() else ending
 

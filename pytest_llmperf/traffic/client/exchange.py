@@ -89,9 +89,9 @@ class Exchange:
         self.path = target.path + path
         self._body = body
         self._headers = [*header_lines(target, api_key, accept), ("Content-Length", str(len(body)))]
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._wire = h11.Connection(h11.CLIENT)
         self.sent_ns = 0
         self.end_ns = 0
@@ -102,7 +102,7 @@ class Exchange:
 
     def begin(self) -> bytes:
         """The bytes to send, with ``sent_ns`` stamped now; what an earlier attempt received is forgotten."""
-        self._forget()
+        self._reset()
         request = h11.Request(method="POST", target=self.path, headers=self._headers)
         parts = (request, h11.Data(data=self._body), h11.EndOfMessage())
         data = b"".join(self._wire.send(part) or b"" for part in parts)

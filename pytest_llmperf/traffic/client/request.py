@@ -84,7 +84,7 @@ class Call:
             )
         )
 
-    def checked(self, answer: Answer) -> Answer:
+    def check(self, answer: Answer) -> Answer:
         """The answer.
 
         Raises:
@@ -97,7 +97,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Post:
-    """What one request posts, checked: ``path`` below the base URL, and its body."""
+    """What one request posts, check: ``path`` below the base URL, and its body."""
 
     path: str
     body: Mapping[str, Any]

@@ -185,14 +185,14 @@ def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple
                 sent_ns,
                 end_ns,
                 chunks,
-                _known(output),
-                _known(prompt),
-                _known(cached),
+                _read_optional(output),
+                _read_optional(prompt),
+                _read_optional(cached),
                 bool(flags & _STREAMED),
-                _known(status),
+                _read_optional(status),
                 strings[finish],
                 strings[error],
-                _known(scheduled_ns),
+                _read_optional(scheduled_ns),
                 bool(flags & _SHARED),
             ),
         )
@@ -214,5 +214,5 @@ def _unpack_chunks(data: bytes, at: int, flags: int, size: int) -> tuple[PackedC
     return PackedChunks(first_ns, gaps, kinds, tokens), at
 
 
-def _known(value: int) -> int | None:
+def _read_optional(value: int) -> int | None:
     return None if value == _NONE else value

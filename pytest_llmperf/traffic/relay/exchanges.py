@@ -64,7 +64,7 @@ class Exchanges:
         length = _LENGTH.search(data, 0, end + 1)
         if length is None or len(data) - end - len(_HEAD_END) > int(length[1]):
             return None
-        return self._addressed(data, end)
+        return self._address(data, end)
 
     def take_request(self, data: bytes, at_ns: int) -> bytes:
         """Takes what came from the app at ``at_ns`` and returns what is to be sent to the server now."""
@@ -73,7 +73,7 @@ class Exchanges:
         wires = []
         self._began_ns = self._began_ns or at_ns
         for part in self._requests.feed(data):
-            wires.append(part.wire if part.head is None else self._addressed(part.wire, len(part.wire)))
+            wires.append(part.wire if part.head is None else self._address(part.wire, len(part.wire)))
             self._began_ns = at_ns
         if not self._requests.within_head:
             self._began_ns = 0
@@ -88,7 +88,7 @@ class Exchanges:
         self._unanswered.append(_Request(method, self._recorded.begin(method, path, self._began_ns)))
         return body
 
-    def _addressed(self, wire: bytes, end: int) -> bytes:
+    def _address(self, wire: bytes, end: int) -> bytes:
         """Puts the server's host into the head, which ends at ``end``."""
         match = _HOST.search(wire, 0, end)
         return wire if match is None else wire[: match.start(1)] + self._host + wire[match.end(1) :]
