@@ -75,7 +75,7 @@ class Measurement:
     loads: tuple[Load, ...] = ()
     idle: Reading | None = None
 
-    def part(self, engine: str) -> Measurement:
+    def select_engine(self, engine: str) -> Measurement:
         """The measurement of one engine, by its label, its name or ``name:model``, globs included.
 
         Raises:

@@ -22,7 +22,7 @@ from pytest_llmperf.plugin.markers.marks import register_markers
 from pytest_llmperf.plugin.reporter import REPORTER, Reporter, describe_run
 from pytest_llmperf.plugin.session import MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.plugin.worker import is_controller_of_workers, is_worker, run_folder
-from pytest_llmperf.plugin.xdist import Controller, Turns, propose_workers
+from pytest_llmperf.plugin.xdist import Controller, MeasuringLock, propose_workers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_controller_of_workers(config) and session.settings.engines and not session.settings.disable:
         config.pluginmanager.register(Controller(session), "llmperf_controller")
     if folder := run_folder(config):
-        config.pluginmanager.register(Turns(session, folder), "llmperf_turns")
+        config.pluginmanager.register(MeasuringLock(session, folder), "llmperf_measuring_lock")
     config.pluginmanager.register(session.clock, "llmperf_clock")
     if benchmark.is_installed(config):
         config.pluginmanager.register(benchmark.Bridge(session), "llmperf_benchmark")

@@ -236,7 +236,7 @@ class LLMPerf:
         from pytest_llmperf.metrics.table import read
 
         measurement = self.measurement
-        return read(name, measurement if engine is None else measurement.part(engine))
+        return read(name, measurement if engine is None else measurement.select_engine(engine))
 
     @property
     def measurement(self) -> Measurement:

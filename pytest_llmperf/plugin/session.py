@@ -204,7 +204,7 @@ class Session:
             with self.clock.paused():
                 return self.provisioner.acquire(spec)
         except EngineError as error:
-            raise _unavailable(spec.engine, error) from None
+            raise _make_unavailable(spec.engine, error) from None
 
     @property
     def relays(self) -> AppRelays:
@@ -263,7 +263,7 @@ class Session:
         try:
             self.telemetry.mend(self.provisioner.running)
         except EngineError as error:
-            raise _unavailable("the engine", error) from None
+            raise _make_unavailable("the engine", error) from None
         values = getattr(item, "funcargs", {})
         engine = values.get("llm_engine")
         if isinstance(engine, Engine):
@@ -289,7 +289,7 @@ class Session:
                 self._telemetry.close()
 
 
-def _unavailable(engine: str, error: EngineError) -> EngineUnavailable:
+def _make_unavailable(engine: str, error: EngineError) -> EngineUnavailable:
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
 
     sections = [(f"log of {engine}, its last lines", error.log_tail)] if error.log_tail else []

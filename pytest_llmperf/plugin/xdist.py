@@ -32,25 +32,25 @@ def propose_workers(config: pytest.Config) -> int | None:
 
     One for each device; or half of the cores, and four at most, since workers that share an engine measure in turn.
     """
-    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or not _setting(config, "llm_engine"):
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or not _read_setting(config, "llm_engine"):
         return None
-    if _setting(config, "llmperf_share") == "devices":
-        return max(1, len(_devices(config)))
+    if _read_setting(config, "llmperf_share") == "devices":
+        return max(1, len(_list_devices(config)))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(_MOST_WORKERS, cores // 2))
 
 
-def _setting(config: pytest.Config, name: str) -> Any:
+def _read_setting(config: pytest.Config, name: str) -> Any:
     given = config.getoption(name)
     return config.getini(name) if given is None else given
 
 
-def _devices(config: pytest.Config) -> tuple[str, ...]:
+def _list_devices(config: pytest.Config) -> tuple[str, ...]:
     """The UUIDs of the devices that this run may use."""
     from pytest_llmperf.plugin.settings import visible_devices
     from pytest_llmperf.telemetry.devices import list_visible
 
-    chosen = visible_devices(_setting(config, "llmperf_gpus"))
+    chosen = visible_devices(_read_setting(config, "llmperf_gpus"))
     return tuple(facts.uuid for facts in list_visible(os.environ.get(_VISIBLE) if chosen is None else chosen))
 
 
@@ -87,7 +87,7 @@ class Controller:
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[XSpec]) -> None:
         """Divides the devices among the workers with ``--llmperf-share=devices``."""
         if self._session.settings.share == "devices":
-            _lease(specs, _devices(config))
+            _assign_devices(specs, _list_devices(config))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
@@ -98,9 +98,9 @@ class Controller:
         if self._session.settings.share == "devices":
             node.workerinput[DEVICES] = node.gateway.spec.env[_VISIBLE]
         else:
-            node.workerinput[RUN] = self._shared().folder
+            node.workerinput[RUN] = self._open_run().folder
 
-    def _shared(self) -> OwnRun:
+    def _open_run(self) -> OwnRun:
         if self._run is None:
             from pytest_llmperf.engines.lifecycle.shared_run import OwnRun
             from pytest_llmperf.plugin.worker_messages import MessagePrinter
@@ -129,7 +129,7 @@ class Controller:
             self._run.close()
 
 
-def _lease(specs: Sequence[XSpec], devices: Sequence[str]) -> None:
+def _assign_devices(specs: Sequence[XSpec], devices: Sequence[str]) -> None:
     """Divides the devices evenly among the workers. The successor of a crashed worker keeps its devices.
 
     They are set in the environment that a worker starts with, so that conftest files see them too.
@@ -150,7 +150,7 @@ def _lease(specs: Sequence[XSpec], devices: Sequence[str]) -> None:
         spec.env[_VISIBLE] = ",".join(devices[number * each : (number + 1) * each])
 
 
-class Turns:
+class MeasuringLock:
     """Registered in workers that share engines: lets their measured tests run one at a time.
 
     A worker waits before the test begins, so that neither the duration nor a timeout of the test includes the wait.
@@ -162,12 +162,12 @@ class Turns:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Waits for the turn of a measured test before it begins."""
+        """Waits for the lock before a measured test begins, and keeps it until the test has ended."""
         if not self._session.measures(item):
             return (yield)
-        from pytest_llmperf.engines.lifecycle.shared_run import take_turn
+        from pytest_llmperf.engines.lifecycle.shared_run import lock_measuring
 
-        with take_turn(self._folder):
+        with lock_measuring(self._folder):
             try:
                 return (yield)
             finally:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PREFIX = "run-"
-_LOCK, _TURN = "lock", "turn"
+_LOCK, _MEASURING = "lock", "measuring"
 
 
 class OwnRun:
@@ -98,9 +98,9 @@ def _file(folder: str, asked: Mapping[str, Any], suffix: str) -> Path:
 
 
 @contextlib.contextmanager
-def take_turn(folder: str) -> Iterator[None]:
+def lock_measuring(folder: str) -> Iterator[None]:
     """Keeps other processes of the run from measuring meanwhile."""
-    with _locked(Path(folder) / _TURN):
+    with _locked(Path(folder) / _MEASURING):
         yield
 
 

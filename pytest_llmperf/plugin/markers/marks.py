@@ -84,16 +84,16 @@ def _layers(item: pytest.Item) -> Iterator[list[pytest.Mark]]:
             by_node.setdefault(node, []).append(mark)
     # Marks of pytest.param() lie on the function's node as well, and are closer than the function's own.
     callspec = getattr(item, "callspec", None)
-    yield from _divided(by_node.pop(item, []), () if callspec is None else callspec.marks)
+    yield from _divide(by_node.pop(item, []), () if callspec is None else callspec.marks)
     for node, marks in by_node.items():
         # All that a class inherits lies on its one node, and what it states itself is closer.
         for cls in getattr(getattr(node, "obj", None), "__mro__", ()):
-            own, marks = _divided(marks, _as_marks(vars(cls).get("pytestmark", ())))
+            own, marks = _divide(marks, _as_marks(vars(cls).get("pytestmark", ())))
             yield own
         yield marks
 
 
-def _divided(marks: Sequence[pytest.Mark], first: Sequence[pytest.Mark]) -> tuple[list[pytest.Mark], list[pytest.Mark]]:
+def _divide(marks: Sequence[pytest.Mark], first: Sequence[pytest.Mark]) -> tuple[list[pytest.Mark], list[pytest.Mark]]:
     """Divides ``marks`` into those that are among ``first`` and the others, by identity, as marks may be equal."""
     ids = {id(mark) for mark in first}
     return [mark for mark in marks if id(mark) in ids], [mark for mark in marks if id(mark) not in ids]

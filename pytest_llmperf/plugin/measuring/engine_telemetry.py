@@ -83,10 +83,10 @@ class EngineTelemetry:
         if self._settings.disable or on_cpu or engine.deployment.attached:
             return {}
         try:
-            devices = self._opened()
+            devices = self._open_devices()
             if devices.present and not devices.missing:
                 facts, _ = _candidates(devices, engine.spec)
-                devices.sample({f.slot: f for f in (*facts, *self._sampled())}.values())
+                devices.sample({f.slot: f for f in (*facts, *self._list_sampled())}.values())
                 self._wait_for_rest(devices, [f for f in facts if f.slot in self._quiet])
                 fresh = [f for f in facts if f.slot not in self._quiet]
                 self._check_quiet(devices, fresh, keeps=engine.spec.keep > 0)
@@ -106,10 +106,10 @@ class EngineTelemetry:
             return engine.devices or engine_devices()
         try:
             for pid in engine.pids:
-                self._started().watch(pid)
+                self._start_sampler().watch(pid)
             self._facts[engine], found = self._find_devices(engine)
             if self._devices is not None and self._devices.present and not self._devices.missing:
-                self._devices.sample(self._sampled())
+                self._devices.sample(self._list_sampled())
             return found
         except SamplerError as error:
             raise EngineError(f"the memory of {engine.name} cannot be sampled: {error}") from None
@@ -131,14 +131,14 @@ class EngineTelemetry:
             for engine in engines:
                 self.on_start(engine)
 
-    def _sampled(self) -> list[DeviceFacts]:
+    def _list_sampled(self) -> list[DeviceFacts]:
         return list({f.slot: f for facts in self._facts.values() for f in facts}.values())
 
     def _check_quiet(self, devices: Devices, facts: Sequence[DeviceFacts], *, keeps: bool) -> None:
         if not facts:
             return
         refuse = self._settings.refuse_busy_gpu
-        kept = _kept_pids()
+        kept = _list_kept_pids()
         # With --llmperf-keep-engine it may be the very engine that this run is going to find.
         expected = kept.keys() if keeps else ()
         quiet = devices.settle(facts, patience_s=_PATIENCE_S if refuse else 0.0, expected=expected)
@@ -165,22 +165,22 @@ class EngineTelemetry:
             facts: tuple[DeviceFacts, ...] = ()
             if self._settings.dcgm:
                 devices = self._all_devices()
-                self._started()
+                self._start_sampler()
                 devices.open_remote()
                 facts = devices.remote
         else:
-            facts = self._found_here(engine, self._opened())
+            facts = self._find_here(engine, self._open_devices())
             if not facts and not engine.insight.computes_on_gpu:
-                return (), () if self._opened().present and self._opened().missing else (cpu_device(),)
+                return (), () if self._open_devices().present and self._open_devices().missing else (cpu_device(),)
         return facts, tuple(map(to_device, facts))
 
-    def _found_here(self, engine: Engine, devices: Devices) -> tuple[DeviceFacts, ...]:
+    def _find_here(self, engine: Engine, devices: Devices) -> tuple[DeviceFacts, ...]:
         if devices.missing or not devices.present:
             return ()
         candidates, doubt = _candidates(devices, engine.spec)
         if doubt and engine.deployment.attached:
             self._say(f"warning: {doubt}")
-        devices.sample({f.slot: f for f in (*candidates, *self._sampled())}.values())
+        devices.sample({f.slot: f for f in (*candidates, *self._list_sampled())}.values())
         found = devices.find_engine_devices(self.baselines_of(engine), candidates)
         return candidates if found is None or (found == () and engine.insight.computes_on_gpu) else found
 
@@ -207,7 +207,7 @@ class EngineTelemetry:
             return ""  # each worker then starts its own, and reports the error if that fails too
         return self._sampler.address
 
-    def _started(self) -> Sampler:
+    def _start_sampler(self) -> Sampler:
         if self._sampler is None:
             self._sampler = Sampler()
             if self._sampler.join(self._address):
@@ -216,12 +216,12 @@ class EngineTelemetry:
         return self._sampler
 
     def _all_devices(self) -> Devices:
-        self._devices = self._devices or Devices(self._started(), self._settings.dcgm)
+        self._devices = self._devices or Devices(self._start_sampler(), self._settings.dcgm)
         return self._devices
 
-    def _opened(self) -> Devices:
+    def _open_devices(self) -> Devices:
         devices = self._all_devices()
-        self._started()
+        self._start_sampler()
         devices.open()
         return devices
 
@@ -235,7 +235,7 @@ class EngineTelemetry:
 
     def begin(self, engines: Sequence[Engine], *, align: bool) -> None:
         """Prepares the start of a test: processes that run now are sampled, however young they are."""
-        if self._sampler is not None and self._watched(engines):
+        if self._sampler is not None and self._list_pids(engines):
             self._sampler.survey()
         self.edge(engines, align=align)
 
@@ -247,10 +247,10 @@ class EngineTelemetry:
 
     def memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
         """The host memory of the engines over a window that has ended; None and the reason if it was not seen."""
-        pids = self._watched(engines)
+        pids = self._list_pids(engines)
         if not pids or self._sampler is None:
             return None, f"the processes of {engines[0].name} cannot be seen from this host"
-        ended = frozenset(self._watched(engine for engine in engines if engine.has_ended_to_unload))
+        ended = frozenset(self._list_pids(engine for engine in engines if engine.has_ended_to_unload))
         return self._sampler.read(window, pids, ended), ""
 
     def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
@@ -273,14 +273,14 @@ class EngineTelemetry:
             return f"the GPU of {engine.name} is not one of this host; {where}"
         return self._devices.missing if self._devices is not None else "the GPU was not watched"
 
-    def _watched(self, engines: Iterable[Engine]) -> tuple[int, ...]:
+    def _list_pids(self, engines: Iterable[Engine]) -> tuple[int, ...]:
         """Their root processes, each once: several models may have one server."""
         return tuple(dict.fromkeys(pid for engine in engines for pid in self._pids.get(engine, ())))
 
     def settle_memory(self, engines: Sequence[Engine]) -> tuple[int | None, str]:
         """The host memory of the engines in bytes once it has settled; None and the reason if it does not."""
         assert self._sampler is not None
-        pids = self._watched(engine for engine in engines if not engine.has_ended_to_unload)
+        pids = self._list_pids(engine for engine in engines if not engine.has_ended_to_unload)
         if not pids:
             return 0, ""
         return self._sampler.settle(pids, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
@@ -297,7 +297,7 @@ def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, 
     return devices.filter_visible(value, os.environ.get("CUDA_DEVICE_ORDER"))
 
 
-def _kept_pids() -> dict[int, str]:
+def _list_kept_pids() -> dict[int, str]:
     """The processes of engines that earlier runs kept, by pid, each with the name of its engine."""
     return {
         pid: str(note["name"])

@@ -280,12 +280,12 @@ class MeasuredWindow:
         Raises:
             RuntimeError: it has not ended yet; the same holds for ``measurement`` and ``read``.
         """
-        return self._closed().seconds
+        return self._require_closed().seconds
 
     @property
     def measurement(self) -> Measurement:
         """What was measured inside the window. It has no energy, which is measured for a whole test."""
-        return self._measured.snapshot().cut(self._closed())
+        return self._measured.snapshot().cut(self._require_closed())
 
     def read(self, name: str, engine: str | None = None) -> Reading:
         """A metric inside the window, such as ``w.read("latency.ttft_p50").value``. As ``llm_perf.read``.
@@ -293,9 +293,9 @@ class MeasuredWindow:
         Raises:
             ValueError: there is no such metric, or ``engine`` does not name exactly one engine of the test.
         """
-        return read(name, self.measurement if engine is None else self.measurement.part(engine))
+        return read(name, self.measurement if engine is None else self.measurement.select_engine(engine))
 
-    def _closed(self) -> Window:
+    def _require_closed(self) -> Window:
         if self.window is None:
             raise RuntimeError(f"the window {self.name!r} is still open: read it after its with block")
         return self.window
