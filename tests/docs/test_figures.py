@@ -65,6 +65,7 @@ FIGURES = {
         f"at most {engine_telemetry._SETTLE_TIMEOUT_S:g} s)",
         f"more than {100 / memory_lane.CPU_COST_BOUND:.0f} % of a core",
         "misses more than a quarter of a second" if timeline.SMALLEST_GAP_NS == 250_000_000 else "misses more",
+        f"more than {timeline.UNSEEN_SHARE:.1%} of it".replace("%", " %"),
         "within a quarter of a second" if process_tree.LISTING_PERIOD_S == 0.25 else "within another time",
         "about once a second" if process_tree.SHARING_PERIOD_S == 1.0 else "at another rate",
         f"fewer than {NUMBERS[cadence.MIN_COLLECTIONS]} collections",

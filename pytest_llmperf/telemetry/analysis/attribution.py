@@ -19,8 +19,8 @@ from pytest_llmperf.telemetry.analysis.timeline import (
     Sampling,
     describe_rate,
     find_largest_gap,
-    why_gap_too_long,
     why_overwritten,
+    why_unseen,
 )
 from pytest_llmperf.telemetry.records.ring import (
     DEVICE_MEMORY,
@@ -198,14 +198,14 @@ def build_device_trace(
         _source(samples, lists, facts, attribution),
         before,
         max_gap_ns=gap,
-        fault=sampling.fault or ("" if missing else _why_incomplete(window, gap, sampling)),
+        fault=sampling.fault or ("" if missing else _why_incomplete(window, samples, sampling)),
         missing=missing,
         attribution=attribution,
     )
 
 
-def _why_incomplete(window: Window, gap_ns: int, sampling: Sampling) -> str:
-    return why_overwritten(window, sampling.oldest_ns) or why_gap_too_long(gap_ns, sampling.period_ns)
+def _why_incomplete(window: Window, samples: Sequence[tuple[int, int]], sampling: Sampling) -> str:
+    return why_overwritten(window, sampling.oldest_ns) or why_unseen(samples, window, sampling.period_ns)
 
 
 def _engine_part(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SMALLEST_GAP_NS = 250_000_000
 PERIODS_IN_GAP = 10
+# A host that holds every process up for half a second does not make a test of minutes worthless.
+UNSEEN_SHARE = 0.005
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def build_host_trace(
         _explain_ended_engine(records, window, live)
         or sampling.fault
         or why_overwritten(window, sampling.oldest_ns)
-        or ("" if missing else _explain_unwatched(records, pids, ended) or why_gap_too_long(gap, period_ns))
+        or ("" if missing else _explain_unwatched(records, pids, ended) or why_unseen(kept, window, period_ns))
     )
     return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault, missing)
 
@@ -101,12 +103,17 @@ def _select(records: Iterable[RingRecord], pids: Sequence[int]) -> Iterable[Ring
 
 def find_largest_gap(samples: Sequence[tuple[int, int]], window: Window) -> int:
     """The longest time in ns without a sample, from the start of the window to its end."""
+    return max(_list_gaps(samples, window), default=0)
+
+
+def _list_gaps(samples: Sequence[tuple[int, int]], window: Window) -> list[int]:
+    """The times in ns between two samples, from the start of the window to its end."""
     times = [t for t, _ in samples]
     if not times or times[0] > window.start_ns:
         times.insert(0, window.start_ns)
     if times[-1] < window.end_ns:
         times.append(window.end_ns)
-    return max((b - a for a, b in pairwise(times)), default=0)
+    return [b - a for a, b in pairwise(times)]
 
 
 def _explain_ended_engine(records: Sequence[RingRecord], window: Window, pids: Sequence[int]) -> str:
@@ -132,9 +139,15 @@ def _explain_unwatched(records: Sequence[RingRecord], pids: Sequence[int], ended
     return f"the sampler did not watch process {missing[0]} during the test" if missing else ""
 
 
-def why_gap_too_long(gap_ns: int, period_ns: int) -> str:
-    """Why samples that are this far apart cannot be trusted at this sampling period, or ""."""
-    return f"the sampler missed {gap_ns / 1e9:.2f} s of the test" if gap_ns > largest_gap_ns(period_ns) else ""
+def why_unseen(samples: Sequence[tuple[int, int]], window: Window, period_ns: int) -> str:
+    """Why the gaps between samples leave too much of a window unseen at this sampling period, or "".
+
+    Gaps that :func:`largest_gap_ns` does not trust may add up to as much, or to 0.5 % of the window if that is longer.
+    """
+    trusted_ns = largest_gap_ns(period_ns)
+    unseen_ns = sum(gap for gap in _list_gaps(samples, window) if gap > trusted_ns)
+    tolerated_ns = max(trusted_ns, UNSEEN_SHARE * (window.end_ns - window.start_ns))
+    return f"the sampler missed {unseen_ns / 1e9:.2f} s of the test" if unseen_ns > tolerated_ns else ""
 
 
 def _source(records: Sequence[RingRecord], pids: Sequence[int], samples: Sequence[tuple[int, int]]) -> str:

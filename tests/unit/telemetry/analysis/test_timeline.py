@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.analysis.timeline import Sampling, build_host_trace, largest_gap_ns, sum_levels
 from pytest_llmperf.telemetry.records.ring import GONE, RSS_ONLY, RingRecord
@@ -100,6 +102,28 @@ def test_a_hole_in_the_samples_is_a_fault_that_says_how_long() -> None:
 def test_a_short_hole_is_shown_and_forgiven() -> None:
     trace = build_host_trace(in_order(ticks(900, 1200), ticks(1400, 2100)), WINDOW, [1], Sampling(PERIOD))
     assert (trace.fault, trace.max_gap_ns) == ("", 205 * MS)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "holes_ms", "fault"),
+    [
+        (237, (590,), ""),
+        (20, (590,), "the sampler missed 0.59 s of the test"),
+        (237, (590, 590, 590), "the sampler missed 1.77 s of the test"),
+        (237, (240, 240, 240, 240, 240, 240), ""),
+        (2000, (9000, 2000), "the sampler missed 11.00 s of the test"),
+    ],
+)
+def test_holes_may_add_up_to_half_a_percent_of_a_long_window(
+    seconds: int, holes_ms: tuple[int, ...], fault: str
+) -> None:
+    times, end_ms = [0], seconds * 1000
+    for hole in holes_ms:
+        times += [times[-1] + hole, times[-1] + hole + 100]
+    times += range(times[-1] + 100, end_ms + 100, 100)
+    records = [RingRecord(t * MS, 100, 1, 1) for t in times]
+    window = Window(0, end_ms * MS)
+    assert build_host_trace(records, window, [1], Sampling(PERIOD)).fault == fault
 
 
 def test_samples_missing_at_either_end_are_a_hole_too() -> None:
