@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.conftest import Runs
 
@@ -42,4 +44,12 @@ def test_a_start_that_takes_too_long_says_how_to_wait_longer(runs: Runs) -> None
     result.assert_outcomes(errors=2, passed=1)
     result.stdout.fnmatch_lines(
         ["ERROR *EngineUnavailable: simulated was not ready after 0.3 s; --llmperf-startup-timeout=SECONDS *"]
+    )
+
+
+def test_a_model_path_that_is_none_is_refused_before_vllm_is_looked_for(runs: Runs) -> None:
+    result = runs.plain(SOURCE, "--llm-engine=vllm:/nonexistent/model")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: llmperf: vllm: there is no folder '/nonexistent/model'; --llmperf-model is a hub id or *"]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 _LINES = 20
 _BYTES = 64 * 1024
+_WARNING = re.compile(r"\bWARN(?:ING)?\b|Warning\b|(?i:\blevel=warn)| W ")
 
 
 def read_tail(log: Path, lines: int = _LINES) -> str:
@@ -22,6 +24,9 @@ def read_tail(log: Path, lines: int = _LINES) -> str:
 
 
 def quote_last_line(text: str) -> str:
-    """The last line of a log in brackets, to be added to a sentence; "" if there is none."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    """The last line of a log in brackets, to be added to a sentence; "" if there is none.
+
+    A warning does not say what a server is doing, so that the line before it is taken.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _WARNING.search(line)]
     return f" ({lines[-1][:100]})" if lines else ""

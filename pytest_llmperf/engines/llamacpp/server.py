@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
 
 _ANNOUNCE = "announce"
+_MAGIC = b"GGUF"
 
 
 class LlamaCppServer(ServerDeployment):
@@ -42,8 +43,8 @@ class LlamaCppServer(ServerDeployment):
         Raises:
             EngineError: naming the option and what would be right.
         """
-        if spec.model and not _model_file(spec.model).is_file():
-            raise EngineError(f"llamacpp: there is no model file {spec.model!r}; --llmperf-model is a path to a GGUF")
+        if spec.model:
+            _check_model_file(spec.model)
         if spec.binary:
             if shutil.which(spec.binary) is None:
                 raise EngineError(f"llamacpp: {spec.binary!r} cannot be run; --llmperf-engine-bin is a llama-server")
@@ -104,6 +105,24 @@ def read_version(base_url: str) -> str:
 def _model_file(model: str) -> Path:
     # Made absolute, since a test may change the folder before the engine is started again.
     return Path(model).expanduser().absolute()
+
+
+def _check_model_file(model: str) -> None:
+    path = _model_file(model)
+    if path.is_dir():
+        found = ", ".join(sorted(file.name for file in path.glob("*.gguf"))[:5])
+        raise EngineError(
+            f"llamacpp: {model!r} is a folder; --llmperf-model is a GGUF{f' in it: {found}' if found else ''}"
+        )
+    if not path.is_file():
+        raise EngineError(f"llamacpp: there is no model file {model!r}; --llmperf-model is a path to a GGUF")
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_MAGIC))
+    except OSError as error:
+        raise EngineError(f"llamacpp: the model file {model!r} cannot be read: {error.strerror}") from None
+    if magic != _MAGIC:
+        raise EngineError(f"llamacpp: {model!r} is not a GGUF file: it does not begin with the letters GGUF")
 
 
 def _check_wheel_settings(arguments: Mapping[str, str]) -> None:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 _GIB = 2**30
-_PERCENT = r"[^\n]*?(\d+)%"
+# Not further than this, since a progress bar may fill a line of any length.
+_PERCENT = r"[^\n]{0,200}?\b(\d{1,3})%"
 # In any order: what comes last in the log is what it is doing.
 _STAGES = (
     (re.compile(r"Resolved architecture"), "starting its processes"),
@@ -24,8 +25,8 @@ _REASON = re.compile(
 _DETAIL = re.compile(_PREFIX + r"  (?:Value error|Assertion failed), (?P<detail>.+?)(?: \[type=.*)?$", re.MULTILINE)
 # They say only that something else has failed.
 _FOLLOW_UPS = ("Engine core initialization failed", "Worker failed", "WorkerProc initialization failed", "cancelled")
-_WEIGHTS = re.compile(r"Model loading took ([\d.]+) GiB")
-_KV_CACHE = re.compile(r"Available KV cache memory: ([\d.]+) GiB")
+_WEIGHTS = re.compile(r"Model loading took (\d+(?:\.\d+)?) GiB")
+_KV_CACHE = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) GiB")
 _WORKERS = re.compile(r"tensor_parallel_size=(\d+), pipeline_parallel_size=(\d+)")
 _DEVICE = re.compile(r"device_config=(\w+)")
 _DTYPE = re.compile(r"dtype=torch\.(\w+), .*?quantization=(\w+)")

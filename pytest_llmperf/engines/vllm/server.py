@@ -20,6 +20,7 @@ from pytest_llmperf.engines.vllm.arguments import (
 )
 from pytest_llmperf.engines.vllm.environment import find_vllm
 from pytest_llmperf.engines.vllm.log import Startup, find_reason, find_stage
+from pytest_llmperf.engines.vllm.model import check_model
 from pytest_llmperf.engines.vllm.sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingDeployment
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
         """
         if not spec.model:
             raise EngineError("vllm needs a model: --llmperf-model=ID, a hub id or a folder")
+        check_model(spec.model, spec.args)
         find_vllm(spec.binary)
         parse_kv_cache_bytes(spec.args)
         check_port(spec.args.get("port", "0"), "port")
@@ -119,7 +121,7 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
 
     def describe_stage(self) -> str:
         self._shared_memory.note(self.pids)
-        return find_stage(self.read_log())
+        return find_stage(self.read_log()) or "importing its packages"
 
     def explain_end(self) -> str:
         return find_reason(self.read_log())

@@ -33,6 +33,7 @@ from pytest_llmperf.engines.vllm.arguments import (
 )
 from pytest_llmperf.engines.vllm.dialect import DIALECT
 from pytest_llmperf.engines.vllm.metrics import read_reserved
+from pytest_llmperf.engines.vllm.model import check_model
 from pytest_llmperf.engines.vllm.offline.children import Children
 from pytest_llmperf.engines.vllm.offline.observation import OfflineObservation
 from pytest_llmperf.engines.vllm.offline.requests import InProcessTransport
@@ -94,6 +95,7 @@ class InProcessVLLM(SleepingDeployment):
             raise EngineError("vllm: mode=offline runs inside pytest: no --llmperf-url, no --llmperf-engine-bin")
         if not spec.model:
             raise EngineError("vllm needs a model: --llmperf-model=ID, a hub id or a folder")
+        check_model(spec.model, spec.args)
         if find_spec("vllm") is None:
             raise EngineError(
                 "vllm: mode=offline runs inside pytest, and vLLM is not installed in its environment: pip install vllm "

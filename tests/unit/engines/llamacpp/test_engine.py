@@ -110,6 +110,17 @@ def test_a_model_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_folder_and_a_file_of_another_kind_are_refused(tmp_path: Path, gguf: Path) -> None:
+    other = tmp_path / "model.safetensors"
+    other.write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    assert refusal(EngineSpec("llamacpp", model=str(tmp_path))) == (
+        f"llamacpp: {str(tmp_path)!r} is a folder; --llmperf-model is a GGUF in it: {gguf.name}"
+    )
+    assert refusal(EngineSpec("llamacpp", model=str(other))) == (
+        f"llamacpp: {str(other)!r} is not a GGUF file: it does not begin with the letters GGUF"
+    )
+
+
 def test_without_the_wheel_it_says_what_to_install(wheel: list[bool]) -> None:
     wheel[0] = False
     assert "pip install 'pytest-llmperf[llamacpp]'" in refusal(EngineSpec("llamacpp"))
