@@ -40,6 +40,7 @@ ALLOWED: dict[str, str] = {
     "engines.vllm.offline": "engines.api engines.kv_cache engines.lifecycle engines.vllm measurement telemetry "
     "traffic.answers traffic.client",
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
+    "budgets.confidence": "",
     "budgets": "measurement metrics",
     "reports": "budgets measurement metrics",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics telemetry telemetry.analysis "

@@ -1,0 +1,53 @@
+"""Between which of the ordered values a percentile lies."""
+
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from pytest_llmperf.budgets.confidence.percentiles import count_for_verdict, find_ranks
+from pytest_llmperf.metrics.statistics import minimum_samples
+
+ERROR = 0.01
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("count", [11, 24, 64, 90, 130, 662, 5000])
+def test_the_ranks_are_the_closest_that_keep_the_error(count: int, share: float) -> None:
+    below = stats.binom(count, share)
+    first, last = find_ranks(count, share, count, ERROR)
+    above = [rank for rank in range(1, count + 1) if below.cdf(rank - 1) <= ERROR]
+    under = [rank for rank in range(1, count + 1) if below.sf(rank - 1) <= ERROR]
+    assert first == (above[-1] if above else None)
+    assert last == (under[0] if under else None)
+
+
+@pytest.mark.parametrize(("percent", "alone"), [(90.0, 44), (95.0, 90), (99.0, 459)])
+def test_the_upper_rank_is_the_early_stopping_estimate_of_mlperf(percent: float, alone: int) -> None:
+    share = percent / 100
+    enough = minimum_samples(percent)
+    assert find_ranks(alone - 1, share, alone - 1, ERROR)[1] is None
+    assert find_ranks(alone, share, alone, ERROR)[1] == alone
+    assert find_ranks(enough, share, enough, ERROR)[1] == enough - 1
+
+
+def test_values_that_are_worth_less_are_bounded_by_ranks_farther_apart() -> None:
+    whole, few, fewer = (find_ranks(1000, 0.95, effective, ERROR) for effective in (1000.0, 300.0, 80.0))
+    assert whole == (933, 966)
+    assert few == (920, 979)
+    assert fewer[0] is not None
+    assert fewer[0] < 920
+    assert fewer[1] is None
+
+
+def test_a_single_value_bounds_nothing() -> None:
+    assert find_ranks(1, 0.5, 1.0, ERROR) == (None, None)
+
+
+@pytest.mark.parametrize(("share", "above", "needed"), [(0.95, 0.0, 90), (0.95, 0.08, 356), (0.5, 0.4, 145)])
+def test_the_number_of_values_that_would_decide_is_told(share: float, above: float, needed: int) -> None:
+    assert count_for_verdict(share, above, ERROR) == needed
+
+
+def test_no_number_decides_a_percentile_that_lies_at_its_limit() -> None:
+    assert count_for_verdict(0.95, 0.05, ERROR, most=100_000) is None
