@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 TOKENS, TTFT_MS = 64, 50.0
 STREAMS = {1: 10.0, 32: 10.0, 256: 10.0, 1000: 40.0}
 RATES = (100, 300)
+START_TIMEOUT_S = 30.0
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -110,7 +111,7 @@ class GoldenServer:
 
     def log(self) -> list[dict[str, Any]]:
         """What has ended since the last look."""
-        with urllib.request.urlopen(f"{self.url}/log") as response:
+        with urllib.request.urlopen(f"{self.url}/log", timeout=60) as response:
             found: list[dict[str, Any]] = json.load(response)
         return found
 
@@ -122,12 +123,15 @@ def golden(core: int | None, gap_ms: float) -> Iterator[GoldenServer]:
         environment = {**os.environ, "GOLDEN_GAP_MS": str(gap_ms), "GOLDEN_TTFT_MS": str(TTFT_MS)}
         server = subprocess.Popen([*command, *([str(core)] if core is not None else [])], env=environment)
         try:
+            deadline = time.monotonic() + START_TIMEOUT_S
             while not (Path(folder) / "address").exists():
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit("the golden server did not start")
                 time.sleep(0.01)
-            yield GoldenServer((Path(folder) / "address").read_text())
+            yield GoldenServer((Path(folder) / "address").read_text(encoding="utf-8"))
         finally:
             server.terminate()
-            server.wait()
+            server.wait(10)
 
 
 def children_cpu() -> float:

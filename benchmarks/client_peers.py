@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # The command itself asks for the version of a distribution named vllm, which that for CPUs is not.
+_TIMEOUT_S = 3600.0
 _VLLM_BENCH_SERVE = """
 from argparse import ArgumentParser
 from vllm.benchmarks.serve import add_cli_args, main
@@ -56,8 +57,8 @@ def vllm_bench(python: str, load: Load) -> list[Row]:
             [f"--request-rate={load.rate}", "--burstiness=inf"] if load.rate else [f"--max-concurrency={load.streams}"]
         )
         command += ["--save-result", "--save-detailed", f"--result-dir={folder}", "--result-filename=result.json"]
-        subprocess.run(command, check=True, capture_output=True)
-        result = json.loads((Path(folder) / "result.json").read_text())
+        subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
+        result = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
     return [
         Row(ttft, sum(gaps) / max(1, load.tokens - 1), gaps)
         for ttft, gaps in zip(result["ttfts"], result["itls"], strict=True)
@@ -77,9 +78,9 @@ def aiperf(python: str, load: Load) -> list[Row]:
             else [f"--concurrency={load.streams}"]
         )
         command += [f"--artifact-dir={folder}", "--export-level=records"]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
         (path,) = Path(folder).rglob("profile_export.jsonl")
-        records = [json.loads(line)["metrics"] for line in path.read_text().splitlines()]
+        records = [json.loads(line)["metrics"] for line in path.read_text(encoding="utf-8").splitlines()]
     return [Row(_seconds(r, "time_to_first_token"), _seconds(r, "inter_token_latency"), []) for r in records]
 
 
@@ -102,8 +103,8 @@ def guidellm(python: str, load: Load) -> list[Row]:
         command += [f"--profile={profile}", f"--constraint=kind=max_requests,count={load.requests}"]
         command += [f"--data=kind=synthetic_text,prompt_tokens={PROMPT_TOKENS},output_tokens={load.tokens}"]
         command += [f"--tokenizer=kind=huggingface_auto,model={load.tokenizer}"]
-        subprocess.run(command, check=True, capture_output=True)
-        found = json.loads(path.read_text())["benchmarks"][0]["requests"]["successful"]
+        subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
+        found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"][0]["requests"]["successful"]
     return [Row(one["time_to_first_token_ms"] / 1e3, one["inter_token_latency_ms"] / 1e3, []) for one in found]
 
 

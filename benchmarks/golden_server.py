@@ -193,7 +193,7 @@ def main(folder: Path, core: int | None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     golden = Golden()
     draft = folder / "address.part"
-    draft.write_text(f"http://127.0.0.1:{golden.listener.getsockname()[1]}")
+    draft.write_text(f"http://127.0.0.1:{golden.listener.getsockname()[1]}", encoding="utf-8")
     draft.rename(folder / "address")
     golden.run()
 

@@ -26,6 +26,7 @@ def test_first({fixtures}):
     with open("began", "w") as file:
         file.write(str(time.monotonic()))
 """
+_TIMEOUT_S = 1800.0
 KEPT_SECONDS = 600
 
 
@@ -41,17 +42,25 @@ class Bench:
 
     def seconds(self, *, engine: bool) -> float:
         """From the start of pytest to the start of its first test."""
-        (self._folder / "test_it.py").write_text(TEST.format(fixtures="llm_client" if engine else ""))
+        (self._folder / "test_it.py").write_text(TEST.format(fixtures="llm_client" if engine else ""), encoding="utf-8")
         options = [*self._options, f"--llmperf-keep-engine={KEPT_SECONDS}"] if engine else []
         began = time.monotonic()
         self._run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "test_it.py"])
-        return float((self._folder / "began").read_text()) - began
+        return float((self._folder / "began").read_text(encoding="utf-8")) - began
 
     def stop_engines(self) -> None:
         self._run([sys.executable, "-m", "pytest_llmperf", "engines", "stop"])
 
     def _run(self, command: list[str]) -> None:
-        done = subprocess.run(command, cwd=self._folder, env=self._environ, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=self._folder,
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_S,
+        )
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)} ended with status {done.returncode}\n{done.stdout}{done.stderr}")
 

@@ -55,7 +55,7 @@ def measure(plugins: dict[str, str | None], suite: Path, rounds: int) -> dict[st
 def import_seconds(plugin: str) -> float:
     """CPU time of importing a plugin into a process that has pytest already."""
     code = f"import time, pytest; t = time.process_time(); import {plugin}; print(time.process_time() - t)"
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout)
 
 
 def show_imports(plugins: dict[str, str | None], rounds: int) -> None:
@@ -92,8 +92,8 @@ def main() -> None:
     show_imports(present, rounds)
     with tempfile.TemporaryDirectory() as folder:
         one, many = Path(folder) / "test_one.py", Path(folder) / "test_many.py"
-        one.write_text("def test_nothing():\n    pass\n")
-        many.write_text("".join(f"def test_{number}():\n    pass\n" for number in range(TESTS)))
+        one.write_text("def test_nothing():\n    pass\n", encoding="utf-8")
+        many.write_text("".join(f"def test_{number}():\n    pass\n" for number in range(TESTS)), encoding="utf-8")
         show("One test: the cost of a start", measure(present, one, rounds), 1)
         show(f"{TESTS} tests without budgets", measure(present, many, max(3, rounds // 3)), TESTS)
 

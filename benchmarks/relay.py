@@ -37,6 +37,7 @@ TTFT_MS, GAP_MS = 20, 10
 # What differs between two answers of the simulated engine, and the sizes of chunks, which follow from it.
 VARIES = re.compile(rb'"id":"cmpl-\d+"|"created":\d+|\r\n[0-9a-f]+\r\n')
 WAIT_S = 0.1
+START_TIMEOUT_S, ROUND_TIMEOUT_S = 30.0, 600.0
 
 
 class Outcome(NamedTuple):
@@ -98,7 +99,7 @@ async def run_round(port: int, streams: int, calls: int, tokens: int, kept: bool
     body = json.dumps({"prompt": "x", "stream": True, "max_tokens": tokens, "stream_options": {"include_usage": True}})
     head = f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
     request = (head + body).encode()
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(ROUND_TIMEOUT_S), asyncio.TaskGroup() as group:
         for _ in range(streams):
             group.create_task(stream_calls(port, calls, request, kept, outcome))
     return outcome
@@ -113,9 +114,12 @@ def start_engine(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     settings = [f"ttft={TTFT_MS} ms", f"tpot={GAP_MS} ms", "slots=64"]
     command = [sys.executable, "-m", "pytest_llmperf.engines.simulated.server_main", "--announce", str(announce)]
     engine = subprocess.Popen([*command, *(word for setting in settings for word in ("--set", setting))])
+    deadline = time.monotonic() + START_TIMEOUT_S
     while not announce.exists():
+        if engine.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit("the simulated engine did not start")
         time.sleep(0.01)
-    return engine, int(announce.read_text().rpartition(":")[2])
+    return engine, int(announce.read_text(encoding="utf-8").rpartition(":")[2])
 
 
 WAYS = ("direct", "relay", "direct again")
@@ -193,7 +197,7 @@ def main() -> None:
                     measure(port, streams, kept, asked).show(streams, kept)
         finally:
             engine.terminate()
-            engine.wait()
+            engine.wait(10)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def scheduled(pid: int, task: int | None = None) -> tuple[int, int]:
     folder = Path(f"/proc/{pid}/task")
     computed = waited = 0
     for name in [str(task)] if task else os.listdir(folder):
-        first, second, _ = (folder / name / "schedstat").read_text().split()
+        first, second, _ = (folder / name / "schedstat").read_text(encoding="utf-8").split()
         computed, waited = computed + int(first), waited + int(second)
     return computed, waited
 
@@ -95,7 +95,7 @@ class Ours:
     def stop(self) -> None:
         self._sampler.stop()
         if self._engine is not None:
-            self._engine.communicate()
+            self._engine.communicate(timeout=TIMEOUT_S)
 
     def samples(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
         records = self._sampler.memory.read(start_ns, end_ns)
@@ -121,7 +121,10 @@ class _InThread:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+        deadline = time.monotonic() + TIMEOUT_S
         while not self._samples and self._thread.is_alive():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} gave no sample within {TIMEOUT_S:.0f} s")
             time.sleep(0.01)
 
     def _run(self) -> None:
@@ -135,7 +138,7 @@ class _InThread:
 
     def stop(self) -> None:
         self._ended.set()
-        self._thread.join()
+        self._thread.join(TIMEOUT_S)
 
     def samples(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
         return [(t, level) for t, level in self._samples if start_ns <= t <= end_ns]
@@ -188,12 +191,14 @@ class NvidiaSmiThread(_InThread):
     def __init__(self, library: Path, folder: Path) -> None:
         self._program = folder / "nvidia-smi"
         source = folder / "stub.c"
-        source.write_text(_STUB)
-        subprocess.run([str(compiler()), "-O2", source, "-o", self._program, library], check=True)
+        source.write_text(_STUB, encoding="utf-8")
+        subprocess.run([str(compiler()), "-O2", source, "-o", self._program, library], check=True, timeout=TIMEOUT_S)
 
     def _levels(self) -> Iterator[int]:
         while True:
-            yield int(subprocess.run([self._program, *self._QUERY], capture_output=True, check=True).stdout)
+            yield int(
+                subprocess.run([self._program, *self._QUERY], capture_output=True, check=True, timeout=TIMEOUT_S).stdout
+            )
 
     def cost(self) -> tuple[int, int]:
         computed, waited = super().cost()

@@ -21,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
+_TIMEOUT_S = 1800.0
 SUITE = """
 import time, pytest
 
@@ -51,20 +52,22 @@ class Bench:
         self._folder = folder
         self._options = options
         self._tests = tests
-        (folder / "test_it.py").write_text(SUITE.format(tests=tests, work=0.05))
+        (folder / "test_it.py").write_text(SUITE.format(tests=tests, work=0.05), encoding="utf-8")
 
     def run(self, workers: int, *, shared: bool) -> tuple[float, int]:
         """Seconds of the whole run, and how many engines were started in it."""
-        (self._folder / "conftest.py").write_text("" if shared else ALONE)
+        (self._folder / "conftest.py").write_text("" if shared else ALONE, encoding="utf-8")
         engines = self._folder / "engines"
         engines.unlink(missing_ok=True)
         begun = time.monotonic()
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"-n{workers}", *self._options]
-        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self._folder, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
+        )
         seconds = time.monotonic() - begun
         if done.returncode != 0 or f"{2 * self._tests} passed" not in done.stdout:
             raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-        return seconds, len(set(engines.read_text().split()))
+        return seconds, len(set(engines.read_text(encoding="utf-8").split()))
 
 
 def main() -> None:

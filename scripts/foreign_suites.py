@@ -83,7 +83,10 @@ def _run(name: str, source: Path, which: str) -> Run:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "CI"))}
     begun = time.monotonic()
     # pytest removes the temporary folders of earlier runs, and would those of others that run now.
-    with TemporaryDirectory(prefix="suite-") as temporary, (_FOLDER / f"{name}-{which}.log").open("w") as log:
+    with (
+        TemporaryDirectory(prefix="suite-") as temporary,
+        (_FOLDER / f"{name}-{which}.log").open("w", encoding="utf-8") as log,
+    ):
         path = f"{python.parent}{os.pathsep}{kept['PATH']}"  # some tests run console scripts
         environment = {**kept, "TMPDIR": temporary, "PATH": path, "COLUMNS": "80"}
         subprocess.run([*command, *_SUITES[name]], cwd=source, env=environment, stdout=log, stderr=subprocess.STDOUT)

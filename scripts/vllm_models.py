@@ -57,7 +57,7 @@ def _tokenizer() -> FastTokenizer:
         special_tokens=["<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    plain.train_from_iterator((_PROJECT / "docs" / "reference.md").read_text().splitlines(), trainer)
+    plain.train_from_iterator((_PROJECT / "docs" / "reference.md").read_text(encoding="utf-8").splitlines(), trainer)
     missing = _VOCABULARY - plain.get_vocab_size()
     plain.add_tokens([f"<|spare-{number}|>" for number in range(missing)])
     return FastTokenizer(tokenizer_object=plain, bos_token="<s>", eos_token="</s>", chat_template=_CHAT)

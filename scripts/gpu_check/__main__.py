@@ -25,6 +25,7 @@ from scripts.gpu_check.program import Program
 
 _ROOT = Path(__file__).resolve().parents[2]
 _TESTS = "tests/gpu/test_real_gpu.py"
+_TESTS_TIMEOUT_S = 3600.0
 
 
 def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -136,7 +137,9 @@ def _spec(options: argparse.Namespace, uuid: str) -> EngineSpec | None:
 
 def _run_tests(uuid: str) -> int:
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", _TESTS]
-    return subprocess.run(command, cwd=_ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": uuid}).returncode
+    return subprocess.run(
+        command, cwd=_ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": uuid}, timeout=_TESTS_TIMEOUT_S
+    ).returncode
 
 
 def _section(title: str) -> None:

@@ -105,7 +105,7 @@ class Program:
                 raise CudaError(f"the program on the GPU did not answer within {timeout_s:.0f} s")
             read = os.read(source, 1 << 20)
             if not read:
-                raise CudaError(f"the program on the GPU ended with status {self._process.wait()}")
+                raise CudaError(f"the program on the GPU ended with status {self._process.wait(10)}")
             self._rest += read
         line, self._rest = self._rest.split(b"\n", 1)
         answer = json.loads(line)
