@@ -49,7 +49,7 @@ def test_rounds_run_the_coroutine_again(runs: Runs, pytester: pytest.Pytester) -
         "--llmperf-report=out.json",
     )
     result.assert_outcomes(passed=1)
-    [test] = json.loads((pytester.path / "out.json").read_text())["tests"]
+    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     assert test["measurement"]["requests"]["total"] == 3
 
 

@@ -42,7 +42,7 @@ def test_plain(benchmark):
 
 
 def saved(pytester: pytest.Pytester) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((pytester.path / "out.json").read_text())
+    content: dict[str, Any] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
     return content
 
 
@@ -64,7 +64,7 @@ def test_its_json_holds_what_each_test_measured_whether_it_passed_or_not(runs: R
         assert info["readings"]["memory.peak"]["unit"] == "B"
         assert info["readings"]["memory.peak"]["value"] == info["verdicts"][0]["measured"]
         assert info["engine"]["name"] == "simulated"
-    report = json.loads((pytester.path / "report.json").read_text())
+    report = json.loads((pytester.path / "report.json").read_text(encoding="utf-8"))
     assert content["llmperf"] == {key: report[key] for key in ("schema", "session", "counts")}
 
 
@@ -73,10 +73,10 @@ def test_comparing_with_a_run_on_another_device_warns(runs: Runs, pytester: pyte
     chosen = (*BENCHMARK, "-k", "inside")
     runs(SOURCE, *chosen, "--benchmark-save=before").assert_outcomes(passed=1, deselected=3)
     [path] = pytester.path.glob(".benchmarks/*/0001_before.json")
-    before = json.loads(path.read_text())
+    before = json.loads(path.read_text(encoding="utf-8"))
     if elsewhere:
         before["machine_info"]["llmperf"]["devices"] = [{"name": "NVIDIA L4", "memory_bytes": 24 * 2**30}]
-        path.write_text(json.dumps(before))
+        path.write_text(json.dumps(before), encoding="utf-8")
     # In a process of its own, since in this one each warning is an error.
     result = runs.in_subprocess(SOURCE, *chosen, "--benchmark-compare")
     result.assert_outcomes(passed=1, deselected=3)

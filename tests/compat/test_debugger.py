@@ -39,7 +39,7 @@ def test_the_debugger_opens_on_a_broken_budget(
     assert result.ret == status
     result.stdout.fnmatch_lines(["memory peak * > 1 MiB *", "memory.peak * FAIL", "*entering PDB*"])
     result.stdout.fnmatch_lines(["(Pdb) memory peak * > 1 MiB *", "(Pdb) Measurement(*"])
-    assert json.loads((pytester.path / "out.json").read_text())["counts"]["FAIL"] == 1
+    assert json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["counts"]["FAIL"] == 1
     assert_gone(pids_in(pytester.path / "pids"))
 
 
@@ -49,5 +49,5 @@ def test_the_first_broken_budget_is_the_last_test_under_x(
     result = runs(SOURCE, "-x", "--llmperf-report=out.json", *workers)
     assert result.ret == (pytest.ExitCode.INTERRUPTED if workers else pytest.ExitCode.TESTS_FAILED)
     result.stdout.fnmatch_lines(["*stopping after 1 failures*"])
-    assert json.loads((pytester.path / "out.json").read_text())["counts"]["FAIL"] >= 1
+    assert json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["counts"]["FAIL"] >= 1
     assert_gone(pids_in(pytester.path / "pids"))

@@ -23,7 +23,9 @@ def double(number):
 def test_a_doctest_without_a_verdict_is_judged_like_a_test(
     runs: Runs, pytester: pytest.Pytester, options: tuple[str, ...], failed: int
 ) -> None:
-    (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*double"\nmemory.peak = "1 MiB"\n')
+    (pytester.path / "llmperf.toml").write_text(
+        '[[budget]]\ntests = "*double"\nmemory.peak = "1 MiB"\n', encoding="utf-8"
+    )
     result = runs(SOURCE, "--doctest-modules", "--llmperf-rounds=3", *options)
     result.assert_outcomes(passed=1 - failed, failed=failed)
     result.stdout.fnmatch_lines(["budgets: 1 NOT MEASURED"])
@@ -33,7 +35,9 @@ def test_a_doctest_without_a_verdict_is_judged_like_a_test(
 
 def test_a_worker_judges_it_too(runs: Runs, pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist")
-    (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*double"\nmemory.peak = "1 MiB"\n')
+    (pytester.path / "llmperf.toml").write_text(
+        '[[budget]]\ntests = "*double"\nmemory.peak = "1 MiB"\n', encoding="utf-8"
+    )
     result = runs(SOURCE, "--doctest-modules", "-n1", "--llmperf-strict")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["memory.peak * NOT MEASURED"])

@@ -28,7 +28,7 @@ def test_a_broken_budget_stays_broken(runs: Runs, pytester: pytest.Pytester, wor
         *workers,
     )
     result.assert_outcomes(failed=1)
-    [test] = json.loads((pytester.path / "out.json").read_text())["tests"]
+    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     assert (test["outcome"], test["measurement"]["attempt"]) == ("failed", 3)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["FAILED test_it.py::test_over - BudgetExceeded: memory peak *"])

@@ -41,6 +41,6 @@ def test_a_test_with_both_fails_when_either_limit_is_broken(
             "* test_it.py::test_memory[[]2] - Test was limited to 1.0KiB *",
         ]
     )
-    tests = json.loads((pytester.path / "out.json").read_text())["tests"]
+    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     found = {test["nodeid"][-2]: (test["outcome"], test["verdicts"][0]["status"]) for test in tests}
     assert found == {"0": ("passed", "PASS"), "1": ("failed", "FAIL"), "2": ("failed", "PASS")}

@@ -34,7 +34,7 @@ def value_of(option: Option) -> Any:
 @pytest.mark.parametrize("name", TABLES)
 def test_every_option_is_read_from_a_native_table(runs: Runs, pytester: pytest.Pytester, name: str) -> None:
     lines = [f"{option.name} = {json.dumps(value_of(option))}" for option in OPTIONS]
-    (pytester.path / name).write_text("\n".join([f"[{TABLES[name]}]", *lines, ""]))
+    (pytester.path / name).write_text("\n".join([f"[{TABLES[name]}]", *lines, ""]), encoding="utf-8")
     config = pytester.parseconfigure(*runs.always)
     assert {option.name: config.getini(option.name) for option in OPTIONS} == {
         option.name: value_of(option) for option in OPTIONS
@@ -44,8 +44,8 @@ def test_every_option_is_read_from_a_native_table(runs: Runs, pytester: pytest.P
 def test_a_run_takes_engine_and_report_from_it(runs: Runs, pytester: pytest.Pytester) -> None:
     names = ("llm_engine", "llmperf_engine_arg", "llmperf_report")
     lines = [f"{name} = {json.dumps(WORDS[name])}" for name in names]
-    (pytester.path / "pytest.toml").write_text("\n".join(["[pytest]", *lines, ""]))
-    (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*"\nmemory.peak = "1 MiB"\n')
+    (pytester.path / "pytest.toml").write_text("\n".join(["[pytest]", *lines, ""]), encoding="utf-8")
+    (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*"\nmemory.peak = "1 MiB"\n', encoding="utf-8")
     result = runs.plain("def test_over(llm_client):\n    llm_client.generate('x', max_tokens=2)\n")
     result.assert_outcomes(failed=1)
-    assert json.loads((pytester.path / "out.json").read_text())["counts"]["FAIL"] == 1
+    assert json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["counts"]["FAIL"] == 1

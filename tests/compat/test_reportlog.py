@@ -27,7 +27,7 @@ def test_the_line_of_the_call_holds_verdicts_and_readings(
         *workers,
     )
     result.assert_outcomes(failed=1)
-    lines = [json.loads(line) for line in (pytester.path / "out.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (pytester.path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     [wire] = [line["llmperf"] for line in lines if "llmperf" in line]
     assert wire["verdicts"][0]["status"] == "FAIL"
     assert wire["measurement"]["requests"]["total"] == 1

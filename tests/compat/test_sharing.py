@@ -48,7 +48,7 @@ def test_one(llm_client, llm_engine, number, others):
 
 
 def rows(folder: Path) -> list[list[str]]:
-    return [line.split() for line in (folder / "log").read_text().splitlines()]
+    return [line.split() for line in (folder / "log").read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.parametrize("dist", ["load", "each", "worksteal"])

@@ -34,7 +34,7 @@ def test_one_result_for_all_subtests(
     result = runs(SOURCE.format(peak=peak, fails=fails), "--llmperf-report=out.json", *options)
     broken = verdict == "FAIL" or fails is not None
     assert result.ret == (pytest.ExitCode.TESTS_FAILED if broken else pytest.ExitCode.OK)
-    [test] = json.loads((pytester.path / "out.json").read_text())["tests"]
+    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     assert test["verdicts"][0]["status"] == verdict
     assert test["outcome"] == ("failed" if broken else "passed")
     assert test["measurement"]["requests"]["total"] == 3

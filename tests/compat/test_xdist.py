@@ -48,13 +48,15 @@ def test_budgets_judged_in_workers_reach_summary_json_and_junit(
     result.stdout.fnmatch_lines(["*- llmperf -*", "memory.peak * 1 MiB * FAIL", "memory * MiB over *"])
     result.stdout.fnmatch_lines(["*test_inside * memory.peak * PASS"])
     result.stdout.fnmatch_lines(["FAILED test_it.py::test_beyond - BudgetExceeded: memory peak * > 1 MiB *"])
-    tests = {test["nodeid"]: test for test in json.loads((pytester.path / "out.json").read_text())["tests"]}
+    tests = {
+        test["nodeid"]: test for test in json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    }
     assert set(tests) == {"test_it.py::test_inside", "test_it.py::test_beyond"}
     assert tests["test_it.py::test_inside"]["measurement"]["records"] == [
         {"name": "score", "value": 0.5, "unit": "points"}
     ]
     assert tests["test_it.py::test_beyond"]["outcome"] == "failed"
-    assert "llmperf.memory.peak.verdict" in (pytester.path / "out.xml").read_text()
+    assert "llmperf.memory.peak.verdict" in (pytester.path / "out.xml").read_text(encoding="utf-8")
 
 
 def test_what_is_put_on_the_wire_can_be_dumped(runs: Runs, pytester: pytest.Pytester) -> None:
@@ -103,7 +105,7 @@ def test_all_workers_of_a_host_share_one_sampler(runs: Runs, pytester: pytest.Py
         "-n2",
     )
     result.assert_outcomes(passed=4)
-    seen = {path.read_text() for path in pytester.path.glob("samplers-*")}
+    seen = {path.read_text(encoding="utf-8") for path in pytester.path.glob("samplers-*")}
     assert len(seen) == 1
     assert len(seen.pop().split()) == 1
 

@@ -49,7 +49,9 @@ def test_each_python_block_passes_as_it_stands_with_its_budgets_judged(
 
 def test_the_budget_file_of_the_tutorial_is_understood(pytester: pytest.Pytester) -> None:
     ((_, text),) = _blocks("toml")
-    (pytester.path / "llmperf.toml").write_text(text.replace('engine = "llamacpp"', 'engine = "simulated"'))
+    (pytester.path / "llmperf.toml").write_text(
+        text.replace('engine = "llamacpp"', 'engine = "simulated"'), encoding="utf-8"
+    )
     pytester.makepyfile("def test_one(llm_client): llm_client.chat('Hello', max_tokens=2)")
     result = pytester.runpytest(*OPTIONS_OF_A_RUN)
     result.assert_outcomes(passed=1)

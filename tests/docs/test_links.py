@@ -47,7 +47,7 @@ def test_each_link_leads_to_a_page_and_a_heading(page: Path) -> None:
 
 def test_a_broken_link_and_a_broken_anchor_are_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# A title\n[good](#a-title) [bad](#another) [gone](gone.md)\n")
+    page.write_text("# A title\n[good](#a-title) [bad](#another) [gone](gone.md)\n", encoding="utf-8")
     assert list(_broken(page)) == ["#another", "gone.md"]
 
 

@@ -46,7 +46,7 @@ def run(examples: tuple[str, ...], options: tuple[str, ...], environ: dict[str, 
     command += [*options, f"--llmperf-report={report}"]
     run = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=20 * PATIENCE_S)
     assert run.returncode == 0, run.stdout
-    tests: list[dict[str, Any]] = json.loads(report.read_text())["tests"]
+    tests: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["tests"]
     return tests
 
 

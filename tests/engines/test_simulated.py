@@ -112,6 +112,6 @@ def test_what_can_never_work_is_refused(
 def test_a_module_in_the_projects_folder_does_not_shadow_the_servers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: Callable[[EngineSpec], Engine]
 ) -> None:
-    (tmp_path / "asyncio.py").write_text("raise SystemExit('not this one')")
+    (tmp_path / "asyncio.py").write_text("raise SystemExit('not this one')", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert started(simulated()).state is EngineState.READY

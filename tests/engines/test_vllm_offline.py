@@ -36,7 +36,9 @@ CHILD = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
 
 
 def names(suite: Path) -> list[str]:
-    return [node.name for node in ast.parse(suite.read_text()).body if isinstance(node, ast.FunctionDef)]
+    return [
+        node.name for node in ast.parse(suite.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)
+    ]
 
 
 class House:
@@ -61,7 +63,7 @@ class House:
         command += [f"--llmperf-engine-arg={argument}" for argument in ARGUMENTS]
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("VLLM_", "HF_", "OMP_"))}
         settings = {**self._settings, **(environ or {})}
-        with (self.folder / "said").open("w") as said:
+        with (self.folder / "said").open("w", encoding="utf-8") as said:
             return subprocess.Popen(
                 command, cwd=self.folder, env=kept | settings, text=True, stdout=said, stderr=subprocess.STDOUT
             )
@@ -84,7 +86,7 @@ class House:
 
     @property
     def said(self) -> str:
-        return (self.folder / "said").read_text()
+        return (self.folder / "said").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def session(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> I
     said = house.run(SUITE, "--llmperf-report=report.json", "-Werror")
     report = house.folder / "report.json"
     assert report.exists(), said
-    yield said, json.loads(report.read_text())
+    yield said, json.loads(report.read_text(encoding="utf-8"))
     shutil.rmtree(house.temporary)
 
 
@@ -162,7 +164,7 @@ def waiting(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> I
             ready = house.folder / "ready"
             until(partial(_is_ready_or_ended, ready, process), START_PATIENCE_S)
             assert ready.exists(), house.said
-            found[number] = Ended(house, process, [int(pid) for pid in ready.read_text().split()])
+            found[number] = Ended(house, process, [int(pid) for pid in ready.read_text(encoding="utf-8").split()])
         yield found
 
 

@@ -76,7 +76,7 @@ def test_the_next_one_has_a_fresh_engine(llm_client):
 
 def verdicts(report: Path) -> dict[str, dict[str, Any]]:
     """By test, the verdict of each budget."""
-    tests = json.loads(report.read_text())["tests"]
+    tests = json.loads(report.read_text(encoding="utf-8"))["tests"]
     return {
         test["nodeid"].partition("::")[2]: {verdict["name"]: verdict for verdict in test["verdicts"]} for test in tests
     }
@@ -137,7 +137,7 @@ def test_nothing_of_it_outlives_a_killed_pytest(runs: Runs, pytester: pytest.Pyt
     with _process(command) as process:
         family = pytester.path / "family"
         until(lambda: family.exists() or process.poll() is not None, patience_s=600)
-        pids = [int(pid) for pid in family.read_text().split()]
+        pids = [int(pid) for pid in family.read_text(encoding="utf-8").split()]
         assert len(pids) >= 4
         shared = shared_files(pids)
         assert shared

@@ -32,7 +32,7 @@ def test_waits_where_it_is_told_to(llm_engine: Engine) -> None:
     if file is None:
         pytest.skip("nobody wants to kill it")
     tree = psutil.Process().children(recursive=True)
-    Path(f"{file}.tmp").write_text(" ".join(str(process.pid) for process in tree))
+    Path(f"{file}.tmp").write_text(" ".join(str(process.pid) for process in tree), encoding="utf-8")
     Path(f"{file}.tmp").replace(file)
     time.sleep(600)
 

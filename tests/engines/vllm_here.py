@@ -40,6 +40,6 @@ def missing() -> str:
 
 def shared_files(pids: Iterable[int]) -> set[Path]:
     """What these processes have in /dev/shm. A semaphore is mapped under another name than the one it is left under."""
-    maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in pids)
+    maps = "".join(Path(f"/proc/{pid}/maps").read_text(encoding="utf-8") for pid in pids)
     inodes = {int(inode) for inode in re.findall(r"(\d+) +/dev/shm/", maps)}
     return {path for path in Path("/dev/shm").iterdir() if path.stat().st_ino in inodes}

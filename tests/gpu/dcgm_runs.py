@@ -38,9 +38,13 @@ def remote_server(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-c", _SERVER, "--announce", str(announce), "--set", "ttft=2 ms", "--set", "tpot=1 ms"]
     with subprocess.Popen(command, cwd=ROOT) as server:
         try:
-            until(lambda: server.poll() is not None or (announce.exists() and announce.read_text().strip()))
+            until(
+                lambda: (
+                    server.poll() is not None or (announce.exists() and announce.read_text(encoding="utf-8").strip())
+                )
+            )
             assert server.poll() is None, "the simulated server ended while it started"
-            yield announce.read_text().strip()
+            yield announce.read_text(encoding="utf-8").strip()
         finally:
             server.terminate()
 
@@ -59,7 +63,10 @@ class LiveExporter:
     def page(self) -> str:
         now_ms = time.monotonic_ns() // 1_000_000
         self._exporter.now_ms = now_ms
-        fields = {"FB_USED": int(self._used.read_text() or USED_MIB), "TOTAL_ENERGY_CONSUMPTION": WATTS * now_ms}
+        fields = {
+            "FB_USED": int(self._used.read_text(encoding="utf-8") or USED_MIB),
+            "TOTAL_ENERGY_CONSUMPTION": WATTS * now_ms,
+        }
         self._gpu.fields.update(fields, POWER_USAGE=WATTS)
         return "" if self._down.exists() else self._exporter.page()
 
@@ -70,7 +77,7 @@ class Hosts:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._stack = stack
         self._folder = folder
-        (folder / "used").write_text(str(USED_MIB))
+        (folder / "used").write_text(str(USED_MIB), encoding="utf-8")
         self.server = stack.enter_context(remote_server(folder))
 
     def exporter(self, interval_ms: int, host: str = "node-a") -> MetricsServer:

@@ -48,7 +48,7 @@ def build_cuda(folder: Path) -> Path:
 
 def _build(folder: Path, source: str, name: str, missing: frozenset[str] = frozenset()) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
+    with open(folder / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of several xdist workers builds it
         if not (folder / name).exists():
             _compile(_HERE / source, folder / name, missing)
@@ -62,7 +62,7 @@ def _compile(source: Path, target: Path, missing: frozenset[str]) -> None:
     options = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", f"-Wl,-soname,{target.name}"]
     if missing:
         hidden = target.with_name("hidden")
-        hidden.write_text("{ local: " + " ".join(f"{name};" for name in sorted(missing)) + " };\n")
+        hidden.write_text("{ local: " + " ".join(f"{name};" for name in sorted(missing)) + " };\n", encoding="utf-8")
         options.append(f"-Wl,--version-script={hidden}")
     fresh = target.with_name("fresh.so")
     done = subprocess.run(

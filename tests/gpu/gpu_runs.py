@@ -81,13 +81,13 @@ class GpuRuns:
     @property
     def verdicts(self) -> list[dict[str, Any]]:
         """All verdicts of the last run, from its report."""
-        report = json.loads((self._pytester.path / "report.json").read_text())
+        report = json.loads((self._pytester.path / "report.json").read_text(encoding="utf-8"))
         return [verdict for test in report["tests"] for verdict in test["verdicts"]]
 
     @property
     def measurements(self) -> list[dict[str, Any]]:
         """The measurement of each test of the last run, from its report."""
-        report = json.loads((self._pytester.path / "report.json").read_text())
+        report = json.loads((self._pytester.path / "report.json").read_text(encoding="utf-8"))
         return [test["measurement"] for test in report["tests"]]
 
 

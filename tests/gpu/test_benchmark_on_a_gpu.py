@@ -33,7 +33,7 @@ def test_the_saved_run_names_kind_and_size_of_the_device(
         "--benchmark-json=out.json",
     )
     result.assert_outcomes(passed=1)
-    content = json.loads((pytester.path / "out.json").read_text())
+    content = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
     [device] = content["machine_info"]["llmperf"]["devices"]
     assert device == {"name": "NVIDIA L4", "memory_bytes": pytest.approx(24 * GIB, rel=0.1)}
     [benchmark] = content["benchmarks"]

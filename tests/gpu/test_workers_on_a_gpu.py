@@ -71,7 +71,7 @@ def test_each_worker_has_a_device_of_its_own_before_anything_is_imported(gpu_run
     result.stdout.fnmatch_lines(["2 workers *"])
     seen = {device["device"]["uuid"] for measured in runs.measurements for device in measured["devices"]}
     assert seen == {UUID, OTHER}
-    assert set((runs.folder / "conftest-saw").read_text().split()) == {UUID, OTHER}
+    assert set((runs.folder / "conftest-saw").read_text(encoding="utf-8").split()) == {UUID, OTHER}
 
 
 def test_the_chosen_devices_are_shared_out_and_too_few_are_refused(gpu_runs: Host) -> None:
@@ -93,4 +93,4 @@ def test_a_worker_that_takes_the_place_of_a_crashed_one_inherits_its_device(gpu_
         number or os.abort()
     """
     runs(source, "-n1", "--llmperf-share=devices").assert_outcomes(passed=1, failed=1)
-    assert [(runs.folder / f"had-{number}").read_text() for number in range(2)] == [UUID, UUID]
+    assert [(runs.folder / f"had-{number}").read_text(encoding="utf-8") for number in range(2)] == [UUID, UUID]

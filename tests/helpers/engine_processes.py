@@ -114,7 +114,7 @@ def runs(pid: int) -> bool:
 def child_of(folder: Path) -> int:
     """The pid of the deaf child of a STUBBORN server."""
     until((folder / "child").exists)
-    return int((folder / "child").read_text())
+    return int((folder / "child").read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ class Running:
         return [json.loads(line) for line in self._lines()]
 
     def _lines(self) -> list[str]:
-        return self.log.read_text().splitlines()
+        return self.log.read_text(encoding="utf-8").splitlines()
 
 
 def exchange(connection: http.client.HTTPConnection, path: str, body: object) -> tuple[int, str, str]:
@@ -82,7 +82,7 @@ def serving(tmp_path: Path, **settings: str) -> Iterator[Running]:
     with launched(tmp_path, **{"ttft": "0 ms", "tpot": "0 ms", **settings}) as process:
         announce = tmp_path / "announce"
         until(lambda: announce.exists() or process.poll() is not None)
-        server = Running(process, int(announce.read_text().rpartition(":")[2]), tmp_path / "log")
+        server = Running(process, int(announce.read_text(encoding="utf-8").rpartition(":")[2]), tmp_path / "log")
         until(lambda: server.send("/health")[0] == 200)
         yield server
 

@@ -33,7 +33,7 @@ def test_a_file_becomes_a_model_that_is_known_by_its_digest(
     file.write_bytes(b"GGUF and more")
     result = ollama(SUITE, model=str(file))
     result.assert_outcomes(passed=1)
-    name = (pytester.path / "model").read_text()
+    name = (pytester.path / "model").read_text(encoding="utf-8")
     assert name == "my-model:144581c14596"
     result.stdout.fnmatch_lines([f"llmperf: ollama: making the model {name} of My Model.gguf"])
     ollama(SUITE, model=str(file)).stdout.no_fnmatch_line("*making*")

@@ -35,7 +35,7 @@ def test_two_workers_find_one_server_and_its_model_and_leave_nothing(
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["budgets: 12 PASS"])
     assert result.stdout.str().count("loaded at http") == 1
-    rows = [line.split() for line in (pytester.path / "log").read_text().splitlines()]
+    rows = [line.split() for line in (pytester.path / "log").read_text(encoding="utf-8").splitlines()]
     assert len({worker for worker, _ in rows}) == 2
     (server,) = {int(pid) for _, pid in rows}
     with pytest.raises(ProcessLookupError):

@@ -21,6 +21,8 @@ def install(folder: Path) -> Path:
         script = folder / path
         script.parent.mkdir(parents=True, exist_ok=True)
         start = f"from tests.ollama_double.{module} import main\nmain(sys.argv)\n"
-        script.write_text(f"#!{sys.executable} -SE\nimport sys\nsys.path.insert(0, {str(_ROOT)!r})\n{start}")
+        script.write_text(
+            f"#!{sys.executable} -SE\nimport sys\nsys.path.insert(0, {str(_ROOT)!r})\n{start}", encoding="utf-8"
+        )
         script.chmod(0o755)
     return folder / "bin" / "ollama"

@@ -27,7 +27,7 @@ class Store:
     def models(self) -> dict[str, str]:
         """Each model with the digest of its file."""
         born = {name: hashlib.sha256(name.encode()).hexdigest() for name in (*_BORN_WITH, _EMBEDS)}
-        return born | (json.loads(self._list.read_text()) if self._list.exists() else {})
+        return born | (json.loads(self._list.read_text(encoding="utf-8")) if self._list.exists() else {})
 
     def find(self, name: str) -> str | None:
         wanted = name if ":" in name else f"{name}:latest"
@@ -35,7 +35,7 @@ class Store:
 
     def add(self, name: str, digest: str) -> None:
         name = name if ":" in name else f"{name}:latest"
-        self._list.write_text(json.dumps(self.models() | {name: digest}))
+        self._list.write_text(json.dumps(self.models() | {name: digest}), encoding="utf-8")
 
     def blob(self, digest: str) -> Path:
         return self.folder / "blobs" / digest.replace(":", "-")
@@ -44,7 +44,7 @@ class Store:
         return self.blob(f"sha256:{self.models()[name]}")
 
     def show(self, name: str) -> dict[str, Any]:
-        shown: dict[str, Any] = json.loads((_CAPTURES / "show.json").read_text())
+        shown: dict[str, Any] = json.loads((_CAPTURES / "show.json").read_text(encoding="utf-8"))
         shown["modelfile"] = re.sub(r"(?m)^FROM .*$", f"FROM {self.file_of(name)}", shown["modelfile"])
         if name == _SLIDES:
             shown["model_info"]["llama.attention.sliding_window"] = 512
@@ -61,7 +61,7 @@ class Store:
         elif not name.startswith("hub"):
             yield {"error": "pull model manifest: file does not exist"}
         else:
-            for line in (_CAPTURES / "pull_stream.txt").read_text().splitlines()[3:]:
+            for line in (_CAPTURES / "pull_stream.txt").read_text(encoding="utf-8").splitlines()[3:]:
                 if line.strip():
                     yield json.loads(line.strip().split(" ", 1)[1])
             self.add(name, hashlib.sha256(name.encode()).hexdigest())

@@ -38,7 +38,7 @@ def test_unlimited(llm_engine):
 
 @pytest.fixture(autouse=True)
 def budget_file(pytester: pytest.Pytester) -> None:
-    (pytester.path / "llmperf.toml").write_text(FILE)
+    (pytester.path / "llmperf.toml").write_text(FILE, encoding="utf-8")
 
 
 def test_its_budgets_stand_on_the_tests_they_name_and_a_marker_wins_key_by_key(runs: Runs) -> None:

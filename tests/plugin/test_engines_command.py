@@ -178,6 +178,6 @@ def test_the_time_left_starts_anew_when_a_run_has_used_it(kept: int, capsys: pyt
 
 
 def test_it_is_installed_as_a_command() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, _, function = project["scripts"]["pytest-llmperf"].partition(":")
     assert getattr(import_module(module), function) is main

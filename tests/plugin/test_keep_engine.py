@@ -79,11 +79,11 @@ STALE = "llmperf: simulated: the engine kept from an earlier run (pid {}) was st
 
 def test_one_whose_model_file_has_changed_is_stopped_and_replaced(runs: Runs, pytester: pytest.Pytester) -> None:
     model = pytester.path / "weights"
-    model.write_text("one")
+    model.write_text("one", encoding="utf-8")
     options = (*KEEP, f"--llmperf-model={model}")
     runs(SUITE, *options)
     stale = int(_said(pytester.path)[0])
-    model.write_text("two!")
+    model.write_text("two!", encoding="utf-8")
     _replaced(runs(SUITE, *options), stale, "its model changed since it was started", pytester.path)
 
 
@@ -91,7 +91,7 @@ def test_one_whose_model_file_changed_while_its_own_run_used_it_is_not_taken_for
     runs: Runs, pytester: pytest.Pytester
 ) -> None:
     model = pytester.path / "weights"
-    model.write_text("one")
+    model.write_text("one", encoding="utf-8")
     options = (*KEEP, f"--llmperf-model={model}")
     runs(SUITE + f"    open({str(model)!r}, 'w').write('two!')", *options)
     stale = int(_said(pytester.path)[0])
@@ -145,9 +145,9 @@ def _replaced(result: pytest.RunResult, stale: int, reason: str, folder: Path) -
 def _change_note(pid: int, **kept: str) -> None:
     """Edits what was noted of a kept engine."""
     for path in pid_files.find_directory().glob("*.json"):
-        note = json.loads(path.read_text())
+        note = json.loads(path.read_text(encoding="utf-8"))
         if note["engine"]["pid"] == pid:
-            path.write_text(json.dumps({**note, "kept": {**note["kept"], **kept}}))
+            path.write_text(json.dumps({**note, "kept": {**note["kept"], **kept}}), encoding="utf-8")
 
 
 def test_one_that_is_in_use_is_not_shared(kept: int, runs: Runs, pytester: pytest.Pytester) -> None:
@@ -173,7 +173,7 @@ def test_it_ends_by_itself_and_leaves_no_file_when_nobody_wants_it(
 
 
 def _said(folder: Path) -> list[str]:
-    return (folder / "pid").read_text().split()
+    return (folder / "pid").read_text(encoding="utf-8").split()
 
 
 def _alive(pid: int) -> bool:

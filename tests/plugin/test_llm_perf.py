@@ -63,7 +63,7 @@ def test_records_and_windows_reach_the_report(runs: Runs, pytester: pytest.Pytes
         "--llmperf-report=out.json",
     )
     result.assert_outcomes(passed=1)
-    [test] = json.loads((pytester.path / "out.json").read_text())["tests"]
+    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     assert test["measurement"]["records"] == [{"name": "score", "value": 0.75, "unit": "points"}]
     assert [window["name"] for window in test["measurement"]["windows"]] == ["warm"]
 

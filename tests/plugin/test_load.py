@@ -40,7 +40,7 @@ def test_load(llm_client, llm_perf):
         slots="64",
     )
     result.assert_outcomes(passed=1)
-    (test,) = json.loads((pytester.path / "out.json").read_text())["tests"]
+    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     (load,) = test["measurement"]["loads"]
     assert load["asked"].startswith(
         "40 prompts of 10 to 20 tokens, answers of 4, seed 0; open loop, Poisson, 200 req/s"
@@ -177,7 +177,7 @@ def test_load(llm_client):
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["FAILED *LoadClientDied: the load client died (killed by SIGKILL)*"])
-    (test,) = json.loads((pytester.path / "out.json").read_text())["tests"]
+    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     assert test["measurement"]["faults"][0].startswith("the load client died (killed by SIGKILL)")
 
 

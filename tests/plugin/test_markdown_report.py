@@ -34,7 +34,7 @@ def test_the_step_summary_is_appended_to_without_being_asked(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summary = tmp_path / "step.md"
-    summary.write_text("# What was there\n")
+    summary.write_text("# What was there\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     runs(SOURCE)
     text = summary.read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ class TestDerived(TestBase):
 def test_the_closest_marker_wins_key_by_key(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(SOURCE, "--llmperf-report=out.json")
     result.assert_outcomes(passed=6)
-    tests = json.loads((pytester.path / "out.json").read_text())["tests"]
+    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     found = {test["nodeid"].partition("::")[2]: limits(test) for test in tests}
     assert found == {
         "TestBase::test_sizes[1]": {"peak": "3 GiB", "growth": "3 GiB", "host_peak": "2 GiB", "weights": "1 GiB"},

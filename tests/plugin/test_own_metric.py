@@ -94,7 +94,7 @@ def test_it_is_in_what_a_mistaken_marker_is_told(own: Runs) -> None:
 
 
 def test_it_is_limited_in_the_file_of_budgets(own: Runs, pytester: pytest.Pytester) -> None:
-    (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*"\nmemory.mean = "1 MiB"\n')
+    (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*"\nmemory.mean = "1 MiB"\n', encoding="utf-8")
     result = own.in_subprocess("def test_it(llm_client):\n    llm_client.generate('x', max_tokens=2)")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["FAILED *: memory mean * > 1 MiB *"])

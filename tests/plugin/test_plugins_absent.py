@@ -49,7 +49,7 @@ def test_one_test_passes_and_one_fails_whatever_is_switched_off(
 ) -> None:
     result = runs(SOURCE, *options.split(), "--llmperf-report=out.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    tests = json.loads((pytester.path / "out.json").read_text())["tests"]
+    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     found = [(verdict["name"], verdict["status"]) for test in tests for verdict in test["verdicts"]]
     assert [status for name, status in found if name == "latency.startup"] == ["PASS", "FAIL"]
     # A host under load may keep the sampler from a core for so long that memory is INVALID.

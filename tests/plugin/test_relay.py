@@ -31,7 +31,7 @@ def ask(url, streamed="streamed", path="/chat/completions"):
 
 @pytest.fixture(autouse=True)
 def _app(pytester: pytest.Pytester) -> None:
-    (pytester.path / "app.py").write_text(APP)
+    (pytester.path / "app.py").write_text(APP, encoding="utf-8")
 
 
 def test_calls_of_another_process_are_measured_and_judged(runs: Runs) -> None:

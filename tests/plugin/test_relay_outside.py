@@ -44,7 +44,7 @@ def test_calls_of_fixtures_belong_to_no_test(
     result = runs(SOURCE, "--llmperf-report=out.json", *options)
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines([f"{outside} calls of the app belong to no test: they came while none was measured"])
-    report = json.loads((pytester.path / "out.json").read_text())
+    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
     assert report["session"]["calls_outside_tests"] == outside
     assert [test["measurement"]["requests"]["total"] for test in report["tests"]] == [1, 1, 1, 1]
 
@@ -53,4 +53,6 @@ def test_without_a_relay_nothing_is_said_of_it(runs: Runs, pytester: pytest.Pyte
     result = runs("def test_one(llm_client): llm_client.generate('x', max_tokens=1)", "--llmperf-report=out.json")
     result.assert_outcomes(passed=1)
     assert "calls of the app" not in result.stdout.str()
-    assert json.loads((pytester.path / "out.json").read_text())["session"]["calls_outside_tests"] is None
+    assert (
+        json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["session"]["calls_outside_tests"] is None
+    )

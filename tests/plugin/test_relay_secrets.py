@@ -31,7 +31,7 @@ def test_nothing_of_what_an_app_says_is_written_anywhere(runs: Runs, pytester: p
     )
     result.assert_outcomes(passed=1, failed=1)
     written = [
-        path.read_text()
+        path.read_text(encoding="utf-8")
         for path in pytester.path.iterdir()
         if path.suffix in (".json", ".md", ".xml", "") and path.is_file()
     ]

@@ -29,7 +29,7 @@ def test_counts():
 def test_warm_up_rounds_are_not_measured_and_other_tests_run_once(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(SOURCE, "--llmperf-rounds=3", "--llmperf-warmup=2", "--llmperf-report=out.json")
     result.assert_outcomes(passed=3)
-    measurement = json.loads((pytester.path / "out.json").read_text())["tests"][0]["measurement"]
+    measurement = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"][0]["measurement"]
     assert measurement["rounds"] == 3
     assert measurement["requests"]["total"] == 3
 

@@ -88,7 +88,7 @@ def pids_in(path: Path, run: subprocess.Popen[str] | None = None) -> list[int]:
         assert run.poll() is None, run.communicate(timeout=PATIENCE_S)[0]
         assert time.monotonic() < deadline, "the test under test never started"
         time.sleep(0.05)
-    return [int(pid) for pid in path.read_text().split()]
+    return [int(pid) for pid in path.read_text(encoding="utf-8").split()]
 
 
 def assert_gone(pids: list[int]) -> None:

@@ -38,7 +38,7 @@ def pair(markers: str) -> str:
 
 
 def measured(pytester: pytest.Pytester) -> dict[str, Any]:
-    (test,) = json.loads((pytester.path / "out.json").read_text())["tests"]
+    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     found: dict[str, Any] = test["measurement"]
     return found
 
@@ -93,7 +93,7 @@ def test_both_stand_side_by_side_at_the_end_and_in_markdown(runs: Runs, pytester
             "simulated 1 small * 1 * MiB * ms * tok/s",
         ]
     )
-    text = (pytester.path / "out.md").read_text()
+    text = (pytester.path / "out.md").read_text(encoding="utf-8")
     assert "| engine | tests | startup | peak | TTFT | output |" in text
     assert "| simulated 1 small | 1 |" in text
 

@@ -19,7 +19,7 @@ Options = list[str]
 @pytest.fixture
 def llamacpp(tmp_path: Path) -> Options:
     server, model = tmp_path / "llama-server", tmp_path / "tiny.gguf"
-    server.write_text(LLAMA_SERVER)
+    server.write_text(LLAMA_SERVER, encoding="utf-8")
     server.chmod(0o755)
     model.write_bytes(b"GGUF")
     return ["--llm-engine=llamacpp", f"--llmperf-model={model}", f"--llmperf-engine-bin={server}"]

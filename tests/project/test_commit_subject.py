@@ -43,7 +43,7 @@ def test_refuses(message: str, reason: str) -> None:
 
 
 def test_ends_with_the_reason(tmp_path: Path) -> None:
-    (tmp_path / "message").write_text("wip")
+    (tmp_path / "message").write_text("wip", encoding="utf-8")
     command = [sys.executable, commit_subject.__file__, str(tmp_path / "message")]
     done = subprocess.run(
         command,

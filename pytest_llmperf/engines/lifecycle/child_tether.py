@@ -40,7 +40,7 @@ def tether_children(folder: Path) -> Iterator[None]:
     script = folder / "python"
     python = spawn.get_executable()
     words = [sys.executable, "-I", "-S", __file__, str(os.getpid()), os.fsdecode(python)]
-    script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8", errors="surrogateescape")
     script.chmod(0o700)
     set_executable(str(script))
     try:

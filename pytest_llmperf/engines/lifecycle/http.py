@@ -113,6 +113,6 @@ def check_port(text: str, setting: str) -> int:
 def read_announced_url(path: Path) -> str | None:
     """The base URL that a server wrote to its announce file, ending in ``/v1``; None if there is no file yet."""
     try:
-        return f"{path.read_text().strip()}/v1"
+        return path.read_text(encoding="utf-8").strip() + "/v1"
     except FileNotFoundError:
         return None

@@ -96,7 +96,7 @@ def end_run(lock: str) -> None:
             continue
         if note["kept"]["seconds"]:
             with contextlib.suppress(FileNotFoundError):  # it has just ended
-                _lease(note).write_text("")
+                _lease(note).write_text("", encoding="utf-8")
         else:
             KeptProcess(note, None).stop_and_remove()
 
@@ -116,7 +116,7 @@ def _lease(note: Mapping[str, Any]) -> Path:
 def _holder(note: Mapping[str, Any]) -> str:
     """The path of the lock to honour beside that on the lease; "" if there is none."""
     try:
-        return _lease(note).read_text()
+        return _lease(note).read_text(encoding="utf-8")
     except FileNotFoundError:  # it has just ended
         return ""
 
@@ -156,13 +156,13 @@ class KeptProcess:
         deadline = time.monotonic() + _STATUS_SECONDS
         while pid_files.is_same(self._warden) and time.monotonic() < deadline:
             with contextlib.suppress(FileNotFoundError):
-                return int((self.log.parent / STATUS).read_text())
+                return int((self.log.parent / STATUS).read_text(encoding="utf-8"))
             time.sleep(0.01)
         return UNKNOWN_STATUS
 
     def share(self, lock: str) -> None:
         """Leases it to all processes of the run whose owner holds ``lock``."""
-        (self.log.parent / LEASE).write_text(lock)
+        (self.log.parent / LEASE).write_text(lock, encoding="utf-8")
         self._release()
 
     def detach(self, name: str, kept: Kept) -> KeptProcess:

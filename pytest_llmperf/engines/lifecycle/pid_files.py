@@ -59,7 +59,7 @@ def write_note(name: str, warden: int, engine: int, files: Path, kept: Mapping[s
     found = {role: {"pid": pid, "started": _identify(pid)} for role, pid in processes.items()}
     path = _path(warden)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"name": name, "files": str(files), "kept": kept, **found}))
+    temporary.write_text(json.dumps({"name": name, "files": str(files), "kept": kept, **found}), encoding="utf-8")
     temporary.replace(path)
     return path
 
@@ -86,7 +86,7 @@ def list_kept_notes() -> list[dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None  # its pytest has just ended it
     return found
@@ -137,7 +137,8 @@ def _identify(pid: int) -> str | None:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return None if fields[0] in (b"Z", b"X") else f"{_BOOT_ID.read_text().strip()} {fields[19].decode()}"
+        boot = _BOOT_ID.read_text(encoding="utf-8").strip()
+        return None if fields[0] in (b"Z", b"X") else f"{boot} {fields[19].decode()}"
     import psutil
 
     try:

@@ -65,7 +65,7 @@ class ServerProcess:
         """Leaves the server running until it has had no user for ``kept.seconds``; ``kept`` describes it to others."""
         assert self._warden.stdin is not None
         folder = self.log.parent
-        (folder / lease.LEASE).write_text(kept.lock)
+        (folder / lease.LEASE).write_text(kept.lock, encoding="utf-8")
         note = pid_files.write_note(name, self._warden.pid, self.pid, folder, asdict(kept))
         order = {
             "seconds": kept.seconds,
@@ -79,7 +79,7 @@ class ServerProcess:
         self._close_pipes()
         # It is no longer ours to wait for; Popen would warn of it.
         self._warden.returncode = 0
-        return lease.KeptProcess(json.loads(note.read_text()), None)
+        return lease.KeptProcess(json.loads(note.read_text(encoding="utf-8")), None)
 
     def stop(self) -> None:
         """Ends the server and all it started: terminate, wait, kill. May be called twice."""

@@ -29,7 +29,8 @@ class SharedMemory:
 
         for pid in (pid for root in roots for pid in process_tree(root)):
             with contextlib.suppress(OSError):  # it has just ended
-                self._inodes |= {int(inode) for inode in _MAPPED.findall(Path(f"/proc/{pid}/maps").read_text())}
+                maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="surrogateescape")
+                self._inodes |= {int(inode) for inode in _MAPPED.findall(maps)}
 
     def remove(self) -> None:
         """Removes what is left of them, once the processes have ended."""

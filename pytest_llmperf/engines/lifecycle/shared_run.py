@@ -69,11 +69,11 @@ def start_once(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
     failure = _file(folder, asked, "failed")
     with _locked(_file(folder, asked, "start")):
         if failure.exists():
-            raise EngineError(*json.loads(failure.read_text()))
+            raise EngineError(*json.loads(failure.read_text(encoding="utf-8")))
         try:
             yield
         except EngineError as error:
-            failure.write_text(json.dumps([str(error), error.log_tail]))
+            failure.write_text(json.dumps([str(error), error.log_tail]), encoding="utf-8")
             raise
 
 
@@ -87,8 +87,8 @@ def agree(folder: str, asked: Mapping[str, Any], found: list[Any]) -> list[Any]:
     path = _file(folder, asked, "found")
     with _locked(_file(folder, asked, "lock")):
         if not path.exists():
-            path.write_text(json.dumps(found))
-        first: list[Any] = json.loads(path.read_text())
+            path.write_text(json.dumps(found), encoding="utf-8")
+        first: list[Any] = json.loads(path.read_text(encoding="utf-8"))
         return first
 
 
@@ -106,6 +106,6 @@ def lock_measuring(folder: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

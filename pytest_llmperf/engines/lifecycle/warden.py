@@ -100,7 +100,7 @@ def main(grace: float, command: list[str]) -> int:
 
 
 def _tell(path: str, status: int) -> None:
-    with open(f"{path}.new", "w") as file:
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
         file.write(str(128 - status if status < 0 else status))
     os.replace(file.name, path)
 
@@ -113,7 +113,7 @@ def _is_leased(lease: str) -> bool:
     if _is_locked(lease):
         os.utime(lease)
         return True
-    with contextlib.suppress(FileNotFoundError), open(lease) as file:
+    with contextlib.suppress(FileNotFoundError), open(lease, encoding="utf-8") as file:
         other = file.read()
         if other and _is_locked(other):
             os.utime(lease)

@@ -76,7 +76,7 @@ class LlamaCppServer(ServerDeployment):
         settings = {**defaults, "verbosity": VERBOSITY, **self.spec.args}
         port = settings.pop("port", "0")
         port = str(find_free_port()) if port == "0" else port
-        (folder / _ANNOUNCE).write_text(f"http://127.0.0.1:{port}")
+        (folder / _ANNOUNCE).write_text(f"http://127.0.0.1:{port}", encoding="utf-8")
         command = [binary, "--model", str(self._file), "--alias", self.model, "--host", "127.0.0.1", "--port", port]
         for key, value in settings.items():
             command += [f"--{key.replace('_', '-')}", *([value] if value else [])]

@@ -78,7 +78,7 @@ def serve(announce: Path, settings: Mapping[str, str]) -> None:
     except RuntimeError as error:
         raise SystemExit(f"llama.cpp cannot serve {settings['model']}: {error}") from None
     temporary = announce.with_suffix(".tmp")
-    temporary.write_text(server.listening_address)
+    temporary.write_text(server.listening_address, encoding="utf-8")
     temporary.replace(announce)
     signal.sigwait(endings)
     # Destroying the server object can wait for ever on its own thread; the process has nothing left to save.

@@ -233,7 +233,7 @@ async def _serve(simulation: Simulation, announce: Path, log: TextIO | None) -> 
     )
     port = listener.sockets[0].getsockname()[1]
     draft = announce.with_name(f"{announce.name}.{os.getpid()}")
-    draft.write_text(f"http://127.0.0.1:{port}")
+    draft.write_text(f"http://127.0.0.1:{port}", encoding="utf-8")
     draft.replace(announce)
     await server.load_and_hold(began_ns)
 

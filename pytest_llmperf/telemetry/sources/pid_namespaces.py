@@ -80,7 +80,7 @@ class ProcessMatcher:
             folder = host / str(pid)
             if os.readlink(folder / "ns" / "pid") != os.readlink(self._proc / "self" / "ns" / "pid"):
                 return None
-            for line in (folder / "status").read_text().splitlines():
+            for line in (folder / "status").read_text(encoding="utf-8").splitlines():
                 if line.startswith("NSpid:"):
                     return int(line.split()[-1])
         return None

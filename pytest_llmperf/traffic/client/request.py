@@ -97,7 +97,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Post:
-    """What one request posts, check: ``path`` below the base URL, and its body."""
+    """What one request posts, checked: ``path`` below the base URL, and its body."""
 
     path: str
     body: Mapping[str, Any]

@@ -69,7 +69,7 @@ def test_without_the_package_index_the_error_says_what_to_do_and_what_pip_said(
 
 
 def test_a_cache_that_cannot_be_written_is_named(cache: Path, index: list[str]) -> None:
-    cache.parent.write_text("a file where a folder should be")
+    cache.parent.write_text("a file where a folder should be", encoding="utf-8")
     with pytest.raises(EngineError, match="set LLMPERF_CACHE to a folder that can be written"):
         bundled_model.fetch_bundled_model(lambda _: None)
     assert index == []

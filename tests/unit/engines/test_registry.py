@@ -78,13 +78,13 @@ class OwnEngine(FakeEngine):
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str) -> None:
     """A package as pip leaves it, with one module and one entry point."""
-    (folder / "own_engine_package.py").write_text(ENGINE)
+    (folder / "own_engine_package.py").write_text(ENGINE, encoding="utf-8")
     (folder / "own_engine-1.0.dist-info").mkdir()
     (folder / "own_engine-1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: own-engine\nVersion: 1.0\n"
+        "Metadata-Version: 2.1\nName: own-engine\nVersion: 1.0\n", encoding="utf-8"
     )
     text = f"[pytest_llmperf.engines]\n{entry_point}\n"
-    (folder / "own_engine-1.0.dist-info" / "entry_points.txt").write_text(text)
+    (folder / "own_engine-1.0.dist-info" / "entry_points.txt").write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "own_engine_package", raising=False)
 
@@ -121,7 +121,7 @@ def test_a_broken_package_is_one_line_that_names_it(
 
 def test_a_module_that_exits_when_it_is_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "own = own_engine_package:OwnEngine")
-    (tmp_path / "own_engine_package.py").write_text("raise SystemExit('not on this system')")
+    (tmp_path / "own_engine_package.py").write_text("raise SystemExit('not on this system')", encoding="utf-8")
     with pytest.raises(EngineError, match="own_engine_package:OwnEngine cannot be imported: SystemExit: not on this"):
         EngineRegistry().find("own")
 

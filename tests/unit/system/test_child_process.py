@@ -27,7 +27,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     started = []
 
     def start(code: str, *arguments: str, fds: tuple[int, ...] = ()) -> ChildProcess:
-        (tmp_path / "code_of_a_child.py").write_text(code)
+        (tmp_path / "code_of_a_child.py").write_text(code, encoding="utf-8")
         started.append(ChildProcess("code_of_a_child", arguments, fds))
         return started[-1]
 

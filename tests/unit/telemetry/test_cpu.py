@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def test_the_cpu_is_called_by_its_model_name(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nmodel name\t: AMD EPYC  9654 96-Core \nflags\t: a b\nmodel name\t: other\n")
+    cpuinfo.write_text(
+        "processor\t: 0\nmodel name\t: AMD EPYC  9654 96-Core \nflags\t: a b\nmodel name\t: other\n", encoding="utf-8"
+    )
     device = cpu_device(cpuinfo)
     assert (device.kind, device.name) == ("cpu", "CPU AMD EPYC 9654 96-Core")
 
@@ -25,5 +27,5 @@ def test_a_cpu_without_a_model_name_is_called_by_its_architecture(
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     cpuinfo = tmp_path / "cpuinfo"
     if content is not None:
-        cpuinfo.write_text(content)
+        cpuinfo.write_text(content, encoding="utf-8")
     assert cpu_device(cpuinfo).name == "CPU aarch64"

@@ -50,7 +50,7 @@ def test_a_driver_that_cannot_be_used_is_there_all_the_same(
     has_driver: bool, sampler: SamplerDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = tmp_path / "nvidiactl"
-    node.write_text("") if has_driver else None
+    node.write_text("", encoding="utf-8") if has_driver else None
     monkeypatch.setattr(drivers, "DEVICE_NODE", node)
     sampler.failures["devices"] = "the NVIDIA driver is not loaded"
     found = Devices(sampler)  # type: ignore[arg-type]

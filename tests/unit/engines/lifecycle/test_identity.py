@@ -51,17 +51,17 @@ def test_no_value_of_the_environment_is_written_down() -> None:
 
 def test_a_model_file_that_was_written_anew_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
-    file.write_text("one")
+    file.write_text("one", encoding="utf-8")
     before = identity(str(file))
-    file.write_text("two!")
+    file.write_text("two!", encoding="utf-8")
     assert changes(before, identity(str(file))) == "its model changed since it was started"
 
 
 def test_a_file_in_a_model_folder_that_changed_came_or_went_is_noticed(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     before = identity(str(tmp_path))
     assert changes(before, identity(str(tmp_path))) == ""
-    (tmp_path / "config.json").write_text("{ }")
+    (tmp_path / "config.json").write_text("{ }", encoding="utf-8")
     changed = identity(str(tmp_path))
     assert changes(before, changed)
     (tmp_path / "adapter").touch()
@@ -73,7 +73,7 @@ def test_a_model_of_the_hub_that_got_another_commit_is_noticed(tmp_path: Path) -
     before = identity("org/name", environ=environ)
     refs = tmp_path / "hub" / "models--org--name" / "refs"
     refs.mkdir(parents=True)
-    (refs / "main").write_text("0123abc")
+    (refs / "main").write_text("0123abc", encoding="utf-8")
     assert changes(before, identity("org/name", environ=environ))
 
 
@@ -91,7 +91,7 @@ def test_another_version_of_the_program_is_noticed_and_all_that_changed_is_said(
 
 def test_a_program_that_was_installed_anew_is_another_one(tmp_path: Path) -> None:
     program = tmp_path / "server"
-    program.write_text("#!/bin/sh\n")
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
     program.chmod(0o755)
     before = describe_program_file(str(program))
     assert str(program) in before

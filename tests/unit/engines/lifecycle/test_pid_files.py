@@ -44,7 +44,7 @@ def list_pid_files() -> list[Path]:
 
 def change(**found: Any) -> None:
     (path,) = list_pid_files()
-    path.write_text(json.dumps(json.loads(path.read_text()) | found))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | found), encoding="utf-8")
 
 
 @pytest.mark.usefixtures("own_tmp")

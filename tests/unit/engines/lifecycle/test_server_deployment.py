@@ -264,5 +264,5 @@ def test_a_status_is_described(status: int, words: str) -> None:
 
 def test_an_address_is_unknown_until_it_is_announced(tmp_path: Path) -> None:
     assert read_announced_url(tmp_path / "announce") is None
-    (tmp_path / "announce").write_text("http://127.0.0.1:1\n")
+    (tmp_path / "announce").write_text("http://127.0.0.1:1\n", encoding="utf-8")
     assert read_announced_url(tmp_path / "announce") == "http://127.0.0.1:1/v1"

@@ -128,14 +128,16 @@ def test_a_command_that_cannot_be_run_is_named_in_the_log(tmp_path: Path) -> Non
     with warden_of(tmp_path, str(tmp_path / "no-server")) as (process, server):
         assert process.wait(PATIENCE_S) == 127
         assert server == 0
-    assert (tmp_path / "log").read_text() == f"cannot run {tmp_path}/no-server (No such file or directory)\n"
+    assert (tmp_path / "log").read_text(
+        encoding="utf-8"
+    ) == f"cannot run {tmp_path}/no-server (No such file or directory)\n"
 
 
 def test_the_server_writes_to_the_log_and_reads_nothing(tmp_path: Path) -> None:
     with warden_of(tmp_path, *python("import sys; print('read', repr(sys.stdin.read()))")) as (process, _):
         assert process.wait(PATIENCE_S) == 0
         assert read_line(process.stdout) == ""
-    assert (tmp_path / "log").read_text() == "read ''\n"
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "read ''\n"
 
 
 # Ends on SIGTERM; its child does not, and writes "tidied" once its parent is gone.

@@ -62,7 +62,7 @@ def gguf(tmp_path: Path) -> Path:
 @pytest.fixture
 def binary(tmp_path: Path) -> Path:
     path = tmp_path / "llama-server"
-    path.write_text(LLAMA_SERVER)
+    path.write_text(LLAMA_SERVER, encoding="utf-8")
     path.chmod(0o755)
     return path
 
@@ -187,7 +187,7 @@ def test_a_binary_is_called_as_llama_server_wants_it_and_read_like_the_wheel(ggu
     engine = LlamaCppEngine(spec)
     try:
         engine.start(lambda _: None)
-        called = json.loads(Path(f"{binary}.called").read_text())
+        called = json.loads(Path(f"{binary}.called").read_text(encoding="utf-8"))
         attached = LlamaCppEngine(EngineSpec("llamacpp", model="x", url=engine.base_url))
         assert (engine.version, engine.model) == ("b1234", "tiny-Q4_1")
         assert engine.memory().weights == 1000.5 * MIB

@@ -82,7 +82,7 @@ def test_while_it_loads_it_is_not_well(tmp_path: Path) -> None:
     with launched(tmp_path, startup_time="10 min") as process:
         announce = tmp_path / "announce"
         until(announce.exists)
-        server = Running(process, int(announce.read_text().rpartition(":")[2]), tmp_path / "log")
+        server = Running(process, int(announce.read_text(encoding="utf-8").rpartition(":")[2]), tmp_path / "log")
         for status, _, body in (server.send("/health"), server.chat()):
             assert status == 503
             assert json.loads(body)["error"]["message"] == "Loading model"

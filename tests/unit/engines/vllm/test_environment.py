@@ -33,17 +33,19 @@ def install(python: Path, name: str, version: str) -> None:
     site = next(python.parent.parent.glob("lib/python*/site-packages"))
     shutil.rmtree(site)
     (site / "vllm").mkdir(parents=True)
-    (site / "vllm" / "__init__.py").write_text("raise SystemExit('it must not be imported')")
+    (site / "vllm" / "__init__.py").write_text("raise SystemExit('it must not be imported')", encoding="utf-8")
     information = site / f"{name.replace('-', '_')}-{version}.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8"
+    )
 
 
 @pytest.fixture
 def executable(python: Path) -> Path:
     """The ``vllm`` beside that python, as pip writes it."""
     path = python.parent / "vllm"
-    path.write_text(f"#!{python}\nimport sys\n")
+    path.write_text(f"#!{python}\nimport sys\n", encoding="utf-8")
     path.chmod(0o755)
     return path
 
@@ -77,7 +79,7 @@ def test_the_python_of_an_executable_is_the_one_that_runs_it(python: Path, execu
 
 def test_an_executable_that_is_no_script_of_python_is_run_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "vllm"
-    path.write_text("#!/bin/sh\nexec true\n")
+    path.write_text("#!/bin/sh\nexec true\n", encoding="utf-8")
     path.chmod(0o755)
     assert find_vllm(str(path)) == VLLMEnvironment((str(path), "serve"), None)
 
@@ -92,7 +94,7 @@ def test_an_environment_without_it_is_named(python: Path) -> None:
 
 def test_a_python_that_does_not_work_is_named(tmp_path: Path) -> None:
     path = tmp_path / "python3"
-    path.write_text("#!/bin/sh\necho broken >&2\n")
+    path.write_text("#!/bin/sh\necho broken >&2\n", encoding="utf-8")
     path.chmod(0o755)
     with pytest.raises(EngineError, match=f"^vllm: {path} does not work: broken$"):
         find_vllm(str(path))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_amx_is_a_flag_of_the_processor(tmp_path: Path, text: str, found: bool) -> None:
-    (tmp_path / "cpuinfo").write_text(text)
+    (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
     assert first_request.has_amx(tmp_path / "cpuinfo") is found
 
 

@@ -66,10 +66,10 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever
 def binary(tmp_path: Path) -> Path:
     (tmp_path / "start.log").write_text(captured("vllm-start.log"), encoding="utf-8")
     (tmp_path / "metrics.prom").write_text(captured("vllm-metrics.prom"), encoding="utf-8")
-    (tmp_path / "server").write_text(SERVER)
+    (tmp_path / "server").write_text(SERVER, encoding="utf-8")
     # A program of its own kind, so that nobody looks for the environment it lives in.
     path = tmp_path / "vllm"
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$(dirname "$0")/server" "$@"\n')
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$(dirname "$0")/server" "$@"\n', encoding="utf-8")
     path.chmod(0o755)
     return path
 
@@ -91,7 +91,7 @@ def engine(binary: Path, folder: Path, own_tmp: Path) -> Iterator[VLLMEngine]:
 
 
 def called(binary: Path) -> tuple[list[str], dict[str, str]]:
-    noted = json.loads(binary.with_name("called.json").read_text())
+    noted = json.loads(binary.with_name("called.json").read_text(encoding="utf-8"))
     return noted["arguments"], noted["environ"]
 
 
@@ -171,12 +171,12 @@ def test_on_a_cpu_with_amx_it_answers_a_request_before_it_is_ready(
     engine: VLLMEngine, binary: Path, monkeypatch: pytest.MonkeyPatch, flags: str
 ) -> None:
     cpuinfo, asked = binary.with_name("cpuinfo"), binary.with_name("asked.json")
-    cpuinfo.write_text(f"flags\t: fpu {flags}\n")
+    cpuinfo.write_text(f"flags\t: fpu {flags}\n", encoding="utf-8")
     monkeypatch.setattr(first_request, "_CPUINFO", cpuinfo)
     engine.start(lambda _: None)
     assert asked.exists() == ("amx_tile" in flags)
     if asked.exists():
-        path, body = json.loads(asked.read_text())
+        path, body = json.loads(asked.read_text(encoding="utf-8"))
         assert (path, body["model"], body["prompt"]) == ("/v1/completions", "tiny", first_request.PROMPT)
 
 

@@ -42,7 +42,9 @@ class Host:
         folder = self.host / str(pid)
         _namespace(folder, namespace)
         numbers = "\t".join(map(str, (pid, *pids_inside)))
-        (folder / "status").write_text(f"Name:\tpython\nPid:\t{pid}\nNSpid:\t{numbers}\nNSpgid:\t1\t2\n")
+        (folder / "status").write_text(
+            f"Name:\tpython\nPid:\t{pid}\nNSpid:\t{numbers}\nNSpgid:\t1\t2\n", encoding="utf-8"
+        )
 
     def match(self, *pids: int, roots: Sequence[int] = (ENGINE, OTHER_ENGINE), mounted: bool = True) -> Matches:
         return ProcessMatcher(PYTEST, self.proc, self.host if mounted else None).match(pids, roots)
@@ -134,7 +136,7 @@ def test_a_process_that_has_ended_or_does_not_tell_is_not_mapped(host: Host, sta
     host.has(9020, ENGINE)
     (host.host / "9020" / "status").unlink()
     if status is not None:
-        (host.host / "9020" / "status").write_text(status)
+        (host.host / "9020" / "status").write_text(status, encoding="utf-8")
     assert host.match(9020, 9999).owners == {}
 
 

@@ -162,7 +162,7 @@ def test_a_tokenizer_that_gives_something_else_is_refused() -> None:
 
 def written(folder: Path, *lines: object) -> Path:
     path = folder / "requests.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n\n" for line in lines))
+    path.write_text("".join(json.dumps(line) + "\n\n" for line in lines), encoding="utf-8")
     return path
 
 

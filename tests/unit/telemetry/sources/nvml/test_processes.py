@@ -101,7 +101,7 @@ def test_a_process_that_the_driver_cannot_name_is_named_by_the_system_if_it_is_t
         _,
     ):
         comm = Path(f"/proc/{own}/comm")
-        expected = comm.read_text().strip() if comm.exists() else ""
+        expected = comm.read_text(encoding="utf-8").strip() if comm.exists() else ""
         assert [process.name for process in gpus.processes(0)] == [expected, ""]
 
 
