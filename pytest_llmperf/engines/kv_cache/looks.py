@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.reading import Reading
 
@@ -23,12 +23,19 @@ DOUBTFUL_SHARE = 0.1
 class KVPool:
     """The KV blocks of an engine: ``blocks`` in all, each for ``block_tokens`` tokens.
 
-    ``total_bytes`` is the memory of all; None if the engine does not state it.
+    ``total_bytes`` is the memory of all; None if the engine does not state it. ``keeps_all_tokens`` says whether a
+    request holds a block for all of its tokens: a model with a sliding window gives back those that it has left behind.
     """
 
     blocks: int
     block_tokens: int
     total_bytes: float | None = None
+    keeps_all_tokens: bool = True
+
+    @property
+    def usable(self) -> int:
+        """The blocks that requests may hold: vLLM keeps one empty."""
+        return self.blocks - 1
 
     @property
     def block_bytes(self) -> float | None:
@@ -48,14 +55,6 @@ class KVPoll:
     running: float
     waiting: float
     took_ns: int = 0
-
-
-class Fullest(NamedTuple):
-    """The largest number of blocks in use at a time, how it was found, and from how many samples."""
-
-    blocks: int
-    how: str
-    samples: int
 
 
 class TokensOverTime:

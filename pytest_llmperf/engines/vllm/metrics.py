@@ -27,6 +27,7 @@ COUNTERS = {
 UNKNOWN_SIZE = "the server does not state how large its KV cache is; engine argument kv_cache sets it"
 _USAGE, _RUNNING, _WAITING = "vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"
 _CONFIG = "vllm:cache_config_info"
+_EFFECTIVE_SIZE = "effective_attention_block_size"
 _STARTED = "process_start_time_seconds"
 # When the counters of an engine began: another moment, another server, even where its process is not told apart.
 _CREATED = "vllm:generation_tokens_created"
@@ -87,14 +88,16 @@ def read_kv_pool(samples: Sequence[Sample], workers: int = 1, kv_bytes: float | 
     """
     configs = [sample.labels for sample in samples if sample.name == _CONFIG]
     blocks = [_number(labels.get("num_gpu_blocks")) for labels in configs]
-    sizes = [_number(labels.get("block_size")) for labels in configs]
+    # What a block holds of each layer that keeps all tokens, where layers differ.
+    sizes = [_number(labels.get(_EFFECTIVE_SIZE)) or _number(labels.get("block_size")) for labels in configs]
     if not blocks or None in blocks or None in sizes:
         return None
     total = sum(count for count in blocks if count is not None)
     given = [_number(labels.get("kv_cache_memory_bytes")) for labels in configs]
     if None not in given:
         kv_bytes = sum(size for size in given if size is not None) * float(workers)
-    return KVPool(total, sizes[0] or 1, kv_bytes)
+    keeps_all = all(labels.get("sliding_window", "None") == "None" for labels in configs)
+    return KVPool(total, sizes[0] or 1, kv_bytes, keeps_all)
 
 
 def _number(text: str | None) -> int | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.observation import Observation, Observed, explain_token_difference
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.kv_cache import looks
-from pytest_llmperf.engines.kv_cache.looks import Fullest
-from pytest_llmperf.engines.kv_cache.poller import POLLS_PER_SECOND, Poller
+from pytest_llmperf.engines.kv_cache.peak import Fullest, Seen, find_fullest, prove
+from pytest_llmperf.engines.kv_cache.poller import Poller
 from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE, Counters, build_metrics_url, build_polled_url, poll
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.system.prometheus import MetricsPage
@@ -66,7 +65,7 @@ class VLLMObservation(Observation):
     def _look(self, requests: Sequence[RequestTiming], window: Window, *, final: bool) -> Observed:
         polls = [p for p in self._poller.polls if window.start_ns <= p.at_ns <= window.end_ns] if self._poller else []
         rises, fault = self._rises(requests, final=final)
-        readings, stats = self._kv(polls, requests, round(rises.get("preemptions", 0)))
+        readings, stats = self._kv(polls, requests, rises)
         faults = (fault,) if fault else ()
         return Observed({**self._readings(), **readings}, faults, {**select_counts(rises), **stats})
 
@@ -90,41 +89,23 @@ class VLLMObservation(Observation):
     # ------------------------------------------------------------------------------------------- the KV cache
 
     def _kv(
-        self, polls: Sequence[KVPoll], requests: Sequence[RequestTiming], preemptions: int
+        self, polls: Sequence[KVPoll], requests: Sequence[RequestTiming], rises: Mapping[str, float]
     ) -> tuple[dict[str, Reading], dict[str, float]]:
         pool = self._pool
         if pool is None:
             missing = Reading.missing("the server does not state the size of its KV cache")
             return {"memory.kv_cache": missing, "memory.kv_waste": missing}, {}
-        fullest = self._fullest(pool, polls, requests, preemptions)
+        failure = self._poller.failure if self._poller else self._failure
+        hits = rises.get("prefix_cache_hits")
+        seen = Seen(polls, failure, requests, preemptions=round(rises.get("preemptions", 0)), prefix_hits=hits)
+        proven = prove(pool, seen)
+        fullest = find_fullest(pool, seen, proven)
         waste = looks.compute_waste(polls, requests, pool.block_tokens)
-        return {"memory.kv_cache": _peak(fullest, pool), "memory.kv_waste": waste}, _stats(fullest, pool, polls)
-
-    def _fullest(
-        self, pool: KVPool, polls: Sequence[KVPoll], requests: Sequence[RequestTiming], preemptions: int
-    ) -> Fullest | Missing:
-        """When the most blocks were in use, or why that is not known."""
-        blocks = f"blocks of {pool.block_tokens} tokens"
-        if preemptions:
-            how = f"all {_usable(pool)} {blocks}: it was full, {preemptions} preemptions"
-            return Fullest(_usable(pool), how, preemptions)
-        if not polls and (failure := self._poller.failure if self._poller else self._failure):
-            return Missing(failure)
-        used = max((p.used_blocks for p in polls), default=0)
-        unseen = looks.find_longest_gap(polls, requests)
-        if used and not unseen:
-            return Fullest(used, f"{used} of {pool.blocks} {blocks}; {_looks(polls)}", len(polls))
-        if alone := looks.count_blocks_alone(requests, pool.block_tokens):
-            used = max(used, alone)
-            how = f"{used} of {pool.blocks} {blocks}, by the requests' own counts: they came one after another"
-            return Fullest(used, how, len(requests))
-        if unseen:
-            return Missing(f"the server did not answer its polls for {unseen / 1e9:.2g} s while requests ran")
-        if requests:
-            return Missing(f"its requests were too short to be seen by {POLLS_PER_SECOND:g} polls a second")
-        if not polls:
-            return Missing("the test was over before the first poll")
-        return Fullest(0, f"none; {_looks(polls)}", len(polls))
+        # A request that was preempted waits between two of its tokens.
+        running = 0 if seen.preemptions else proven.running
+        return {"memory.kv_cache": _peak(fullest, pool), "memory.kv_waste": waste}, _stats(
+            fullest, pool, polls, running
+        )
 
 
 def _peak(fullest: Fullest | Missing, pool: KVPool) -> Reading:
@@ -135,26 +116,18 @@ def _peak(fullest: Fullest | Missing, pool: KVPool) -> Reading:
     return Reading(fullest.blocks * pool.block_bytes, fullest.how, samples=fullest.samples)
 
 
-def _stats(fullest: Fullest | Missing, pool: KVPool, polls: Sequence[KVPoll]) -> dict[str, float]:
+def _stats(fullest: Fullest | Missing, pool: KVPool, polls: Sequence[KVPoll], running: int) -> dict[str, float]:
+    """For the reports; at least ``running`` requests ran at a time."""
     stats: dict[str, float] = {"kv_blocks": pool.blocks, "kv_block_tokens": pool.block_tokens}
+    if polls or running:
+        stats["running_peak"] = max([running, *(p.running for p in polls)])
     if polls:
-        stats["running_peak"] = max(p.running for p in polls)
         stats["waiting_peak"] = max(p.waiting for p in polls)
     if not isinstance(fullest, Missing):
-        stats["kv_usage_peak_share"] = fullest.blocks / max(1, _usable(pool))
+        stats["kv_usage_peak_share"] = fullest.blocks / max(1, pool.usable)
         if pool.block_bytes is not None:
-            stats["kv_headroom_bytes"] = max(0, _usable(pool) - fullest.blocks) * pool.block_bytes
+            stats["kv_headroom_bytes"] = max(0, pool.usable - fullest.blocks) * pool.block_bytes
     return stats
-
-
-def _usable(pool: KVPool) -> int:
-    """vLLM keeps one block empty."""
-    return pool.blocks - 1
-
-
-def _looks(polls: Sequence[KVPoll]) -> str:
-    gap = max((b.at_ns - a.at_ns for a, b in itertools.pairwise(polls)), default=0)
-    return f"{len(polls)} looks, at most {gap / 1e6:.0f} ms apart"
 
 
 def select_counts(rises: dict[str, float]) -> dict[str, float]:

@@ -189,7 +189,14 @@ def test_a_server_that_cannot_be_looked_at_for_long_has_no_peak(engine: Deployme
     assert alone == Reading(
         40 * 65536, "40 of 129 blocks of 32 tokens, by the requests' own counts: they came one after another", samples=1
     )
-    observed = observation.end([long, long], window())
+    together = replace(long, output_tokens=1240)
+    observed = observation.read([together, together], window())
+    assert re.fullmatch(
+        r"no look at the engine for 0\.\d+ s, in which its requests may have held 80 blocks of 32 tokens: 32 are known",
+        observed.readings["memory.kv_cache"].reason,
+    )
+    uncounted = replace(long, output_tokens=None)
+    observed = observation.end([uncounted, uncounted], window())
     assert re.fullmatch(
         r"the server did not answer its polls for 0\.\d+ s while requests ran",
         observed.readings["memory.kv_cache"].reason,
