@@ -27,13 +27,13 @@ def test_budgets(llm_engine, llm_client, llm_perf):
 
 
 def test_the_app_is_given_the_openai_api_and_reloads_nothing(llm_client, llm_engine):
-    (before,) = [entry for entry in llm_engine.deployment._api.list_loaded()]
+    before = llm_engine.deployment.look().runner
     with urllib.request.urlopen(f"{llm_client.base_url}/models") as answer:
         assert llm_client.model in [model["id"] for model in json.load(answer)["data"]]
     body = json.dumps({"model": llm_client.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2})
     with urllib.request.urlopen(urllib.request.Request(f"{llm_client.base_url}/chat/completions", body.encode())) as a:
         assert json.load(a)["usage"]["completion_tokens"] == 2
-    assert llm_engine.deployment._api.list_loaded() == [before]
+    assert llm_engine.deployment.look().runner == before
 
 
 @pytest.mark.throughput_budget(output="1 tok/s")

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,9 @@ STARTUP_OPTIONS = {
     "main_gpu": int,
     "num_thread": int,
     "use_mmap": bool,
-    "num_keep": int,
 }
 REQUEST_OPTIONS = {
+    "num_keep": int,
     "num_predict": int,
     "seed": int,
     "temperature": float,
@@ -44,6 +45,7 @@ _TOKEN_BYTES = 23040
 _BYTES_OF = {"f16": 1.0, "q8_0": 34 / 64, "q4_0": 18 / 64}
 _MEMORY = 24 << 20
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_FOR_EVER = 292.47 * 365.25 * 86400
 _KINDS = {int: "integer", float: "float", bool: "boolean", list: "array"}
 
 
@@ -91,11 +93,11 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
 
 
 class Model:
-    """A loaded model and its runner."""
+    """A loaded model and its runner; it is listed under the ``name`` and ``digest`` that it was loaded by first."""
 
-    def __init__(self, name: str, file: Path, launch: dict[str, Any], settings: dict[str, Any]) -> None:
-        self.name, self.launch = name, launch
-        self.context = min(launch["num_ctx"], TRAINED_CONTEXT)
+    def __init__(self, name: str, digest: str, file: Path, launch: dict[str, Any], settings: dict[str, Any]) -> None:
+        self.name, self.digest, self.file, self.launch = name, digest, file, launch
+        self.context = launch["num_ctx"]
         self.padded = math.ceil(self.context / 256) * 256
         self.slots = int(os.environ.get("OLLAMA_NUM_PARALLEL") or 1)
         self.semaphore = threading.Semaphore(self.slots)
@@ -113,24 +115,40 @@ class Model:
         self.size_vram = int(self.size * settings.get("vram", 0))
         time.sleep(settings.get("startup_seconds", 0.0))
         self.port = _free_port()
-        command = self._command(file, kind, old=settings.get("version", "") < "0.30" and "version" in settings)
+        command = self._command(kind, old=settings.get("version", "") < "0.30" and "version" in settings)
         environ = {**os.environ, "LLMPERF_DOUBLE_BYTES": str(_MEMORY)}
         self.runner = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE)
         read_line(self.runner.stdout)
 
-    def _command(self, file: Path, kind: str, *, old: bool) -> list[str]:
+    def _command(self, kind: str, *, old: bool) -> list[str]:
         program = Path(sys.argv[0]).resolve()
-        where = ["--model", str(file), "--port", str(self.port)]
+        where = ["--model", str(self.file), "--port", str(self.port)]
         if old:
             return [str(program), "runner", "--ollama-engine", *where]
         server = program.parents[1] / "lib" / "ollama" / "llama-server"
         cache = [] if kind == "f16" else ["--cache-type-k", kind, "--cache-type-v", kind]
-        size = ["-c", str(self.padded * self.slots), "-np", str(self.slots)]
-        return [str(server), *where, "--host", "127.0.0.1", "--no-webui", "--offline", *size, *cache]
+        size = ["-c", str(self.padded * self.slots), "-np", str(self.slots), "-b", str(self.launch["num_batch"])]
+        threads = ["-t", str(self.launch["num_thread"])] if self.launch["num_thread"] else []
+        return [str(server), *where, "--host", "127.0.0.1", "--no-webui", "--offline", *size, *threads, *cache]
+
+    @property
+    def expires_at(self) -> str:
+        """As Go writes it; a model that stays for ever has a time that is centuries away."""
+        left = min(self.keep_alive, _FOR_EVER) + self.used - time.monotonic()
+        return (
+            (datetime.now(UTC) + timedelta(seconds=left)).isoformat(timespec="microseconds").replace("+00:00", "123Z")
+        )
 
     @property
     def dead(self) -> bool:
         return self.runner.poll() is not None
+
+    def end(self) -> None:
+        """Ends it once its requests have ended, as long as its server lives."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.running and not self.dead and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self.kill()
 
     def kill(self) -> None:
         self.runner.send_signal(signal.SIGKILL)
@@ -152,46 +170,67 @@ class Model:
 
 
 class Scheduler:
+    """Knows a loaded model by its file: two names of one file are one model."""
+
     def __init__(self, store: Store, settings: dict[str, Any]) -> None:
         self._store, self._settings = store, settings
         self._lock = threading.RLock()
-        self.loaded: dict[str, Model] = {}
+        self._loaded: dict[Path, Model] = {}
         threading.Thread(target=self._expire, daemon=True).start()
 
-    def grant(self, name: str, options: dict[str, Any], *, shift: bool = True) -> Model:
-        """The model, loaded with these options."""
-        asked = {key: value for key, value in options.items() if key in STARTUP_OPTIONS}
-        default = int(os.environ.get("OLLAMA_CONTEXT_LENGTH") or 4096)
-        launch = {"num_ctx": default, **asked, "shift": shift}
+    def list_loaded(self) -> list[Model]:
+        return sorted(self._loaded.values(), key=lambda model: model.keep_alive, reverse=True)
+
+    def grant(self, name: str, options: dict[str, Any], keep_alive: float | None, *, shift: bool = True) -> Model:
+        """The model, loaded with these options, those of the model, and the defaults of the server."""
+        stored, file = self._store.models()[name], self._store.file_of(name)
+        asked = {key: value for key, value in {**stored.parameters, **options}.items() if key in STARTUP_OPTIONS}
+        launch = {"num_ctx": default_context(), "num_batch": 512, "num_thread": 0, **asked, "shift": shift}
+        launch["num_ctx"] = min(launch["num_ctx"], TRAINED_CONTEXT)
         with self._lock:
-            model = self.loaded.get(name)
+            model = self._loaded.get(file)
             if model is None or model.dead or model.launch != launch:
-                keep_alive = model.keep_alive if model else seconds(os.environ.get("OLLAMA_KEEP_ALIVE") or "5m")
-                self.unload(name)
-                while len(self.loaded) >= int(os.environ.get("OLLAMA_MAX_LOADED_MODELS") or 3):
-                    self.unload(min(self.loaded.values(), key=lambda one: one.used).name)
-                model = self.loaded[name] = Model(name, self._store.file_of(name), launch, self._settings)
+                self.unload(file)
+                while len(self._loaded) >= int(os.environ.get("OLLAMA_MAX_LOADED_MODELS") or 3):
+                    self.unload(min(self._loaded.values(), key=_eviction_order).file)
+                model = self._loaded[file] = Model(name, stored.digest, file, launch, self._settings)
+                model.keep_alive = seconds(os.environ.get("OLLAMA_KEEP_ALIVE") or "5m")
+            if keep_alive is not None:
                 model.keep_alive = keep_alive
             model.used = time.monotonic()
             return model
 
-    def unload(self, name: str) -> None:
+    def expire(self, name: str) -> None:
+        """Unloads the model of this name a moment later."""
+        threading.Timer(0.017, self.unload, [self._store.file_of(name)]).start()
+
+    def unload(self, file: Path) -> None:
         with self._lock:
-            model = self.loaded.pop(name, None)
+            model = self._loaded.pop(file, None)
         if model is not None:
-            model.kill()
+            model.end()
 
     def stop(self) -> None:
-        for name in list(self.loaded):
-            self.unload(name)
+        for model in list(self._loaded.values()):
+            model.kill()
 
     def _expire(self) -> None:
         while True:
             time.sleep(0.02)
             now = time.monotonic()
-            for model in list(self.loaded.values()):
+            for model in list(self._loaded.values()):
                 if not model.running and now - model.used > model.keep_alive:
-                    self.unload(model.name)
+                    self.unload(model.file)
+
+
+def default_context() -> int:
+    """The context of a model that does not say another, for requests that do not either."""
+    return int(os.environ.get("OLLAMA_CONTEXT_LENGTH") or 4096)
+
+
+def _eviction_order(model: Model) -> tuple[bool, float, Path]:
+    """An idle one first, then the one that would go soonest after its requests."""
+    return bool(model.running), model.keep_alive, model.file
 
 
 def _free_port() -> int:

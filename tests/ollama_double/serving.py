@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -20,7 +19,6 @@ from tests.ollama_double.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tests.ollama_double.scheduler import Model
 
 # What the captures are of.
 VERSION = "0.32.15"
@@ -36,7 +34,7 @@ class Server(ThreadingHTTPServer):
         self.settings: dict[str, Any] = json.loads(os.environ.get("LLMPERF_DOUBLE") or "{}")
         self.version = self.settings.get("version", VERSION)
         self.token_seconds = float(self.settings.get("token_seconds", 0.001))
-        self.store = Store()
+        self.store = Store(self.settings)
         self.scheduler = Scheduler(self.store, self.settings)
 
 
@@ -81,6 +79,14 @@ class Handler(BaseHTTPRequestHandler):
         except json.JSONDecodeError:
             self._json(400, {"error": "invalid character looking for beginning of object key string"})
 
+    def do_DELETE(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        name = str(body.get("model"))
+        if self.path == "/api/delete" and self.server.store.delete(name):
+            self._send(200, b"")
+        else:
+            self._json(404, {"error": f"model '{name}' not found"})
+
     def _take(self, body: dict[str, Any]) -> None:
         for key, kind in _TYPES.items():
             if key in body and not isinstance(body[key], kind):
@@ -89,7 +95,13 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/api/pull":
             self._stream([line(one) for one in store.pull(body["model"])])
         elif self.path == "/api/create":
-            self._stream([line(one) for one in store.create(body["model"], body["files"])])
+            name, parameters = body["model"], body.get("parameters") or {}
+            created = store.create(name, body["files"], parameters) if "files" in body else None
+            self._stream([line(one) for one in created or store.derive(name, body["from"], parameters)])
+        elif self.path == "/api/copy":
+            found = self._known({"model": body["source"]})
+            store.add(body["destination"], store.models()[found])
+            self._send(200, b"")
         elif self.path == "/api/show":
             self._json(200, store.show(self._known(body)))
         elif self.path in ("/api/generate", "/api/chat"):
@@ -112,16 +124,15 @@ class Handler(BaseHTTPRequestHandler):
         keep_alive = seconds(body["keep_alive"]) if "keep_alive" in body else None
         if not body.get("messages" if chat else "prompt"):
             if keep_alive == 0:
-                threading.Timer(0.017, scheduler.unload, [name]).start()
+                scheduler.expire(name)
             else:
-                self._keep(scheduler.grant(name, checked(body.get("options") or {})), keep_alive)
+                scheduler.grant(name, checked(body.get("options") or {}), keep_alive)
             reason = "unload" if keep_alive == 0 else "load"
             self._json(200, {**self._form(name, "", chat=chat), "done": True, "done_reason": reason})
             return
-        answer = self._answer(name, body, checked(body.get("options") or {}))
-        self._keep(answer.model, keep_alive)
+        answer = self._answer(name, body, checked(body.get("options") or {}), keep_alive)
         if body.get("stream", True):
-            self._stream(self._lines(answer, chat=chat))
+            self._stream(self._lines(name, answer, chat=chat))
             return
         text = "".join(answer)
         if answer.error:
@@ -129,17 +140,19 @@ class Handler(BaseHTTPRequestHandler):
         ending = answer.last() if answer.done_reason else {"done": False}
         self._json(200, {**self._form(name, text, chat=chat), **ending})
 
-    def _lines(self, answer: Answer, *, chat: bool) -> Iterable[bytes]:
+    def _lines(self, name: str, answer: Answer, *, chat: bool) -> Iterable[bytes]:
         for text in answer:
-            yield line({**self._form(answer.model.name, text, chat=chat), "done": False})
+            yield line({**self._form(name, text, chat=chat), "done": False})
         if answer.error:
             yield line({"error": answer.error})
         elif answer.done_reason:
-            yield line({**self._form(answer.model.name, "", chat=chat), **answer.last()})
+            yield line({**self._form(name, "", chat=chat), **answer.last()})
 
-    def _answer(self, name: str, body: dict[str, Any], options: dict[str, Any]) -> Answer:
+    def _answer(
+        self, name: str, body: dict[str, Any], options: dict[str, Any], keep_alive: float | None = None
+    ) -> Answer:
         arrived = time.monotonic()
-        model = self.server.scheduler.grant(name, options, shift=body.get("shift", True))
+        model = self.server.scheduler.grant(name, options, keep_alive, shift=body.get("shift", True))
         granted = time.monotonic() - arrived
         prompt = fitted(words_of(body), model, truncate=body.get("truncate", True))
         answer = Answer(model, prompt, options, self.server.token_seconds, arrived, granted)
@@ -151,14 +164,9 @@ class Handler(BaseHTTPRequestHandler):
         chat = self.path.endswith("/chat/completions")
         if body.get("stream"):
             usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            self._stream(v1.events(answer, chat=chat, usage=usage), "text/event-stream")
+            self._stream(v1.events(name, answer, chat=chat, usage=usage), "text/event-stream")
         else:
-            self._json(200, v1.whole(answer, "".join(answer), chat=chat))
-
-    @staticmethod
-    def _keep(model: Model, keep_alive: float | None) -> None:
-        if keep_alive is not None:
-            model.keep_alive = keep_alive
+            self._json(200, v1.whole(name, answer, "".join(answer), chat=chat))
 
     @staticmethod
     def _form(name: str, text: str, *, chat: bool) -> dict[str, Any]:
@@ -170,23 +178,22 @@ class Handler(BaseHTTPRequestHandler):
     def _tags(self) -> dict[str, Any]:
         models = self.server.store.models().items()
         return {
-            "models": [{"name": name, "model": name, "size": 98362745, "digest": digest} for name, digest in models]
+            "models": [{"name": name, "model": name, "size": 98362745, "digest": one.digest} for name, one in models]
         }
 
     def _ps(self) -> dict[str, Any]:
-        digests = self.server.store.models()
         return {
             "models": [
                 {
                     "name": model.name,
                     "model": model.name,
                     "size": model.size,
-                    "digest": hashlib.sha256(digests[model.name].encode()).hexdigest(),
-                    "expires_at": _STAMP,
+                    "digest": model.digest,
+                    "expires_at": model.expires_at,
                     "size_vram": model.size_vram,
                     "context_length": model.context,
                 }
-                for model in list(self.server.scheduler.loaded.values())
+                for model in self.server.scheduler.list_loaded()
             ]
         }
 

@@ -21,14 +21,14 @@ def error(message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": "not_found_error", "param": None, "code": None}}
 
 
-def whole(answer: Answer, text: str, *, chat: bool) -> dict[str, Any]:
+def whole(name: str, answer: Answer, text: str, *, chat: bool) -> dict[str, Any]:
     said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
     choice = {"index": 0, **said, "finish_reason": answer.done_reason or None}
-    return {**_head(answer, chat=chat, stream=False), "choices": [choice], "usage": _usage(answer)}
+    return {**_head(name, chat=chat, stream=False), "choices": [choice], "usage": _usage(answer)}
 
 
-def events(answer: Answer, *, chat: bool, usage: bool) -> Iterator[bytes]:
-    head = _head(answer, chat=chat, stream=True)
+def events(name: str, answer: Answer, *, chat: bool, usage: bool) -> Iterator[bytes]:
+    head = _head(name, chat=chat, stream=True)
     zeros = {"usage": _ZERO} if usage and not chat else {}
     for text in answer:
         said = {"delta": {"role": "assistant", "content": text}} if chat else {"text": text}
@@ -46,9 +46,9 @@ def events(answer: Answer, *, chat: bool, usage: bool) -> Iterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
-def _head(answer: Answer, *, chat: bool, stream: bool) -> dict[str, Any]:
+def _head(name: str, *, chat: bool, stream: bool) -> dict[str, Any]:
     kind = ("chat.completion.chunk" if stream else "chat.completion") if chat else "text_completion"
-    return {"id": "chatcmpl-1", "object": kind, "created": 1795457462, "model": answer.model.name}
+    return {"id": "chatcmpl-1", "object": kind, "created": 1795457462, "model": name}
 
 
 def _usage(answer: Answer) -> dict[str, int]:
