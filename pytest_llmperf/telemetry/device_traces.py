@@ -61,12 +61,12 @@ _GAUGED = (POWER, ENERGY, THROTTLE, REASONS, TEMPERATURE, MEMORY_TEMPERATURE, SM
 
 @dataclass(frozen=True)
 class EngineBaselines:
-    """The root processes of an engine, and the devices of this host before it started.
+    """The keys of an engine's processes, and the devices of this host before it started.
 
     ``baselines`` are by slot; empty for an engine that this run did not start.
     """
 
-    roots: tuple[int, ...]
+    keys: tuple[int, ...]
     baselines: Mapping[int, Baseline] = field(default_factory=dict)
 
 
@@ -116,11 +116,11 @@ class DeviceTraces:
         watts = [r.value / 1e3 for r in records if r.key == facts.slot and r.lane == POWER]
         return fmean(watts) if watts else None
 
-    def listing(self, facts: DeviceFacts, roots: Sequence[int] = (), since_ns: int = 0) -> Listing | None:
+    def listing(self, facts: DeviceFacts, keys: Sequence[int] = (), since_ns: int = 0) -> Listing | None:
         """The latest list of processes from the last 3 s, not older than ``since_ns``; None if there is none."""
         now = time.monotonic_ns()
         records = self._sampler.driver.read(max(since_ns, now - _REACH_NS), now)
-        found = read_listings(records, facts.slot, roots)
+        found = read_listings(records, facts.slot, keys)
         return found[-1] if found else None
 
     def holders(self, facts: DeviceFacts) -> str:
@@ -165,7 +165,7 @@ class DeviceTraces:
         self, window: Window, facts: DeviceFacts, engines: Sequence[EngineBaselines], *, settling: bool = False
     ) -> MemoryTrace:
         """The memory of the engines on a device of this host over a window. For ``settling`` see build_device_trace."""
-        roots = [root for engine in engines for root in engine.roots]
+        keys = [key for engine in engines for key in engine.keys]
         slow = _read_around(self._sampler.driver, window, facts.slot)
         fast = _read_around(self._sampler.memory, window, facts.slot)
         told = self._list_faults([*fast, *slow], window)
@@ -177,7 +177,7 @@ class DeviceTraces:
             window,
             facts,
             Ownership(
-                select_surrounding(read_listings(slow, facts.slot, roots), window), _earliest(engines, facts.slot)
+                select_surrounding(read_listings(slow, facts.slot, keys), window), _earliest(engines, facts.slot)
             ),
             Sampling(ring.period_ns, ring.oldest_ns, fault, "" if lost else self._sampler.why_hanging() or given_up),
             settling=settling,

@@ -209,7 +209,7 @@ class Devices:
             SamplerError: the driver does not answer.
         """
         self._read_now()
-        last = {f.slot: one for f in candidates if (one := self._traces.listing(f, engine.roots)) is not None}
+        last = {f.slot: one for f in candidates if (one := self._traces.listing(f, engine.keys)) is not None}
         for slot, one in last.items():
             self._traces.known_pids.setdefault(slot, one.others)  # an engine that ran before was never looked for
         on = tuple(f for f in candidates if f.slot in last and last[f.slot].present)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.telemetry.records.ring import MATCHED
 from pytest_llmperf.telemetry.records.source import SourceError
+from pytest_llmperf.telemetry.sources.host import process_tree
 from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher, find_host_proc
 from scripts.gpu_check.figures import mib
 
@@ -30,7 +31,9 @@ def find(processes: Sequence[DeviceProcess], pid: int) -> Found:
     """Which of the listed processes is the one with this pid, as we see it."""
     if not processes:
         return Found(None, "the list is empty although a process of ours computes: pids cannot be matched")
-    match = ProcessMatcher(os.getpid(), host=find_host_proc()).match([p.pid for p in processes], [pid])
+    match = ProcessMatcher(os.getpid(), host=find_host_proc()).match(
+        [p.pid for p in processes], {pid: process_tree(pid)}
+    )
     held = [process for process in processes if process.pid in match.owners]
     if not held:
         unseen = [p for p in processes if p.pid not in match.visible]

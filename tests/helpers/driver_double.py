@@ -124,7 +124,7 @@ class Lane:
     def __init__(self, ring: Ring, driver: ScriptedDriver, matcher: Matcher) -> None:
         self.ring = ring
         self.told: list[tuple[int, int, str]] = []
-        self.lane = _Endable(ring, self._fault, lambda: (ENGINE, OTHER_ENGINE), matcher)  # type: ignore[arg-type]
+        self.lane = _Endable(ring, self._fault, lambda: {ENGINE: (), OTHER_ENGINE: ()}, matcher)  # type: ignore[arg-type]
         for facts in self.lane.devices(lambda: driver):
             self.lane.sample(facts)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.telemetry.sources.branch import Branch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +72,15 @@ class Deployment(ABC):
     @abstractmethod
     def pids(self) -> tuple[int, ...]:
         """Its root processes on this host; empty if it runs elsewhere, or not at all."""
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The processes that hold its model: all below ``pids``, unless its server has others as well."""
+        return tuple(map(Branch, self.pids))
+
+    def explain_unseen_model(self) -> str:
+        """Why ``branches`` do not hold its model, and what to do; "" if they do, or there are none."""
+        return ""
 
     @abstractmethod
     def read_status(self) -> EngineStatus:

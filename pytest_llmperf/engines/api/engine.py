@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.insight import Insight
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
     from pytest_llmperf.engines.api.state import EngineStatus
+    from pytest_llmperf.telemetry.sources.branch import Branch
     from pytest_llmperf.traffic.client.dialect import Dialect
 
 
@@ -163,7 +164,7 @@ class Engine(ABC):
         readings = self.insight.readings()
         stated = {name: int(reading.value) for name, reading in readings.items() if reading.value is not None}
         return EngineMemory(
-            resident=_resident_bytes(self.pids),
+            resident=None if self.deployment.explain_unseen_model() else _resident_bytes(self.deployment.branches),
             weights=stated.get("memory.weights"),
             kv_reserved=stated.get("memory.kv_reserved"),
         )
@@ -285,12 +286,12 @@ class Engine(ABC):
             self.deployment.wake()
 
 
-def _resident_bytes(roots: tuple[int, ...]) -> int | None:
-    """The memory of the process trees of ``roots``, shared pages counted once; None if none of them can be read."""
-    from pytest_llmperf.telemetry.sources.host import open_reader, process_tree, read_sharing
+def _resident_bytes(branches: tuple[Branch, ...]) -> int | None:
+    """The memory of these processes, shared pages counted once; None if none of them can be read."""
+    from pytest_llmperf.telemetry.sources.host import open_reader, read_sharing
 
     sizes = []
-    pids = tuple(dict.fromkeys(pid for root in roots for pid in process_tree(root)))
+    pids = tuple(dict.fromkeys(pid for branch in branches for pid in branch.list_pids()))
     for pid, shared in read_sharing(pids).items():
         reader = open_reader(pid)
         if reader is None:

@@ -24,13 +24,20 @@ from pytest_llmperf.engines.ollama.options import (
     parse_startup_options,
 )
 from pytest_llmperf.engines.ollama.requests import NativeTransport
-from pytest_llmperf.engines.ollama.runner import Loaded, find_runner, list_runners
+from pytest_llmperf.engines.ollama.runner import (
+    Loaded,
+    explain_missing_runner,
+    find_branches,
+    find_runner,
+    list_runners,
+)
 from pytest_llmperf.engines.ollama.server import AttachedOllamaServer, OllamaServer
 from pytest_llmperf.engines.ollama.versions import counts_uncached_only
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
     from pytest_llmperf.engines.ollama.memory import Shape
+    from pytest_llmperf.telemetry.sources.branch import Branch
     from pytest_llmperf.traffic.client.dialect import Endpoint
     from pytest_llmperf.traffic.client.transport import Transport
 
@@ -63,6 +70,7 @@ class OllamaDeployment(Deployment):
         self._loaded: Loaded | None = None
         self._last_log = ""
         self._was_there = False
+        self._unseen = ""
         self.footprint: Footprint | None = None
         self.unloads = 0
         self.template_tokens: int | None = None
@@ -144,6 +152,9 @@ class OllamaDeployment(Deployment):
         self._loaded = self.look()
         if self._loaded is None:
             raise EngineError(f"ollama loaded {self.model} but does not list it as loaded")
+        self._unseen = ""
+        if self._loaded.runner is None and self.pids:
+            self._unseen = explain_missing_runner(self.model, self._api.root, self.pids, self._file)
         self._was_there = before is not None and not explain_reload(self.model, before, self._loaded, seconds)
         if not self._was_there or self.footprint is None:
             self.footprint = self._measure(self._loaded, self.read_log(log_start))
@@ -205,6 +216,21 @@ class OllamaDeployment(Deployment):
     def pids(self) -> tuple[int, ...]:
         """``ollama serve``; the models are held by its children."""
         return self._server.pids if self._server is not None else ()
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The server's own process, and the runner of this model."""
+        return find_branches(self.pids, self._file)
+
+    def explain_unseen_model(self) -> str:
+        return self._unseen
+
+    @property
+    def _file(self) -> str:
+        """The name of its model's file; "" if it is not known."""
+        assert self._shape is not None
+        runner = self._loaded.runner if self._loaded is not None else None
+        return self._shape.blob or (runner.blob if runner is not None else "")
 
     def read_status(self) -> EngineStatus:
         if self._server is None:

@@ -65,8 +65,8 @@ class EngineTelemetry:
         self._sampler: Sampler | None = None
         self._devices: Devices | None = None
         self._facts: dict[Engine, tuple[DeviceFacts, ...]] = {}
-        # The root processes of each engine; they stay known after they have ended.
-        self._pids: dict[Engine, tuple[int, ...]] = {}
+        # The keys of each engine's processes in the sampler; they stay known after the processes have ended.
+        self._keys: dict[Engine, tuple[int, ...]] = {}
         self._quiet: set[int] = set()
 
     # ---------------------------------------------------------------------------------------- engines come and go
@@ -101,12 +101,12 @@ class EngineTelemetry:
         Raises:
             EngineError: they cannot be sampled.
         """
-        self._pids[engine] = engine.pids
+        self._keys[engine] = ()
         if self._settings.disable:
             return engine.devices or engine_devices()
         try:
-            for pid in engine.pids:
-                self._start_sampler().watch(pid)
+            for branch in engine.deployment.branches:
+                self._keys[engine] += (self._start_sampler().watch(branch.root, branch.file),)
             self._facts[engine], found = self._find_devices(engine)
             if self._devices is not None and self._devices.present and not self._devices.missing:
                 self._devices.sample(self._list_sampled())
@@ -118,8 +118,8 @@ class EngineTelemetry:
         """Ends the sampling of the engine's processes."""
         self._facts.pop(engine, None)
         if self._sampler is not None and self._sampler.alive:
-            for pid in self._pids.get(engine, ()):
-                self._sampler.stop_watching(pid)
+            for key in self._keys.get(engine, ()):
+                self._sampler.stop_watching(key)
 
     def mend(self, engines: Sequence[Engine]) -> None:
         """Restarts a sampler that has died, and has it watch the engines that still run.
@@ -188,7 +188,7 @@ class EngineTelemetry:
         """The processes of the engine and the devices' levels before it started; no levels if it ran before."""
         known = {} if engine.startup_time is None else engine.deployment.before
         return EngineBaselines(
-            self._pids.get(engine, ()), {int(slot): Baseline.from_plain(one) for slot, one in known.items()}
+            self._keys.get(engine, ()), {int(slot): Baseline.from_plain(one) for slot, one in known.items()}
         )
 
     # ------------------------------------------------------------------------------------------------- the sampler
@@ -235,7 +235,7 @@ class EngineTelemetry:
 
     def begin(self, engines: Sequence[Engine], *, align: bool) -> None:
         """Prepares the start of a test: processes that run now are sampled, however young they are."""
-        if self._sampler is not None and self._list_pids(engines):
+        if self._sampler is not None and self._list_keys(engines):
             self._sampler.survey()
         self.edge(engines, align=align)
 
@@ -247,14 +247,24 @@ class EngineTelemetry:
 
     def memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
         """The host memory of the engines over a window that has ended; None and the reason if it was not seen."""
-        pids = self._list_pids(engines)
-        if not pids or self._sampler is None:
-            return None, f"the processes of {engines[0].name} cannot be seen from this host"
-        ended = frozenset(self._list_pids(engine for engine in engines if engine.has_ended_to_unload))
-        return self._sampler.read(window, pids, ended), ""
+        for engine in engines:
+            if reason := self._why_unseen(engine):
+                return None, reason
+        assert self._sampler is not None
+        ended = frozenset(self._list_keys(engine for engine in engines if engine.has_ended_to_unload))
+        return self._sampler.read(window, self._list_keys(engines), ended), ""
+
+    def _why_unseen(self, engine: Engine) -> str:
+        """Why the processes that hold the engine's model are not seen; "" if they are."""
+        if not self._keys.get(engine) or self._sampler is None:
+            return f"the processes of {engine.name} cannot be seen from this host"
+        return engine.deployment.explain_unseen_model()
 
     def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
         """The devices of the engines over a window that has ended; empty and the reason if there are none."""
+        for engine in engines:
+            if reason := engine.deployment.explain_unseen_model():
+                return (), reason
         facts = {f.slot: f for engine in engines for f in self._facts.get(engine, ())}
         if not facts or self._devices is None or self._sampler is None:
             return (), "" if all(engine.info.on_cpu for engine in engines) else self._why_no_device(engines[0])
@@ -266,24 +276,24 @@ class EngineTelemetry:
         return [self.baselines_of(engine) for engine in engines if facts in self._facts.get(engine, ())]
 
     def _why_no_device(self, engine: Engine) -> str:
-        if not self._pids.get(engine):
+        if not self._keys.get(engine):
             if self._devices is not None and self._devices.remote_missing:
                 return self._devices.remote_missing
             where = "give the URL of its DCGM exporter: --llmperf-dcgm=URL"
             return f"the GPU of {engine.name} is not one of this host; {where}"
         return self._devices.missing if self._devices is not None else "the GPU was not watched"
 
-    def _list_pids(self, engines: Iterable[Engine]) -> tuple[int, ...]:
-        """Their root processes, each once: several models may have one server."""
-        return tuple(dict.fromkeys(pid for engine in engines for pid in self._pids.get(engine, ())))
+    def _list_keys(self, engines: Iterable[Engine]) -> tuple[int, ...]:
+        """The keys of their processes, each once: several models may have one server."""
+        return tuple(dict.fromkeys(key for engine in engines for key in self._keys.get(engine, ())))
 
     def settle_memory(self, engines: Sequence[Engine]) -> tuple[int | None, str]:
         """The host memory of the engines in bytes once it has settled; None and the reason if it does not."""
         assert self._sampler is not None
-        pids = self._list_pids(engine for engine in engines if not engine.has_ended_to_unload)
-        if not pids:
+        keys = self._list_keys(engine for engine in engines if not engine.has_ended_to_unload)
+        if not keys:
             return 0, ""
-        return self._sampler.settle(pids, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
+        return self._sampler.settle(keys, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
 
     def settle_device(self, uuid: str, engines: Sequence[Engine]) -> tuple[int | None, str]:
         """As ``settle_memory``, for the device with this UUID."""

@@ -60,8 +60,8 @@ class Listing:
 
     ``present`` is whether processes of the engine are in the list; ``held`` is what they hold, None if they are not in
     it or the driver does not say. ``others`` are the pids not known to be of this run; ``strangers`` are those of them
-    that certainly are not; ``neighbours`` are pids of this run that are not the engine's: roots of other engines, and
-    processes that tests started.
+    that certainly are not; ``neighbours`` are keys and pids of this run that are not the engine's: of other engines,
+    and of processes that tests started.
     """
 
     t_ns: int
@@ -98,25 +98,25 @@ class Baseline:
         return Baseline(level, None if pids is None else frozenset(pids))
 
 
-def read_listings(records: Sequence[RingRecord], slot: int, roots: Collection[int]) -> list[Listing]:
-    """The process lists of one device in order of time; the engine's processes are those under ``roots``."""
+def read_listings(records: Sequence[RingRecord], slot: int, keys: Collection[int]) -> list[Listing]:
+    """The process lists of one device in order of time; the engine's processes have these ``keys``."""
     found = []
     of_slot = (r for r in records if r.key == slot and r.lane in (PROCESS, ENGINE_SHARE, LISTED))
     for t_ns, group in groupby(of_slot, key=attrgetter("t_ns")):
         parts = list(group)
         end = next((r for r in parts if r.lane == LISTED), None)
         if end is not None:
-            found.append(_listing(t_ns, end, parts, roots))
+            found.append(_listing(t_ns, end, parts, keys))
     return found
 
 
-def _listing(t_ns: int, end: RingRecord, parts: Sequence[RingRecord], roots: Collection[int]) -> Listing:
+def _listing(t_ns: int, end: RingRecord, parts: Sequence[RingRecord], keys: Collection[int]) -> Listing:
     engines = [r for r in parts if r.lane == ENGINE_SHARE and r.flags & (MATCHED | MAPPED)]
-    shares = [r for r in engines if r.detail in roots]
+    shares = [r for r in engines if r.detail in keys]
     stated = bool(shares) and all(r.flags & KNOWN for r in shares)
     unmatched = [r for r in parts if r.lane == PROCESS and not r.flags & (MATCHED | MAPPED)]
     others = [r for r in unmatched if not r.flags & OURS]
-    neighbours = [r for r in engines if r.detail not in roots] + [r for r in unmatched if r.flags & OURS]
+    neighbours = [r for r in engines if r.detail not in keys] + [r for r in unmatched if r.flags & OURS]
     return Listing(
         t_ns,
         end.value,

@@ -1,4 +1,4 @@
-"""The host memory of process trees over a window: pure functions from records to a ``MemoryTrace``."""
+"""The host memory of branches of processes over a window: pure functions from records to a ``MemoryTrace``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.memory_trace import MemoryTrace, select_around
-from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, RingRecord
+from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, RingRecord, is_part, pid_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -44,16 +44,16 @@ def largest_gap_ns(period_ns: int) -> int:
 
 
 def sum_levels(
-    records: Iterable[RingRecord], pids: Sequence[int], ended: Collection[int] = ()
+    records: Iterable[RingRecord], keys: Sequence[int], ended: Collection[int] = ()
 ) -> list[tuple[int, int]]:
-    """(time in ns, bytes summed over ``pids``) per tick, from host records in order of time.
+    """(time in ns, bytes summed over ``keys``) per tick, from host records in order of time.
 
-    A pid without a record in a tick keeps its last value. One that has ended no longer counts, or counts as 0 if it is
-    in ``ended``, which are the pids ended on purpose. A tick at which no pid counts is left out.
+    A key without a record in a tick keeps its last value. One that has ended no longer counts, or counts as 0 if it is
+    in ``ended``, the keys of what was ended on purpose. A tick at which no key counts is left out.
     """
     levels: dict[int, int] = {}
     summed: list[tuple[int, int]] = []
-    for t_ns, tick in groupby(_select(records, pids), key=attrgetter("t_ns")):
+    for t_ns, tick in groupby(_select(records, keys), key=attrgetter("t_ns")):
         for record in tick:
             if record.flags & GONE and record.key in ended:
                 levels[record.key] = 0
@@ -69,19 +69,19 @@ def sum_levels(
 def build_host_trace(
     records: Sequence[RingRecord],
     window: Window,
-    pids: Sequence[int],
+    keys: Sequence[int],
     sampling: Sampling,
     ended: Collection[int] = (),
 ) -> MemoryTrace:
-    """The memory of the process trees under ``pids`` over a window, in bytes.
+    """The memory of the branches of processes with these keys over a window, in bytes.
 
-    ``records`` reach a little beyond the window on both sides. ``ended`` are the pids that were ended on purpose: they
+    ``records`` reach a little beyond the window on both sides. ``ended`` are the keys of those ended on purpose: they
     hold nothing from then on, whereas another process that ended is a fault.
     """
     period_ns, missing = sampling.period_ns, sampling.missing
-    samples = sum_levels(records, pids, ended)
-    live = [pid for pid in pids if pid not in ended]
-    if pids and not live:
+    samples = sum_levels(records, keys, ended)
+    live = [key for key in keys if key not in ended]
+    if keys and not live:
         # All have ended, so no further level is read.
         since_ns = samples[-1][0] if samples else window.start_ns - period_ns
         samples += [(at_ns, 0) for at_ns in range(since_ns + period_ns, window.end_ns + period_ns, period_ns)]
@@ -91,13 +91,13 @@ def build_host_trace(
         _explain_ended_engine(records, window, live)
         or sampling.fault
         or why_overwritten(window, sampling.oldest_ns)
-        or ("" if missing else _explain_unwatched(records, pids, ended) or why_unseen(kept, window, period_ns))
+        or ("" if missing else _explain_unwatched(records, keys, ended) or why_unseen(kept, window, period_ns))
     )
-    return MemoryTrace(kept, _source(records, pids, kept), before, None, "", gap, fault, missing)
+    return MemoryTrace(kept, _source(records, keys, kept), before, None, "", gap, fault, missing)
 
 
-def _select(records: Iterable[RingRecord], pids: Sequence[int]) -> Iterable[RingRecord]:
-    wanted = set(pids)
+def _select(records: Iterable[RingRecord], keys: Sequence[int]) -> Iterable[RingRecord]:
+    wanted = set(keys)
     return (record for record in records if record.lane == HOST and record.key in wanted)
 
 
@@ -116,11 +116,11 @@ def _list_gaps(samples: Sequence[tuple[int, int]], window: Window) -> list[int]:
     return [b - a for a, b in pairwise(times)]
 
 
-def _explain_ended_engine(records: Sequence[RingRecord], window: Window, pids: Sequence[int]) -> str:
-    for record in _select(records, pids):
+def _explain_ended_engine(records: Sequence[RingRecord], window: Window, keys: Sequence[int]) -> str:
+    for record in _select(records, keys):
         if record.flags & GONE and record.t_ns <= window.end_ns:
             when = "during" if record.t_ns >= window.start_ns else "before"
-            return f"the engine's process {record.key} ended {when} the test"
+            return f"the engine's process {pid_of(record.key)} ended {when} the test"
     return ""
 
 
@@ -132,11 +132,11 @@ def why_overwritten(window: Window, oldest_ns: int) -> str:
     return f"the first {lost:.1f} s of the test were overwritten in the sampler's ring: the test ran too long"
 
 
-def _explain_unwatched(records: Sequence[RingRecord], pids: Sequence[int], ended: Collection[int]) -> str:
-    missing = sorted(set(pids) - set(ended) - {record.key for record in _select(records, pids)})
-    if not pids:
+def _explain_unwatched(records: Sequence[RingRecord], keys: Sequence[int], ended: Collection[int]) -> str:
+    missing = sorted(set(keys) - set(ended) - {record.key for record in _select(records, keys)})
+    if not keys:
         return "the engine has no process to watch"
-    return f"the sampler did not watch process {missing[0]} during the test" if missing else ""
+    return f"the sampler did not watch process {pid_of(missing[0])} during the test" if missing else ""
 
 
 def why_unseen(samples: Sequence[tuple[int, int]], window: Window, period_ns: int) -> str:
@@ -150,7 +150,7 @@ def why_unseen(samples: Sequence[tuple[int, int]], window: Window, period_ns: in
     return f"the sampler missed {unseen_ns / 1e9:.2f} s of the test" if unseen_ns > tolerated_ns else ""
 
 
-def _source(records: Sequence[RingRecord], pids: Sequence[int], samples: Sequence[tuple[int, int]]) -> str:
+def _source(records: Sequence[RingRecord], keys: Sequence[int], samples: Sequence[tuple[int, int]]) -> str:
     """``RSS less shared pages of the engine's process tree (2 processes), 199 samples/s``.
 
     It does not say PSS: PSS is read about once a second only, to correct the RSS that is read at the full rate. A
@@ -161,17 +161,18 @@ def _source(records: Sequence[RingRecord], pids: Sequence[int], samples: Sequenc
     start, end = samples[0][0], samples[-1][0]
     counts: dict[int, int] = {}
     rss_only = False
-    for record in _select(records, pids):
+    for record in _select(records, keys):
         if start <= record.t_ns <= end:
             counts[record.key] = max(counts.get(record.key, 0), record.detail)
             rss_only |= bool(record.flags & RSS_ONLY)
     processes = sum(counts.values())
+    whose = "the server's own process and its model's" if any(map(is_part, keys)) else "the engine's process tree"
     if processes == 1:
         text = "RSS of the engine's process"
     elif rss_only:
-        text = f"RSS of the engine's process tree ({processes} processes, shared pages counted in full)"
+        text = f"RSS of {whose} ({processes} processes, shared pages counted in full)"
     else:
-        text = f"RSS less shared pages of the engine's process tree ({processes} processes)"
+        text = f"RSS less shared pages of {whose} ({processes} processes)"
     return f"{text}, {describe_rate(samples)}"
 
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 CAPACITY = 2**20
 
 # ------------------------------------------------------------------------------------------------- what a record is of
-# ``key`` is a root pid for host memory, the number of a set of exporters for EXPORTERS, else the slot of a device.
+# ``key`` is that of a branch of processes for host memory (``key_of``), the number of a set of exporters for EXPORTERS,
+# else the slot of a device.
 HOST = 0
-"""Memory of a process tree: ``value`` bytes, ``detail`` the number of its processes."""
+"""Memory of a branch of processes: ``value`` bytes, ``detail`` the number of its processes."""
 DEVICE_MEMORY = 1
 """Allocated memory of a device: ``value`` bytes."""
 POWER = 2
@@ -43,13 +44,31 @@ UTILIZATION = 9
 PROCESS = 10
 """A process on a device: ``value`` bytes (with KNOWN), ``detail`` its pid; with MATCHED or MAPPED one of an engine."""
 ENGINE_SHARE = 11
-"""What an engine's processes hold of a device: ``value`` bytes, ``detail`` the engine's root pid."""
+"""What an engine's processes hold of a device: ``value`` bytes, ``detail`` the key of their branch."""
 LISTED = 12
 """End of a list of processes: ``value`` the device's level while it was taken, ``detail`` how many there were."""
 FAULT = 13
 """A source failed: ``value`` the number of the fault, ``detail`` the lane it was for."""
 EXPORTERS = 14
 """In ``detail`` of a FAULT only: a set of exporters could not be read."""
+
+_PID_BITS = 22
+
+
+def key_of(root: int, number: int) -> int:
+    """The key of a part of the process tree under ``root``; part 0 is the whole tree, whose key is the root's pid."""
+    return number << _PID_BITS | root
+
+
+def pid_of(key: int) -> int:
+    """The root's pid in the key of a part of its tree."""
+    return key & (1 << _PID_BITS) - 1
+
+
+def is_part(key: int) -> bool:
+    """Whether it is the key of a part of a tree, not that of a whole one."""
+    return key > pid_of(key)
+
 
 # --------------------------------------------------------------------------------------------------------------- flags
 GONE = 1

@@ -34,7 +34,7 @@ __all__ = ["CALM_NS", "DEFAULT_HZ", "STALL_NS", "Sampler", "SamplerError"]
 
 
 class Sampler:
-    """Samples the memory of process trees in a process of its own, from :meth:`start` to :meth:`stop`.
+    """Samples the memory of branches of processes in a process of its own, from :meth:`start` to :meth:`stop`.
 
     Times are in ns of ``time.monotonic_ns()``, levels in bytes. A sampler that died or stalled shows as the ``fault``
     of a trace; only :meth:`start` and :meth:`watch` raise :class:`SamplerError` for it.
@@ -121,23 +121,25 @@ class Sampler:
         if child is not None:
             child.stop()
 
-    def watch(self, pid: int) -> None:
-        """Samples the tree under ``pid`` from now on; returns when its first level is known.
+    def watch(self, pid: int, file: str | None = None) -> int:
+        """Samples a :class:`Branch` from now on: the whole tree under ``pid`` unless ``file`` says less.
+
+        Returns the key of its records, for a whole tree the pid, when its first level is known.
 
         Raises:
             SamplerError: there is no such process, or the sampler gave no level of it within 5 s.
         """
         child = self._require_child()
         seen = child.ring.head
-        self.ask("watch", pid=pid)
+        key: int = self.ask("watch", pid=pid, file=file)["key"]
         deadline = time.monotonic() + WATCH_TIMEOUT_S
         while True:
             head = child.ring.head
             for record in child.ring.slice(seen, head):
-                if record.key == pid:
+                if record.key == key:
                     if record.flags & GONE:
                         raise SamplerError(f"there is no process {pid} to watch")
-                    return
+                    return key
             seen = head
             if reason := child.why_ended():
                 raise SamplerError(reason)
@@ -145,26 +147,26 @@ class Sampler:
                 raise SamplerError(f"the sampler gave no level of process {pid} in {WATCH_TIMEOUT_S:g} s")
             time.sleep(0.001)
 
-    def stop_watching(self, pid: int) -> None:
-        """Stops sampling ``pid``; does nothing if it is not watched or the sampler has died."""
+    def stop_watching(self, key: int) -> None:
+        """Stops sampling the branch of this key; does nothing if it is not watched or the sampler has died."""
         self._require_child()
         with contextlib.suppress(SamplerError):
-            self.ask("stop_watching", pid=pid)
+            self.ask("stop_watching", key=key)
 
     def survey(self) -> None:
-        """Lists the processes of all watched trees anew; a failure shows in the traces."""
+        """Lists the processes of all watched branches anew; a failure shows in the traces."""
         with contextlib.suppress(SamplerError):
             self.ask("survey")
             now_ns = time.monotonic_ns()
             self.wait(Window(now_ns, now_ns))
 
-    def read(self, window: Window, pids: Sequence[int], ended: Collection[int] = ()) -> MemoryTrace:
-        """The memory of the trees under ``pids``, added up, over a window that has ended.
+    def read(self, window: Window, keys: Sequence[int], ended: Collection[int] = ()) -> MemoryTrace:
+        """The memory of the branches with these keys, added up, over a window that has ended.
 
-        Pids in ``ended`` were ended on purpose: they hold nothing from then on.
+        Those in ``ended`` were ended on purpose: they hold nothing from then on.
         """
         self.wait(window)
-        return self._cut(self._require_child(), window, pids, ended)
+        return self._cut(self._require_child(), window, keys, ended)
 
     def wait(self, window: Window) -> None:
         """Waits for a sample after the window: two periods and 0.3 s at most, 1.3 s during a call of the driver."""
@@ -176,18 +178,18 @@ class Sampler:
             if time.monotonic_ns() - begun > patience:
                 return
 
-    def level(self, pids: Sequence[int]) -> int | None:
-        """The latest level of the trees under ``pids`` in bytes; None if the sampler or one of them has ended."""
+    def level(self, keys: Sequence[int]) -> int | None:
+        """The latest level of these branches in bytes; None if the sampler or one of them has ended."""
         child = self._require_child()
         now = time.monotonic_ns()
         records = self._records(child, now, now)
         last = {record.key: record for record in records}
-        known = all(pid in last and not last[pid].flags & GONE for pid in pids)
-        samples = sum_levels(records, pids)
+        known = all(key in last and not last[key].flags & GONE for key in keys)
+        samples = sum_levels(records, keys)
         return samples[-1][1] if known and samples and self.alive else None
 
     def settle(
-        self, pids: Sequence[int], timeout_s: float = 5.0, tolerance_bytes: int = 2**20
+        self, keys: Sequence[int], timeout_s: float = 5.0, tolerance_bytes: int = 2**20
     ) -> tuple[int | None, str]:
         """Waits until the level has stayed within ``tolerance_bytes`` for 0.3 s, counted from this call.
 
@@ -200,7 +202,7 @@ class Sampler:
             now = time.monotonic_ns()
             if now - begun < CALM_NS and self.alive:
                 continue
-            trace = self._cut(child, Window(now - CALM_NS, now), pids)
+            trace = self._cut(child, Window(now - CALM_NS, now), keys)
             values = [value for _, value in trace.samples]
             moved = max(values) - min(values) if values else 0
             broken = trace.fault or trace.missing
@@ -245,7 +247,7 @@ class Sampler:
         return child.ring.read(start_ns - reach, end_ns + reach)
 
     def _cut(
-        self, child: SamplerProcess, window: Window, pids: Sequence[int], ended: Collection[int] = ()
+        self, child: SamplerProcess, window: Window, keys: Sequence[int], ended: Collection[int] = ()
     ) -> MemoryTrace:
         published_ns, fault = child.ring.published_ns, ""
         silent = time.monotonic_ns() - published_ns
@@ -257,7 +259,7 @@ class Sampler:
         return build_host_trace(
             self._records(child, window.start_ns, window.end_ns),
             window,
-            pids,
+            keys,
             Sampling(child.ring.period_ns, child.ring.oldest_ns, fault, hang),
             ended,
         )

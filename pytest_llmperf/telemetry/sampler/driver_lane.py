@@ -33,7 +33,7 @@ from pytest_llmperf.telemetry.sampler.memory_lane import SlowPace
 from pytest_llmperf.telemetry.sources.host import HostMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_llmperf.measurement.device_trace import DeviceProcess
     from pytest_llmperf.telemetry.records.source import DeviceBackend
@@ -80,7 +80,7 @@ class DriverLane(threading.Thread):
         self,
         ring: Ring,
         fault: Callable[[int, int, SourceError], int],
-        engines: Callable[[], Iterable[int]],
+        engines: Callable[[], Mapping[int, Collection[int]]],
         matcher: ProcessMatcher,
     ) -> None:
         super().__init__(name="driver-lane", daemon=True)
@@ -268,18 +268,18 @@ class DriverLane(threading.Thread):
         self, t_ns: int, slot: int, level: int, steady: bool, processes: Sequence[DeviceProcess]
     ) -> list[RingRecord]:
         found = self._matcher.match([p.pid for p in processes], self._engines())
-        records, shares = [], dict.fromkeys(found.roots, (0, KNOWN))
+        records, shares = [], dict.fromkeys(found.keys, (0, KNOWN))
         for process in processes:
             if process.name:
                 self.names[process.pid] = process.name
-            root, how = found.owners.get(process.pid, (None, 0))
+            key, how = found.owners.get(process.pid, (None, 0))
             flags = how | (VISIBLE if process.pid in found.visible else 0) | (OURS if process.pid in found.ours else 0)
             flags |= 0 if process.used_bytes is None else KNOWN
             records.append(RingRecord(t_ns, process.used_bytes or 0, slot, process.pid, PROCESS, flags))
-            if root is not None:
-                held, known = shares[root]
+            if key is not None:
+                held, known = shares[key]
                 stated = known | how if flags & KNOWN else (known | how) & ~KNOWN
-                shares[root] = (held + (process.used_bytes or 0), stated)
-        records += [RingRecord(t_ns, held, slot, root, ENGINE_SHARE, flags) for root, (held, flags) in shares.items()]
+                shares[key] = (held + (process.used_bytes or 0), stated)
+        records += [RingRecord(t_ns, held, slot, key, ENGINE_SHARE, flags) for key, (held, flags) in shares.items()]
         records.append(RingRecord(t_ns, level, slot, len(processes), LISTED, STEADY if steady else 0))
         return records

@@ -23,15 +23,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.system.child_process import is_orphan, parent_pid
-from pytest_llmperf.telemetry.records.ring import Ring
+from pytest_llmperf.telemetry.records.ring import Ring, key_of
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
 from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.sampler.memory_lane import EAGERNESS, MemoryLane, Pace
+from pytest_llmperf.telemetry.sources.branch import Branch
 from pytest_llmperf.telemetry.sources.drivers import open_backend
 from pytest_llmperf.telemetry.sources.host import open_reader
 from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher, find_host_proc
-from pytest_llmperf.telemetry.sources.process_tree import SharingLane, Tree
+from pytest_llmperf.telemetry.sources.process_tree import BranchMemory, SharingLane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -65,7 +66,7 @@ class Subscriber:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.pids: list[int] = []
+        self.keys: list[int] = []
         self.slots: list[int] = []
         self.exporters: list[int] = []
         self._rest = b""
@@ -97,12 +98,14 @@ class Control:
         self._ring_fds = ring_fds
         self._faults = Faults()
         self._watched: dict[int, int] = {}
+        self._branches: dict[int, Branch] = {}
+        self._numbers: dict[str | None, int] = {None: 0}
         self._sampled: dict[int, int] = {}
         self._facts: dict[int, DeviceFacts] = {}
         self._sharing = SharingLane()
         self._memory = MemoryLane(rings[0], Pace(round(1e9 / (EAGERNESS * hz))), self._faults.assign_number)
         matcher = ProcessMatcher(parent_pid(), host=find_host_proc())
-        self._driver = DriverLane(rings[1], self._faults.assign_number, lambda: tuple(self._watched), matcher)
+        self._driver = DriverLane(rings[1], self._faults.assign_number, self._list_engines, matcher)
         self._exporters = ExportersLane(rings[2], self._faults.assign_number)
         for lane in (self._sharing, self._memory, self._driver):
             lane.start()
@@ -142,8 +145,8 @@ class Control:
         return orders is not None
 
     def _disconnect(self, subscriber: Subscriber) -> None:
-        for pid in subscriber.pids:
-            self._stop_watching(pid)
+        for key in subscriber.keys:
+            self._stop_watching(key)
         for exporters in subscriber.exporters:
             self._exporters.stop_reading(exporters)
         self._driver.order(partial(self._stop_sampling, subscriber))
@@ -155,13 +158,13 @@ class Control:
         answer = partial(subscriber.answer, order["id"])
         match order["do"]:
             case "watch":
-                subscriber.pids.append(order["pid"])
-                self._watch(order["pid"])
-                answer({})
+                key = self._watch(Branch(order["pid"], order["file"]))
+                subscriber.keys.append(key)
+                answer({"key": key})
             case "stop_watching":
-                if order["pid"] in subscriber.pids:
-                    subscriber.pids.remove(order["pid"])
-                    self._stop_watching(order["pid"])
+                if order["key"] in subscriber.keys:
+                    subscriber.keys.remove(order["key"])
+                    self._stop_watching(order["key"])
                 answer({})
             case "survey":
                 self._sharing.survey(partial(answer, {}))
@@ -190,23 +193,32 @@ class Control:
 
         self._driver.order(run)
 
-    def _watch(self, pid: int) -> None:
-        reader = open_reader(pid)
+    def _watch(self, branch: Branch) -> int:
+        """Samples a branch from now on; returns the key of its records."""
+        key = key_of(branch.root, self._numbers.setdefault(branch.file, len(self._numbers)))
+        reader = open_reader(branch.root)
         if reader is None:
-            self._memory.watch(pid, None)
-            return
-        self._watched[pid] = self._watched.get(pid, 0) + 1
-        if self._watched[pid] > 1:
+            self._memory.watch(key, None)
+            return key
+        self._watched[key] = self._watched.get(key, 0) + 1
+        if self._watched[key] > 1:
             reader.close()
-            return
-        tree = Tree(pid, reader, partial(self._sharing.distrust, pid))
-        self._memory.watch(pid, tree)
-        self._sharing.add(pid, tree)
+            return key
+        self._branches[key] = branch
+        memory = BranchMemory(key, branch, reader, partial(self._sharing.distrust, key))
+        self._memory.watch(key, memory)
+        self._sharing.add(key, branch, memory)
+        return key
 
-    def _stop_watching(self, pid: int) -> None:
-        if _one_less(self._watched, pid):
-            self._memory.stop_watching(pid)
-            self._sharing.remove(pid)
+    def _stop_watching(self, key: int) -> None:
+        if _one_less(self._watched, key):
+            self._branches.pop(key, None)
+            self._memory.stop_watching(key)
+            self._sharing.remove(key)
+
+    def _list_engines(self) -> dict[int, tuple[int, ...]]:
+        """The processes of each branch, by its key."""
+        return {key: branch.list_pids() for key, branch in tuple(self._branches.items())}
 
     def _list_devices(self) -> dict[str, Any]:
         found = self._driver.devices(partial(open_backend, self._driver.begin_call, self._driver.end_call))

@@ -101,18 +101,18 @@ class MemoryLane(threading.Thread):
         self._ring = ring
         self._pace = pace
         self._fault = fault
-        self._trees: dict[int, Source] = {}
+        self._branches: dict[int, Source] = {}
         self._devices: dict[int, LevelSource] = {}
         self._orders: deque[Callable[[], None]] = deque()
         self._extra: list[RingRecord] = []
 
-    def watch(self, pid: int, tree: Source | None) -> None:
-        """Reads a tree from the next tick on; None stands for a process that does not exist."""
-        self._orders.append(lambda: self._watch(pid, tree))
+    def watch(self, key: int, branch: Source | None) -> None:
+        """Reads a branch from the next tick on; None stands for one whose root does not exist."""
+        self._orders.append(lambda: self._watch(key, branch))
 
-    def stop_watching(self, pid: int) -> None:
-        """Closes a tree at the next tick; does nothing if it is not watched."""
-        self._orders.append(lambda: self._close(self._trees.pop(pid, None)))
+    def stop_watching(self, key: int) -> None:
+        """Closes a branch at the next tick; does nothing if it is not watched."""
+        self._orders.append(lambda: self._close(self._branches.pop(key, None)))
 
     def sample(self, slot: int, device: LevelSource) -> None:
         """Reads a device by this source from the next tick on, in place of an earlier one."""
@@ -122,11 +122,11 @@ class MemoryLane(threading.Thread):
         """Closes the source of a device at the next tick; does nothing if it is not sampled."""
         self._orders.append(lambda: self._close(self._devices.pop(slot, None)))
 
-    def _watch(self, pid: int, tree: Source | None) -> None:
-        if tree is None:
-            self._extra.append(RingRecord(time.monotonic_ns(), 0, pid, flags=GONE))
+    def _watch(self, key: int, branch: Source | None) -> None:
+        if branch is None:
+            self._extra.append(RingRecord(time.monotonic_ns(), 0, key, flags=GONE))
         else:
-            self._trees[pid] = tree
+            self._branches[key] = branch
 
     def _sample(self, slot: int, device: LevelSource) -> None:
         self._close(self._devices.get(slot))
@@ -152,7 +152,7 @@ class MemoryLane(threading.Thread):
             time.sleep((deadline - now) / 1e9)
 
     def _period_ns(self) -> int:
-        busy = self._trees or self._devices
+        busy = self._branches or self._devices
         return self._pace.period_ns if busy else max(IDLE_PERIOD_NS, self._pace.period_ns)
 
     def _note_costs(self, before_ns: int, driver_ns: int) -> int:
@@ -167,11 +167,11 @@ class MemoryLane(threading.Thread):
         while self._orders:
             self._orders.popleft()()
         records, self._extra = self._extra, []
-        for pid, tree in self._trees.items():
-            found = tree.read(t_ns)
+        for key, branch in self._branches.items():
+            found = branch.read(t_ns)
             records += found
             if found and found[0].flags & GONE:
-                self.stop_watching(pid)
+                self.stop_watching(key)
         driver_ns = self._read_devices(t_ns, records) if self._devices else 0
         self._ring.publish(t_ns, records)
         return driver_ns

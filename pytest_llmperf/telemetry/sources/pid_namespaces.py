@@ -12,7 +12,7 @@ from pytest_llmperf.telemetry.records.ring import MAPPED, MATCHED
 from pytest_llmperf.telemetry.sources.host import process_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 _PROC = Path("/proc")
 
@@ -22,13 +22,13 @@ class Matches:
     """Whose the listed pids are.
 
     Attributes:
-        roots: the root pids of the engines.
-        owners: by listed pid, the engine's root pid and MATCHED or MAPPED.
+        keys: the keys of the engines' branches.
+        owners: by listed pid, the key of its branch and MATCHED or MAPPED.
         visible: listed pids of processes that are visible here.
         ours: listed pids of this run that are no engine's.
     """
 
-    roots: tuple[int, ...]
+    keys: tuple[int, ...]
     owners: dict[int, tuple[int, int]] = field(default_factory=dict)
     visible: set[int] = field(default_factory=set)
     ours: set[int] = field(default_factory=set)
@@ -55,21 +55,20 @@ class ProcessMatcher:
         self._proc = proc
         self._host = host
 
-    def match(self, pids: Sequence[int], roots: Iterable[int]) -> Matches:
-        """Matches the listed pids to the engines with these root pids."""
-        trees = {root: set(process_tree(root)) for root in roots}
+    def match(self, pids: Sequence[int], branches: Mapping[int, Collection[int]]) -> Matches:
+        """Matches the listed pids to the branches of engines, each the pids of its processes by its key."""
         run = set(process_tree(self._owner)) if self._owner and pids else set()
         inner = {pid: pid for pid in pids}
         proc = self._proc
         if self._host is not None:
             mapped = {pid: own for pid in pids if (own := self._inner_pid(self._host, pid)) is not None}
-            if not run.union(*trees.values()).isdisjoint(mapped.values()):
+            if not run.union(*branches.values()).isdisjoint(mapped.values()):
                 inner, proc = mapped, self._host
-        found = Matches(tuple(trees), visible={pid for pid in pids if (proc / str(pid)).exists()})
+        found = Matches(tuple(branches), visible={pid for pid in pids if (proc / str(pid)).exists()})
         for pid, own in inner.items():
-            root = next((root for root, tree in trees.items() if own in tree), None)
-            if root is not None:
-                found.owners[pid] = (root, MATCHED if own == pid else MAPPED)
+            key = next((key for key, members in branches.items() if own in members), None)
+            if key is not None:
+                found.owners[pid] = (key, MATCHED if own == pid else MAPPED)
             elif own in run:
                 found.ours.add(pid)
         return found

@@ -1,7 +1,7 @@
-"""The memory of process trees as a source: RSS at the full rate, its shared part about once a second.
+"""The memory of branches of processes as a source: RSS at the full rate, its shared part about once a second.
 
-:class:`Tree` reads RSS at the pace of its lane. :class:`SharingLane` is a thread of its own because its reads may take
-long: it lists the processes of the trees and reads how much of their memory is shared.
+:class:`BranchMemory` reads RSS at the pace of its lane. :class:`SharingLane` is a thread of its own because its reads
+may take long: it lists the processes of the branches and reads how much of their memory is shared.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, RingRecord, make_record
-from pytest_llmperf.telemetry.sources.host import ResidentReader, open_reader, process_tree, read_sharing
+from pytest_llmperf.telemetry.sources.host import ResidentReader, open_reader, read_sharing
+
+if TYPE_CHECKING:
+    from pytest_llmperf.telemetry.sources.branch import Branch
 
 LISTING_PERIOD_S = 0.25
 SHARING_PERIOD_S = 1.0
@@ -24,10 +28,10 @@ Sharing = Mapping[int, int | None]
 
 
 class Survey:
-    """Lists the processes of one tree and reads what each shares, as often as the costs allow. Times are in s."""
+    """Lists the processes of one branch and reads what each shares, as often as the costs allow. Times are in s."""
 
-    def __init__(self, root: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._root = root
+    def __init__(self, list_pids: Callable[[], tuple[int, ...]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._list_pids = list_pids
         self._clock = clock
         self._pids: tuple[int, ...] = ()
         self._changed = True
@@ -56,7 +60,7 @@ class Survey:
 
     def _list(self) -> None:
         begun = time.thread_time()
-        pids = process_tree(self._root)
+        pids = self._list_pids()
         cost = time.thread_time() - begun
         self._list_due = self._clock() + max(LISTING_PERIOD_S, SLOW_COST_BOUND * cost)
         if set(pids) != set(self._pids):
@@ -73,35 +77,35 @@ class Survey:
 
 
 class SharingLane(threading.Thread):
-    """Surveys the trees in turn and tells each what its processes share."""
+    """Surveys the branches in turn and tells each what its processes share."""
 
     def __init__(self) -> None:
         super().__init__(name="sharing-lane", daemon=True)
-        self._surveys: dict[int, tuple[Tree, Survey]] = {}
+        self._surveys: dict[int, tuple[BranchMemory, Survey]] = {}
         self._asked: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
 
-    def add(self, root: int, tree: Tree) -> None:
-        """Surveys a tree from now on."""
+    def add(self, key: int, branch: Branch, memory: BranchMemory) -> None:
+        """Surveys a branch from now on."""
         with self._lock:
-            self._surveys[root] = (tree, Survey(root))
+            self._surveys[key] = (memory, Survey(branch.list_pids))
         self._wake.set()
 
-    def remove(self, root: int) -> None:
-        """Surveys the tree no longer; does nothing if it was not added."""
+    def remove(self, key: int) -> None:
+        """Surveys the branch no longer; does nothing if it was not added."""
         with self._lock:
-            self._surveys.pop(root, None)
+            self._surveys.pop(key, None)
 
-    def distrust(self, root: int) -> None:
-        """Reads the sharing of a tree anew soon."""
+    def distrust(self, key: int) -> None:
+        """Reads the sharing of a branch anew soon."""
         with self._lock:
-            if root in self._surveys:
-                self._surveys[root][1].distrust()
+            if key in self._surveys:
+                self._surveys[key][1].distrust()
         self._wake.set()
 
     def survey(self, done: Callable[[], None]) -> None:
-        """Lists all trees now; calls ``done`` when each knows which processes came and went."""
+        """Lists all branches now; calls ``done`` when each knows which processes came and went."""
         with self._lock:
             self._asked.append(done)
         self._wake.set()
@@ -112,12 +116,12 @@ class SharingLane(threading.Thread):
             with self._lock:
                 surveys = list(self._surveys.values())
                 asked, self._asked = self._asked, []
-            for tree, survey in surveys:
+            for memory, survey in surveys:
                 if asked:
                     survey.hurry()
                 sharing = survey.step()
                 if sharing is not None:
-                    tree.learn(sharing)
+                    memory.learn(sharing)
             for done in asked:
                 done()
             due = min((survey.due for _, survey in surveys), default=float("inf"))
@@ -125,15 +129,20 @@ class SharingLane(threading.Thread):
             self._wake.clear()
 
 
-class Tree:
-    """The memory of one tree, a :class:`Source`; it has no level until its sharing is known.
+class BranchMemory:
+    """The memory of one branch, a :class:`Source`; it has no level until its sharing is known.
 
-    It calls ``distrust`` when its sharing must be read anew. After a record with GONE it gives no more.
+    ``reader`` is that of the root, which need not be a process of the branch. It calls ``distrust`` when its sharing
+    must be read anew. When the root has ended it gives a record with GONE, and no more after it.
     """
 
-    def __init__(self, root: int, reader: ResidentReader, distrust: Callable[[], None]) -> None:
-        self._root = root
-        self._members: dict[int, tuple[ResidentReader, int | None]] = {root: (reader, None)}
+    def __init__(self, key: int, branch: Branch, reader: ResidentReader, distrust: Callable[[], None]) -> None:
+        self._key = key
+        self._branch = branch
+        self._reader = reader
+        self._members: dict[int, tuple[ResidentReader, int | None]] = {}
+        if branch.has_root:
+            self._members[branch.root] = (reader, None)
         self._distrust = distrust
         self._learned: deque[Sharing] = deque()
         self._known = False
@@ -143,7 +152,7 @@ class Tree:
         self._learned.append(sharing)
 
     def read(self, t_ns: int) -> tuple[RingRecord, ...]:
-        """One record with the memory of the tree; none while its sharing is unknown."""
+        """One record with the memory of the branch; none while its sharing is unknown."""
         while self._learned:
             self._update(self._learned.popleft())
         total, flags, distrust = 0, 0, False
@@ -159,18 +168,20 @@ class Tree:
                 total += resident - shared
             else:
                 distrust = True
-        if self._root in ended:
-            return (RingRecord(t_ns, 0, self._root, 0, HOST, GONE),)
+        if self._branch.root in ended or (not self._branch.has_root and self._reader.read() is None):
+            return (RingRecord(t_ns, 0, self._key, 0, HOST, GONE),)
         for pid in ended:
             self._members.pop(pid)[0].close()
         if distrust or ended:
             self._distrust()
-        return (make_record((t_ns, total, self._root, len(self._members), HOST, flags)),) if self._known else ()
+        return (make_record((t_ns, total, self._key, len(self._members), HOST, flags)),) if self._known else ()
 
     def _update(self, sharing: Sharing) -> None:
-        before = self._members
-        self._members = {self._root: (before[self._root][0], sharing.get(self._root))}
+        before, root = self._members, self._branch.root
+        self._members = {root: (self._reader, sharing.get(root))} if self._branch.has_root else {}
         for pid, shared in sharing.items():
+            if pid in self._members:
+                continue
             reader = before[pid][0] if pid in before else open_reader(pid)
             if reader is not None:
                 self._members[pid] = (reader, shared)
@@ -180,5 +191,5 @@ class Tree:
 
     def close(self) -> None:
         """Closes the readers of all processes."""
-        for reader, _ in self._members.values():
+        for reader in {self._reader, *(reader for reader, _ in self._members.values())}:
             reader.close()

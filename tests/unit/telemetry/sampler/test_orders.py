@@ -129,7 +129,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(shared: Sam
             shared.ask("faults", 0.05)
     finally:
         os.kill(pid_of(shared), signal.SIGCONT)
-    assert shared.ask("stop_watching", pid=1) == {}
+    assert shared.ask("stop_watching", key=1) == {}
     assert shared.ask("faults") == {"faults": []}
 
 

@@ -47,7 +47,9 @@ class Host:
         )
 
     def match(self, *pids: int, roots: Sequence[int] = (ENGINE, OTHER_ENGINE), mounted: bool = True) -> Matches:
-        return ProcessMatcher(PYTEST, self.proc, self.host if mounted else None).match(pids, roots)
+        return ProcessMatcher(PYTEST, self.proc, self.host if mounted else None).match(
+            pids, {root: TREES[root] for root in roots}
+        )
 
 
 def _namespace(folder: Path, number: int) -> None:
@@ -62,7 +64,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 def test_a_pid_of_an_engines_tree_is_the_engines(host: Host) -> None:
     found = host.match(ENGINE, WORKER, OTHER_ENGINE, mounted=False)
-    assert found.roots == (ENGINE, OTHER_ENGINE)
+    assert found.keys == (ENGINE, OTHER_ENGINE)
     assert found.owners == {
         ENGINE: (ENGINE, MATCHED),
         WORKER: (ENGINE, MATCHED),
@@ -78,7 +80,7 @@ def test_other_processes_of_this_run_are_ours_and_the_rest_is_nobodys(host: Host
 
 
 def test_without_an_owner_nothing_is_ours(host: Host) -> None:
-    found = ProcessMatcher(proc=host.proc).match([PYTEST, ENGINE], [ENGINE])
+    found = ProcessMatcher(proc=host.proc).match([PYTEST, ENGINE], {ENGINE: TREES[ENGINE]})
     assert (found.owners, found.ours) == ({ENGINE: (ENGINE, MATCHED)}, set())
 
 
@@ -147,9 +149,11 @@ def test_a_process_whose_namespace_may_not_be_seen_is_not_mapped(host: Host) -> 
 
 
 def test_this_process_is_found_in_the_real_proc() -> None:
-    found = ProcessMatcher(owner=os.getpid()).match([os.getpid()], [])
+    found = ProcessMatcher(owner=os.getpid()).match([os.getpid()], {})
     assert (found.ours, found.visible) == ({os.getpid()}, {os.getpid()})
-    assert ProcessMatcher().match([os.getpid()], [os.getpid()]).owners == {os.getpid(): (os.getpid(), MATCHED)}
+    assert ProcessMatcher().match([os.getpid()], {os.getpid(): [os.getpid()]}).owners == {
+        os.getpid(): (os.getpid(), MATCHED)
+    }
 
 
 def test_the_hosts_proc_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ import pytest
 from pytest_llmperf.telemetry.records.ring import GONE, RSS_ONLY
 from pytest_llmperf.telemetry.sources import host as host_memory
 from pytest_llmperf.telemetry.sources import process_tree
+from pytest_llmperf.telemetry.sources.branch import Branch
 from pytest_llmperf.telemetry.sources.host import Shares
-from pytest_llmperf.telemetry.sources.process_tree import Survey, Tree
+from pytest_llmperf.telemetry.sources.process_tree import BranchMemory, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ class Host:
         self.readings = 0
         self._clocks = clocks
 
-    def process_tree(self, root: int) -> tuple[int, ...]:
+    def list_pids(self) -> tuple[int, ...]:
         return tuple(self.shared)
 
     def read_shares(self, pid: int) -> Shares | None:
@@ -67,14 +68,13 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 @pytest.fixture
 def host(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(clocks, {1: 10, 2: 3})
-    monkeypatch.setattr(process_tree, "process_tree", host.process_tree)
     monkeypatch.setattr(host_memory, "read_shares", host.read_shares)
     return host
 
 
 @pytest.fixture
 def survey(clocks: Clocks, host: Host) -> Survey:
-    return Survey(1, clock=lambda: clocks.now)
+    return Survey(host.list_pids, clock=lambda: clocks.now)
 
 
 class Trees:
@@ -84,9 +84,9 @@ class Trees:
         self._monkeypatch = monkeypatch
         self.distrusts = 0
 
-    def __call__(self, readers: Mapping[int, Reader]) -> Tree:
+    def __call__(self, readers: Mapping[int, Reader], file: str | None = None) -> BranchMemory:
         self._monkeypatch.setattr(process_tree, "open_reader", readers.get)
-        return Tree(1, readers[1], self._distrust)
+        return BranchMemory(1, Branch(1, file), readers[1], self._distrust)
 
     def _distrust(self) -> None:
         self.distrusts += 1
@@ -211,4 +211,25 @@ def test_the_last_record_of_a_tree_says_that_its_root_ended(tree_of: Trees) -> N
     tree.learn({1: 0})
     tree.read(1)
     (record,) = tree.read(2)
+    assert (record.flags, record.detail) == (GONE, 0)
+
+
+def test_a_branch_below_the_root_counts_its_processes_only_and_none_is_none(tree_of: Trees) -> None:
+    root, model = Reader(100), Reader(50)
+    branch = tree_of({1: root, 2: model}, file="model.gguf")
+    branch.learn({})
+    (empty,) = branch.read(1)
+    branch.learn({2: 0})
+    (loaded,) = branch.read(2)
+    assert [(record.value, record.detail, record.flags) for record in (empty, loaded)] == [(0, 0, 0), (50, 1, 0)]
+    branch.close()
+    assert root.closed
+    assert model.closed
+
+
+def test_a_branch_below_the_root_ends_with_the_root(tree_of: Trees) -> None:
+    branch = tree_of({1: Reader(100, None)}, file="model.gguf")
+    branch.learn({})
+    branch.read(1)
+    (record,) = branch.read(2)
     assert (record.flags, record.detail) == (GONE, 0)
