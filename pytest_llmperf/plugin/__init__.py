@@ -19,6 +19,7 @@ from pytest_llmperf.plugin.fixtures import (
     vllm_llm,
 )
 from pytest_llmperf.plugin.markers.marks import register_markers
+from pytest_llmperf.plugin.preflight.engine_variants import parametrize_engine
 from pytest_llmperf.plugin.reporter import REPORTER, Reporter, describe_run
 from pytest_llmperf.plugin.session import MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.plugin.worker import is_controller_of_workers, is_worker, run_folder
@@ -94,11 +95,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs each test that uses an engine once per ``--llm-engine``, if there are several."""
-    engines = metafunc.config.stash[SESSION].settings.engines
-    if len(engines) > 1 and "llm_engine" in metafunc.fixturenames:
-        ids = [spec.label for spec in engines]
-        metafunc.parametrize("llm_engine", engines, ids=ids, indirect=True, scope="session")
+    """Runs each test that uses an engine once per ``--llm-engine``, with the settings that it has overridden."""
+    session = metafunc.config.stash[SESSION]
+    session.note_variant(parametrize_engine(metafunc, session.settings.engines))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

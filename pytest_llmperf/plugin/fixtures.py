@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, MeasuredWindow
+    from pytest_llmperf.plugin.preflight.engine_variants import EngineChoice
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.traffic.client.listener import ClientListener
     from pytest_llmperf.traffic.llm_client import LLMClient
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 def llm_engine_args() -> dict[str, Any]:
     """A dict of engine settings. Override it in your ``conftest.py`` to return, say, ``{"ctx_size": 4096}``.
 
-    ``{"llamacpp:ctx_size": 4096}`` is for one engine only. ``--llmperf-engine-arg`` beats it.
+    ``{"llamacpp:ctx_size": 4096}`` is for one engine only. ``--llmperf-engine-arg`` beats it. Overridden again in a
+    folder, module or class, it gives the tests there an engine of their own.
     """
     return {}
 
@@ -38,15 +40,16 @@ def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any
     ``memory()``, ``restart()``, ``unload()``, ``wait_until_unloaded(seconds)``, ``sleep(level)`` and ``wake()``.
     """
     session = request.config.stash[SESSION]
-    spec = getattr(request, "param", None) or next(iter(session.settings.engines), None)
+    choice: EngineChoice | None = getattr(request, "param", None)
+    spec = choice.spec if choice is not None else next(iter(session.settings.engines), None)
     if spec is None:
         from pytest_llmperf.plugin.outcomes import NoEngine
 
         raise NoEngine(NO_ENGINE)
-    spec = session.complete(spec, llm_engine_args)
-    yield session.acquire(spec)
-    if len(session.settings.engines) > 1:
-        session.provisioner.release(spec)
+    engine = session.acquire_with(spec, llm_engine_args)
+    yield engine
+    if session.has_several_engines:
+        session.provisioner.release(engine.spec)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
+    from pytest_llmperf.plugin.preflight.engine_variants import EngineChoice, Variant
     from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.telemetry.sampler.client import Sampler
@@ -65,6 +66,8 @@ class Session:
         self.measured: MeasuredRun | None = None
         self._relays: AppRelays | None = None
         self.calls_outside: int | None = None
+        self._variants: set[Variant] = set()
+        self._engine_args: dict[Engine, Mapping[str, Any]] = {}
         self.clock = TimeoutClock(config)
         self.terminal = Terminal(config)
 
@@ -138,8 +141,8 @@ class Session:
         """The engine a test runs on: its parameter when there are several, else the only one."""
         callspec = getattr(item, "callspec", None)
         if callspec is not None and "llm_engine" in callspec.params:
-            spec: EngineSpec = callspec.params["llm_engine"]
-            return spec
+            choice: EngineChoice = callspec.params["llm_engine"]
+            return choice.spec
         return self.settings.engines[0] if self.settings.engines else None
 
     def complete(self, spec: EngineSpec, project_args: Mapping[str, Any]) -> EngineSpec:
@@ -148,6 +151,41 @@ class Session:
 
         texts = [f"{key}={argument_text(value)}" for key, value in project_args.items()]
         return replace(spec, args={**engine_arguments(texts, spec.engine), **spec.args})
+
+    def note_variant(self, variant: Variant | None) -> None:
+        """Notes which settings of the engine a test has overridden; None for a test that does not use the engine."""
+        if variant is not None:
+            self._variants.add(variant)
+
+    @property
+    def has_several_engines(self) -> bool:
+        """Whether the tests need ``llm_engine`` to be several engines, one after the other."""
+        return len(self.settings.engines) > 1 or len(self._variants) > 1
+
+    def acquire_with(self, spec: EngineSpec, project_args: Mapping[str, Any]) -> Engine:
+        """The running engine of ``llm_engine``; notes with which settings of the project it runs.
+
+        Raises:
+            EngineUnavailable: as ``acquire``.
+        """
+        engine = self.acquire(self.complete(spec, project_args))
+        self._engine_args[engine] = project_args
+        return engine
+
+    def refuse_other_args(self, engine: Engine, values: Mapping[str, Any]) -> None:
+        """Fails a test that would run on an engine with the ``llm_engine_args`` of other tests.
+
+        Raises:
+            EngineUnavailable: the fixtures of the test, ``values``, hold other settings than the engine has.
+        """
+        given, own = self._engine_args.get(engine), values.get("llm_engine_args")
+        if given is not None and own is not None and dict(given) != dict(own):
+            from pytest_llmperf.plugin.outcomes import EngineUnavailable
+
+            raise EngineUnavailable(
+                f"llm_engine runs with llm_engine_args={dict(given)!r} of other tests, and this test has "
+                f"{dict(own)!r}: give both places one llm_engine_args, or override llm_engine beside it"
+            )
 
     @property
     def provisioner(self) -> Provisioner:
@@ -267,6 +305,7 @@ class Session:
         values = getattr(item, "funcargs", {})
         engine = values.get("llm_engine")
         if isinstance(engine, Engine):
+            self.refuse_other_args(engine, values)
             measured.use(self.acquire(engine.spec))
         if "llm_engine_factory" in values:
             for running in self.provisioner.running:

@@ -46,14 +46,15 @@ ALLOWED: dict[str, str] = {
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics telemetry telemetry.analysis "
     "telemetry.records telemetry.sampler telemetry.sources traffic.relay",
     "plugin.markers": "budgets engines engines.api metrics",
+    "plugin.preflight": "engines.api",
     "plugin": "budgets engines engines.api engines.lifecycle engines.vllm.offline measurement metrics "
-    "plugin.markers plugin.measuring reports system telemetry telemetry.sampler telemetry.sources traffic "
-    "traffic.client",
+    "plugin.markers plugin.measuring plugin.preflight reports system telemetry telemetry.sampler telemetry.sources "
+    "traffic traffic.client",
     "testing": "",
 }
 # Other packages that only some places may import, not even for type checkers.
 RESERVED = {
-    "pytest": ("plugin", "plugin.markers"),
+    "pytest": ("plugin", "plugin.markers", "plugin.preflight"),
     "_pytest": (),
     "xdist": ("plugin.xdist",),
     "execnet": ("plugin.xdist",),
