@@ -79,7 +79,7 @@ class EngineRegistry:
         from importlib.metadata import entry_points
 
         found: dict[str, EntryPoint | type[Engine]] = {}
-        for engines in self._call_hook():
+        for engines in self._ask_plugins():
             if not isinstance(engines, Mapping):
                 raise _error(f"pytest_llmperf_engines: {engines!r} is not a dict from name to class")
             for name, engine in engines.items():
@@ -87,6 +87,18 @@ class EngineRegistry:
         for entry_point in entry_points(group=ENTRY_POINT_GROUP):
             _add(found, entry_point.name, entry_point)
         return found
+
+    def _ask_plugins(self) -> Sequence[Mapping[str, type[Engine]]]:
+        try:
+            return self._call_hook()
+        except (Exception, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the skip of a module that the hook imports
+            raise _error(f"pytest_llmperf_engines: {_describe(error)}") from error
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _add(found: dict[str, EntryPoint | type[Engine]], name: str, engine: EntryPoint | type[Engine]) -> None:
@@ -108,9 +120,10 @@ def _resolve(name: str, engine: EntryPoint | type[Engine]) -> type[Engine]:
     if not isinstance(engine, type):
         try:
             found = engine.load()
-        except (Exception, SystemExit) as error:  # a program's module may end the process that imports it
-            cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise _error(f"the engine {name!r} of {_source(engine)} cannot be imported: {cause}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module may also end the process that imports it, or skip as tests do
+            raise _error(f"the engine {name!r} of {_source(engine)} cannot be imported: {_describe(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Engine)):
         raise _error(f"the engine {name!r} of {_source(engine)} is not a subclass of Engine")
     if getattr(found, "name", None) != name:

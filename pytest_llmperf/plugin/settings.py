@@ -161,12 +161,12 @@ def _reports(texts: Sequence[str], config: pytest.Config) -> tuple[ReportFile, .
 
     formats = merge_formats(config.hook.pytest_llmperf_reports())
     paths = [_report_path(text, config.invocation_params.dir, formats) for text in texts]
-    return tuple(ReportFile(path, formats[path.suffix]) for path in paths)
+    return tuple(ReportFile(path, formats[path.suffix.lower()]) for path in paths)
 
 
 def _report_path(text: str, invoked_in: Path, suffixes: Collection[str]) -> Path:
     path = invoked_in / text
-    if path.suffix not in suffixes:
+    if path.suffix.lower() not in suffixes:
         raise ValueError(f"--llmperf-report={text} has no known suffix: write {' or '.join(suffixes)}")
     folder = next(parent for parent in path.parents if parent.exists())
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):

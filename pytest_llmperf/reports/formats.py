@@ -27,7 +27,7 @@ FORMATS: Mapping[str, Render] = MappingProxyType({".json": json_report.render, "
 
 
 def merge_formats(additions: Sequence[Mapping[str, Render]]) -> dict[str, Render]:
-    """The formats of this package and those that other packages add.
+    """The formats of this package and those that other packages add, by suffix in small letters.
 
     Raises:
         ValueError: an addition is not a dict from suffixes such as ``.csv`` to functions, or a suffix has a format
@@ -42,7 +42,7 @@ def merge_formats(additions: Sequence[Mapping[str, Render]]) -> dict[str, Render
                 raise ValueError(f"pytest_llmperf_reports: {suffix!r} is not a suffix: write it like '.csv'")
             if not callable(render):
                 raise ValueError(f"pytest_llmperf_reports: {suffix} has {render!r} in place of a function")
-            if suffix in formats:
+            if suffix.lower() in formats:
                 raise ValueError(f"pytest_llmperf_reports: {suffix} has a format already")
-            formats[suffix] = render
+            formats[suffix.lower()] = render
     return formats

@@ -69,6 +69,16 @@ def test_a_marker_that_meets_a_mistaken_engine_names_the_test(runs: Runs, pytest
     result.stdout.fnmatch_lines(["test_bad: @llm_engines: the engine 'vllm' of *"])
 
 
+@pytest.mark.parametrize("arguments", [("--llm-engine=own",), ("--llm-engine=own", "-n1")])
+def test_a_module_that_skips_is_one_line_before_any_test(
+    runs: Runs, pytester: pytest.Pytester, arguments: tuple[str, ...]
+) -> None:
+    pytester.makeconftest("import pytest\ndef pytest_llmperf_engines(): pytest.skip('needs a GPU')")
+    result = runs.plain("def test_it(llm_client): ...", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.errlines == ["ERROR: llmperf: pytest_llmperf_engines: Skipped: needs a GPU", ""]
+
+
 @pytest.mark.parametrize(
     ("returned", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,11 @@ def test_a_plugin_adds_a_format_as_well(runs: Runs, pytester: pytest.Pytester) -
     pytester.syspathinsert()
     runs(SOURCE, "-p", "own", "--llmperf-report=out.txt").assert_outcomes(passed=1)
     assert (pytester.path / "out.txt").read_text(encoding="utf-8") == "test_it.py::test_inside"
+
+
+def test_a_suffix_in_capitals_works_like_one_in_small_letters(runs: Runs, pytester: pytest.Pytester) -> None:
+    runs(SOURCE, "--llmperf-report=OUT.JSON").assert_outcomes(passed=1)
+    assert json.loads((pytester.path / "OUT.JSON").read_text(encoding="utf-8"))["tests"]
 
 
 def test_an_unknown_suffix_is_refused_with_all_that_are_known(runs: Runs, pytester: pytest.Pytester) -> None:

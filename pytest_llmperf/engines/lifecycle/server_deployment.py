@@ -131,7 +131,7 @@ class ServerDeployment(Deployment):
         except BaseException:
             self.stop()
             raise
-        progress(f"{self.name}: {self.model} ready after {self.startup_time:.1f} s")
+        progress(f"{self.name}: {f'{self.model} ' if self.model else ''}ready after {self.startup_time:.1f} s")
 
     def _read_facts(self) -> None:
         """Reads what only a server that is ready can tell."""
@@ -175,7 +175,8 @@ class ServerDeployment(Deployment):
 
     def _wait_ready(self, folder: Path, started: float, progress: Progress) -> None:
         said, looked, stage, doing = started, started, "", ""
-        progress(f"{self.name}: loading {self.model}")
+        still = "still loading" if self.model else "still starting"
+        progress(f"{self.name}: loading {self.model}" if self.model else f"{self.name}: starting")
         while True:
             self._fail_if_ended()
             self.base_url = self.find_url(folder) or ""
@@ -192,7 +193,7 @@ class ServerDeployment(Deployment):
                 looked, doing = now, self.describe_stage()
             if now - said >= PROGRESS_SECONDS or _words(doing) != _words(stage):
                 last = "" if doing else quote_last_line(self.log_tail())
-                progress(f"{self.name}: {doing or 'still loading'} after {now - started:.0f} s{last}")
+                progress(f"{self.name}: {doing or still} after {now - started:.0f} s{last}")
                 said, stage = now, doing
             time.sleep(0.05)
 

@@ -119,10 +119,28 @@ def test_a_broken_package_is_one_line_that_names_it(
     assert str(caught.value) == f"the engine 'own' of {target} cannot be imported: {cause}"
 
 
-def test_a_module_that_exits_when_it_is_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("raise SystemExit('not on this system')", "SystemExit: not on this system"),
+        ("import pytest; pytest.skip('needs a GPU')", "Skipped: needs a GPU"),
+        ("import pytest; pytest.importorskip('no_such_package')", "Skipped: could not import 'no_such_package'.*"),
+        ("import pytest; pytest.exit('no')", "Exit: no"),
+    ],
+)
+def test_a_module_that_exits_or_skips_when_it_is_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, cause: str
+) -> None:
     install(tmp_path, monkeypatch, "own = own_engine_package:OwnEngine")
-    (tmp_path / "own_engine_package.py").write_text("raise SystemExit('not on this system')", encoding="utf-8")
-    with pytest.raises(EngineError, match="own_engine_package:OwnEngine cannot be imported: SystemExit: not on this"):
+    (tmp_path / "own_engine_package.py").write_text(source, encoding="utf-8")
+    with pytest.raises(EngineError, match=f"own_engine_package:OwnEngine cannot be imported: {cause}$"):
+        EngineRegistry().find("own")
+
+
+def test_an_import_can_be_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, "own = own_engine_package:OwnEngine")
+    (tmp_path / "own_engine_package.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
         EngineRegistry().find("own")
 
 

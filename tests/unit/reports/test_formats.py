@@ -28,6 +28,12 @@ def test_what_no_path_ends_with_is_refused(suffix: str) -> None:
         merge_formats([{suffix: as_csv}])
 
 
+def test_a_suffix_has_one_format_in_small_and_in_capital_letters() -> None:
+    assert ".csv" in merge_formats([{".CSV": as_csv}])
+    with pytest.raises(ValueError, match=r"\.JSON has a format already$"):
+        merge_formats([{".JSON": as_csv}])
+
+
 def test_no_suffix_has_two_formats() -> None:
     with pytest.raises(ValueError, match=r"\.json has a format already$"):
         merge_formats([{".json": as_csv}])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,6 +69,16 @@ def test_an_engine_that_started_says_so_and_answers(engine: ScriptedDeployment) 
     assert engine.startup_time is not None
     assert engine.startup_time > 0
     assert http_get(f"{engine.base_url}/models") == b""
+
+
+def test_an_engine_without_a_model_starts_and_loads_nothing(own_tmp: Path) -> None:
+    engine = ScriptedDeployment(replace(SPEC, model=None))
+    try:
+        said = start(engine)
+    finally:
+        engine.stop()
+    assert said[0] == "scripted: starting"
+    assert said[-1].startswith("scripted: ready after ")
 
 
 def test_the_server_is_in_a_session_and_a_process_group_of_its_own(engine: ScriptedDeployment) -> None:
