@@ -6,9 +6,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '\n\033[1m==> %s\033[0m\n' "$*"; }
 
+# find_python : PYTHON if it is set, else the oldest supported version that is found, else any that is new enough.
 find_python() {
-  local candidate
-  for candidate in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11 python; do
+  local candidate candidates=("${PYTHON:-}") version
+  for version in $(supported_pythons); do
+    candidates+=("$(find_python_version "$version" || true)")
+  done
+  for candidate in "${candidates[@]}" python3 python; do
     [ -n "$candidate" ] || continue
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
       command -v "$candidate"
