@@ -95,11 +95,12 @@ class Bridge:
 
 def _devices(settings: Settings) -> list[dict[str, Any]]:
     """The devices engines may use, by name and memory size. No UUIDs, so that runs on two equal cards compare."""
+    from pytest_llmperf.system.cuda_environ import VISIBLE_DEVICES
     from pytest_llmperf.telemetry.cpu import engine_devices
     from pytest_llmperf.telemetry.devices import list_visible
 
     chosen = settings.launch["visible_devices"]
-    facts = list_visible(os.environ.get("CUDA_VISIBLE_DEVICES") if chosen is None else chosen)
+    facts = list_visible(os.environ.get(VISIBLE_DEVICES) if chosen is None else chosen)
     if facts:
         return [{"name": f.name, "memory_bytes": f.total_bytes} for f in facts]
     return [{"name": device.name} for device in engine_devices()] or [{"name": "unknown: the driver lists no device"}]

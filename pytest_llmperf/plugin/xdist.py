@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.plugin.worker_messages import MessagePrinter
 
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _MOST_WORKERS = 4
 
 
@@ -48,10 +47,11 @@ def _read_setting(config: pytest.Config, name: str) -> Any:
 def _list_devices(config: pytest.Config) -> tuple[str, ...]:
     """The UUIDs of the devices that this run may use."""
     from pytest_llmperf.plugin.settings import visible_devices
+    from pytest_llmperf.system.cuda_environ import VISIBLE_DEVICES
     from pytest_llmperf.telemetry.devices import list_visible
 
     chosen = visible_devices(_read_setting(config, "llmperf_gpus"))
-    return tuple(facts.uuid for facts in list_visible(os.environ.get(_VISIBLE) if chosen is None else chosen))
+    return tuple(facts.uuid for facts in list_visible(os.environ.get(VISIBLE_DEVICES) if chosen is None else chosen))
 
 
 def loadgroup_is_broken(config: pytest.Config) -> bool:
@@ -92,11 +92,13 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
         """Passes a new worker the addresses of what it shares."""
+        from pytest_llmperf.system.cuda_environ import VISIBLE_DEVICES
+
         if self._address is None:
             self._address = self._session.telemetry.share()
         node.workerinput[SAMPLER] = self._address
         if self._session.settings.share == "devices":
-            node.workerinput[DEVICES] = node.gateway.spec.env[_VISIBLE]
+            node.workerinput[DEVICES] = node.gateway.spec.env[VISIBLE_DEVICES]
         else:
             node.workerinput[RUN] = self._open_run().folder
 
@@ -137,6 +139,8 @@ def _assign_devices(specs: Sequence[XSpec], devices: Sequence[str]) -> None:
     Raises:
         pytest.UsageError: there are fewer devices than workers, or a worker is on another host.
     """
+    from pytest_llmperf.system.cuda_environ import VISIBLE_DEVICES
+
     each = len(devices) // len(specs)
     if not each:
         found = f"{len(devices)} device{'' if len(devices) == 1 else 's'}"
@@ -147,7 +151,7 @@ def _assign_devices(specs: Sequence[XSpec], devices: Sequence[str]) -> None:
     if any(not spec.popen for spec in specs):
         raise pytest.UsageError("llmperf: --llmperf-share=devices is for workers of this host (-n)")
     for number, spec in enumerate(specs):
-        spec.env[_VISIBLE] = ",".join(devices[number * each : (number + 1) * each])
+        spec.env[VISIBLE_DEVICES] = ",".join(devices[number * each : (number + 1) * each])
 
 
 class MeasuringLock:

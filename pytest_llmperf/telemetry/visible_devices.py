@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.system.cuda_environ import DEVICE_ORDER, VISIBLE_DEVICES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 
-_VARIABLE = "CUDA_VISIBLE_DEVICES"
 _INDEX = re.compile(r"\d+")
 _UUID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 # The first entry decides what the list is of. Like strtoul, CUDA takes the digits that a number begins with.
@@ -32,7 +33,7 @@ def select_devices(selection: str, environ: Mapping[str, str]) -> str | None:
     """
     if selection.strip() == "auto":
         return None
-    caller = parse_visible_devices(environ[_VARIABLE]) if _VARIABLE in environ else None
+    caller = parse_visible_devices(environ[VISIBLE_DEVICES]) if VISIBLE_DEVICES in environ else None
     chosen = [_resolve(entry.strip(), selection, caller) for entry in selection.split(",")]
     if len(set(chosen)) < len(chosen):
         raise ValueError(f"--llmperf-gpus={selection} names a device twice")
@@ -63,9 +64,9 @@ def _is_same(one: str, other: str) -> bool:
 
 def _describe_visible(caller: list[str]) -> str:
     if not caller:
-        return f"{_VARIABLE} shows none"
+        return f"{VISIBLE_DEVICES} shows none"
     noun = "device" if len(caller) == 1 else "devices"
-    return f"{_VARIABLE} shows {len(caller)} {noun} ({','.join(caller)})"
+    return f"{VISIBLE_DEVICES} shows {len(caller)} {noun} ({','.join(caller)})"
 
 
 def filter_visible(facts: Sequence[DeviceFacts], value: str | None) -> list[DeviceFacts]:
@@ -92,8 +93,8 @@ def why_ambiguous(facts: Sequence[DeviceFacts], value: str | None, order: str | 
     if len(names) < 2 or order == "PCI_BUS_ID" or len(integers) in (0, len(gpus)):
         return ""
     return (
-        f"{_VARIABLE}={value} may mean other GPUs to CUDA, which counts the fastest first, than to the driver, which "
-        f"counts by PCI address ({', '.join(names)}): set CUDA_DEVICE_ORDER=PCI_BUS_ID, or give UUIDs"
+        f"{VISIBLE_DEVICES}={value} may mean other GPUs to CUDA, which counts the fastest first, than to the driver, "
+        f"which counts by PCI address ({', '.join(names)}): set {DEVICE_ORDER}=PCI_BUS_ID, or give UUIDs"
     )
 
 

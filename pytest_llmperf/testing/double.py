@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections import Counter
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.telemetry.sources.nvml.backend import import_pynvml
 from pytest_llmperf.testing.functions import FUNCTIONS
 from pytest_llmperf.testing.lookup import ScriptedRefusal
 from pytest_llmperf.testing.names import ALIASES
@@ -43,10 +43,7 @@ def scripted_nvml(scenario: Scenario) -> Iterator[NvmlDouble]:
 
     Before and after, ``pynvml`` is as it was. Calls that hang at the end return an error.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # that of the abandoned package named pynvml
-        import pynvml
-
+    pynvml = import_pynvml()
     double = NvmlDouble(scenario)
     pointers = pynvml._nvmlGetFunctionPointer_cache
     saved = pynvml.nvmlLib, pynvml._nvmlLib_refcount, dict(pointers)

@@ -20,7 +20,7 @@ ALLOWED: dict[str, str] = {
     "telemetry.sources": "system telemetry.records telemetry.sources.nvml",
     "telemetry.sources.nvml": "measurement telemetry.records",
     "telemetry.sampler": "measurement system telemetry.analysis telemetry.records telemetry.sources",
-    "telemetry": "measurement telemetry.analysis telemetry.records telemetry.sampler telemetry.sources",
+    "telemetry": "measurement system telemetry.analysis telemetry.records telemetry.sampler telemetry.sources",
     "traffic.answers": "measurement",
     "traffic.client": "measurement traffic.answers",
     "traffic.workloads": "measurement traffic.client",
@@ -37,20 +37,20 @@ ALLOWED: dict[str, str] = {
     "engines.ollama": "engines engines.api engines.kv_cache engines.lifecycle measurement system telemetry "
     "telemetry.sources traffic.answers traffic.client",
     "engines.vllm": "engines.api engines.kv_cache engines.lifecycle measurement system telemetry traffic.client",
-    "engines.vllm.offline": "engines.api engines.kv_cache engines.lifecycle engines.vllm measurement telemetry "
+    "engines.vllm.offline": "engines.api engines.kv_cache engines.lifecycle engines.vllm measurement system telemetry "
     "traffic.answers traffic.client",
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
     "budgets.confidence": "",
     "budgets": "measurement metrics",
     "reports": "budgets measurement metrics",
-    "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics telemetry telemetry.analysis "
-    "telemetry.records telemetry.sampler telemetry.sources traffic.relay",
+    "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics system telemetry "
+    "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic.relay",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.preflight": "engines.api",
     "plugin": "budgets engines engines.api engines.lifecycle engines.vllm.offline measurement metrics "
     "plugin.markers plugin.measuring plugin.preflight reports system telemetry telemetry.sampler telemetry.sources "
     "traffic traffic.client",
-    "testing": "",
+    "testing": "telemetry.sources.nvml",
 }
 # Other packages that only some places may import, not even for type checkers.
 RESERVED = {
@@ -58,7 +58,7 @@ RESERVED = {
     "_pytest": (),
     "xdist": ("plugin.xdist",),
     "execnet": ("plugin.xdist",),
-    "pynvml": ("telemetry.sources.nvml", "testing"),
+    "pynvml": ("telemetry.sources.nvml",),
 }
 MOST_FILES = 16
 # A folder whose ``__init__`` picks among its sub-folders: that file stands above them, its other files below.

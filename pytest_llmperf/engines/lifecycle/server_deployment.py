@@ -18,6 +18,7 @@ from pytest_llmperf.engines.lifecycle.http import get_http_status, list_served_m
 from pytest_llmperf.engines.lifecycle.identity import Identity, describe_program_file
 from pytest_llmperf.engines.lifecycle.logs import quote_last_line, read_tail
 from pytest_llmperf.engines.lifecycle.server_process import ServerProcess
+from pytest_llmperf.system.cuda_environ import DEVICE_ORDER, VISIBLE_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -288,9 +289,9 @@ class ServerDeployment(Deployment):
 def _make_environ(spec: EngineSpec) -> dict[str, str]:
     environ = dict(os.environ)
     if spec.visible_devices is not None:
-        environ["CUDA_VISIBLE_DEVICES"] = spec.visible_devices
+        environ[VISIBLE_DEVICES] = spec.visible_devices
     # CUDA counts the fastest GPU first, the driver and most tools by PCI address: let there be one order.
-    environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    environ.setdefault(DEVICE_ORDER, "PCI_BUS_ID")
     return environ
 
 

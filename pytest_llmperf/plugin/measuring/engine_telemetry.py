@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files
+from pytest_llmperf.system.cuda_environ import DEVICE_ORDER, VISIBLE_DEVICES
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
 from pytest_llmperf.telemetry.cpu import cpu_device, engine_devices
 from pytest_llmperf.telemetry.device_traces import EngineBaselines, to_device
@@ -303,8 +304,8 @@ class EngineTelemetry:
 
 
 def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, ...], str]:
-    value = os.environ.get("CUDA_VISIBLE_DEVICES") if spec.visible_devices is None else spec.visible_devices
-    return devices.filter_visible(value, os.environ.get("CUDA_DEVICE_ORDER"))
+    value = os.environ.get(VISIBLE_DEVICES) if spec.visible_devices is None else spec.visible_devices
+    return devices.filter_visible(value, os.environ.get(DEVICE_ORDER))
 
 
 def _list_kept_pids() -> dict[int, str]:

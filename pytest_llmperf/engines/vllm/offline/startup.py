@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.vllm.arguments import build_command_line, choose_kv_cache_bytes, parse_kv_cache_bytes
+from pytest_llmperf.system.cuda_environ import VISIBLE_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,7 +68,7 @@ def environment(spec: EngineSpec, folder: Path | None, files: Path) -> Iterator[
             settings |= {"OMP_NUM_THREADS": str(max(1, cores // 2)), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     changed = {key: value for key, value in settings.items() if key not in os.environ} | {"TMPDIR": str(files)}
     if spec.visible_devices is not None:
-        changed["CUDA_VISIBLE_DEVICES"] = spec.visible_devices
+        changed[VISIBLE_DEVICES] = spec.visible_devices
     before = {key: os.environ.get(key) for key in changed}
     os.environ.update(changed)
     try:

@@ -71,7 +71,7 @@ class NvmlDriver:
         with self._lock:
             if starts != self._starts:
                 return
-            self._nvml = _import_pynvml()
+            self._nvml = import_pynvml()
             try:
                 self._call_noted("nvmlInit", self._nvml.nvmlInit)
             except self._nvml.NVMLError as error:
@@ -142,7 +142,12 @@ class NvmlDriver:
                 self.ask("nvmlShutdown")
 
 
-def _import_pynvml() -> Any:
+def import_pynvml() -> Any:
+    """The module ``pynvml``.
+
+    Raises:
+        SourceError: it is not installed, or too old.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an abandoned package of the same name warns on import
