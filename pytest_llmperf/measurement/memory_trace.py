@@ -20,6 +20,8 @@ level then; ``rise``, others were: the same, with what they took since; ``device
 ``unified``, the host's memory less its level then, because the device computes in it and has none of its own.
 """
 
+_BY_PROCESS: tuple[Attribution, ...] = ("tree", "pids", "nspid")
+
 
 @dataclass(frozen=True)
 class MemoryTrace:
@@ -51,6 +53,19 @@ class MemoryTrace:
     def peak_bytes(self) -> int | None:
         """The largest sample; None without any."""
         return max((value for _, value in self.samples), default=None)
+
+    def set_apart(self, others: Sequence[str]) -> MemoryTrace:
+        """The trace with word of ``others``, what the engine's server holds beside its model.
+
+        It is missing the engine's memory if that was not attributed by process, which counts the others as well.
+        """
+        if not others:
+            return self
+        text = ", ".join(others)
+        if self.attribution in _BY_PROCESS:
+            return replace(self, source=f"{self.source}; not counted: {text}, which the server holds as well")
+        mixed = f"the server also holds {text}, and the processes on the device cannot be told apart"
+        return replace(self, missing=self.missing or mixed)
 
     def cut(self, window: Window) -> MemoryTrace:
         """The part inside ``window``, with one sample on either side of it."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.engines.lifecycle.http import find_free_port, get_http_status
+from tests.helpers.waiting import PATIENCE_S, until
 from tests.ollama_double import MODEL, install
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Runs
@@ -40,3 +45,17 @@ class OllamaRuns:
 @pytest.fixture
 def ollama(runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OllamaRuns:
     return OllamaRuns(runs, monkeypatch, tmp_path / "ollama")
+
+
+@pytest.fixture
+def server(ollama: OllamaRuns) -> Iterator[str]:
+    """The address of a double that somebody else has started."""
+    host = f"127.0.0.1:{find_free_port()}"
+    environ = {**os.environ, "OLLAMA_HOST": host, "OLLAMA_MODELS": str(ollama.models)}
+    process = subprocess.Popen([ollama.binary, "serve"], env=environ, stderr=subprocess.DEVNULL)
+    until(lambda: process.poll() is not None or get_http_status(f"http://{host}/api/version") == 200)
+    assert process.poll() is None
+    yield host
+    assert process.poll() is None
+    process.terminate()
+    process.wait(PATIENCE_S)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_llmperf.engines.lifecycle.http import find_free_port, get_http_status
+from pytest_llmperf.engines.lifecycle.http import find_free_port
 from pytest_llmperf.engines.ollama.api import OllamaAPI
-from tests.helpers.waiting import PATIENCE_S, until
 from tests.ollama_double import MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import pytest
 
     from tests.conftest import Runs
-    from tests.ollama.conftest import OllamaRuns
 
 SUITE = """
 @pytest.mark.memory_budget(peak="1 GiB", kv_reserved="90 MiB")
@@ -28,20 +22,6 @@ def test_one(llm_client, llm_engine):
     with pytest.raises(Exception, match="was not started here"):
         llm_engine.restart()
 """
-
-
-@pytest.fixture
-def server(ollama: OllamaRuns) -> Iterator[str]:
-    """The address of a double that somebody else has started."""
-    host = f"127.0.0.1:{find_free_port()}"
-    environ = {**os.environ, "OLLAMA_HOST": host, "OLLAMA_MODELS": str(ollama.models)}
-    process = subprocess.Popen([ollama.binary, "serve"], env=environ, stderr=subprocess.DEVNULL)
-    until(lambda: process.poll() is not None or get_http_status(f"http://{host}/api/version") == 200)
-    assert process.poll() is None
-    yield host
-    assert process.poll() is None
-    process.terminate()
-    process.wait(PATIENCE_S)
 
 
 def test_it_is_used_and_left_as_it_is(server: str, runs: Runs) -> None:

@@ -116,7 +116,7 @@ class Model:
         time.sleep(settings.get("startup_seconds", 0.0))
         self.port = _free_port()
         command = self._command(kind, old=settings.get("version", "") < "0.30" and "version" in settings)
-        environ = {**os.environ, "LLMPERF_DOUBLE_BYTES": str(_MEMORY)}
+        environ = {**os.environ, "LLMPERF_DOUBLE_BYTES": str(settings.get("memory_bytes", {}).get(self.name, _MEMORY))}
         self.runner = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE)
         read_line(self.runner.stdout)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Observed:
     """What was seen: ``readings`` by the name of their metric, ``faults`` that make the measurement untrustworthy.
 
+    ``beside`` is what its server held during the test beside its model, such as ``qwen3:0.6b (1.2 GiB)``.
     ``stats`` are numbers for the reports that no budget limits; a name ends in ``_seconds``, ``_bytes``, ``_share`` or
     ``_rate`` (tokens per second) where that is its unit, else it is a count.
     """
@@ -24,6 +25,7 @@ class Observed:
     readings: Mapping[str, Reading] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     stats: Mapping[str, float] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
 
 
 class Observation:

@@ -33,6 +33,7 @@ from pytest_llmperf.engines.ollama.runner import (
 )
 from pytest_llmperf.engines.ollama.server import AttachedOllamaServer, OllamaServer
 from pytest_llmperf.engines.ollama.versions import counts_uncached_only
+from pytest_llmperf.measurement.units import BYTES, format_value
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
@@ -175,6 +176,20 @@ class OllamaDeployment(Deployment):
             self.state = EngineState.READY  # a request has loaded it again
         assert self._shape is not None
         return Loaded(entries[0], find_runner(self._shape.blob, list_runners(self.pids)))
+
+    def list_beside(self) -> tuple[str, ...]:
+        """The other models that its server holds now, each with the size that the server states.
+
+        Raises:
+            EngineError: the server does not answer.
+        """
+        mine = self.look()
+        names = {self.model, mine.entry.get("name") if mine is not None else ""}
+        return tuple(
+            f"{entry['name']} ({format_value(int(entry.get('size') or 0), BYTES)})"
+            for entry in self._api.list_loaded()
+            if entry.get("name") not in names
+        )
 
     def adopt(self, now: Loaded | None) -> None:
         """Makes the model as it is loaded now, if it is, the one that later tests expect."""

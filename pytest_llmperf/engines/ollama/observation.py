@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class OllamaObservation(Observation):
-    """Observes one model; what the server does for others is not seen."""
+    """Observes one model."""
 
     def __init__(self, deployment: OllamaDeployment, readings: Callable[[], Mapping[str, Reading]]) -> None:
         super().__init__(readings)
@@ -34,19 +36,24 @@ class OllamaObservation(Observation):
         self._failure = ""
         self._before: Loaded | None = None
         self._counts: Counts | None = None
+        self._beside: dict[str, None] = {}
         try:
             self._before = deployment.look()
+            self._beside = dict.fromkeys(deployment.list_beside())
             self._counts = Counts.of(self._before)
         except EngineError as error:
             self._failure = str(error)
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         readings = {**self._readings(), **self._slots().readings(requests)}
-        return Observed(readings, (), summarize_server_times(requests, decoding=times_decoding(self._ollama.version)))
+        stats = summarize_server_times(requests, decoding=times_decoding(self._ollama.version))
+        with suppress(EngineError):  # an engine that has ended is reported by its status
+            self._beside |= dict.fromkeys(self._ollama.list_beside())
+        return Observed(readings, (), stats, tuple(self._beside))
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         seen = self.read(requests, window)
-        return Observed(seen.readings, tuple(fault for fault in self._faults(requests) if fault), seen.stats)
+        return replace(seen, faults=tuple(fault for fault in self._faults(requests) if fault))
 
     def _faults(self, requests: Sequence[RequestTiming]) -> list[str]:
         if self._failure:

@@ -159,7 +159,10 @@ class MeasuredRun:
             seen = next(iter(observed.values()), Observed())
             return self._measure_these(self._engines, [timing for _, timing in self._requests], window, seen)
         # What only an engine knows of itself is not known of several together, but what it found wrong is.
-        seen = Observed(faults=tuple(fault for each in observed.values() for fault in each.faults))
+        # What every engine names beside its own model is none of theirs.
+        beside = tuple(dict.fromkeys(text for each in observed.values() for text in each.beside))
+        beside = tuple(text for text in beside if all(text in each.beside for each in observed.values()))
+        seen = Observed(faults=tuple(fault for each in observed.values() for fault in each.faults), beside=beside)
         whole = self._measure_these(self._engines, [timing for _, timing in self._requests], window, seen)
         parts = [
             self._measure_these([e], self._requests_to(e), window, observed.get(e, Observed())) for e in self._engines
@@ -176,9 +179,9 @@ class MeasuredRun:
             window=window,
             engine=engines[0].info if engines else None,
             requests=tuple(sorted(requests, key=lambda request: request.sent_ns)),
-            memory=memory,
+            memory=memory and memory.set_apart(observed.beside),
             memory_missing=missing,
-            devices=devices,
+            devices=tuple(replace(trace, memory=trace.memory.set_apart(observed.beside)) for trace in devices),
             devices_missing=devices_missing,
             engine_readings=observed.readings,
             engine_stats=observed.stats,
