@@ -86,7 +86,7 @@ class Case:
         marginal_s = self.cpu_s - fixed_cpu_s
         cost = f"{self.tokens / marginal_s / 1e3:.1f}" if marginal_s > 0.05 else "–"
         return (
-            f"{ttft_text:>15} {percentile(tpot, 99) * 1e6:>9.0f} {inflated:>9} {self._kept():>9.1%} "
+            f"{ttft_text:>15} {percentile(tpot, 99) * 1e6:>9.0f} {inflated:>9} {self._compute_kept():>9.1%} "
             f"{cost:>9} {self.cpu_s:>7.2f}"
         )
 
@@ -95,7 +95,7 @@ class Case:
         pairs = zip(seen, truth, strict=True) if self.paired else zip(sorted(seen), sorted(truth), strict=False)
         return [abs(s - t) for s, t in pairs]
 
-    def _kept(self) -> float:
+    def _compute_kept(self) -> float:
         """Whoever loses no time sends the next request as soon as one has ended."""
         ordered = sorted(self.log, key=lambda record: int(record["arrived_ns"]))
         free = [0] * self.streams
@@ -134,7 +134,7 @@ def golden(core: int | None, gap_ms: float) -> Iterator[GoldenServer]:
             server.wait(10)
 
 
-def children_cpu() -> float:
+def read_children_cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -169,9 +169,9 @@ def run_ours(
 
 
 def ours(server: GoldenServer, streams: int, requests: int, loop: str) -> Case:
-    before = children_cpu()
+    before = read_children_cpu()
     outcome = run_ours(server.url, streams, requests, loop)
-    cpu_s = children_cpu() - before
+    cpu_s = read_children_cpu() - before
     failed = [timing.error for timing in outcome.timings.values() if timing.error]
     assert not failed, failed[:3]
     ordered = [outcome.timings[number] for number in range(requests)]
@@ -180,7 +180,7 @@ def ours(server: GoldenServer, streams: int, requests: int, loop: str) -> Case:
     return Case(seen, log, cpu_s, requests * TOKENS, streams, paired=True)
 
 
-def open_loop(server: GoldenServer, rate: int, seconds: float, loop: str) -> str:
+def measure_lateness(server: GoldenServer, rate: int, seconds: float, loop: str) -> str:
     gap_ns = 1_000_000_000 // rate
     outcome = run_ours(server.url, 32, round(rate * seconds), loop, gap_ns)
     late = [(r["arrived_ns"] - outcome.begun_ns - int(r["user"]) * gap_ns) / 1e6 for r in server.log()]
@@ -196,23 +196,23 @@ def measure_ours(loop: str, streams: dict[int, float], core: int | None, *, quic
         fixed = ours(server, 1, 1, loop).cpu_s
     for count, gap_ms in streams.items():
         with golden(core, gap_ms) as server:
-            case = ours(server, count, requests_of(count, quick=quick), loop)
+            case = ours(server, count, count_requests(count, quick=quick), loop)
         print(f"{loop:>14} {count:>7} {case.row(fixed)}", flush=True)
     print(f"{loop:>14} a run of one request: {fixed:.2f} s of CPU")
     for rate in RATES:
         with golden(core, 10.0) as server:
-            late = open_loop(server, rate, 2 if quick else 8, loop)
+            late = measure_lateness(server, rate, 2 if quick else 8, loop)
         print(f"{loop:>14} {rate}/s late by ms p50/p99/max {late}", flush=True)
 
 
 def measure_peer(text: str, tokenizer: str, streams: dict[int, float], core: int | None, *, quick: bool) -> None:
     name, _, python = text.partition("=")
     with golden(core, 10.0) as server:
-        fixed = timed(name, python, Load(server.url, "golden", tokenizer, 1, 1, TOKENS))[1]
+        fixed = time_client(name, python, Load(server.url, "golden", tokenizer, 1, 1, TOKENS))[1]
     for count, gap_ms in streams.items():
-        requests = requests_of(count, quick=quick)
+        requests = count_requests(count, quick=quick)
         with golden(core, gap_ms) as server:
-            found, cpu_s = timed(name, python, Load(server.url, "golden", tokenizer, count, requests, TOKENS))
+            found, cpu_s = time_client(name, python, Load(server.url, "golden", tokenizer, count, requests, TOKENS))
             # Some send a request to see whether the server answers; it is not one of those they report.
             case = Case(found, server.log()[-requests:], cpu_s, requests * TOKENS, count)
         print(f"{name:>14} {count:>7} {case.row(fixed)}", flush=True)
@@ -220,7 +220,7 @@ def measure_peer(text: str, tokenizer: str, streams: dict[int, float], core: int
     for rate in RATES:
         requests = rate * (2 if quick else 8)
         with golden(core, 10.0) as server:
-            timed(name, python, Load(server.url, "golden", tokenizer, 1, requests, TOKENS // 4, rate))
+            time_client(name, python, Load(server.url, "golden", tokenizer, 1, requests, TOKENS // 4, rate))
             arrivals = sorted(record["arrived_ns"] for record in server.log())[-requests:]
         late = [(at - arrivals[0]) / 1e6 - number * 1e3 / rate for number, at in enumerate(arrivals)]
         late = [one - min(late) for one in late]
@@ -228,14 +228,14 @@ def measure_peer(text: str, tokenizer: str, streams: dict[int, float], core: int
         print(f"{name:>14} {rate}/s late by ms p50/p99/max {text}", flush=True)
 
 
-def timed(name: str, python: str, load: Load) -> tuple[list[Row], float]:
+def time_client(name: str, python: str, load: Load) -> tuple[list[Row], float]:
     """What a client says of each request, and the CPU it took, in s."""
-    before = children_cpu()
+    before = read_children_cpu()
     found = PEERS[name](python, load)
-    return found, children_cpu() - before
+    return found, read_children_cpu() - before
 
 
-def against_vllm(python: str, folder: str, peers: Sequence[str], core: int | None) -> None:
+def compare_on_vllm(python: str, folder: str, peers: Sequence[str], core: int | None) -> None:
     """Each client in turn on one vLLM, three times over, at 32 streams."""
     args = {"kv_cache": "256MiB", "max_model_len": "2048", "enforce_eager": "true", "enable_prefix_caching": "false"}
     engine = VLLMEngine(EngineSpec("vllm", model=folder, binary=python, args=args))
@@ -246,16 +246,18 @@ def against_vllm(python: str, folder: str, peers: Sequence[str], core: int | Non
     finally:
         os.sched_setaffinity(0, mine)
     load = Load(engine.base_url.removesuffix("/v1"), engine.model, folder, 32, 256, TOKENS)
-    clients: dict[str, Callable[[], tuple[list[Row], float]]] = {"auto": lambda: ours_on_vllm(load)}
+    clients: dict[str, Callable[[], tuple[list[Row], float]]] = {"auto": lambda: run_ours_on_vllm(load)}
     for name, _, binary in (text.partition("=") for text in peers):
-        clients[name] = partial(timed, name, binary, load)
+        clients[name] = partial(time_client, name, binary, load)
     print(f"a real vLLM {engine.version}, 32 streams, 256 requests; TTFT as said by client − by server, means, ms")
     try:
         for _ in range(3):
             for name, run in clients.items():
-                before = server_counts(load.url)
+                before = read_server_counts(load.url)
                 rows, cpu_s = run()
-                tokens, first_s, firsts, span_s = (b - a for a, b in zip(before, server_counts(load.url), strict=True))
+                tokens, first_s, firsts, span_s = (
+                    b - a for a, b in zip(before, read_server_counts(load.url), strict=True)
+                )
                 excess_ms = (sum(row.ttft for row in rows) / len(rows) - first_s / firsts) * 1e3
                 rate = tokens / (span_s / load.streams)
                 print(f"{name:>14} TTFT {excess_ms:+.2f} ms, {rate:.0f} tok/s, {cpu_s:.2f} s of CPU", flush=True)
@@ -263,7 +265,7 @@ def against_vllm(python: str, folder: str, peers: Sequence[str], core: int | Non
         engine.stop()
 
 
-def server_counts(url: str) -> tuple[float, ...]:
+def read_server_counts(url: str) -> tuple[float, ...]:
     """Of a vLLM up to now: tokens generated, sum and number of its TTFTs, and the sum of its end-to-end times, in s."""
     samples = read_metrics(f"{url}/v1")
     names = ("generation_tokens_total", *(f"time_to_first_token_seconds_{what}" for what in ("sum", "count")))
@@ -271,15 +273,15 @@ def server_counts(url: str) -> tuple[float, ...]:
     return tuple(sum(s.value for s in samples if s.name == f"vllm:{name}") for name in names)
 
 
-def ours_on_vllm(load: Load) -> tuple[list[Row], float]:
-    before = children_cpu()
+def run_ours_on_vllm(load: Load) -> tuple[list[Row], float]:
+    before = read_children_cpu()
     outcome = run_ours(load.url, load.streams, load.requests, "auto", model=load.model)
     timings_of = outcome.timings.values()
     assert not [t.error for t in timings_of if t.error]
-    return [Row(t.ttft or 0.0, t.tpot or 0.0, []) for t in timings_of], children_cpu() - before
+    return [Row(t.ttft or 0.0, t.tpot or 0.0, []) for t in timings_of], read_children_cpu() - before
 
 
-def requests_of(streams: int, *, quick: bool) -> int:
+def count_requests(streams: int, *, quick: bool) -> int:
     return max(8, streams * (2 if quick else 4))
 
 
@@ -302,7 +304,7 @@ def main() -> None:
     for text in arguments.peer:
         measure_peer(text, arguments.tokenizer, streams, core, quick=arguments.quick)
     if arguments.server:
-        against_vllm(arguments.server, arguments.tokenizer, arguments.peer, core)
+        compare_on_vllm(arguments.server, arguments.tokenizer, arguments.peer, core)
 
 
 if __name__ == "__main__":

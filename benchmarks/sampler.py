@@ -38,7 +38,7 @@ from sampler_rivals import (
     Ours,
     PynvmlThread,
     bring_library_into_this_process,
-    scheduled,
+    read_schedstat,
 )
 
 from pytest_llmperf.telemetry.sampler.client import DEFAULT_HZ
@@ -96,14 +96,14 @@ LOADS: dict[str, Callable[[], None] | None] = {
 
 def work_until(work: Callable[[], None] | None, deadline: float) -> tuple[int, float]:
     """How often the work was done, and in how many seconds, without those of waiting for a core."""
-    begun, number, (_, waited) = time.monotonic(), 0, scheduled(os.getpid(), os.getpid())
+    begun, number, (_, waited) = time.monotonic(), 0, read_schedstat(os.getpid(), os.getpid())
     while (now := time.monotonic()) < deadline:
         if work is None:
             time.sleep(deadline - now)
         else:
             work()
             number += 1
-    return number, time.monotonic() - begun - (scheduled(os.getpid(), os.getpid())[1] - waited) / 1e9
+    return number, time.monotonic() - begun - (read_schedstat(os.getpid(), os.getpid())[1] - waited) / 1e9
 
 
 # --------------------------------------------------------------------------------------------------- one measurement
@@ -212,13 +212,13 @@ def show(load: str, designs: list[Design], figures: dict[str, Figures], noise: l
         print(
             f"{design.name:28} {f.share(2):6.2f} {f.share(5):7.3f} {f.share(20):7.2f} {design.asked_hz:6.0f}"
             f" {f.samples / f.seconds:6.0f} {gaps:>22} {f.cpu:7.2%} {f.waited_ns / f.seconds / 1e9:7.1%}"
-            f" {spread(f.slower):>18}"
+            f" {format_spread(f.slower):>18}"
         )
     if noise:
-        print(f"{'(none: noise of the machine)':28} {spread(noise):>101}")
+        print(f"{'(none: noise of the machine)':28} {format_spread(noise):>101}")
 
 
-def spread(ratios: list[float]) -> str:
+def format_spread(ratios: list[float]) -> str:
     """The median, and the quarters in the middle."""
     if len(ratios) < 2:
         return f"{ratios[0]:+.1%}" if ratios else "-"

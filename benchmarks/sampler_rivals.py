@@ -45,7 +45,7 @@ sys.stdin.read()
 """
 
 
-def scheduled(pid: int, task: int | None = None) -> tuple[int, int]:
+def read_schedstat(pid: int, task: int | None = None) -> tuple[int, int]:
     """How long a process, or one of its threads, has computed, and waited for a core, in ns."""
     folder = Path(f"/proc/{pid}/task")
     computed = waited = 0
@@ -103,7 +103,7 @@ class Ours:
 
     def cost(self) -> tuple[int, int]:
         assert self._sampler.pid is not None
-        return scheduled(self._sampler.pid)
+        return read_schedstat(self._sampler.pid)
 
 
 class _InThread:
@@ -144,7 +144,7 @@ class _InThread:
         return [(t, level) for t, level in self._samples if start_ns <= t <= end_ns]
 
     def cost(self) -> tuple[int, int]:
-        return scheduled(os.getpid(), self._thread.native_id)
+        return read_schedstat(os.getpid(), self._thread.native_id)
 
 
 class PynvmlThread(_InThread):

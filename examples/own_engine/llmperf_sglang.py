@@ -108,12 +108,12 @@ class SGLangInsight(Insight):
         weights = re.findall(r"Load weight end\..* mem usage=([\d.]+) GB", log)
         caches = re.findall(r"K size: ([\d.]+) GB, V size: ([\d.]+) GB", log)
         return {
-            "memory.weights": _stated_gib([float(size) for size in weights]),
-            "memory.kv_reserved": _stated_gib([float(keys) + float(values) for keys, values in caches]),
+            "memory.weights": _make_reading([float(size) for size in weights]),
+            "memory.kv_reserved": _make_reading([float(keys) + float(values) for keys, values in caches]),
         }
 
 
-def _stated_gib(sizes: list[float]) -> Reading:
+def _make_reading(sizes: list[float]) -> Reading:
     if not sizes:
         return Reading.missing("this SGLang does not state it while it starts")
     return Reading(sum(sizes) * GIB, "stated by SGLang while it started", samples=len(sizes))

@@ -113,10 +113,10 @@ def _read_at(request: RequestTiming) -> int:
 
 
 def _count_output(requests: Sequence[RequestTiming], spans: Sequence[Window]) -> float:
-    return sum(_output_within(r, spans) for r in requests)
+    return sum(_count_output_within(r, spans) for r in requests)
 
 
-def _output_within(request: RequestTiming, spans: Sequence[Window]) -> float:
+def _count_output_within(request: RequestTiming, spans: Sequence[Window]) -> float:
     """Its output tokens that came within the spans; each chunk has an even share if the server did not count them."""
     whole = request.output_tokens or 0
     if any(span.start_ns <= request.sent_ns and request.end_ns <= span.end_ns for span in spans):

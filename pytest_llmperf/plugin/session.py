@@ -96,7 +96,7 @@ class Session:
         from pytest_llmperf.plugin.markers import marks
 
         try:
-            allowed = marks.allowed_engines(item, self.registry)
+            allowed = marks.find_allowed_engines(item, self.registry)
         except ValueError as error:
             item.stash[MISTAKE] = str(error)
             return

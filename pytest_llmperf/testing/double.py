@@ -91,7 +91,7 @@ class NvmlDouble:
         self._lock = Lock()
 
     def __getattr__(self, name: str) -> _Function:
-        if name not in FUNCTIONS or name in self.scenario.absent():
+        if name not in FUNCTIONS or name in self.scenario.list_absent():
             raise AttributeError(f"this driver has no {name}")
         function = _Function(self, name)
         setattr(self, name, function)

@@ -85,7 +85,7 @@ def _pci_info(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: 
 def _memory_v1(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out: Any) -> None:
     memory, part = dereference(out), _with_memory(target)
     memory.total = part.total
-    memory.used = readings.allocated(part, nvml.now_ns) + part.reserved
+    memory.used = readings.sum_allocated(part, nvml.now_ns) + part.reserved
     memory.free = memory.total - memory.used
 
 
@@ -94,7 +94,7 @@ def _memory_v2(nvml: ScriptedLibrary, target: ScriptedHandle, _handle: Any, out:
     if memory.version != _MEMORY_V2:
         raise ScriptedRefusal(VERSION_MISMATCH)
     _with_memory(target)
-    allocated = readings.allocated(part, nvml.now_ns)
+    allocated = readings.sum_allocated(part, nvml.now_ns)
     memory.total, memory.reserved = part.total, part.reserved
     memory.free = part.total - part.reserved - allocated
     memory.used = allocated + (part.reserved if nvml.scenario.v2_used_includes_reserved else 0)

@@ -40,7 +40,7 @@ def integral(curve: Curve, start_ns: int, end_ns: int) -> int:
     )
 
 
-def allocated(part: ScriptedMemory, now_ns: int) -> int:
+def sum_allocated(part: ScriptedMemory, now_ns: int) -> int:
     """The memory that programs hold, in bytes: curve plus spikes, at most what there is."""
     used = (value_at(part.used, now_ns) or 0) + sum(s.size for s in part.spikes if s.start_ns <= now_ns < s.end_ns)
     return max(0, min(used, part.total - part.reserved))

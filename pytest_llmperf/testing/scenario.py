@@ -207,7 +207,7 @@ class Scenario:
         """All that has a handle: the GPUs, then the MIG instances of the first GPU, of the second, and so on."""
         return [*self.devices, *(instance for device in self.devices for instance in device.mig or ())]
 
-    def absent(self) -> frozenset[str]:
+    def list_absent(self) -> frozenset[str]:
         """The functions that the driver does not have."""
         branch = int(self.driver_version.split(".")[0])
         return self.missing | {name for name, first in FIRST_DRIVER.items() if branch < first}

@@ -89,15 +89,15 @@ def report(gpu: Gpu, program: Program | None, figures: Figures, seconds: float) 
     distances = [(b - a) / 1e6 for a, b in itertools.pairwise(found)]
     spread = f"{min(distances):.0f} to {max(distances):.0f} ms"
     figures.add("energy counter moves every", f"{statistics.median(distances):.1f} ms (median; {spread})")
-    _compared(gpu, figures, "idle", seconds)
+    _compare(gpu, figures, "idle", seconds)
     if program is not None:
         program.begin_busy(seconds + _RISE_S)
         time.sleep(_RISE_S)  # until the power has risen
-        _compared(gpu, figures, "copying", seconds)
+        _compare(gpu, figures, "copying", seconds)
         program.end_busy(seconds)
 
 
-def _compared(gpu: Gpu, figures: Figures, what: str, seconds: float) -> None:
+def _compare(gpu: Gpu, figures: Figures, what: str, seconds: float) -> None:
     found = compare(gpu, seconds)
     if found is None:
         figures.wrong(f"{what}: the energy counter and instant power could not be compared")

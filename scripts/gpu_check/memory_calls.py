@@ -30,22 +30,22 @@ def report(gpu: Gpu, program: Program | None, figures: Figures) -> None:
     else:
         figures.add("memory v1", f"total {mib(older.total)}, free {mib(older.free)}, used {mib(older.used)}")
     if program is not None:
-        _moved(gpu, program, figures)
+        _measure_moves(gpu, program, figures)
 
 
-def _moved(gpu: Gpu, program: Program, figures: Figures) -> None:
-    before = _used(gpu)
+def _measure_moves(gpu: Gpu, program: Program, figures: Figures) -> None:
+    before = _read_used(gpu)
     program.hold("known", _HELD)
-    held = _used(gpu)
+    held = _read_used(gpu)
     program.free("known")
-    freed = _used(gpu)
+    freed = _read_used(gpu)
     moves = [
         f"{name} +{mib(held[name] - level)}, then {mib(freed[name] - held[name])}" for name, level in before.items()
     ]
     figures.add(f"{mib(_HELD)} held and freed", "; ".join(moves))
 
 
-def _used(gpu: Gpu) -> dict[str, int]:
+def _read_used(gpu: Gpu) -> dict[str, int]:
     found = {"level": gpu.level()}
     for name, version in (("v2 used", MemoryV2), ("v1 used", MemoryV1)):
         memory = gpu.ask_memory(version)

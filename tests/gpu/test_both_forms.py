@@ -253,7 +253,7 @@ def test_both_forms_answer_alike(
 ) -> None:
     live = LiveScenario.create(tmp_path / "scenario", scenarios()[name]())
     monkeypatch.setenv(SCENARIO, str(live.path))
-    with loaded_library(build_library(library_folder, scenarios()[name]().absent())):
+    with loaded_library(build_library(library_folder, scenarios()[name]().list_absent())):
         from_c = answers(lambda moment: setattr(live, "now_ns", moment))
     scenario = scenarios()[name]()
     with scripted_nvml(scenario) as double:

@@ -104,7 +104,7 @@ class TestBuild:
         assert [name for name in FUNCTIONS if not hasattr(library, name)] == []
 
     def test_functions_an_old_driver_lacks_are_not_there_at_all(self, library_folder: Path) -> None:
-        old = Scenario(driver_version="470.57.02").absent()
+        old = Scenario(driver_version="470.57.02").list_absent()
         library = ctypes.CDLL(str(build_library(library_folder, old)))
         assert [name for name in FUNCTIONS if not hasattr(library, name)] == sorted(old, key=list(FUNCTIONS).index)
 

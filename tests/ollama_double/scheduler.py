@@ -78,7 +78,7 @@ def seconds(keep_alive: object) -> float:
     return value if value >= 0 else math.inf
 
 
-def checked(options: dict[str, Any]) -> dict[str, Any]:
+def check(options: dict[str, Any]) -> dict[str, Any]:
     """The options that the server knows; others are ignored, and only its log says so."""
     found = {}
     for key, value in options.items():

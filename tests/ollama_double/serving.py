@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.ollama_double import runner, v1
 from tests.ollama_double.answers import Answer, fitted, line, words_of
-from tests.ollama_double.scheduler import Refusal, Scheduler, checked, seconds
+from tests.ollama_double.scheduler import Refusal, Scheduler, check, seconds
 from tests.ollama_double.store import Store
 
 if TYPE_CHECKING:
@@ -99,19 +99,19 @@ class Handler(BaseHTTPRequestHandler):
             created = store.create(name, body["files"], parameters) if "files" in body else None
             self._stream([line(one) for one in created or store.derive(name, body["from"], parameters)])
         elif self.path == "/api/copy":
-            found = self._known({"model": body["source"]})
+            found = self._find_model({"model": body["source"]})
             store.add(body["destination"], store.models()[found])
             self._send(200, b"")
         elif self.path == "/api/show":
-            self._json(200, store.show(self._known(body)))
+            self._json(200, store.show(self._find_model(body)))
         elif self.path in ("/api/generate", "/api/chat"):
-            self._native(self._known(body), body)
+            self._native(self._find_model(body), body)
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
-            self._openai(self._known(body), body)
+            self._openai(self._find_model(body), body)
         else:
             self._send(404, b"404 page not found", "text/plain")
 
-    def _known(self, body: dict[str, Any]) -> str:
+    def _find_model(self, body: dict[str, Any]) -> str:
         found = self.server.store.find(str(body.get("model")))
         if found is None:
             raise Refusal(404, f"model '{body.get('model')}' not found")
@@ -126,11 +126,11 @@ class Handler(BaseHTTPRequestHandler):
             if keep_alive == 0:
                 scheduler.expire(name)
             else:
-                scheduler.grant(name, checked(body.get("options") or {}), keep_alive)
+                scheduler.grant(name, check(body.get("options") or {}), keep_alive)
             reason = "unload" if keep_alive == 0 else "load"
             self._json(200, {**self._form(name, "", chat=chat), "done": True, "done_reason": reason})
             return
-        answer = self._answer(name, body, checked(body.get("options") or {}), keep_alive)
+        answer = self._answer(name, body, check(body.get("options") or {}), keep_alive)
         if body.get("stream", True):
             self._stream(self._lines(name, answer, chat=chat))
             return

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pytest_llmperf.engines.tested import newest_tested
-from scripts.tested_versions import pinned_versions
+from scripts.tested_versions import find_pinned_versions
 from tests.ollama_double.serving import VERSION
 
 
 def test_is_what_the_locks_pin() -> None:
-    assert newest_tested() == {**pinned_versions(), "ollama": VERSION}, "run scripts/lock"
+    assert newest_tested() == {**find_pinned_versions(), "ollama": VERSION}, "run scripts/lock"

@@ -113,7 +113,7 @@ def _refuse_positional(mark: pytest.Mark, source: str) -> None:
         raise BudgetError(f"{source}: {mark.args[0]!r} has no name; write KEY='...' with one of {names}")
 
 
-def allowed_engines(item: pytest.Item, registry: EngineRegistry) -> Sequence[str] | None:
+def find_allowed_engines(item: pytest.Item, registry: EngineRegistry) -> Sequence[str] | None:
     """The engines a test is limited to by ``llm_engines``; None for any.
 
     Raises:
