@@ -65,7 +65,7 @@ class EngineRegistry:
         return _resolve(name, added[name])
 
     def create(self, spec: EngineSpec, listener: EngineListener | None = None) -> Engine:
-        """An engine, checked and not yet started, that tells ``listener`` of its life.
+        """An engine, checked and not yet started, that reports its start and stop to ``listener``.
 
         Raises:
             EngineError: there is no such engine, or it cannot work with this spec.

@@ -1,4 +1,4 @@
-"""The measurements of one test's engines, told apart."""
+"""Labels for the measurements of one test's engines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def label_parts(parts: Sequence[Measurement]) -> tuple[Measurement, ...]:
 
 
 def _find_labels(engines: Sequence[EngineInfo | None]) -> list[str]:
-    """The shortest that tell them apart: ``vllm``, ``ollama:qwen3:0.6b``, ``llamacpp #2``; empty for None."""
+    """The shortest labels that differ: ``vllm``, ``ollama:qwen3:0.6b``, ``llamacpp #2``; empty for None."""
     names = Counter(engine.name for engine in engines if engine)
     labels = Counter(engine.label for engine in engines if engine)
     seen: Counter[str] = Counter()

@@ -125,7 +125,7 @@ class RequestTiming:
 
     @property
     def tokens_per_chunk(self) -> list[int] | None:
-        """The number of tokens in each chunk; None if that cannot be told, or if there are no chunks.
+        """The number of tokens in each chunk; None if that is unknown, or if there are no chunks.
 
         Without counts per chunk, one token each is certain only if there are as many chunks as tokens. One token more
         is the end-of-sequence token, which is counted and not shown, unless the answer was cut at its length.

@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 def list_ttft(request: RequestTiming) -> list[float]:
-    """Its time to first token."""
+    """The request's time to first token, if it has one."""
     return _list_known(request.ttft)
 
 
 def list_ttft_answer(request: RequestTiming) -> list[float]:
-    """Its time to the first token that is not reasoning."""
+    """The request's time to the first token that is not reasoning, if it has one."""
     return _list_known(request.ttft_answer)
 
 
 def list_tpot(request: RequestTiming) -> list[float]:
-    """Its time per output token."""
+    """The request's time per output token, if it has one."""
     return _list_known(request.tpot)
 
 
 def list_e2e(request: RequestTiming) -> list[float]:
-    """Its end-to-end time."""
+    """The request's end-to-end time."""
     return _list_known(request.e2e)
 
 

@@ -115,7 +115,7 @@ class Objective:
     limit: float
 
     def is_met_by(self, request: RequestTiming) -> bool | None:
-        """Whether every value of the request keeps the limit; None if it cannot be told. A failed request never does.
+        """Whether every value of the request keeps the limit; None if that is unknown. A failed request never does.
 
         Between the tokens of a single chunk there is nothing to wait for.
         """

@@ -117,7 +117,7 @@ def _count_output(requests: Sequence[RequestTiming], spans: Sequence[Window]) ->
 
 
 def _count_output_within(request: RequestTiming, spans: Sequence[Window]) -> float:
-    """Its output tokens that came within the spans; each chunk has an even share if the server did not count them."""
+    """Counts the output tokens within the spans; chunks have even shares if the server did not count their tokens."""
     whole = request.output_tokens or 0
     if any(span.start_ns <= request.sent_ns and request.end_ns <= span.end_ns for span in spans):
         return whole

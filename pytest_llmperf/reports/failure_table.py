@@ -28,7 +28,7 @@ _LABEL_WIDTH = 10
 
 
 def sort_worst_first(pairs: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:
-    """By severity of the verdict, and among equals by the room that is left."""
+    """Sorts by severity of the verdict, and among equals by the room that is left."""
     return sorted(sort_tightest_first(pairs), key=lambda pair: SEVERITY.index(pair[1].status))
 
 

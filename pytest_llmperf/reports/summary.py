@@ -151,4 +151,4 @@ _COMPARED: tuple[tuple[str, str, Callable[[Sequence[float]], float]], ...] = (
     ("TTFT", "latency.ttft_mean", median),
     ("output", "throughput.output", median),
 )
-"""Of each column its heading, the reading that it shows, and how those of an engine's tests become one."""
+"""The columns: heading, the reading shown, and the function that makes one value of those of an engine's tests."""

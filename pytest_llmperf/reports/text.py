@@ -57,7 +57,7 @@ def pad(text: str, width: int, align: str = "<") -> str:
 
 
 def shorten_left(text: str, width: int, mark: str = "…") -> str:
-    """The end of ``text`` behind ``mark``, in at most ``width`` cells; the end is what tells tests apart."""
+    """The end of ``text`` behind ``mark``, in at most ``width`` cells; tests differ at their ends."""
     if measure_width(text) <= width:
         return text
     start, room = len(text), width - measure_width(mark)

@@ -71,7 +71,7 @@ class Deployment(ABC):
     @property
     @abstractmethod
     def pids(self) -> tuple[int, ...]:
-        """Its root processes on this host; empty if it runs elsewhere, or not at all."""
+        """The engine's root processes on this host; empty if it runs elsewhere, or not at all."""
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -84,7 +84,7 @@ class Deployment(ABC):
 
     @abstractmethod
     def read_status(self) -> EngineStatus:
-        """Its state now. May ask the server."""
+        """Determines the engine's state now. May ask the server."""
 
     def log_tail(self) -> str:
         """The last lines of its log, also after its end; empty if it has none."""

@@ -38,16 +38,16 @@ class EngineListener(Protocol):
     """Receives an engine's start and stop. An ``EngineError`` that it raises counts as the engine's own failure."""
 
     def before_start(self, engine: Engine) -> Mapping[str, Any]:
-        """Its processes are about to start. Returns what is known of the devices before, as plain values."""
+        """Called before the engine's processes start. Returns what is known of the devices by then, as plain values."""
 
     def on_start(self, engine: Engine) -> tuple[Device, ...]:
-        """It is ready. Returns the devices that it computes on."""
+        """Called when the engine is ready. Returns the devices that it computes on."""
 
     def on_stop(self, engine: Engine) -> None:
-        """Its processes are about to end, or have ended; called once for each ``on_start``."""
+        """Called once for each ``on_start``, before the engine's processes end or after they have ended."""
 
     def on_idle(self, engine: Engine) -> None:
-        """A test has unloaded its model or put it to sleep."""
+        """Called when a test has unloaded the engine's model or put it to sleep."""
 
 
 class _Silent:
@@ -232,11 +232,11 @@ class Engine(ABC):
 
     @property
     def state(self) -> EngineState:
-        """The state that it was last brought into; ``read_status`` tells what became of it since."""
+        """The state after its last start, stop, sleep or unload; ``read_status`` asks for its state now."""
         return self.deployment.state
 
     def read_status(self) -> EngineStatus:
-        """Its state now, and why. May ask the server."""
+        """Determines the engine's state now, and why. May ask the server."""
         return self.deployment.read_status()
 
     @property

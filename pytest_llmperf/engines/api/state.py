@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class EngineState(Enum):
-    """What has become of an engine.
+    """The states of an engine.
 
     STARTING: it does not answer yet.
     READY: it answers.

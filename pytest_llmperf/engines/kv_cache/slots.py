@@ -60,7 +60,7 @@ class Slots:
 
 
 class SlotObservation(Observation):
-    """Of a server with these slots; None if it does not state them."""
+    """Observes the KV cache of a server with these slots; ``slots`` is None if the server does not state them."""
 
     def __init__(self, readings: Callable[[], Mapping[str, Reading]], slots: Slots | None) -> None:
         super().__init__(readings)

@@ -38,7 +38,7 @@ class Identity:
 
     @staticmethod
     def of(spec: EngineSpec, environ: Mapping[str, str], program: str, prefixes: tuple[str, ...] = ()) -> Identity:
-        """Of the engine that would be started now. ``program`` is what would be run, with its version.
+        """The identity of the engine that would be started now. ``program`` is what would be run, with its version.
 
         ``prefixes`` are what the names of the engine's own environment variables begin with.
         """

@@ -19,7 +19,7 @@ _SLOTS = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+), kv_unified = 'false'"
 
 
 class LlamaCppInsight(Insight):
-    """Of a server that was started here; of an attached one, the log is not seen."""
+    """What a llama.cpp server that was started here states in its log."""
 
     def __init__(self, server: LlamaCppServer) -> None:
         self._server = server

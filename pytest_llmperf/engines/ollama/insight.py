@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OllamaInsight(Insight):
-    """Of the model of one engine."""
+    """What Ollama states of the model of one engine."""
 
     def __init__(self, deployment: OllamaDeployment) -> None:
         self._deployment = deployment

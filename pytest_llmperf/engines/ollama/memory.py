@@ -84,7 +84,7 @@ class Shape:
 
 
 def read_shape(shown: Mapping[str, Any]) -> Shape:
-    """Of the answer of ``/api/show``."""
+    """Reads a model's shape from the answer of ``/api/show``."""
     info: Mapping[str, Any] = shown.get("model_info") or {}
     architecture = str(info.get("general.architecture", ""))
     trained = info.get(f"{architecture}.context_length")

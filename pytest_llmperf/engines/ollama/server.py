@@ -66,7 +66,7 @@ class OllamaServer(ServerDeployment):
         return self.base_url.removesuffix("/v1")
 
     def add_user(self, user: object, progress: Progress) -> float:
-        """Has it run for this user as well; the seconds that it took to start it, 0 if it ran.
+        """Adds a user, and starts the server for the first one. Returns the seconds that took, 0 if it ran.
 
         Raises:
             EngineError: it cannot be started.
@@ -100,13 +100,13 @@ class OllamaServer(ServerDeployment):
 
     @property
     def slots(self) -> int | None:
-        """How many requests a model answers at a time, as the server was told; None if that is its own choice."""
+        """How many requests a model answers at a time, as the server's settings say; None if it chooses by itself."""
         told = self.spec.args.get("num_parallel") or os.environ.get("OLLAMA_NUM_PARALLEL") or "1"
         return int(told) if told.isdecimal() and int(told) else None
 
     @property
     def cache_types(self) -> tuple[str, str] | None:
-        """Of keys and values in the KV cache, as the server was told."""
+        """The types of keys and values in the KV cache, as the server's settings say."""
         told = self.spec.args.get("kv_cache_type") or os.environ.get("OLLAMA_KV_CACHE_TYPE") or "f16"
         return told, told
 

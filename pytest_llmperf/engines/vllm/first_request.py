@@ -33,7 +33,7 @@ def has_amx(cpuinfo: Path | None = None) -> bool:
 
 
 def send_to_server(base_url: str, model: str, timeout: float, progress: Progress) -> None:
-    """Has a server answer one token, within ``timeout`` seconds. A refusal is reported, and is no error.
+    """Asks a server for one token, within ``timeout`` seconds. A refusal is reported and not raised.
 
     Raises:
         EngineError: the server did not answer.

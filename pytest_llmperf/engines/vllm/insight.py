@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class VLLMInsight(Insight):
-    """Of any vLLM server, by its metrics."""
+    """What any vLLM server states in its metrics."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -41,7 +41,7 @@ class VLLMInsight(Insight):
 
 
 class VLLMServerInsight(VLLMInsight):
-    """Of a server that was started here, by its log as well."""
+    """What a vLLM server that was started here states in its metrics and its log."""
 
     def __init__(self, server: VLLMServer) -> None:
         super().__init__(server)

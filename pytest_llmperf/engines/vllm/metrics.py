@@ -46,7 +46,7 @@ def build_polled_url(base_url: str) -> str:
 
 @dataclass(frozen=True)
 class Counters:
-    """The counters at one moment, summed over engines and reasons; ``server`` tells one server from every other."""
+    """The counters at one moment, summed over engines and reasons; ``server`` identifies the server."""
 
     server: tuple[float, ...]
     values: Mapping[str, float]

@@ -117,7 +117,7 @@ def _peak(fullest: Fullest | Missing, pool: KVPool) -> Reading:
 
 
 def _stats(fullest: Fullest | Missing, pool: KVPool, polls: Sequence[KVPoll], running: int) -> dict[str, float]:
-    """For the reports; at least ``running`` requests ran at a time."""
+    """Returns the numbers for the reports; at least ``running`` requests ran at a time."""
     stats: dict[str, float] = {"kv_blocks": pool.blocks, "kv_block_tokens": pool.block_tokens}
     if polls or running:
         stats["running_peak"] = max([running, *(p.running for p in polls)])

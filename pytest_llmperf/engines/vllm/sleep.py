@@ -68,7 +68,7 @@ class SleepingDeployment(Deployment):
         self.state = EngineState.ASLEEP
 
     def unload(self) -> None:
-        """By its sleep mode if it has one; else as any deployment of its kind."""
+        """Puts it to sleep if it has a sleep mode; else unloads as any deployment of its kind."""
         if self.has_sleep_mode and not self.is_on_cpu:
             self.sleep(1)
         else:

@@ -159,7 +159,7 @@ def find_attribution(found: Sequence[Listing], baseline: Baseline | None, *, uni
 
 @dataclass(frozen=True)
 class Ownership:
-    """What tells the engine's memory on a device from that of others over a window.
+    """How the engine's memory on a device is separated from that of others over a window.
 
     Attributes:
         lists: the process lists that surround the window, see :func:`select_surrounding`.

@@ -28,7 +28,7 @@ class Branch:
         return not self.file
 
     def list_pids(self) -> tuple[int, ...]:
-        """Its processes now, a parent before its children. An ended root is still listed."""
+        """Lists its processes now, a parent before its children. An ended root is still listed."""
         if self.file is None:
             return process_tree(self.root)
         if not self.file:

@@ -77,7 +77,7 @@ class Survey:
 
 
 class SharingLane(threading.Thread):
-    """Surveys the branches in turn and tells each what its processes share."""
+    """Surveys the branches in turn and passes each what its processes share."""
 
     def __init__(self) -> None:
         super().__init__(name="sharing-lane", daemon=True)

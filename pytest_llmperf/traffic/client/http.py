@@ -39,7 +39,7 @@ class HttpTransport:
         await perform(attempt, self._timeout)
 
     def perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
-        """In an event loop of its own, so it may be called from within a running one, which then waits."""
+        """Uses an event loop of its own, so it may be called from within a running one, which then waits."""
         run_in_own_loop(self._perform_all(calls, concurrency))
 
     async def _perform_all(self, calls: Sequence[Call], concurrency: int) -> None:

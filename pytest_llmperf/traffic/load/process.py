@@ -56,7 +56,7 @@ class LoadProgress:
 
 @dataclass(frozen=True)
 class LoadOutcome:
-    """What came of a load.
+    """The result of a load, as the load process reports it.
 
     Attributes:
         timings: of the requests that were sent, by the number of the request.

@@ -219,7 +219,7 @@ class InProcessVLLM(SleepingDeployment):
         return checkpoint.read_weights(self.folder, str(config.model_config.dtype).removeprefix("torch."))
 
     def _note(self, pid: int) -> None:
-        """For a pytest that is killed: the next run removes the files, and ends the process of this pid."""
+        """Writes a pid file: should pytest be killed, the next run ends the process and removes its files."""
         assert self._files is not None
         pid_files.write_note(self.name, pid, pid, self._files)
         if self._noted not in (0, pid):

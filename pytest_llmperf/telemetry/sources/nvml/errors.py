@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Code(IntEnum):
-    """The return codes of NVML functions (``nvmlReturn_t``) that are told apart; all others count as failed once."""
+    """The return codes of NVML functions (``nvmlReturn_t``) with a meaning here; with any other a call failed once."""
 
     SUCCESS = 0
     UNINITIALIZED = 1
