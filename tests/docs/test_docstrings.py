@@ -69,14 +69,14 @@ def test_every_module_has_a_docstring() -> None:
     assert [name for name in UNDOCUMENTED if isinstance(NAMES[name], ast.Module)] == []
 
 
-def _exported() -> Iterator[str]:
+def _list_exported() -> Iterator[str]:
     for name in pytest_llmperf.__all__:
         value = getattr(pytest_llmperf, name)
         if isinstance(value, type) or callable(value):
             yield name
 
 
-@pytest.mark.parametrize("name", list(_exported()))
+@pytest.mark.parametrize("name", list(_list_exported()))
 def test_each_exported_name_and_each_of_its_public_methods_has_a_docstring(name: str) -> None:
     value = getattr(pytest_llmperf, name)
     homes = [known for known in NAMES if known.rpartition(".")[2] == getattr(value, "__name__", name)]

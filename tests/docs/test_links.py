@@ -32,7 +32,7 @@ def _headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def _broken(page: Path) -> Iterator[str]:
+def _find_broken(page: Path) -> Iterator[str]:
     for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         path, _, anchor = link.partition("#")
         target = page.parent / path if path else page
@@ -42,13 +42,13 @@ def _broken(page: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_link_leads_to_a_page_and_a_heading(page: Path) -> None:
-    assert list(_broken(page)) == []
+    assert list(_find_broken(page)) == []
 
 
 def test_a_broken_link_and_a_broken_anchor_are_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# A title\n[good](#a-title) [bad](#another) [gone](gone.md)\n", encoding="utf-8")
-    assert list(_broken(page)) == ["#another", "gone.md"]
+    assert list(_find_broken(page)) == ["#another", "gone.md"]
 
 
 def _exists(path: str) -> bool:
@@ -56,7 +56,7 @@ def _exists(path: str) -> bool:
     return any(list(base.glob(path.rstrip("./*"))) or list(base.glob(path.rstrip("./"))) for base in bases)
 
 
-def _missing(text: str) -> list[str]:
+def _find_missing(text: str) -> list[str]:
     named = [path for path in PATH.findall(text) if "." in path or path.startswith(("tests/", "examples/"))]
     return [path for path in named if not _exists(path)]
 
@@ -72,17 +72,17 @@ def _docstrings() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_file_that_a_page_names_exists(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
-    assert _missing(text) == []
+    assert _find_missing(text) == []
     names = {name.strip("`") for name in FILE.findall(text)} - MADE_BY_USERS
     assert [name for name in sorted(names) if not _exists(name) and not _exists(f"**/{name}")] == []
 
 
 def test_each_file_that_a_docstring_names_exists() -> None:
-    assert [(where, path) for where, text in _docstrings() for path in _missing(text)] == []
+    assert [(where, path) for where, text in _docstrings() for path in _find_missing(text)] == []
 
 
 def test_a_path_to_nowhere_is_noticed() -> None:
-    assert _missing("see engines/process.py, engines/registry.py and tests/unit/gone/") == [
+    assert _find_missing("see engines/process.py, engines/registry.py and tests/unit/gone/") == [
         "engines/process.py",
         "tests/unit/gone/",
     ]

@@ -25,7 +25,7 @@ class Import(NamedTuple):
 
 def read_sources() -> dict[str, str]:
     """The source of every module of the package by its dotted name; a folder's ``__init__`` has the folder's name."""
-    return {_dotted(path): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+    return {_join_dots(path): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def folders_of(modules: Mapping[str, object]) -> set[str]:
@@ -86,7 +86,7 @@ def _reachable(start: str, arrows: Mapping[str, set[str]]) -> set[str]:
     return seen
 
 
-def _dotted(path: Path) -> str:
+def _join_dots(path: Path) -> str:
     parts = (ROOT, *path.relative_to(PACKAGE).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

@@ -38,7 +38,7 @@ KEEP = ("--llmperf-keep-engine=600",)
 def kept(runs: Runs, pytester: pytest.Pytester) -> Iterator[int]:
     """The pid of an engine that a first run has left behind."""
     runs(SUITE, *KEEP).assert_outcomes(passed=1)
-    pid = int(_said(pytester.path)[0])
+    pid = int(_read_notes(pytester.path)[0])
     assert psutil.pid_exists(pid)
     yield pid
     _end(pid)
@@ -46,7 +46,7 @@ def kept(runs: Runs, pytester: pytest.Pytester) -> Iterator[int]:
 
 def test_the_next_run_finds_it_and_says_so(kept: int, runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(SUITE, *KEEP)
-    assert _said(pytester.path) == [str(kept), "None"]
+    assert _read_notes(pytester.path) == [str(kept), "None"]
     result.stdout.fnmatch_lines(["llmperf: simulated: simulated found running, kept from an earlier run"])
     result.stdout.no_fnmatch_line("*loading*")
 
@@ -55,11 +55,11 @@ def test_a_run_with_other_settings_or_without_the_option_starts_its_own(
     kept: int, runs: Runs, pytester: pytest.Pytester
 ) -> None:
     runs(SUITE).assert_outcomes(passed=1)
-    own = int(_said(pytester.path)[0])
+    own = int(_read_notes(pytester.path)[0])
     assert own != kept
     assert not psutil.pid_exists(own)
     runs(SUITE, *KEEP, "--llmperf-engine-arg=seed=7").assert_outcomes(passed=1)
-    other = int(_said(pytester.path)[0])
+    other = int(_read_notes(pytester.path)[0])
     assert other != kept
     _end(other)
     assert psutil.pid_exists(kept)
@@ -69,7 +69,7 @@ def test_one_that_has_crashed_since_is_replaced(kept: int, runs: Runs, pytester:
     os.kill(kept, signal.SIGKILL)
     until(lambda: not _alive(kept))
     runs(SUITE, *KEEP).assert_outcomes(passed=1)
-    fresh = int(_said(pytester.path)[0])
+    fresh = int(_read_notes(pytester.path)[0])
     assert fresh != kept
     _end(fresh)
 
@@ -82,9 +82,9 @@ def test_one_whose_model_file_has_changed_is_stopped_and_replaced(runs: Runs, py
     model.write_text("one", encoding="utf-8")
     options = (*KEEP, f"--llmperf-model={model}")
     runs(SUITE, *options)
-    stale = int(_said(pytester.path)[0])
+    stale = int(_read_notes(pytester.path)[0])
     model.write_text("two!", encoding="utf-8")
-    _replaced(runs(SUITE, *options), stale, "its model changed since it was started", pytester.path)
+    _expect_replacement(runs(SUITE, *options), stale, "its model changed since it was started", pytester.path)
 
 
 def test_one_whose_model_file_changed_while_its_own_run_used_it_is_not_taken_for_the_new_one(
@@ -94,29 +94,29 @@ def test_one_whose_model_file_changed_while_its_own_run_used_it_is_not_taken_for
     model.write_text("one", encoding="utf-8")
     options = (*KEEP, f"--llmperf-model={model}")
     runs(SUITE + f"    open({str(model)!r}, 'w').write('two!')", *options)
-    stale = int(_said(pytester.path)[0])
-    _replaced(runs(SUITE, *options), stale, "its model changed since it was started", pytester.path)
+    stale = int(_read_notes(pytester.path)[0])
+    _expect_replacement(runs(SUITE, *options), stale, "its model changed since it was started", pytester.path)
 
 
 def test_one_whose_program_was_installed_anew_is_stopped_and_replaced(
     kept: int, runs: Runs, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SimulatedServer, "describe_program", lambda self: "version 2")
-    _replaced(runs(SUITE, *KEEP), kept, "its program changed since it was started", pytester.path)
+    _expect_replacement(runs(SUITE, *KEEP), kept, "its program changed since it was started", pytester.path)
 
 
 def test_one_that_hears_nothing_any_more_is_stopped_and_replaced(
     kept: int, runs: Runs, pytester: pytest.Pytester
 ) -> None:
     os.kill(kept, signal.SIGSTOP)
-    _replaced(runs(SUITE, *KEEP), kept, "it no longer answers", pytester.path)
+    _expect_replacement(runs(SUITE, *KEEP), kept, "it no longer answers", pytester.path)
 
 
 def test_one_of_another_version_than_was_noted_is_stopped_and_replaced(
     kept: int, runs: Runs, pytester: pytest.Pytester
 ) -> None:
     _change_note(kept, version="0")
-    _replaced(runs(SUITE, *KEEP), kept, "it is version 0, and 1 is asked for", pytester.path)
+    _expect_replacement(runs(SUITE, *KEEP), kept, "it is version 0, and 1 is asked for", pytester.path)
 
 
 def test_an_address_where_another_model_is_served_by_now_is_not_used(
@@ -126,16 +126,16 @@ def test_an_address_where_another_model_is_served_by_now_is_not_used(
     other.start(lambda _: None)
     try:
         _change_note(kept, base_url=other.base_url)
-        _replaced(runs(SUITE, *KEEP), kept, "it serves other, not simulated", pytester.path)
+        _expect_replacement(runs(SUITE, *KEEP), kept, "it serves other, not simulated", pytester.path)
         assert other.read_status().reason == ""
     finally:
         other.stop()
 
 
-def _replaced(result: pytest.RunResult, stale: int, reason: str, folder: Path) -> None:
+def _expect_replacement(result: pytest.RunResult, stale: int, reason: str, folder: Path) -> None:
     """The run passed on a fresh engine, the stale one has ended, and the reason was said."""
     result.assert_outcomes(passed=1)
-    fresh = int(_said(folder)[0])
+    fresh = int(_read_notes(folder)[0])
     assert fresh != stale
     assert not _alive(stale)
     assert STALE.format(stale, reason) in result.outlines
@@ -156,7 +156,7 @@ def test_one_that_is_in_use_is_not_shared(kept: int, runs: Runs, pytester: pytes
     assert lease is not None
     try:
         runs(SUITE, *KEEP).assert_outcomes(passed=1)
-        second = int(_said(pytester.path)[0])
+        second = int(_read_notes(pytester.path)[0])
         assert second != kept
     finally:
         os.close(lease)
@@ -167,12 +167,12 @@ def test_it_ends_by_itself_and_leaves_no_file_when_nobody_wants_it(
     own_tmp: Path, runs: Runs, pytester: pytest.Pytester
 ) -> None:
     runs(SUITE, "--llmperf-keep-engine=0.2").assert_outcomes(passed=1)
-    pid = int(_said(pytester.path)[0])
+    pid = int(_read_notes(pytester.path)[0])
     until(lambda: not _alive(pid))
     until(lambda: [path for path in own_tmp.rglob("*") if path != pid_files.find_directory()] == [])
 
 
-def _said(folder: Path) -> list[str]:
+def _read_notes(folder: Path) -> list[str]:
     return (folder / "pid").read_text(encoding="utf-8").split()
 
 
