@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.limit import Limit, select
-from pytest_llmperf.budgets.validity import why_invalid
+from pytest_llmperf.budgets.validity import why_invalid, why_objectives_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.reading import Reading
-from pytest_llmperf.metrics.metric import DistributionMetric, Objective
+from pytest_llmperf.metrics.metric import DistributionMetric, Objective, ObjectiveMetric
 from pytest_llmperf.metrics.missing import why_raised
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) 
     try:
         reading = metric.read(measurement, limit.statistic, _objectives(chosen))
         reason = why_invalid(metric, measurement, limit.statistic)
+        if isinstance(metric, ObjectiveMetric):
+            reason = reason or why_objectives_invalid(_objectives(chosen), measurement)
     except Exception as error:  # a metric may be another package's, and the other limits are still to be judged
         reading = Reading.missing("")
         reason = why_raised(error)

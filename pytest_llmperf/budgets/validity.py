@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.client_lag import why_client_lags
+from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.metrics.memory import find_host_trace, find_traces
 from pytest_llmperf.metrics.metric import SampleSource
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.metrics.metric import Metric
+    from pytest_llmperf.metrics.metric import Metric, Objective
     from pytest_llmperf.metrics.statistics import Statistic
 
 
@@ -32,6 +33,12 @@ def why_invalid(metric: Metric, measurement: Measurement, statistic: Statistic |
     return "; ".join(text for text in faults if text)
 
 
+def why_objectives_invalid(objectives: Sequence[Objective], measurement: Measurement) -> str:
+    """Why no request can be said to have met the objectives, in one sentence; empty if it can."""
+    reasons = (why_stamps_are_not_the_engines(objective.metric, None, measurement) for objective in objectives)
+    return next(filter(None, reasons), "")
+
+
 def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Statistic | None) -> list[str]:
     """What is wrong with the samples that the metric is read from; texts may be empty."""
     match metric.source:
@@ -40,7 +47,11 @@ def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Sta
         case SampleSource.HOST_SAMPLES:
             return _list_trace_faults(find_host_trace(measurement))
         case SampleSource.REQUESTS:
-            return [_why_slow(measurement), why_client_lags(metric, statistic, measurement)]
+            return [
+                _why_slow(measurement),
+                why_client_lags(metric, statistic, measurement),
+                why_stamps_are_not_the_engines(metric, statistic, measurement),
+            ]
         case SampleSource.ENERGY_COUNTERS:
             return [_find_first_fault(measurement, _why_energy_doubtful)]
         case SampleSource.SETTLED_LEVEL | SampleSource.ENGINE | SampleSource.STARTUP:

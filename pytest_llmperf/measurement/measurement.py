@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.server_clock import ServerClock
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Measurement:
             empty itself if the engine computes on the CPU.
         engine_readings: numbers that only the engine knows, by the name of the metric (``memory.kv_cache``).
         engine_stats: further numbers of the engine, for reports; a name ends in its unit (``queue_mean_seconds``).
+        server_clock: the times of the requests by the server's own counters; None if it has none, and of several
+            engines together.
         records: what the test recorded itself.
         windows: named parts of the test.
         faults: what makes every number of this window invalid, one sentence each.
@@ -65,6 +68,7 @@ class Measurement:
     devices_missing: str = ""
     engine_readings: Mapping[str, Reading] = field(default_factory=dict)
     engine_stats: Mapping[str, float] = field(default_factory=dict)
+    server_clock: ServerClock | None = None
     records: tuple[RecordedValue, ...] = ()
     windows: tuple[Window, ...] = ()
     faults: tuple[str, ...] = ()

@@ -37,6 +37,15 @@ class SampleSource(Enum):
         return self in (SampleSource.SETTLED_LEVEL, SampleSource.ENGINE, SampleSource.STARTUP)
 
 
+class StreamTime(Enum):
+    """Which times of a streamed answer a metric is made of: what holds tokens back on their way makes it invalid."""
+
+    NONE = "none"
+    FIRST = "the arrival of the first token"
+    SPAN = "the time from the first token to the last"
+    GAPS = "the times between tokens, or between chunks"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Metric(ABC):
     """A number that a budget may limit: one row of the table, in one of three kinds.
@@ -53,6 +62,7 @@ class Metric(ABC):
         has_peak_caveat: whether an engine's ``peak_caveat`` (it takes all memory at its start) applies to it.
         lag_against: the distribution of durations that the lag of the client is compared with before this metric is
             judged; None for itself if it is one, else for end-to-end time.
+        stream_time: which times of streamed answers it is made of.
     """
 
     name: str
@@ -65,6 +75,7 @@ class Metric(ABC):
     needs_settling: bool = False
     has_peak_caveat: bool = False
     lag_against: DistributionMetric | None = None
+    stream_time: StreamTime = StreamTime.NONE
 
     @property
     def group(self) -> str:

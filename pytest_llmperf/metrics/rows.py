@@ -17,7 +17,14 @@ from pytest_llmperf.measurement.units import (
     WATTS,
 )
 from pytest_llmperf.metrics import energy, latency, memory, missing, throughput
-from pytest_llmperf.metrics.metric import DistributionMetric, Metric, ObjectiveMetric, SampleSource, ScalarMetric
+from pytest_llmperf.metrics.metric import (
+    DistributionMetric,
+    Metric,
+    ObjectiveMetric,
+    SampleSource,
+    ScalarMetric,
+    StreamTime,
+)
 
 E2E = DistributionMetric(
     name="latency.e2e",
@@ -84,7 +91,7 @@ ROWS: tuple[Metric, ...] = (
         name="memory.kv_cache",
         quantity=BYTES,
         better="lower",
-        formula="largest number of KV cache bytes in use, as the engine states them",
+        formula="largest number of KV cache bytes in use, as the engine states them or the requests' tokens prove",
         source=SampleSource.ENGINE,
         compute=memory.read_stated,
     ),
@@ -162,6 +169,7 @@ ROWS: tuple[Metric, ...] = (
         formula="1 / mean TPOT",
         source=SampleSource.REQUESTS,
         compute=throughput.read_per_user,
+        stream_time=StreamTime.SPAN,
     ),
     DistributionMetric(
         name="latency.ttft",
@@ -171,6 +179,7 @@ ROWS: tuple[Metric, ...] = (
         source=SampleSource.REQUESTS,
         needs_prefill=True,
         values=latency.list_ttft,
+        stream_time=StreamTime.FIRST,
     ),
     DistributionMetric(
         name="latency.ttft_answer",
@@ -182,6 +191,7 @@ ROWS: tuple[Metric, ...] = (
         values=latency.list_ttft_answer,
         why_none=missing.why_no_answer_token,
         why_incomplete=missing.why_answers_are_missing,
+        stream_time=StreamTime.FIRST,
     ),
     DistributionMetric(
         name="latency.tpot",
@@ -193,6 +203,7 @@ ROWS: tuple[Metric, ...] = (
         lag_against=E2E,
         values=latency.list_tpot,
         why_none=missing.why_no_token_times,
+        stream_time=StreamTime.SPAN,
     ),
     DistributionMetric(
         name="latency.itl",
@@ -203,6 +214,7 @@ ROWS: tuple[Metric, ...] = (
         values=latency.list_itl,
         sample="token",
         why_none=missing.why_no_token_times,
+        stream_time=StreamTime.GAPS,
     ),
     DistributionMetric(
         name="latency.chunk_gap",
@@ -212,6 +224,7 @@ ROWS: tuple[Metric, ...] = (
         source=SampleSource.REQUESTS,
         values=latency.list_chunk_gaps,
         sample="chunk",
+        stream_time=StreamTime.GAPS,
     ),
     E2E,
     ScalarMetric(

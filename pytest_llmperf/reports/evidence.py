@@ -44,6 +44,7 @@ def collect_evidence(measurement: Mapping[str, Any], *, unicode: bool = True) ->
     found += [pair for load in measurement["loads"] for pair in collect_load_evidence(load)]
     if measurement["engine_stats"]:
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))
+    found += [("clocks", text) for text in _clocks(measurement)]
     found += [("recorded", _record(record)) for record in measurement["records"]]
     found += [("window", f"{w['name']}, {_seconds(w['seconds'])}") for w in measurement["windows"]]
     found += [("engine", text) for text in _engines(measurement)]
@@ -175,6 +176,25 @@ def _requests(requests: Mapping[str, Any]) -> Iterator[str]:
         yield f"{count} failed: {error}"
     if len(errors) > _ERRORS_SHOWN:
         yield f"and {len(errors) - _ERRORS_SHOWN} other errors"
+
+
+def _clocks(measurement: Mapping[str, Any]) -> Iterator[str]:
+    """The mean times of the requests by the server's own clock and by the client's, for each engine that has one."""
+    for part in measurement["parts"] or [measurement]:
+        clock = part["server_clock"]
+        if clock is None:
+            continue
+        whose = f"{part['label']}: " if part["label"] else ""
+        if clock["reason"]:
+            yield f"{whose}not compared with the server's own: {clock['reason']}"
+        else:
+            server, client = _mean_times(clock["server"]), _mean_times(clock["client"])
+            yield f"{whose}the server's own: {server}; the client's: {client}"
+
+
+def _mean_times(times: Mapping[str, Any]) -> str:
+    decode = None if times["decode_s"] is None or not times["requests"] else times["decode_s"] / times["requests"]
+    return f"first token after {_seconds(times['ttft_mean_s'])}, then {_seconds(decode)} to the last"
 
 
 def _stat(name: str, value: float | None) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.server_clock import ServerClock, StreamTimes
     from pytest_llmperf.metrics.metric import Metric
 
 REQUEST_RECORDS = 1000
@@ -52,6 +53,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "devices": [_device(trace, start_ns) for trace in measurement.devices],
         "devices_missing": str(measurement.devices_missing),
         "engine_stats": {str(name): _number(value) for name, value in measurement.engine_stats.items()},
+        "server_clock": None if measurement.server_clock is None else _server_clock(measurement.server_clock),
         "records": [{"name": str(r.name), "value": _number(r.value), "unit": str(r.unit)} for r in measurement.records],
         "windows": _windows(measurement),
         "faults": [str(fault) for fault in measurement.faults],
@@ -81,6 +83,22 @@ def _engine(engine: EngineInfo) -> dict[str, Any]:
         "model": str(engine.model),
         "devices": [_identity(device) for device in engine.devices],
         "startup_seconds": _number(engine.startup_seconds),
+    }
+
+
+def _server_clock(clock: ServerClock) -> dict[str, Any]:
+    return {"server": _times(clock.server), "client": _times(clock.client), "reason": str(clock.reason)}
+
+
+def _times(times: StreamTimes | None) -> dict[str, Any] | None:
+    if times is None:
+        return None
+    return {
+        "requests": int(times.requests),
+        "ttft_mean_s": _number(times.ttft_mean),
+        "decode_s": _number(times.decode),
+        "gaps": int(times.gaps),
+        "gap_mean_s": _number(times.gap_mean),
     }
 
 

@@ -87,11 +87,15 @@ def good_whole(tokens: int = 4, finish: str = "length", prompt: int = 3) -> Repl
 
 
 class HostileServer:
-    """``answer`` is called with each POST and may be replaced at any time; the requests are in ``asked``."""
+    """``answer`` is called with each POST and may be replaced at any time; the requests are in ``asked``.
+
+    ``pages`` answer each GET of their path.
+    """
 
     def __init__(self, answer: Callable[[Asked], Reply], models: Sequence[str] = (MODEL,)) -> None:
         self.answer = answer
         self.models = list(models)
+        self.pages: dict[str, Callable[[], Reply]] = {}
         self.asked: list[Asked] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(self))
         self._server.daemon_threads = True
@@ -122,7 +126,11 @@ def _make_handler(hostile: HostileServer) -> type[BaseHTTPRequestHandler]:
             """Says nothing."""
 
         def do_GET(self) -> None:
-            """The list of models, whatever is asked for."""
+            """The page of this path, without its query; the list of models whatever else is asked for."""
+            page = hostile.pages.get(self.path.partition("?")[0])
+            if page is not None:
+                self._send(page())
+                return
             listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in hostile.models]}
             self._send(whole(listed))
 

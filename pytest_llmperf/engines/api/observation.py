@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.server_clock import ServerClock
     from pytest_llmperf.measurement.window import Window
 
 
@@ -19,13 +20,15 @@ class Observed:
 
     ``beside`` is what its server held during the test beside its model, such as ``qwen3:0.6b (1.2 GiB)``.
     ``stats`` are numbers for the reports that no budget limits; a name ends in ``_seconds``, ``_bytes``, ``_share`` or
-    ``_rate`` (tokens per second) where that is its unit, else it is a count.
+    ``_rate`` (tokens per second) where that is its unit, else it is a count. ``server_clock`` holds the times of the
+    requests by the server's own clock; None if it states none.
     """
 
     readings: Mapping[str, Reading] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     stats: Mapping[str, float] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
+    server_clock: ServerClock | None = None
 
 
 class Observation:

@@ -23,6 +23,11 @@ COUNTERS = {
     "requests_finished": "vllm:request_success_total",
     "requests_queued": "vllm:request_queue_time_seconds_count",
     "queue_seconds": "vllm:request_queue_time_seconds_sum",
+    "ttft_requests": "vllm:time_to_first_token_seconds_count",
+    "ttft_seconds": "vllm:time_to_first_token_seconds_sum",
+    "decode_gaps": "vllm:inter_token_latency_seconds_count",
+    "decode_gap_seconds": "vllm:inter_token_latency_seconds_sum",
+    "decode_seconds": "vllm:request_decode_time_seconds_sum",
 }
 UNKNOWN_SIZE = "the server does not state how large its KV cache is; engine argument kv_cache sets it"
 _USAGE, _RUNNING, _WAITING = "vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"

@@ -10,7 +10,15 @@ from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.kv_cache import looks
 from pytest_llmperf.engines.kv_cache.peak import Fullest, Seen, find_fullest, prove
 from pytest_llmperf.engines.kv_cache.poller import Poller
-from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE, Counters, build_metrics_url, build_polled_url, poll
+from pytest_llmperf.engines.vllm.clock import compare_clocks
+from pytest_llmperf.engines.vllm.metrics import (
+    COUNTERS,
+    UNKNOWN_SIZE,
+    Counters,
+    build_metrics_url,
+    build_polled_url,
+    poll,
+)
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
 
 # The server counts the last tokens of an answer just after it has sent them.
 _SETTLE_SECONDS = 1.0
+_TIMES = frozenset(key for key in COUNTERS if key.startswith(("queue_", "ttft_", "decode_"))) | {"requests_queued"}
 
 
 class VLLMObservation(Observation):
@@ -67,7 +76,8 @@ class VLLMObservation(Observation):
         rises, fault = self._rises(requests, final=final)
         readings, stats = self._kv(polls, requests, rises)
         faults = (fault,) if fault else ()
-        return Observed({**self._readings(), **readings}, faults, {**select_counts(rises), **stats})
+        clock = compare_clocks(rises, requests) if final else None
+        return Observed({**self._readings(), **readings}, faults, {**select_counts(rises), **stats}, server_clock=clock)
 
     def _rises(self, requests: Sequence[RequestTiming], *, final: bool) -> tuple[dict[str, float], str]:
         """What the counters rose by, and what is wrong with them."""
@@ -131,8 +141,8 @@ def _stats(fullest: Fullest | Missing, pool: KVPool, polls: Sequence[KVPoll], ru
 
 
 def select_counts(rises: dict[str, float]) -> dict[str, float]:
-    """The counters for the report: of the queue time, its mean."""
-    stats = {key: rise for key, rise in rises.items() if key not in ("queue_seconds", "requests_queued")}
+    """The counters for the report: of the queue time, its mean. The other times are held against the client's."""
+    stats = {key: rise for key, rise in rises.items() if key not in _TIMES}
     if rises.get("requests_queued"):
         stats["queue_mean_seconds"] = rises["queue_seconds"] / rises["requests_queued"]
     return stats

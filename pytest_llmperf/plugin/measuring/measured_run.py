@@ -185,6 +185,7 @@ class MeasuredRun:
             devices_missing=devices_missing,
             engine_readings=observed.readings,
             engine_stats=observed.stats,
+            server_clock=observed.server_clock,
             records=tuple(self._records),
             windows=tuple(self._windows),
             faults=(

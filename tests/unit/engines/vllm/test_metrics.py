@@ -32,6 +32,11 @@ def test_the_counters_are_summed_over_their_labels() -> None:
         "requests_finished": 53,
         "requests_queued": 53,
         "queue_seconds": pytest.approx(0.0017, abs=1e-4),
+        "ttft_requests": 53,
+        "ttft_seconds": pytest.approx(4.875, abs=1e-3),
+        "decode_gaps": 6605,
+        "decode_gap_seconds": pytest.approx(52.895, abs=1e-3),
+        "decode_seconds": pytest.approx(52.895, abs=1e-3),
     }
 
 

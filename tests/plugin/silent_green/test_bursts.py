@@ -1,0 +1,132 @@
+"""Tokens that were held back on their way and arrive in bursts: the times between them are not the engine's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.helpers.hostile_server import Reply, event, text, usage
+from tests.helpers.vllm_double import VLLMDouble, Way
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Runs
+    from tests.helpers.hostile_server import HostileServer
+
+BUDGETS = """
+    @pytest.mark.latency_budget(itl_p50="1 min", chunk_gap_max="1 min", tpot_max="1 min")
+    @pytest.mark.latency_budget(ttft_max="1 min", e2e_max="1 min")
+    @pytest.mark.throughput_budget(per_user="0.1 tok/s", output="0.1 tok/s", goodput="0.1 req/s")
+    def test_asks(llm_client):
+"""
+STREAMED = {"itl_p50", "chunk_gap_max", "tpot_max", "ttft_max", "per_user", "goodput"}
+WAYS_TO_ASK = {
+    "generate": 'llm_client.generate("x", max_tokens=24)',
+    "chat": 'llm_client.chat("x", max_tokens=24)',
+    "list": 'llm_client.run(["x", "y"], concurrency=2, max_tokens=24)',
+    "load": """
+        from pytest_llmperf import workload
+        llm_client.run(workload(["x", "y", "z"], output_tokens=24), concurrency=2)
+    """,
+    "app": """
+        import json, urllib.request
+        body = {"model": llm_client.model, "messages": [], "max_tokens": 24, "stream": True}
+        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+        url = f"{llm_client.base_url}/chat/completions"
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode())) as answer:
+            answer.read()
+    """,
+}
+
+
+@pytest.fixture
+def vllm() -> Iterator[VLLMDouble]:
+    with VLLMDouble().running_here() as double:
+        yield double
+
+
+def source(way: str) -> str:
+    lines = [line.strip() for line in WAYS_TO_ASK[way].strip().splitlines()]
+    indent = ["            " if line == "answer.read()" else "        " for line in lines]
+    return BUDGETS + "\n".join(space + line for space, line in zip(indent, lines, strict=True)) + "\n"
+
+
+def run(runs: Runs, way: str, *options: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """The status of each budget by its key, and the measurement."""
+    runs.plain(source(way), "--llmperf-report=report.json", *options)
+    (test,) = json.loads(Path("report.json").read_text(encoding="utf-8"))["tests"]
+    return {v["name"].partition(".")[2]: v["status"] for v in test["verdicts"]}, test["measurement"]
+
+
+def select(found: dict[str, str], status: str) -> set[str]:
+    return {key for key, its_own in found.items() if its_own == status}
+
+
+@pytest.mark.parametrize("ask", WAYS_TO_ASK)
+def test_tokens_that_come_as_the_engine_gives_them_are_judged(runs: Runs, vllm: VLLMDouble, ask: str) -> None:
+    vllm.way = Way(step_s=0.01)  # long beside what a busy host takes to pass a token on
+    found, measurement = run(runs, ask, *vllm.options)
+    assert set(found.values()) == {"PASS"}
+    clock = measurement["server_clock"]
+    assert clock["reason"] == ""
+    assert clock["server"]["gap_mean_s"] == pytest.approx(0.01)
+    assert clock["client"]["gap_mean_s"] > 0.009
+
+
+@pytest.mark.parametrize("ask", WAYS_TO_ASK)
+@pytest.mark.parametrize("in_one_write", [True, False])
+def test_tokens_that_were_held_back_make_every_time_between_them_invalid(
+    runs: Runs, vllm: VLLMDouble, ask: str, in_one_write: bool
+) -> None:
+    vllm.way = Way(step_s=0.02, is_held=True, in_one_write=in_one_write)
+    found, _ = run(runs, ask, *vllm.options)
+    assert select(found, "INVALID") == STREAMED
+    assert select(found, "PASS") == {"e2e_max", "output"}
+
+
+def test_the_reason_holds_both_clocks_side_by_side(runs: Runs, vllm: VLLMDouble) -> None:
+    vllm.way = Way(is_held=True)
+    result = runs.plain(source("generate"), "--llmperf-strict", *vllm.options)
+    result.stdout.fnmatch_lines(["clocks *the server's own: first token after *"])
+    result.stdout.fnmatch_lines(
+        ["FAILED *from the first token to the last for the client, 69.0 ms by the server's own *"]
+    )
+
+
+@pytest.mark.parametrize("ask", WAYS_TO_ASK)
+@pytest.mark.parametrize("merged", [2, 8])
+def test_tokens_that_were_merged_say_nothing_of_single_gaps(
+    runs: Runs, vllm: VLLMDouble, ask: str, merged: int
+) -> None:
+    vllm.way = Way(merged=merged)
+    found, _ = run(runs, ask, *vllm.options)
+    assert select(found, "INVALID") >= {"itl_p50", "chunk_gap_max", "goodput"}
+    assert select(found, "PASS") >= {"e2e_max", "output"}
+
+
+def test_counters_that_others_move_as_well_are_not_compared(runs: Runs, vllm: VLLMDouble) -> None:
+    vllm.way = Way(strangers=1)
+    found, measurement = run(runs, "generate", *vllm.options)
+    assert set(found.values()) == {"INVALID"}
+    assert measurement["server_clock"] == {
+        "server": None,
+        "client": None,
+        "reason": "the server counts 2 first tokens, and the test sent 1 requests",
+    }
+
+
+@pytest.mark.parametrize("in_one_write", [True, False])
+def test_without_a_clock_of_the_server_tokens_of_one_moment_are_told_by_themselves(
+    runs: Runs, hostile: HostileServer, in_one_write: bool
+) -> None:
+    words = [event(text(" w", usage={"completion_tokens": n + 1, "prompt_tokens": 3})) for n in range(192)]
+    parts = [b"".join(words)] if in_one_write else words
+    tail = b"".join(map(event, (text("", "length"), usage(192), "[DONE]")))
+    hostile.answer = lambda _: Reply([0.1, *parts, tail])
+    found, measurement = run(runs, "generate", *hostile.options)
+    assert measurement["server_clock"] is None
+    assert select(found, "INVALID") >= {"itl_p50", "tpot_max", "per_user"}
