@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import select
 import subprocess
 import sys
 import threading
@@ -89,7 +90,8 @@ class Ours:
             command = [sys.executable, "-c", _TREE]
             self._engine = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             assert self._engine.stdout is not None
-            self._engine.stdout.readline()
+            if not select.select([self._engine.stdout], [], [], TIMEOUT_S)[0]:
+                raise TimeoutError(f"the engine's processes did not start within {TIMEOUT_S:.0f} s")
             self._sampler.watch(self._engine.pid)
 
     def stop(self) -> None:

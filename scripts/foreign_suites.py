@@ -65,7 +65,7 @@ def _source(name: str) -> Path:
     if not folder.exists():
         downloads = _FOLDER / "downloads" / name
         options = ["--quiet", "--disable-pip-version-check", "--no-deps", f"--no-binary={name}", f"--dest={downloads}"]
-        subprocess.run([str(_PYTHONS["without"]), "-m", "pip", "download", *options, pin], check=True)
+        subprocess.run([str(_PYTHONS["without"]), "-m", "pip", "download", *options, pin], check=True, timeout=600)
         version = pin.partition("==")[2]
         [archive] = downloads.glob(f"*-{version}.tar.gz")
         with tarfile.open(archive) as tar:
@@ -89,7 +89,9 @@ def _run(name: str, source: Path, which: str) -> Run:
     ):
         path = f"{python.parent}{os.pathsep}{kept['PATH']}"  # some tests run console scripts
         environment = {**kept, "TMPDIR": temporary, "PATH": path, "COLUMNS": "80"}
-        subprocess.run([*command, *_SUITES[name]], cwd=source, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        subprocess.run(
+            [*command, *_SUITES[name]], cwd=source, env=environment, stdout=log, stderr=subprocess.STDOUT, timeout=3600
+        )
     if not report.exists():
         raise SystemExit(f"{name} {which} the plugin did not run: see {log.name}")
     passed: set[str] = set()

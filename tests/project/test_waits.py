@@ -1,4 +1,7 @@
-"""Every wait in the tests has an end: a call that may block has a timeout, and a loop that sleeps a deadline."""
+"""Every wait in tests, benchmarks and scripts has an end.
+
+A call that may block has a timeout, and a loop that sleeps a deadline.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("tests", "benchmarks", "scripts")
 # A timeout may be their first argument; with one argument, "join" may be that of a string.
 BLOCK_WITHOUT_ARGUMENTS = {"get", "join", "result", "wait"}
 BLOCK_WITHOUT_TIMEOUT = {"call", "check_call", "check_output", "communicate", "run", "urlopen"}
 OUTPUTS = {"stderr", "stdout"}
+CLOCKS = {"monotonic", "monotonic_ns"}
 
 
 def endless_waits(code: str) -> Iterator[tuple[int, str]]:
@@ -30,7 +35,7 @@ def _is_endless(node: ast.Call | ast.While | ast.For) -> bool:
         return isinstance(node.iter, ast.Attribute) and node.iter.attr in OUTPUTS
     if isinstance(node, ast.While):  # a "while True" is a service, and waits for nothing
         names = {_name(call) for call in ast.walk(node) if isinstance(call, ast.Call)}
-        return not isinstance(node.test, ast.Constant) and "sleep" in names and "monotonic" not in names
+        return not isinstance(node.test, ast.Constant) and "sleep" in names and not names & CLOCKS
     owner = ast.unparse(node.func).rpartition(".")[0]
     if any(keyword.arg in ("timeout", "timeout_s") for keyword in node.keywords):
         return False
@@ -47,8 +52,9 @@ def _name(call: ast.Call) -> str:
 
 def test_every_wait_has_an_end() -> None:
     found = [
-        f"{path.relative_to(TESTS.parent)}:{line}: {text}"
-        for path in sorted(TESTS.rglob("*.py"))
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for folder in FOLDERS
+        for path in sorted((ROOT / folder).rglob("*.py"))
         for line, text in endless_waits(path.read_text(encoding="utf-8"))
     ]
     assert not found, "\n".join(["waits without a timeout:", *found])

@@ -46,7 +46,9 @@ def read_command_line(pid: int) -> tuple[str, ...]:
     """The command line of a process; () if it has ended, or may not be read."""
     if HAS_PROC:
         with suppress(OSError):
-            return tuple((_PROC / str(pid) / "cmdline").read_text(errors="surrogateescape").split("\0")[:-1])
+            return tuple(
+                (_PROC / str(pid) / "cmdline").read_text(errors="surrogateescape", encoding="utf-8").split("\0")[:-1]
+            )
         return ()
     import psutil
 

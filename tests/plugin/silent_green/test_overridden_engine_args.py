@@ -48,7 +48,7 @@ def check_app(app, llm_engine):
 
 def write(folder: Path, name: str, source: str) -> None:
     folder.mkdir(exist_ok=True)
-    (folder / name).write_text(dedent(source))
+    (folder / name).write_text(dedent(source), encoding="utf-8")
 
 
 def asks(number: int) -> str:
@@ -145,7 +145,7 @@ def test_settings_made_of_a_fixture_that_a_folder_overrides(
     )
     write(pytester.path, "test_root.py", asks(3))
     write(pytester.path / "sub", "conftest.py", SUB.replace("llm_engine_args(llm_engine_args)", "length()"))
-    conftest = (pytester.path / "sub" / "conftest.py").read_text()
+    conftest = (pytester.path / "sub" / "conftest.py").read_text(encoding="utf-8")
     write(pytester.path / "sub", "conftest.py", conftest.replace('{**llm_engine_args, "output_tokens": 5}', "5"))
     write(pytester.path / "sub", "test_sub.py", asks(5))
     pytester.runpytest_inprocess(*runs.always, SIMULATED, *order).assert_outcomes(passed=2)
@@ -167,7 +167,7 @@ def test_a_folder_may_override_the_engine_itself(pytester: pytest.Pytester, runs
         """,
     )
     # The address, and what an app makes of it, are of session scope and stand above.
-    with (pytester.path / "conftest.py").open("a") as conftest:
+    with (pytester.path / "conftest.py").open("a", encoding="utf-8") as conftest:
         conftest.write(APP)
     write(pytester.path / "sub", "test_sub.py", asks(5))
     pytester.runpytest_inprocess(*runs.always, SIMULATED, *order).assert_outcomes(passed=2)

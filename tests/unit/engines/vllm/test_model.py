@@ -19,8 +19,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in ("empty", "whole", "mistral", "ggufs"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "whole" / "config.json").write_text("{}")
-    (tmp_path / "mistral" / "params.json").write_text("{}")
+    (tmp_path / "whole" / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "mistral" / "params.json").write_text("{}", encoding="utf-8")
     (tmp_path / "ggufs" / "a.gguf").write_bytes(b"GGUF")
     (tmp_path / "whole" / "model.safetensors").write_bytes(b"")
 

@@ -78,7 +78,7 @@ def binary(tmp_path: Path) -> Path:
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "tiny"
     path.mkdir()
-    (path / "config.json").write_text("{}")
+    (path / "config.json").write_text("{}", encoding="utf-8")
     return path
 
 

@@ -65,7 +65,7 @@ def test_without_vllm_in_pytests_own_environment_it_says_what_to_do(monkeypatch:
 
 @pytest.mark.usefixtures("installed")
 def test_before_its_start_it_has_neither_processes_nor_an_llm_nor_an_address(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     engine = create(EngineSpec("vllm", model=str(tmp_path), args=OFFLINE))
     assert isinstance(engine.deployment, InProcessVLLM)
     assert (engine.model, engine.pids) == (tmp_path.name, ())
