@@ -48,12 +48,13 @@ def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Sta
             return _list_trace_faults(find_host_trace(measurement))
         case SampleSource.REQUESTS:
             return [
+                _why_counts_doubtful(measurement.requests),
                 _why_slow(measurement),
                 why_client_lags(metric, statistic, measurement),
                 why_stamps_are_not_the_engines(metric, statistic, measurement),
             ]
         case SampleSource.ENERGY_COUNTERS:
-            return [_find_first_fault(measurement, _why_energy_doubtful)]
+            return [_why_counts_doubtful(measurement.requests), _find_first_fault(measurement, _why_energy_doubtful)]
         case SampleSource.SETTLED_LEVEL | SampleSource.ENGINE | SampleSource.STARTUP:
             return []
 
@@ -86,6 +87,14 @@ def _why_requests_failed(measurement: Measurement) -> str:
     if len(failed) <= tolerated * len(requests):
         return ""
     return f"{len(failed)} of {len(requests)} requests failed, the first with: {failed[0]}"
+
+
+def _why_counts_doubtful(requests: Sequence[RequestTiming]) -> str:
+    """Counts that cannot be those of what came say that the requests were not what the test takes them for."""
+    found = [r.count_fault for r in requests if r.error is None and r.count_fault]
+    if not found:
+        return ""
+    return f"the token counts of {len(found)} of {len(requests)} answers cannot be right, the first: {found[0]}"
 
 
 def _why_prompts_cached(requests: Sequence[RequestTiming]) -> str:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 ChunkKind = Literal["text", "reasoning", "tool"]
 _KINDS: tuple[ChunkKind, ...] = ("text", "reasoning", "tool")
 _REASONING = bytes([_KINDS.index("reasoning")])
-_LARGEST = 2**32 - 1
+LARGEST = 2**32 - 1
+"""The most tokens of a chunk, and the longest gap in ns, that take 4 bytes in a :class:`PackedChunks`."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class PackedChunks(Sequence[Chunk]):
         if not stamps:
             return ()
         gaps = list(map(sub, stamps[1:], stamps))
-        width = "q" if gaps and (max(gaps) > _LARGEST or min(gaps) < 0) else "I"
+        width = "q" if gaps and (max(gaps) > LARGEST or min(gaps) < 0) else "I"
         others = bytes(map(_KINDS.index, kinds)) if set(kinds) != {"text"} else b""
         tokens = None if counts is None else array("I", [] if set(counts) == {1} else counts)
         return cls(stamps[0], array(width, gaps), others, tokens)

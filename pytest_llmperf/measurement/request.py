@@ -61,6 +61,8 @@ class RequestTiming:
         shared_prefix: whether the test let its prompt come from a cache.
         server: durations reported by the server; None if it reports none.
         phase: the part of a load that it belongs to.
+        hidden_tokens: those of ``output_tokens`` that are reasoning which was not streamed.
+        count_fault: why the token counts cannot be those of what came, in one sentence; empty if they can.
     """
 
     sent_ns: int
@@ -77,6 +79,8 @@ class RequestTiming:
     shared_prefix: bool = False
     server: ServerTimes | None = None
     phase: Phase = "steady"
+    hidden_tokens: int = 0
+    count_fault: str = ""
 
     @property
     def start_ns(self) -> int:
@@ -85,8 +89,18 @@ class RequestTiming:
 
     @property
     def ttft(self) -> float | None:
-        """Time to first token in seconds: t1 − t0, t1 the first chunk. None if the answer has no chunk."""
-        return (find_edges(self.chunks)[0] - self.start_ns) / 1e9 if self.chunks else None
+        """Time to first token in seconds: t1 − t0, t1 the first chunk.
+
+        None if the answer has no chunk, or began with reasoning that was not streamed.
+        """
+        if not self.chunks or self.hidden_tokens:
+            return None
+        return (find_edges(self.chunks)[0] - self.start_ns) / 1e9
+
+    @property
+    def visible_tokens(self) -> int | None:
+        """The output tokens that were streamed; None if the server did not say."""
+        return None if self.output_tokens is None else self.output_tokens - self.hidden_tokens
 
     @property
     def ttft_answer(self) -> float | None:
@@ -107,8 +121,8 @@ class RequestTiming:
         counts = self.tokens_per_chunk
         if counts is not None:
             after_first = float(sum(counts[1:]))
-        elif self.output_tokens is not None:
-            after_first = self.output_tokens - max(1.0, self.output_tokens / len(self.chunks))
+        elif (visible := self.visible_tokens) is not None:
+            after_first = visible - max(1.0, visible / len(self.chunks))
         else:
             return None
         return (last_ns - first_ns) / (after_first * 1e9) if after_first > 0 else None
@@ -127,16 +141,17 @@ class RequestTiming:
     def tokens_per_chunk(self) -> list[int] | None:
         """The number of tokens in each chunk; None if that is unknown, or if there are no chunks.
 
-        Without counts per chunk, one token each is certain only if there are as many chunks as tokens. One token more
-        is the end-of-sequence token, which is counted and not shown, unless the answer was cut at its length.
+        Reasoning that was not streamed is counted with the first chunk, and taken off. Without counts per chunk, one
+        token each is certain only if there are as many chunks as tokens. One token more is the end-of-sequence token,
+        which is counted and not shown, unless the answer was cut at its length.
         """
         if not self.chunks:
             return None
         counts = list_stated_counts(self.chunks)
-        if counts is not None:
-            return counts
+        if counts is not None and counts[0] > self.hidden_tokens:
+            return [counts[0] - self.hidden_tokens, *counts[1:]] if self.hidden_tokens else counts
         unseen = (0,) if self.finish_reason == "length" else (0, 1)
-        if self.output_tokens is not None and self.output_tokens - len(self.chunks) in unseen:
+        if self.visible_tokens is not None and self.visible_tokens - len(self.chunks) in unseen:
             return [1] * len(self.chunks)
         return None
 

@@ -136,7 +136,7 @@ class Objective:
             worst = max(found) if self.metric.better == "lower" else min(found)
             return worst <= self.limit if self.metric.better == "lower" else worst >= self.limit
         if self.metric.why_incomplete([request]):
-            return False
+            return None if request.hidden_tokens else False
         return True if len(request.chunks) == 1 else None
 
 

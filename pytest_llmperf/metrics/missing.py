@@ -41,6 +41,21 @@ def why_no_values(requests: Sequence[RequestTiming], key: str) -> str:
     return _why_not_streamed(requests) or f"no answer was long enough to give {key}"
 
 
+def why_no_first_token(requests: Sequence[RequestTiming], key: str) -> str:
+    """The same for the first token of all, which may be reasoning that was not streamed."""
+    answered = [r for r in requests if r.error is None]
+    return why_first_tokens_are_hidden(answered) or why_no_values(requests, key)
+
+
+def why_first_tokens_are_hidden(answered: Sequence[RequestTiming]) -> str:
+    """Why the first token of some ``answered`` requests cannot have been seen; empty if all were seen."""
+    hidden = sum(1 for r in answered if r.hidden_tokens)
+    if not hidden:
+        return ""
+    began = f"{hidden} of {len(answered)} answers began with reasoning that the server counted and did not stream"
+    return f"{began}: limit ttft_answer instead"
+
+
 def why_no_token_times(requests: Sequence[RequestTiming], key: str) -> str:
     """The same for a latency that needs to know how many tokens came when."""
     long = [r for r in requests if r.error is None and len(r.chunks) > 1]

@@ -180,6 +180,8 @@ ROWS: tuple[Metric, ...] = (
         needs_prefill=True,
         values=latency.list_ttft,
         stream_time=StreamTime.FIRST,
+        why_none=missing.why_no_first_token,
+        why_incomplete=missing.why_first_tokens_are_hidden,
     ),
     DistributionMetric(
         name="latency.ttft_answer",

@@ -96,6 +96,7 @@ class FakeEngine:
         self.steps = 0
         self.most_running = 0
         self.failure: Exception | None = None
+        self.ending = "length"
 
     def add_request(self, request_id: str, prompt: Mapping[str, Any], params: Any) -> str:
         length = len(prompt.get("prompt_token_ids") or prompt["prompt"].split())
@@ -123,7 +124,7 @@ class FakeEngine:
             ended = len(state.token_ids) >= state.params.settings["max_tokens"]
             outputs.append(
                 SimpleNamespace(
-                    request_id=name, new_token_ids=state.token_ids[-1:], finish_reason="length" if ended else None
+                    request_id=name, new_token_ids=state.token_ids[-1:], finish_reason=self.ending if ended else None
                 )
             )
         finished = [SimpleNamespace(queued_time=0.5) for output in outputs if output.finish_reason]

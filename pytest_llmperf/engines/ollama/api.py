@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.traffic.answers.ollama import read_refusal
+from pytest_llmperf.traffic.answers.errors import describe_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ class OllamaAPI:
                 if line.strip():
                     content = _object(line)
                     if content.get("error"):
-                        raise EngineError(read_refusal(line.decode(errors="replace")))
+                        raise EngineError(describe_refusal(line.decode(errors="replace")))
                     yield content
 
     def has_blob(self, digest: str) -> bool:
@@ -117,7 +117,7 @@ class OllamaAPI:
             connection.request(method, path, body, {"Content-Type": "application/json", **headers})
             answer = connection.getresponse()
             if answer.status >= 400:
-                words = read_refusal(answer.read().decode(errors="replace"))
+                words = describe_refusal(answer.read().decode(errors="replace"))
                 raise (NotFoundError if answer.status == 404 else EngineError)(f"HTTP {answer.status}: {words}")
             yield answer
         except TimeoutError:

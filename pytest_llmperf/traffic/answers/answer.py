@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.traffic.answers.counts import check_asked, check_streamed, count_hidden
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.traffic.answers.counts import Streamed, TokenCounts
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Arrival:
         shared_prefix: whether the prompt was allowed to come from the prefix cache.
         fault: why the answer did not arrive completely, or "".
         scheduled_ns: moment at which the request was to be sent; None without a schedule.
+        asked_tokens: the most output tokens that were asked for; None without a limit, and if it is not known.
     """
 
     sent_ns: int
@@ -59,6 +63,7 @@ class Arrival:
     shared_prefix: bool = False
     fault: str = ""
     scheduled_ns: int | None = None
+    asked_tokens: int | None = None
 
     @property
     def is_stream(self) -> bool:
@@ -70,3 +75,28 @@ class Arrival:
     def body(self) -> str:
         """The whole body; bytes that are not UTF-8 are replaced."""
         return b"".join(data for _, data in self.pieces).decode(errors="replace")
+
+
+def time_answer(arrival: Arrival, counts: TokenCounts, streamed: Streamed | None, **fields: Any) -> RequestTiming:
+    """Returns the timing of an answer, with what speaks against its counts. ``streamed`` is None if it was no stream.
+
+    ``fields`` are further ones of the timing.
+    """
+    hidden, fault = 0, counts.fault or check_asked(counts.output, arrival.asked_tokens)
+    if streamed is not None:
+        hidden = count_hidden(counts, streamed)
+        fault = fault or check_streamed(counts, hidden, streamed)
+    return RequestTiming(
+        sent_ns=arrival.sent_ns,
+        end_ns=arrival.end_ns,
+        output_tokens=counts.output,
+        prompt_tokens=counts.prompt,
+        cached_tokens=counts.cached,
+        hidden_tokens=hidden,
+        count_fault=fault,
+        streamed=arrival.is_stream,
+        status=arrival.status,
+        shared_prefix=arrival.shared_prefix,
+        scheduled_ns=arrival.scheduled_ns,
+        **fields,
+    )

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+LARGEST_COUNT = 2**53
+"""The largest number that is taken for a count: beyond it JSON numbers are not exact."""
 _EXCERPT = 200
+# Enough to find an excerpt in, whatever white space stands before it.
+_LOOKED_AT = 4096
 
 
 def excerpt(text: str) -> str:
-    """Returns the first 200 characters of a text, in one line."""
-    return " ".join(text.split())[:_EXCERPT]
+    """Returns the first 200 characters of a text, in one line; what cannot be printed is replaced."""
+    line = " ".join(text[:_LOOKED_AT].split())[:_EXCERPT]
+    return line if line.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def parse_object(text: str) -> dict[str, Any] | None:
+    """Parses a JSON object; None for anything else, for one that is nested too deep, and for too long a number."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def as_dict(value: object) -> dict[str, Any]:
@@ -28,5 +43,5 @@ def as_text(value: object) -> str:
 
 
 def as_count(value: object) -> int | None:
-    """Returns an integer as it is, any other value as None."""
-    return value if isinstance(value, int) else None
+    """Returns a whole number from 0 to 2**53 as it is, any other value as None."""
+    return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None

@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import Chunk
-from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
-from pytest_llmperf.traffic.answers.answer import Answer
-from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list, as_text, excerpt
+from pytest_llmperf.measurement.request import ServerTimes
+from pytest_llmperf.traffic.answers.answer import Answer, time_answer
+from pytest_llmperf.traffic.answers.content import list_calls, read_reasoning, read_text
+from pytest_llmperf.traffic.answers.counts import Streamed, TokenCounts, count_bytes, find_no_count
+from pytest_llmperf.traffic.answers.endings import NO_ANSWER, describe_nothing, why_empty, why_unfinished
+from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
+from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_text, excerpt, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,15 +29,13 @@ if TYPE_CHECKING:
 
 # After more equal chunks in a row than this, but for white space, the server ends the answer.
 _REPEATS = 30
-# Finish reasons of requests that load or unload a model: they ask for no tokens, so none are counted.
-_NO_ANSWER = ("load", "unload")
 
 
 def read(arrival: Arrival) -> Answer:
-    """Reads an answer. Never raises: ``timing.error`` says in one line what is wrong with it."""
+    """Reads an answer; ``timing.error`` says in one line what is wrong with it."""
     parts = _Parts()
     if arrival.status is not None and not 200 <= arrival.status < 300:
-        parts.reported = f"HTTP {arrival.status}: {read_refusal(arrival.body)}"
+        parts.reported = f"HTTP {arrival.status}: {describe_refusal(arrival.body)}"
     elif arrival.is_stream:
         for at_ns, line in split_lines(arrival.pieces):
             parts.take(at_ns, line)
@@ -53,25 +55,6 @@ def split_lines(pieces: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, str]
             yield pieces[bisect_left(ends, stop)][0], line.decode(errors="replace").strip()
 
 
-def read_refusal(body: str) -> str:
-    """Reads the message in a body ``{"error": ...}``, in one line. The runner puts errors as JSON into that string."""
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return excerpt(body)
-    return _message(as_dict(content).get("error")) or excerpt(body)
-
-
-def _message(error: object) -> str:
-    if isinstance(error, str):
-        try:
-            inner = json.loads(error)
-        except ValueError:
-            return excerpt(error)
-        return _message(as_dict(inner).get("error")) or excerpt(error)
-    return excerpt(as_text(as_dict(error).get("message")))
-
-
 @dataclass
 class _Parts:
     """The parts of an answer that have been read so far."""
@@ -81,6 +64,7 @@ class _Parts:
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
     last: dict[str, Any] = field(default_factory=dict)
+    lines: int = 0
     reported: str = ""
     malformed: str = ""
 
@@ -88,16 +72,14 @@ class _Parts:
         """Adds one line of a stream, or a whole body: they have the same form."""
         if self.reported or self.malformed:
             return
-        try:
-            content = json.loads(data)
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
+        content = parse_object(data)
+        if content is None:
             self.malformed = f"the server sent something that is not a JSON object: {excerpt(data)!r}"
             return
+        self.lines += 1
         self.last = content
-        if content.get("error"):
-            self.reported = f"the server reported an error: {_message(content['error']) or excerpt(data)}"
+        if error := find_error(content):
+            self.reported = f"the server reported an error: {error}"
             return
         kind = self._take_content(content)
         if kind is not None:
@@ -105,9 +87,9 @@ class _Parts:
 
     def _take_content(self, content: Mapping[str, Any]) -> ChunkKind | None:
         message = as_dict(content.get("message"))
-        text = as_text(content.get("response")) or as_text(message.get("content"))
-        reasoning = as_text(content.get("thinking")) or as_text(message.get("thinking"))
-        calls = [self._call(as_dict(call)) for call in as_list(message.get("tool_calls"))]
+        text = as_text(content.get("response")) or read_text(message)
+        reasoning = read_reasoning(message or content)
+        calls = [self._call(call) for call in list_calls(message)]
         self.text.append(text)
         self.reasoning.append(reasoning)
         self.tool_calls += calls
@@ -122,43 +104,66 @@ class _Parts:
         return {"id": as_text(call.get("id")), "type": "function", "function": asked}
 
     def answer(self, arrival: Arrival) -> Answer:
-        timing = self._timing(arrival)
+        counts = self._count()
         usage = None
-        if timing.output_tokens is not None and timing.prompt_tokens is not None:
-            total = timing.prompt_tokens + timing.output_tokens
-            usage = {"prompt_tokens": timing.prompt_tokens, "completion_tokens": timing.output_tokens}
-            usage["total_tokens"] = total
+        if counts.output is not None and counts.prompt is not None:
+            usage = {"prompt_tokens": counts.prompt, "completion_tokens": counts.output}
+            usage["total_tokens"] = counts.prompt + counts.output
         text, reasoning = "".join(self.text), "".join(self.reasoning)
+        timing = time_answer(
+            arrival,
+            counts,
+            self._streamed(text, reasoning) if arrival.is_stream else None,
+            chunks=tuple(self.chunks) if arrival.is_stream else (),
+            finish_reason=as_text(self._ending) or None,
+            error=self._error(arrival, counts),
+            server=self._times() if self._counted else None,
+        )
         return Answer(text, reasoning, self.tool_calls, timing.finish_reason, usage, timing, self.last)
 
     @property
     def _done(self) -> bool:
         return self.last.get("done") is True
 
-    def _timing(self, arrival: Arrival) -> RequestTiming:
-        finish = as_text(self.last.get("done_reason")) if self._done else ""
-        counted = self._done and finish not in _NO_ANSWER
-        return RequestTiming(
-            sent_ns=arrival.sent_ns,
-            end_ns=arrival.end_ns,
-            chunks=tuple(self.chunks) if arrival.is_stream else (),
-            output_tokens=as_count(self.last.get("eval_count", 0)) if counted else None,
-            prompt_tokens=as_count(self.last.get("prompt_eval_count", 0)) if counted else None,
-            streamed=arrival.is_stream,
-            status=arrival.status,
-            finish_reason=finish or None,
-            error=self._error(arrival),
-            shared_prefix=arrival.shared_prefix,
-            server=self._times() if counted else None,
+    @property
+    def _ending(self) -> object:
+        return self.last.get("done_reason") if self._done else None
+
+    @property
+    def _counted(self) -> bool:
+        """Whether the last line has counts; they are left out of answers to requests that ask for no tokens."""
+        return self._done and as_text(self._ending) not in NO_ANSWER
+
+    def _count(self) -> TokenCounts:
+        if not self._counted:
+            return TokenCounts()
+        return TokenCounts(
+            output=as_count(self.last.get("eval_count", 0)),
+            prompt=as_count(self.last.get("prompt_eval_count", 0)),
+            fault=find_no_count(self.last, "eval_count", "prompt_eval_count"),
         )
+
+    def _streamed(self, text: str, reasoning: str) -> Streamed:
+        size = count_bytes(text) + count_bytes(reasoning) + count_bytes(json.dumps(self.tool_calls))
+        return Streamed([chunk.kind for chunk in self.chunks], size, count_bytes(reasoning), self.lines)
 
     def _times(self) -> ServerTimes:
         names = ("load_duration", "prompt_eval_duration", "eval_duration", "total_duration")
         return ServerTimes(*(as_count(self.last.get(name)) for name in names))
 
-    def _error(self, arrival: Arrival) -> str | None:
-        ending = "" if self._done else self._explain_unfinished()
-        return self.reported or arrival.fault or self.malformed or ending or None
+    def _error(self, arrival: Arrival, counts: TokenCounts) -> str | None:
+        return self.reported or arrival.fault or self.malformed or self._why_no_answer(arrival, counts) or None
+
+    def _why_no_answer(self, arrival: Arrival, counts: TokenCounts) -> str:
+        if "done" not in self.last:
+            return describe_nothing(arrival)
+        if not self._done:
+            return self._explain_unfinished()
+        if as_text(self._ending) in NO_ANSWER:
+            return f"the model was only asked to {self._ending}: nothing was generated"
+        carries = any((*self.text, *self.reasoning, *self.tool_calls))
+        unfinished = why_unfinished(self._ending, "the answer")
+        return unfinished or ("" if carries else why_empty(as_text(self._ending), counts.output))
 
     def _explain_unfinished(self) -> str:
         ending = 'the answer ended without "done": true and without token counts'

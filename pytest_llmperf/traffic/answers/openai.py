@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_llmperf.measurement.chunks import PackedChunks
-from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.chunks import LARGEST, PackedChunks
 from pytest_llmperf.traffic.answers import sse
-from pytest_llmperf.traffic.answers.answer import Answer
+from pytest_llmperf.traffic.answers.answer import Answer, time_answer
+from pytest_llmperf.traffic.answers.content import is_summary, list_calls, read_reasoning, read_text
+from pytest_llmperf.traffic.answers.counts import Streamed, TokenCounts, count_bytes, find_no_count, read_usage
+from pytest_llmperf.traffic.answers.endings import describe_nothing, why_empty, why_unfinished
+from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
 from pytest_llmperf.traffic.answers.event_template import EventTemplate
-from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list, as_text, excerpt
+from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list, as_text, excerpt, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,32 +22,19 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.chunks import Chunk, ChunkKind
     from pytest_llmperf.traffic.answers.answer import Arrival
 
+SEVERAL_CHOICES = "the answer has several choices, whose tokens cannot be told apart: ask for one, n=1"
+
 
 def read(arrival: Arrival) -> Answer:
-    """Reads an answer. Never raises: ``timing.error`` says in one line what is wrong with it."""
+    """Reads an answer; ``timing.error`` says in one line what is wrong with it."""
     parts = _Parts()
     if arrival.status is not None and not 200 <= arrival.status < 300:
-        parts.reported = f"HTTP {arrival.status}: {read_refusal(arrival.body)}"
+        parts.reported = f"HTTP {arrival.status}: {describe_refusal(arrival.body)}"
     elif arrival.is_stream:
         parts.take_stream(sse.parse_events(arrival.pieces))
     elif not arrival.fault:
         parts.take(arrival.end_ns, arrival.body)
     return parts.answer(arrival)
-
-
-def read_refusal(body: str) -> str:
-    """Reads the error message in the body of an answer with an error status, in one line."""
-    try:
-        content = json.loads(body)
-    except ValueError:
-        content = None
-    error = as_dict(content).get("error")
-    return _message(error) if error else excerpt(body)
-
-
-def _message(error: object) -> str:
-    text = as_dict(error).get("message") or error
-    return excerpt(text if isinstance(text, str) else json.dumps(text))
 
 
 class _Carrier(NamedTuple):
@@ -60,7 +50,7 @@ def _text_of(content: Mapping[str, Any]) -> str:
     """Reads the text of an event that carries nothing but text; "" for any other."""
     parts = _Parts()
     parts.take_content(0, content)
-    alone = parts.carriers == [_Carrier(0, "text", None, None)] and not (parts.reported or parts.finish_reason)
+    alone = parts.carriers == [_Carrier(0, "text", None, None)] and not (parts.reported or parts.ending)
     return "".join(parts.text) if alone and parts.usage is None and not parts.timings else ""
 
 
@@ -72,15 +62,17 @@ class _Parts:
     reasoning: list[str] = field(default_factory=list)
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     carriers: list[_Carrier] = field(default_factory=list)
-    finish_reason: str | None = None
+    events: int = 0
+    choices: set[int] = field(default_factory=set)
+    ending: object = None
     usage: dict[str, Any] | None = None
     timings: dict[str, Any] = field(default_factory=dict)
     raw: dict[str, Any] = field(default_factory=dict)
     reported: str = ""
     malformed: str = ""
-    done: bool = False
 
     def take_stream(self, events: Sequence[tuple[int, str]]) -> None:
+        self.events = len(events)
         template: EventTemplate | None = None
         alike = ""
         for at_ns, data in events:
@@ -90,7 +82,6 @@ class _Parts:
                 alike = data
                 continue
             if data == "[DONE]":
-                self.done = True
                 break
             alike = ""
             self.take(at_ns, data)
@@ -108,46 +99,52 @@ class _Parts:
 
     def take(self, at_ns: int, data: str) -> None:
         """Adds one event of a stream, or a whole body: they differ in ``delta`` and ``message`` only."""
-        try:
-            content = json.loads(data)
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
+        content = parse_object(data)
+        if content is None:
             self.malformed = f"the server sent something that is not a JSON object: {excerpt(data)!r}"
             return
         self.take_content(at_ns, content)
 
     def take_content(self, at_ns: int, content: Mapping[str, Any]) -> None:
         self.raw = dict(content)
-        if content.get("error"):
-            self.reported = f"the server reported an error: {_message(content['error'])}"
+        if error := find_error(content):
+            self.reported = f"the server reported an error: {error}"
             return
         usage = as_dict(content.get("usage"))
         timings = as_dict(content.get("timings"))
         self.usage = usage or self.usage
         self.timings = timings or self.timings
-        kind = self._take_choice(content)
+        kind = self._take_choices(as_list(content.get("choices")))
         if kind is not None:
             by_usage, by_timings = as_count(usage.get("completion_tokens")), as_count(timings.get("predicted_n"))
             self.carriers.append(_Carrier(at_ns, kind, by_usage, by_timings))
 
-    def _take_choice(self, content: Mapping[str, Any]) -> ChunkKind | None:
-        choice = as_dict(next(iter(as_list(content.get("choices"))), None))
-        self.finish_reason = as_text(choice.get("finish_reason")) or self.finish_reason
-        delta = as_dict(choice.get("delta")) or as_dict(choice.get("message"))
-        text = as_text(delta.get("content")) or as_text(choice.get("text"))
-        reasoning = as_text(delta.get("reasoning_content")) or as_text(delta.get("reasoning"))
-        called = [self._take_call(as_dict(call)) for call in as_list(delta.get("tool_calls"))]
+    def _take_choices(self, choices: Sequence[object]) -> ChunkKind | None:
+        for choice in choices:
+            self.choices.add(as_count(as_dict(choice).get("index")) or 0)
+        if len(choices) > 1 or len(self.choices) > 1:
+            self.reported = SEVERAL_CHOICES
+            return None
+        return self._take_choice(as_dict(choices[0])) if choices else None
+
+    def _take_choice(self, choice: Mapping[str, Any]) -> ChunkKind | None:
+        # An ending that is not known stays: nothing that follows can mend it.
+        if choice.get("finish_reason") not in (None, "") and not why_unfinished(self.ending or "stop", ""):
+            self.ending = choice["finish_reason"]
+        message = as_dict(choice.get("delta")) or as_dict(choice.get("message")) or choice
+        text = read_text(message) or as_text(choice.get("text"))
+        reasoning = read_reasoning(message)
+        called = [self._take_call(call) for call in list_calls(message)]
         self.text.append(text)
         self.reasoning.append(reasoning)
         if any(called):
             return "tool"
-        return "text" if text else "reasoning" if reasoning else None
+        return "text" if text else "reasoning" if reasoning and not is_summary(message) else None
 
     def _take_call(self, call: Mapping[str, Any]) -> bool:
         """Adds a tool call or a part of one; returns whether it carried a name or arguments."""
-        function = as_dict(call.get("function"))
-        name, arguments = as_text(function.get("name")), as_text(function.get("arguments"))
+        function = as_dict(call.get("function")) or as_dict(call.get("custom"))
+        name, arguments = as_text(function.get("name")), as_text(function.get("arguments") or function.get("input"))
         whole = self._call_of(call)
         whole["id"] = as_text(call.get("id")) or whole["id"]
         whole["function"]["name"] = name or whole["function"]["name"]
@@ -165,42 +162,58 @@ class _Parts:
         self.tool_calls.append(fresh)
         return fresh
 
+    @property
+    def finish_reason(self) -> str | None:
+        return as_text(self.ending) or None
+
     def answer(self, arrival: Arrival) -> Answer:
         calls = [{key: call[key] for key in ("id", "type", "function")} for call in self.tool_calls]
         text, reasoning = "".join(self.text), "".join(self.reasoning)
-        return Answer(text, reasoning, calls, self.finish_reason, self.usage, self._timing(arrival), self.raw)
-
-    def _timing(self, arrival: Arrival) -> RequestTiming:
-        usage, timings = self.usage or {}, self.timings
-        cached = as_count(as_dict(usage.get("prompt_tokens_details")).get("cached_tokens"))
-        cache_n = as_count(timings.get("cache_n"))
-        prompt_n = as_count(timings.get("prompt_n"))
-        if self.usage is not None:
-            output, prompt = as_count(usage.get("completion_tokens")), as_count(usage.get("prompt_tokens"))
-        else:
-            output = as_count(timings.get("predicted_n"))
-            # llama.cpp leaves the tokens it found in its cache out of prompt_n.
-            prompt = None if prompt_n is None else prompt_n + (cache_n or 0)
-        return RequestTiming(
-            sent_ns=arrival.sent_ns,
-            end_ns=arrival.end_ns,
+        counts = self._count()
+        streamed = self._streamed(text, reasoning) if arrival.is_stream else None
+        timing = time_answer(
+            arrival,
+            counts,
+            streamed,
             chunks=self._chunks() if arrival.is_stream else (),
-            output_tokens=output,
-            prompt_tokens=prompt,
-            cached_tokens=cache_n if cached is None else cached,
-            streamed=arrival.is_stream,
-            status=arrival.status,
             finish_reason=self.finish_reason,
-            error=self._error(arrival),
-            shared_prefix=arrival.shared_prefix,
-            scheduled_ns=arrival.scheduled_ns,
+            error=self._error(arrival, counts, carries=bool(text or reasoning or calls)),
+        )
+        return Answer(text, reasoning, calls, self.finish_reason, self.usage, timing, self.raw)
+
+    def _count(self) -> TokenCounts:
+        """Returns the counts in ``usage``, else those in the ``timings`` of llama.cpp."""
+        timings = self.timings
+        cached = as_count(timings.get("cache_n"))
+        if self.usage is not None:
+            counts = read_usage(self.usage)
+            return counts if counts.cached is not None else replace(counts, cached=cached)
+        prompt = as_count(timings.get("prompt_n"))
+        # llama.cpp leaves the tokens it found in its cache out of prompt_n.
+        whole = None if prompt is None else prompt + (cached or 0)
+        fault = find_no_count(timings, "predicted_n", "prompt_n")
+        return TokenCounts(as_count(timings.get("predicted_n")), whole, cached, fault=fault)
+
+    def _streamed(self, text: str, reasoning: str) -> Streamed:
+        called = "".join(call["function"]["name"] + call["function"]["arguments"] for call in self.tool_calls)
+        totals = [c.by_usage for c in self.carriers[-1:]]
+        return Streamed(
+            kinds=[carrier.kind for carrier in self.carriers],
+            size=count_bytes(text) + count_bytes(reasoning) + count_bytes(called),
+            reasoning_size=count_bytes(reasoning),
+            events=self.events,
+            last_running=totals[0] if totals else None,
         )
 
-    def _error(self, arrival: Arrival) -> str | None:
+    def _error(self, arrival: Arrival, counts: TokenCounts, *, carries: bool) -> str | None:
         # A stream that was cut often ends in half an event: the cut is the cause, not the malformed half.
-        unfinished = arrival.is_stream and not self.done and self.finish_reason is None
-        ending = "the stream ended without a finish reason" if unfinished else ""
-        return self.reported or arrival.fault or self.malformed or ending or None
+        return self.reported or arrival.fault or self.malformed or self._why_no_answer(arrival, counts, carries) or None
+
+    def _why_no_answer(self, arrival: Arrival, counts: TokenCounts, carries: bool) -> str:
+        if not self.choices:
+            return describe_nothing(arrival)
+        unfinished = why_unfinished(self.ending, "the stream" if arrival.is_stream else "the answer")
+        return unfinished or ("" if carries else why_empty(as_text(self.ending), counts.output))
 
     def _chunks(self) -> Sequence[Chunk]:
         counts = _rises([c.by_usage for c in self.carriers]) or _rises([c.by_timings for c in self.carriers])
@@ -217,4 +230,4 @@ def _rises(totals: Sequence[int | None]) -> list[int] | None:
     if not known or len(known) < len(totals) or known[0] < 1:
         return None
     rises = [after - before for before, after in zip([0, *known], known, strict=False)]
-    return None if min(rises) < 0 else rises
+    return None if min(rises) < 0 or max(rises) > LARGEST else rises

@@ -5,19 +5,20 @@ The events of a stream have a ``type``; the last one carries the whole response,
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import Chunk
-from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.traffic.answers import sse
-from pytest_llmperf.traffic.answers.answer import Answer
-from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list, as_text, excerpt
-from pytest_llmperf.traffic.answers.openai import read_refusal
+from pytest_llmperf.traffic.answers.answer import Answer, time_answer
+from pytest_llmperf.traffic.answers.content import gather_text
+from pytest_llmperf.traffic.answers.counts import Streamed, count_bytes, read_usage
+from pytest_llmperf.traffic.answers.endings import describe_nothing, find_finish_reason, why_empty
+from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
+from pytest_llmperf.traffic.answers.json_fields import as_dict, as_list, as_text, excerpt, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.chunks import ChunkKind
     from pytest_llmperf.traffic.answers.answer import Arrival
@@ -26,34 +27,25 @@ _DELTAS: Mapping[str, ChunkKind] = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "text",
     "response.reasoning_text.delta": "reasoning",
-    "response.reasoning_summary_text.delta": "reasoning",
+    "response.reasoning.delta": "reasoning",
     "response.function_call_arguments.delta": "tool",
     "response.custom_tool_call_input.delta": "tool",
+    "response.mcp_call_arguments.delta": "tool",
+    "response.code_interpreter_call_code.delta": "tool",
 }
 _LAST = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
-_LENGTH = "max_output_tokens"
 
 
 def read(arrival: Arrival) -> Answer:
-    """Reads an answer. Never raises: ``timing.error`` says in one line what is wrong with it."""
+    """Reads an answer; ``timing.error`` says in one line what is wrong with it."""
     parts = _Parts()
     if arrival.status is not None and not 200 <= arrival.status < 300:
-        parts.reported = f"HTTP {arrival.status}: {read_refusal(arrival.body)}"
+        parts.reported = f"HTTP {arrival.status}: {describe_refusal(arrival.body)}"
     elif arrival.is_stream:
-        for at_ns, data in sse.parse_events(arrival.pieces):
-            parts.take_event(at_ns, data)
+        parts.take_stream(sse.parse_events(arrival.pieces))
     elif not arrival.fault:
-        parts.response = _object(arrival.body)
-        if not parts.response:
-            parts.reported = f"the server sent something that is not a JSON object: {excerpt(arrival.body)!r}"
+        parts.take_whole(arrival.body)
     return parts.answer(arrival)
-
-
-def _object(data: str) -> dict[str, Any]:
-    try:
-        return as_dict(json.loads(data))
-    except ValueError:
-        return {}
 
 
 @dataclass
@@ -61,60 +53,91 @@ class _Parts:
     """The parts of an answer that have been read so far; ``response`` is the whole answer, once it has come."""
 
     chunks: list[Chunk] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     response: dict[str, Any] = field(default_factory=dict)
+    events: int = 0
     reported: str = ""
+    malformed: str = ""
 
-    def take_event(self, at_ns: int, data: str) -> None:
-        event = _object(data)
-        name = as_text(event.get("type"))
-        if name in _DELTAS and as_text(event.get("delta")):
+    def take_stream(self, events: Sequence[tuple[int, str]]) -> None:
+        self.events = len(events)
+        for at_ns, data in events:
+            if data == "[DONE]" or self.reported or self.malformed:
+                break
+            self._take_event(at_ns, data)
+
+    def take_whole(self, data: str) -> None:
+        self.response = self._parse(data)
+        if error := find_error(self.response):
+            self.reported = f"the server reported an error: {error}"
+
+    def _parse(self, data: str) -> dict[str, Any]:
+        content = parse_object(data)
+        if content is None:
+            self.malformed = f"the server sent something that is not a JSON object: {excerpt(data)!r}"
+        return content or {}
+
+    def _take_event(self, at_ns: int, data: str) -> None:
+        event = self._parse(data)
+        name, text = as_text(event.get("type")), as_text(event.get("delta"))
+        if text and name in _DELTAS:
             self.chunks.append(Chunk(at_ns, _DELTAS[name]))
+            self.texts.append(text)
         elif name in _LAST:
             self.response = as_dict(event.get("response"))
-        elif name == "error" or event.get("error"):
-            self.reported = self.reported or f"the server reported an error: {_message(event)}"
+        if error := find_error(event) or (find_error(self.response) if name in _LAST else ""):
+            self.reported = f"the server reported an error: {error}"
 
     def answer(self, arrival: Arrival) -> Answer:
         usage = as_dict(self.response.get("usage"))
+        counts = read_usage(usage)
         output = [as_dict(item) for item in as_list(self.response.get("output"))]
-        timing = RequestTiming(
-            sent_ns=arrival.sent_ns,
-            end_ns=arrival.end_ns,
-            chunks=tuple(self.chunks) if arrival.is_stream else (),
-            output_tokens=as_count(usage.get("output_tokens")),
-            prompt_tokens=as_count(usage.get("input_tokens")),
-            cached_tokens=as_count(as_dict(usage.get("input_tokens_details")).get("cached_tokens")),
-            streamed=arrival.is_stream,
-            status=arrival.status,
-            finish_reason=self._finish_reason(),
-            error=self._error(arrival),
-            shared_prefix=arrival.shared_prefix,
-        )
-        text, reasoning = _text(output, "message"), _text(output, "reasoning")
+        text = self._find_text("text", _gather(output, "message"))
+        reasoning = self._find_text("reasoning", _gather(output, "reasoning"))
         calls = [item for item in output if as_text(item.get("type")).endswith("_call")]
+        carries = bool(text or reasoning or calls or self.chunks)
+        timing = time_answer(
+            arrival,
+            counts,
+            self._streamed() if arrival.is_stream else None,
+            chunks=tuple(self.chunks) if arrival.is_stream else (),
+            finish_reason=self._finish_reason(),
+            error=self._error(arrival, counts.output, carries=carries),
+        )
         return Answer(text, reasoning, calls, timing.finish_reason, usage or None, timing, self.response)
 
+    def _find_text(self, kind: ChunkKind, whole: str) -> str:
+        """Returns the text in the whole answer, else that of its events: not every server repeats it at the end."""
+        parts = zip(self.chunks, self.texts, strict=True)
+        return whole or "".join(text for chunk, text in parts if chunk.kind == kind)
+
+    def _streamed(self) -> Streamed:
+        kinds = [chunk.kind for chunk in self.chunks]
+        reasoning = sum(count_bytes(t) for t, kind in zip(self.texts, kinds, strict=True) if kind == "reasoning")
+        return Streamed(kinds, sum(map(count_bytes, self.texts)), reasoning, self.events)
+
     def _finish_reason(self) -> str | None:
-        """The finish reason in the words of ``/chat/completions``, as far as it has them; None if unfinished."""
-        status = self.response.get("status")
-        if status == "incomplete":
-            reason = as_text(as_dict(self.response.get("incomplete_details")).get("reason"))
-            return "length" if reason == _LENGTH else reason or "incomplete"
-        return "stop" if status == "completed" else None
+        """The finish reason in the words of ``/chat/completions``; None for an answer that has not ended well."""
+        return find_finish_reason(*self._status())
 
-    def _error(self, arrival: Arrival) -> str | None:
-        failed = f"the server reported an error: {_message(self.response)}" if self.response.get("error") else ""
-        status = as_text(self.response.get("status")) or "not stated"
-        unfinished = "" if self._finish_reason() else f"the answer ended unfinished, its status is {status}"
-        return self.reported or arrival.fault or failed or unfinished or None
+    def _status(self) -> tuple[str, str]:
+        details = as_dict(self.response.get("incomplete_details"))
+        return as_text(self.response.get("status")), as_text(details.get("reason"))
+
+    def _error(self, arrival: Arrival, tokens: int | None, *, carries: bool) -> str | None:
+        return self.reported or arrival.fault or self.malformed or self._why_no_answer(arrival, tokens, carries) or None
+
+    def _why_no_answer(self, arrival: Arrival, tokens: int | None, carries: bool) -> str:
+        finish, (status, reason) = self._finish_reason(), self._status()
+        if finish is not None:
+            return "" if carries else why_empty(finish, tokens)
+        if not self.response and not self.chunks:
+            return describe_nothing(arrival)
+        why = f" for the reason {excerpt(reason)!r}" if reason else ""
+        return f"the answer ended unfinished, its status is {excerpt(status) or 'not stated'}{why}"
 
 
-def _message(content: Mapping[str, Any]) -> str:
-    error = content.get("error")
-    text = as_dict(error).get("message") or content.get("message") or error or "without a message"
-    return excerpt(text if isinstance(text, str) else json.dumps(text))
-
-
-def _text(output: list[dict[str, Any]], kind: str) -> str:
-    parts = [as_dict(part) for item in output if item.get("type") == kind for part in as_list(item.get("content"))]
-    return "".join(as_text(part.get("text")) for part in parts)
+def _gather(output: list[dict[str, Any]], kind: str) -> str:
+    """Returns the text of all output of a kind; of reasoning its summary, if it has no text."""
+    items = [item for item in output if item.get("type") == kind]
+    return "".join(gather_text(item.get("content")) or gather_text(item.get("summary")) for item in items)

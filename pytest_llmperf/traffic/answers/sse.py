@@ -8,10 +8,13 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.traffic.answers.json_fields import parse_object
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_ERROR = b"error"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -19,8 +22,8 @@ def parse_events(pieces: Sequence[tuple[int, bytes]]) -> list[tuple[int, str]]:
     """Returns the data of each event with the stamp (ns) of the piece that brought the end of its closing blank line.
 
     ``pieces`` are (stamp, bytes) in order of arrival, split anywhere. A last event without its closing blank line
-    counts, with the stamp of the last piece. The data of an ``event: error`` is always an object with the key
-    ``error``.
+    counts, with the stamp of the last piece. The data of an ``event: error``, and of a line ``error: ...`` as older
+    llama.cpp sends, is always an object with the key ``error``.
     """
     whole = b"".join(data for _, data in pieces)
     ends = list(accumulate(len(data) for _, data in pieces))
@@ -54,12 +57,13 @@ def _parse_any_events(whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: S
         if line:
             field, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
-            if field == b"data":
+            if field in (b"data", _ERROR):
                 data.append(value)
+                name = _ERROR if field == _ERROR else name
             elif field == b"event":
                 name = value
         else:
-            if data:
+            if data or name == _ERROR:
                 # The piece that holds the byte before `stop` is the first whose end reaches `stop`.
                 found.append((pieces[bisect_left(ends, stop)][0], _text(name, data)))
             data, name = [], b""
@@ -79,10 +83,9 @@ def _lines(whole: bytes) -> Iterator[tuple[bytes, int]]:
 
 def _text(name: bytes, data: Sequence[bytes]) -> str:
     text = b"\n".join(data).decode(errors="replace")
-    if name != b"error":
+    if name != _ERROR:
         return text
-    try:
-        content = json.loads(text)
-    except ValueError:
-        content = text
-    return text if isinstance(content, dict) and "error" in content else json.dumps({"error": content})
+    content = parse_object(text)
+    if content is None:
+        return json.dumps({"error": text or "an event of that name"})
+    return text if content.get("error") else json.dumps({"error": {**content, "event": "error"}})

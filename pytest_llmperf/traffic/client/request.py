@@ -43,13 +43,17 @@ class Attempt(Protocol):
 
 @dataclass
 class Call:
-    """One request on its way. ``read`` parses what it brings; ``fault`` is why it failed, empty while it has not."""
+    """One request on its way. ``read`` parses what it brings; ``fault`` is why it failed, empty while it has not.
+
+    ``asked_tokens`` are the most output tokens that it asks for; None without a limit.
+    """
 
     attempt: Attempt
     read: Callable[[Arrival], Answer]
     streamed: bool
     shared_prefix: bool = False
     fault: str = ""
+    asked_tokens: int | None = None
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -81,6 +85,7 @@ class Call:
                 streamed=self.streamed,
                 shared_prefix=self.shared_prefix,
                 fault=self.fault,
+                asked_tokens=self.asked_tokens,
             )
         )
 

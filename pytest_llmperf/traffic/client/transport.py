@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_llmperf.traffic.answers.counts import read_asked_tokens
 from pytest_llmperf.traffic.client.request import Call
 
 if TYPE_CHECKING:
@@ -41,4 +42,10 @@ class Transport(Protocol):
 
 def create_call(transport: Transport, post: Post) -> Call:
     """The request as a call of this transport, not yet sent."""
-    return Call(transport.attempt(post.path, post.body), transport.read, post.streamed, post.shared_prefix)
+    return Call(
+        transport.attempt(post.path, post.body),
+        transport.read,
+        post.streamed,
+        post.shared_prefix,
+        asked_tokens=read_asked_tokens(post.body),
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.load import Load, Spread
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.traffic.answers.counts import check_asked
 from pytest_llmperf.traffic.client.request import RequestFailed
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def summarize(workload: Workload, schedule: Schedule, turns: Sequence[Turn], out
     asked = [turns[number] for number, _ in numbered]
     timings = [timing for _, timing in numbered]
     judged = schedule.find_steady([timing.start_ns for timing in timings], outcome.begun_ns)
-    requests = tuple(replace(timing, phase=_phase(place, judged)) for place, timing in enumerate(timings))
+    requests = tuple(
+        replace(timing, phase=_phase(place, judged), count_fault=_find_count_fault(timing, turn))
+        for place, (timing, turn) in enumerate(zip(timings, asked, strict=True))
+    )
     answered = [(turn, r) for turn, r in zip(asked, requests, strict=True) if r.error is None]
     steady = _find_steady_window(requests, judged)
     load = Load(
@@ -75,6 +79,11 @@ def summarize(workload: Workload, schedule: Schedule, turns: Sequence[Turn], out
         full_answers=sum(1 for turn, r in answered if r.output_tokens == turn.output_tokens),
     )
     return LoadResult(requests, load)
+
+
+def _find_count_fault(timing: RequestTiming, turn: Turn) -> str:
+    """Why the token counts of a request cannot be right, or ""; what was asked for is not known to the load client."""
+    return timing.count_fault or check_asked(timing.output_tokens, turn.output_tokens)
 
 
 def _phase(place: int, judged: slice) -> Phase:

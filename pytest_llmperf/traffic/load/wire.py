@@ -19,7 +19,7 @@ PROGRESS, TIMINGS, SUMMARY = b"p", b"t", b"s"
 
 _FRAME = struct.Struct("<cI")
 _ORDER = struct.Struct("<IqqBI")
-_TIMING = struct.Struct("<IqqqqqqhBIII")
+_TIMING = struct.Struct("<IqqqqqqqhBIIII")
 _STREAMED, _SHARED, _COUNTED, _ONES, _KINDS, _WIDE = 1, 2, 4, 8, 16, 32
 _NONE = -1
 
@@ -160,10 +160,12 @@ def pack_timing(number: int, timing: RequestTiming, strings: Strings) -> bytes:
         timing.end_ns,
         _NONE if timing.scheduled_ns is None else timing.scheduled_ns,
         *(_NONE if count is None else count for count in counts),
+        timing.hidden_tokens,
         _NONE if timing.status is None else timing.status,
         flags,
         strings.number(timing.finish_reason),
         strings.number(timing.error),
+        strings.number(timing.count_fault or None),
         len(timing.chunks),
     )
     return head + rest
@@ -174,7 +176,8 @@ def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple
     at = 0
     while at < len(data):
         head = _TIMING.unpack_from(data, at)
-        number, sent_ns, end_ns, scheduled_ns, output, prompt, cached, status, flags, finish, error, size = head
+        number, sent_ns, end_ns, scheduled_ns, output, prompt, cached, hidden, status, flags, *texts, size = head
+        finish, error, count_fault = (strings[text] for text in texts)
         at += _TIMING.size
         chunks: Sequence[Any] = ()
         if size:
@@ -190,10 +193,12 @@ def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple
                 _read_optional(cached),
                 bool(flags & _STREAMED),
                 _read_optional(status),
-                strings[finish],
-                strings[error],
+                finish,
+                error,
                 _read_optional(scheduled_ns),
                 bool(flags & _SHARED),
+                hidden_tokens=hidden,
+                count_fault=count_fault or "",
             ),
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
+from pytest_llmperf.traffic.answers.endings import NO_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +24,6 @@ _READERS: Mapping[str, Callable[[Arrival], Answer]] = {
     "/api/generate": ollama.read,
     "/responses": openai_responses.read,
 }
-# Ollama's finish reasons for requests that only load or unload a model.
-_NO_ANSWER = ("load", "unload")
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 # Servers quote keys in their error messages.
 _KEY = re.compile(r"\b(sk-|Bearer\s+)[\w.~+/=*-]{4,}")
@@ -52,7 +51,7 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
         # An app that has read the finish reason need not read on.
         whole = read(replace(arrival, fault="")).timing
         timing = whole if whole.error is None else timing
-    if timing.finish_reason in _NO_ANSWER:
+    if timing.finish_reason in NO_ANSWER:
         return None
     return timing if timing.error is None else replace(timing, error=_KEY.sub(r"\1***", timing.error))
 

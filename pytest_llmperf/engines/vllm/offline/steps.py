@@ -12,6 +12,7 @@ from pytest_llmperf.engines.kv_cache.looks import KVPoll
 from pytest_llmperf.engines.vllm.offline.requests import REQUEST_PREFIX
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.traffic.answers.endings import why_empty, why_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,15 +28,17 @@ class _ActiveRequest:
     chunks: list[Chunk] = field(default_factory=list)
 
     def timing(self, finish_reason: str | None, error: str | None = None) -> RequestTiming:
+        tokens = sum(chunk.tokens or 0 for chunk in self.chunks)
+        error = error or why_unfinished(finish_reason, "the answer")
         return RequestTiming(
             sent_ns=self.sent_ns,
             end_ns=time.monotonic_ns(),
             chunks=tuple(self.chunks),
-            output_tokens=sum(chunk.tokens or 0 for chunk in self.chunks),
+            output_tokens=tokens,
             prompt_tokens=self.state.prompt_len if self.counts_prompt else 0,
             cached_tokens=self.state.num_cached_tokens or 0,
             finish_reason=finish_reason,
-            error=error,
+            error=error or ("" if tokens else why_empty(finish_reason or "", tokens)) or None,
         )
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.scripted_server import event
 from tests.helpers.written_answers import DONE, FINISH, answer, text, whole
 
 
@@ -12,13 +11,17 @@ def test_a_stream_without_a_finish_reason_and_without_done_is_an_error() -> None
     assert len(seen.timing.chunks) == 2
 
 
-@pytest.mark.parametrize("ending", [DONE, event(FINISH)])
-def test_either_done_or_a_finish_reason_ends_a_stream(ending: bytes) -> None:
-    assert answer((20, text("a")), (30, ending)).timing.error is None
+def test_done_alone_ends_no_answer() -> None:
+    assert answer((20, text("a")), (30, DONE)).timing.error == "the stream ended without a finish reason"
 
 
-def test_a_stream_of_nothing_is_an_error() -> None:
-    assert answer().timing.error == "the stream ended without a finish reason"
+def test_a_finish_reason_ends_a_stream_without_done() -> None:
+    assert answer((20, text("a")), (30, FINISH)).timing.error is None
+
+
+@pytest.mark.parametrize(("pieces", "error"), [((), ""), (((30, DONE),), ": data: [DONE]")])
+def test_a_stream_of_nothing_is_an_error(pieces: tuple[tuple[int, bytes], ...], error: str) -> None:
+    assert answer(*pieces).timing.error == f"status 200 without an answer{error}"
 
 
 def test_a_cut_stream_keeps_its_chunks_and_names_the_cut() -> None:
@@ -48,7 +51,7 @@ def test_an_event_that_is_no_json_object_is_an_error(data: bytes) -> None:
     "odd", [{"choices": {}}, {"choices": [None]}, {"choices": [{"delta": "x", "text": 5}]}, {"usage": 3}]
 )
 def test_an_event_of_an_odd_shape_carries_nothing(odd: object) -> None:
-    seen = answer((20, odd), (30, text("a")), (31, DONE))
+    seen = answer((20, odd), (30, text("a")), (31, FINISH), (32, DONE))
     assert (seen.text, seen.timing.error, len(seen.timing.chunks)) == ("a", None, 1)
 
 

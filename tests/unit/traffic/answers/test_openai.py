@@ -116,7 +116,7 @@ def test_usage_zeros_until_the_end_are_no_count() -> None:
 
 
 def test_without_usage_nothing_is_counted() -> None:
-    seen = answer((20, text("a", usage=None)), (30, text("b")), (31, DONE))
+    seen = answer((20, text("a", usage=None)), (30, text("b")), (31, FINISH), (32, DONE))
     timing = seen.timing
     assert (timing.output_tokens, timing.prompt_tokens, timing.cached_tokens, seen.usage) == (None, None, None, None)
     assert timing.error is None

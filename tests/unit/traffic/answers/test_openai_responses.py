@@ -57,14 +57,27 @@ def test_a_whole_answer_has_no_chunks() -> None:
     assert answer.text == "one two"
 
 
-@pytest.mark.parametrize(
-    ("details", "reason"),
-    [({"incomplete_details": {"reason": "max_output_tokens"}}, "length"), ({}, "incomplete")],
-)
-def test_an_answer_cut_at_its_length_is_complete(details: dict[str, Any], reason: str) -> None:
-    event = {"type": "response.incomplete", "response": response("incomplete", **details)}
+@pytest.mark.parametrize(("reason", "finish"), [("max_output_tokens", "length"), ("content_filter", "content_filter")])
+def test_an_answer_that_is_incomplete_for_a_known_reason_counts(reason: str, finish: str) -> None:
+    event = {
+        "type": "response.incomplete",
+        "response": response("incomplete", incomplete_details={"reason": reason}),
+    }
     answer = streamed(delta("output_text", "one"), sse(event))
-    assert (answer.timing.finish_reason, answer.timing.error) == (reason, None)
+    assert (answer.timing.finish_reason, answer.timing.error) == (finish, None)
+
+
+@pytest.mark.parametrize(
+    ("details", "why"),
+    [
+        (None, "its status is incomplete"),
+        ({"reason": "worker_lost"}, "its status is incomplete for the reason 'worker_lost'"),
+    ],
+)
+def test_an_answer_that_is_incomplete_for_another_reason_is_none(details: object, why: str) -> None:
+    event = {"type": "response.incomplete", "response": response("incomplete", incomplete_details=details)}
+    answer = streamed(delta("output_text", "one"), sse(event))
+    assert (answer.timing.finish_reason, answer.timing.error) == (None, f"the answer ended unfinished, {why}")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_field() -> None:
     ("data", "expected"),
     [
         ("boom", {"error": "boom"}),
-        ('{"message": "boom"}', {"error": {"message": "boom"}}),
+        ('{"message": "boom"}', {"error": {"message": "boom", "event": "error"}}),
         ('{"error": {"message": "boom"}}', {"error": {"message": "boom"}}),
     ],
 )

@@ -51,11 +51,11 @@ def test_a_prompt_from_a_cache_is_the_apps_own_choice() -> None:
     ("pieces", "by_app", "error"),
     [
         ((*WORDS, FINISH), True, None),
-        ((*WORDS, DONE), True, None),
+        ((*WORDS, DONE), True, HUNG_UP),
         (WORDS, True, HUNG_UP),
         ((*WORDS, FINISH), False, HUNG_UP),
     ],
-    ids=["after the finish reason", "after the end", "before both", "not by the app"],
+    ids=["after the finish reason", "after a bare end", "before both", "not by the app"],
 )
 def test_who_leaves_after_the_finish_reason_has_an_answer(
     pieces: tuple[bytes, ...], by_app: bool, error: str | None

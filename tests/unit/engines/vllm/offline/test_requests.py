@@ -125,6 +125,17 @@ def test_an_engine_that_fails_is_said_to_every_request_and_to_all_that_come() ->
     assert [timing.error for timing in bench.recorded] == ["vllm failed: out of memory"] * len(bench.recorded)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("ending", ["abort", "error", "repetition"])
+def test_an_answer_that_the_engine_ended_in_another_way_is_a_failed_request(ending: str, *, stream: bool) -> None:
+    bench = Bench()
+    bench.engine.ending = ending
+    with pytest.raises(RequestFailed, match=f"ended with '{ending}'$"):
+        bench.client.generate("a", max_tokens=2, stream=stream)
+    [timing] = bench.recorded
+    assert (timing.finish_reason, timing.output_tokens) == (ending, 2)
+
+
 def test_an_interrupted_request_is_recorded_and_ended_in_the_engine() -> None:
     bench = Bench()
     bench.engine.failure = KeyboardInterrupt()  # type: ignore[assignment]

@@ -51,6 +51,13 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.mark.parametrize("ending", ["abort", "error", "repetition"])
+def test_an_answer_that_the_engine_ended_in_another_way_is_a_failed_request(bench: Bench, ending: str) -> None:
+    bench.engine.ending = ending
+    bench.answer(["0"])
+    assert [timing.error for timing in bench.timings] == [f"the answer ended with {ending!r}"]
+
+
 def test_each_token_has_the_stamp_of_its_step(bench: Bench) -> None:
     bench.answer(["0", "1"])
     first, second = bench.timings

@@ -1,0 +1,244 @@
+"""What servers count, held against what came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
+from pytest_llmperf.traffic.answers.counts import check_asked, read_asked_tokens, read_usage
+from tests.helpers.arrivals import as_body, as_lines, as_stream
+from tests.helpers.written_answers import ms
+
+if TYPE_CHECKING:
+    from pytest_llmperf.measurement.request import RequestTiming
+
+WORDS = (" the", " sea", " is", " blue")
+NO_COUNTS: list[Any] = [True, 4.0, 4.5, -1, 2**53 + 1, 10**400, "4", [4], {"tokens": 4}]
+
+
+def chat(*pieces: tuple[str, str] | str, usage: object, finish: str = "stop", **arrival: Any) -> RequestTiming:
+    """A stream of text, or of (field, text), and at its end the usage."""
+    deltas = [{"content": piece} if isinstance(piece, str) else {piece[0]: piece[1]} for piece in pieces]
+    events = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
+    return openai.read(as_stream(*events, last, {"choices": [], "usage": usage}, "[DONE]", **arrival)).timing
+
+
+def counted(output: object, **details: object) -> dict[str, object]:
+    return {"completion_tokens": output, "prompt_tokens": 3, **details}
+
+
+def reasoned(reasoning: int) -> dict[str, object]:
+    return {"completion_tokens_details": {"reasoning_tokens": reasoning}}
+
+
+# ------------------------------------------------------------------------------------------------- what is a number
+
+
+@pytest.mark.parametrize("value", NO_COUNTS)
+def test_what_is_no_whole_number_of_tokens_is_no_count(value: object) -> None:
+    timing = chat(*WORDS, usage=counted(value))
+    assert (timing.output_tokens, timing.error) == (None, None)
+    assert timing.count_fault.startswith("the server counted completion_tokens: ")
+    for usage in ({"output_tokens": value}, {"prompt_tokens": value}, {"input_tokens": value}):
+        assert read_usage(usage).fault
+    line = {"response": "a", "done": True, "done_reason": "stop", "eval_count": value, "prompt_eval_count": 3}
+    assert ollama.read(as_lines(line)).timing.count_fault.startswith("the server counted eval_count: ")
+
+
+def test_the_largest_count_is_one() -> None:
+    assert read_usage(counted(2**53)).output == 2**53
+
+
+def test_a_count_that_is_left_out_is_no_fault() -> None:
+    assert chat(*WORDS, usage=None).count_fault == ""
+    assert chat(*WORDS, usage={"completion_tokens": None}).count_fault == ""
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens_details": {"cached_tokens": 8}},
+        {"input_tokens_details": {"cached_tokens": 8}},
+        {"prompt_tokens_details": None, "prompt_cache_hit_tokens": 8},
+        {"cached_tokens": 8},
+        {"cache_read_input_tokens": 8},
+    ],
+)
+def test_cached_tokens_are_read_under_every_name(usage: dict[str, Any]) -> None:
+    assert read_usage(usage).cached == 8
+
+
+# ---------------------------------------------------------------------------------------------- more than asked for
+
+
+@pytest.mark.parametrize(("output", "fault"), [(4, False), (5, False), (6, True), (4000, True)])
+def test_more_tokens_than_asked_for_are_a_fault(output: int, fault: bool) -> None:
+    told = f"the server counted {output} tokens where 4 were asked for" if fault else ""
+    assert check_asked(output, 4) == told
+    body = {"choices": [{"text": " the sea is blue, and", "finish_reason": "length"}], "usage": counted(output)}
+    assert openai.read(as_body(body, asked_tokens=4)).timing.count_fault == told
+
+
+def test_without_a_limit_no_count_is_too_large() -> None:
+    assert check_asked(4000, None) == ""
+    assert check_asked(None, 4) == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ({"max_tokens": 4}, 4),
+        ({"max_completion_tokens": 4}, 4),
+        ({"max_output_tokens": 4}, 4),
+        ({"n_predict": 4}, 4),
+        ({"options": {"num_predict": 4}}, 4),
+        ({"max_tokens": 4, "options": {"num_predict": 9}}, 9),
+        ({"max_tokens": 4, "options": {"num_predict": -1}}, None),
+        ({"options": {"num_predict": 0}}, None),
+        ({"max_tokens": None}, None),
+        ({"max_tokens": "4"}, None),
+        ({"options": [4]}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_request_asks_for_is_read_in_every_protocol(body: dict[str, Any], asked: int | None) -> None:
+    assert read_asked_tokens(body) == asked
+
+
+# ------------------------------------------------------------------------------------------------ tokens and chunks
+
+
+def test_four_chunks_hold_no_thousand_tokens() -> None:
+    assert chat(*WORDS, usage=counted(1000)).count_fault == (
+        "the server counted 1000 tokens, and the 4 chunks that came have 16 bytes of text"
+    )
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3])
+def test_fewer_tokens_than_chunks_are_a_fault(tokens: int) -> None:
+    said = f"the server counted {tokens} token{'' if tokens == 1 else 's'}, and 4 chunks came"
+    assert chat(*WORDS, usage=counted(tokens)).count_fault == said
+
+
+@pytest.mark.parametrize("tokens", [4, 5, 12])
+def test_an_end_of_sequence_and_several_tokens_a_chunk_are_no_fault(tokens: int) -> None:
+    assert chat(*WORDS, usage=counted(tokens)).count_fault == ""
+
+
+def test_the_token_that_ends_the_reasoning_may_come_as_two_chunks() -> None:
+    assert chat(("reasoning", "Hm"), ("reasoning", "."), "Yes", usage=counted(2)).count_fault == ""
+
+
+def test_parts_of_tool_calls_are_no_tokens() -> None:
+    calls = [{"tool_calls": [{"index": 0, "function": {"arguments": "x"}}]} for _ in range(9)]
+    events = [{"choices": [{"delta": call, "finish_reason": None}]} for call in calls]
+    last = {"choices": [{"delta": {}, "finish_reason": "tool_calls"}], "usage": counted(3)}
+    assert openai.read(as_stream(*events, last)).timing.count_fault == ""
+
+
+def test_tokens_without_text_that_each_had_an_event_are_no_fault() -> None:
+    # A model that was told to ignore the end may go on with tokens that have no text.
+    assert chat("Yes", *[""] * 200, usage=counted(200), finish="length").count_fault == ""
+
+
+def test_a_running_count_above_the_last_one_is_a_fault() -> None:
+    events = [{"choices": [{"text": " w" * 9, "finish_reason": None}], "usage": counted(n)} for n in (9, 40)]
+    last = {"choices": [{"text": "", "finish_reason": "stop"}], "usage": counted(20)}
+    fault = openai.read(as_stream(*events, last)).timing.count_fault
+    assert fault == "the server counted 40 tokens on the way, and 20 at the end"
+
+
+def test_a_running_count_beyond_all_bounds_is_none() -> None:
+    events = [{"choices": [{"text": " w", "finish_reason": None}], "usage": counted(n)} for n in (2**33, 2**34)]
+    timing = openai.read(as_stream(*events, {"choices": [{"text": "", "finish_reason": "stop"}]})).timing
+    assert [chunk.tokens for chunk in timing.chunks] == [None, None]
+    assert timing.count_fault
+
+
+def test_the_counts_of_ollama_and_of_responses_are_held_against_their_chunks() -> None:
+    end = {"response": "", "done": True, "done_reason": "stop", "eval_count": 1000, "prompt_eval_count": 3}
+    assert ollama.read(as_lines(*({"response": word} for word in WORDS), end)).timing.count_fault
+    deltas = [{"type": "response.output_text.delta", "delta": word} for word in WORDS]
+    response = {"status": "completed", "usage": {"output_tokens": 1000, "input_tokens": 3}}
+    answer = openai_responses.read(as_stream(*deltas, {"type": "response.completed", "response": response}))
+    assert answer.timing.count_fault == (
+        "the server counted 1000 tokens, and the 4 chunks that came have 16 bytes of text"
+    )
+
+
+# ------------------------------------------------------------------------------------- reasoning that was not streamed
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        reasoned(996),
+        {"output_tokens_details": {"reasoning_tokens": 996}},
+        {"reasoning_tokens": 996},
+    ],
+)
+def test_reasoning_that_was_counted_and_not_streamed_is_told_apart(details: dict[str, object]) -> None:
+    timing = chat(*WORDS, usage=counted(1000, **details))
+    assert (timing.output_tokens, timing.hidden_tokens, timing.visible_tokens, timing.count_fault) == (1000, 996, 4, "")
+    assert timing.ttft is None
+    assert (ms(timing.ttft_answer), ms(timing.tpot), ms(timing.e2e)) == (10, 10, 40)
+    assert [ms(gap) for gap in timing.itl or ()] == [10, 10, 10]
+
+
+def test_hidden_reasoning_in_a_running_count_is_taken_off_the_first_chunk() -> None:
+    events = [
+        {"choices": [{"text": word, "finish_reason": None}], "usage": counted(996 + n, **reasoned(996))}
+        for n, word in enumerate(WORDS, start=1)
+    ]
+    timing = openai.read(as_stream(*events, {"choices": [{"text": "", "finish_reason": "stop"}]})).timing
+    assert (timing.hidden_tokens, timing.tokens_per_chunk, timing.count_fault) == (996, [1, 1, 1, 1], "")
+
+
+def test_reasoning_that_was_streamed_is_not_hidden() -> None:
+    timing = chat(("reasoning", "Hm"), ("reasoning", " well"), "Yes", usage=counted(4, **reasoned(3)))
+    assert (timing.hidden_tokens, timing.count_fault, ms(timing.ttft)) == (0, "", 10)
+
+
+def test_reasoning_that_was_streamed_in_part_is_a_fault() -> None:
+    usage = counted(1000, **reasoned(990))
+    fault = chat(("reasoning", "Hm"), *[" words" * 200], usage=usage).count_fault
+    assert fault == "the server counted 990 tokens of reasoning, and 2 bytes of reasoning came"
+
+
+def test_reasoning_that_came_as_text_is_not_hidden() -> None:
+    timing = chat("<think>", "hm", "</think>", "Yes", usage=counted(5, **reasoned(3)))
+    assert (timing.hidden_tokens, timing.count_fault) == (0, "")
+
+
+def test_a_server_that_leaves_the_reasoning_out_of_its_output_is_understood() -> None:
+    timing = chat(*WORDS, usage=counted(4, total_tokens=307, **reasoned(300)))
+    assert (timing.output_tokens, timing.hidden_tokens, timing.count_fault) == (304, 300, "")
+
+
+def test_more_reasoning_than_output_is_a_fault() -> None:
+    fault = chat(*WORDS, usage=counted(4, total_tokens=7, **reasoned(300))).count_fault
+    assert fault == "the server counted 300 tokens of reasoning among 4 tokens"
+
+
+# ---------------------------------------------------------------------------------------------------- several choices
+
+
+def test_the_chunks_of_several_choices_are_never_mixed() -> None:
+    events = [{"choices": [{"index": n % 2, "text": "a", "finish_reason": None}]} for n in range(4)]
+    timing = openai.read(as_stream(*events, {"choices": [{"index": 1, "text": "", "finish_reason": "stop"}]})).timing
+    assert timing.error == "the answer has several choices, whose tokens cannot be told apart: ask for one, n=1"
+    assert len(timing.chunks) == 1
+
+
+@pytest.mark.parametrize("choices", [[{"index": 0}, {"index": 1}], [{}, {}]])
+def test_several_choices_at_once_are_refused(choices: list[dict[str, Any]]) -> None:
+    whole = [{**choice, "text": "a", "finish_reason": "stop"} for choice in choices]
+    for arrival in (as_body({"choices": whole}), as_stream({"choices": whole})):
+        assert "several choices" in (openai.read(arrival).timing.error or "")
+
+
+def test_one_choice_of_any_index_is_one_answer() -> None:
+    assert openai.read(as_body({"choices": [{"index": 1, "text": "a", "finish_reason": "stop"}]})).timing.error is None

@@ -1,0 +1,119 @@
+"""Errors in the forms in which servers report them, with whatever status."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
+from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
+from tests.helpers.arrivals import as_body, as_lines, as_stream
+
+DIED = "EngineCore died"
+SHAPES: list[dict[str, Any]] = [
+    {"error": DIED},
+    {"error": {"message": DIED, "type": "x", "code": 500}},
+    {"error": {"msg": DIED}},
+    {"error": [{"message": DIED}]},
+    {"error": {"error": {"message": DIED}}},
+    {"error": '{"error": {"code": 500, "message": "EngineCore died"}}'},
+    {"error": True, "message": DIED},
+    {"errors": [{"message": DIED}]},
+    {"object": "error", "message": DIED, "type": "InternalServerError", "param": None, "code": 500},
+    {"type": "error", "error": {"type": "overloaded_error", "message": DIED}},
+    {"type": "error", "message": DIED},
+    {"detail": DIED},
+    {"detail": [{"loc": ["body"], "msg": DIED, "type": "value_error"}]},
+    {"detail": {"error": DIED}},
+    {"message": DIED, "code": 500},
+    {"msg": DIED, "code": 50001},
+    {"status": "error", "message": DIED},
+    {"success": False, "message": DIED},
+    {"error_code": 17, "error_msg": DIED},
+    {"fault": {"faultstring": DIED}},
+]
+CHUNK = {"choices": [{"index": 0, "text": "a", "finish_reason": None}]}
+ENDING = {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_error_of_any_form_is_found_and_told_in_its_own_words(shape: dict[str, Any]) -> None:
+    assert find_error(shape) == DIED
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_error_in_a_stream_of_any_protocol_is_a_failed_request(shape: dict[str, Any]) -> None:
+    answers = [
+        openai.read(as_stream(CHUNK, CHUNK, shape, "[DONE]")),
+        openai.read(as_stream(CHUNK, CHUNK, ENDING, shape, "[DONE]")),
+        openai_responses.read(as_stream({"type": "response.output_text.delta", "delta": "a"}, shape)),
+        ollama.read(as_lines({"response": "a", "done": False}, shape)),
+        openai.read(as_body(shape)),
+        openai_responses.read(as_body(shape)),
+        ollama.read(as_body(shape)),
+    ]
+    assert {answer.timing.error for answer in answers} == {f"the server reported an error: {DIED}"}
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (b'event: error\ndata: {"message": "EngineCore died"}\n\n', DIED),
+        (b"event: error\ndata: EngineCore died\n\n", DIED),
+        (b'error: {"message": "EngineCore died"}\n\n', DIED),
+        (b"event: error\ndata: {}\n\n", '{"event": "error"}'),
+        (b"event: error\n\n", "an event of that name"),
+    ],
+)
+def test_an_error_event_is_an_error_whatever_it_carries(event: bytes, words: str) -> None:
+    arrival = as_stream(CHUNK, ENDING)
+    broken = replace(arrival, pieces=[*arrival.pieces, (95, event)])
+    for read in (openai.read, openai_responses.read):
+        assert read(broken).timing.error == f"the server reported an error: {words}"
+
+
+def test_an_error_inside_a_choice_is_an_error() -> None:
+    choice = {"delta": {"content": ""}, "finish_reason": "error", "error": {"code": 502, "message": DIED}}
+    assert openai.read(as_stream(CHUNK, {"choices": [choice]})).timing.error == f"the server reported an error: {DIED}"
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"error": None},
+        {"error": ""},
+        {"error": {"message": "", "code": None}},
+        {"errors": []},
+        {"status": "success"},
+        {"message": {"role": "assistant", "content": "a"}, "done": False},
+        {"type": "ping"},
+        {"detail": None},
+    ],
+)
+def test_what_reports_no_error_is_none(good: dict[str, Any]) -> None:
+    assert find_error(good) == ""
+
+
+def test_what_stands_beside_an_answer_is_no_error() -> None:
+    assert find_error({**CHUNK, "message": "hello", "code": 0, "detail": "fine"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("404 page not found", "404 page not found"),
+        ('{"error": {"message": "no such model"}}', "no such model"),
+        ('{"detail": "Not Found"}', "Not Found"),
+        ('{"object": "error", "message": "no such model", "code": 404}', "no such model"),
+        ('{"message": "Forbidden"}', "Forbidden"),
+        ('{"error": ""}', '{"error": ""}'),
+        ('{"error": "[1]"}', "[1]"),
+        ("[1]", "[1]"),
+        ("[" * 100_000, "[" * 200),
+        ("a\x1b[31mred\x07", "a\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_whatever_a_server_refuses_with_becomes_one_line_that_can_be_printed(body: str, words: str) -> None:
+    assert describe_refusal(body) == words

@@ -1,0 +1,183 @@
+"""Whatever a server sends, every reader gives an answer or a failed request of one line, and nothing else."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
+from pytest_llmperf.traffic.answers.reading import read_or_fail
+from pytest_llmperf.traffic.load.wire import Strings, pack_timing, unpack_timings
+from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
+from pytest_llmperf.traffic.relay.timing import read_timing
+from tests.helpers.arrivals import as_body, as_lines, as_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_llmperf.traffic.answers.answer import Answer, Arrival
+
+    Arrive = Callable[..., Arrival]
+
+READERS: dict[str, Callable[[Arrival], Answer]] = {
+    "/v1/chat/completions": openai.read,
+    "/v1/completions": openai.read,
+    "/v1/responses": openai_responses.read,
+    "/api/generate": ollama.read,
+    "/api/chat": ollama.read,
+}
+WAYS: dict[str, Arrive] = {"whole": as_body, "events": as_stream, "lines": as_lines}
+GOOD: dict[str, list[dict[str, Any]]] = {
+    "chat": [
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {
+                        "content": "a",
+                        "reasoning_content": "b",
+                        "tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}],
+                    },
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {
+                "completion_tokens": 1,
+                "prompt_tokens": 3,
+                "total_tokens": 4,
+                "completion_tokens_details": {"reasoning_tokens": 0},
+                "prompt_tokens_details": {"cached_tokens": 0},
+            },
+            "timings": {"predicted_n": 1, "prompt_n": 3, "cache_n": 0},
+        }
+    ],
+    "responses": [
+        {"type": "response.output_text.delta", "delta": "a"},
+        {
+            "type": "response.completed",
+            "response": {
+                "status": "completed",
+                "output": [{"type": "message", "content": [{"type": "output_text", "text": "a"}]}],
+                "usage": {"output_tokens": 1, "input_tokens": 3, "output_tokens_details": {"reasoning_tokens": 0}},
+            },
+        },
+    ],
+    "ollama": [
+        {
+            "message": {"content": "a", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]},
+            "response": "a",
+            "done": True,
+            "done_reason": "stop",
+            "eval_count": 1,
+            "prompt_eval_count": 3,
+            "total_duration": 9,
+        }
+    ],
+}
+WRONG: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    2**63,
+    10**400,
+    "",
+    "x",
+    "\ud800",
+    [],
+    [[]],
+    [None],
+    {},
+    {"a": {}},
+    "9" * 300,
+]
+DEEP = b'{"choices": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+BYTES = [
+    b"",
+    b"\n\n\n",
+    b"null",
+    b"[]",
+    b"{}",
+    b"{oops",
+    b"\xff\xfe\x00",
+    b"data: data: {}",
+    b'{"usage": {"completion_tokens": ' + b"9" * 30 + b"}}",
+    b'{"usage": {"completion_tokens": ' + b"9" * 5000 + b"}}",
+    b'{"eval_count": ' + b"9" * 5000 + b', "done": true}',
+    b'{"usage": {"completion_tokens": NaN}}',
+    b'{"usage": {"completion_tokens": Infinity}}',
+    b'{"usage": {"completion_tokens": 1e400}}',
+    b'{"error": ' + b"[" * 900 + b"]" * 900 + b"}",
+    b'{"error": "' + rb"[" * 100_000 + b'"}',
+    DEEP,
+    b"[" * 100_000,
+    b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+]
+
+
+def change(content: Any, value: Any) -> Iterator[Any]:
+    """Yields the content with each value in it, at every depth, replaced by this one."""
+    yield value
+    if isinstance(content, dict):
+        for key, inner in content.items():
+            yield from ({**content, key: changed} for changed in change(inner, value))
+    elif isinstance(content, list):
+        for place, inner in enumerate(content):
+            yield from ([*content[:place], changed, *content[place + 1 :]] for changed in change(inner, value))
+
+
+def check(path: str, arrival: Arrival) -> None:
+    """Reads an answer as client, load client and relay do."""
+    timing = read_or_fail(READERS[path], arrival).timing
+    assert (timing.sent_ns, timing.end_ns) == (arrival.sent_ns, arrival.end_ns)
+    assert timing.error is None or (timing.error and timing.error.isprintable() and len(timing.error) < 400)
+    assert timing.count_fault == "" or timing.count_fault.isprintable()
+    for count in (timing.output_tokens, timing.prompt_tokens, timing.cached_tokens, timing.hidden_tokens):
+        assert count is None or (type(count) is int and 0 <= count <= 2**54)
+    _ = (timing.ttft, timing.tpot, timing.itl, timing.e2e, timing.chunk_gaps)
+    strings = Strings()
+    packed = pack_timing(1, timing, strings)
+    json.dumps(strings.known)
+    [(_, found)] = unpack_timings(packed, strings.known)
+    assert (found.error, found.output_tokens, found.count_fault) == (
+        timing.error,
+        timing.output_tokens,
+        timing.count_fault,
+    )
+    call = RecordedCall(path, 0, arrival.end_ns, arrival.status, arrival.content_type)
+    call.pieces += arrival.pieces
+    recorded = read_timing(call)
+    assert recorded is None or recorded.error is None or recorded.error.isprintable()
+
+
+@pytest.mark.parametrize("data", BYTES, ids=lambda data: repr(data[:40]))
+@pytest.mark.parametrize("path", READERS)
+def test_bytes_of_any_kind_are_a_failed_request_of_one_line(path: str, data: bytes) -> None:
+    for arrive in WAYS.values():
+        check(path, arrive(data))
+        assert read_or_fail(READERS[path], arrive(data)).timing.error
+
+
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize("path", READERS)
+def test_values_of_the_wrong_type_at_any_place_break_no_reader(path: str, value: object) -> None:
+    for contents, arrive in itertools.product(GOOD.values(), WAYS.values()):
+        encoded = [json.dumps(content).encode() for content in contents]
+        for place, content in enumerate(contents):
+            before, after = ([], []) if arrive is as_body else (encoded[:place], encoded[place + 1 :])
+            for changed in change(content, value):
+                check(path, arrive(*before, json.dumps(changed).encode(), *after))
+
+
+@pytest.mark.parametrize("path", READERS)
+def test_what_a_reader_raises_is_a_failed_request_with_its_stamps(path: str) -> None:
+    def broken(_: Arrival) -> Answer:
+        raise RecursionError("too\ndeep")
+
+    timing = read_or_fail(broken, as_stream("x", "y")).timing
+    assert (timing.sent_ns, timing.end_ns, timing.status) == (0, 20_000_000, 200)
+    assert timing.error == "the answer cannot be read: RecursionError: too deep"
