@@ -1,0 +1,134 @@
+"""A count and a series of chunks that are not of the same tokens give no verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.helpers.hostile_server import delta, good_whole, lines, stream, text, usage
+from tests.plugin.silent_green.senders import sends
+
+if TYPE_CHECKING:
+    from tests.conftest import Runs
+    from tests.helpers.hostile_server import HostileServer, Reply
+
+WORDS = [text(f" w{number}") for number in range(4)]
+END = text("", "stop")
+BUDGETS = """
+@pytest.mark.latency_budget(tpot_max="1 min", itl_max="1 min")
+@pytest.mark.throughput_budget(output="0.001 tok/s", per_user="0.001 tok/s")
+def test_it(llm_client):
+    send(llm_client, {way!r})
+"""
+FAULTS: dict[str, tuple[str, Reply, str]] = {
+    "more than asked": ("client", stream(*WORDS, END, usage(4000)), "4000 tokens where 16 were asked for"),
+    "more than asked, whole": ("client, whole", good_whole(4000), "4000 tokens where 16 were asked for"),
+    "more than asked, load": ("load", stream(*WORDS, END, usage(4000)), "*4000 tokens*"),
+    "fewer than came": ("client", stream(*WORDS, END, usage(2)), "2 tokens, and 4 chunks came"),
+    "fewer than came, load": ("load", stream(*WORDS, END, usage(2)), "2 tokens, and 4 chunks came"),
+    "fewer than came, app": ("app", stream(*WORDS, END, usage(2)), "2 tokens, and 4 chunks came"),
+    "fewer than came, ollama": (
+        "app, ollama",
+        lines(
+            *({"message": {"content": "a"}, "done": False} for _ in range(4)),
+            {"message": {}, "done": True, "done_reason": "stop", "eval_count": 1, "prompt_eval_count": 2},
+        ),
+        "1 token, and 4 chunks came",
+    ),
+    "more than the text": ("app", stream(*WORDS, END, usage(4000)), "4000 tokens, and the 4 chunks * 12 bytes of text"),
+    "negative": ("client", stream(*WORDS, END, usage(-4)), "completion_tokens: -4, which is no number of tokens"),
+    "true": ("client", stream(*WORDS, END, usage(True)), "completion_tokens: true, which is no number of tokens"),
+    "a fraction": ("load", stream(*WORDS, END, usage(4.5)), "completion_tokens: 4.5, which is no number of tokens"),
+    "thirty digits": ("load", stream(*WORDS, END, usage(10**30)), "completion_tokens: 1000*no number of tokens"),
+    "400 digits": ("app", stream(*WORDS, END, usage(10**400)), "completion_tokens: 1000*no number of tokens"),
+    "a prompt of less than nothing": ("client", stream(*WORDS, END, usage(4, -3)), "prompt_tokens: -3, which is no *"),
+}
+
+
+@pytest.mark.parametrize(("way", "reply", "reason"), FAULTS.values(), ids=FAULTS)
+def test_counts_that_cannot_be_right_give_no_verdict(
+    runs: Runs, hostile: HostileServer, way: str, reply: Reply, reason: str
+) -> None:
+    hostile.answer = lambda _: reply
+    result = runs.plain(sends(way, BUDGETS), "--llmperf-strict", *hostile.options)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [f"* INVALID: the token counts of * cannot be right, the first: the server counted {reason}*"]
+    )
+    result.stdout.fnmatch_lines(["budgets: 4 INVALID"])
+
+
+@pytest.mark.parametrize("way", ["client, chat", "load", "app, chat"])
+def test_reasoning_that_was_not_streamed_is_told_apart(runs: Runs, hostile: HostileServer, way: str) -> None:
+    hidden = usage(1000, completion_tokens_details={"reasoning_tokens": 996})
+    pieces = WORDS if way == "load" else [delta(content=" w") for _ in range(4)]
+    hostile.answer = lambda _: stream(*pieces, END if way == "load" else delta("stop"), hidden, pause_s=0.005)
+    source = sends(
+        way,
+        """
+@pytest.mark.latency_budget(ttft_max="1 min", tpot_max="1 ms", ttft_answer_max="1 min")
+@pytest.mark.throughput_budget(per_user="1000 tok/s")
+def test_it(llm_client):
+    send(llm_client, {way!r})
+""",
+    ).replace("TOKENS = 16", "TOKENS = 1000")
+    result = runs.plain(source, *hostile.options)
+    result.stdout.fnmatch_lines_random(
+        ["*latency.ttft_max * NOT MEASURED", "*latency.ttft_answer_max * PASS", "*latency.tpot_max * FAIL"]
+    )
+    result.stdout.fnmatch_lines(
+        ["*answers began with reasoning that the server counted and did not stream*ttft_answer*"]
+    )
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content", "reasoning_text", "thinking"])
+def test_reasoning_is_seen_in_every_field(runs: Runs, hostile: HostileServer, field: str) -> None:
+    carried: dict[str, Any] = {field: " hm"}
+    reasoning = delta(**carried)
+    pieces = [*(reasoning for _ in range(3)), delta(content=" yes"), delta("stop"), usage(4)]
+    hostile.answer = lambda _: stream(*pieces, "[DONE]")
+    result = runs.plain(
+        sends(
+            "app, chat",
+            """
+def test_it(llm_client, llm_perf):
+    send(llm_client, {way!r})
+    [request] = llm_perf.measurement.requests
+    assert [chunk.kind for chunk in request.chunks] == ["reasoning"] * 3 + ["text"]
+    assert request.ttft < request.ttft_answer
+""",
+        ),
+        *hostile.options,
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("way", ["client", "client, chat", "load", "app", "app, chat"])
+def test_several_choices_are_refused_and_never_mixed(runs: Runs, hostile: HostileServer, way: str) -> None:
+    def piece(index: int, finish: str | None = None) -> dict[str, object]:
+        choice = {"index": index, "text": " w", "delta": {"content": " w"}, "finish_reason": finish}
+        return {"choices": [choice]}
+
+    pieces = [piece(number % 2) for number in range(8)]
+    hostile.answer = lambda _: stream(*pieces, piece(0, "length"), piece(1, "length"), usage(10), "[DONE]")
+    result = runs.plain(sends(way, BUDGETS), "--llmperf-strict", *hostile.options)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["* INVALID: * requests failed, the first with: the answer has several choices*"])
+    result.stdout.fnmatch_lines(["budgets: 4 INVALID"])
+
+
+GOOD: dict[str, Reply] = {
+    "the end of the sequence is counted": stream(*WORDS, END, usage(5)),
+    "one more than asked for": stream(*[text(" w")] * 16, text("", "length"), usage(17)),
+    "several tokens a chunk": stream(*[text(" one two three")] * 4, text("", "length"), usage(12)),
+    "an empty last chunk": stream(*WORDS, text(""), END, usage(4)),
+    "half a character": stream(text(" a"), text(""), text("é"), END, usage(4)),
+}
+
+
+@pytest.mark.parametrize("reply", GOOD.values(), ids=GOOD)
+def test_counts_that_servers_rightly_give_are_judged(runs: Runs, hostile: HostileServer, reply: Reply) -> None:
+    hostile.answer = lambda _: reply
+    result = runs.plain(sends("client", BUDGETS.replace('tpot_max="1 min", itl_max', "tpot_max")), *hostile.options)
+    result.stdout.fnmatch_lines(["budgets: 3 PASS"])
