@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.ollama.api import OllamaAPI
+from tests.helpers.forwarder import WAYS, forwarder
 from tests.ollama_double import MODEL
 
 if TYPE_CHECKING:
@@ -104,3 +105,18 @@ def test_idle(other, llm_engine):
 """
     )
     result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_forwards_to_a_server_is_not_taken_for_it(server: str, runs: Runs, way: str) -> None:
+    with forwarder(int(server.rpartition(":")[2]), way, 32 * MIB) as port:
+        result = runs.plain(
+            SMALL, f"--llm-engine=ollama:{MODEL}", f"--llmperf-url=http://127.0.0.1:{port}", "--llmperf-strict"
+        )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"memory peak NOT MEASURED: no process below process * (*), which listens at http://127.0.0.1:{port}, has "
+            f"the file of {MODEL}: it seems to forward requests to the server; give the server's own address, *"
+        ]
+    )

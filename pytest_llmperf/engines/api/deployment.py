@@ -29,11 +29,15 @@ class Deployment(ABC):
         startup_time: seconds from start to ready; None if it ran before this session.
         before: what was known of the devices before it came, as plain values that JSON can hold. Its engine sets it.
         attached: whether it was running before and is not ours to end.
+        may_forward: whether ``pids`` are known only by where they listen, so that they may forward to the engine.
+        stated_weights: bytes of weights that an attached server states; None if it does not.
         has_address: whether it ever has a ``base_url``.
         ends_to_unload: whether ``unload`` ends its processes, so that only another start loads the model again.
     """
 
     attached: bool = False
+    may_forward: bool = False
+    stated_weights: float | None = None
     has_address: ClassVar[bool] = True
     ends_to_unload: ClassVar[bool] = False
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import psutil
+
 from pytest_llmperf.engines.api.deployment import Deployment
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
@@ -16,12 +18,13 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
 
-_ARGUMENTS = ("api_key",)
+_ARGUMENTS = ("api_key", "pid")
 
 
 class AttachedDeployment(Deployment):
     """The server at ``--llmperf-url``. Its API key comes from ``api_key=`` or the environment's ``OPENAI_API_KEY``.
 
+    Its memory is that of what listens there, or of the process ``pid=`` where a proxy does.
     ``read_version`` is called with the base URL, and raises an EngineError for a server of another kind; None for a
     server that states no version.
     """
@@ -55,12 +58,13 @@ class AttachedDeployment(Deployment):
                 )
         if parse_address(spec.url) is None:
             raise EngineError(f"--llmperf-url={spec.url!r} is not an address: write http://HOST:PORT")
+        _parse_pid(spec)
 
     def start(self, progress: Progress) -> None:
         self.state = EngineState.STARTING
         served = list_served_models(self.base_url, self.api_key)
         if not self.model and len(served) == 1:
-            self.model = served[0]
+            self.model = next(iter(served))
         if not served:
             raise EngineError(f"the server at {self.base_url} serves no model")
         if self.model not in served:
@@ -68,7 +72,10 @@ class AttachedDeployment(Deployment):
             raise EngineError(f"the server at {self.base_url} {asked}; --llmperf-model is one of {', '.join(served)}")
         if self._read_version is not None:
             self.version = self._read_version(self.base_url)
-        self._pids = find_listening_pids(self.base_url)
+        pid = _parse_pid(self.spec)
+        self._pids = find_listening_pids(self.base_url) if pid is None else (pid,)
+        self.may_forward = pid is None
+        self.stated_weights = served[self.model]
         self.state = EngineState.READY
         progress(f"{self.name}: attached to {self.model} at {self.base_url}")
 
@@ -86,3 +93,17 @@ class AttachedDeployment(Deployment):
             cause = getattr(error, "reason", error)
             return EngineStatus(EngineState.ENDED, f"the server at {self.base_url} no longer answers ({cause})")
         return EngineStatus(self.state)
+
+
+def _parse_pid(spec: EngineSpec) -> int | None:
+    """The pid that ``pid=`` names; None without it.
+
+    Raises:
+        EngineError: there is no such process.
+    """
+    text = spec.args.get("pid")
+    if text is None:
+        return None
+    if not text.isdecimal() or not psutil.pid_exists(int(text)):
+        raise EngineError(f"{spec.engine}: pid={text!r} is no process of this host")
+    return int(text)

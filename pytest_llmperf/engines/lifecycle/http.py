@@ -7,11 +7,12 @@ import json
 import socket
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.spec import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # A proxy set for the outside world must not stand between us and a server on this host.
@@ -64,15 +65,16 @@ def _body(request: urllib.request.Request, timeout: float) -> bytes:
         raise OSError(f"the answer is not HTTP ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
-def list_served_models(base_url: str, api_key: str = "") -> list[str]:
-    """The models that an OpenAI API lists.
+def list_served_models(base_url: str, api_key: str = "") -> dict[str, float | None]:
+    """The models that an OpenAI API lists, each with the bytes of its weights, as llama.cpp states them, or None.
 
     Raises:
         EngineError: there is no answer, or not that of an OpenAI API.
     """
     url = f"{base_url}/models"
     try:
-        return [str(model["id"]) for model in json.loads(http_get(url, api_key=api_key))["data"]]
+        listed = json.loads(http_get(url, api_key=api_key))["data"]
+        return {str(model["id"]): read_stated_weights(model) for model in listed}
     except urllib.error.HTTPError as error:
         hint = "; give --llmperf-engine-arg=api_key=KEY" if error.code in (401, 403) else ""
         raise EngineError(f"{url} answered HTTP {error.code}{hint}") from None
@@ -81,6 +83,13 @@ def list_served_models(base_url: str, api_key: str = "") -> list[str]:
         raise EngineError(f"no answer from {url}: {cause}; is the server running?") from None
     except (ValueError, KeyError, TypeError):
         raise EngineError(f"{url} is not an OpenAI API: its answer lists no models") from None
+
+
+def read_stated_weights(listed: Mapping[str, Any]) -> float | None:
+    """The bytes of weights that an entry in a list of models states; None if it does not."""
+    meta = listed.get("meta")
+    size = meta.get("size") if isinstance(meta, dict) else None
+    return float(size) if type(size) is int and size > 0 else None
 
 
 def find_free_port() -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import psutil
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PORTS = {"http": 80, "https": 443}
-# They listen on this host for a server that computes elsewhere, or in a container of its own.
-_FORWARDERS = ("docker-proxy", "rootlessport", "slirp4netns", "pasta", "gvproxy", "ssh", "kubectl", "socat")
 
 
 def parse_address(url: str) -> tuple[str, int] | None:
@@ -31,9 +33,21 @@ def find_listening_pids(base_url: str) -> tuple[int, ...]:
         listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
         pids = {c.pid for c in listening if c.laddr and c.laddr.port == address[1] and c.pid}
         roots = {_first_listener(psutil.Process(pid), address[1]) for pid in pids}
-        return tuple(sorted(root.pid for root in roots if root.name() not in _FORWARDERS))
+        return tuple(sorted(root.pid for root in roots))
     except psutil.Error:
         return ()
+
+
+def describe_processes(pids: Sequence[int]) -> str:
+    """``process 12 (nginx)``; a process that cannot be read has no name."""
+    return " and ".join(f"process {pid}{_name_in_brackets(pid)}" for pid in pids)
+
+
+def _name_in_brackets(pid: int) -> str:
+    try:
+        return f" ({psutil.Process(pid).name()})"
+    except psutil.Error:
+        return ""
 
 
 def _first_listener(process: psutil.Process, port: int) -> psutil.Process:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from pytest_llmperf.engines.lifecycle.listeners import describe_processes
 from pytest_llmperf.telemetry.sources.branch import Branch
 from pytest_llmperf.telemetry.sources.host import process_tree
 
@@ -97,12 +98,12 @@ def explain_missing_runner(model: str, url: str, roots: Sequence[int], file: str
     """Why no runner of a model that is loaded is seen below the processes that listen at ``url``, and what to do."""
     if not file:
         return (
-            f"which of the processes below {_name(roots[0])} holds {model} is not known: "
+            f"which of the processes below {describe_processes(roots)} holds {model} is not known: "
             "the server does not name the model's file"
         )
     return (
-        f"no process below {_name(roots[0])}, which listens at {url}, has the file of {model}: it forwards to a server "
-        "elsewhere, or hides its processes; give the address of the server itself, on its own host"
+        f"no process below {describe_processes(roots)}, which listens at {url}, has the file of {model}: it seems to "
+        "forward requests to the server; give the server's own address, on its own host"
     )
 
 
@@ -116,14 +117,6 @@ def find_runner(blob: str, found: Sequence[Runner]) -> Runner | None:
     """The runner of the model of this file; if the file is unknown, the only runner there is."""
     mine = [runner for runner in found if runner.blob == blob] if blob else found
     return max(mine, key=lambda runner: runner.started) if blob and mine else mine[0] if len(mine) == 1 else None
-
-
-def _name(pid: int) -> str:
-    """``pid (name)``, or the pid alone if the process cannot be read."""
-    try:
-        return f"process {pid} ({psutil.Process(pid).name()})"
-    except psutil.Error:
-        return f"process {pid}"
 
 
 def _runner(pid: int) -> Runner | None:

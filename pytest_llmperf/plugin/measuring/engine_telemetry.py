@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files
+from pytest_llmperf.engines.lifecycle.listeners import describe_processes, parse_address
+from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.system.cuda_environ import DEVICE_ORDER, VISIBLE_DEVICES
 from pytest_llmperf.telemetry.analysis.attribution import Baseline
+from pytest_llmperf.telemetry.analysis.forwarding import why_forwarder
 from pytest_llmperf.telemetry.cpu import cpu_device, engine_devices
 from pytest_llmperf.telemetry.device_traces import EngineBaselines, to_device
 from pytest_llmperf.telemetry.devices import Devices
@@ -23,13 +29,15 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
-    from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.devices import Disturbances
     from pytest_llmperf.telemetry.records.source import DeviceFacts
 
 # How long processes that have been ended may take to give a device back, where their being there fails the tests.
 _PATIENCE_S = 10.0
 _SETTLE_TIMEOUT_S = 5.0
+# How long a forwarder may take to open a connection of its own.
+_FORWARDING_SECONDS = 0.05
+_CONTACT_SECONDS = 5.0
 _SETTLE_TOLERANCE = 1 << 20
 
 
@@ -68,6 +76,8 @@ class EngineTelemetry:
         self._facts: dict[Engine, tuple[DeviceFacts, ...]] = {}
         # The keys of each engine's processes in the sampler; they stay known after the processes have ended.
         self._keys: dict[Engine, tuple[int, ...]] = {}
+        # Engines whose processes the driver lists on a device.
+        self._listed: set[Engine] = set()
         self._quiet: set[int] = set()
 
     # ---------------------------------------------------------------------------------------- engines come and go
@@ -108,6 +118,7 @@ class EngineTelemetry:
         try:
             for branch in engine.deployment.branches:
                 self._keys[engine] += (self._start_sampler().watch(branch.root, branch.file),)
+            self._look_for_contacts(engine)
             self._facts[engine], found = self._find_devices(engine)
             if self._devices is not None and self._devices.present and not self._devices.missing:
                 self._devices.sample(self._list_sampled())
@@ -160,6 +171,9 @@ class EngineTelemetry:
 
     def _find_devices(self, engine: Engine) -> tuple[tuple[DeviceFacts, ...], tuple[Device, ...]]:
         """The GPUs that the engine computes on, and all that it computes on: the CPU if there are none."""
+        now_ns = time.monotonic_ns()
+        if self._why_elsewhere(engine, Window(now_ns, now_ns)):
+            return (), ()
         if engine.devices and all(device.kind == "cpu" for device in engine.devices):
             return (), engine.devices
         if not engine.pids:
@@ -183,6 +197,8 @@ class EngineTelemetry:
             self._say(f"warning: {doubt}")
         devices.sample({f.slot: f for f in (*candidates, *self._list_sampled())}.values())
         found = devices.find_engine_devices(self.baselines_of(engine), candidates)
+        if found:
+            self._listed.add(engine)
         return candidates if found is None or (found == () and engine.insight.computes_on_gpu) else found
 
     def baselines_of(self, engine: Engine) -> EngineBaselines:
@@ -249,22 +265,51 @@ class EngineTelemetry:
     def memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
         """The host memory of the engines over a window that has ended; None and the reason if it was not seen."""
         for engine in engines:
-            if reason := self._why_unseen(engine):
+            if reason := self._why_unseen(engine, window):
                 return None, reason
         assert self._sampler is not None
         ended = frozenset(self._list_keys(engine for engine in engines if engine.has_ended_to_unload))
         return self._sampler.read(window, self._list_keys(engines), ended), ""
 
-    def _why_unseen(self, engine: Engine) -> str:
+    def _why_unseen(self, engine: Engine, window: Window) -> str:
         """Why the processes that hold the engine's model are not seen; "" if they are."""
         if not self._keys.get(engine) or self._sampler is None:
             return f"the processes of {engine.name} cannot be seen from this host"
-        return engine.deployment.explain_unseen_model()
+        return self._why_elsewhere(engine, window)
+
+    def _why_elsewhere(self, engine: Engine, window: Window) -> str:
+        """Why the processes that are seen do not hold the engine's model; "" if they may, or none is seen."""
+        keys, deployment = self._keys.get(engine, ()), engine.deployment
+        if reason := deployment.explain_unseen_model():
+            return reason
+        if not keys or not deployment.may_forward or engine in self._listed or self._sampler is None:
+            return ""
+        peak = self._sampler.read(window, keys).peak_bytes
+        if peak is None:
+            return ""
+        # On a device that does not list its processes it may hold anything.
+        weights = None if self._facts.get(engine) else deployment.stated_weights
+        contacts = [address for key in keys for address in self._sampler.list_contacts(key)]
+        return why_forwarder(describe_processes(deployment.pids), peak, weights_bytes=weights, contacts=contacts)
+
+    def _look_for_contacts(self, engine: Engine) -> None:
+        """Notes whom an attached server is connected to from now on, first of all while a connection is held to it.
+
+        What forwards connections then has one to the engine.
+        """
+        keys, address = self._keys.get(engine, ()), parse_address(engine.deployment.base_url)
+        if not keys or not engine.deployment.may_forward or address is None or self._sampler is None:
+            return
+        for key in keys:
+            self._sampler.list_contacts(key)
+        with suppress(OSError), socket.create_connection(address, _CONTACT_SECONDS):
+            time.sleep(_FORWARDING_SECONDS)
+            self._sampler.survey()
 
     def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
         """The devices of the engines over a window that has ended; empty and the reason if there are none."""
         for engine in engines:
-            if reason := engine.deployment.explain_unseen_model():
+            if not engine.info.on_cpu and (reason := self._why_elsewhere(engine, window)):
                 return (), reason
         facts = {f.slot: f for engine in engines for f in self._facts.get(engine, ())}
         if not facts or self._devices is None or self._sampler is None:

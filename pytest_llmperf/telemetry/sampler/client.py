@@ -153,6 +153,15 @@ class Sampler:
         with contextlib.suppress(SamplerError):
             self.ask("stop_watching", key=key)
 
+    def list_contacts(self, key: int) -> tuple[str, ...]:
+        """Whom the processes of this branch were connected to as clients since the first call of this: ``host:port``.
+
+        Returns () if the sampler has died.
+        """
+        with contextlib.suppress(SamplerError):
+            return tuple(self.ask("contacts", key=key)["contacts"])
+        return ()
+
     def survey(self) -> None:
         """Lists the processes of all watched branches anew; a failure shows in the traces."""
         with contextlib.suppress(SamplerError):

@@ -168,6 +168,8 @@ class Control:
                 answer({})
             case "survey":
                 self._sharing.survey(partial(answer, {}))
+            case "contacts":
+                answer({"contacts": self._sharing.list_contacts(order["key"])})
             case "devices":
                 self._in_driver_lane(answer, self._list_devices)
             case "sample":

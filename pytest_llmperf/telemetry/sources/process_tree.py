@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.telemetry.records.ring import GONE, HOST, RSS_ONLY, RingRecord, make_record
+from pytest_llmperf.telemetry.sources.contacts import Contacts
 from pytest_llmperf.telemetry.sources.host import ResidentReader, open_reader, read_sharing
 
 if TYPE_CHECKING:
@@ -28,10 +29,13 @@ Sharing = Mapping[int, int | None]
 
 
 class Survey:
-    """Lists the processes of one branch and reads what each shares, as often as the costs allow. Times are in s."""
+    """Lists the processes of one branch with ``list_pids`` and reads what each shares, as often as the costs allow.
+
+    Times are in s.
+    """
 
     def __init__(self, list_pids: Callable[[], tuple[int, ...]], clock: Callable[[], float] = time.monotonic) -> None:
-        self._list_pids = list_pids
+        self.list_pids = list_pids
         self._clock = clock
         self._pids: tuple[int, ...] = ()
         self._changed = True
@@ -60,7 +64,7 @@ class Survey:
 
     def _list(self) -> None:
         begun = time.thread_time()
-        pids = self._list_pids()
+        pids = self.list_pids()
         cost = time.thread_time() - begun
         self._list_due = self._clock() + max(LISTING_PERIOD_S, SLOW_COST_BOUND * cost)
         if set(pids) != set(self._pids):
@@ -82,6 +86,7 @@ class SharingLane(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="sharing-lane", daemon=True)
         self._surveys: dict[int, tuple[BranchMemory, Survey]] = {}
+        self._contacts: dict[int, Contacts] = {}
         self._asked: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -96,6 +101,15 @@ class SharingLane(threading.Thread):
         """Surveys the branch no longer; does nothing if it was not added."""
         with self._lock:
             self._surveys.pop(key, None)
+            self._contacts.pop(key, None)
+
+    def list_contacts(self, key: int) -> tuple[str, ...]:
+        """Whom the branch was connected to as a client since this was asked for the first time: ``host:port`` each."""
+        with self._lock:
+            if key in self._surveys and key not in self._contacts:
+                self._contacts[key] = Contacts(self._surveys[key][1].list_pids)
+            found = self._contacts.get(key)
+        return tuple(sorted(found.seen)) if found is not None else ()
 
     def distrust(self, key: int) -> None:
         """Reads the sharing of a branch anew soon."""
@@ -114,7 +128,7 @@ class SharingLane(threading.Thread):
         """Surveys until the process ends."""
         while True:
             with self._lock:
-                surveys = list(self._surveys.values())
+                surveys, contacts = list(self._surveys.values()), list(self._contacts.values())
                 asked, self._asked = self._asked, []
             for memory, survey in surveys:
                 if asked:
@@ -122,9 +136,12 @@ class SharingLane(threading.Thread):
                 sharing = survey.step()
                 if sharing is not None:
                     memory.learn(sharing)
+            for one in contacts:
+                one.due = float("-inf") if asked and not one.seen else one.due
+                one.step()
             for done in asked:
                 done()
-            due = min((survey.due for _, survey in surveys), default=float("inf"))
+            due = min([*(survey.due for _, survey in surveys), *(one.due for one in contacts)], default=float("inf"))
             self._wake.wait(min(1.0, max(0.0, due - time.monotonic())))
             self._wake.clear()
 

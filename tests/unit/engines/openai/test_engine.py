@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
-from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, get_http_status
+from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, get_http_status, read_stated_weights
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
 from tests.helpers.waiting import PATIENCE_S, read_line
 
@@ -215,11 +215,27 @@ def test_a_server_elsewhere_has_no_processes_here(server: ModelServer, monkeypat
     assert engine.memory().resident is None
 
 
-def test_a_tunnel_to_a_server_elsewhere_is_not_taken_for_the_server(
-    server: ModelServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("psutil.Process.name", lambda _: "ssh")
-    assert attach(server.url).pids == ()
+def test_the_process_that_is_named_is_the_servers_wherever_it_listens(server: ModelServer) -> None:
+    engine = attach(server.url, pid=str(os.getppid()))
+    assert engine.pids == (os.getppid(),)
+    assert not engine.deployment.may_forward
+    assert attach(server.url).deployment.may_forward
+
+
+@pytest.mark.parametrize(
+    ("listed", "weights"),
+    [
+        ({"id": "m", "meta": {"size": 96576768}}, 96576768),
+        ({"id": "m", "meta": {"size": "92 MiB"}}, None),
+        ({"id": "m", "meta": {"size": True}}, None),
+        ({"id": "m", "meta": {"size": 0}}, None),
+        ({"id": "m", "meta": {}}, None),
+        ({"id": "m", "meta": None}, None),
+        ({"id": "m"}, None),
+    ],
+)
+def test_weights_are_what_the_list_of_models_states(listed: dict[str, object], weights: float | None) -> None:
+    assert read_stated_weights(listed) == weights
 
 
 def test_a_server_that_went_away_is_gone() -> None:
