@@ -133,7 +133,7 @@ class _Receiver(asyncio.Protocol):
         try:
             if self._exchange.receive(data, at_ns):
                 self.done.set_result(None)
-        except TransportError as error:
+        except Exception as error:  # else the request would wait for the end of its timeout
             self.done.set_exception(error)
 
     async def wait(self, timeout: float) -> None:

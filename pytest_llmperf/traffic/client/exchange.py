@@ -121,7 +121,7 @@ class Exchange:
             self._wire.receive_data(data)
             if self._advance(at_ns):
                 return True
-        except h11.RemoteProtocolError as error:
+        except (h11.RemoteProtocolError, ValueError) as error:  # a length of 5,000 digits is no protocol error to h11
             if data:
                 raise TransportError(f"the answer is not HTTP/1.1: {error}") from None
         if data:

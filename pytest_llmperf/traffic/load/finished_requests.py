@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.openai import read
+from pytest_llmperf.traffic.answers.reading import read_or_fail
 from pytest_llmperf.traffic.load.wire import Strings, pack_timing
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class FinishedRequests:
             fault=flight.fault or fault,
             scheduled_ns=flight.due_ns,
         )
-        return read(arrival)
+        return read_or_fail(read, arrival)
 
     def pack_timings(self) -> Iterator[bytes]:
         """Yields the packed timings of all flights in blocks of about 1 MiB, and frees each flight that is in one."""
