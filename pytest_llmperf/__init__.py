@@ -97,6 +97,7 @@ __all__ = [
     "Status",
     "TestResult",
     "ThroughputLimits",
+    "UnreadCall",
     "Verdict",
     "Window",
     "Workload",
@@ -178,6 +179,7 @@ _HOMES = {
     "TOKENS_PER_SECOND": "pytest_llmperf.measurement.units",
     "TestResult": "pytest_llmperf.reports.result",
     "ThroughputLimits": "pytest_llmperf.plugin.markers.functions",
+    "UnreadCall": "pytest_llmperf.measurement.unread",
     "Verdict": "pytest_llmperf.budgets.verdict",
     "WATTS": "pytest_llmperf.measurement.units",
     "Window": "pytest_llmperf.measurement.window",
@@ -235,6 +237,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.units import TOKENS_PER_SECOND as TOKENS_PER_SECOND
     from pytest_llmperf.measurement.units import WATTS as WATTS
     from pytest_llmperf.measurement.units import Quantity as Quantity
+    from pytest_llmperf.measurement.unread import UnreadCall as UnreadCall
     from pytest_llmperf.measurement.window import Window as Window
     from pytest_llmperf.metrics.metric import DistributionMetric as DistributionMetric
     from pytest_llmperf.metrics.metric import Metric as Metric

@@ -15,6 +15,7 @@ from pytest_llmperf.engines.llamacpp.server_main import SETTINGS
 from pytest_llmperf.engines.simulated.schedule import Simulation
 from pytest_llmperf.plugin import fixtures
 from pytest_llmperf.plugin.options import OPTIONS, Option
+from pytest_llmperf.traffic.relay.paths import HARMLESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -82,10 +83,17 @@ def llamacpp_settings() -> str:
     return table(("setting", "default", "meaning"), rows)
 
 
+def list_harmless_calls() -> str:
+    """The ends of the paths that generate no text."""
+    rows = [(meaning, ", ".join(f"`{end}`" for end in ends)) for meaning, ends in HARMLESS.items()]
+    return table(("the call", "end of its path"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "options": options_table,
     "fixtures": fixtures_table,
     "llamacpp-settings": llamacpp_settings,
+    "harmless-calls": list_harmless_calls,
     "simulated-settings": list_simulated_settings,
 }
 

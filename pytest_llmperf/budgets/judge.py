@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.limit import Limit, select
-from pytest_llmperf.budgets.validity import why_invalid, why_objectives_invalid
+from pytest_llmperf.budgets.validity import why_disturbed, why_invalid, why_objectives_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.metrics.metric import DistributionMetric, Objective, ObjectiveMetric
@@ -80,8 +80,12 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) 
     if reading.value is not None and not math.isfinite(reading.value):
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)
+    status = Status.INVALID if reason else _status(limit, reading.value)
+    if status in (Status.PASS, Status.FAIL):
+        reason = why_disturbed(metric, measurement, holds=status is Status.PASS)
+        status = Status.INVALID if reason else status
     return Verdict(
-        Status.INVALID if reason else _status(limit, reading.value),
+        status,
         limit.name,
         limit.metric,
         quantity=metric.quantity,

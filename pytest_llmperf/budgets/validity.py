@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.client_lag import why_client_lags
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.measurement.reading import Missing
+from pytest_llmperf.measurement.unread import describe_unread
 from pytest_llmperf.metrics.memory import find_host_trace, find_traces
 from pytest_llmperf.metrics.metric import SampleSource
 
@@ -30,6 +31,8 @@ def why_invalid(metric: Metric, measurement: Measurement, statistic: Statistic |
     faults += _find_source_faults(metric, measurement, statistic)
     if metric.needs_prefill:
         faults.append(_why_prompts_cached(measurement.requests))
+    if metric.needs_all_calls:
+        faults.append(_why_unread(measurement))
     return "; ".join(text for text in faults if text)
 
 
@@ -37,6 +40,13 @@ def why_objectives_invalid(objectives: Sequence[Objective], measurement: Measure
     """Why no request can be said to have met the objectives, in one sentence; empty if it can."""
     reasons = (why_stamps_are_not_the_engines(objective.metric, None, measurement) for objective in objectives)
     return next(filter(None, reasons), "")
+
+
+def why_disturbed(metric: Metric, measurement: Measurement, *, holds: bool) -> str:
+    """Why other requests on the engine may have decided whether a limit ``holds``, in one sentence; empty if not."""
+    if metric.known_before_test or (holds and metric.worse_with_others):
+        return ""
+    return "; ".join(measurement.disturbances)
 
 
 def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Statistic | None) -> list[str]:
@@ -106,6 +116,12 @@ def _why_prompts_cached(requests: Sequence[RequestTiming]) -> str:
         f"{len(cached)} of {len(requests)} requests took {sum(cached)} prompt tokens from a cache, "
         "which the test did not ask for (share_prefix=True does)"
     )
+
+
+def _why_unread(measurement: Measurement) -> str:
+    """Calls whose answers were not read may have generated text, of which nothing is known."""
+    unread = describe_unread(call for call in measurement.unread if not call.harmless)
+    return f"the test sent {unread}" if unread else ""
 
 
 def _why_no_tokens(requests: Sequence[RequestTiming]) -> str:

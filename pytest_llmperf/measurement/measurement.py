@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.server_clock import ServerClock
+    from pytest_llmperf.measurement.unread import UnreadCall
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Measurement:
         records: what the test recorded itself.
         windows: named parts of the test.
         faults: what makes every number of this window invalid, one sentence each.
+        disturbances: what else the engine did during the window, one sentence each; it can only have made most numbers
+            worse.
+        unread: calls of the app whose answers were not read, in order of sending.
         rounds: how often the test's body ran in the window.
         attempt: 1 for the first run of the test, more for its reruns.
         parts: the same for each engine alone if the test had several; what only an engine knows is in its part.
@@ -72,6 +76,8 @@ class Measurement:
     records: tuple[RecordedValue, ...] = ()
     windows: tuple[Window, ...] = ()
     faults: tuple[str, ...] = ()
+    disturbances: tuple[str, ...] = ()
+    unread: tuple[UnreadCall, ...] = ()
     rounds: int = 1
     attempt: int = 1
     parts: tuple[Measurement, ...] = ()
@@ -122,6 +128,8 @@ class Measurement:
             engine_readings=self.engine_readings,
             idle=self.idle,
             faults=self.faults,
+            disturbances=self.disturbances,
+            unread=tuple(call for call in self.unread if window.start_ns <= call.sent_ns < window.end_ns),
             parts=tuple(part.cut(window) for part in self.parts),
             label=self.label,
         )

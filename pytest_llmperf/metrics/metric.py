@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement.distribution import Distribution
 from pytest_llmperf.measurement.reading import Reading
-from pytest_llmperf.metrics.missing import give_no_reason, why_no_values
+from pytest_llmperf.metrics.missing import give_no_reason, why_no_request, why_no_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,6 +59,9 @@ class Metric(ABC):
         known_before_test: whether nothing that happens in a test can make it wrong.
         needs_prefill: whether a prompt that comes from a cache, which the test did not ask for, makes it invalid.
         needs_settling: whether memory must settle after the test before it can be read.
+        worse_with_others: whether other requests that the engine serves meanwhile can only make it worse; if not, they
+            make it invalid.
+        counts_tokens: whether it is computed from the tokens of the answers, whatever its source.
         has_peak_caveat: whether an engine's ``peak_caveat`` (it takes all memory at its start) applies to it.
         lag_against: the distribution of durations that the lag of the client is compared with before this metric is
             judged; None for itself if it is one, else for end-to-end time.
@@ -73,6 +76,8 @@ class Metric(ABC):
     known_before_test: bool = False
     needs_prefill: bool = False
     needs_settling: bool = False
+    worse_with_others: bool = False
+    counts_tokens: bool = False
     has_peak_caveat: bool = False
     lag_against: DistributionMetric | None = None
     stream_time: StreamTime = StreamTime.NONE
@@ -86,6 +91,11 @@ class Metric(ABC):
     def key(self) -> str:
         """``peak`` of ``memory.peak``: the argument of the marker, for a distribution without its statistic."""
         return self.name.partition(".")[2]
+
+    @property
+    def needs_all_calls(self) -> bool:
+        """Whether a call of the test whose answer was not read makes it invalid."""
+        return self.source is SampleSource.REQUESTS or self.counts_tokens
 
     @property
     def limit_key(self) -> str:
@@ -203,6 +213,8 @@ class DistributionMetric(Metric):
         """
         if statistic is None:
             raise ValueError(f"{self.name} is read at a percentile, such as {self.name}_p95, or at {self.name}_max")
+        if not measurement.requests:
+            return Reading.missing(why_no_request(measurement))
         found = self.distribution(measurement)
         if not found.count:
             return Reading.missing(self.why_none(measurement.judged, self.key))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement.unread import describe_unread
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
 
 # llm_client always asks; an app has its own request.
@@ -15,6 +18,8 @@ NO_TOKEN_COUNT = (
     "the server gave no token count (usage) for every answer; "
     'a stream has one if its request says stream_options={"include_usage": true}'
 )
+
+_NO_REQUEST = "the test sent no request through llm_client"
 
 
 def give_no_reason(requests: Sequence[RequestTiming]) -> str:
@@ -29,10 +34,19 @@ def why_raised(error: Exception) -> str:
     return f"its function raised {text} ({last.filename}:{last.lineno})"
 
 
+def why_no_request(measurement: Measurement) -> str:
+    """Why a measurement has no request, with what there was instead."""
+    if unread := describe_unread(measurement.unread):
+        return f"the test sent {unread}"
+    generated = measurement.engine_stats.get("generation_tokens", 0)
+    past = f", and the server generated {generated:.0f} tokens for calls that went past it" if generated else ""
+    return f"{_NO_REQUEST}{past}"
+
+
 def why_unanswered(requests: Sequence[RequestTiming]) -> str:
     """Why there is no answered request; empty if there is one."""
     if not requests:
-        return "the test sent no request through llm_client"
+        return _NO_REQUEST
     return "" if any(r.error is None for r in requests) else "no request was answered"
 
 

@@ -32,6 +32,7 @@ E2E = DistributionMetric(
     better="lower",
     formula="tn − t0",
     source=SampleSource.REQUESTS,
+    worse_with_others=True,
     values=latency.list_e2e,
 )
 
@@ -42,6 +43,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="largest sample of the engine's memory during the test",
         source=SampleSource.MEMORY_SAMPLES,
+        worse_with_others=True,
         has_peak_caveat=True,
         compute=memory.read_peak,
     ),
@@ -76,6 +78,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="largest sample of the engine's host memory during the test",
         source=SampleSource.HOST_SAMPLES,
+        worse_with_others=True,
         compute=memory.read_host_peak,
     ),
     ScalarMetric(
@@ -93,6 +96,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="largest number of KV cache bytes in use, as the engine states them or the requests' tokens prove",
         source=SampleSource.ENGINE,
+        worse_with_others=True,
         compute=memory.read_stated,
     ),
     ScalarMetric(
@@ -110,6 +114,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="peak − KV cache set aside + largest number of KV cache bytes in use",
         source=SampleSource.MEMORY_SAMPLES,
+        worse_with_others=True,
         compute=memory.read_required,
     ),
     ScalarMetric(
@@ -134,6 +139,7 @@ ROWS: tuple[Metric, ...] = (
         better="higher",
         formula="ΣN / (first send → last response)",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         compute=throughput.read_output,
     ),
     ScalarMetric(
@@ -142,6 +148,7 @@ ROWS: tuple[Metric, ...] = (
         better="higher",
         formula="Σ(N + prompt tokens) / (first send → last response)",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         needs_prefill=True,
         compute=throughput.read_total,
     ),
@@ -151,6 +158,7 @@ ROWS: tuple[Metric, ...] = (
         better="higher",
         formula="requests / (first send → last response)",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         compute=throughput.read_requests,
     ),
     ObjectiveMetric(
@@ -159,6 +167,7 @@ ROWS: tuple[Metric, ...] = (
         better="higher",
         formula="requests that met every latency limit of the test / (first send → last response)",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         needs_prefill=True,
         compute=throughput.read_goodput,
     ),
@@ -168,6 +177,7 @@ ROWS: tuple[Metric, ...] = (
         better="higher",
         formula="1 / mean TPOT",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         compute=throughput.read_per_user,
         stream_time=StreamTime.SPAN,
     ),
@@ -177,6 +187,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="t1 − t0",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         needs_prefill=True,
         values=latency.list_ttft,
         stream_time=StreamTime.FIRST,
@@ -189,6 +200,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="arrival of the first token that is not reasoning − t0",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         needs_prefill=True,
         values=latency.list_ttft_answer,
         why_none=missing.why_no_answer_token,
@@ -201,6 +213,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="(tn − t1) / (tokens after the first chunk)",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         # An error of its two moments is spread over all tokens of the answer.
         lag_against=E2E,
         values=latency.list_tpot,
@@ -213,6 +226,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="the gap before each token; a chunk of k tokens gives one gap and k − 1 zeros",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         values=latency.list_itl,
         sample="token",
         why_none=missing.why_no_token_times,
@@ -224,6 +238,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="the gap before each chunk after the first",
         source=SampleSource.REQUESTS,
+        worse_with_others=True,
         values=latency.list_chunk_gaps,
         sample="chunk",
         stream_time=StreamTime.GAPS,
@@ -244,6 +259,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="the energy counters of the engine's devices over the test",
         source=SampleSource.ENERGY_COUNTERS,
+        worse_with_others=True,
         compute=energy.read_total,
     ),
     ScalarMetric(
@@ -251,7 +267,9 @@ ROWS: tuple[Metric, ...] = (
         quantity=JOULES_PER_TOKEN,
         better="lower",
         formula="energy / ΣN",
+        counts_tokens=True,
         source=SampleSource.ENERGY_COUNTERS,
+        worse_with_others=True,
         compute=energy.read_per_output_token,
     ),
     ScalarMetric(
@@ -260,6 +278,7 @@ ROWS: tuple[Metric, ...] = (
         better="lower",
         formula="energy / duration",
         source=SampleSource.ENERGY_COUNTERS,
+        worse_with_others=True,
         compute=energy.read_mean_power,
     ),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement.chunks import find_edges, list_stamps
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.measurement.units import SECONDS, format_value
-from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT, why_no_token_times, why_unanswered
+from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT, why_no_request, why_no_token_times, why_unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ def read_total(measurement: Measurement, metric: Metric) -> Reading:
 
 def read_requests(measurement: Measurement, metric: Metric) -> Reading:
     """Answered requests per second; a request counts when its last byte came."""
-    if reason := why_unanswered(measurement.requests):
+    if reason := _why_unanswered(measurement):
         return Reading.missing(reason)
     answered = [r for r in measurement.requests if r.error is None]
     return compute_rate(len(find_ended(answered, measurement.spans)), metric.formula, measurement)
@@ -50,7 +50,7 @@ def read_requests(measurement: Measurement, metric: Metric) -> Reading:
 
 def read_per_user(measurement: Measurement, metric: Metric) -> Reading:
     """Tokens per second that one request gets: one over the mean TPOT of the judged requests."""
-    if reason := why_unanswered(measurement.requests):
+    if reason := _why_unanswered(measurement):
         return Reading.missing(reason)
     times = [tpot for r in measurement.judged if r.error is None and (tpot := r.tpot) is not None]
     if not times:
@@ -67,7 +67,7 @@ def read_goodput(measurement: Measurement, objectives: Sequence[Objective] | Non
     if not objectives:
         return Reading.missing("goodput counts requests that met the latency limits: add a latency_budget to the test")
     if not measurement.requests:
-        return Reading.missing("the test sent no request through llm_client")
+        return Reading.missing(why_no_request(measurement))
     good = 0
     for request in find_ended(measurement.requests, measurement.spans):
         met = [objective.is_met_by(request) for objective in objectives]
@@ -97,10 +97,15 @@ def _find_counted(
     measurement: Measurement, is_counted: Callable[[RequestTiming], bool]
 ) -> Sequence[RequestTiming] | Missing:
     """The answered requests; missing if there is none, or if the server did not count the tokens of one."""
-    if reason := why_unanswered(measurement.requests):
+    if reason := _why_unanswered(measurement):
         return Missing(reason)
     answered = [r for r in measurement.requests if r.error is None]
     return answered if all(map(is_counted, answered)) else Missing(NO_TOKEN_COUNT)
+
+
+def _why_unanswered(measurement: Measurement) -> str:
+    """Why there is no answered request; empty if there is one."""
+    return why_unanswered(measurement.requests) if measurement.requests else why_no_request(measurement)
 
 
 def _is_within(at_ns: int, spans: Sequence[Window]) -> bool:

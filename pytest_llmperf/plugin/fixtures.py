@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,7 +165,10 @@ class LLMClientFactory:
             return ClientListener(show=terminal.show, say=terminal.say)
         self._measured.use(engine)
         return ClientListener(
-            self._measured.recorder(engine), self._measured.load_recorder(engine), terminal.show, terminal.say
+            show=terminal.show,
+            say=terminal.say,
+            begin=partial(self._measured.begin, engine),
+            begin_load=partial(self._measured.begin_load, engine),
         )
 
     def close(self) -> None:
@@ -186,7 +190,7 @@ def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any
     if not isinstance(vllm, InProcessVLLM):
         pytest.skip(f"vllm_llm needs --llm-engine=vllm --llmperf-engine-arg=mode=offline; this run uses {engine.name}")
     measured = request.node.stash.get(MEASURED_RUN, None)
-    with vllm.steps.recorded(measured.recorder(engine) if measured is not None else None):
+    with vllm.steps.recorded(partial(measured.begin, engine) if measured is not None else None):
         yield vllm.llm
 
 

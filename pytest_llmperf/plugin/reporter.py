@@ -131,8 +131,10 @@ class Reporter:
             width = terminalreporter.config.get_terminal_writer().fullwidth
             lines += render_summary(self.results, width=width)
         if outside := self._session.calls_outside:
-            calls = "1 call" if outside == 1 else f"{outside} calls"
-            lines.append(f"{calls} of the app belong to no test: they came while none was measured")
+            if outside == 1:
+                lines.append("1 call of the app belongs to no test: it came while none was measured")
+            else:
+                lines.append(f"{outside} calls of the app belong to no test: they came while none was measured")
         if self._without_engine:
             lines.append(f"{self._without_engine} skipped because no engine was given: --llm-engine=NAME runs them")
         paths = [file.path for file in self._session.settings.reports]

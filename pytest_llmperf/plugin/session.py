@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
+    from pytest_llmperf.plugin.measuring.left_overs import LeftOvers
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
     from pytest_llmperf.plugin.preflight.engine_variants import EngineChoice, Variant
@@ -65,6 +66,7 @@ class Session:
         self._file_budgets: tuple[FileBudget, ...] | None = None
         self.measured: MeasuredRun | None = None
         self._relays: AppRelays | None = None
+        self._left_overs: LeftOvers | None = None
         self.calls_outside: int | None = None
         self._variants: set[Variant] = set()
         self._engine_args: dict[Engine, Mapping[str, Any]] = {}
@@ -280,13 +282,19 @@ class Session:
         """Starts the measurement of a test; None if the test is not measured."""
         if not self.measures(item):
             return None
+        from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
         from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
 
+        if self._left_overs is None:
+            self._left_overs = LeftOvers()
         item.stash[ATTEMPTS] = item.stash.get(ATTEMPTS, 0) + 1
         if RESULT in item.stash:
             del item.stash[RESULT]
         limits: list[Limit] = item.stash.get(LIMITS, [])
-        measured = self.measured = MeasuredRun(limits, item.stash[ATTEMPTS], self.telemetry, self.relays)
+        if self.measured is not None:
+            self.measured.cancel()  # its test never got to its call
+        owner = Owner(item.nodeid, item.stash[ATTEMPTS])
+        measured = self.measured = MeasuredRun(limits, owner, self.telemetry, self.relays, self._left_overs)
         item.stash[MEASURED_RUN] = measured
         return measured
 

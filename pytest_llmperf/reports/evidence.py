@@ -15,6 +15,7 @@ from pytest_llmperf.measurement.units import (
     format_apart,
     format_value,
 )
+from pytest_llmperf.measurement.unread import format_unread
 from pytest_llmperf.reports.load_evidence import collect_load_evidence
 from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_sparkline
 
@@ -31,6 +32,7 @@ def collect_evidence(measurement: Mapping[str, Any], *, unicode: bool = True) ->
     if not measurement:
         return []
     found = [("fault", fault) for fault in measurement["faults"]]
+    found += [("meanwhile", text) for text in measurement["disturbances"]]
     blocks = BLOCKS if unicode else ASCII_BLOCKS
     found += [pair for device in measurement["devices"] for pair in _device(device, blocks)]
     if measurement["devices_missing"]:
@@ -164,8 +166,9 @@ def _describe_settled(before: int | None, settled: int) -> str:
 
 
 def _requests(requests: Mapping[str, Any]) -> Iterator[str]:
+    unread = {call["call"]: call["count"] for call in requests["unread"]}
     if not requests["total"]:
-        yield "none through llm_client"
+        yield format_unread(unread) or "none through llm_client"
         return
     known = [f"{count} {kind}" for kind, count in requests["tokens"].items() if count is not None]
     tokens = f"tokens: {', '.join(known)}" if known else "tokens not counted by the server"
@@ -176,6 +179,8 @@ def _requests(requests: Mapping[str, Any]) -> Iterator[str]:
         yield f"{count} failed: {error}"
     if len(errors) > _ERRORS_SHOWN:
         yield f"and {len(errors) - _ERRORS_SHOWN} other errors"
+    if unread:
+        yield f"beside them, {format_unread(unread)}"
 
 
 def _clocks(measurement: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.evidence import format_engine
 from pytest_llmperf.reports.failure_table import format_limit, render_failure, sort_worst_first
+from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.summary import compare_engines, count_statuses, format_counts
 from pytest_llmperf.reports.text import NO_VALUE, to_one_line
 
@@ -33,6 +34,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     """
     blocks = [_title(results), _table(results)]
     blocks += [_details(result) for result in results if _has_failed(result)]
+    blocks.append("\n".join(f"- {_escape(note)}" for note in list_notes(results)))
     blocks.append(_side_by_side(results))
     blocks += [f"Engine: {text}" for text in _engines(results)]
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.units import find_quantity, format_value
 from pytest_llmperf.reports.failure_table import format_limit, format_reason, sort_worst_first
+from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.text import (
     GAP,
     NO_VALUE,
@@ -66,7 +67,8 @@ def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], s
     lines = _table(shown, width, spell)
     if left_out > 0:
         lines.append(f"+{left_out} more; see --llmperf-report=out.json")
-    return [*lines, *_reasons(pairs, width, spell), f"budgets: {format_counts(results)}"]
+    notes = [line for note in list_notes(results) for line in wrap(spell(f"note: {note}"), width)]
+    return [*lines, *_reasons(pairs, width, spell), *notes, f"budgets: {format_counts(results)}"]
 
 
 def _reasons(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Callable[[str], str]) -> list[str]:

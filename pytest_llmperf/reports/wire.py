@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.server_clock import ServerClock, StreamTimes
+    from pytest_llmperf.measurement.unread import UnreadCall
     from pytest_llmperf.metrics.metric import Metric
 
 REQUEST_RECORDS = 1000
@@ -46,7 +47,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "window": {"name": str(measurement.window.name), "seconds": _number(measurement.window.seconds)},
         "engine": None if measurement.engine is None else _engine(measurement.engine),
         "readings": _readings(METRICS.values(), measurement, limit_names),
-        "requests": _requests(measurement.requests, start_ns),
+        "requests": {**_requests(measurement.requests, start_ns), "unread": _unread(measurement.unread)},
         "loads": [load_to_wire(load, start_ns) for load in measurement.loads],
         "memory": None if measurement.memory is None else _memory(measurement.memory, start_ns),
         "memory_missing": str(measurement.memory_missing),
@@ -57,6 +58,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "records": [{"name": str(r.name), "value": _number(r.value), "unit": str(r.unit)} for r in measurement.records],
         "windows": _windows(measurement),
         "faults": [str(fault) for fault in measurement.faults],
+        "disturbances": [str(text) for text in measurement.disturbances],
         "rounds": int(measurement.rounds),
         "attempt": int(measurement.attempt),
         "label": str(measurement.label),
@@ -191,6 +193,15 @@ def _requests(requests: Sequence[RequestTiming], start_ns: int) -> dict[str, Any
         "records": [_request(r, start_ns) for r in _sample(requests)],
         "requests_left_out": max(0, len(requests) - REQUEST_RECORDS),
     }
+
+
+def _unread(calls: Sequence[UnreadCall]) -> list[dict[str, Any]]:
+    """The calls that were not read, counted by method and path."""
+    counted = Counter((call.what, call.harmless) for call in calls)
+    return [
+        {"call": str(what), "count": int(count), "harmless": bool(harmless)}
+        for (what, harmless), count in sorted(counted.items())
+    ]
 
 
 def _sample(requests: Sequence[RequestTiming]) -> Sequence[RequestTiming]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
     from pytest_llmperf.traffic.client.listener import ClientListener
     from pytest_llmperf.traffic.client.posts import Messages
-    from pytest_llmperf.traffic.client.request import Call, Post
+    from pytest_llmperf.traffic.client.request import Post
     from pytest_llmperf.traffic.load.result import LoadResult
 
 __all__ = ["LLMClient", "RequestFailed"]
@@ -236,10 +236,13 @@ class LLMClient:
         make = conversation if chat else completion
         posts = [make(self._endpoint, self._dialect, prompt, settings) for prompt in prompts]
         calls = [create_call(self._transport, post) for post in posts]
+        ends = [self._listener.register(call) for call in calls]
         try:
             self._transport.perform_all(calls, concurrency)
         finally:
-            answers = [self._record(call) for call in calls if call.attempt.sent_ns]
+            answers = [call.answer() for call in calls]
+            for end, call, answer in zip(ends, calls, answers, strict=True):
+                end(answer.timing if call.attempt.sent_ns else None)
         return [call.check(answer) for call, answer in zip(calls, answers, strict=True)]
 
     def close(self) -> None:
@@ -256,26 +259,25 @@ class LLMClient:
 
     def _ask(self, post: Post) -> Answer:
         call = create_call(self._transport, post)
+        end = self._listener.register(call)
         try:
             with call.watched():
                 self._transport.perform(call.attempt)
         finally:
-            answer = self._record(call)
+            answer = call.answer()
+            end(answer.timing)
         return call.check(answer)
 
     async def _aask(self, post: Post) -> Answer:
         call = create_call(self._transport, post)
+        end = self._listener.register(call)
         try:
             with call.watched():
                 await self._transport.aperform(call.attempt)
         finally:
-            answer = self._record(call)
+            answer = call.answer()
+            end(answer.timing)
         return call.check(answer)
-
-    def _record(self, call: Call) -> Answer:
-        answer = call.answer()
-        self._listener.record(answer.timing)
-        return answer
 
 
 def _settings(max_tokens: int, temperature: float, stream: bool, extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,7 @@ from pytest_llmperf import (
     Status,
     TestResult,
     ThroughputLimits,
+    UnreadCall,
     Verdict,
     Window,
     Workload,
@@ -167,6 +168,10 @@ def look_at_load(load: Load) -> tuple[ClientHealth | None, Lag | None, Spread | 
 
 def look_at_request(timing: RequestTiming) -> tuple[Sequence[Chunk], ServerTimes | None]:
     return timing.chunks, timing.server
+
+
+def look_at_calls(measurement: Measurement) -> Sequence[UnreadCall]:
+    return measurement.unread
 
 
 def count_samples(measurement: Measurement) -> Reading:

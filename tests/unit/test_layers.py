@@ -44,7 +44,7 @@ ALLOWED: dict[str, str] = {
     "budgets": "measurement metrics",
     "reports": "budgets measurement metrics",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics system telemetry "
-    "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic.relay",
+    "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic.client traffic.relay",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.preflight": "engines.api",
     "plugin": "budgets engines engines.api engines.lifecycle engines.vllm.offline measurement metrics "

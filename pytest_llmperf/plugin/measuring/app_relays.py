@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement.unread import UnreadCall
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.plugin.measuring.left_overs import CALL, LeftOver, Owner
+from pytest_llmperf.traffic.relay.paths import is_harmless
 from pytest_llmperf.traffic.relay.process import Relay, RelayError
 from pytest_llmperf.traffic.relay.timing import read_timing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
 
 # How long after a test the end of an answer may take that the app has read as far as it wanted.
 _PATIENCE_S = 0.1
+
+
+@dataclass
+class AppCalls:
+    """What an app has sent through the relays in a window.
+
+    Attributes:
+        requests: its calls that are read and have ended, each with its engine.
+        unread: its calls that are not read, each with its engine.
+        running_since: when each call that has not ended was sent, in ns.
+        left_over: calls that ran in the window and began before it.
+        faults: what went wrong with a relay, a sentence each.
+    """
+
+    requests: list[tuple[Engine, RequestTiming]] = field(default_factory=list)
+    unread: list[tuple[Engine, UnreadCall]] = field(default_factory=list)
+    running_since: list[int] = field(default_factory=list)
+    left_over: list[LeftOver] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
 
 class AppRelays:
@@ -28,6 +54,7 @@ class AppRelays:
         self._lock = threading.RLock()
         self._open = False
         self._faults: list[str] = []
+        self._tests: list[tuple[Owner, Window]] = []
         self.outside = 0
 
     def url(self, engine: Engine) -> str:
@@ -60,12 +87,12 @@ class AppRelays:
                     self._faults.append(str(error))
             self._open = True
 
-    def take(self, window: Window, *, final: bool) -> tuple[list[tuple[Engine, RequestTiming]], list[str]]:
-        """Returns the calls of the window that have ended since the last time, each with its engine, and the faults.
+    def take(self, window: Window, owner: Owner, *, final: bool) -> AppCalls:
+        """Takes the calls of the window that have ended since the last time; ``owner`` is the test that it is of.
 
-        With ``final`` the test is over, and calls still in flight are returned as well.
+        With ``final`` the test is over, and calls still in flight are taken as well.
         """
-        calls, patience_s = [], _PATIENCE_S if final else 0.0
+        found, patience_s = AppCalls(), _PATIENCE_S if final else 0.0
         with self._lock:
             for engine, relay in self._relays.items():
                 try:
@@ -73,19 +100,35 @@ class AppRelays:
                 except RelayError as error:
                     self._faults.append(f"{error}: the app's calls are lost")
                     continue
-                calls += [(engine, call) for call in taken.calls]
                 self.outside += taken.outside
                 self._faults += taken.problems
-            faults = list(dict.fromkeys(self._faults))
+                self._sort(engine, taken.calls, window, found)
+                found.running_since += taken.running_since
+                found.left_over += [LeftOver(self._owner_at(at_ns), CALL, at_ns) for at_ns in taken.left_over]
+            found.faults = list(dict.fromkeys(self._faults))
             self._open = self._open and not final
-        inside = [(engine, call) for engine, call in calls if window.start_ns <= call.sent_ns < window.end_ns]
-        self.outside += len(calls) - len(inside)
-        timings = [(engine, read_timing(call)) for engine, call in inside]
-        return [(engine, timing) for engine, timing in timings if timing is not None], faults
+            if final and window.seconds:
+                self._tests.append((owner, window))
+        return found
+
+    def _sort(self, engine: Engine, calls: Sequence[RecordedCall], window: Window, found: AppCalls) -> None:
+        """Adds the calls that were sent in the window to what was ``found``, and counts the others."""
+        for call in calls:
+            if not window.start_ns <= call.sent_ns < window.end_ns:
+                self.outside += 1
+            elif not call.read:
+                what = f"{call.method} {call.path}"
+                found.unread.append((engine, UnreadCall(what, call.sent_ns, call.end_ns, is_harmless(call.path))))
+            elif (timing := read_timing(call)) is not None:
+                found.requests.append((engine, timing))
+
+    def _owner_at(self, at_ns: int) -> Owner | None:
+        """The test that was measured at a moment; None if none was."""
+        return next((owner for owner, window in self._tests if window.start_ns <= at_ns < window.end_ns), None)
 
     def count_outside(self) -> int | None:
         """The number of calls that belonged to no test, up to now; None if no app was given an address."""
-        self.take(Window(0, 0), final=True)
+        self.take(Window(0, 0), Owner(""), final=True)
         return self.outside if self._relays else None
 
     def close(self) -> None:

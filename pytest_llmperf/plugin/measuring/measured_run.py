@@ -12,13 +12,17 @@ from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.measurement.measurement import Measurement, RecordedValue
 from pytest_llmperf.measurement.parts import label_parts
+from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory import read_settled
 from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import read, why_unread
+from pytest_llmperf.plugin.measuring.app_relays import AppCalls
+from pytest_llmperf.plugin.measuring.left_overs import describe_left_overs
+from pytest_llmperf.plugin.measuring.request_log import RequestLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
@@ -27,11 +31,15 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.reading import Reading
-    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.unread import UnreadCall
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
+    from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
+    from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, Ongoing
 
 _END_TIMEOUT = 0.5
+# It doubles with each look: a server that runs elsewhere is asked a few times, and not a hundred times a second.
+_FIRST_PAUSE = 0.02
 
 
 class MeasuredRun:
@@ -40,17 +48,25 @@ class MeasuredRun:
     Only what happens between ``open`` and ``close`` counts. ``measurement`` is None until ``close``.
     """
 
-    def __init__(self, limits: Sequence[Limit], attempt: int, telemetry: EngineTelemetry, relays: AppRelays) -> None:
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        owner: Owner,
+        telemetry: EngineTelemetry,
+        relays: AppRelays,
+        left_overs: LeftOvers,
+    ) -> None:
         self.limits = limits
+        self._owner = owner
         self._telemetry = telemetry
         self._relays = relays
-        self._relay_faults: list[str] = []
-        self.attempt = attempt
+        self._left_overs = left_overs
+        self._log = RequestLog(owner, left_overs)
+        self._calls = AppCalls()
+        self._unread: list[tuple[Engine, UnreadCall]] = []
         self.rounds = 1
         self.measurement: Measurement | None = None
         self._engines: list[Engine] = []
-        self._requests: list[tuple[Engine, RequestTiming]] = []
-        self._loads: list[tuple[Engine, Load]] = []
         self._records: list[RecordedValue] = []
         self._windows: list[Window] = []
         self._observations: dict[Engine, Observation] = {}
@@ -65,13 +81,13 @@ class MeasuredRun:
             if self._start_ns:
                 self._observations[engine] = engine.insight.observe()
 
-    def recorder(self, engine: Engine) -> Callable[[RequestTiming], None]:
-        """A callback that adds a request sent to this engine to the test."""
-        return lambda timing: self._requests.append((engine, timing))
+    def begin(self, engine: Engine, request: Ongoing) -> EndRequest:
+        """Registers a request to this engine as the test's own; returns what takes its timing."""
+        return self._log.begin(engine, request)
 
-    def load_recorder(self, engine: Engine) -> Callable[[Load], None]:
-        """A callback that adds a load sent to this engine to the test."""
-        return lambda load: self._loads.append((engine, load))
+    def begin_load(self, engine: Engine, asked: str) -> EndLoad:
+        """Registers a load on this engine as the test's own; returns what takes it and its requests."""
+        return self._log.begin_load(engine, asked)
 
     def record(self, name: str, value: float, unit: str) -> None:
         """Adds a number of the test's own to the reports; it is not judged."""
@@ -100,20 +116,26 @@ class MeasuredRun:
 
     def open(self) -> None:
         """Starts the window. Requests of fixtures and warm-up rounds before it are dropped."""
-        for seen in (self._requests, self._loads, self._records, self._windows):
+        for seen in (self._unread, self._records, self._windows):
             seen.clear()
         self._idle.clear()
         self._idle_of_all = None
-        self.cancel()
+        self._end_observations()
         self._observations = {e: e.insight.observe() for e in self._engines if not e.has_ended_to_unload}
         self._relays.open()
+        self._log.open()
         self._telemetry.begin(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
 
     def cancel(self) -> None:
-        """Ends the observation of the engines and the app's calls without a measurement."""
+        """Ends it without a measurement; does nothing for one that has ended."""
+        if not self._log.closed:
+            self._log.close(time.monotonic_ns())
+            self._end_observations()
+
+    def _end_observations(self) -> None:
         now_ns = time.monotonic_ns()
-        self._relays.take(Window(self._start_ns or now_ns, now_ns), final=True)
+        self._relays.take(Window(self._start_ns or now_ns, now_ns), self._owner, final=True)
         for observation in self._observations.values():
             observation.close()
         self._observations.clear()
@@ -124,16 +146,16 @@ class MeasuredRun:
             return self.measurement
         window = Window(self._start_ns, time.monotonic_ns())
         self._take_calls(window, final=False)
-        return self._measure(
-            window, {e: seen.read(self._requests_to(e), window) for e, seen in self._observations.items()}
-        )
+        observed = {engine: seen.read(self._asked_of(engine), window) for engine, seen in self._observations.items()}
+        return self._measure(window, observed)
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         """Ends the window; returns what was measured and the verdict on each budget."""
         window = Window(self._start_ns, time.monotonic_ns())
+        self._log.close(window.end_ns)
         self._telemetry.edge(self._engines, align=self._judges_energy)
         self._take_calls(window, final=True)  # before the observation ends, which compares them with what it saw
-        observed = {engine: seen.end(self._requests_to(engine), window) for engine, seen in self._observations.items()}
+        observed = {engine: seen.end(self._asked_of(engine), window) for engine, seen in self._observations.items()}
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
             measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
@@ -143,42 +165,47 @@ class MeasuredRun:
         return measurement, judge(self.limits, measurement)
 
     def _take_calls(self, window: Window, *, final: bool) -> None:
-        calls, self._relay_faults = self._relays.take(window, final=final)
-        self._requests += calls
+        self._calls = self._relays.take(window, self._owner, final=final)
+        self._log.extend(self._calls.requests)
+        self._unread += self._calls.unread
 
     def log_tails(self) -> list[tuple[str, str]]:
         """The last log lines of engines that ended during the test, as (title, text) sections of its report."""
         tails = [(engine.name, engine.deployment.log_tail()) for engine in self._engines if engine.pids == ()]
         return [(f"log of {name}, its last lines", text) for name, text in tails if text]
 
-    def _requests_to(self, engine: Engine) -> list[RequestTiming]:
-        return [timing for asked, timing in self._requests if asked is engine]
+    def _requests_to(self, engines: Sequence[Engine]) -> list[RequestTiming]:
+        return [timing for asked, timing in self._log.requests if asked in engines or len(self._engines) < 2]
+
+    def _unread_by(self, engines: Sequence[Engine]) -> list[UnreadCall]:
+        return [call for asked, call in self._unread if asked in engines or len(self._engines) < 2]
+
+    def _asked_of(self, engine: Engine) -> list[RequestTiming]:
+        """What the engine was asked for text, with the calls whose answers were not read: their tokens are unknown."""
+        unread = [RequestTiming(call.sent_ns, call.end_ns) for call in self._unread_by([engine]) if not call.harmless]
+        return [*self._requests_to([engine]), *unread]
 
     def _measure(self, window: Window, observed: Mapping[Engine, Observed]) -> Measurement:
         if len(self._engines) < 2:
             seen = next(iter(observed.values()), Observed())
-            return self._measure_these(self._engines, [timing for _, timing in self._requests], window, seen)
+            return self._measure_these(self._engines, window, seen)
         # What only an engine knows of itself is not known of several together, but what it found wrong is.
         # What every engine names beside its own model is none of theirs.
         beside = tuple(dict.fromkeys(text for each in observed.values() for text in each.beside))
         beside = tuple(text for text in beside if all(text in each.beside for each in observed.values()))
         seen = Observed(faults=tuple(fault for each in observed.values() for fault in each.faults), beside=beside)
-        whole = self._measure_these(self._engines, [timing for _, timing in self._requests], window, seen)
-        parts = [
-            self._measure_these([e], self._requests_to(e), window, observed.get(e, Observed())) for e in self._engines
-        ]
+        whole = self._measure_these(self._engines, window, seen)
+        parts = [self._measure_these([engine], window, observed.get(engine, Observed())) for engine in self._engines]
         return replace(whole, parts=label_parts(parts))
 
-    def _measure_these(
-        self, engines: Sequence[Engine], requests: Sequence[RequestTiming], window: Window, observed: Observed
-    ) -> Measurement:
+    def _measure_these(self, engines: Sequence[Engine], window: Window, observed: Observed) -> Measurement:
         memory, missing = self._memory(window, engines)
-        loads = tuple(load for asked, load in self._loads if asked in engines)
+        loads = tuple(load for asked, load in self._log.loads if asked in engines)
         devices, devices_missing = self._telemetry.devices(window, engines) if engines else ((), "")
         return Measurement(
             window=window,
             engine=engines[0].info if engines else None,
-            requests=tuple(sorted(requests, key=lambda request: request.sent_ns)),
+            requests=tuple(sorted(self._requests_to(engines), key=lambda request: request.sent_ns)),
             memory=memory and memory.set_apart(observed.beside),
             memory_missing=missing,
             devices=tuple(replace(trace, memory=trace.memory.set_apart(observed.beside)) for trace in devices),
@@ -190,26 +217,36 @@ class MeasuredRun:
             windows=tuple(self._windows),
             faults=(
                 *self._faults(),
-                *self._relay_faults,
+                *self._calls.faults,
                 *_load_faults(loads),
                 *observed.faults,
                 *why_unread(observed.readings),
             ),
+            disturbances=self._find_disturbances(window),
+            unread=tuple(sorted(self._unread_by(engines), key=lambda call: call.sent_ns)),
             rounds=self.rounds,
-            attempt=self.attempt,
+            attempt=self._owner.attempt,
             loads=loads,
             idle=self._idle_of(engines),
         )
 
+    def _find_disturbances(self, window: Window) -> tuple[str, ...]:
+        """What else ran on the engines of this process, one sentence each."""
+        found = [*self._left_overs.find_running(window), *self._calls.left_over]
+        others = [one for one in found if one.owner != self._owner or one.begun_ns < window.start_ns]
+        return describe_left_overs(others, self._owner)
+
     def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
         """Why engines of the test have ended, one sentence each. Waits up to ``wait`` seconds for the first one."""
-        deadline = time.monotonic() + wait
+        deadline, pause = time.monotonic() + wait, _FIRST_PAUSE
         while True:
             statuses = [engine.read_status() for engine in self._engines]
             found = tuple(status.reason for status in statuses if status.state is EngineState.ENDED)
-            if found or time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if found or left <= 0:
                 return found
-            time.sleep(0.01)
+            time.sleep(min(pause, left))
+            pause *= 2
 
     def _memory(self, window: Window, engines: Sequence[Engine]) -> tuple[MemoryTrace | None, str]:
         return self._telemetry.memory(window, engines) if engines else (None, "the test used no engine")

@@ -1,15 +1,25 @@
-"""Callbacks that a client makes while it works."""
+"""What a client tells of its work."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
+
+    EndRequest = Callable[[RequestTiming | None], None]
+    EndLoad = Callable[[Load, Sequence[RequestTiming]], None]
+
+
+class Ongoing(Protocol):
+    """A request that has begun and not ended."""
+
+    def describe_so_far(self, at_ns: int, error: str) -> RequestTiming:
+        """The timing of the request as one that ends at ``at_ns`` with this ``error``. The request goes on."""
 
 
 def _ignore(_: object) -> None:
@@ -18,7 +28,7 @@ def _ignore(_: object) -> None:
 
 @dataclass(frozen=True)
 class ClientListener:
-    """Functions that a client calls; each ignores its argument by default.
+    """Functions that a client calls; by default each ignores its argument.
 
     Attributes:
         record: takes the timing of each request exactly once, failed and cancelled ones included, before the call
@@ -26,12 +36,36 @@ class ClientListener:
         record_load: takes each load.
         show: takes a line of progress that replaces the one before; an empty one removes it.
         say: takes a line that stays.
+        begin: takes each request when it begins, and returns a function that takes its timing when it has ended, or
+            None if it was never sent; ``record`` is not called then. None to be told of the ends only.
+        begin_load: takes what is asked of a load when it begins, and returns a function that takes the load and the
+            timings of its requests when it has ended; neither ``record`` nor ``record_load`` is called then. None to be
+            told of the ends only.
     """
 
     record: Callable[[RequestTiming], None] = _ignore
     record_load: Callable[[Load], None] = _ignore
     show: Callable[[str], None] = _ignore
     say: Callable[[str], None] = _ignore
+    begin: Callable[[Ongoing], EndRequest] | None = None
+    begin_load: Callable[[str], EndLoad] | None = None
+
+    def register(self, request: Ongoing) -> EndRequest:
+        """Registers a request that begins; returns the function to call when it has ended."""
+        return self._end if self.begin is None else self.begin(request)
+
+    def register_load(self, asked: str) -> EndLoad:
+        """Registers a load that begins; returns the function to call when it has ended."""
+        return self._end_load if self.begin_load is None else self.begin_load(asked)
+
+    def _end(self, timing: RequestTiming | None) -> None:
+        if timing is not None:
+            self.record(timing)
+
+    def _end_load(self, load: Load, requests: Sequence[RequestTiming]) -> None:
+        for timing in requests:
+            self.record(timing)
+        self.record_load(load)
 
 
 SILENT = ClientListener()

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
+from pytest_llmperf.traffic.answers.reading import read_or_fail
 from pytest_llmperf.traffic.client.exchange import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from pytest_llmperf.measurement.request import RequestTiming
 
 
 class RequestFailed(Exception):  # noqa: N818
@@ -75,18 +75,28 @@ class Call:
     def answer(self) -> Answer:
         """What has come, with the reason in ``timing.error`` where it is not all."""
         attempt = self.attempt
-        return self.read(
-            Arrival(
-                sent_ns=attempt.sent_ns,
-                end_ns=attempt.end_ns,
-                pieces=attempt.pieces,
-                status=attempt.status,
-                content_type=attempt.headers.get("content-type", ""),
-                streamed=self.streamed,
-                shared_prefix=self.shared_prefix,
-                fault=self.fault,
-                asked_tokens=self.asked_tokens,
-            )
+        arrival = Arrival(
+            sent_ns=attempt.sent_ns,
+            end_ns=attempt.end_ns,
+            pieces=attempt.pieces,
+            status=attempt.status,
+            content_type=attempt.headers.get("content-type", ""),
+            streamed=self.streamed,
+            shared_prefix=self.shared_prefix,
+            fault=self.fault,
+            asked_tokens=self.asked_tokens,
+        )
+        return read_or_fail(self.read, arrival)
+
+    def describe_so_far(self, at_ns: int, error: str) -> RequestTiming:
+        """The timing of the request as one that ends at ``at_ns`` with this ``error``. The request goes on."""
+        return RequestTiming(
+            sent_ns=min(self.attempt.sent_ns or at_ns, at_ns),
+            end_ns=at_ns,
+            streamed=self.streamed,
+            status=self.attempt.status,
+            error=error,
+            shared_prefix=self.shared_prefix,
         )
 
     def check(self, answer: Answer) -> Answer:

@@ -15,10 +15,11 @@ from pytest_llmperf.traffic.load.wire import Plan
 from pytest_llmperf.traffic.workloads.tokenizer import create_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
     from pytest_llmperf.traffic.client.listener import ClientListener
+    from pytest_llmperf.traffic.client.request import Call
     from pytest_llmperf.traffic.client.transport import Transport
     from pytest_llmperf.traffic.load.result import LoadResult
     from pytest_llmperf.traffic.load.schedule import Schedule
@@ -43,7 +44,7 @@ class LoadRunner:
     transport: Transport | None
 
     def run(self, workload: Workload, schedule: Schedule, settings: Mapping[str, Any]) -> LoadResult:
-        """Runs a workload. The listener has every request that was sent before this returns or raises.
+        """Runs a workload. The listener is told when it begins, and of all that was sent before this returns or raises.
 
         Raises:
             RequestFailed: a larger share of the requests failed than the schedule tolerates.
@@ -54,14 +55,19 @@ class LoadRunner:
         settings = {**self.dialect.full_length, **settings}
         prepared = Preparation(workload, schedule, self.endpoint, self.dialect, settings, texts)
         _ = prepared.first_post
-        if self.transport is None:
-            outcome = self._run_over_http(prepared, workload, schedule)
-        else:
-            outcome = _run_in_process(prepared, schedule, self.transport)
-        result = summarize(workload, schedule, prepared.turns, outcome)
-        for timing in result.requests:
-            self.listener.record(timing)
-        self.listener.record_load(result.load)
+        calls = None if self.transport is None else _create_calls(prepared, schedule, self.transport)
+        asked = f"{workload}; {schedule}"
+        end = self.listener.register_load(asked)
+        try:
+            if self.transport is None or calls is None:
+                outcome = self._run_over_http(prepared, workload, schedule)
+            else:
+                outcome = _run_in_process(calls, schedule.concurrency or 1, self.transport)
+            result = summarize(workload, schedule, prepared.turns, outcome)
+        except BaseException as error:
+            end(Load(asked, None, fault=_describe_loss(error)), ())
+            raise
+        end(result.load, result.requests)
         if outcome.interrupted:
             answered, sent = len(result.answered), len(result.requests)
             self.listener.say(f"load interrupted: {sent} requests sent, {answered} answered, {sent - answered} not")
@@ -75,9 +81,6 @@ class LoadRunner:
 
         try:
             return run_load(self._plan(prepared, schedule), prepared.generate_orders(), show)
-        except LoadClientDied as error:
-            self.listener.record_load(Load(f"{workload}; {schedule}", None, fault=str(error)))
-            raise
         finally:
             self.listener.show("")
 
@@ -110,7 +113,20 @@ def _describe(progress: LoadProgress, requests: int | None) -> str:
     return f"load: {', '.join(parts)}, {progress.seconds:.0f} s, {rate:.1f} req/s"
 
 
-def _run_in_process(prepared: Preparation, schedule: Schedule, transport: Transport) -> LoadOutcome:
+def _describe_loss(error: BaseException) -> str:
+    """Why a load that ended without a result cannot be judged, in one line."""
+    if isinstance(error, LoadClientDied):
+        return str(error)
+    cause = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return f"the load ended without its timings: {cause}"
+
+
+def _create_calls(prepared: Preparation, schedule: Schedule, transport: Transport) -> list[Call]:
+    """The requests of a load that this process sends itself.
+
+    Raises:
+        ValueError: the load is not one that it can send.
+    """
     if schedule.concurrency is None or schedule.ramp_s or schedule.duration_s is not None:
         raise ValueError(
             "this engine is not asked over HTTP and takes closed loops only: "
@@ -119,12 +135,15 @@ def _run_in_process(prepared: Preparation, schedule: Schedule, transport: Transp
     scripts = [script for script, _ in prepared.generate_scripts()]
     if any(len(script.turns) > 1 for script in scripts):
         raise ValueError("this engine is not asked over HTTP and takes no chats of several turns: leave out turns")
-    calls = [create_call(transport, prepared.build_post(script)) for script in scripts]
     prepared.turns += [script.turns[0] for script in scripts]
+    return [create_call(transport, prepared.build_post(script)) for script in scripts]
+
+
+def _run_in_process(calls: Sequence[Call], concurrency: int, transport: Transport) -> LoadOutcome:
     begun_ns = time.monotonic_ns()
     interrupted = False
     try:
-        transport.perform_all(calls, schedule.concurrency)
+        transport.perform_all(calls, concurrency)
     except KeyboardInterrupt:
         interrupted = True
     timings = {number: call.answer().timing for number, call in enumerate(calls) if call.attempt.sent_ns}

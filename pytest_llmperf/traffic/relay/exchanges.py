@@ -16,6 +16,7 @@ from pytest_llmperf.traffic.relay.framing import (
     choose_answer_body,
     choose_request_body,
 )
+from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP
 
 if TYPE_CHECKING:
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall, RecordedCalls
@@ -25,12 +26,12 @@ _LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*(\d+)[ \t]*\r")
 _CHUNKED = re.compile(rb"(?i)\ntransfer-encoding:")
 _HEAD_END = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
-HUNG_UP = "the app closed the connection before the answer was complete"
 
 
 @dataclass(slots=True)
 class _Request:
     method: str
+    path: str
     call: RecordedCall | None
 
 
@@ -85,7 +86,7 @@ class Exchanges:
     def _request_body(self, head: Head) -> Body:
         body = choose_request_body(head)
         method, path = head.parse_request_line()
-        self._unanswered.append(_Request(method, self._recorded.begin(method, path, self._began_ns)))
+        self._unanswered.append(_Request(method, path, self._recorded.begin(method, path, self._began_ns)))
         return body
 
     def _address(self, wire: bytes, end: int) -> bytes:
@@ -95,9 +96,7 @@ class Exchanges:
 
     def _record_unreadable(self, fault: str, at_ns: int) -> None:
         """Records one failed call: bytes that cannot be parsed may contain calls."""
-        call = self._recorded.record("", at_ns)
-        if call is not None:
-            self._recorded.end(call, at_ns, fault)
+        self._recorded.end(self._recorded.record("", at_ns), at_ns, fault)
 
     # --------------------------------------------------------------------------------------------- from the server
 
@@ -110,7 +109,10 @@ class Exchanges:
                 break
             call = self._unanswered[0].call
             if part.head is not None:
-                if 100 <= part.head.parse_status() < 200 and not self._switched:
+                status = part.head.parse_status()
+                if status == _SWITCHING_PROTOCOLS and call is None:
+                    call = self._record_other_protocol(self._unanswered[0], at_ns)
+                elif 100 <= status < 200 and not self._switched:
                     continue
                 if call is not None:
                     self._describe(call, part.head)
@@ -130,6 +132,11 @@ class Exchanges:
             return OpenBody()
         return choose_answer_body(head, self._unanswered[0].method)
 
+    def _record_other_protocol(self, request: _Request, at_ns: int) -> RecordedCall:
+        """Records a request from which on the connection is not HTTP any more, such as one for a WebSocket."""
+        request.call = self._recorded.record(request.path, at_ns, method=request.method, read=False)
+        return request.call
+
     @staticmethod
     def _describe(call: RecordedCall, head: Head) -> None:
         call.status = head.parse_status()
@@ -146,6 +153,9 @@ class Exchanges:
     def end_requests(self) -> None:
         """Marks the end of the app's data. Most apps have closed the connection then; some still read."""
         self._app_finished = True
+        for request in self._unanswered:
+            if request.call is not None:
+                request.call.app_finished = True
 
     def end_by_app(self, at_ns: int) -> None:
         """Ends the open calls because the app has closed the connection."""

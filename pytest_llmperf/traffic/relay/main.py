@@ -51,7 +51,7 @@ class RelayServer:
             case "serve":
                 self.target = Target.parse(order["url"])
             case "open":
-                self.recorded.open()
+                self.recorded.open(time.monotonic_ns())
             case "take":
                 return await self._take(order["final"], order["patience_s"])
         return {}
@@ -69,10 +69,17 @@ class RelayServer:
         deadline = time.monotonic() + patience_s
         while self.recorded.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_S)
+        left_over = self.recorded.left_over
         calls = self.recorded.take(time.monotonic_ns(), final=final)
         outside, self.recorded.outside = self.recorded.outside, 0
         problems, self.recorded.problems = self.recorded.problems, []
-        return {"calls": calls, "outside": outside, "problems": problems}
+        return {
+            "calls": calls,
+            "running_since": self.recorded.running_since,
+            "left_over": left_over,
+            "outside": outside,
+            "problems": problems,
+        }
 
     def note_problem(self, context: dict[str, Any]) -> None:
         """Records an error of the event loop by its type and place: its text may contain what was sent.

@@ -31,11 +31,15 @@ class TakenCalls(NamedTuple):
 
     Attributes:
         calls: the calls that have ended.
+        running_since: when each call that has not ended was sent, in ns.
+        left_over: when each call was sent that ran during the test and began before it, in ns.
         outside: number of calls that came while no test was measured.
         problems: errors of the relay itself, a sentence each.
     """
 
     calls: list[RecordedCall]
+    running_since: list[int]
+    left_over: list[int]
     outside: int
     problems: list[str]
 
@@ -108,7 +112,7 @@ class Relay:
             RelayError: the relay has ended; its calls are lost.
         """
         answer = self._ask({"do": "take", "final": final, "patience_s": patience_s})
-        return TakenCalls(answer["calls"], answer["outside"], answer["problems"])
+        return TakenCalls(**answer)
 
     def stop(self) -> None:
         """Ends the process. May be called twice."""

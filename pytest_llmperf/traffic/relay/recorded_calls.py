@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.traffic.relay.paths import is_harmless, is_read
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CAPACITY = 512 << 20
-# The ends of the paths on which servers generate tokens, whatever stands before them.
-MEASURED_PATHS = ("/chat/completions", "/completions", "/responses", "/api/chat", "/api/generate")
+UNENDED = "it was still on its way when the test ended"
+HUNG_UP = "the app closed the connection before the answer was complete"
 
 
 @dataclass(slots=True)
@@ -27,7 +29,11 @@ class RecordedCall:
         pieces: content of the body as (stamp, bytes), without the framing.
         fault: why the answer is not complete, or "".
         by_app: whether the app or the end of the test ended the call; the app may have read all that it wanted.
-        ended: whether the call is over; nothing changes after that.
+        app_finished: whether the app ended its side of the connection before the answer was complete.
+        ended: whether the call is over for its test; nothing that is kept of it changes after that.
+        over_ns: when the call was really over, for one that belongs to no test or outlived it; 0 until then.
+        method: that of the request.
+        read: whether its answer is kept, to be read.
     """
 
     path: str
@@ -39,7 +45,11 @@ class RecordedCall:
     pieces: list[tuple[int, bytes]] = field(default_factory=list)
     fault: str = ""
     by_app: bool = False
+    app_finished: bool = False
     ended: bool = False
+    over_ns: int = 0
+    method: str = "POST"
+    read: bool = True
 
 
 class RecordedCalls:
@@ -53,34 +63,45 @@ class RecordedCalls:
         self._capacity = capacity
         self._kept = 0
         self._open = False
+        self._opened_ns = 0
         self._calls: list[RecordedCall] = []
+        self._left_over: list[RecordedCall] = []
         self.outside = 0
         self.problems: list[str] = []
 
-    def open(self) -> None:
+    def open(self, at_ns: int) -> None:
         """Records the calls from now on as those of a test."""
-        self._open = True
+        self._open, self._opened_ns = True, at_ns
+        self._left_over = [call for call in self._left_over if not call.over_ns]
 
     def begin(self, method: str, path: str, sent_ns: int) -> RecordedCall | None:
-        """Records the start of a call; None if its path is not measured or no test is."""
-        if method != "POST" or not path.endswith(MEASURED_PATHS):
-            return None
-        return self.record(path, sent_ns)
+        """Records the start of a call; None for one that is neither read nor a POST."""
+        read = is_read(method, path)
+        return self.record(path, sent_ns, method=method, read=read) if read or method == "POST" else None
 
-    def record(self, path: str, sent_ns: int) -> RecordedCall | None:
-        """Records a call on any path; None if no test is measured."""
-        if not self._open:
-            self.outside += 1
-            return None
-        call = RecordedCall(path, sent_ns, sent_ns)
-        self._calls.append(call)
+    def record(self, path: str, sent_ns: int, *, method: str = "POST", read: bool = True) -> RecordedCall:
+        """Records a call, whatever its path. While no test is measured, nothing of it is kept but when it is over."""
+        call = RecordedCall(path, sent_ns, sent_ns, method=method, read=read)
+        if self._open:
+            self._calls.append(call)
+        else:
+            call.ended = True
+            self._leave(call)
+            self.outside += read or not is_harmless(path)
         return call
+
+    def _leave(self, call: RecordedCall) -> None:
+        """Notes a call that goes on and belongs to no test any more."""
+        if call.read or not is_harmless(call.path):
+            self._left_over.append(call)
 
     def add_content(self, call: RecordedCall, at_ns: int, content: Sequence[bytes]) -> None:
         """Adds a piece of the answer. A call whose answer exceeds the capacity ends with that fault and no pieces."""
         if call.ended:
             return
         call.end_ns = at_ns
+        if not call.read:
+            return
         size = sum(map(len, content))
         if self._kept + size > self._capacity:
             self.end(call, at_ns, f"not measured: the relay keeps {self._capacity >> 20} MiB of a test's answers")
@@ -91,19 +112,33 @@ class RecordedCalls:
 
     def end(self, call: RecordedCall, at_ns: int, fault: str = "", *, by_app: bool = False) -> None:
         """Ends a call, with a ``fault`` if its answer is not complete; only the first end counts."""
-        if not call.ended:
+        if call.ended:
+            call.over_ns = call.over_ns or at_ns
+        else:
             call.end_ns, call.fault, call.by_app, call.ended = at_ns, fault, by_app, True
 
     @property
     def in_flight(self) -> bool:
-        """Whether a call has not ended yet."""
-        return any(not call.ended for call in self._calls)
+        """Whether a call that is read has not ended yet."""
+        return any(call.read and not call.ended for call in self._calls)
+
+    @property
+    def running_since(self) -> list[int]:
+        """When each call that is read and has not ended was sent, in ns."""
+        return [call.sent_ns for call in self._calls if call.read and not call.ended]
+
+    @property
+    def left_over(self) -> list[int]:
+        """When each call was sent that is not the test's and has run since it began, in ns."""
+        return [call.sent_ns for call in self._left_over if not call.over_ns or call.over_ns > self._opened_ns]
 
     def take(self, at_ns: int, *, final: bool) -> list[RecordedCall]:
         """Takes the calls that have ended; ``final`` ends those in flight, takes them too, and stops the recording."""
         if final:
             for call in self._calls:
-                self.end(call, at_ns, "the answer was not complete when the test ended", by_app=True)
+                if not call.ended:
+                    self.end(call, at_ns, UNENDED, by_app=True)
+                    self._leave(call)
             self._open, self._kept = False, 0
         taken = [call for call in self._calls if call.ended]
         self._calls = [call for call in self._calls if not call.ended]

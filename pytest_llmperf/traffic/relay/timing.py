@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.endings import NO_ANSWER
+from pytest_llmperf.traffic.answers.reading import read_or_fail
+from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,14 +48,21 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
         fault=fault,
     )
     read = next((reader for path, reader in _READERS.items() if call.path.endswith(path)), openai.read)
-    timing = read(arrival).timing
-    if timing.error is not None and call.by_app:
+    timing = read_or_fail(read, arrival).timing
+    refused = call.status is not None and call.status >= 400
+    if timing.error is not None and (call.by_app or call.app_finished) and not refused:
         # An app that has read the finish reason need not read on.
-        whole = read(replace(arrival, fault="")).timing
-        timing = whole if whole.error is None else timing
+        whole = read_or_fail(read, replace(arrival, fault="")).timing
+        timing = whole if whole.error is None else replace(timing, error=_explain_hang_up(call, timing.error))
     if timing.finish_reason in NO_ANSWER:
         return None
     return timing if timing.error is None else replace(timing, error=_KEY.sub(r"\1***", timing.error))
+
+
+def _explain_hang_up(call: RecordedCall, error: str) -> str:
+    """Why a call failed whose app closed the connection, which a server may report as an error of its own."""
+    cause = call.fault if call.by_app else HUNG_UP
+    return cause if error == cause else f"{cause} ({error})"
 
 
 def _decompress(call: RecordedCall) -> tuple[Pieces, str]:

@@ -17,26 +17,34 @@ from pytest_llmperf.traffic.answers.endings import why_empty, why_unfinished
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pytest_llmperf.traffic.client.listener import EndRequest
+
 
 @dataclass
 class _ActiveRequest:
-    """A request on its way: the engine's own state of it, and the tokens that it has so far."""
+    """A request on its way: the engine's own state of it, once it has one, and the tokens that it has so far."""
 
-    state: Any
     sent_ns: int
     counts_prompt: bool
+    state: Any = None
     chunks: list[Chunk] = field(default_factory=list)
 
-    def timing(self, finish_reason: str | None, error: str | None = None) -> RequestTiming:
+    def describe_so_far(self, at_ns: int, error: str) -> RequestTiming:
+        """The timing of the request as one that ends at ``at_ns`` with this ``error``. The request goes on."""
+        return self.timing(at_ns, None, error)
+
+    def timing(self, at_ns: int, finish_reason: str | None, error: str | None = None) -> RequestTiming:
+        """The timing of the request as one that ends at ``at_ns``."""
+        prompt = None if self.state is None else self.state.prompt_len
         tokens = sum(chunk.tokens or 0 for chunk in self.chunks)
         error = error or why_unfinished(finish_reason, "the answer")
         return RequestTiming(
             sent_ns=self.sent_ns,
-            end_ns=time.monotonic_ns(),
+            end_ns=at_ns,
             chunks=tuple(self.chunks),
             output_tokens=tokens,
-            prompt_tokens=self.state.prompt_len if self.counts_prompt else 0,
-            cached_tokens=self.state.num_cached_tokens or 0,
+            prompt_tokens=prompt if self.counts_prompt else 0,
+            cached_tokens=self.state.num_cached_tokens or 0 if self.state is not None else None,
             finish_reason=finish_reason,
             error=error or ("" if tokens else why_empty(finish_reason or "", tokens)) or None,
         )
@@ -60,8 +68,8 @@ class Steps:
         self._update = output.update_scheduler_stats
         llm_engine.add_request = self._add
         output.process_outputs, output.update_scheduler_stats = self._process, self._look
-        self._active: dict[str, _ActiveRequest] = {}
-        self._record: Callable[[RequestTiming], None] | None = None
+        self._active: dict[str, tuple[_ActiveRequest, EndRequest]] = {}
+        self._begin: Callable[[_ActiveRequest], EndRequest] | None = None
 
     def detach(self) -> None:
         """Gives the engine, which was stopped, its own methods back."""
@@ -70,42 +78,50 @@ class Steps:
         self._engine = self._output = self._add_request = self._process_outputs = self._update = None
 
     @contextmanager
-    def recorded(self, record: Callable[[RequestTiming], None] | None) -> Iterator[None]:
-        """``record`` is given the timing of each request that ends inside, and of those that have not ended by then."""
-        self._record = record
+    def recorded(self, begin: Callable[[_ActiveRequest], EndRequest] | None) -> Iterator[None]:
+        """Registers each request that begins inside with ``begin``, which returns what takes its timing at its end."""
+        self._begin = begin
         try:
             yield
         finally:
-            for request in self._active.values():
-                self._tell(request.timing(None, "it had not ended when the test did"))
-            self._active.clear()
-            self._record = None
+            self._begin = None
 
     def _add(self, request_id: str, *arguments: Any, **settings: Any) -> Any:
-        sent_ns = time.monotonic_ns()
-        internal_id = self._add_request(request_id, *arguments, **settings)
-        if self._record is not None and not request_id.startswith(REQUEST_PREFIX):
-            states = self._output.request_states
-            # A request for several answers is one for each of them inside, and none under its own name.
-            names = [internal_id] if internal_id in states else [n for n in states if n.endswith(f"_{internal_id}")]
-            for number, name in enumerate(names):
-                self._active[name] = _ActiveRequest(states[name], sent_ns, counts_prompt=number == 0)
+        begin = self._begin
+        if begin is None or request_id.startswith(REQUEST_PREFIX):
+            return self._add_request(request_id, *arguments, **settings)
+        first = _ActiveRequest(time.monotonic_ns(), counts_prompt=True)
+        end = begin(first)
+        try:
+            internal_id = self._add_request(request_id, *arguments, **settings)
+        except Exception as error:
+            cause = " ".join(str(error).split()) or type(error).__name__
+            end(first.timing(time.monotonic_ns(), None, f"vllm refused it: {cause}"))
+            raise
+        states = self._output.request_states
+        # A request for several answers is one for each of them inside, and none under its own name.
+        names = [internal_id] if internal_id in states else [n for n in states if n.endswith(f"_{internal_id}")]
+        for number, name in enumerate(names):
+            request = _ActiveRequest(first.sent_ns, counts_prompt=False) if number else first
+            request.state = states[name]
+            self._active[name] = request, begin(request) if number else end
         return internal_id
 
     def _process(self, outputs: Sequence[Any], *arguments: Any, **settings: Any) -> Any:
         processed = self._process_outputs(outputs, *arguments, **settings)
         self._count(settings.get("iteration_stats"))
         for output in outputs:
-            request = self._active.get(output.request_id)
-            if request is None:
+            if output.request_id not in self._active:
                 continue
+            request, end = self._active[output.request_id]
             if output.new_token_ids:
                 at_ns = round(request.state.stats.last_token_ts * 1e9)
                 request.chunks.append(Chunk(at_ns, "text", len(output.new_token_ids)))
             if output.request_id not in self._output.request_states:
                 del self._active[output.request_id]
                 # Where the engine gives no reason, a stop string was found in the text.
-                self._tell(request.timing("stop" if output.finish_reason is None else str(output.finish_reason)))
+                finish_reason = "stop" if output.finish_reason is None else str(output.finish_reason)
+                end(request.timing(time.monotonic_ns(), finish_reason))
         return processed
 
     def _count(self, stats: Any) -> None:
@@ -131,7 +147,3 @@ class Steps:
             used = round(stats.kv_cache_usage * (self._blocks - 1))
             now_ns = time.monotonic_ns()
             self.looks.append(KVPoll(now_ns, used, stats.num_running_reqs, stats.num_waiting_reqs))
-
-    def _tell(self, timing: RequestTiming) -> None:
-        if self._record is not None:
-            self._record(timing)

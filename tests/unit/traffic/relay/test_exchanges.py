@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.traffic.relay.exchanges import HUNG_UP, Exchanges
-from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall, RecordedCalls
+from pytest_llmperf.traffic.relay.exchanges import Exchanges
+from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP, RecordedCall, RecordedCalls
 from tests.helpers.relay_wires import EVENTS, HOST, PATH, STREAM, WORDS, call, chunked_call, sized_answer
 from tests.helpers.scripted_server import STREAM_HEAD, chunk
 
@@ -13,7 +13,7 @@ class Recorded(Exchanges):
 
     def __init__(self) -> None:
         self.recorded = RecordedCalls()
-        self.recorded.open()
+        self.recorded.open(1)
         super().__init__(self.recorded, "upstream:80")
 
     def calls(self) -> list[RecordedCall]:
@@ -115,13 +115,31 @@ def test_answers_come_in_the_order_of_the_calls_on_a_connection() -> None:
 
 @pytest.mark.parametrize(
     ("path", "method"),
-    [("/v1/models", "GET"), ("/api/tags", "GET"), ("/v1/embeddings", "POST"), (PATH, "OPTIONS"), ("/", "DELETE")],
+    [("/v1/models", "GET"), ("/api/tags", "GET"), (PATH, "OPTIONS"), ("/", "DELETE")],
 )
 def test_what_asks_no_model_for_tokens_is_not_noted(path: str, method: str) -> None:
     talk = Recorded()
     talk.take_request(call(b"", path, method), 1)
     talk.take_answer(sized_answer(), 2)
     assert talk.calls() == []
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/embeddings", "/"])
+def test_a_post_elsewhere_is_noted_and_its_answer_is_not_kept(path: str) -> None:
+    talk = Recorded()
+    talk.take_request(call(path=f"{path}?beta=true"), 1)
+    talk.take_answer(sized_answer(), 2)
+    (found,) = talk.calls()
+    assert (found.path, found.read, found.pieces, found.status, found.end_ns) == (path, False, [], 200, 2)
+
+
+def test_a_connection_that_leaves_http_is_a_call_that_is_not_read() -> None:
+    talk = Recorded()
+    talk.take_request(call(b"", "/v1/realtime", "GET", "Upgrade: websocket\r\nConnection: Upgrade\r\n"), 1)
+    talk.take_answer(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x00", 2)
+    talk.end_by_app(3)
+    (found,) = talk.calls()
+    assert (found.method, found.path, found.read) == ("GET", "/v1/realtime", False)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from pytest_llmperf.traffic.relay import process as module
-from pytest_llmperf.traffic.relay.exchanges import HUNG_UP
 from pytest_llmperf.traffic.relay.process import Relay, RelayError
+from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP, UNENDED
 from tests.helpers.relay_wires import STREAM, call, sized_answer
 from tests.helpers.relayed_server import Played, played, read
 from tests.helpers.scripted_server import refused_url, reset
@@ -207,7 +207,7 @@ def test_a_call_on_its_way_is_told_at_the_end(play: Played) -> None:
     app, server = called(play)
     server.sendall(STREAM[:100])
     read(app, 100)
-    assert [found.fault for found in play.calls(final=True)] == ["the answer was not complete when the test ended"]
+    assert [found.fault for found in play.calls(final=True)] == [UNENDED]
     server.sendall(STREAM[100:])
     assert arrives(STREAM[100:], app)
     play.relay.open()

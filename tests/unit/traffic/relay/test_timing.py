@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.traffic.relay.exchanges import HUNG_UP
-from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
+from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP, RecordedCall
 from pytest_llmperf.traffic.relay.timing import read_timing
 from tests.helpers.relay_wires import DONE, EVENTS, FINISH, PATH, WORDS
 

@@ -9,12 +9,14 @@ from pytest_llmperf.engines.vllm.offline.observation import OfflineObservation
 from pytest_llmperf.engines.vllm.offline.requests import REQUEST_PREFIX
 from pytest_llmperf.engines.vllm.offline.steps import Steps
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.traffic.client.listener import ClientListener
 from tests.helpers.fake_vllm import FakeEngine, SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.traffic.client.listener import EndRequest, Ongoing
 
 POOL = KVPool(blocks=101, block_tokens=4, total_bytes=1010.0)
 WHOLE = Window(0, 1 << 62)
@@ -37,7 +39,7 @@ class Bench:
             self.engine.step()
 
     def answer(self, requests: Sequence[str]) -> None:
-        with self.steps.recorded(self.timings.append):
+        with self.steps.recorded(ClientListener(self.timings.append).register):
             for request in requests:
                 self.ask(request)
             self.finish()
@@ -69,7 +71,7 @@ def test_each_token_has_the_stamp_of_its_step(bench: Bench) -> None:
 
 
 def test_a_request_for_several_answers_counts_its_prompt_once(bench: Bench) -> None:
-    with bench.steps.recorded(bench.timings.append):
+    with bench.steps.recorded(ClientListener(bench.timings.append).register):
         bench.ask(words=5, n=3)
         bench.finish()
     assert [timing.output_tokens for timing in bench.timings] == [3, 3, 3]
@@ -87,14 +89,34 @@ def test_nothing_is_recorded_outside_of_a_test(bench: Bench) -> None:
     assert bench.timings == []
 
 
-def test_a_request_that_has_not_ended_with_the_test_is_recorded_as_failed(bench: Bench) -> None:
-    with bench.steps.recorded(bench.timings.append):
+def test_a_request_is_registered_when_it_begins_and_ends_once(bench: Bench) -> None:
+    begun: list[Ongoing] = []
+
+    def begin(request: Ongoing) -> EndRequest:
+        begun.append(request)
+        return ClientListener(bench.timings.append).register(request)
+
+    with bench.steps.recorded(begin):
         bench.ask()
         bench.engine.step()
-    [timing] = bench.timings
-    assert (timing.output_tokens, timing.error) == (1, "it had not ended when the test did")
+        so_far = begun[0].describe_so_far(1 << 60, "cut off")
+    assert (so_far.output_tokens, so_far.prompt_tokens, so_far.error, so_far.end_ns) == (1, 2, "cut off", 1 << 60)
+    assert bench.timings == []
     bench.finish()
-    assert len(bench.timings) == 1
+    assert [timing.output_tokens for timing in bench.timings] == [3]
+
+
+def test_a_request_that_the_engine_refuses_has_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("the prompt is\nlonger than the model")
+
+    monkeypatch.setattr(bench.steps, "_add_request", refuse)
+    with (
+        bench.steps.recorded(ClientListener(bench.timings.append).register),
+        pytest.raises(ValueError, match="longer than the model"),
+    ):
+        bench.ask()
+    assert [timing.error for timing in bench.timings] == ["vllm refused it: the prompt is longer than the model"]
 
 
 def test_an_engine_that_nobody_looks_at_any_more_is_as_it_was(bench: Bench) -> None:

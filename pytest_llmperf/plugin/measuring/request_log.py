@@ -1,0 +1,150 @@
+"""The requests and loads of one measured run, each registered when it begins."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.measurement.load import Load
+from pytest_llmperf.plugin.measuring.left_overs import LOAD, REQUEST, LeftOver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
+    from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, Ongoing
+
+UNENDED = "it was still on its way when the test ended"
+_UNENDED_LOAD = "the load was still running when the test ended"
+
+
+@dataclass(eq=False)
+class _Open:
+    """A request, or a load (``request`` is None), that has begun."""
+
+    engine: Engine
+    request: Ongoing | None
+    asked: str
+    begun_ns: int
+    period: int
+
+
+class RequestLog:
+    """What one test sends. A request counts if it begins in the measured period; each ends once.
+
+    A period begins with ``open`` and ends with ``close``. What runs at its end is cut off: for the test it ends then,
+    with an error. ``owner`` names the test; ``left_overs`` takes what goes on.
+    """
+
+    def __init__(self, owner: Owner, left_overs: LeftOvers) -> None:
+        self.owner = owner
+        self._left_overs = left_overs
+        self._lock = threading.Lock()
+        self._period = 0
+        self._closed = False
+        self._open: dict[_Open, LeftOver | None] = {}
+        self._requests: list[tuple[Engine, RequestTiming]] = []
+        self._loads: list[tuple[Engine, Load]] = []
+
+    def begin(self, engine: Engine, request: Ongoing) -> EndRequest:
+        """Registers a request to an engine; returns what takes its timing, or None if it was never sent."""
+        opened = self._register(engine, request)
+
+        def end(timing: RequestTiming | None) -> None:
+            with self._lock:
+                if self._ends(opened) and timing is not None:
+                    self._requests.append((engine, timing))
+
+        return end
+
+    def begin_load(self, engine: Engine, asked: str) -> EndLoad:
+        """Registers a load on an engine; returns what takes it and the timings of its requests."""
+        opened = self._register(engine, None, asked)
+
+        def end(load: Load, requests: Sequence[RequestTiming]) -> None:
+            with self._lock:
+                if self._ends(opened):
+                    self._requests += [(engine, timing) for timing in requests]
+                    self._loads.append((engine, load))
+
+        return end
+
+    def extend(self, requests: Sequence[tuple[Engine, RequestTiming]]) -> None:
+        """Adds requests of an app, which have ended."""
+        with self._lock:
+            self._requests += requests
+
+    def _register(self, engine: Engine, request: Ongoing | None, asked: str = "") -> _Open:
+        with self._lock:
+            opened = _Open(engine, request, asked, time.monotonic_ns(), self._period)
+            self._open[opened] = self._leave(opened) if self._closed else None
+            return opened
+
+    def _ends(self, opened: _Open) -> bool:
+        """Ends it; returns whether it counts."""
+        left = self._open.pop(opened, None)
+        if left is not None:
+            left.ended_ns = time.monotonic_ns()
+        return left is None and not self._closed and opened.period == self._period
+
+    def _leave(self, opened: _Open) -> LeftOver:
+        left = LeftOver(self.owner, LOAD if opened.request is None else REQUEST, opened.begun_ns)
+        self._left_overs.add(left)
+        return left
+
+    # ------------------------------------------------------------------------------------------------- its periods
+
+    def open(self) -> None:
+        """Begins a period: what has been sent before does not count, and what still runs is left over."""
+        with self._lock:
+            self._period += 1
+            self._requests.clear()
+            self._loads.clear()
+            self._leave_all()
+
+    def close(self, at_ns: int) -> None:
+        """Ends the period at ``at_ns``. What still runs has failed for the test; the rest of it is left over."""
+        with self._lock:
+            for opened in self._running():
+                if opened.request is None:
+                    self._loads.append((opened.engine, Load(opened.asked, None, fault=_UNENDED_LOAD)))
+                else:
+                    self._requests.append((opened.engine, opened.request.describe_so_far(at_ns, UNENDED)))
+            self._leave_all()
+            self._closed = True
+
+    def _leave_all(self) -> None:
+        for opened in self._running():
+            self._open[opened] = self._leave(opened)
+
+    def _running(self) -> list[_Open]:
+        return [opened for opened, left in self._open.items() if left is None]
+
+    # ------------------------------------------------------------------------------------------------ what was sent
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed: what begins from then on is left over at once."""
+        return self._closed
+
+    @property
+    def requests(self) -> list[tuple[Engine, RequestTiming]]:
+        """The requests that have ended, each with its engine."""
+        with self._lock:
+            return list(self._requests)
+
+    @property
+    def loads(self) -> list[tuple[Engine, Load]]:
+        """The loads that have ended, each with its engine."""
+        with self._lock:
+            return list(self._loads)
+
+    @property
+    def running_since(self) -> list[int]:
+        """When each request that has not ended began, in ns."""
+        with self._lock:
+            return [opened.begun_ns for opened in self._running()]

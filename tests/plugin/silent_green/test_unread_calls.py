@@ -1,0 +1,200 @@
+"""A call whose answer is not read is counted by its path, and latency and throughput are not judged beside it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.helpers.hostile_server import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.conftest import Runs
+    from tests.helpers.hostile_server import Asked, HostileServer, Reply
+
+UNREAD = ("/v1/messages", "/completion", "/infill", "/generate", "/invocations", "/v1/audio/transcriptions")
+HARMLESS = ("/tokenize", "/v1/embeddings", "/rerank", "/v1/messages/count_tokens", "/api/show")
+ASKS = """
+    import json, urllib.request
+
+    BUDGETS = [
+        pytest.mark.latency_budget(ttft_max="1 min", e2e_max="1 min"),
+        pytest.mark.throughput_budget(output="0.1 tok/s", requests="0.1 req/s"),
+    ]
+    pytestmark = BUDGETS
+
+    def post(client, path, **more):
+        root = client.base_url.removesuffix("/v1")
+        body = json.dumps({"prompt": "x", "max_tokens": 4, **more}).encode()
+        urllib.request.urlopen(urllib.request.Request(root + path, body)).read()
+"""
+
+
+@pytest.fixture
+def any_path(hostile: HostileServer) -> HostileServer:
+    """The server answers on every path, as an engine with many protocols."""
+    good = hostile.answer
+
+    def answer(asked: Asked) -> Reply:
+        return good(asked) if asked.path.endswith("/completions") else whole({"content": "w w w w"})
+
+    hostile.answer = answer
+    return hostile
+
+
+def read_tests(pytester: pytest.Pytester) -> Iterable[dict[str, Any]]:
+    tests: list[dict[str, Any]] = json.loads((pytester.path / "out.json").read_text())["tests"]
+    return tests
+
+
+@pytest.mark.parametrize("path", UNREAD)
+def test_beside_a_request_that_is_read(runs: Runs, any_path: HostileServer, path: str) -> None:
+    result = runs.plain(
+        ASKS
+        + f"""
+    def test_asks(llm_client):
+        llm_client.generate("x", max_tokens=4)
+        post(llm_client, "{path}?beta=true")
+""",
+        "--llmperf-strict",
+        *any_path.options,
+    )
+    result.assert_outcomes(failed=1)
+    sentence = f"the test sent 1 call that is not read: POST {path}"
+    result.stdout.fnmatch_lines(
+        [
+            f"*beside them, 1 call that is not read: POST {path}",
+            f"why: latency ttft_max INVALID: {sentence}",
+            f"note: {sentence} (test_it.py::test_asks)",
+            "budgets: 4 INVALID",
+        ]
+    )
+
+
+def test_alone(runs: Runs, any_path: HostileServer, pytester: pytest.Pytester) -> None:
+    result = runs.plain(
+        ASKS
+        + """
+    def test_asks(llm_client):
+        for path in ["/v1/messages"] * 2 + ["/infill"]:
+            post(llm_client, path)
+""",
+        "--llmperf-report=out.json",
+        "--llmperf-report=out.md",
+        *any_path.options,
+    )
+    sentence = "the test sent 3 calls that are not read: 1 POST /infill, 2 POST /v1/messages"
+    result.stdout.fnmatch_lines([f"why: latency ttft_max INVALID: {sentence}", "budgets: 4 INVALID"])
+    assert f"- {sentence} " in (pytester.path / "out.md").read_text().replace("\\", "")
+    (test,) = read_tests(pytester)
+    assert test["measurement"]["requests"]["unread"] == [
+        {"call": "POST /infill", "count": 1, "harmless": False},
+        {"call": "POST /v1/messages", "count": 2, "harmless": False},
+    ]
+    readings = test["measurement"]["readings"]
+    assert readings["throughput.requests"]["reason"] == readings["latency.ttft"]["reason"] == sentence
+    assert "no request through llm_client" not in (pytester.path / "out.json").read_text()
+
+
+@pytest.mark.parametrize("path", HARMLESS)
+def test_what_generates_no_text_is_counted_and_harmless(runs: Runs, any_path: HostileServer, path: str) -> None:
+    result = runs.plain(
+        ASKS
+        + f"""
+    def test_asks(llm_client):
+        post(llm_client, "{path}")
+        llm_client.generate("x", max_tokens=4)
+        post(llm_client, "{path}")
+""",
+        "--llmperf-strict",
+        *any_path.options,
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [f"note: the test sent 2 calls that are not read: POST {path} (test_it.py::test_asks)", "budgets: 4 PASS"]
+    )
+
+
+def test_a_harmless_call_alone_is_named(runs: Runs, any_path: HostileServer) -> None:
+    result = runs.plain(
+        ASKS
+        + """
+    def test_asks(llm_client):
+        post(llm_client, "/tokenize")
+""",
+        *any_path.options,
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "why: latency ttft_max NOT MEASURED: the test sent 1 call that is not read: POST /tokenize",
+            "budgets: 4 NOT MEASURED",
+        ]
+    )
+
+
+def test_gets_are_no_calls(runs: Runs, any_path: HostileServer) -> None:
+    result = runs.plain(
+        ASKS
+        + """
+    def test_asks(llm_client):
+        urllib.request.urlopen(llm_client.base_url + "/models").read()
+        llm_client.generate("x", max_tokens=4)
+""",
+        *any_path.options,
+    )
+    result.stdout.fnmatch_lines(["budgets: 4 PASS"])
+    result.stdout.no_fnmatch_line("note: *")
+
+
+def test_memory_is_judged_beside_calls_that_are_not_read(runs: Runs) -> None:
+    result = runs(
+        """
+    import urllib.error, urllib.request
+
+    @pytest.mark.memory_budget(peak="10 GiB")
+    @pytest.mark.latency_budget(ttft_max="1 min")
+    def test_asks(llm_client):
+        llm_client.generate("x", max_tokens=4)
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(urllib.request.Request(llm_client.base_url + "/messages", b"{}"))
+"""
+    )
+    result.stdout.fnmatch_lines(["*memory.peak*PASS", "budgets: 1 PASS, 1 INVALID"])
+
+
+def test_each_engine_has_its_own_calls(runs: Runs, any_path: HostileServer) -> None:
+    result = runs.plain(
+        ASKS
+        + """
+    @pytest.mark.latency_budget(ttft_max="1 min", engine="openai")
+    @pytest.mark.latency_budget(ttft_max="1 min", engine="simulated")
+    def test_two(llm_client, llm_engine_factory, llm_client_factory):
+        other = llm_client_factory(llm_engine_factory("simulated", args={"ttft": "2 ms", "tpot": "1 ms"}))
+        for client in (llm_client, other):
+            client.generate("x", max_tokens=4)
+        post(llm_client, "/v1/messages")
+""",
+        *any_path.options,
+    )
+    result.stdout.fnmatch_lines(["*openai*ttft_max*INVALID", "*simulated*ttft_max*PASS"])
+    result.stdout.fnmatch_lines(["budgets: 1 PASS, * INVALID"])
+
+
+def test_what_came_outside_of_a_test_belongs_to_none(runs: Runs, any_path: HostileServer) -> None:
+    result = runs.plain(
+        ASKS
+        + """
+    @pytest.fixture
+    def warmed_up(llm_client):
+        post(llm_client, "/tokenize")
+        post(llm_client, "/v1/messages")
+
+    def test_asks(warmed_up, llm_client):
+        llm_client.generate("x", max_tokens=4)
+""",
+        *any_path.options,
+    )
+    result.stdout.fnmatch_lines(["budgets: 4 PASS", "1 call of the app belongs to no test: *"])
