@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval
 from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.validity import why_disturbed, why_invalid, why_objectives_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict
@@ -16,11 +17,18 @@ from pytest_llmperf.metrics.missing import why_raised
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_llmperf.budgets.interval import Interval
     from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.metrics.evidence import Evidence
+
+CONFIDENCE = Confidence()
 
 
-def judge(limits: Sequence[Limit], measurement: Measurement) -> list[Verdict]:
+def judge(limits: Sequence[Limit], measurement: Measurement, confidence: Confidence = CONFIDENCE) -> list[Verdict]:
     """One verdict for each limit that applies to this engine and device; limits are inclusive.
+
+    A value with noise passes or fails only where its whole interval lies on one side of the limit; else its verdict is
+    INCONCLUSIVE.
 
     If the test had several engines, a limit that names one is compared with that one alone, other limits with all
     together. A test that has limits of which none applies gets the single verdict NO BUDGET.
@@ -28,7 +36,7 @@ def judge(limits: Sequence[Limit], measurement: Measurement) -> list[Verdict]:
     verdicts = [
         verdict
         for limits_there, there, engine in _places(limits, measurement)
-        for verdict in _judge_all(select(limits_there, there.engine), there, engine)
+        for verdict in _judge_all(select(limits_there, there.engine), there, engine, confidence)
     ]
     return verdicts or ([_no_budget(limits, measurement)] if limits else [])
 
@@ -44,14 +52,18 @@ def _places(limits: Sequence[Limit], measurement: Measurement) -> Iterator[tuple
         yield scoped, part, part.label
 
 
-def _judge_all(chosen: Sequence[Limit], measurement: Measurement, engine: str) -> list[Verdict]:
-    return [replace(_judge_one(limit, measurement, chosen), engine=engine) for limit in chosen]
+def _judge_all(chosen: Sequence[Limit], measurement: Measurement, engine: str, confidence: Confidence) -> list[Verdict]:
+    return [replace(_judge_one(limit, measurement, chosen, confidence), engine=engine) for limit in chosen]
 
 
-def select_broken(verdicts: Sequence[Verdict], *, strict: bool) -> list[Verdict]:
-    """The verdicts that fail a test: every FAIL, then with ``strict`` all that are neither PASS nor FAIL."""
+def select_broken(verdicts: Sequence[Verdict], *, strict: bool, inconclusive: bool = False) -> list[Verdict]:
+    """The verdicts that fail a test: every FAIL, with ``strict`` those that could not be judged.
+
+    With ``inconclusive`` those that are INCONCLUSIVE as well.
+    """
     fails = [v for v in verdicts if v.status is Status.FAIL]
-    return fails + [v for v in verdicts if strict and v.status.without_verdict]
+    fails += [v for v in verdicts if strict and v.status.without_verdict]
+    return fails + [v for v in verdicts if inconclusive and v.status is Status.INCONCLUSIVE]
 
 
 def _no_budget(limits: Sequence[Limit], measurement: Measurement) -> Verdict:
@@ -67,23 +79,31 @@ def _scope(limit: Limit) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) -> Verdict:
-    metric = limit.definition
+def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], confidence: Confidence) -> Verdict:
+    metric, objectives = limit.definition, _objectives(chosen)
+    evidence: Evidence | None = None
+    interval: Interval | None = None
     try:
-        reading = metric.read(measurement, limit.statistic, _objectives(chosen))
+        reading = metric.read(measurement, limit.statistic, objectives)
         reason = why_invalid(metric, measurement, limit.statistic)
         if isinstance(metric, ObjectiveMetric):
             reason = reason or why_objectives_invalid(_objectives(chosen), measurement)
+        if reading.value is not None and math.isfinite(reading.value):
+            evidence = metric.find_evidence(measurement, objectives)
+            if evidence is not None:
+                interval = find_interval(evidence, limit.statistic, reading.value, confidence)
     except Exception as error:  # a metric may be another package's, and the other limits are still to be judged
         reading = Reading.missing("")
         reason = why_raised(error)
     if reading.value is not None and not math.isfinite(reading.value):
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)
-    status = Status.INVALID if reason else _status(limit, reading.value)
-    if status in (Status.PASS, Status.FAIL):
-        reason = why_disturbed(metric, measurement, holds=status is Status.PASS)
-        status = Status.INVALID if reason else status
+    status = Status.INVALID if reason else _compare(limit, reading.value, interval)
+    if status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
+        reason = _why_inconclusive(limit, reading.value, evidence, interval, confidence)
+    if status in (Status.PASS, Status.FAIL, Status.INCONCLUSIVE):
+        disturbed = why_disturbed(metric, measurement, holds=status is Status.PASS)
+        status, reason = (Status.INVALID, disturbed) if disturbed else (status, reason)
     return Verdict(
         status,
         limit.name,
@@ -93,6 +113,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit]) 
         limit=limit.value,
         limit_text=limit.text,
         measured=reading.value,
+        interval=interval,
         how=reading.how,
         reason=reason or reading.reason,
     )
@@ -105,8 +126,32 @@ def _objectives(limits: Sequence[Limit]) -> list[Objective]:
     ]
 
 
-def _status(limit: Limit, value: float | None) -> Status:
+def _compare(limit: Limit, value: float | None, interval: Interval | None) -> Status:
     if value is None:
         return Status.NOT_MEASURED
-    holds = value <= limit.value if limit.definition.better == "lower" else value >= limit.value
-    return Status.PASS if holds else Status.FAIL
+    if interval is None:
+        return Status.PASS if _holds(limit, value) else Status.FAIL
+    best, worst = (interval.low, interval.high) if limit.definition.better == "lower" else (interval.high, interval.low)
+    if worst is not None and _holds(limit, worst):
+        return Status.PASS
+    return Status.FAIL if best is not None and not _holds(limit, best) else Status.INCONCLUSIVE
+
+
+def _holds(limit: Limit, value: float) -> bool:
+    return value <= limit.value if limit.definition.better == "lower" else value >= limit.value
+
+
+def _why_inconclusive(
+    limit: Limit, value: float, evidence: Evidence, interval: Interval | None, confidence: Confidence
+) -> str:
+    """What was too little to tell the value from its limit, and what would do."""
+    close = f"too close to {limit.text} to tell"
+    if interval is None or not interval.units:
+        return f"{close}: the sensor is no more exact than that"
+    worth = round(interval.effective)
+    counted = f"{interval.units} {interval.unit}{'' if interval.units == 1 else 's'}"
+    counted += f", worth {worth} independent" if worth < interval.units else ""
+    missing = count_missing(evidence, limit.statistic, value, limit.value, confidence)
+    if missing is None:
+        return f"{close} with {counted}, and more would hardly help: the truth is about the limit"
+    return f"{close} with {counted}; about {missing} more would do"

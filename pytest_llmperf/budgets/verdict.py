@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement.units import SHARE, Quantity, as_written, format_apart, format_change, format_value
 
+if TYPE_CHECKING:
+    from pytest_llmperf.budgets.interval import Interval
+
 
 class Status(StrEnum):
-    """The outcome of one budget.
-
-    INCONCLUSIVE is reserved for verdicts with confidence bounds; no verdict of this version has it.
-    """
+    """The outcome of one budget. INCONCLUSIVE: the value is too close to its limit to tell on which side it lies."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -24,7 +24,7 @@ class Status(StrEnum):
 
     @property
     def without_verdict(self) -> bool:
-        """Whether the budget is neither held nor broken, which fails a test under ``--llmperf-strict``."""
+        """Whether the budget could not be judged, which fails a test under ``--llmperf-strict``."""
         return self in (Status.NOT_MEASURED, Status.INVALID, Status.NO_BUDGET)
 
 
@@ -32,9 +32,10 @@ class Status(StrEnum):
 class Verdict:
     """One budget, judged. ``name`` is the metric as limited (``latency.ttft_p95``); values are in its base unit.
 
-    ``quantity`` and ``better`` are those of the metric. ``how`` says how the value was measured, ``reason`` why there
-    is no PASS. ``engine`` is the label of the engine that it is of, if the test had several and the budget names one,
-    else empty. A NO BUDGET verdict has no name and no metric.
+    ``quantity`` and ``better`` are those of the metric. ``interval`` says where the true value lies; None for a value
+    that is exact. ``how`` says how the value was measured, ``reason`` why there is no PASS. ``engine`` is the label of
+    the engine that it is of, if the test had several and the budget names one, else empty. A NO BUDGET verdict has no
+    name and no metric.
     """
 
     status: Status
@@ -45,6 +46,7 @@ class Verdict:
     limit: float | None = None
     limit_text: str = ""
     measured: float | None = None
+    interval: Interval | None = None
     how: str = ""
     reason: str = ""
     engine: str = ""
@@ -80,6 +82,26 @@ class Verdict:
         return format_apart(self.measured, self.limit, as_written(self.quantity, self.limit_text))
 
     @property
+    def interval_text(self) -> str:
+        """``268 to 303`` in the unit of the measured value, ``at least 268 ms``; empty for a value that is exact."""
+        if self.measured is None or self.interval is None:
+            return ""
+        quantity = as_written(self.quantity, self.limit_text) if self.limit is not None else self.quantity
+        low, high = (
+            None if bound is None else format_value(bound, quantity)
+            for bound in (self.interval.low, self.interval.high)
+        )
+        if low and high:
+            units = {text.rpartition(" ")[2] for text in (low, high, self.measured_text)}
+            return f"{low} to {high}" if len(units) > 1 else f"{low.rpartition(' ')[0]} to {high.rpartition(' ')[0]}"
+        return f"at least {low}" if low else f"at most {high}" if high else "not bounded"
+
+    @property
+    def measured_with_interval(self) -> str:
+        """``281 ms (268 to 303)``, or the value alone if it is exact."""
+        return f"{self.measured_text} ({self.interval_text})" if self.interval_text else self.measured_text
+
+    @property
     def margin_text(self) -> str:
         """``-8.1 %`` for a peak 8.1 % over its limit; for a limit of zero the room itself, ``-3.00 MiB``."""
         if self.margin is not None:
@@ -93,7 +115,8 @@ class Verdict:
         """One line: ``memory peak 17.3 GiB > 16 GiB (+8.1 %)``, or the status and its reason."""
         words = self.name.replace(".", " ", 1) + (f" of {self.engine}" if self.engine else "")
         if self.status is not Status.FAIL or self.measured is None or self.limit is None:
-            return f"{words} {self.status}: {self.reason}" if self.name else f"{self.status}: {self.reason}"
+            value = f" {self.measured_with_interval}" if self.status is Status.INCONCLUSIVE else ""
+            return f"{words}{value} {self.status}: {self.reason}" if self.name else f"{self.status}: {self.reason}"
         sign = ">" if self.better == "lower" else "<"
         excess = f" ({format_change(self.measured / self.limit - 1)})" if self.limit else ""
-        return f"{words} {self.measured_text} {sign} {self.limit_text}{excess}"
+        return f"{words} {self.measured_with_interval} {sign} {self.limit_text}{excess}"

@@ -56,6 +56,7 @@ class Measurement:
             worse.
         unread: calls of the app whose answers were not read, in order of sending.
         rounds: how often the test's body ran in the window.
+        round_starts_ns: when each of these rounds began; empty if that is not known.
         attempt: 1 for the first run of the test, more for its reruns.
         parts: the same for each engine alone if the test had several; what only an engine knows is in its part.
         label: of a part, what tells its engine from the others; else empty.
@@ -79,6 +80,7 @@ class Measurement:
     disturbances: tuple[str, ...] = ()
     unread: tuple[UnreadCall, ...] = ()
     rounds: int = 1
+    round_starts_ns: tuple[int, ...] = ()
     attempt: int = 1
     parts: tuple[Measurement, ...] = ()
     label: str = ""

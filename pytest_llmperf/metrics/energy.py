@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.metrics.evidence import SensorAccuracy
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.metrics.metric import Metric
+
+SENSOR_ACCURACY = SensorAccuracy(0.05)
+"""NVIDIA states ±5 % for the power that its drivers report, of which the energy counter is the sum."""
+
+
+def find_accuracy(measurement: Measurement) -> SensorAccuracy:
+    """How exact the energy of this measurement is."""
+    return SENSOR_ACCURACY
 
 
 def read_total(measurement: Measurement, metric: Metric) -> Reading:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement.distribution import Distribution
 from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.metrics.evidence import RequestValues
 from pytest_llmperf.metrics.missing import give_no_reason, why_no_request, why_no_values
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.units import Quantity
+    from pytest_llmperf.metrics.evidence import Evidence
     from pytest_llmperf.metrics.statistics import Statistic
 
 
@@ -121,6 +123,15 @@ class Metric(ABC):
             TypeError: its function returned no reading.
         """
 
+    @abstractmethod
+    def find_evidence(self, measurement: Measurement, objectives: Sequence[Objective] | None = None) -> Evidence | None:
+        """What its value is computed from; None if the value is exact enough to be compared with a limit as it is.
+
+        Args:
+            measurement: one that the metric has a value in.
+            objectives: as in :meth:`read`.
+        """
+
     def _check(self, found: Reading) -> Reading:
         # The functions of other packages are not always seen by a type checker.
         if not isinstance(found, Reading):
@@ -156,9 +167,11 @@ class ScalarMetric(Metric):
 
     Attributes:
         compute: from a measurement and this metric to its reading. Called with both by position.
+        evidence: from a measurement to what the value is computed from; None for a value that is exact.
     """
 
     compute: Callable[[Measurement, Metric], Reading]
+    evidence: Callable[[Measurement], Evidence | None] | None = None
 
     def read(
         self,
@@ -167,6 +180,9 @@ class ScalarMetric(Metric):
         objectives: Sequence[Objective] | None = None,
     ) -> Reading:
         return self._check(self.compute(measurement, self))
+
+    def find_evidence(self, measurement: Measurement, objectives: Sequence[Objective] | None = None) -> Evidence | None:
+        return None if self.evidence is None else self.evidence(measurement)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -221,13 +237,17 @@ class DistributionMetric(Metric):
         answered = [request for request in measurement.judged if request.error is None]
         if reason := self.why_incomplete(answered):
             return Reading.missing(reason)
-        if found.count < statistic.minimum:
-            return Reading.missing(
-                f"{statistic.suffix} needs {statistic.minimum} {self.sample} samples, the test gave {found.count}"
-            )
+        if found.contributors < statistic.minimum:
+            counted = "" if self.sample == "request" else f", with {found.count} {self.sample}{_plural(found.count)}"
+            gave = f"{found.contributors}{counted}"
+            return Reading.missing(f"{statistic.suffix} needs {statistic.minimum} requests, the test gave {gave}")
         part = "" if found.contributors == len(answered) else f" of {found.contributors} of {len(answered)} requests"
-        counted = f"{found.count} {self.sample}{'' if found.count == 1 else 's'}"
+        counted = f"{found.count} {self.sample}{_plural(found.count)}"
         return Reading(statistic.of(found), f"{self.formula}, {counted}{part}", samples=found.count)
+
+    def find_evidence(self, measurement: Measurement, objectives: Sequence[Objective] | None = None) -> Evidence | None:
+        values = (self.values_of(request) for request in measurement.judged)
+        return RequestValues([found for found in values if found], self.sample == "request")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -237,9 +257,11 @@ class ObjectiveMetric(Metric):
     Attributes:
         compute: from a measurement, the objectives of the test (None if they are not known) and this metric to its
             reading. Called with all three by position.
+        evidence: from a measurement and the objectives to what the value is computed from; None for an exact value.
     """
 
     compute: Callable[[Measurement, Sequence[Objective] | None, Metric], Reading]
+    evidence: Callable[[Measurement, Sequence[Objective] | None], Evidence | None] | None = None
 
     def read(
         self,
@@ -248,3 +270,10 @@ class ObjectiveMetric(Metric):
         objectives: Sequence[Objective] | None = None,
     ) -> Reading:
         return self._check(self.compute(measurement, objectives, self))
+
+    def find_evidence(self, measurement: Measurement, objectives: Sequence[Objective] | None = None) -> Evidence | None:
+        return None if self.evidence is None else self.evidence(measurement, objectives)
+
+
+def _plural(count: int) -> str:
+    return "" if count == 1 else "s"

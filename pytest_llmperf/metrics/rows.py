@@ -141,6 +141,7 @@ ROWS: tuple[Metric, ...] = (
         source=SampleSource.REQUESTS,
         worse_with_others=True,
         compute=throughput.read_output,
+        evidence=throughput.divide_output,
     ),
     ScalarMetric(
         name="throughput.total",
@@ -151,6 +152,7 @@ ROWS: tuple[Metric, ...] = (
         worse_with_others=True,
         needs_prefill=True,
         compute=throughput.read_total,
+        evidence=throughput.divide_total,
     ),
     ScalarMetric(
         name="throughput.requests",
@@ -160,6 +162,7 @@ ROWS: tuple[Metric, ...] = (
         source=SampleSource.REQUESTS,
         worse_with_others=True,
         compute=throughput.read_requests,
+        evidence=throughput.divide_requests,
     ),
     ObjectiveMetric(
         name="throughput.goodput",
@@ -170,6 +173,7 @@ ROWS: tuple[Metric, ...] = (
         worse_with_others=True,
         needs_prefill=True,
         compute=throughput.read_goodput,
+        evidence=throughput.divide_goodput,
     ),
     ScalarMetric(
         name="throughput.per_user",
@@ -179,6 +183,7 @@ ROWS: tuple[Metric, ...] = (
         source=SampleSource.REQUESTS,
         worse_with_others=True,
         compute=throughput.read_per_user,
+        evidence=throughput.divide_per_user,
         stream_time=StreamTime.SPAN,
     ),
     DistributionMetric(
@@ -261,6 +266,7 @@ ROWS: tuple[Metric, ...] = (
         source=SampleSource.ENERGY_COUNTERS,
         worse_with_others=True,
         compute=energy.read_total,
+        evidence=energy.find_accuracy,
     ),
     ScalarMetric(
         name="energy.per_output_token",
@@ -271,6 +277,7 @@ ROWS: tuple[Metric, ...] = (
         source=SampleSource.ENERGY_COUNTERS,
         worse_with_others=True,
         compute=energy.read_per_output_token,
+        evidence=energy.find_accuracy,
     ),
     ScalarMetric(
         name="energy.mean_power",
@@ -280,5 +287,6 @@ ROWS: tuple[Metric, ...] = (
         source=SampleSource.ENERGY_COUNTERS,
         worse_with_others=True,
         compute=energy.read_mean_power,
+        evidence=energy.find_accuracy,
     ),
 )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement.chunks import find_edges, list_stamps
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.measurement.units import SECONDS, format_value
+from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.metrics.evidence import RateUnits, count_in_units, measure_progress
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT, why_no_request, why_no_token_times, why_unanswered
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
-    from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.metrics.metric import Metric, Objective
 
 
@@ -131,3 +132,55 @@ def _count_output_within(request: RequestTiming, spans: Sequence[Window]) -> flo
     counts = request.tokens_per_chunk or [1] * len(request.chunks)
     inside = [_is_within(at_ns, spans) for at_ns in list_stamps(request.chunks)]
     return whole * sum(n for n, came in zip(counts, inside, strict=True) if came) / max(1, sum(counts))
+
+
+# ------------------------------------------------------------------------------------------------- evidence
+
+
+def divide_output(measurement: Measurement) -> RateUnits | None:
+    """The output tokens of each unit."""
+    return count_in_units(measurement, lambda unit: sum(_output_in_unit(r, unit) for r in _list_answered(measurement)))
+
+
+def divide_total(measurement: Measurement) -> RateUnits | None:
+    """The output and prompt tokens of each unit; a prompt is taken to be read evenly until its answer begins."""
+
+    def count(unit: Window) -> float:
+        return sum(_output_in_unit(r, unit) + _prompt_in_unit(r, unit) for r in _list_answered(measurement))
+
+    return count_in_units(measurement, count)
+
+
+def divide_requests(measurement: Measurement) -> RateUnits | None:
+    """The answered requests of each unit, each in parts by the time that it took."""
+    return count_in_units(measurement, lambda unit: sum(measure_progress(r, unit) for r in _list_answered(measurement)))
+
+
+def divide_goodput(measurement: Measurement, objectives: Sequence[Objective] | None) -> RateUnits | None:
+    """The requests of each unit that met every objective, each in parts by the time that it took."""
+    good = [r for r in measurement.requests if all(objective.is_met_by(r) for objective in objectives or ())]
+    return count_in_units(measurement, lambda unit: sum(measure_progress(r, unit) for r in good))
+
+
+def divide_per_user(measurement: Measurement) -> RateUnits | None:
+    """One token for the TPOT of each judged request."""
+    times = [tpot for r in measurement.judged if r.error is None and (tpot := r.tpot)]
+    return RateUnits([1.0] * len(times), times, "request") if times else None
+
+
+def _list_answered(measurement: Measurement) -> list[RequestTiming]:
+    return [r for r in measurement.requests if r.error is None]
+
+
+def _output_in_unit(request: RequestTiming, unit: Window) -> float:
+    if request.end_ns <= unit.start_ns or request.sent_ns >= unit.end_ns:
+        return 0.0
+    if request.chunks:
+        return _count_output_within(request, [unit])
+    return (request.output_tokens or 0) * measure_progress(request, unit)
+
+
+def _prompt_in_unit(request: RequestTiming, unit: Window) -> float:
+    reading = Window(request.sent_ns, _read_at(request))
+    inside = min(reading.end_ns, unit.end_ns) - max(reading.start_ns, unit.start_ns)
+    return (request.prompt_tokens or 0) * max(0, inside) / max(1, reading.end_ns - reading.start_ns)

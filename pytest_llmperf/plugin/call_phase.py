@@ -37,6 +37,7 @@ def run_rounds(item: pytest.Item, measured: MeasuredRun, session: Session) -> No
     measured.open()
     for _ in range(measured.rounds - 1):
         item.runtest()
+        measured.begin_round()
 
 
 def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None:
@@ -53,7 +54,8 @@ def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None
     item.stash[LOGS] = measured.log_tails()
     replace_properties(item.user_properties, list_properties(result))
     benchmark.add_extra_info(item, result)
-    failing = select_broken(verdicts, strict=item.config.stash[SESSION].settings.strict)
+    settings = item.config.stash[SESSION].settings
+    failing = select_broken(verdicts, strict=settings.strict, inconclusive=settings.fail_inconclusive)
     return _create_failure(failing, measurement) if failing else None
 
 

@@ -129,6 +129,22 @@ OPTIONS = (
         "Only broken budgets fail a test, in CI too.",
     ),
     Option(
+        "--llmperf-on-inconclusive",
+        "string",
+        "pass",
+        "pass|fail",
+        "What a test does whose budget is too close to its limit to tell.",
+    ),
+    Option(
+        "--llmperf-session-noise",
+        "string",
+        None,
+        "SHARE",
+        "How much sessions on this machine differ: the standard deviation of rates and latencies between them, such as "
+        "5%. It widens the intervals of all verdicts.",
+        "unknown, and left out of the intervals",
+    ),
+    Option(
         "--llmperf-report",
         "list",
         (),
@@ -160,7 +176,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Registers every option and its ini twin."""
     group = parser.getgroup("llmperf", "LLM performance budgets (pytest-llmperf)")
     for option in OPTIONS:
-        name, text, metavar = option.name, option.full_help, option.metavar
+        name, text, metavar = option.name, option.full_help.replace("%", "%%"), option.metavar
         if option.kind == "bool":
             group.addoption(option.flag, action="store_true", default=None, dest=name, help=text)
         elif option.kind == "list":
@@ -171,4 +187,4 @@ def add_options(parser: pytest.Parser) -> None:
         if option.negation:
             negative = option.negative_flag
             group.addoption(negative, action="store_false", default=None, dest=name, help=option.negation)
-        parser.addini(name, text, type=_INI_TYPES[option.kind], default=option.default)  # type: ignore[arg-type]
+        parser.addini(name, option.full_help, type=_INI_TYPES[option.kind], default=option.default)  # type: ignore[arg-type]

@@ -49,7 +49,11 @@ class BudgetExceeded(BudgetFailure):
 
 
 class NoVerdict(BudgetFailure):
-    """No budget is broken, and at least one is NOT MEASURED, INVALID or NO BUDGET, under ``--llmperf-strict``."""
+    """No budget is broken, and at least one has no verdict.
+
+    That is NOT MEASURED, INVALID or NO BUDGET under ``--llmperf-strict``, INCONCLUSIVE under
+    ``--llmperf-on-inconclusive=fail``.
+    """
 
 
 class InvalidBudget(_OneLineFailure):

@@ -109,6 +109,7 @@ class Reporter:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "strict": self._session.settings.strict,
+            "session_noise": self._session.settings.session_noise,
             "sample_hz": float(self._session.settings.sample_hz),
             "calls_outside_tests": self._session.calls_outside,
         }
@@ -126,10 +127,12 @@ class Reporter:
     def _summary(self, terminalreporter: pytest.TerminalReporter) -> list[str]:
         lines = []
         if self._results:
-            from pytest_llmperf.reports.summary import render_summary
+            from pytest_llmperf.reports.summary import render_summary, warn_of_session_noise
 
             width = terminalreporter.config.get_terminal_writer().fullwidth
             lines += render_summary(self.results, width=width)
+            if self._session.settings.session_noise is None:
+                lines += warn_of_session_noise(self.results)
         if outside := self._session.calls_outside:
             if outside == 1:
                 lines.append("1 call of the app belongs to no test: it came while none was measured")

@@ -294,7 +294,8 @@ class Session:
         if self.measured is not None:
             self.measured.cancel()  # its test never got to its call
         owner = Owner(item.nodeid, item.stash[ATTEMPTS])
-        measured = self.measured = MeasuredRun(limits, owner, self.telemetry, self.relays, self._left_overs)
+        noise = self.settings.session_noise
+        measured = self.measured = MeasuredRun(limits, owner, self.telemetry, self.relays, self._left_overs, noise)
         item.stash[MEASURED_RUN] = measured
         return measured
 

@@ -31,6 +31,8 @@ class Settings(NamedTuple):
     rounds: int
     warmup: int
     strict: bool
+    fail_inconclusive: bool
+    session_noise: float | None
     reports: tuple[ReportFile, ...]
     disable: bool
     refuse_busy_gpu: bool
@@ -110,6 +112,8 @@ def _settings(
         rounds=values["llmperf_rounds"],
         warmup=values["llmperf_warmup"],
         strict=_runs_in_ci() if strict is None else strict,
+        fail_inconclusive=_check_one_of(values, "llmperf_on_inconclusive", ("pass", "fail")) == "fail",
+        session_noise=_session_noise(values["llmperf_session_noise"]),
         reports=reports,
         disable=values["llmperf_disable"],
         refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
@@ -134,6 +138,20 @@ def _check_one_of(values: Mapping[str, Any], name: str, known: Sequence[str]) ->
     if value not in known:
         raise ValueError(f"{_flag(name)}={value} is neither {' nor '.join(known)}")
     return value
+
+
+def _session_noise(text: str | None) -> float | None:
+    if text is None:
+        return None
+    from pytest_llmperf.measurement.units import SHARE, UnitError, parse
+
+    try:
+        share = parse(text, SHARE)
+    except UnitError as error:
+        raise ValueError(f"--llmperf-session-noise={error}") from None
+    if share >= 1:
+        raise ValueError(f"--llmperf-session-noise={text} must be below 100 %")
+    return share
 
 
 def _refuse_busy_gpu(text: str | None) -> bool:

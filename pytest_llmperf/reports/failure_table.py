@@ -71,7 +71,7 @@ def _budgets(verdicts: Sequence[Verdict], width: int, spell: Callable[[str], str
 
 
 def _row(v: Verdict) -> tuple[str, ...]:
-    return (v.title or NO_VALUE, format_limit(v), v.measured_text, v.margin_text, v.status.value)
+    return (v.title or NO_VALUE, format_limit(v), v.measured_with_interval, v.margin_text, v.status.value)
 
 
 def _paragraphs(labelled: Sequence[tuple[str, str]], width: int) -> list[str]:

@@ -14,7 +14,7 @@ PREFIX = "llmperf."
 
 
 def list_properties(result: TestResult) -> list[tuple[str, str]]:
-    """``llmperf.engine``, ``.model``, ``.device``; for each budget its value, ``.limit`` and ``.verdict``.
+    """``llmperf.engine``, ``.model``, ``.device``; for each budget its value, with bounds, ``.limit`` and ``.verdict``.
 
     Values and limits are in base units (``"17179869184 B"``), so that they can be plotted as they are.
     A budget without a value has only its limit and its verdict.
@@ -31,6 +31,9 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
         name = f"{PREFIX}{scope}{verdict.name}" if verdict.name else PREFIX.rstrip(".")
         if verdict.measured is not None:
             found.append((name, _in_base(verdict.measured, verdict)))
+        if verdict.interval is not None:
+            bounds = (("low", verdict.interval.low), ("high", verdict.interval.high))
+            found += [(f"{name}.{side}", _in_base(bound, verdict)) for side, bound in bounds if bound is not None]
         if verdict.limit is not None:
             found.append((f"{name}.limit", _in_base(verdict.limit, verdict)))
         found.append((f"{name}.verdict", verdict.status.value))

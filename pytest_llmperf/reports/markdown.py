@@ -99,7 +99,7 @@ def _table(results: Sequence[TestResult]) -> str:
     for result, v in pairs:
         verdict = f"{_ICONS.get(v.status, _OTHER_ICON)} {v.status}"
         name = _code(v.title) if v.name else NO_VALUE
-        cells = (_code(result.nodeid), name, v.measured_text, _escape(format_limit(v)), v.margin_text)
+        cells = (_code(result.nodeid), name, v.measured_with_interval, _escape(format_limit(v)), v.margin_text)
         rows.append(f"| {verdict} | {' | '.join(cells)} |")
     return "\n".join(rows)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.units import find_quantity
 
@@ -80,10 +81,21 @@ def _verdict_to_wire(verdict: Verdict) -> dict[str, Any]:
         "limit": None if verdict.limit is None else float(verdict.limit),
         "limit_text": str(verdict.limit_text),
         "measured": None if verdict.measured is None else float(verdict.measured),
+        "interval": None if verdict.interval is None else _interval_to_wire(verdict.interval),
         "margin": None if verdict.margin is None else float(verdict.margin),
         "how": str(verdict.how),
         "reason": str(verdict.reason),
         "engine": str(verdict.engine),
+    }
+
+
+def _interval_to_wire(interval: Interval) -> dict[str, Any]:
+    return {
+        "low": None if interval.low is None else float(interval.low),
+        "high": None if interval.high is None else float(interval.high),
+        "units": int(interval.units),
+        "effective": float(interval.effective),
+        "unit": str(interval.unit),
     }
 
 
@@ -97,6 +109,7 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
         limit=data["limit"],
         limit_text=data["limit_text"],
         measured=data["measured"],
+        interval=None if data["interval"] is None else Interval(**data["interval"]),
         how=data["how"],
         reason=data["reason"],
         engine=data["engine"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
 
 ROWS = 20
+SESSION_NOISE_WATCHED = 0.1
+"""A verdict whose interval ends closer to the limit than this share is named if noise between sessions is unknown."""
 REASONS = 8
 _WHY = "why: "
+_EXPLAINED = (Status.INVALID, Status.NOT_MEASURED, Status.NO_BUDGET, Status.INCONCLUSIVE)
 _HEADER = ("budget", "measured", "limit", "margin", "verdict")
 _ALIGNS = "<>>><"
 _ENOUGH_OF_A_TEST_ID = 36
@@ -71,9 +75,30 @@ def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], s
     return [*lines, *_reasons(pairs, width, spell), *notes, f"budgets: {format_counts(results)}"]
 
 
+def warn_of_session_noise(results: Sequence[TestResult]) -> list[str]:
+    """A line if verdicts may be others in the next session, because it is not known how sessions differ."""
+    close = sum(1 for result in results for verdict in result.verdicts if _is_close(verdict))
+    if not close:
+        return []
+    counted = "1 verdict lies" if close == 1 else f"{close} verdicts lie"
+    return [
+        f"noise between sessions unknown: {counted} within {SESSION_NOISE_WATCHED:.0%} of the limit and may be another "
+        "in the next session; --llmperf-session-noise=SHARE states it".replace("%", " %")
+    ]
+
+
+def _is_close(verdict: Verdict) -> bool:
+    """Whether noise between sessions of the size that is watched could change a PASS or a FAIL."""
+    if verdict.status not in (Status.PASS, Status.FAIL) or verdict.interval is None or not verdict.interval.units:
+        return False
+    bounds = [bound for bound in (verdict.interval.low, verdict.interval.high) if bound is not None and bound > 0]
+    limit = verdict.limit or 0.0
+    return limit > 0 and min((abs(math.log(bound / limit)) for bound in bounds), default=1.0) < SESSION_NOISE_WATCHED
+
+
 def _reasons(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Callable[[str], str]) -> list[str]:
     """Why budgets have no verdict, each reason once: a test that passes without one shows no table of its own."""
-    reasons = dict.fromkeys(format_reason(verdict) for _, verdict in pairs if verdict.status.without_verdict)
+    reasons = dict.fromkeys(format_reason(verdict) for _, verdict in pairs if verdict.status in _EXPLAINED)
     shown, left_out = list(reasons)[:REASONS], len(reasons) - REASONS
     lines = [line for reason in shown for line in wrap(spell(f"{_WHY}{reason}"), width)]
     return [*lines, f"{_WHY}+{left_out} more reasons"] if left_out > 0 else lines
@@ -98,7 +123,7 @@ def _table(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Calla
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
     name = verdict.title or NO_VALUE
-    return (name, verdict.measured_text, format_limit(verdict), verdict.margin_text, verdict.status.value)
+    return (name, verdict.measured_with_interval, format_limit(verdict), verdict.margin_text, verdict.status.value)
 
 
 # ---------------------------------------------------------------------------------- side by side, per engine

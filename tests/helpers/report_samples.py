@@ -66,7 +66,7 @@ UNMEASURED = verdict(
     "latency.ttft",
     0.3,
     "300 ms",
-    reason="p95 needs 130 request samples, the test gave 12",
+    reason="p95 needs 130 requests, the test gave 12",
 )
 VERDICTS = (PASSING, BROKEN, UNMEASURED)
 

@@ -20,6 +20,7 @@ def test_percentiles_and_largest_values_are_judged(runs: Runs) -> None:
             llm_client.generate("x", max_tokens=1)
         """,
         ttft="20 ms",
+        tpot="30 ms",
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["budgets: 5 PASS, 1 FAIL"])
@@ -36,7 +37,7 @@ def test_a_percentile_of_too_few_requests_is_not_guessed(runs: Runs) -> None:
         "--llmperf-strict",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["FAILED *ttft_p95 NOT MEASURED: *p95 needs 130 request samples, the test gave 1"])
+    result.stdout.fnmatch_lines(["FAILED *ttft_p95 NOT MEASURED: *p95 needs 130 requests, the test gave 1"])
 
 
 def test_an_answer_that_was_not_streamed_has_no_first_token(runs: Runs) -> None:

@@ -41,7 +41,7 @@ ALLOWED: dict[str, str] = {
     "traffic.answers traffic.client",
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
     "budgets.confidence": "",
-    "budgets": "measurement metrics",
+    "budgets": "budgets.confidence measurement metrics",
     "reports": "budgets measurement metrics",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics system telemetry "
     "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic.client traffic.relay",

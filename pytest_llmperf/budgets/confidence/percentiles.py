@@ -1,15 +1,16 @@
-"""Bounds of a percentile from order statistics: nothing is assumed of how the values are distributed."""
+"""Bounds of a percentile: from order statistics, which assume nothing, and where these say nothing from the spread."""
 
 from __future__ import annotations
 
 import math
 from functools import cache
+from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.confidence.distributions import incomplete_beta
+from pytest_llmperf.budgets.confidence.distributions import incomplete_beta, t_quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 @cache
@@ -39,6 +40,26 @@ def find_ranks(count: int, share: float, effective: float, error: float) -> tupl
     above = _find_first(lambda rank: lies_above(rank) > error, first, count) if first <= count else first
     below = _find_first(lambda rank: lies_below(rank) <= error, 1, count)
     return above - 1 if above > first else None, below if below <= count else None
+
+
+def bound_by_spread(values: Sequence[float], share: float, effective: float, error: float) -> tuple[float, float]:
+    """Bounds of a percentile of lognormal values, for where values are too few for :func:`find_ranks`.
+
+    A handful of values alike in time, all a hundred times below a limit, tell that it is kept. The bounds are those of
+    a normal tolerance interval in its large-sample form; values that are not all positive are taken to be normal.
+
+    Args:
+        values: at least two.
+        share, effective, error: as for :func:`find_ranks`; fewer than two effective values count as two.
+    """
+    is_positive = all(value > 0 for value in values)
+    scaled = [math.log(value) for value in values] if is_positive else values
+    number = max(2.0, effective)
+    normal = NormalDist().inv_cdf(share)
+    reach = t_quantile(1 - error, number - 1) * math.sqrt(1 / number + normal**2 / (2 * (number - 1)))
+    mean, spread = fmean(scaled), stdev(scaled)
+    low, high = mean + spread * (normal - reach), mean + spread * (normal + reach)
+    return (math.exp(low), math.exp(min(high, 700.0))) if is_positive else (low, high)
 
 
 def _find_first(holds: Callable[[int], bool], low: int, high: int) -> int:

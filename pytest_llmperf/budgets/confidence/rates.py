@@ -15,15 +15,15 @@ ASSUMED_NOISE = 0.1
 """The standard deviation of one unit, as a share, that is taken for likely before anything has been measured."""
 
 ASSUMED_WEIGHT = 4
-"""How many measured units that assumption counts as."""
+"""How many measured units that assumption counts as beside one unit; beside n it counts as an n-th of that."""
 
 
 def estimate_noise(counts: Sequence[float], spans: Sequence[float]) -> tuple[float, float]:
-    """The standard error of a rate, as a share of it, and the degrees of freedom that it is known with.
+    """The standard error of a rate, as a share of it, and the degrees of freedom with which it is known.
 
     The rate is that of all units together, Σ counts ÷ Σ spans; its error is the ratio estimator's, made larger where
     neighbouring units are alike. A few units tell little of their noise, so that :data:`ASSUMED_NOISE` counts beside
-    them: with a single one it is all there is.
+    them: with a single one it is all there is, and with many it is nothing.
 
     Args:
         counts: what was counted in each unit, in order of time; their sum is above 0.
@@ -32,11 +32,10 @@ def estimate_noise(counts: Sequence[float], spans: Sequence[float]) -> tuple[flo
     units, rate = len(counts), math.fsum(counts) / math.fsum(spans)
     mean = math.fsum(spans) / units
     excess = [(count - rate * span) / (rate * mean) for count, span in zip(counts, spans, strict=True)]
-    known = units - 1
-    variance = math.fsum(part * part for part in excess)
-    freedom = known + ASSUMED_WEIGHT
-    pooled = (variance + ASSUMED_WEIGHT * ASSUMED_NOISE**2) / freedom
-    return math.sqrt(pooled * measure_correlation(excess) / units), freedom
+    weight = ASSUMED_WEIGHT / units
+    pooled = (math.fsum(part * part for part in excess) + weight * ASSUMED_NOISE**2) / (units - 1 + weight)
+    effective = max(1.0, units / measure_correlation(excess))
+    return math.sqrt(pooled / effective), effective - 1 + ASSUMED_WEIGHT / effective
 
 
 def bound_rate(rate: float, noise: float, freedom: float, error: float) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.budgets.interval import Confidence
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.engines.api.state import EngineState
@@ -55,9 +56,11 @@ class MeasuredRun:
         telemetry: EngineTelemetry,
         relays: AppRelays,
         left_overs: LeftOvers,
+        session_noise: float | None,
     ) -> None:
         self.limits = limits
         self._owner = owner
+        self._confidence = Confidence(session_noise=session_noise)
         self._telemetry = telemetry
         self._relays = relays
         self._left_overs = left_overs
@@ -65,6 +68,7 @@ class MeasuredRun:
         self._calls = AppCalls()
         self._unread: list[tuple[Engine, UnreadCall]] = []
         self.rounds = 1
+        self._round_starts_ns: list[int] = []
         self.measurement: Measurement | None = None
         self._engines: list[Engine] = []
         self._records: list[RecordedValue] = []
@@ -126,6 +130,11 @@ class MeasuredRun:
         self._log.open()
         self._telemetry.begin(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
+        self._round_starts_ns = [self._start_ns]
+
+    def begin_round(self) -> None:
+        """Notes that the test's body runs once more in this window."""
+        self._round_starts_ns.append(time.monotonic_ns())
 
     def cancel(self) -> None:
         """Ends it without a measurement; does nothing for one that has ended."""
@@ -162,7 +171,7 @@ class MeasuredRun:
         if any(limit.definition.needs_settling for limit in self.limits):
             measurement = self._settle(measurement)
         self.measurement = measurement
-        return measurement, judge(self.limits, measurement)
+        return measurement, judge(self.limits, measurement, self._confidence)
 
     def _take_calls(self, window: Window, *, final: bool) -> None:
         self._calls = self._relays.take(window, self._owner, final=final)
@@ -225,6 +234,7 @@ class MeasuredRun:
             disturbances=self._find_disturbances(window),
             unread=tuple(sorted(self._unread_by(engines), key=lambda call: call.sent_ns)),
             rounds=self.rounds,
+            round_starts_ns=tuple(self._round_starts_ns),
             attempt=self._owner.attempt,
             loads=loads,
             idle=self._idle_of(engines),

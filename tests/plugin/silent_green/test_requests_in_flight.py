@@ -145,7 +145,7 @@ def test_an_earlier_test_makes_a_limit_that_does_not_hold_invalid(runs: Runs, py
         "--llmperf-report=out.json",
     )
     beside = "a request of test_it.py::test_leaves_it was still running while this test ran"
-    report = json.loads((pytester.path / "out.json").read_text())
+    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
     after = report["tests"][1]
     assert after["measurement"]["disturbances"] == [beside]
     assert after["measurement"]["requests"]["total"] == 1

@@ -46,7 +46,7 @@ def any_path(hostile: HostileServer) -> HostileServer:
 
 
 def read_tests(pytester: pytest.Pytester) -> Iterable[dict[str, Any]]:
-    tests: list[dict[str, Any]] = json.loads((pytester.path / "out.json").read_text())["tests"]
+    tests: list[dict[str, Any]] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     return tests
 
 
@@ -88,7 +88,7 @@ def test_alone(runs: Runs, any_path: HostileServer, pytester: pytest.Pytester) -
     )
     sentence = "the test sent 3 calls that are not read: 1 POST /infill, 2 POST /v1/messages"
     result.stdout.fnmatch_lines([f"why: latency ttft_max INVALID: {sentence}", "budgets: 4 INVALID"])
-    assert f"- {sentence} " in (pytester.path / "out.md").read_text().replace("\\", "")
+    assert f"- {sentence} " in (pytester.path / "out.md").read_text(encoding="utf-8").replace("\\", "")
     (test,) = read_tests(pytester)
     assert test["measurement"]["requests"]["unread"] == [
         {"call": "POST /infill", "count": 1, "harmless": False},
@@ -96,7 +96,7 @@ def test_alone(runs: Runs, any_path: HostileServer, pytester: pytest.Pytester) -
     ]
     readings = test["measurement"]["readings"]
     assert readings["throughput.requests"]["reason"] == readings["latency.ttft"]["reason"] == sentence
-    assert "no request through llm_client" not in (pytester.path / "out.json").read_text()
+    assert "no request through llm_client" not in (pytester.path / "out.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", HARMLESS)

@@ -32,16 +32,24 @@ def test_a_percentile_of_enough_requests_is_stated_with_its_formula_and_number()
 def test_one_sample_too_few_is_refused_and_not_guessed() -> None:
     requests = [stream(100, output_tokens=1)] * 10
     reading = read("latency.ttft_p50", measured(*requests))
-    assert reading == Reading.missing("p50 needs 11 request samples, the test gave 10")
+    assert reading == Reading.missing("p50 needs 11 requests, the test gave 10")
 
 
 def test_gaps_are_counted_by_the_token_and_by_the_chunk() -> None:
     request = stream(*range(100, 220, 10), output_tokens=12)
-    assert read("latency.itl_p50", measured(request)).how.endswith(", 11 tokens")
-    assert read("latency.chunk_gap_p50", measured(request)).how.endswith(", 11 chunks")
+    assert read("latency.itl_max", measured(request)).how.endswith(", 11 tokens")
+    assert read("latency.chunk_gap_max", measured(request)).how.endswith(", 11 chunks")
     short = stream(100, 110, output_tokens=2)
-    assert read("latency.itl_p50", measured(short)).reason == "p50 needs 11 token samples, the test gave 1"
     assert read("latency.itl_max", measured(short)).how.endswith(", 1 token")
+
+
+@pytest.mark.parametrize(("metric", "sample"), [("latency.itl", "token"), ("latency.chunk_gap", "chunk")])
+def test_the_gaps_of_one_request_are_not_many_samples(metric: str, sample: str) -> None:
+    long = stream(*range(100, 7100, 10), output_tokens=700)
+    reading = read(f"{metric}_p99", measured(long))
+    assert reading == Reading.missing(f"p99 needs 662 requests, the test gave 1, with 699 {sample}s")
+    enough = [stream(100, 110, output_tokens=2)] * 11
+    assert read(f"{metric}_p50", measured(*enough)).value == 0.01
 
 
 def test_requests_that_give_no_value_are_not_passed_over_in_silence() -> None:

@@ -58,7 +58,7 @@ def test_the_columns_line_up() -> None:
 def test_what_did_not_pass_says_why() -> None:
     text = flat(render_failure(result()))
     assert "why memory peak 17.3 GiB > 16 GiB (+8.1 %)" in text
-    assert "p95 needs 130 request samples, the test gave 12" in text
+    assert "p95 needs 130 requests, the test gave 12" in text
 
 
 def test_every_number_says_how_it_came_about_and_from_how_many_samples() -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.engine_info import EngineInfo
 from pytest_llmperf.reports.result import TestResult
-from pytest_llmperf.reports.summary import ROWS, count_statuses, render_summary
+from pytest_llmperf.reports.summary import ROWS, count_statuses, render_summary, warn_of_session_noise
 from pytest_llmperf.reports.text import measure_width
 from tests.helpers.report_samples import BROKEN, ENGINE, GIB, PASSING, measurement, result
 from tests.helpers.verdicts import verdict
@@ -110,3 +111,49 @@ def test_each_reason_for_a_missing_verdict_stands_below_the_table_once() -> None
     lines = render_summary([result(f"t.py::{name}", (missing,)) for name in "ab"], width=120)
     assert lines[-2:] == ["why: energy total NOT MEASURED: no counter is read here", "budgets: 2 NOT MEASURED"]
     assert sum("no counter" in line for line in lines) == 1
+
+
+# ------------------------------------------------------------------------------------------------------------ intervals
+
+
+def judged(status: Status, low: float | None, high: float | None, unit: str = "request") -> Verdict:
+    interval = Interval(low, high, 130 if unit else 0, 90.0, unit)
+    return verdict(status, "latency.ttft_p95", "latency.ttft", 0.3, "300 ms", 0.281, interval=interval)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.268, 0.303, "281 ms (268 to 303)"),
+        (0.268, 1.3, "281 ms (268 ms to 1.30 s)"),
+        (0.268, None, "281 ms (at least 268 ms)"),
+        (None, 0.303, "281 ms (at most 303 ms)"),
+        (None, None, "281 ms (not bounded)"),
+    ],
+)
+def test_an_interval_stands_behind_its_value(low: float | None, high: float | None, text: str) -> None:
+    assert judged(Status.INCONCLUSIVE, low, high).measured_with_interval == text
+
+
+def test_an_inconclusive_verdict_gives_its_reason() -> None:
+    found = replace(judged(Status.INCONCLUSIVE, 0.26, 0.34), reason="too close to 300 ms to tell")
+    lines = render_summary([result(verdicts=(found,))], width=200)
+    assert "why: latency ttft_p95 281 ms (260 to 340) INCONCLUSIVE: too close to 300 ms to tell" in lines
+
+
+@pytest.mark.parametrize(
+    ("found", "is_named"),
+    [
+        (judged(Status.PASS, 0.26, 0.295), True),
+        (judged(Status.FAIL, 0.31, 0.4), True),
+        (judged(Status.PASS, 0.1, 0.2), False),
+        (judged(Status.INCONCLUSIVE, 0.26, 0.34), False),
+        (judged(Status.PASS, 0.26, 0.295, unit=""), False),
+        (BROKEN, False),
+    ],
+)
+def test_verdicts_that_another_session_may_change_are_counted(found: Verdict, is_named: bool) -> None:
+    lines = warn_of_session_noise([result(verdicts=(found,))])
+    assert bool(lines) == is_named
+    if lines:
+        assert lines[0].startswith("noise between sessions unknown: 1 verdict lies within 10 % of the limit")

@@ -106,7 +106,7 @@ def test_percentiles_stop_where_the_samples_do_but_the_extremes_are_always_there
     readings = measurement_to_wire(measurement())["readings"]
     assert readings["latency.ttft_p50"]["value"] == pytest.approx(0.1)
     assert readings["latency.ttft_p95"]["value"] is None
-    assert "needs 130 request samples, the test gave 12" in readings["latency.ttft_p95"]["reason"]
+    assert "needs 130 requests, the test gave 12" in readings["latency.ttft_p95"]["reason"]
     for statistic in ("min", "mean", "max"):
         assert readings[f"latency.ttft_{statistic}"]["value"] == pytest.approx(0.1)
         assert readings[f"latency.ttft_{statistic}"]["samples"] == 12

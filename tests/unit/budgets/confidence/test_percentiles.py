@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 from scipy import stats
 
-from pytest_llmperf.budgets.confidence.percentiles import count_for_verdict, find_ranks
+from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread, count_for_verdict, find_ranks
 from pytest_llmperf.metrics.statistics import minimum_samples
 
 ERROR = 0.01
@@ -51,3 +54,27 @@ def test_the_number_of_values_that_would_decide_is_told(share: float, above: flo
 
 def test_no_number_decides_a_percentile_that_lies_at_its_limit() -> None:
     assert count_for_verdict(0.95, 0.05, ERROR, most=100_000) is None
+
+
+def test_where_ranks_say_nothing_the_spread_bounds_it() -> None:
+    drifting = [0.020 - 0.0005 * at for at in range(11)]
+    low, high = bound_by_spread(drifting, 0.5, 2.0, ERROR)
+    assert 0.0005 < low < 0.0175 < high < 0.6
+    closer = bound_by_spread(drifting, 0.5, 11.0, ERROR)
+    assert low < closer[0] < 0.0175 < closer[1] < high
+
+
+def test_the_spread_covers_a_percentile_as_often_as_it_says() -> None:
+    generator = random.Random(8)
+    truth, trials, wrong = math.exp(0.3 * 1.6449), 2000, [0, 0]
+    for _ in range(trials):
+        low, high = bound_by_spread([math.exp(generator.gauss(0, 0.3)) for _ in range(30)], 0.95, 30.0, ERROR)
+        wrong[0] += low > truth
+        wrong[1] += high < truth
+    assert max(wrong) <= 0.025 * trials
+
+
+def test_values_that_are_not_all_positive_are_taken_to_be_normal() -> None:
+    low, high = bound_by_spread([0.0, 0.0, 1.0, 0.0, 1.0], 0.5, 5.0, ERROR)
+    assert low < 0 < 1 < high
+    assert bound_by_spread([2.0, 2.0, 2.0], 0.95, 3.0, ERROR) == pytest.approx((2.0, 2.0))

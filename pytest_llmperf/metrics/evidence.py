@@ -1,0 +1,115 @@
+"""What a value is computed from, as far as it tells how far the value may be from the truth.
+
+The unit of evidence is what may be taken to be independent: not the tokens of one request, but the requests.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.measurement.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.request import RequestTiming
+
+MOST_SLICES = 20
+REQUESTS_PER_SLICE = 4
+
+
+@dataclass(frozen=True)
+class RequestValues:
+    """Evidence of a percentile: what each request gave, in the order of sending.
+
+    Attributes:
+        values: of each request its values in the base unit of the metric; requests that gave none are left out.
+        is_per_request: whether each request gives a single value at most.
+    """
+
+    values: Sequence[Sequence[float]]
+    is_per_request: bool
+
+
+@dataclass(frozen=True)
+class RateUnits:
+    """Evidence of a rate: what was counted in each unit, in the order of time.
+
+    Attributes:
+        counts: tokens or requests of each unit.
+        spans: how long each unit took, in seconds.
+        unit: ``slice`` of the steady part of a load, ``round`` of the test, or ``request``, of those one after another.
+    """
+
+    counts: Sequence[float]
+    spans: Sequence[float]
+    unit: str
+
+
+@dataclass(frozen=True)
+class SensorAccuracy:
+    """Evidence of a value that a sensor gives: the share of it by which the sensor may be wrong."""
+
+    share: float
+
+
+Evidence = RequestValues | RateUnits | SensorAccuracy
+
+
+def count_in_units(measurement: Measurement, count: Callable[[Window], float]) -> RateUnits | None:
+    """What ``count`` finds in each unit of the spans that are judged; None without a span."""
+    windows, unit = _divide(measurement)
+    if not windows:
+        return None
+    return RateUnits([count(window) for window in windows], [window.seconds for window in windows], unit)
+
+
+def measure_progress(request: RequestTiming, window: Window) -> float:
+    """The share of the time that a request took which lies in the window, 0 to 1.
+
+    Requests that end together would make neighbouring units differ, although the work went on evenly.
+    """
+    whole = request.end_ns - request.sent_ns
+    inside = min(request.end_ns, window.end_ns) - max(request.sent_ns, window.start_ns)
+    if whole <= 0:
+        return float(window.start_ns <= request.end_ns < window.end_ns)
+    return max(0, inside) / whole
+
+
+def _divide(measurement: Measurement) -> tuple[list[Window], str]:
+    if measurement.loads:
+        return [part for span in measurement.spans for part in _slice(span, measurement)], "slice"
+    (span, *_) = measurement.spans or (None,)
+    if span is None or span.end_ns <= span.start_ns:
+        return [], "round"
+    if (starts := _list_starts_of_turns(measurement)) is not None:
+        return _cut(span, starts), "request"
+    return _cut(span, measurement.round_starts_ns), "round"
+
+
+def _slice(span: Window, measurement: Measurement) -> list[Window]:
+    """Equal parts of the steady part of a load, each as long as a request at least, and with several of them."""
+    inside = [r for r in measurement.requests if span.start_ns <= r.end_ns <= span.end_ns]
+    length = span.end_ns - span.start_ns
+    if not inside or length <= 0:
+        return [span] if length > 0 else []
+    typical = max(1, median(r.end_ns - r.sent_ns for r in inside))
+    count = int(max(1, min(MOST_SLICES, len(inside) // REQUESTS_PER_SLICE, length // typical)))
+    return _cut(span, [span.start_ns + length * at // count for at in range(count)])
+
+
+def _list_starts_of_turns(measurement: Measurement) -> list[int] | None:
+    """When each request was sent, if each was sent after the one before had ended; None if they overlap, or are one."""
+    requests = measurement.requests
+    if len(requests) < 2 or any(b.sent_ns < a.end_ns for a, b in itertools.pairwise(requests)):
+        return None
+    return [request.sent_ns for request in requests]
+
+
+def _cut(span: Window, starts: Sequence[int]) -> list[Window]:
+    inside = [at for at in starts if span.start_ns < at < span.end_ns]
+    return [Window(a, b) for a, b in itertools.pairwise([span.start_ns, *inside, span.end_ns])]

@@ -1,0 +1,192 @@
+"""How far the truth may be from a value, and the three verdicts that follow."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_llmperf.budgets.interval import Confidence
+from pytest_llmperf.budgets.judge import judge, select_broken
+from pytest_llmperf.budgets.verdict import Status, Verdict
+from pytest_llmperf.measurement.load import Load
+from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.window import Window
+from tests.helpers.device_samples import ENERGY, on
+from tests.helpers.streams import L4, limits, measured, stream, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MS = 10**6
+
+
+def judge_ttft(milliseconds: Sequence[float], limit: str = "300 ms", **confidence: float) -> Verdict:
+    """p95 of these times to first token, of requests one after another."""
+    requests = [stream(1000 * at + ms, sent_ms=1000 * at, output_tokens=1) for at, ms in enumerate(milliseconds)]
+    [verdict] = judge(limits("latency", ttft_p95=limit), measured(*requests), Confidence(**confidence))
+    return verdict
+
+
+def lognormal(count: int, p95: float, seed: int = 1) -> list[float]:
+    """Independent milliseconds with this true p95."""
+    generator = random.Random(seed)
+    return [p95 * math.exp(0.3 * (generator.gauss(0, 1) - 1.645)) for _ in range(count)]
+
+
+def test_a_percentile_passes_where_its_whole_interval_is_inside() -> None:
+    verdict = judge_ttft(lognormal(400, 200))
+    assert verdict.status is Status.PASS
+    assert verdict.interval is not None
+    assert verdict.interval.high is not None
+    assert verdict.measured is not None
+    assert verdict.measured <= verdict.interval.high <= 0.3
+    assert verdict.interval.units == 400
+
+
+def test_it_fails_where_its_whole_interval_is_outside() -> None:
+    verdict = judge_ttft(lognormal(400, 450))
+    assert verdict.status is Status.FAIL
+    assert verdict.interval is not None
+    assert verdict.interval.low is not None
+    assert 0.3 < verdict.interval.low <= (verdict.measured or 0)
+
+
+@pytest.mark.parametrize("p95", [290, 300, 310])
+def test_between_it_is_inconclusive_and_says_what_would_decide(p95: float) -> None:
+    verdict = judge_ttft(lognormal(200, p95))
+    assert verdict.status is Status.INCONCLUSIVE
+    assert verdict.reason.startswith("too close to 300 ms to tell with 200 requests")
+    assert "more would" in verdict.reason
+    assert verdict.interval_text in verdict.sentence()
+
+
+def test_a_single_request_over_its_limit_does_not_fail_a_good_build() -> None:
+    assert judge_ttft([*[200.0] * 129, 900.0]).status is Status.PASS
+
+
+def test_values_alike_in_time_bound_less() -> None:
+    generator, level, alike = random.Random(3), 0.0, []
+    for _ in range(400):
+        level = 0.95 * level + generator.gauss(0, math.sqrt(1 - 0.95**2))
+        alike.append(250 * math.exp(0.3 * (level - 1.645)))
+    apart = generator.sample(alike, len(alike))
+    correlated, independent = judge_ttft(alike), judge_ttft(apart)
+    assert correlated.measured == independent.measured
+    assert correlated.interval is not None
+    assert independent.interval is not None
+    assert correlated.interval.effective < 60 < 200 < independent.interval.effective
+    assert correlated.interval.high is None or correlated.interval.high > (independent.interval.high or math.inf)
+
+
+def test_noise_between_sessions_widens_the_interval() -> None:
+    quiet, known = judge_ttft(lognormal(400, 250)), judge_ttft(lognormal(400, 250), session_noise=0.1)
+    assert quiet.status is Status.PASS
+    assert known.status is Status.INCONCLUSIVE
+    assert quiet.interval is not None
+    assert known.interval is not None
+    assert (known.interval.high or 0) > (quiet.interval.high or math.inf)
+    assert (known.interval.low or math.inf) < (quiet.interval.low or 0)
+
+
+def test_the_largest_value_is_compared_as_it_is() -> None:
+    [verdict] = judge(limits("latency", ttft_max="300 ms"), measured(stream(301, output_tokens=1)))
+    assert (verdict.status, verdict.interval) == (Status.FAIL, None)
+
+
+def test_gaps_of_one_slow_request_of_many_are_not_many_slow_gaps() -> None:
+    """The share of gaps over the limit is above 1 %, and all of them are of a few requests."""
+    quick = [stream(*range(0, 500, 10), output_tokens=50) for _ in range(690)]
+    slow = [stream(*range(0, 2500, 50), output_tokens=50) for _ in range(10)]
+    mixed = [request for at in range(10) for request in [*quick[69 * at : 69 * at + 69], slow[at]]]
+    [verdict] = judge(limits("latency", itl_p99="40 ms"), measured(*mixed))
+    assert verdict.measured == 0.05
+    assert verdict.status is Status.INCONCLUSIVE
+    assert verdict.interval is not None
+    assert verdict.interval.effective <= 700
+
+
+# --------------------------------------------------------------------------------------------------------------- rates
+
+
+def run_rounds(tokens_per_second: Sequence[float]) -> Verdict:
+    """Each round sends two requests at once that take a second."""
+    starts = [at * 10**9 for at in range(len(tokens_per_second))]
+    requests = [
+        RequestTiming(start, start + 10**9, streamed=False, output_tokens=round(rate / 2))
+        for start, rate in zip(starts, tokens_per_second, strict=True)
+        for _ in range(2)
+    ]
+    found = measured(*requests, rounds=len(starts), round_starts_ns=tuple(starts))
+    [verdict] = judge(limits("throughput", output="100 tok/s"), found)
+    return verdict
+
+
+@pytest.mark.parametrize(("rate", "status"), [(50, Status.FAIL), (100, Status.INCONCLUSIVE), (200, Status.PASS)])
+def test_one_round_is_judged_by_the_noise_that_is_assumed(rate: float, status: Status) -> None:
+    verdict = run_rounds([rate])
+    assert verdict.status is status
+    assert verdict.interval is not None
+    assert (verdict.interval.units, verdict.interval.unit) == (1, "round")
+
+
+def test_more_rounds_tell_more() -> None:
+    one, many = run_rounds([106]), run_rounds([104, 108, 106, 105, 107, 106, 104, 108])
+    assert (one.status, many.status) == (Status.INCONCLUSIVE, Status.PASS)
+    assert run_rounds([94, 96, 95, 94, 96, 95, 94, 96]).status is Status.FAIL
+
+
+def test_rounds_that_differ_tell_less() -> None:
+    verdict = run_rounds([60, 150, 90, 140, 80, 160, 70, 100])
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "8 rounds" in verdict.reason
+
+
+def test_requests_one_after_another_are_units() -> None:
+    requests = [RequestTiming(at * 10**9, at * 10**9 + 900 * MS, streamed=False, output_tokens=100) for at in range(12)]
+    [verdict] = judge(limits("throughput", output="90 tok/s"), measured(*requests))
+    assert verdict.interval is not None
+    assert (verdict.interval.units, verdict.interval.unit) == (12, "request")
+    assert verdict.status is Status.PASS
+
+
+def test_the_steady_part_of_a_load_is_cut_into_slices() -> None:
+    requests = [
+        RequestTiming(at * 50 * MS, at * 50 * MS + 400 * MS, streamed=False, output_tokens=20) for at in range(200)
+    ]
+    load = Load("200 requests", Window(400 * MS, 9900 * MS))
+    [verdict] = judge(limits("throughput", output="300 tok/s"), measured(*requests, loads=(load,)))
+    assert verdict.interval is not None
+    assert (verdict.interval.units, verdict.interval.unit) == (20, "slice")
+    assert verdict.status is Status.PASS
+    assert verdict.measured == pytest.approx(400, rel=0.02)
+
+
+def test_a_rate_of_nothing_fails_without_an_interval() -> None:
+    found = measured(RequestTiming(0, 10**9, streamed=False, output_tokens=0, finish_reason="stop"))
+    verdicts = judge(limits("throughput", output="1 tok/s"), found)
+    assert verdicts[0].status in (Status.FAIL, Status.INVALID)
+    assert verdicts[0].interval is None
+
+
+# ---------------------------------------------------------------------------------------------------- the test's fate
+
+
+def test_an_inconclusive_budget_fails_only_where_it_is_asked_to() -> None:
+    verdict = judge_ttft(lognormal(200, 300))
+    assert select_broken([verdict], strict=True) == []
+    assert select_broken([verdict], strict=False, inconclusive=True) == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("joules", "status"),
+    [(94.0, Status.PASS), (96.0, Status.INCONCLUSIVE), (104.0, Status.INCONCLUSIVE), (106.0, Status.FAIL)],
+)
+def test_energy_within_the_accuracy_of_its_sensor_is_inconclusive(joules: float, status: Status) -> None:
+    device = on(trace(0, 1024), energy=replace(ENERGY, joules=joules))
+    [verdict] = judge(limits("energy", total="100 J"), measured(engine=L4, devices=(device,)))
+    assert verdict.status is status
+    assert ("sensor" in verdict.reason) == (status is Status.INCONCLUSIVE)
