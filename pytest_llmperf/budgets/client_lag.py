@@ -7,6 +7,7 @@ scheduler, a slow client cannot be told from an ordinary host.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.units import SECONDS, format_value
@@ -44,6 +45,25 @@ def why_client_lags(metric: Metric, statistic: Statistic | None, measurement: Me
         for reason in _reasons(load.health, statistic.percentile, allowed, limit)
     ]
     return "; ".join(dict.fromkeys(reasons))
+
+
+def take_off_lag(value: float, metric: Metric, statistic: Statistic | None, measurement: Measurement) -> float:
+    """What the value would be at best had the client not been late, in the base unit of the metric.
+
+    From a latency the lag is subtracted; a rate grows by as much as requests would have been shorter.
+    """
+    compared, statistic = _find_reference(metric), statistic or _MEDIAN
+    found = compared.distribution(measurement)
+    late = max((_sum_lags(load.health, statistic.percentile) for load in measurement.loads if load.health), default=0.0)
+    if metric.quantity is SECONDS:
+        return value - late
+    typical = statistic.of(found) if found.count else 0.0
+    return value * typical / (typical - late) if late < typical else math.inf
+
+
+def _sum_lags(health: ClientHealth, percent: float | None) -> float:
+    lags = [health.loop_lag, *([health.schedule_lag] if health.schedule_lag else [])]
+    return sum(lag.at(percent)[1] for lag in lags)
 
 
 def _find_reference(metric: Metric) -> DistributionMetric:

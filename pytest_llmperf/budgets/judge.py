@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.budgets.client_lag import take_off_lag
 from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval
 from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.validity import why_disturbed, why_invalid, why_objectives_invalid
@@ -102,7 +103,13 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     if status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
         reason = _why_inconclusive(limit, reading.value, evidence, interval, confidence)
     if status in (Status.PASS, Status.FAIL, Status.INCONCLUSIVE):
-        disturbed = why_disturbed(metric, measurement, holds=status is Status.PASS)
+        is_sure = (
+            status is Status.FAIL
+            and metric.worse_with_lag
+            and _fails_without_lag(limit, measurement, interval, reading)
+        )
+        holds = status is Status.PASS
+        disturbed = why_disturbed(metric, measurement, limit.statistic, holds=holds, is_sure=is_sure)
         status, reason = (Status.INVALID, disturbed) if disturbed else (status, reason)
     return Verdict(
         status,
@@ -135,6 +142,16 @@ def _compare(limit: Limit, value: float | None, interval: Interval | None) -> St
     if worst is not None and _holds(limit, worst):
         return Status.PASS
     return Status.FAIL if best is not None and not _holds(limit, best) else Status.INCONCLUSIVE
+
+
+def _fails_without_lag(limit: Limit, measurement: Measurement, interval: Interval | None, reading: Reading) -> bool:
+    """Whether a limit that is broken would be so too if the client had not been late."""
+    best = reading.value
+    if interval is not None:
+        best = interval.low if limit.definition.better == "lower" else interval.high
+    if best is None:
+        return False
+    return not _holds(limit, take_off_lag(best, limit.definition, limit.statistic, measurement))
 
 
 def _holds(limit: Limit, value: float) -> bool:

@@ -42,11 +42,27 @@ def why_objectives_invalid(objectives: Sequence[Objective], measurement: Measure
     return next(filter(None, reasons), "")
 
 
-def why_disturbed(metric: Metric, measurement: Measurement, *, holds: bool) -> str:
-    """Why other requests on the engine may have decided whether a limit ``holds``, in one sentence; empty if not."""
-    if metric.known_before_test or (holds and metric.worse_with_others):
+def why_disturbed(
+    metric: Metric, measurement: Measurement, statistic: Statistic | None, *, holds: bool, is_sure: bool = False
+) -> str:
+    """Why something beside the engine may have decided whether a limit holds, in one sentence; empty if not.
+
+    What can only make a number worse changes no PASS: other requests on the engine, a device that was slowed down, and
+    for some metrics a client that was late.
+
+    Args:
+        holds: whether the limit holds.
+        is_sure: whether it would also be broken without the lag of the client.
+    """
+    if metric.known_before_test:
         return ""
-    return "; ".join(measurement.disturbances)
+    found = [] if holds and metric.worse_with_others else [*measurement.disturbances]
+    if metric.source is SampleSource.REQUESTS:
+        found += [] if holds and metric.worse_with_others else [_why_slow(measurement)]
+        found += (
+            [] if is_sure or (holds and metric.worse_with_lag) else [why_client_lags(metric, statistic, measurement)]
+        )
+    return "; ".join(text for text in found if text)
 
 
 def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Statistic | None) -> list[str]:
@@ -59,8 +75,6 @@ def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Sta
         case SampleSource.REQUESTS:
             return [
                 _why_counts_doubtful(measurement.requests),
-                _why_slow(measurement),
-                why_client_lags(metric, statistic, measurement),
                 why_stamps_are_not_the_engines(metric, statistic, measurement),
             ]
         case SampleSource.ENERGY_COUNTERS:

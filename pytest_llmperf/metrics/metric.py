@@ -63,6 +63,7 @@ class Metric(ABC):
         needs_settling: whether memory must settle after the test before it can be read.
         worse_with_others: whether other requests that the engine serves meanwhile can only make it worse; if not, they
             make it invalid.
+        worse_with_lag: whether a client that is late can only make it worse; if not, a late client makes it invalid.
         counts_tokens: whether it is computed from the tokens of the answers, whatever its source.
         has_peak_caveat: whether an engine's ``peak_caveat`` (it takes all memory at its start) applies to it.
         lag_against: the distribution of durations that the lag of the client is compared with before this metric is
@@ -79,6 +80,7 @@ class Metric(ABC):
     needs_prefill: bool = False
     needs_settling: bool = False
     worse_with_others: bool = False
+    worse_with_lag: bool = False
     counts_tokens: bool = False
     has_peak_caveat: bool = False
     lag_against: DistributionMetric | None = None

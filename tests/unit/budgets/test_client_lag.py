@@ -4,19 +4,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.budgets.validity import why_invalid
+from pytest_llmperf.budgets.judge import judge
+from pytest_llmperf.budgets.validity import why_disturbed, why_invalid
+from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.measurement.load import ClientHealth, Lag, Load
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.metrics.table import METRICS
-from tests.helpers.streams import MS, measured, stream
+from tests.helpers.streams import MS, limits, measured, stream
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
 
 
 def fault(metric: str, measurement: Measurement, statistic: Statistic | None = None) -> str:
-    return why_invalid(METRICS[metric], measurement, statistic)
+    """Why a limit that does not hold would not be judged."""
+    return why_disturbed(METRICS[metric], measurement, statistic, holds=False)
 
 
 CALM = Lag(0.0001, 0.0003, 0.001, 0.050)
@@ -81,5 +84,42 @@ def test_a_client_that_took_all_of_its_core_invalidates_times_and_rates_but_not_
 def test_a_tolerated_share_of_failures_is_no_fault() -> None:
     requests = [*(stream(10, output_tokens=1) for _ in range(98)), *(stream(error="HTTP 500") for _ in range(2))]
     loads = {rate: (Load("", Window(0, MS), max_error_rate=rate),) for rate in (0.01, 0.02)}
-    assert fault("latency.ttft", measured(*requests, loads=loads[0.02])) == ""
-    assert fault("latency.ttft", measured(*requests, loads=loads[0.01])).startswith("2 of 100 requests failed")
+    ttft = METRICS["latency.ttft"]
+    assert why_invalid(ttft, measured(*requests, loads=loads[0.02])) == ""
+    assert why_invalid(ttft, measured(*requests, loads=loads[0.01])).startswith("2 of 100 requests failed")
+
+
+# --------------------------------------------------------------------------------------- whether it decides a verdict
+
+
+def judge_ttft(limit: str, **lag: Lag) -> Status:
+    [verdict] = judge(limits("latency", ttft_p50=limit), sent_by(**lag))  # type: ignore[arg-type]
+    return verdict.status
+
+
+@pytest.mark.parametrize("which", ["loop_lag", "schedule_lag"])
+def test_a_late_client_changes_only_a_verdict_that_it_may_have_decided(which: str) -> None:
+    """A p50 of 200 ms, of which 50 ms may be the client's own."""
+    lag = {which: Lag(0.05, 0.05, 0.05, 0.05)}
+    assert judge_ttft("300 ms", **lag) is Status.PASS
+    assert judge_ttft("180 ms", **lag) is Status.INVALID
+    assert judge_ttft("100 ms", **lag) is Status.FAIL
+    assert judge_ttft("180 ms") is Status.FAIL
+
+
+def test_a_late_client_can_make_gaps_shorter_so_that_none_of_them_passes() -> None:
+    lag = Lag(0.05, 0.05, 0.05, 0.05)
+    [verdict] = judge(limits("latency", itl_p50="1 s"), sent_by(loop_lag=lag))
+    assert verdict.status is Status.INVALID
+
+
+def test_a_rate_is_judged_where_the_lag_makes_no_difference() -> None:
+    """Requests take 400 ms in the median, of which 100 ms may be the client's own: the rate may be a third higher."""
+    requests = [stream(*range(at + 200, at + 401, 20), sent_ms=at, output_tokens=11) for at in range(0, 4000, 400)]
+    lag = Lag(0.1, 0.1, 0.1, 0.1)
+    load = Load("", Window(0, 4000 * MS), ClientHealth("asyncio", lag, 0.3))
+    found = measured(*requests, loads=(load,))
+    statuses = [
+        judge(limits("throughput", output=limit), found)[0].status for limit in ("10 tok/s", "35 tok/s", "100 tok/s")
+    ]
+    assert statuses == [Status.PASS, Status.INVALID, Status.FAIL]

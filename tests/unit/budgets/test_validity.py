@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.budgets.validity import why_invalid
+from pytest_llmperf.budgets.validity import why_disturbed, why_invalid
 from pytest_llmperf.measurement.device_trace import Conditions, DeviceProcess
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.table import METRICS
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def fault(metric: str, measurement: Measurement) -> str:
-    return why_invalid(METRICS[metric], measurement)
+    """All that is said against a limit that does not hold."""
+    row = METRICS[metric]
+    reasons = (why_invalid(row, measurement), why_disturbed(row, measurement, None, holds=False))
+    return "; ".join(filter(None, reasons))
 
 
 GOOD = stream(100, 120, output_tokens=2)
