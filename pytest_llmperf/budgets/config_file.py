@@ -18,10 +18,14 @@ _SCOPE = ("tests", *SCOPES)
 
 @dataclass(frozen=True)
 class FileBudget:
-    """One ``[[budget]]`` table: its limits apply to every test whose node id matches the glob ``tests``."""
+    """One ``[[budget]]`` table: its limits apply to every test whose node id matches the glob ``tests``.
+
+    ``source`` says which table it is, for messages.
+    """
 
     tests: str
     limits: tuple[Limit, ...]
+    source: str
 
 
 def read_budget_file(path: Path) -> tuple[FileBudget, ...]:
@@ -75,7 +79,7 @@ def _parse(table: Mapping[str, Any], source: str) -> FileBudget:
         limits += parse_limits(group, {**table[group], **scope}, f"{source} {group}")
     if not limits:
         raise BudgetError(f"{source}: limits nothing; give one of {', '.join(GROUPS)}")
-    return FileBudget(tests, tuple(limits))
+    return FileBudget(tests, tuple(limits), source)
 
 
 def find_limits(nodeid: str, budgets: Sequence[FileBudget]) -> list[Limit]:

@@ -70,14 +70,9 @@ def select_broken(verdicts: Sequence[Verdict], *, strict: bool, inconclusive: bo
 def _no_budget(limits: Sequence[Limit], measurement: Measurement) -> Verdict:
     engine = measurement.engine
     where = f"{engine.name} on {engine.device_name}" if engine else "a test without an engine"
-    written = ", ".join(dict.fromkeys(_scope(limit) for limit in limits))
+    written = ", ".join(dict.fromkeys(limit.scope for limit in limits))
     reason = f"no budget for {where}; the budgets of this test are for {written}"
     return Verdict(Status.NO_BUDGET, "", "", reason=reason)
-
-
-def _scope(limit: Limit) -> str:
-    parts = [f"engine={limit.engine!r}" if limit.engine else "", f"device={limit.device!r}" if limit.device else ""]
-    return " ".join(part for part in parts if part)
 
 
 def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], confidence: Confidence) -> Verdict:

@@ -54,6 +54,12 @@ class Limit:
         """``latency.ttft_p95``: the metric as it was limited."""
         return self.metric + (f"_{self.statistic.suffix}" if self.statistic else "")
 
+    @property
+    def scope(self) -> str:
+        """``engine='vllm' device='NVIDIA*'``: where it applies, as it was written; empty for everywhere."""
+        parts = [f"engine={self.engine!r}" if self.engine else "", f"device={self.device!r}" if self.device else ""]
+        return " ".join(part for part in parts if part)
+
     def applies_to(self, engine: EngineInfo | None) -> bool:
         """Whether its globs match this engine and one of its devices; without an engine every limit applies."""
         if engine is None:

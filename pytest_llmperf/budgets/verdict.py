@@ -35,7 +35,7 @@ class Verdict:
     ``quantity`` and ``better`` are those of the metric. ``interval`` says where the true value lies; None for a value
     that is exact. ``how`` says how the value was measured, ``reason`` why there is no PASS. ``engine`` is the label of
     the engine that it is of, if the test had several and the budget names one, else empty. A NO BUDGET verdict has no
-    name and no metric.
+    limit; it has no name and no metric either if no limit of the test applies.
     """
 
     status: Status

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.interval import Confidence
 from pytest_llmperf.budgets.judge import judge
+from pytest_llmperf.budgets.overlooked import judge_overlooked
 from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.measurement.measurement import Measurement, RecordedValue
@@ -23,7 +24,7 @@ from pytest_llmperf.plugin.measuring.left_overs import describe_left_overs
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
@@ -46,7 +47,8 @@ _FIRST_PAUSE = 0.02
 class MeasuredRun:
     """The measurement of one test, from its setup to the end of its call.
 
-    Only what happens between ``open`` and ``close`` counts. ``measurement`` is None until ``close``.
+    Only what happens between ``open`` and ``close`` counts. ``measurement`` is None until ``close``. ``run_engines``
+    has the names and labels of the engines of the run.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class MeasuredRun:
         relays: AppRelays,
         left_overs: LeftOvers,
         session_noise: float | None,
+        run_engines: Collection[str] = (),
     ) -> None:
         self.limits = limits
+        self._run_engines = run_engines
         self._owner = owner
         self._confidence = Confidence(session_noise=session_noise)
         self._telemetry = telemetry
@@ -171,7 +175,8 @@ class MeasuredRun:
         if any(limit.definition.needs_settling for limit in self.limits):
             measurement = self._settle(measurement)
         self.measurement = measurement
-        return measurement, judge(self.limits, measurement, self._confidence)
+        overlooked = judge_overlooked(self.limits, measurement, self._run_engines)
+        return measurement, [*judge(self.limits, measurement, self._confidence), *overlooked]
 
     def _take_calls(self, window: Window, *, final: bool) -> None:
         self._calls = self._relays.take(window, self._owner, final=final)
