@@ -19,11 +19,12 @@ from pytest_llmperf.plugin.fixtures import (
     vllm_llm,
 )
 from pytest_llmperf.plugin.markers.marks import register_markers
+from pytest_llmperf.plugin.preflight.budget_reader import LIMITS
 from pytest_llmperf.plugin.preflight.engine_variants import parametrize_engine
 from pytest_llmperf.plugin.reporter import REPORTER, Reporter, describe_run
 from pytest_llmperf.plugin.session import MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.plugin.worker import is_controller_of_workers, is_worker, run_folder
-from pytest_llmperf.plugin.xdist import Controller, MeasuringLock, propose_workers
+from pytest_llmperf.plugin.xdist import Controller, MeasuringLock, WorkerResults, propose_workers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -55,15 +56,19 @@ def pytest_configure(config: pytest.Config) -> None:
     register_markers(config)
     registry = EngineRegistry(config.hook.pytest_llmperf_engines)
     session = Session(config, settings.Settings.from_config(config, registry), registry)
-    session.load_file_budgets()
+    session.check_options()
+    session.budgets.load_file()
     config.stash[SESSION] = session
     if not is_worker(config):
         config.pluginmanager.register(Reporter(session), REPORTER)
-    if is_controller_of_workers(config) and session.settings.engines and not session.settings.disable:
-        config.pluginmanager.register(Controller(session), "llmperf_controller")
+    if is_controller_of_workers(config):
+        config.pluginmanager.register(WorkerResults(session), "llmperf_worker_results")
+        if session.settings.engines and not session.settings.disable:
+            config.pluginmanager.register(Controller(session), "llmperf_controller")
     if folder := run_folder(config):
         config.pluginmanager.register(MeasuringLock(session, folder), "llmperf_measuring_lock")
     config.pluginmanager.register(session.clock, "llmperf_clock")
+    config.pluginmanager.register(session.budgets.collection, "llmperf_collection")
     if benchmark.is_installed(config):
         config.pluginmanager.register(benchmark.Bridge(session), "llmperf_benchmark")
 
@@ -100,11 +105,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     session.note_variant(parametrize_engine(metafunc, session.settings.engines))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Reads the budgets of each test, so that mistakes are known before an engine starts."""
-    session = config.stash[SESSION]
-    for item in items:
-        session.prepare(item)
+    session.config.stash[SESSION].budgets.read(session.items)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -119,6 +123,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Measures the test, judges its budgets, and raises the failure if one fails."""
+    item.config.stash[SESSION].refuse_late_markers(item)
     measured = item.stash.get(MEASURED_RUN, None)
     if measured is None:
         return (yield)
@@ -146,6 +151,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Adds the result and its table to the report."""
     report = yield
+    if call.when == "setup" and LIMITS in item.stash:
+        report.llmperf_budgeted = True  # type: ignore[attr-defined]
     if call.excinfo is not None or (call.when == "call" and RESULT in item.stash):
         from pytest_llmperf.plugin.call_phase import attach_result
 

@@ -10,7 +10,8 @@ from pytest_llmperf.budgets.judge import select_broken
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin import benchmark
 from pytest_llmperf.plugin.outcomes import BudgetExceeded, BudgetFailure, LLMPerfWarning, NoEngine, NoVerdict
-from pytest_llmperf.plugin.session import LIMITS, LOGS, MEASURED_RUN, RESULT, SESSION, Session
+from pytest_llmperf.plugin.preflight.budget_reader import LIMITS
+from pytest_llmperf.plugin.session import LOGS, MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.reports.failure_table import render_failure
 from pytest_llmperf.reports.junit import list_properties, replace_properties
 from pytest_llmperf.reports.result import TestResult, to_wire

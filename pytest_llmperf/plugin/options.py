@@ -56,7 +56,7 @@ OPTIONS = (
         "NAME[:MODEL]",
         f"Engine to run the tests on: {', '.join(BUILT_IN)}, or one that another package adds. Repeat it to run the "
         "suite once per engine.",
-        "none, and tests that need an engine are skipped",
+        "none, and tests that need an engine are skipped; a strict run whose budgets are all skipped fails",
     ),
     Option(
         "--llmperf-model",
@@ -124,7 +124,8 @@ OPTIONS = (
         "bool",
         None,
         None,
-        "Fail a test if one of its budgets has no verdict (not measured, invalid, no budget for this device).",
+        "Fail a test if one of its budgets has no verdict (not measured, invalid, no budget for this device), and a "
+        "run with budgets that no test reads.",
         "on where CI is set",
         "Only broken budgets fail a test, in CI too.",
     ),

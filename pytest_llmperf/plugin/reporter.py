@@ -52,6 +52,12 @@ def _describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())} ({last.filename}:{last.lineno})"
 
 
+def _fail(session: pytest.Session) -> None:
+    """Makes a run that would pass fail."""
+    if session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 class Reporter:
     """Collects the results of a run; registered in the only process, or in the controller of pytest-xdist."""
 
@@ -59,6 +65,7 @@ class Reporter:
         self._session = session
         self._results: dict[str, TestResult] = {}
         self._without_engine = 0
+        self._budgeted: set[str] = set()
         self._problems: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -71,10 +78,31 @@ class Reporter:
             self._results[report.nodeid] = from_wire(wire).with_outcome(report.outcome, report.duration)
         if getattr(report, "llmperf_no_engine", False):
             self._without_engine += 1
+        if getattr(report, "llmperf_budgeted", False):
+            self._budgeted.add(report.nodeid)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Writes the reports. One that cannot be written makes the run fail."""
+        """Writes the reports. The run fails if one cannot be written, and if one of its findings is an error."""
+        self._find_run_without_verdicts()
+        self._session.check_used_options(judged=bool(self._budgeted))
+        if self._session.findings.fail:
+            _fail(session)
+        self._write_reports(session)
+
+    def _find_run_without_verdicts(self) -> None:
+        config = self._session.config
+        if not self._budgeted or any(result.verdicts for result in self._results.values()):
+            return
+        if config.getoption("setuponly", False) or config.getoption("setupplan", False):
+            return
+        strict = self._session.settings.strict
+        why = self._session.why_nothing_is_judged(self._without_engine)
+        if why and (strict or not self._without_engine):  # elsewhere a line counts the tests without an engine
+            tests = "1 test" if len(self._budgeted) == 1 else f"{len(self._budgeted)} tests"
+            self._session.findings.add(f"no budget of {tests} was judged: {why}", error=strict)
+
+    def _write_reports(self, session: pytest.Session) -> None:
         summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
         if not self._session.settings.reports and not (summary_file and self._results):
             return
@@ -87,7 +115,7 @@ class Reporter:
                 write_whole(path, render(results, facts))
             except Exception as error:  # the renderer may be another package's, and the summary is still to come
                 self._problems.append(f"the report {path} could not be written: {_describe_error(error)}")
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+                _fail(session)
         if summary_file and results:
             try:
                 markdown.append(Path(summary_file), markdown.render(results, facts))
@@ -112,13 +140,16 @@ class Reporter:
             "session_noise": self._session.settings.session_noise,
             "sample_hz": float(self._session.settings.sample_hz),
             "calls_outside_tests": self._session.calls_outside,
+            "findings": self._session.findings.lines,
         }
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Prints the verdicts and what else the run has to say."""
         lines = self._summary(terminalreporter)
         # Since pytest 9.2 --no-summary silences pytest's own summaries only.
-        if not lines or terminalreporter.config.getoption("no_summary", default=False):
+        if terminalreporter.config.getoption("no_summary", default=False):
+            lines = [f"error: {text}" for text in self._session.findings.errors]
+        if not lines:
             return
         terminalreporter.write_sep("=", "llmperf")
         for line in lines:
@@ -142,4 +173,4 @@ class Reporter:
             lines.append(f"{self._without_engine} skipped because no engine was given: --llm-engine=NAME runs them")
         paths = [file.path for file in self._session.settings.reports]
         written = [f"report: {path}" for path in paths if self._results and path.exists()]
-        return lines + written + self._problems
+        return lines + written + self._problems + self._session.findings.lines

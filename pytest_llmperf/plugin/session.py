@@ -9,13 +9,14 @@ import pytest
 
 from pytest_llmperf.engines.registry import BUILT_IN
 from pytest_llmperf.plugin import worker
+from pytest_llmperf.plugin.preflight.budget_reader import ENGINES, LIMITS, MARKED, MISTAKE, BudgetReader
+from pytest_llmperf.plugin.preflight.findings import Findings
 from pytest_llmperf.plugin.terminal import Terminal
 from pytest_llmperf.plugin.timeout import TimeoutClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from pytest_llmperf.budgets.config_file import FileBudget
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
@@ -33,12 +34,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.telemetry.sampler.client import Sampler
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
-LIMITS: pytest.StashKey[list[Limit]] = pytest.StashKey()
-MISTAKE: pytest.StashKey[str] = pytest.StashKey()
 MEASURED_RUN: pytest.StashKey[MeasuredRun] = pytest.StashKey()
 RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
-ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
 MEASURED_FIXTURES = frozenset(
     {
@@ -63,7 +61,6 @@ class Session:
         self.registry = registry
         self._telemetry: EngineTelemetry | None = None
         self._provisioner: Provisioner | None = None
-        self._file_budgets: tuple[FileBudget, ...] | None = None
         self.measured: MeasuredRun | None = None
         self._relays: AppRelays | None = None
         self._left_overs: LeftOvers | None = None
@@ -72,58 +69,64 @@ class Session:
         self._engine_args: dict[Engine, Mapping[str, Any]] = {}
         self.clock = TimeoutClock(config)
         self.terminal = Terminal(config)
+        self.findings = Findings()
+        self.budgets = BudgetReader(config, registry, self.findings, strict=settings.strict)
 
-    # --------------------------------------------------------------------------------------------------- budgets
+    # ------------------------------------------------------------------------------------------- options and budgets
 
-    def load_file_budgets(self) -> None:
-        """Reads ``llmperf.toml`` beside the project's configuration.
+    def check_options(self) -> None:
+        """Refuses options that can have no effect, in the process whose command line they were given on.
 
         Raises:
-            pytest.UsageError: it cannot be understood.
+            pytest.UsageError: one line that names the option and what it needs.
         """
-        folder = self.config.inipath.parent if self.config.inipath else self.config.rootpath
-        path = folder / "llmperf.toml"
-        self._file_budgets = ()
-        if path.is_file():
-            from pytest_llmperf.budgets.config_file import read_budget_file
-            from pytest_llmperf.budgets.limit import BudgetError
+        if not worker.is_worker(self.config) and not self.config.getoption("help"):
+            from pytest_llmperf.plugin.preflight.unused_options import check_options
 
-            try:
-                self._file_budgets = read_budget_file(path)
-            except BudgetError as error:
-                raise pytest.UsageError(f"llmperf: {error}") from None
+            distributed = worker.is_controller_of_workers(self.config)
+            check_options(self.config, self.settings, self.registry, self.findings, distributed=distributed)
 
-    def prepare(self, item: pytest.Item) -> None:
-        """Notes the limits of a test, or the mistake in them, on its stash."""
+    def check_used_options(self, *, judged: bool) -> None:
+        """Finds options that had no effect in a run that is over; ``judged`` is whether it had budgets."""
+        if not judged and not self.settings.disable:
+            from pytest_llmperf.plugin.preflight.unused_options import find_unrepeated
+
+            for text in find_unrepeated(self.config):
+                self.findings.add(text, error=False)
+
+    def refuse_late_markers(self, item: pytest.Item) -> None:
+        """Fails a test that a fixture has given a budget while it was set up: budgets are read at collection."""
         from pytest_llmperf.plugin.markers import marks
 
-        try:
-            allowed = marks.find_allowed_engines(item, self.registry)
-        except ValueError as error:
-            item.stash[MISTAKE] = str(error)
-            return
-        if allowed is not None:
-            item.stash[ENGINES] = allowed
-        if not self._file_budgets and not marks.has_budget_marker(item):
-            return
-        from pytest_llmperf.budgets.config_file import find_limits
-        from pytest_llmperf.budgets.limit import BudgetError, merge
+        if item.stash.get(MARKED, None) not in (None, marks.count_budget_markers(item)):
+            from pytest_llmperf.plugin.outcomes import InvalidBudget
 
-        try:
-            layers = marks.limits_of(item)
-            limits = merge([*layers, find_limits(item.nodeid, self._file_budgets or ())])
-        except BudgetError as error:
-            item.stash[MISTAKE] = str(error)
-        else:
-            if limits:
-                item.stash[LIMITS] = limits
+            raise InvalidBudget(
+                f"{item.name}: a fixture added a budget marker; budgets are read when tests are collected: add it in "
+                "pytest_collection_modifyitems, or write it on the test"
+            )
 
     def refuse_mistakes(self, item: pytest.Item) -> None:
         """Fails a test whose markers cannot be understood, before any engine is started for it."""
+        if MARKED not in item.stash:
+            self.budgets.prepare(item)  # another plugin made it after the collection
         if MISTAKE in item.stash:
             from pytest_llmperf.plugin.outcomes import InvalidBudget
 
             raise InvalidBudget(item.stash[MISTAKE])
+
+    def why_nothing_is_judged(self, without_engine: int) -> str:
+        """Why a run judged none of its budgets, and what to do; empty if the person who started it asked for that.
+
+        ``without_engine`` is the number of tests that were skipped for want of an engine.
+        """
+        if self.settings.disable:
+            if "--llmperf-disable" in self.config.invocation_params.args:
+                return ""
+            return "llmperf_disable is set in the ini file, or --llmperf-disable in addopts: remove it there"
+        if without_engine:
+            return "no engine was given: run them with --llm-engine=NAME, or deselect them"
+        return "all of them were skipped, or ended before their budgets were judged"
 
     # --------------------------------------------------------------------------------------------------- engines
 
@@ -260,6 +263,17 @@ class Session:
         if self._relays is not None:
             self.add_calls_outside(self._relays.count_outside())
         worker.report_calls_outside(self.config, self.calls_outside)
+        self._check_exporters()
+        worker.report_findings(self.config, self.findings.to_wire())
+
+    def _check_exporters(self) -> None:
+        if self._telemetry is None or not self.settings.dcgm or self.settings.disable:
+            return
+        if unread := self._telemetry.why_exporters_unread:
+            self.findings.add(unread, error=self.settings.strict)
+        elif self._telemetry.needs_no_exporters and self.config.getoption("llmperf_dcgm"):
+            text = "--llmperf-dcgm has no effect: it is for engines of other hosts, and these run on this one"
+            self.findings.add(text, error=False)
 
     def add_calls_outside(self, count: int | None) -> None:
         """Adds the count of this process or of a worker; None if no app was given an address."""
@@ -295,7 +309,8 @@ class Session:
             self.measured.cancel()  # its test never got to its call
         owner = Owner(item.nodeid, item.stash[ATTEMPTS])
         noise = self.settings.session_noise
-        measured = self.measured = MeasuredRun(limits, owner, self.telemetry, self.relays, self._left_overs, noise)
+        run = [name for spec in self.settings.engines for name in (spec.engine, spec.label)]
+        measured = self.measured = MeasuredRun(limits, owner, self.telemetry, self.relays, self._left_overs, noise, run)
         item.stash[MEASURED_RUN] = measured
         return measured
 

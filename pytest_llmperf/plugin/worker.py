@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SHARES = ("engine", "devices")
 SAMPLER, RUN, DEVICES = "llmperf_sampler", "llmperf_run", "llmperf_devices"
-CALLS_OUTSIDE = "llmperf_calls_outside"
+CALLS_OUTSIDE, FINDINGS = "llmperf_calls_outside", "llmperf_findings"
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -58,6 +58,12 @@ def report_calls_outside(config: pytest.Config, count: int | None) -> None:
     """Passes the number of calls that belonged to no test to the controller; does nothing in any other process."""
     if is_worker(config):
         config.workeroutput[CALLS_OUTSIDE] = count  # type: ignore[attr-defined]
+
+
+def report_findings(config: pytest.Config, findings: list[list[str | bool]]) -> None:
+    """Passes what a worker found to the controller; does nothing in any other process."""
+    if is_worker(config):
+        config.workeroutput[FINDINGS] = findings  # type: ignore[attr-defined]
 
 
 def say(config: pytest.Config, text: str) -> None:

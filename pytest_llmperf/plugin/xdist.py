@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.plugin.worker import CALLS_OUTSIDE, DEVICES, RUN, SAMPLER
+from pytest_llmperf.plugin.worker import CALLS_OUTSIDE, DEVICES, FINDINGS, RUN, SAMPLER
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -72,10 +72,7 @@ _SCATTERED = (
 
 
 class Controller:
-    """Registered in the controller of workers: starts what they share and passes the addresses on to them.
-
-    A worker that ends returns the number of app calls that belonged to no test.
-    """
+    """Registered in the controller of workers: starts what they share and passes the addresses on to them."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -118,17 +115,28 @@ class Controller:
         if loadgroup_is_broken(config):
             terminalreporter.write_line(f"llmperf: warning: {_SCATTERED}", yellow=True)
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: WorkerController) -> None:
-        """Collects what a worker returned."""
-        # A worker that was killed has returned nothing.
-        self._session.add_calls_outside(getattr(node, "workeroutput", {}).get(CALLS_OUTSIDE))
-
     def pytest_unconfigure(self) -> None:
         if self._messages is not None:
             self._messages.close()
         if self._run is not None:
             self._run.close()
+
+
+class WorkerResults:
+    """Registered in the controller of workers: collects what a worker that ends returns.
+
+    That is the number of app calls that belonged to no test, and what the worker found out about budgets and options.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: WorkerController) -> None:
+        """Collects what a worker returned; one that was killed has returned nothing."""
+        returned = getattr(node, "workeroutput", {})
+        self._session.add_calls_outside(returned.get(CALLS_OUTSIDE))
+        self._session.findings.add_wire(returned.get(FINDINGS, ()))
 
 
 def _assign_devices(specs: Sequence[XSpec], devices: Sequence[str]) -> None:

@@ -98,6 +98,11 @@ class Devices:
         return tuple(filter_visible(self._local, value)), why_ambiguous(self._local, value, order)
 
     @property
+    def was_remote_opened(self) -> bool:
+        """Whether :meth:`open_remote` has looked for devices."""
+        return self._exporters is not None or bool(self.remote_missing)
+
+    @property
     def remote(self) -> tuple[DeviceFacts, ...]:
         """The devices behind the DCGM exporters; empty until :meth:`open_remote` has found some."""
         return self._exporters.facts if self._exporters is not None else ()

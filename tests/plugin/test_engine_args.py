@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.conftest import SIMULATED
+
 if TYPE_CHECKING:
+    import pytest
+
     from tests.conftest import Runs
 
 SOURCE = """
@@ -26,9 +30,10 @@ def test_the_command_line_wins_over_the_project(runs: Runs) -> None:
     runs(SOURCE.format(expected=(5, 3)), output_tokens="5").assert_outcomes(passed=1)
 
 
-def test_a_setting_for_another_engine_is_left_alone(runs: Runs) -> None:
-    options = ["--llmperf-engine-arg=simulated:output_tokens=7", "--llmperf-engine-arg=llamacpp:nonsense=1"]
-    runs(SOURCE.format(expected=(7, 4)), *options).assert_outcomes(passed=1)
+def test_a_setting_for_another_engine_is_left_alone(runs: Runs, pytester: pytest.Pytester) -> None:
+    settings = ["ttft=1 ms", "tpot=1 ms", "simulated:output_tokens=7", "llamacpp:nonsense=1"]
+    pytester.makeini("[pytest]\nllmperf_engine_arg =\n    " + "\n    ".join(settings))
+    runs.plain(SOURCE.format(expected=(7, 4)), SIMULATED).assert_outcomes(passed=1)
 
 
 def test_a_bad_setting_of_the_project_is_named(runs: Runs) -> None:

@@ -34,9 +34,8 @@ ALLOWED: dict[str, str] = {
     "engines.openai": "engines.api engines.lifecycle traffic.client",
     "engines.simulated": "engines.api engines.lifecycle measurement telemetry traffic.client",
     "engines.llamacpp": "engines engines.api engines.kv_cache engines.lifecycle measurement telemetry traffic.client",
-    "engines.ollama.cleanup": "engines.lifecycle system",
-    "engines.ollama": "engines engines.api engines.kv_cache engines.lifecycle engines.ollama.cleanup measurement "
-    "system telemetry telemetry.sources traffic.answers traffic.client",
+    "engines.ollama": "engines engines.api engines.kv_cache engines.lifecycle measurement system telemetry "
+    "telemetry.sources traffic.answers traffic.client",
     "engines.vllm": "engines.api engines.kv_cache engines.lifecycle measurement system telemetry traffic.client",
     "engines.vllm.offline": "engines.api engines.kv_cache engines.lifecycle engines.vllm measurement system telemetry "
     "traffic.answers traffic.client",
@@ -47,7 +46,7 @@ ALLOWED: dict[str, str] = {
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics system telemetry "
     "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic.client traffic.relay",
     "plugin.markers": "budgets engines engines.api metrics",
-    "plugin.preflight": "engines.api",
+    "plugin.preflight": "budgets engines engines.api plugin.markers telemetry",
     "plugin": "budgets engines engines.api engines.lifecycle engines.vllm.offline measurement metrics "
     "plugin.markers plugin.measuring plugin.preflight reports system telemetry telemetry.sampler telemetry.sources "
     "traffic traffic.client",

@@ -54,8 +54,8 @@ def _describe_budget(group: str) -> str:
     return f"{group}_budget(*, {arguments}): {direction}, such as {', '.join(examples.values())}{statistics}."
 
 
-def has_budget_marker(item: pytest.Item) -> bool:
-    return any(mark.name in BUDGET_MARKERS for mark in item.iter_markers())
+def count_budget_markers(item: pytest.Item) -> int:
+    return sum(mark.name in BUDGET_MARKERS for mark in item.iter_markers())
 
 
 def limits_of(item: pytest.Item) -> list[list[Limit]]:
@@ -88,7 +88,7 @@ def _layers(item: pytest.Item) -> Iterator[list[pytest.Mark]]:
     for node, marks in by_node.items():
         # All that a class inherits lies on its one node, and what it states itself is closer.
         for cls in getattr(getattr(node, "obj", None), "__mro__", ()):
-            own, marks = _divide(marks, _as_marks(vars(cls).get("pytestmark", ())))
+            own, marks = _divide(marks, as_marks(vars(cls).get("pytestmark", ())))
             yield own
         yield marks
 
@@ -99,7 +99,7 @@ def _divide(marks: Sequence[pytest.Mark], first: Sequence[pytest.Mark]) -> tuple
     return [mark for mark in marks if id(mark) in ids], [mark for mark in marks if id(mark) not in ids]
 
 
-def _as_marks(pytestmark: Any) -> list[pytest.Mark]:
+def as_marks(pytestmark: Any) -> list[pytest.Mark]:
     decorators = pytestmark if isinstance(pytestmark, list | tuple) else [pytestmark]
     return [found for found in (getattr(decorator, "mark", decorator) for decorator in decorators) if found]
 

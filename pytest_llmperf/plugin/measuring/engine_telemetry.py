@@ -329,6 +329,16 @@ class EngineTelemetry:
             return f"the GPU of {engine.name} is not one of this host; {where}"
         return self._devices.missing if self._devices is not None else "the GPU was not watched"
 
+    @property
+    def why_exporters_unread(self) -> str:
+        """Why the DCGM exporters could not be read when an engine needed them last; empty if none did."""
+        return self._devices.remote_missing if self._devices is not None else ""
+
+    @property
+    def needs_no_exporters(self) -> bool:
+        """Whether there were engines, and none of them on another host, which a DCGM exporter is for."""
+        return bool(self._facts or self._keys) and not (self._devices is not None and self._devices.was_remote_opened)
+
     def _list_keys(self, engines: Iterable[Engine]) -> tuple[int, ...]:
         """The keys of their processes, each once: several models may have one server."""
         return tuple(dict.fromkeys(key for engine in engines for key in self._keys.get(engine, ())))

@@ -1,0 +1,141 @@
+"""Options on the command line that can have no effect in this run: refused, or said.
+
+Ini files and ``addopts`` hold settings for every run of a project, and may have more of them than one run needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from pytest_llmperf.engines.registry import BUILT_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_llmperf.engines.api.spec import EngineSpec
+    from pytest_llmperf.engines.registry import EngineRegistry
+    from pytest_llmperf.plugin.preflight.findings import Findings
+
+_ENGINES_ONLY = ("--llmperf-model", "--llmperf-url", "--llmperf-engine-arg")
+_MEASURING = ("--llmperf-rounds", "--llmperf-warmup", "--llmperf-sample-hz", "--llmperf-busy-gpu", "--llmperf-dcgm")
+
+
+class RunSettings(Protocol):
+    """The part of the settings that says what a run does."""
+
+    @property
+    def engines(self) -> tuple[EngineSpec, ...]:
+        """The engines that it asks for."""
+
+    @property
+    def disable(self) -> bool:
+        """Whether nothing is measured."""
+
+    @property
+    def launch(self) -> Mapping[str, Any]:
+        """How every engine is started."""
+
+
+def read_command_line(arguments: Sequence[str], flag: str) -> list[str]:
+    """The values that a flag was given on the command line, in order."""
+    following = zip(arguments, [*arguments[1:], ""], strict=True)
+    return [
+        value
+        for argument, after in following
+        for value in ([after] if argument == flag else [argument[len(flag) + 1 :]])
+        if argument == flag or argument.startswith(f"{flag}=")
+    ]
+
+
+def check_options(
+    config: pytest.Config, settings: RunSettings, registry: EngineRegistry, findings: Findings, *, distributed: bool
+) -> None:
+    """Refuses options of the command line that can have no effect, and finds those that change nothing in this run.
+
+    ``distributed`` is whether the tests run in workers.
+
+    Raises:
+        pytest.UsageError: one line that names the option and what it needs.
+    """
+    problem = next(_problems(config.invocation_params.args, settings, registry), "")
+    if problem:
+        raise pytest.UsageError(f"llmperf: {problem}")
+    for text in _find_idle(config.invocation_params.args, settings, distributed=distributed):
+        findings.add(text, error=False)
+
+
+def _problems(arguments: Sequence[str], settings: RunSettings, registry: EngineRegistry) -> Iterator[str]:
+    given = {flag: read_command_line(arguments, flag) for flag in (*_ENGINES_ONLY, "--llmperf-engine-bin")}
+    if not settings.engines:
+        for flag in _ENGINES_ONLY:
+            yield from (f"{flag}={value} has no effect without --llm-engine=NAME" for value in given[flag][:1])
+    for flag in ("--llmperf-model", "--llmperf-url"):
+        values = list(dict.fromkeys(given[flag]))
+        if len(values) > 1:
+            yield f"{flag} is given twice, as {values[0]} and as {values[1]}, and only the last would have an effect"
+    models = given["--llmperf-model"]
+    if models and not any(spec.model == models[-1] for spec in settings.engines):
+        yield f"--llmperf-model={models[-1]} has no effect: --llm-engine names a model already"
+    names = [spec.engine for spec in settings.engines]
+    for text in given["--llmperf-engine-arg"]:
+        owner = text.partition("=")[0].rpartition(":")[0]
+        if owner and owner not in names:
+            yield f"--llmperf-engine-arg={text} has no effect: the engine of this run is {', '.join(names)}"
+    for text in given["--llmperf-engine-bin"]:
+        owner = text.partition(":")[0] if ":" in text else ""
+        if not owner and not names:
+            yield f"--llmperf-engine-bin={text} has no effect without --llm-engine=NAME"
+        if owner and owner not in BUILT_IN and owner not in registry.names:
+            yield f"--llmperf-engine-bin={text}: unknown engine {owner!r}: it is one of {', '.join(registry.names)}"
+    if settings.engines and read_command_line(arguments, "--llmperf-dcgm") and not _attaches(settings):
+        yield "--llmperf-dcgm has no effect: it is for engines of other hosts, given by --llmperf-url"
+    if read_command_line(arguments, "--llmperf-gpus"):
+        yield from filter(None, [_why_devices_missing(settings)])
+
+
+def _attaches(settings: RunSettings) -> bool:
+    return any(spec.url for spec in settings.engines)
+
+
+def _why_devices_missing(settings: RunSettings) -> str:
+    """Why the devices of ``--llmperf-gpus`` are not all here, or "". Asks the driver, which may take seconds."""
+    selection = settings.launch["visible_devices"]
+    if selection is None:
+        return ""
+    from pytest_llmperf.telemetry.devices import list_visible
+    from pytest_llmperf.telemetry.visible_devices import parse_visible_devices
+
+    named, found = parse_visible_devices(selection), list_visible(selection)
+    if not found:
+        return (
+            f"--llmperf-gpus: no driver of this host lists {selection}: leave the option out to compute without a GPU"
+        )
+    if len(found) < len(named) and not any(facts.parent for facts in found):
+        return (
+            f"--llmperf-gpus: of {selection} only {', '.join(facts.name for facts in found)} is a device of this host"
+        )
+    return ""
+
+
+def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: bool) -> Iterator[str]:
+    """A sentence for each option that changes nothing in this run, and does no harm."""
+    given = {flag: read_command_line(arguments, flag) for flag in (*_MEASURING, "--llmperf-keep-engine")}
+    if settings.disable:
+        for flag in (flag for flag in _MEASURING if given[flag]):
+            yield f"{flag}={given[flag][-1]} has no effect with --llmperf-disable"
+    if given["--llmperf-keep-engine"] and settings.launch["keep"]:
+        if _attaches(settings):
+            yield "--llmperf-keep-engine has no effect with --llmperf-url: that server runs on anyway"
+        elif len(settings.engines) > 1 and not distributed:
+            yield "--llmperf-keep-engine has no effect with several engines: each ends before the next starts"
+    if "devices" in read_command_line(arguments, "--llmperf-share") and not distributed:
+        yield "--llmperf-share=devices has no effect without workers of pytest-xdist: -n2"
+
+
+def find_unrepeated(config: pytest.Config) -> Iterator[str]:
+    """A sentence for each option that repeats tests, for a run without tests that it repeats."""
+    for flag in ("--llmperf-rounds", "--llmperf-warmup"):
+        for value in read_command_line(config.invocation_params.args, flag)[-1:]:
+            yield f"{flag}={value} has no effect: only tests with budgets are repeated"
