@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 import urllib.request
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.engines.bundled_model import fetch_bundled_model
+from pytest_llmperf.engines.lifecycle.http import find_free_port, get_http_status
+from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids
+from pytest_llmperf.engines.ollama.api import OllamaAPI
 from pytest_llmperf.engines.ollama.deployment import OllamaDeployment
 from pytest_llmperf.engines.ollama.engine import OllamaEngine
+from pytest_llmperf.engines.ollama.models import derive_model, ensure_model
+from pytest_llmperf.engines.ollama.options import NUM_CTX
+from pytest_llmperf.engines.ollama.runner import list_runners
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.engines.conftest import chat
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_llmperf.engines.api.observation import Observed
     from pytest_llmperf.measurement.request import RequestTiming
+    from tests.conftest import Runs
 
 pytestmark = [pytest.mark.usefixtures("ollama_installed"), pytest.mark.xdist_group("ollama")]
 MIB = 1 << 20
@@ -197,3 +210,250 @@ def test_stopping_leaves_no_process(spec: EngineSpec) -> None:
     assert tree
     engine.stop()
     assert not any(map(psutil.pid_exists, [*tree, *engine.pids]))
+
+
+# ----------------------------------------------------------------------------------------- options that apps cannot say
+
+
+def order(api: OllamaAPI, method: str, path: str, **body: str) -> None:
+    """An order that tests have no need of otherwise: to copy a model, to delete one."""
+    request = urllib.request.Request(f"{api.root}{path}", json.dumps(body).encode(), method=method)
+    urllib.request.urlopen(request, timeout=PATIENCE_S).close()
+
+
+def derived(engine: OllamaEngine) -> bool:
+    """Whether its requests give another name than the one that was asked for."""
+    return engine.model != engine.info.model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"num_ctx": "1024"}, (1024, None)),
+        ({"num_thread": "1"}, (2048, "1")),
+        ({"num_ctx": "1024", "num_thread": "1", "num_batch": "256"}, (1024, "1")),
+    ],
+)
+def test_an_app_gets_the_options_of_the_load_and_reloads_nothing(
+    engine: OllamaEngine, spec: EngineSpec, arguments: dict[str, str], expected: tuple[int, str | None]
+) -> None:
+    other = create(EngineSpec("ollama", args={**spec.args, **arguments}, binary=spec.binary))
+    assert isinstance(other, OllamaEngine)
+    other.start(lambda _: None)
+    try:
+        before = deployment(other).look()
+        assert before is not None
+        assert before.runner is not None
+        assert (before.context, before.runner.argument("-t", "--threads")) == expected
+        chat(other, model=other.model)
+        ask(other, options={"num_predict": 2})
+        now = deployment(other).look()
+        assert now is not None
+        assert now.runner == before.runner
+        names = list(deployment(other)._api.models())
+        assert other.model in names
+    finally:
+        other.stop()
+    if derived(other) and other.base_url == engine.base_url:
+        assert other.model not in deployment(engine)._api.models()
+
+
+def test_a_model_with_a_context_of_its_own_keeps_it_for_apps(engine: OllamaEngine, spec: EngineSpec) -> None:
+    api = deployment(engine)._api
+    derive_model(api, engine.info.model, "with-context:1k", {NUM_CTX: 1024})
+    arguments = {key: value for key, value in spec.args.items() if key != NUM_CTX}
+    other = create(EngineSpec("ollama", "with-context:1k", args=arguments, binary=spec.binary))
+    assert isinstance(other, OllamaEngine)
+    other.start(lambda _: None)
+    try:
+        assert not derived(other)
+        before = deployment(other).look()
+        assert before is not None
+        assert before.context == 1024
+        chat(other, model=other.model)
+        now = deployment(other).look()
+        assert now is not None
+        assert now.runner == before.runner
+    finally:
+        other.stop()
+        order(api, "DELETE", "/api/delete", model="with-context:1k")
+
+
+# ------------------------------------------------------------------------------------ several models, and names of them
+
+
+@pytest.fixture(scope="module")
+def two_files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The bundled model, and a file that is another one only by the name that it calls itself."""
+    bundled = fetch_bundled_model(lambda _: None)
+    content = bundled.read_bytes()
+    name = b"general.name"
+    at = content.index(name) + len(name) + 4 + 8
+    other = tmp_path_factory.mktemp("files") / "other.gguf"
+    other.write_bytes(content[:at] + b"X" + content[at + 1 :])
+    return [str(bundled), str(other)]
+
+
+def test_two_names_of_one_file_are_one_model(engine: OllamaEngine, spec: EngineSpec) -> None:
+    api = deployment(engine)._api
+    order(api, "POST", "/api/copy", source=engine.info.model, destination="alias:1")
+    if engine.read_status().state is not EngineState.READY:
+        engine.wake()
+    before = deployment(engine).look()
+    other = create(EngineSpec("ollama", "alias:1", args=spec.args, binary=spec.binary))
+    assert isinstance(other, OllamaEngine)
+    other.start(lambda _: None)
+    try:
+        now = deployment(other).look()
+        assert before is not None
+        assert now is not None
+        assert now.runner == before.runner
+        assert deployment(engine).shares_model
+    finally:
+        other.stop()
+        order(api, "DELETE", "/api/delete", model="alias:1")
+    after = deployment(engine).look()
+    assert after is not None
+    assert after.runner == before.runner
+
+
+def test_models_that_take_turns_are_loaded_again_and_counted(
+    runs: Runs, ollama_installed: str, tmp_path: Path, two_files: list[str]
+) -> None:
+    suite = f"""
+MODELS = {two_files!r}
+ARGS = {{"models_dir": {str(tmp_path)!r}, "max_loaded_models": 1, "num_ctx": 2048}}
+
+@pytest.fixture(scope="module")
+def engines(llm_engine_factory):
+    return [llm_engine_factory("ollama", model=model, args=ARGS) for model in MODELS]
+
+@pytest.mark.throughput_budget(output="0.01 tok/s")
+@pytest.mark.latency_budget(e2e_max="300 s")
+def test_in_turn(engines, llm_client_factory):
+    clients = [llm_client_factory(engine) for engine in engines]
+    for client in clients * 2:
+        assert client.chat("Hello", max_tokens=4).text
+
+def test_unloaded_by_itself(llm_engine_factory, llm_client_factory):
+    engine = llm_engine_factory("ollama", model=MODELS[0], args={{**ARGS, "keep_alive": "1s"}})
+    llm_client_factory(engine).chat("Hello", max_tokens=4)
+    engine.wait_until_unloaded(60)
+    assert engine.state.value == "unloaded"
+"""
+    report = tmp_path / "report.json"
+    result = runs.plain(
+        suite, "--llmperf-strict", f"--llmperf-engine-bin=ollama:{ollama_installed}", f"--llmperf-report={report}"
+    )
+    result.assert_outcomes(passed=2)
+    in_turn = json.loads(report.read_text(encoding="utf-8"))["tests"][0]["measurement"]["parts"]
+    assert [part["engine_stats"]["model_loads"] for part in in_turn] == [2, 2]
+
+
+def test_the_example_with_two_engines_passes_with_one_model_twice(ollama_installed: str, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "pytest", "examples/dev_and_prod", "-p", "no:cacheprovider", "--llmperf-no-strict"]
+    options = ["--llm-engine=ollama", f"--llmperf-engine-bin=ollama:{ollama_installed}"]
+    options += [f"--llmperf-engine-arg=ollama:models_dir={tmp_path}", f"--llmperf-report={tmp_path / 'report.json'}"]
+    environ = os.environ | {"CHECKER": "ollama"}
+    run = subprocess.run(
+        [*command, *options], cwd=root, env=environ, capture_output=True, text=True, timeout=20 * PATIENCE_S
+    )
+    assert run.returncode == 0, run.stdout
+    tests = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["tests"]
+    reasons = [verdict["reason"] for test in tests for verdict in test["verdicts"] if verdict["status"] != "PASS"]
+    assert [reason for reason in reasons if "others use the server" in str(reason)] == []
+
+
+# ------------------------------------------------------------------------------------------- a server that runs already
+
+
+@pytest.fixture
+def owner(ollama_installed: str, tmp_path: Path) -> Iterator[OllamaAPI]:
+    """A server that somebody else has started, with the bundled model."""
+    host = f"127.0.0.1:{find_free_port()}"
+    folder = tmp_path / "owner"
+    folder.mkdir()
+    environ = {**os.environ, "OLLAMA_HOST": host, "OLLAMA_MODELS": str(folder / "models"), "HOME": str(folder)}
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([ollama_installed, "serve"], env=environ, stdout=log, stderr=log)
+    api = OllamaAPI(f"http://{host}")
+    try:
+        until(lambda: server.poll() is not None or get_http_status(f"{api.root}/api/version") == 200)
+        ensure_model(api, None, pull=False, progress=lambda _: None, note_new=lambda _: None)
+        yield api
+    finally:
+        server.terminate()
+        server.wait(PATIENCE_S)
+
+
+def attached(owner: OllamaAPI, **arguments: object) -> list[str]:
+    given = [f"--llmperf-engine-arg=ollama:{key}={value}" for key, value in arguments.items()]
+    return [f"--llm-engine=ollama:{next(iter(owner.models()))}", f"--llmperf-url={owner.root}", *given]
+
+
+def minutes_left(entry: dict[str, Any]) -> float:
+    return (datetime.fromisoformat(str(entry["expires_at"])) - datetime.now(UTC)).total_seconds() / 60
+
+
+NATIVE = """
+@pytest.mark.throughput_budget(output="0.01 tok/s")
+def test_native(llm_client, llm_engine):
+    assert llm_client.chat("Hello", max_tokens=4).text
+    assert llm_client.generate("Hello", max_tokens=4).text
+"""
+APP = """
+import json, urllib.request
+
+@pytest.mark.throughput_budget(output="0.01 tok/s")
+def test_app(llm_client):
+    data = {"model": llm_client.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
+    request = urllib.request.Request(f"{llm_client.base_url}/chat/completions", json.dumps(data).encode())
+    urllib.request.urlopen(request, timeout=120).close()
+"""
+
+
+def test_what_runs_there_is_used_as_it_runs_and_stays_for_as_long_as_it_was_to(owner: OllamaAPI, runs: Runs) -> None:
+    owner.start_model(next(iter(owner.models())), {NUM_CTX: 1024, "num_thread": 1}, "10m", 300)
+    (before,), models = owner.list_loaded(), owner.models()
+    pid = _runner_pid(owner)
+    runs.plain(NATIVE, *attached(owner), "--llmperf-strict").assert_outcomes(passed=1)
+    (after,) = owner.list_loaded()
+    assert (after["name"], after["context_length"], _runner_pid(owner)) == (before["name"], 1024, pid)
+    assert 5 < minutes_left(after) <= 10.1
+    # With the same options asked for, an app finds the same runner.
+    runs.plain(APP, *attached(owner, num_ctx=1024, num_thread=1), "--llmperf-strict").assert_outcomes(passed=1)
+    assert _runner_pid(owner) == pid
+    assert owner.models() == models
+    refused = runs.plain(NATIVE, *attached(owner, num_ctx=2048))
+    refused.stdout.fnmatch_lines(["*with num_ctx=1024, and num_ctx=2048 would load it again for all its users*"])
+    assert _runner_pid(owner) == pid
+
+
+@pytest.mark.parametrize("arguments", [{}, {"num_ctx": 1024, "num_thread": 1}])
+def test_what_was_loaded_there_for_tests_is_gone_after_them(
+    owner: OllamaAPI, runs: Runs, arguments: dict[str, int]
+) -> None:
+    before = owner.models()
+    runs.plain(NATIVE + APP, *attached(owner, **arguments), "--llmperf-strict").assert_outcomes(passed=2)
+    assert owner.list_loaded() == []
+    assert owner.models() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_killed_leaves_nothing_there(
+    owner: OllamaAPI, runs: Runs, pytester: pytest.Pytester, number: signal.Signals
+) -> None:
+    before = owner.models()
+    runs.write(f"import time\n{NATIVE}    open('reached', 'w').close()\n    time.sleep(600)\n")
+    command = [sys.executable, "-m", "pytest", *runs.always, *attached(owner, num_ctx=1024)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
+        until((pytester.path / "reached").exists, 5 * PATIENCE_S)
+        run.send_signal(number)
+        run.wait(PATIENCE_S)
+    until(lambda: owner.models() == before and owner.list_loaded() == [])
+
+
+def _runner_pid(owner: OllamaAPI) -> int:
+    (runner,) = list_runners(find_listening_pids(owner.root))
+    return runner.pid

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.ollama.conftest import OllamaRuns
 
 THREE = """
@@ -64,20 +67,26 @@ def test_it_is_loaded_again_for_whoever_asks(engines, llm_engine_factory):
     )
 
 
-def test_a_model_that_the_server_puts_out_for_another_is_named(ollama: OllamaRuns) -> None:
+def test_a_model_that_the_server_puts_out_for_another_is_named(
+    ollama: OllamaRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_MAX_LOADED_MODELS", "2")
     body = """
 @pytest.mark.memory_budget(peak="2 GiB")
 def test_evicted(engines, llm_engine_factory):
     pass
 """
-    result = ollama(suite(ollama, body, max_loaded_models=2), "--llmperf-strict")
+    result = ollama(suite(ollama, body), "--llmperf-strict")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["memory peak INVALID: the server has unloaded smollm2:135m-q4 by itself and holds qwen:tiny, gemma:tiny*"]
     )
 
 
-def test_a_model_that_comes_back_for_another_request_was_loaded_anew(ollama: OllamaRuns) -> None:
+def test_a_model_that_comes_back_for_another_request_was_loaded_anew(
+    ollama: OllamaRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_MAX_LOADED_MODELS", "2")
     body = """
 import json, urllib.request
 
@@ -88,7 +97,7 @@ def test_in_turn(engines, llm_engine_factory):
     url = engines[0].base_url.removesuffix("/v1") + "/api/generate"
     urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode())).close()
 """
-    result = ollama(suite(ollama, body, max_loaded_models=2), "--llmperf-strict")
+    result = ollama(suite(ollama, body), "--llmperf-strict")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -96,6 +105,53 @@ def test_in_turn(engines, llm_engine_factory):
             "smollm2:135m-q4 was not loaded when the test began, and a request had to wait for it"
         ]
     )
+
+
+def test_models_that_have_to_take_turns_are_loaded_again_and_that_is_counted(
+    ollama: OllamaRuns, pytester: pytest.Pytester
+) -> None:
+    ollama.is_like(startup_seconds=0.3)
+    body = """
+@pytest.mark.throughput_budget(output="0.1 tok/s")
+@pytest.mark.latency_budget(e2e_max="60 s")
+@pytest.mark.memory_budget(peak="2 GiB")
+@pytest.mark.parametrize("number", range(2))
+def test_in_turn(engines, llm_client_factory, number):
+    clients = [llm_client_factory(engine) for engine in engines[:2]]
+    for client in clients * 2:
+        client.chat("Hello", max_tokens=2)
+"""
+    result = ollama(
+        suite(ollama, body, max_loaded_models=1), "--llmperf-strict", "--llmperf-report=out.json", max_loaded_models=1
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        ["llmperf: ollama: the server holds 1 model at a time (max_loaded_models=1), and this run uses 2: *"],
+    )
+    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    loads = [part["engine_stats"]["model_loads"] for test in tests for part in test["measurement"]["parts"]]
+    assert loads == [2, 2, 0] * 2
+
+
+def test_one_model_by_two_names_is_shared_and_is_not_others(ollama: OllamaRuns) -> None:
+    body = """
+import json, urllib.request
+
+def test_shared(llm_engine, llm_client, llm_engine_factory, llm_client_factory):
+    data = json.dumps({"source": "smollm2:135m-q4", "destination": "alias"}).encode()
+    urllib.request.urlopen(llm_client.base_url.removesuffix("/v1") + "/api/copy", data).close()
+    other = llm_engine_factory("ollama", model="alias")
+    assert other.deployment.look().runner == llm_engine.deployment.look().runner
+
+@pytest.mark.throughput_budget(output="1 tok/s")
+def test_both(llm_engine, llm_client, llm_engine_factory, llm_client_factory):
+    other = llm_engine_factory("ollama", model="alias")
+    assert llm_client.chat("Hello", max_tokens=3).text
+    assert llm_client_factory(other).chat("Hello", max_tokens=5).text
+"""
+    result = ollama(f"import pytest\n{body}", "--llmperf-strict")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["budgets: 1 PASS"])
 
 
 def test_a_model_whose_time_runs_out_has_an_idle_memory_and_is_no_fault(ollama: OllamaRuns) -> None:

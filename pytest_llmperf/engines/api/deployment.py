@@ -56,6 +56,11 @@ class Deployment(ABC):
         """The name of its engine."""
         return self.spec.engine
 
+    @property
+    def shown_model(self) -> str:
+        """The name of the model for people: the one that was asked for, where requests must give another."""
+        return self.model
+
     @abstractmethod
     def start(self, progress: Progress) -> None:
         """Returns when it answers, and is READY then.

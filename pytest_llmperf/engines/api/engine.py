@@ -157,7 +157,8 @@ class Engine(ABC):
     @property
     def info(self) -> EngineInfo:
         """Its name, version, model, devices and start-up time, as a measurement holds them."""
-        return EngineInfo(self.name, self.version, self.model, self.devices, self.startup_time)
+        shown = self.deployment.shown_model
+        return EngineInfo(self.name, self.version, shown, self.devices, self.startup_time)
 
     def memory(self) -> EngineMemory:
         """What the engine holds now, and what it says it is made of."""

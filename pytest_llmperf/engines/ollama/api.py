@@ -43,12 +43,13 @@ class OllamaAPI:
         except KeyError:
             raise EngineError(f"the server at {self.root} is not an Ollama server: /api/version states none") from None
 
-    def models(self) -> list[str]:
-        """The names of the models that it has."""
-        return [str(model["name"]) for model in self._ask("GET", "/api/tags").get("models") or ()]
+    def models(self) -> dict[str, str]:
+        """The names of the models that it has, each with its digest: copies of a model have the same."""
+        found = self._ask("GET", "/api/tags").get("models") or ()
+        return {str(model["name"]): str(model.get("digest", "")) for model in found}
 
     def show(self, model: str) -> dict[str, Any]:
-        """What it knows of a model: ``model_info``, ``tensors``, ``modelfile``, ``capabilities``."""
+        """What it knows of a model: ``model_info``, ``tensors``, ``modelfile``, ``parameters``, ``capabilities``."""
         return self._ask("POST", "/api/show", {"model": model})
 
     def list_loaded(self) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ class OllamaAPI:
         return list(self._ask("GET", "/api/ps").get("models") or ())
 
     def start_model(self, model: str, options: Mapping[str, Any], keep_alive: float | str, seconds: float) -> None:
-        """Returns when the model is loaded with these options; it stays for ``keep_alive`` after each request."""
+        """Returns when the model is loaded, with these options if it was not; it stays so long after each request."""
         body = {"model": model, "options": dict(options), "keep_alive": keep_alive, "stream": False}
         reason = self._ask("POST", "/api/generate", body, seconds).get("done_reason")
         if reason != "load":
@@ -66,9 +67,9 @@ class OllamaAPI:
         """A short answer, not streamed."""
         return self._ask("POST", "/api/chat", {**body, "stream": False}, seconds)
 
-    def keep(self, model: str, keep_alive: float | str) -> None:
-        """Changes for how long a loaded model stays; 0 orders its unloading, which is done a moment later."""
-        self._ask("POST", "/api/generate", {"model": model, "keep_alive": keep_alive, "stream": False})
+    def unload(self, model: str) -> None:
+        """Orders the unloading of a model, which is done a moment later."""
+        self._ask("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})
 
     def progress(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The lines of ``/api/pull`` or ``/api/create``, as they come.

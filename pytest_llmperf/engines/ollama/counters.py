@@ -48,7 +48,7 @@ class Counts:
         return Counts(self.cached - earlier.cached, self.generated - earlier.generated)
 
 
-def count_template_tokens(api: OllamaAPI, loaded: Loaded, options: Mapping[str, Any]) -> int | None:
+def count_template_tokens(api: OllamaAPI, model: str, loaded: Loaded, options: Mapping[str, Any]) -> int | None:
     """The tokens that the template puts before a message: what two new conversations have in common.
 
     None if the runner does not state them.
@@ -58,7 +58,7 @@ def count_template_tokens(api: OllamaAPI, loaded: Loaded, options: Mapping[str, 
         if before is None:
             return None
         messages = [{"role": "user", "content": f"[{secrets.token_hex(4)}] Hello"}]
-        body = {"model": loaded.entry["name"], "messages": messages, "options": {**options, "num_predict": 1}}
+        body = {"model": model, "messages": messages, "options": {**options, "num_predict": 1}}
         try:
             api.chat(body, _PROBE_SECONDS)
         except EngineError:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.deployment import Deployment
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.lifecycle import shared_run
 from pytest_llmperf.engines.lifecycle.listeners import parse_address
-from pytest_llmperf.engines.ollama.api import OllamaAPI
+from pytest_llmperf.engines.ollama.api import NotFoundError, OllamaAPI
+from pytest_llmperf.engines.ollama.cleanup.process import Cleanup
 from pytest_llmperf.engines.ollama.counters import count_template_tokens
 from pytest_llmperf.engines.ollama.faults import explain_reload
 from pytest_llmperf.engines.ollama.lookup import find_attached_url, find_ollama
 from pytest_llmperf.engines.ollama.memory import Footprint, find_stated_kv_bytes, read_shape
-from pytest_llmperf.engines.ollama.models import ensure_model, find_gguf_file
+from pytest_llmperf.engines.ollama.models import (
+    derive_model,
+    ensure_model,
+    find_gguf_file,
+    find_manifest,
+    name_derived,
+)
 from pytest_llmperf.engines.ollama.options import (
+    FOR_EVER,
+    KEEP_ALIVE,
     NUM_CTX,
     check_arguments,
     expires,
     parse_keep_alive,
     parse_startup_options,
+    read_parameters,
 )
 from pytest_llmperf.engines.ollama.requests import NativeTransport
 from pytest_llmperf.engines.ollama.runner import (
@@ -31,11 +42,13 @@ from pytest_llmperf.engines.ollama.runner import (
     find_runner,
     list_runners,
 )
-from pytest_llmperf.engines.ollama.server import AttachedOllamaServer, OllamaServer
+from pytest_llmperf.engines.ollama.server import AttachedOllamaServer, OllamaServer, find_default_context
 from pytest_llmperf.engines.ollama.versions import counts_uncached_only
 from pytest_llmperf.measurement.units import BYTES, format_value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
     from pytest_llmperf.engines.ollama.memory import Shape
     from pytest_llmperf.telemetry.sources.branch import Branch
@@ -46,12 +59,17 @@ _UNLOAD_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 # A warden lets what a server has started tidy up for a second.
 _END_SECONDS = 3.0
-# For how long a model that was loaded by us stays on a server that is not ours.
-_AFTERWARDS = "5m"
+# For how long a model that was loaded for tests stays after each request on a server that is not ours, in seconds: a
+# run that is killed with all its processes leaves it for that time.
+_ATTACHED_KEEP_ALIVE = 600
 
 
 class OllamaDeployment(Deployment):
     """A model by its name, pulled if need be, or made of a GGUF file; without one, the bundled SmolLM2-135M-Instruct.
+
+    On a server that is not ours, what runs there is used as it is. What was not loaded is loaded, and unloaded in the
+    end. Options that were asked for are those of a model derived from the one that was named: requests of the OpenAI
+    API cannot say them. It is deleted in the end.
 
     Attributes:
         footprint: what the loaded model takes; None before it was loaded.
@@ -65,13 +83,22 @@ class OllamaDeployment(Deployment):
         self.attached = bool(self._url)
         self._server: OllamaServer | AttachedOllamaServer | None = None
         self._api = OllamaAPI(self._url)
-        self._options = parse_startup_options(spec.args)
-        self._keep_alive = parse_keep_alive(spec.args)
+        self._asked = parse_startup_options(spec.args)
+        self._keep_alive = parse_keep_alive(spec.args, str(_ATTACHED_KEEP_ALIVE) if self.attached else FOR_EVER)
+        # What the model runs with, as far as that is known: clients hold this very object.
+        self._options: dict[str, Any] = {}
+        self._token = secrets.token_hex(4)
+        self._source = ""
         self._shape: Shape | None = None
+        self._parameters: Mapping[str, Any] = {}
         self._loaded: Loaded | None = None
+        # The files of what was seen loaded, by the digests of the models.
+        self._blobs: dict[str, str] = {}
         self._last_log = ""
         self._was_there = False
         self._unseen = ""
+        self._cleanup: Cleanup | None = None
+        self._progress: Progress = lambda _: None
         self.footprint: Footprint | None = None
         self.unloads = 0
         self.template_tokens: int | None = None
@@ -94,8 +121,25 @@ class OllamaDeployment(Deployment):
             find_ollama(spec.binary)
 
     def transport(self, endpoint: Endpoint) -> Transport:
-        """The transport over Ollama's own API, with the options that the model is loaded with."""
+        """The transport over Ollama's own API, with the options that the model runs with."""
         return NativeTransport(endpoint.root, self._options, counts_uncached=counts_uncached_only(self.version))
+
+    @property
+    def shown_model(self) -> str:
+        return self._source or self.model
+
+    @property
+    def wanted(self) -> Mapping[str, Any]:
+        """The options that the model is to be loaded with: those that were asked for, on our servers with a context."""
+        if self.attached or NUM_CTX in self._asked:
+            return self._asked
+        # The same on each server, whatever it was started for.
+        return {**self._asked, NUM_CTX: self._parameters.get(NUM_CTX, find_default_context())}
+
+    @property
+    def blob(self) -> str:
+        """The name of the model's file, by which the server knows what it has loaded; "" before that is known."""
+        return self._shape.blob if self._shape is not None else ""
 
     # ------------------------------------------------------------------------------------------------ start and stop
 
@@ -109,73 +153,178 @@ class OllamaDeployment(Deployment):
             self.startup_time, self.before = found
 
     def _start(self, progress: Progress) -> None:
-        server = self._server = AttachedOllamaServer(self._url) if self._url else OllamaServer.of(self.spec)
+        self._progress = progress
+        server = AttachedOllamaServer(self._url) if self._url else OllamaServer.of(self.spec)
         try:
-            seconds = server.add_user(self, progress)
-            self.version, self._api = server.version, OllamaAPI(server.url)
-            self.base_url = f"{server.url}/v1"
-            pull = self.spec.pull if self.spec.pull is not None else not self.attached
-            self.model = ensure_model(self._api, self.spec.model, pull=pull, progress=progress)
-            self._shape = read_shape(self._api.show(self.model))
-            self._refuse_unfit()
+            seconds = self._join(server, progress)
+            if self.attached:
+                self._cleanup = Cleanup(server.url)
+            self._find_model(progress)
+            if any(user.blob == self.blob and user.wanted != self.wanted for user in server.users):
+                # A server holds a file once, and would load it again for each request of the other engine.
+                server.remove_user(self)
+                server = OllamaServer.of(self.spec, self.wanted)
+                seconds += self._join(server, progress)
+            if turns := server.explain_turns():
+                progress(f"{self.name}: {turns}")
+            self._give_options()
             loading = self._start_model(progress)
             self.startup_time = None if self._was_there else seconds + loading
         except BaseException:
             self.stop()
             raise
-        stays = f", where it stays for {_AFTERWARDS} after this run" if self.attached else ""
+        stays = " for this run" if self.attached else ""
         if not self._was_there:
-            progress(f"{self.name}: {self.model} loaded at {server.url} in {loading:.1f} s{stays}")
+            progress(f"{self.name}: {self.shown_model} loaded at {server.url} in {loading:.1f} s{stays}")
 
-    def _refuse_unfit(self) -> None:
-        """Refuses what only the model's own description tells to be wrong."""
-        assert self._shape is not None
+    def _join(self, server: OllamaServer | AttachedOllamaServer, progress: Progress) -> float:
+        """Uses this server from now on; the seconds that it took to start it."""
+        self._server = server
+        seconds = server.add_user(self, progress)
+        self.version, self._api = server.version, OllamaAPI(server.url)
+        self.base_url = f"{server.url}/v1"
+        return seconds
+
+    def _find_model(self, progress: Progress) -> None:
+        """Finds the model on the server, or brings it there."""
+        pull = self.spec.pull if self.spec.pull is not None else not self.attached
+        note_new = self._cleanup.note_new if self._cleanup is not None else lambda _: None
+        self._source = ensure_model(self._api, self.spec.model, pull=pull, progress=progress, note_new=note_new)
+        self.model = self._source
+        shown = self._api.show(self._source)
+        self._shape, self._parameters = read_shape(shown), read_parameters(shown)
         if not self._shape.completes:
-            raise EngineError(f"ollama: {self.model} cannot generate text (it may be an embedding model)")
-        trained, asked = self._shape.trained_context, self._options[NUM_CTX]
-        if trained is not None and asked > trained:
+            raise EngineError(f"ollama: {self._source} cannot generate text (it may be an embedding model)")
+        trained, asked = self._shape.trained_context, self._asked.get(NUM_CTX)
+        if trained is not None and asked is not None and asked > trained:
             raise EngineError(
-                f"ollama: num_ctx={asked} is more than {self.model} was trained for: its context is {trained} tokens"
+                f"ollama: num_ctx={asked} is more than {self._source} was trained for: its context is {trained} tokens"
             )
+
+    def _give_options(self) -> None:
+        """Derives a model with the options that were asked for, unless every request has them anyway."""
+        if self.attached:
+            self._refuse_to_reload()
+        options = self._find_missing_options()
+        if not options:
+            return
+        assert self._server is not None
+        self.model = name_derived(self._source, self._token)
+        folder = self._server.models_folder
+        self._cleanup = self._cleanup or Cleanup(self._server.url)
+        self._cleanup.note_new(self.model, str(find_manifest(folder, self.model)) if folder is not None else "")
+        derive_model(self._api, self._source, self.model, options)
+
+    def _find_missing_options(self) -> dict[str, Any]:
+        """The options that a request would have to say."""
+        assert self._server is not None
+        context = self._server.default_context
+        has = {**({} if context is None else {NUM_CTX: context}), **self._parameters}
+        return {key: value for key, value in self.wanted.items() if has.get(key) != value}
+
+    def _refuse_to_reload(self) -> None:
+        """Refuses what would change a model that somebody else has loaded.
+
+        Raises:
+            EngineError: naming what runs and what would change it.
+        """
+        running = self.look()
+        if running is None:
+            return
+        ours = self._is_loaded_for_tests(running)
+        if KEEP_ALIVE in self.spec.args and not ours:
+            raise EngineError(
+                f"ollama: {self._source} is loaded at {self._url} already, for as long as its user asked for: "
+                f"leave out keep_alive={self.spec.args[KEEP_ALIVE]}"
+            )
+        known = {NUM_CTX: running.context, **(running.runner.options if running.runner is not None else {})}
+        for key, value in self._asked.items():
+            if known.get(key) != value and (key in known or not ours):
+                runs = f" with {key}={known[key]}" if key in known else ""
+                raise EngineError(
+                    f"ollama: {self._source} is loaded at {self._url} already{runs}, and {key}={value} would load it "
+                    f"again for all its users: leave it out, or unload the model first (ollama stop {self._source})"
+                )
+
+    def _is_loaded_for_tests(self, running: Loaded) -> bool:
+        return self._cleanup is not None and running.entry.get("name") in self._cleanup.loads
 
     def _start_model(self, progress: Progress) -> float:
         """Loads the model, unless it is loaded with the right options; the seconds that took."""
-        assert self._shape is not None
         before = self.look()
-        if before is None or before.context != self._options[NUM_CTX]:
-            progress(f"{self.name}: loading {self.model}, num_ctx={self._options[NUM_CTX]}")
         begun, log_start = time.monotonic(), self.log_size
-        try:
-            self._api.start_model(self.model, self._options, self._keep_alive, self.spec.startup_timeout)
-        except EngineError as error:
-            raise EngineError(f"ollama cannot load {self.model}: {error}", self.log_tail()) from None
+        if before is None or not self.attached:
+            self._load(before, progress)
         seconds = time.monotonic() - begun
-        self._loaded = self.look()
-        if self._loaded is None:
-            raise EngineError(f"ollama loaded {self.model} but does not list it as loaded")
+        now = self.look()
+        if now is None:
+            raise EngineError(f"ollama loaded {self.shown_model} but does not list it as loaded")
         self._unseen = ""
-        if self._loaded.runner is None and self.pids:
-            self._unseen = explain_missing_runner(self.model, self._api.root, self.pids, self._file)
-        self._was_there = before is not None and not explain_reload(self.model, before, self._loaded, seconds)
-        if not self._was_there or self.footprint is None:
-            self.footprint = self._measure(self._loaded, self.read_log(log_start))
-        self.template_tokens = count_template_tokens(self._api, self._loaded, self._options)
+        if now.runner is None and self.pids:
+            self._unseen = explain_missing_runner(self.shown_model, self._api.root, self.pids, self._file)
+        self._was_there = before is not None and not explain_reload(self.shown_model, before, now, seconds)
+        self._expect(now, self.read_log(log_start))
+        self.template_tokens = count_template_tokens(self._api, self.model, now, self._options)
         self.state = EngineState.READY
         return seconds
 
+    def _load(self, before: Loaded | None, progress: Progress) -> None:
+        asked = self._asked.get(NUM_CTX)
+        if before is None or (asked is not None and before.context != asked):
+            progress(f"{self.name}: loading {self.shown_model}{f', num_ctx={asked}' if asked is not None else ''}")
+        options: Mapping[str, Any] = {}
+        if self.attached:
+            # One that was there before and has gone since comes back with the context that it had.
+            options = {key: value for key, value in self._options.items() if key == NUM_CTX}
+            assert self._cleanup is not None
+            self._cleanup.note_load(self.model, None if KEEP_ALIVE in self.spec.args else _ATTACHED_KEEP_ALIVE)
+        others = {str(entry.get("name")) for entry in self._api.list_loaded()}
+        try:
+            self._api.start_model(self.model, options, self._keep_alive, self.spec.startup_timeout)
+        except EngineError as error:
+            raise EngineError(f"ollama cannot load {self.shown_model}: {error}", self.log_tail()) from None
+        gone = others - {str(entry.get("name")) for entry in self._api.list_loaded()}
+        if self.attached and gone:
+            names = ", ".join(sorted(gone))
+            progress(f"{self.name}: the server at {self._url} has unloaded {names} to load {self.shown_model}")
+
+    def _expect(self, now: Loaded, log: str = "") -> None:
+        """Makes the model as it is loaded now the one that later tests expect."""
+        known = now.runner.options if self.attached and now.runner is not None and self._was_there else {}
+        context = {NUM_CTX: now.context} if now.context else {}
+        self._options.clear()
+        self._options.update({**known, **self._asked, **context})
+        same = self._loaded is not None and self._loaded.runner == now.runner and self._loaded.context == now.context
+        self._loaded = now
+        if self.footprint is None or not same:
+            self.footprint = self._measure(now, log)
+
     def look(self) -> Loaded | None:
-        """The model as it is loaded now; None while it is not.
+        """The model as it is loaded now, under whatever name; None while it is not.
 
         Raises:
             EngineError: the server does not answer.
         """
-        entries = [entry for entry in self._api.list_loaded() if entry.get("name") == self.model]
-        if not entries:
+        entry = next(filter(self._is_ours, self._api.list_loaded()), None)
+        if entry is None:
             return None
         if self.state is EngineState.UNLOADED:
             self.state = EngineState.READY  # a request has loaded it again
-        assert self._shape is not None
-        return Loaded(entries[0], find_runner(self._shape.blob, list_runners(self.pids)))
+        return Loaded(entry, find_runner(self.blob, list_runners(self.pids)))
+
+    def _is_ours(self, entry: Mapping[str, Any]) -> bool:
+        """Whether an entry of what is loaded is of our model: two names of one file are one model."""
+        name, digest = str(entry.get("name")), str(entry.get("digest"))
+        if name in (self.model, self._source):
+            return True
+        if digest not in self._blobs:
+            self._blobs |= {listed: self.blob for name, listed in self._api.models().items() if name == self.model}
+        if digest not in self._blobs:
+            try:
+                self._blobs[digest] = read_shape(self._api.show(name)).blob
+            except NotFoundError:
+                self._blobs[digest] = ""  # it was deleted, and is still loaded
+        return bool(self.blob) and self._blobs[digest] == self.blob
 
     def list_beside(self) -> tuple[str, ...]:
         """The other models that its server holds now, each with the size that the server states.
@@ -191,9 +340,13 @@ class OllamaDeployment(Deployment):
             if entry.get("name") not in names
         )
 
+    def is_as_expected(self, now: Loaded | None) -> bool:
+        """Whether the model is not loaded now, or has the context that it is to have."""
+        return now is None or (self._loaded is not None and now.context == self._loaded.context)
+
     def adopt(self, now: Loaded | None) -> None:
         """Makes the model as it is loaded now, if it is, the one that later tests expect."""
-        if now is not None and now.context == self._options[NUM_CTX]:
+        if now is not None and self.is_as_expected(now):
             self._loaded = now
 
     def stop(self) -> None:
@@ -202,6 +355,7 @@ class OllamaDeployment(Deployment):
         if server is not None:
             self._last_log = server.log_tail()
             self._give_back(server)
+            self._clean_up()
             server.remove_user(self)
 
     def detach(self) -> None:
@@ -211,19 +365,26 @@ class OllamaDeployment(Deployment):
             return
         self.state = EngineState.ENDED
         self._server = None
+        self._clean_up()
         server.remove_user(self, detach=True)
 
     def _give_back(self, server: OllamaServer | AttachedOllamaServer) -> None:
-        """Unloads what this engine has loaded from a server that goes on for others."""
-        if self._loaded is None or self.spec.run or server.find_end():
+        """Unloads what this engine has loaded from a server of ours that goes on for others."""
+        others = [user for user in server.users if user is not self]
+        if self._loaded is None or self.attached or self.spec.run or not others or server.find_end():
             return  # what workers share ends with their server
+        if any(user.blob == self.blob for user in others):
+            return
         try:
-            if self.attached and not self._was_there:
-                self._api.keep(self.model, _AFTERWARDS)
-            elif server.others:
-                self.unload()
+            self.unload()
         except EngineError:
-            return  # the server is about to end, or not ours
+            return  # the server is about to end
+
+    def _clean_up(self) -> None:
+        """Undoes what was made, and on a server that is not ours also what was loaded."""
+        cleanup, self._cleanup = self._cleanup, None
+        if cleanup is not None and (failure := cleanup.finish()):
+            self._progress(f"{self.name}: the server at {self._api.root} may hold what tests have left: {failure}")
 
     # ----------------------------------------------------------------------------------------------- what it is doing
 
@@ -264,16 +425,22 @@ class OllamaDeployment(Deployment):
         return self._status_without_model() if now is None else self._status_with(now, self._loaded)
 
     def _status_without_model(self) -> EngineStatus:
-        if self.state is EngineState.UNLOADED or expires(self._keep_alive):
-            return EngineStatus(EngineState.UNLOADED, f"{self.name} was left without {self.model}")
+        if self.state is EngineState.UNLOADED or self.attached or expires(self._keep_alive):
+            return EngineStatus(EngineState.UNLOADED, f"{self.name} was left without {self.shown_model}")
+        if self.takes_turns:
+            return EngineStatus(EngineState.UNLOADED, self._explain_eviction())
         return EngineStatus(EngineState.ENDED, self._explain_eviction())
 
     def _status_with(self, now: Loaded, before: Loaded) -> EngineStatus:
         if now.runner is None and before.runner is not None and not before.runner.alive:
-            ended = f"the runner of {self.model} (pid {before.runner.pid}) has ended"
+            ended = f"the runner of {self.shown_model} (pid {before.runner.pid}) has ended"
             return EngineStatus(EngineState.ENDED, ended)
-        if explain_reload(self.model, before, now, 0.0):
-            return EngineStatus(EngineState.UNLOADED, f"{self.name} was left with {self.model} loaded in another way")
+        if explain_reload(self.shown_model, before, now, 0.0):
+            if self.attached and not self._asked:
+                self._expect(now)  # it is used as its users have it
+                return EngineStatus(EngineState.READY)
+            left = f"{self.name} was left with {self.shown_model} loaded in another way"
+            return EngineStatus(EngineState.ENDED if self.attached else EngineState.UNLOADED, left)
         return EngineStatus(EngineState.READY)
 
     def _explain_silence(self, symptom: str) -> str:
@@ -287,16 +454,36 @@ class OllamaDeployment(Deployment):
 
     def _explain_eviction(self) -> str:
         others = ", ".join(str(entry.get("name")) for entry in self._api.list_loaded())
-        return f"the server has unloaded {self.model} by itself{f' and holds {others}' if others else ''}"
+        return f"the server has unloaded {self.shown_model} by itself{f' and holds {others}' if others else ''}"
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the models of this run put each other out: the server was told to hold fewer than are used."""
+        return self._server is not None and bool(self._server.explain_turns())
+
+    @property
+    def shares_model(self) -> bool:
+        """Whether another engine of this run asks the same model of the same server, maybe by another name."""
+        users = self._server.users if self._server is not None else ()
+        return any(user is not self and user.blob == self.blob for user in users)
 
     def wake(self) -> None:
         """Loads its model again, as it was."""
         self._start_model(lambda _: None)
 
     def unload(self) -> None:
-        """Orders the server to unload the model, and waits for it; the next request loads it again."""
+        """Orders the server to unload the model, and waits for it; the next request loads it again.
+
+        Raises:
+            EngineError: somebody else has loaded it, or it is not unloaded in time.
+        """
+        loaded = self._loaded
+        if self.attached and self._was_there and loaded is not None and not self._is_loaded_for_tests(loaded):
+            raise EngineError(
+                f"ollama: {self.shown_model} was loaded at {self._url} before the tests: it is left alone"
+            )
         self.state = EngineState.UNLOADED
-        self._api.keep(self.model, 0)
+        self._api.unload(self.model)
         self.wait_until_unloaded(_UNLOAD_SECONDS)
 
     def wait_until_unloaded(self, seconds: float) -> None:
@@ -304,7 +491,7 @@ class OllamaDeployment(Deployment):
         runner = self._loaded.runner if self._loaded is not None else None
         while self.look() is not None or (runner is not None and runner.alive):
             if time.monotonic() > deadline:
-                raise EngineError(f"ollama has not unloaded {self.model} within {seconds:g} s")
+                raise EngineError(f"ollama has not unloaded {self.shown_model} within {seconds:g} s")
             time.sleep(_POLL_SECONDS)
         self.state = EngineState.UNLOADED
         self.unloads += 1
@@ -315,7 +502,7 @@ class OllamaDeployment(Deployment):
         runner, server = loaded.runner, self._server
         return Footprint(
             self._shape,
-            self._options[NUM_CTX],
+            loaded.context,
             slots=(runner.slots if runner is not None else None) or server.slots,
             cache_types=(runner.cache_types if runner is not None else None) or server.cache_types,
             offload=loaded.offload,

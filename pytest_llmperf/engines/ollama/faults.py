@@ -19,6 +19,13 @@ _TRUNCATED = 'msg="truncating input prompt"'
 _IGNORED = re.compile(r'msg="invalid option provided" option=(\S+)')
 
 
+def count_loads(requests: Sequence[RequestTiming]) -> int:
+    """How many requests had to wait until their model was loaded, as the answers state it."""
+    return sum(
+        (request.server.startup or 0) / 1e9 > _WARM_SECONDS for request in requests if request.server is not None
+    )
+
+
 def explain_reload(model: str, before: Loaded | None, now: Loaded | None, waited: float) -> str:
     """Why the model counts as loaded again between two looks; ``waited`` is the longest wait of a request for it, in s.
 

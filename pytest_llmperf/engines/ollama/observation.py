@@ -12,7 +12,13 @@ from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.kv_cache.slots import Slots
 from pytest_llmperf.engines.ollama.counters import Counts
-from pytest_llmperf.engines.ollama.faults import explain_reload, explain_reuse, explain_shift, find_ignored
+from pytest_llmperf.engines.ollama.faults import (
+    count_loads,
+    explain_reload,
+    explain_reuse,
+    explain_shift,
+    find_ignored,
+)
 from pytest_llmperf.engines.ollama.versions import times_decoding
 
 if TYPE_CHECKING:
@@ -47,6 +53,8 @@ class OllamaObservation(Observation):
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         readings = {**self._readings(), **self._slots().readings(requests)}
         stats = summarize_server_times(requests, decoding=times_decoding(self._ollama.version))
+        if self._ollama.takes_turns:
+            stats["model_loads"] = count_loads(requests)
         with suppress(EngineError):  # an engine that has ended is reported by its status
             self._beside |= dict.fromkeys(self._ollama.list_beside())
         return Observed(readings, (), stats, tuple(self._beside))
@@ -68,8 +76,10 @@ class OllamaObservation(Observation):
             self._ollama.adopt(now)  # the test itself unloaded the model and loaded it again
             return faults
         waited = max((r.server.startup or 0 for r in requests if r.server is not None), default=0) / 1e9
-        anew = explain_reload(self._ollama.model, self._before, now, waited)
-        return [anew, *faults] if anew else [*faults, *self._compare_counts(now, requests)]
+        anew = explain_reload(self._ollama.shown_model, self._before, now, waited)
+        if not anew:
+            return [*faults, *self._compare_counts(now, requests)]
+        return faults if self._ollama.takes_turns and self._ollama.is_as_expected(now) else [anew, *faults]
 
     def _slots(self) -> Slots:
         """The KV cache of one request, without a size if the model is not loaded."""
@@ -82,10 +92,9 @@ class OllamaObservation(Observation):
         if after is None or self._counts is None:
             return []
         rises = after.since(self._counts)
-        return [
-            explain_token_difference(rises.generated, requests),
-            explain_reuse(rises.cached, requests, self._ollama.template_tokens),
-        ]
+        # The tokens of one model that several engines ask are those of all of them.
+        different = "" if self._ollama.shares_model else explain_token_difference(rises.generated, requests)
+        return [different, explain_reuse(rises.cached, requests, self._ollama.template_tokens)]
 
 
 def summarize_server_times(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[str, float]:

@@ -40,7 +40,8 @@ REQUEST_OPTIONS: Mapping[str, type] = {
     "frequency_penalty": float,
     "stop": list,
 }
-DEFAULTS: Mapping[str, Any] = {NUM_CTX: 4096}
+# The context of models on a server that is started here, if neither the user nor the model asks for another.
+DEFAULT_CONTEXT = 4096
 
 # Engine arguments of a server that is started here, and what sets them there.
 SERVER_ARGUMENTS: Mapping[str, str] = {
@@ -97,16 +98,25 @@ def _check_server_argument(key: str, text: str) -> None:
 
 
 def parse_startup_options(arguments: Mapping[str, str]) -> dict[str, Any]:
-    """The options that a model is loaded with, from engine arguments, over our defaults.
+    """The options that a model is to be loaded with, from engine arguments: those that were asked for.
 
     Raises:
         EngineError: one is not of its type.
     """
-    given = {key: _parse(key, arguments[key], STARTUP_OPTIONS[key]) for key in STARTUP_OPTIONS if key in arguments}
-    options = {**DEFAULTS, **given}
-    if options[NUM_CTX] < 1:
+    options = {key: _parse(key, arguments[key], STARTUP_OPTIONS[key]) for key in STARTUP_OPTIONS if key in arguments}
+    if options.get(NUM_CTX, 1) < 1:
         raise EngineError(f"ollama: engine argument num_ctx={options[NUM_CTX]} must be at least 1")
     return options
+
+
+def read_parameters(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a load that a model has by itself (``PARAMETER num_ctx 8192``), of the answer of ``/api/show``."""
+    found = {}
+    for line in str(shown.get("parameters") or "").splitlines():
+        key, _, text = line.partition(" ")
+        if key in STARTUP_OPTIONS:
+            found[key] = _parse(key, text.strip(), STARTUP_OPTIONS[key])
+    return found
 
 
 def _parse(key: str, text: str, kind: type) -> Any:
@@ -117,13 +127,13 @@ def _parse(key: str, text: str, kind: type) -> Any:
     raise EngineError(f"ollama: engine argument {key}={text!r} is not {_KINDS[kind]}")
 
 
-def parse_keep_alive(arguments: Mapping[str, str]) -> int | float | str:
+def parse_keep_alive(arguments: Mapping[str, str], default: str = FOR_EVER) -> int | float | str:
     """How long a model stays loaded after its last request: seconds, or a duration as Go writes it; < 0 for ever.
 
     Raises:
         EngineError: it is neither.
     """
-    text = arguments.get(KEEP_ALIVE, FOR_EVER)
+    text = arguments.get(KEEP_ALIVE, default)
     if re.fullmatch(r"-?0+(\.0*)?[a-zµ]*", text):
         raise EngineError(f"ollama: engine argument keep_alive={text!r} would unload the model after every request")
     if re.fullmatch(r"-?\d+", text):

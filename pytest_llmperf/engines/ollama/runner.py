@@ -57,6 +57,14 @@ class Runner:
         return self.argument("--cache-type-k") or "f16", self.argument("--cache-type-v") or "f16"
 
     @property
+    def options(self) -> dict[str, int]:
+        """The options it was started with, as far as its command line tells: other ones would start another runner."""
+        if not self.is_llama_server:
+            return {}
+        found = {"num_thread": self.argument("-t", "--threads"), "num_batch": self.argument("-b", "--batch-size")}
+        return {key: int(text) for key, text in found.items() if text and text.isdecimal()}
+
+    @property
     def metrics_url(self) -> str:
         """The URL of its counters; "" if it has none."""
         port = self.argument("--port")

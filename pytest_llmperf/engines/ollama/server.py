@@ -7,7 +7,8 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
@@ -16,7 +17,7 @@ from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.ollama.api import OllamaAPI
 from pytest_llmperf.engines.ollama.lookup import find_ollama
-from pytest_llmperf.engines.ollama.options import NUM_CTX, SERVER_ARGUMENTS, parse_startup_options
+from pytest_llmperf.engines.ollama.options import DEFAULT_CONTEXT, NUM_CTX, SERVER_ARGUMENTS
 from pytest_llmperf.engines.ollama.versions import check_version
 
 if TYPE_CHECKING:
@@ -26,6 +27,25 @@ if TYPE_CHECKING:
 
 _LISTENING = re.compile(r'msg="Listening on (127\.0\.0\.1:\d+)')
 _FAILED = re.compile(r"^Error: (.*)$", re.MULTILINE)
+
+
+class ModelUser(Protocol):
+    """An engine that uses a server for one model.
+
+    ``blob`` is the name of the model's file, "" before that is known; ``wanted`` are the options of its load.
+    """
+
+    @property
+    def blob(self) -> str: ...
+
+    @property
+    def wanted(self) -> Mapping[str, Any]: ...
+
+
+def find_default_context() -> int:
+    """The context of models on a server that is started here: that of the environment, else the same everywhere."""
+    told = os.environ.get("OLLAMA_CONTEXT_LENGTH", "")
+    return int(told) if told.isdecimal() and int(told) else DEFAULT_CONTEXT
 
 
 class OllamaServer(ServerDeployment):
@@ -39,33 +59,36 @@ class OllamaServer(ServerDeployment):
     _shared: ClassVar[dict[tuple[object, object], OllamaServer]] = {}
 
     @classmethod
-    def of(cls, spec: EngineSpec) -> OllamaServer:
+    def of(cls, spec: EngineSpec, apart: Mapping[str, Any] = MappingProxyType({})) -> OllamaServer:
         """The server for an engine: one with the settings that it asks for, or a new one, not yet started.
 
-        An engine that asks for nothing shares whatever runs.
+        An engine that asks for nothing shares whatever runs. ``apart`` are the options of a load for which the model
+        needs a server of its own, since the first one holds it with others.
         """
         binary = find_ollama(spec.binary)
         settings = {key: value for key, value in spec.args.items() if key in SERVER_ARGUMENTS}
+        if apart:
+            settings["apart"] = ", ".join(f"{option}={value}" for option, value in sorted(apart.items()))
         program = (binary, spec.visible_devices, spec.keep)
         key: tuple[object, object] = (program, tuple(sorted(settings.items())))
         if not settings:
             key = next((other for other in cls._shared if other[0] == program), key)
         if key not in cls._shared:
-            # What requests get that cannot say it, as those of the OpenAI API: with another context they would reload.
-            settings[NUM_CTX] = str(parse_startup_options(spec.args)[NUM_CTX])
+            # What requests get that cannot say it, as those of the OpenAI API.
+            settings[NUM_CTX] = spec.args.get(NUM_CTX, str(find_default_context()))
             cls._shared[key] = cls(replace(spec, model=None, args=settings, binary=binary))
         return cls._shared[key]
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
         self.model = "the server"
-        self._users: list[object] = []
+        self._users: list[ModelUser] = []
 
     @property
     def url(self) -> str:
         return self.base_url.removesuffix("/v1")
 
-    def add_user(self, user: object, progress: Progress) -> float:
+    def add_user(self, user: ModelUser, progress: Progress) -> float:
         """Adds a user, and starts the server for the first one. Returns the seconds that took, 0 if it ran.
 
         Raises:
@@ -80,7 +103,7 @@ class OllamaServer(ServerDeployment):
         self.start(progress)
         return 0.0 if self.startup_time is None else time.monotonic() - begun
 
-    def remove_user(self, user: object, *, detach: bool = False) -> None:
+    def remove_user(self, user: ModelUser, *, detach: bool = False) -> None:
         """Takes note that the user needs it no more. Without any it is stopped, or with ``detach`` left running."""
         if user in self._users:
             self._users.remove(user)
@@ -94,9 +117,34 @@ class OllamaServer(ServerDeployment):
             del self._shared[key]
 
     @property
-    def others(self) -> int:
-        """How many further users it has beside one."""
-        return max(0, len(self._users) - 1)
+    def users(self) -> tuple[ModelUser, ...]:
+        """The engines that use it."""
+        return tuple(self._users)
+
+    @property
+    def default_context(self) -> int | None:
+        """The context of a model that says no other, for requests that do not either."""
+        return int(self.spec.args[NUM_CTX])
+
+    def explain_turns(self) -> str:
+        """What it means that it was told to hold fewer models at a time than its users have; "" if it was not."""
+        most, used = self.spec.args.get("max_loaded_models"), len({user.blob for user in self._users})
+        if not most or used <= int(most):
+            return ""
+        models = f"{most} model{'s' if int(most) > 1 else ''}"
+        return (
+            f"the server holds {models} at a time (max_loaded_models={most}), and this run uses {used}: "
+            "a request to one that is not loaded puts out another and waits"
+        )
+
+    @property
+    def models_folder(self) -> Path | None:
+        """Where its models are."""
+        told = self.spec.args.get("models_dir")
+        if told:
+            return Path(told).expanduser().absolute()
+        inherited = os.environ.get("OLLAMA_MODELS")
+        return Path(inherited) if inherited else Path(os.environ.get("HOME", "~")).expanduser() / ".ollama" / "models"
 
     @property
     def slots(self) -> int | None:
@@ -120,7 +168,6 @@ class OllamaServer(ServerDeployment):
         home = folder / "home"
         home.mkdir(exist_ok=True)
         defaults = {
-            "OLLAMA_MODELS": str(Path(inherited.get("HOME", "~")).expanduser() / ".ollama" / "models"),
             "OLLAMA_NO_CLOUD": "1",
             "OLLAMA_KEEP_ALIVE": "-1",
             # As for llama.cpp: 8 GiB of old prompts would make memory drift from test to test.
@@ -130,8 +177,7 @@ class OllamaServer(ServerDeployment):
         }
         asked = {variable: self.spec.args[key] for key, variable in SERVER_ARGUMENTS.items() if key in self.spec.args}
         asked["OLLAMA_CONTEXT_LENGTH"] = self.spec.args[NUM_CTX]
-        if "OLLAMA_MODELS" in asked:
-            asked["OLLAMA_MODELS"] = str(Path(asked["OLLAMA_MODELS"]).expanduser().absolute())
+        asked["OLLAMA_MODELS"] = str(self.models_folder)
         # Any free port; its log names the one it took.
         return {**defaults, **inherited, **asked, "HOME": str(home), "OLLAMA_HOST": "127.0.0.1:0"}
 
@@ -167,7 +213,9 @@ class OllamaServer(ServerDeployment):
 class AttachedOllamaServer:
     """A server that runs already. It is never stopped, and its log is not seen."""
 
-    others = 0
+    users: tuple[ModelUser, ...] = ()
+    default_context: int | None = None
+    models_folder: Path | None = None
     slots: int | None = None
     cache_types: tuple[str, str] | None = None
 
@@ -176,7 +224,7 @@ class AttachedOllamaServer:
         self.version = ""
         self.pids: tuple[int, ...] = ()
 
-    def add_user(self, user: object, progress: Progress) -> float:
+    def add_user(self, user: ModelUser, progress: Progress) -> float:
         """Checks that it can be used.
 
         Raises:
@@ -186,8 +234,11 @@ class AttachedOllamaServer:
         self.pids = find_listening_pids(self.url)
         return 0.0
 
-    def remove_user(self, user: object, *, detach: bool = False) -> None:
+    def remove_user(self, user: ModelUser, *, detach: bool = False) -> None:
         """Does nothing: it was not started here."""
+
+    def explain_turns(self) -> str:
+        return ""
 
     def find_end(self) -> str:
         try:

@@ -27,7 +27,12 @@ def served(page: str, ask: Callable[[OllamaAPI], object], status: int = 200) -> 
 def test_the_pages_of_a_real_server_are_understood() -> None:
     assert served('{"version":"0.32.15"}', OllamaAPI.version) == "0.32.15"
     tags = captured("ollama/tags.txt").split("\n\n", 1)[1]
-    assert served(tags, OllamaAPI.models) == ["smollm2:135m-q4", "smollm2-ctx:latest"]
+    models = served(tags, OllamaAPI.models)
+    assert isinstance(models, dict)
+    assert [(name, digest[:4]) for name, digest in models.items()] == [
+        ("smollm2:135m-q4", "fd5f"),
+        ("smollm2-ctx:latest", "d29a"),
+    ]
     assert served('{"models":[]}', OllamaAPI.list_loaded) == []
     loaded = served(captured("ollama/ps_loaded.json"), OllamaAPI.list_loaded)
     assert isinstance(loaded, list)

@@ -61,14 +61,14 @@ class Fresh(OllamaAPI):
 def test_the_template_is_what_two_fresh_conversations_have_in_common() -> None:
     api = Fresh()
     with serving(lambda: PAGE.replace("cached_total 302", f"cached_total {api.cached}")) as server:
-        assert count_template_tokens(api, loaded(server), {"num_ctx": 512}) == 25
+        assert count_template_tokens(api, "m", loaded(server), {"num_ctx": 512}) == 25
     first, second = api.bodies
     assert first["options"] == {"num_ctx": 512, "num_predict": 1}
     assert first["messages"] != second["messages"]
 
 
 def test_where_nobody_tells_or_answers_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert count_template_tokens(Fresh(), Loaded({"name": "m"}, None), {}) is None
+    assert count_template_tokens(Fresh(), "m", Loaded({"name": "m"}, None), {}) is None
     api = Fresh()
 
     def refuse(*_: object) -> dict[str, Any]:
@@ -76,4 +76,4 @@ def test_where_nobody_tells_or_answers_it_is_not_known(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(api, "chat", refuse)
     with serving(lambda: PAGE) as server:
-        assert count_template_tokens(api, loaded(server), {}) is None
+        assert count_template_tokens(api, "m", loaded(server), {}) is None

@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.ollama.options import check_arguments, expires, parse_keep_alive, parse_startup_options
+from pytest_llmperf.engines.ollama.options import (
+    check_arguments,
+    expires,
+    parse_keep_alive,
+    parse_startup_options,
+    read_parameters,
+)
 
 
-def test_the_context_is_ours_where_none_is_given() -> None:
-    assert parse_startup_options({}) == {"num_ctx": 4096}
+def test_options_of_a_load_are_those_that_were_asked_for() -> None:
+    assert parse_startup_options({}) == {}
     assert parse_startup_options({"num_ctx": "512", "use_mmap": "false", "num_gpu": "-1", "models_dir": "/m"}) == {
         "num_ctx": 512,
         "use_mmap": False,
@@ -62,3 +68,9 @@ def test_a_server_that_runs_cannot_be_told_what_it_is_started_with() -> None:
     with pytest.raises(EngineError, match=r"kv_cache_type is set where the server is started \(OLLAMA_KV_CACHE_TYPE\)"):
         check_arguments({"kv_cache_type": "q8_0"}, ours=False)
     check_arguments({"num_ctx": "512", "keep_alive": "1m"}, ours=False)
+
+
+def test_options_that_a_model_has_by_itself_are_read_from_its_description() -> None:
+    parameters = 'stop                           "<|im_end|>"\nnum_ctx                        8192\nuse_mmap   false'
+    assert read_parameters({"parameters": parameters}) == {"num_ctx": 8192, "use_mmap": False}
+    assert read_parameters({}) == {}

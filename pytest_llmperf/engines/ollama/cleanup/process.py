@@ -1,0 +1,99 @@
+"""Takes note of what is loaded and made on a server for the tests, and starts the process that undoes it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pytest_llmperf.engines.lifecycle.pid_files import find_directory
+from pytest_llmperf.system.child_process import describe_end
+
+_PROGRAM = Path(__file__).with_name("main.py")
+_SECONDS = 30.0
+
+
+class Cleanup:
+    """One user of the server at ``root``, a URL without ``/v1``, from here to :meth:`finish`.
+
+    All users of this host share a list of what was loaded and made for them, and a lock on it. The last one has a
+    process of its own undo it, also if it was killed. The list is removed then, and emptied if all were killed.
+    """
+
+    def __init__(self, root: str) -> None:
+        name = hashlib.sha256(root.encode()).hexdigest()[:16]
+        self._list = find_directory() / f"ollama-{name}.jsonl"
+        # It has no name in the file system: nothing is left behind, however this process ends.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            lock = _lock(self._list)
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_PROGRAM), root, str(self._list), str(lock)],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=(lock,),
+                start_new_session=True,
+            )
+            os.close(lock)  # the process has it
+        except BaseException:
+            self._log.close()
+            raise
+
+    def note_load(self, model: str, seconds: float | None) -> None:
+        """To be called before a model is loaded; ``seconds`` is how long it stays after each request, None if unknown.
+
+        It is unloaded in the end unless another user of the server has had it stay longer.
+        """
+        self._note({"unload": model, "seconds": seconds})
+
+    def note_new(self, model: str, manifest: str = "") -> None:
+        """To be called before a model is made; ``manifest`` is the path of its file, if it is on this host."""
+        self._note({"delete": model, "manifest": manifest})
+
+    def _note(self, task: dict[str, object]) -> None:
+        with self._list.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(task) + "\n")
+
+    @property
+    def loads(self) -> set[str]:
+        """The models that were loaded for users of this host."""
+        lines = self._list.read_text(encoding="utf-8").splitlines()
+        return {str(task["unload"]) for task in map(json.loads, lines) if "unload" in task}
+
+    def finish(self) -> str:
+        """Returns when everything is undone, or left to another user; why that failed, or ""."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            # A line, since a process that a test has forked may hold the pipe as well.
+            self._process.stdin.write(b"\n")
+            self._process.stdin.close()
+        try:
+            status = self._process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._log.seek(0)
+        failure = describe_end(status, self._log.read()) if status else ""
+        self._log.close()
+        return failure
+
+
+def _lock(path: Path) -> int:
+    """A shared lock on the list, as an open file. Waits for a last user of before who is cleaning up."""
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(lock, 0)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(lock).st_ino:
+                return lock
+        os.close(lock)  # the list was removed meanwhile
