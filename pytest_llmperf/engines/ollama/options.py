@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.spec import EngineError
@@ -111,11 +112,15 @@ def parse_startup_options(arguments: Mapping[str, str]) -> dict[str, Any]:
 
 def read_parameters(shown: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a load that a model has by itself (``PARAMETER num_ctx 8192``), of the answer of ``/api/show``."""
-    found = {}
+    found: dict[str, Any] = {}
     for line in str(shown.get("parameters") or "").splitlines():
         key, _, text = line.partition(" ")
-        if key in STARTUP_OPTIONS:
-            found[key] = _parse(key, text.strip(), STARTUP_OPTIONS[key])
+        kind, text = STARTUP_OPTIONS.get(key), text.strip()
+        if kind is bool:
+            found[key] = text == "true"
+        elif kind is int:
+            with suppress(ValueError):
+                found[key] = int(float(text))  # Go writes 1048576 as 1.048576e+06
     return found
 
 

@@ -73,4 +73,5 @@ def test_a_server_that_runs_cannot_be_told_what_it_is_started_with() -> None:
 def test_options_that_a_model_has_by_itself_are_read_from_its_description() -> None:
     parameters = 'stop                           "<|im_end|>"\nnum_ctx                        8192\nuse_mmap   false'
     assert read_parameters({"parameters": parameters}) == {"num_ctx": 8192, "use_mmap": False}
+    assert read_parameters({"parameters": "num_ctx 1.048576e+06\nnum_thread many"}) == {"num_ctx": 1048576}
     assert read_parameters({}) == {}
