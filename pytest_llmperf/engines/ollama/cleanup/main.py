@@ -4,9 +4,9 @@ Run as ``python main.py ROOT LIST LOCK`` in a session of its own, so that Ctrl-C
 Standard input is its lifeline: a line there, or its end, whatever ended pytest, starts the work. Standard library
 only, no package import: it must start fast and stay small.
 
-ROOT is the URL of the server, LIST the path of a file with one JSON object a line, and LOCK this process's lock on it,
-the number of an open file. The list is worked on only if no other process holds a lock on it: the last user cleans up,
-and removes the list. Its lines are
+ROOT is the URL of the server, LIST the path of a file with one JSON object a line, and LOCK the number of that file,
+open and with a lock of this process on it. The list is worked on only if no other process holds a lock on it: the last
+user cleans up, and removes the list. Its lines are
 
 - ``{"unload": MODEL, "seconds": S}``: a model to unload. One that is to stay longer than S seconds from now has another
   user, who asked for that, and is left alone; with null none is.
@@ -40,7 +40,7 @@ def main(root: str, path: Path, lock: int) -> None:
     if not _is_last(lock):
         return
     failures = []
-    tasks = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    tasks = [json.loads(line) for line in os.pread(lock, os.fstat(lock).st_size, 0).splitlines()]
     # A model is unloaded by its name, so it must still have one.
     for task in sorted(tasks, key=lambda task: "unload" not in task):
         try:
@@ -52,7 +52,7 @@ def main(root: str, path: Path, lock: int) -> None:
             failures.append(f"HTTP {error.code} for {task}: {error.read().decode(errors='replace')}")
         except OSError as error:
             failures.append(f"{error} for {task}")
-    path.unlink()
+    path.unlink(missing_ok=True)
     if failures:
         raise SystemExit("; ".join(failures))
 

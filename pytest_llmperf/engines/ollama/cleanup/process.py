@@ -27,23 +27,22 @@ class Cleanup:
     """
 
     def __init__(self, root: str) -> None:
-        name = hashlib.sha256(root.encode()).hexdigest()[:16]
-        self._list = find_directory() / f"ollama-{name}.jsonl"
+        path = find_directory() / f"ollama-{hashlib.sha256(root.encode()).hexdigest()[:16]}.jsonl"
+        self._list = _lock(path)
         # It has no name in the file system: nothing is left behind, however this process ends.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         try:
-            lock = _lock(self._list)
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_PROGRAM), root, str(self._list), str(lock)],
+                [sys.executable, "-I", "-S", str(_PROGRAM), root, str(path), str(self._list)],
                 stdin=subprocess.PIPE,
                 stdout=self._log,
                 stderr=self._log,
-                pass_fds=(lock,),
+                pass_fds=(self._list,),
                 start_new_session=True,
             )
-            os.close(lock)  # the process has it
         except BaseException:
             self._log.close()
+            os.close(self._list)
             raise
 
     def note_load(self, model: str, seconds: float | None) -> None:
@@ -58,13 +57,12 @@ class Cleanup:
         self._note({"delete": model, "manifest": manifest})
 
     def _note(self, task: dict[str, object]) -> None:
-        with self._list.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(task) + "\n")
+        os.write(self._list, f"{json.dumps(task)}\n".encode())
 
     @property
     def loads(self) -> set[str]:
         """The models that were loaded for users of this host."""
-        lines = self._list.read_text(encoding="utf-8").splitlines()
+        lines = os.pread(self._list, os.fstat(self._list).st_size, 0).splitlines()
         return {str(task["unload"]) for task in map(json.loads, lines) if "unload" in task}
 
     def finish(self) -> str:
@@ -82,13 +80,14 @@ class Cleanup:
         self._log.seek(0)
         failure = describe_end(status, self._log.read()) if status else ""
         self._log.close()
+        os.close(self._list)
         return failure
 
 
 def _lock(path: Path) -> int:
     """A shared lock on the list, as an open file. Waits for a last user of before who is cleaning up."""
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(lock, 0)
