@@ -128,8 +128,9 @@ class Model:
         server = program.parents[1] / "lib" / "ollama" / "llama-server"
         cache = [] if kind == "f16" else ["--cache-type-k", kind, "--cache-type-v", kind]
         size = ["-c", str(self.padded * self.slots), "-np", str(self.slots), "-b", str(self.launch["num_batch"])]
+        mapped = [] if self.launch["use_mmap"] else ["--load-mode", "none"]
         threads = ["-t", str(self.launch["num_thread"])] if self.launch["num_thread"] else []
-        return [str(server), *where, "--host", "127.0.0.1", "--no-webui", "--offline", *size, *threads, *cache]
+        return [str(server), *where, "--host", "127.0.0.1", "--no-webui", "--offline", *size, *mapped, *threads, *cache]
 
     @property
     def expires_at(self) -> str:
@@ -185,7 +186,8 @@ class Scheduler:
         """The model, loaded with these options, those of the model, and the defaults of the server."""
         stored, file = self._store.models()[name], self._store.file_of(name)
         asked = {key: value for key, value in {**stored.parameters, **options}.items() if key in STARTUP_OPTIONS}
-        launch = {"num_ctx": default_context(), "num_batch": 512, "num_thread": 0, **asked, "shift": shift}
+        defaults = {"num_ctx": default_context(), "num_batch": 512, "num_thread": 0, "use_mmap": False}
+        launch = {**defaults, **asked, "shift": shift}
         launch["num_ctx"] = min(launch["num_ctx"], TRAINED_CONTEXT)
         with self._lock:
             model = self._loaded.get(file)

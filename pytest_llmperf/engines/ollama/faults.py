@@ -45,7 +45,12 @@ def explain_reload(model: str, before: Loaded | None, now: Loaded | None, waited
         cause = f"a request waited {waited:.2f} s for it"
     else:
         return ""
-    return f"{model} was loaded again during the test ({cause}): its runner ended, or a request had other options"
+    advice = ""
+    if before.context != now.context:
+        advice = f"; num_ctx={before.context} as an engine argument gives an app a model with that context"
+    return (
+        f"{model} was loaded again during the test ({cause}): its runner ended, or a request had other options{advice}"
+    )
 
 
 def _context(before: Loaded, now: Loaded) -> str:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
+_FLAGS = {
+    "num_thread": ("-t", "--threads"),
+    "num_batch": ("-b", "--batch-size"),
+    "main_gpu": ("-mg", "--main-gpu"),
+}
+
+
 @dataclass(frozen=True)
 class Runner:
     """A model's process: ``pid`` and ``started`` tell it from every other, ``arguments`` are its command line."""
@@ -57,12 +64,18 @@ class Runner:
         return self.argument("--cache-type-k") or "f16", self.argument("--cache-type-v") or "f16"
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, int | bool]:
         """The options it was started with, as far as its command line tells: other ones would start another runner."""
         if not self.is_llama_server:
             return {}
-        found = {"num_thread": self.argument("-t", "--threads"), "num_batch": self.argument("-b", "--batch-size")}
-        return {key: int(text) for key, text in found.items() if text and text.isdecimal()}
+        found: dict[str, int | bool] = {}
+        for key, flags in _FLAGS.items():
+            text = self.argument(*flags)
+            if text and text.isdecimal():
+                found[key] = int(text)
+        if "--no-mmap" in self.arguments or self.argument("--load-mode") == "none":
+            found["use_mmap"] = False
+        return found
 
     @property
     def metrics_url(self) -> str:

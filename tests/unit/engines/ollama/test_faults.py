@@ -21,7 +21,9 @@ def test_another_process_is_a_reload_though_nobody_waited() -> None:
     assert explain_reload("m", loaded(1), loaded(2), 0.0) == (
         "m was loaded again during the test (runner 1 → 2): its runner ended, or a request had other options"
     )
-    assert "(runner 1 → 2, context 4096 → 512)" in explain_reload("m", loaded(1), loaded(2, context_length=512), 0.0)
+    other = explain_reload("m", loaded(1), loaded(2, context_length=512), 0.0)
+    assert "(runner 1 → 2, context 4096 → 512)" in other
+    assert other.endswith("; num_ctx=4096 as an engine argument gives an app a model with that context")
 
 
 def test_where_processes_are_not_seen_another_context_or_a_long_wait_tells() -> None:

@@ -23,6 +23,17 @@ def test_its_command_line_tells_its_model_its_slots_and_its_counters() -> None:
     assert REAL.metrics_url == "http://127.0.0.1:41851/metrics"
 
 
+def test_its_command_line_tells_options_that_would_start_another_one() -> None:
+    assert REAL.options == {"num_batch": 512, "use_mmap": False}
+    given = ("-t", "4", "--split-mode", "none", "--main-gpu", "1", "--no-mmap")
+    assert Runner(1, 1.0, ("lib/llama-server", "--model", "x", *given)).options == {
+        "num_thread": 4,
+        "main_gpu": 1,
+        "use_mmap": False,
+    }
+    assert OLD.options == {}
+
+
 def test_a_quantised_cache_and_several_slots_are_seen() -> None:
     more = ("--cache-type-k", "q8_0", "--cache-type-v", "q4_0", "--parallel", "4")
     runner = Runner(1, 1.0, ("lib/llama-server", "--model", "x", *more))
