@@ -23,7 +23,7 @@ ALLOWED: dict[str, str] = {
     "telemetry": "measurement system telemetry.analysis telemetry.records telemetry.sampler telemetry.sources",
     "traffic.answers": "measurement",
     "traffic.client": "measurement traffic.answers",
-    "traffic.workloads": "measurement traffic.client",
+    "traffic.workloads": "measurement traffic.answers traffic.client",
     "traffic.load": "measurement system traffic.answers traffic.client traffic.workloads",
     "traffic.relay": "measurement system traffic.answers traffic.client",
     "traffic": "measurement traffic.answers traffic.client traffic.load traffic.workloads",

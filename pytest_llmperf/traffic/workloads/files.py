@@ -1,53 +1,50 @@
-"""Workloads from files of JSON lines: each line has a prompt, a chat, or the length of a prompt."""
+"""Workloads from files: recorded prompts, chats and conversations, and traces of when requests came and how long."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from array import array
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.measurement.units import REQUESTS_PER_SECOND, SECONDS, format_value
+from pytest_llmperf.traffic.workloads.file_entries import read_entries
+from pytest_llmperf.traffic.workloads.file_line import FileLine, parse_line, read_stamp, read_time_unit
 from pytest_llmperf.traffic.workloads.lengths import parse_lengths
+from pytest_llmperf.traffic.workloads.tokenizer import create_counter
+from pytest_llmperf.traffic.workloads.trace_units import BlockTokens, TimeUnit
 from pytest_llmperf.traffic.workloads.workload import Script, Turn, Workload
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_llmperf.traffic.client.posts import Messages
+    from pytest_llmperf.traffic.workloads.lengths import Lengths
     from pytest_llmperf.traffic.workloads.texts import Texts
     from pytest_llmperf.traffic.workloads.workload import LengthsText
-
-# The tokens of a block in the traces of Mooncake.
-_BLOCK_TOKENS = 512
-
-
-@dataclass(frozen=True)
-class FileLine:
-    """One line of a file.
-
-    Attributes:
-        prompt: a prompt or messages; None if the line has only a length.
-        prompt_tokens: length of the prompt to make; None if the line has a prompt.
-        output_tokens: the most tokens of the answer.
-        at_s: moment in seconds from the first line; None without timestamps.
-        blocks: identities of the blocks of 512 tokens of the prompt; equal blocks have equal text.
-    """
-
-    prompt: Messages | None
-    prompt_tokens: int | None
-    output_tokens: int
-    at_s: float | None = None
-    blocks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class FileWorkload(Workload):
-    """The lines of the file ``name``, in their order or at their times."""
+    """The requests of the file ``name``, in their order or at their times.
+
+    Attributes:
+        lines: the requests.
+        output: lengths of the answers whose line gives none.
+        times: moment in seconds of each request from the first one, ascending; None without timestamps.
+        block_tokens: tokens of a block of a prompt.
+        left_out: number of conversations of the file without a message of the user, which are not sent.
+        speed: factor by which a trace is sent faster; ``times`` are those of the file.
+    """
 
     name: str
-    lines: tuple[FileLine, ...]
+    lines: Sequence[FileLine]
+    output: Lengths
+    times: Sequence[float] | None
+    block_tokens: int
+    left_out: int
+    speed: float
     seed: int
     chat: bool
     tokenizer: Callable[[str], Any] | None
@@ -62,13 +59,14 @@ class FileWorkload(Workload):
 
     @property
     def has_times(self) -> bool:
-        return self.lines[0].at_s is not None
+        return self.times is not None
 
     def generate_scripts(self, texts: Texts | None) -> Iterator[Script]:
         for number, line in enumerate(self.lines):
             content = line.prompt if line.prompt is not None else self._generate_text(texts, number, line)
-            turn = Turn(content, line.output_tokens, line.prompt_tokens)
-            yield Script((turn,), "trace" if line.blocks else "", line.at_s)
+            output = line.output_tokens or self.output.draw(Random(f"{self.seed} output {number}"))
+            at_s = None if self.times is None else self.times[number] / self.speed
+            yield Script((Turn(content, output, line.prompt_tokens),), "trace" if line.blocks else "", at_s)
 
     def _generate_text(self, texts: Texts | None, number: int, line: FileLine) -> str:
         assert texts is not None
@@ -76,13 +74,20 @@ class FileWorkload(Workload):
         left = max(1, line.prompt_tokens - (0 if self.chat else texts.specials))
         parts = []
         for block in line.blocks:
-            size = min(left, _BLOCK_TOKENS)
+            size = min(left, self.block_tokens)
             parts.append(texts.generate(Random(f"{self.seed} block {block}"), size) if size else "")
             left -= size
         return "".join([*parts, texts.generate(Random(f"{self.seed} line {number}"), left)])
 
     def __str__(self) -> str:
-        return f"the {len(self.lines)} requests of {self.name}"
+        parts = [f"the {len(self.lines)} requests of {self.name}"]
+        span = self.times[-1] if self.times else 0.0
+        if span:
+            rate = (len(self.lines) - 1) / span
+            parts.append(f"recorded in {format_value(span, SECONDS)} at {format_value(rate, REQUESTS_PER_SECOND)}")
+            parts += [f"sent {self.speed:g} times as fast"] if self.speed != 1 else []
+        parts += [f"{self.left_out} conversations without a message of the user left out"] if self.left_out else []
+        return ", ".join(parts)
 
 
 def workload_file(
@@ -91,68 +96,124 @@ def workload_file(
     output_tokens: LengthsText = 128,
     seed: int = 0,
     speed: float = 1.0,
+    time_unit: str | None = None,
+    block_tokens: int | None = None,
     tokenizer: Callable[[str], Any] | None = None,
 ) -> Workload:
-    """Reads a workload from a file of JSON lines, each with a ``prompt``, ``messages`` or an ``input_length``.
+    """Reads a workload from a file of JSON lines, a list in JSON or CSV, which may be compressed by gzip.
 
-    A line may also have ``output_length`` or ``max_tokens`` (else ``output_tokens`` counts), ``hash_ids`` (the blocks
-    that prompts share, as in the traces of Mooncake) and a ``timestamp`` in milliseconds. If all lines have a
-    timestamp the file is a trace: its requests are sent at its times.
+    Each entry has a ``prompt``, ``messages``, an ``input_length``, or ``conversations`` as ShareGPT has them, of which
+    the first message of the user is sent. It may also have ``output_length``, ``output_tokens``, ``max_tokens`` or
+    ``max_completion_tokens`` (else ``output_tokens`` counts), ``hash_ids`` (the blocks that prompts share, as in the
+    traces of Mooncake), a ``timestamp``, and an ``id``. If all entries have a timestamp the file is a trace: its
+    requests are sent at its times. Of CSV the traces of Azure and BurstGPT are read, and columns with these names.
 
     Args:
         path: the file.
         output_tokens: lengths of the answers whose line gives none; see :func:`workload`.
         seed: of all that is drawn at random.
         speed: factor by which a trace is sent faster.
-        tokenizer: for engines that cannot count tokens: a function from a text to its tokens or to their number.
+        time_unit: unit of timestamps: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``. Without it they are milliseconds, or
+            what the file shows.
+        block_tokens: tokens of a block of ``hash_ids``. Without it 512 or 16, whichever fits all lines.
+        tokenizer: a function from a text to its tokens or to their number: for engines that cannot count tokens, and
+            for the lengths of recorded answers in ``conversations``.
 
     Raises:
         ValueError: a line cannot be parsed, with its number; or an argument cannot.
         OSError: the file cannot be read.
     """
-    source = Path(path)
-    drawn = parse_lengths(output_tokens, "output_tokens")
-    if not 0 < speed < float("inf"):
+    if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 < speed < float("inf"):
         raise ValueError(f"speed={speed!r} must be above 0")
-    lines = []
-    for number, text in enumerate(source.read_text(encoding="utf-8").split("\n"), 1):
-        if text.strip():
+    source = Path(path)
+    found = _Requests(source.name, TimeUnit(time_unit), BlockTokens(block_tokens), create_counter(tokenizer))
+    found.read(source)
+    times = found.read_times()
+    if times is None and (speed != 1 or time_unit is not None):
+        argument = f"speed={speed:g}" if speed != 1 else f"time_unit={time_unit!r}"
+        raise ValueError(f"{argument} is for a trace; {source.name} has no timestamps")
+    return FileWorkload(
+        name=source.name,
+        lines=found.lines,
+        output=parse_lengths(output_tokens, "output_tokens"),
+        times=times,
+        block_tokens=found.block_tokens.find(source.name),
+        left_out=found.left_out,
+        speed=speed,
+        seed=seed,
+        chat=found.chat,
+        tokenizer=tokenizer,
+    )
+
+
+class _Requests:
+    """The requests of a file while it is read: ``lines``, and the number of entries that are ``left_out``."""
+
+    def __init__(
+        self, name: str, time_unit: TimeUnit, block_tokens: BlockTokens, count_tokens: Callable[[str], int] | None
+    ) -> None:
+        self.lines: list[FileLine] = []
+        self.left_out = 0
+        self.block_tokens = block_tokens
+        self._name = name
+        self._time_unit = time_unit
+        self._count_tokens = count_tokens
+        self._stamps = array("d")
+        self._chats = 0
+
+    @property
+    def chat(self) -> bool:
+        """Whether the requests are messages."""
+        return bool(self._chats)
+
+    def read(self, path: Path) -> None:
+        """Reads the file.
+
+        Raises:
+            ValueError: it has no request, a line cannot be parsed, or its lines are of several kinds.
+            OSError: the file cannot be read.
+        """
+        for place, content, unit in read_entries(path):
             try:
-                lines.append(_parse_line(json.loads(text), drawn.draw(Random(f"{seed} output {number}")), speed))
-            except (ValueError, TypeError, AttributeError) as error:
-                raise ValueError(f"{source.name}:{number}: {error}") from None
-    if not lines:
-        raise ValueError(f"{source.name} contains no request")
-    timed = [line for line in lines if line.at_s is not None]
-    if timed and len(timed) < len(lines):
-        raise ValueError(
-            f"{source.name}: {len(timed)} of {len(lines)} lines have a timestamp; give one to all or to none"
-        )
-    chats = {isinstance(line.prompt, list) for line in lines}
-    if len(chats) > 1:
-        raise ValueError(f"{source.name} mixes prompts and messages: give one kind")
-    first = min((line.at_s for line in timed if line.at_s is not None), default=0.0)
-    ordered = [replace(line, at_s=None if line.at_s is None else line.at_s - first) for line in lines]
-    ordered.sort(key=lambda line: line.at_s or 0.0)
-    return FileWorkload(source.name, tuple(ordered), seed, chats == {True}, tokenizer)
+                line, stamp = parse_line(content, self._count_tokens), read_stamp(content)
+                if line is not None and content.get("hash_ids") is not None:
+                    self.block_tokens.add(line.prompt_tokens or 0, len(line.blocks))
+                if line is not None and stamp is not None:
+                    self._time_unit.add(place, stamp, unit or read_time_unit(content))
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from None
+            self._add(line, stamp)
+        if not self.lines:
+            raise ValueError(f"{self._name} contains no request")
+        if 0 < len(self._stamps) < len(self.lines):
+            raise ValueError(
+                f"{self._name}: {len(self._stamps)} of {len(self.lines)} lines have a timestamp; "
+                "give one to all or to none"
+            )
+        if 0 < self._chats < len(self.lines):
+            raise ValueError(f"{self._name} mixes prompts and messages: give one kind")
 
+    def _add(self, line: FileLine | None, stamp: float | None) -> None:
+        if line is None:
+            self.left_out += 1
+            return
+        self.lines.append(line)
+        self._chats += isinstance(line.prompt, list)
+        if stamp is not None:
+            self._stamps.append(stamp)
 
-_KINDS: dict[str, type] = {"prompt": str, "messages": list, "input_length": int}
+    def read_times(self) -> array[float] | None:
+        """Brings the lines into the order of their timestamps; returns the moments in seconds from the first one.
 
+        None without timestamps.
 
-def _parse_line(content: Mapping[str, Any], output_tokens: int, speed: float) -> FileLine:
-    given = [key for key in _KINDS if content.get(key)]
-    if len(given) != 1:
-        raise ValueError("a line has one of prompt, messages and input_length")
-    (key,) = given
-    if not isinstance(content[key], _KINDS[key]):
-        raise ValueError(f"{key} is {content[key]!r}, not a {_KINDS[key].__name__}")
-    output = content.get("output_length", content.get("max_tokens", output_tokens))
-    if not isinstance(output, int) or output < 1:
-        raise ValueError(f"the length of the answer is {output!r}: it must be a whole number of at least 1 token")
-    stamp = content.get("timestamp")
-    at_s = None if stamp is None else float(stamp) / 1e3 / speed
-    blocks = tuple(int(block) for block in content.get("hash_ids", ()))
-    if key == "input_length":
-        return FileLine(None, content[key], output, at_s, blocks)
-    return FileLine(content[key], None, output, at_s)
+        Raises:
+            ValueError: the unit of the timestamps is not known.
+        """
+        if not self._stamps:
+            return None
+        unit, stamps = self._time_unit.find(self._name), self._stamps
+        order = sorted(range(len(stamps)), key=stamps.__getitem__)
+        self.lines = [self.lines[number] for number in order]
+        first = stamps[order[0]]
+        return array("d", ((stamps[number] - first) * unit for number in order))

@@ -21,8 +21,7 @@ def create_texts(workload: Workload, engine_tokenizer: Callable[[str], int] | No
     """
     if not workload.needs_texts:
         return None
-    given = workload.tokenizer
-    count = engine_tokenizer if given is None else (lambda text: _count(given(text)))
+    count = create_counter(workload.tokenizer) or engine_tokenizer
     if count is None:
         raise ValueError(
             "prompt_tokens are tokens of the model, and this engine cannot count them: give "
@@ -34,6 +33,14 @@ def create_texts(workload: Workload, engine_tokenizer: Callable[[str], int] | No
         raise ValueError(
             f"the engine could not count the tokens of a text ({error}): give workload(tokenizer=...)"
         ) from None
+
+
+def create_counter(tokenizer: Callable[[str], Any] | None) -> Callable[[str], int] | None:
+    """Makes a function that counts the tokens of a text from one that returns them or their number; None from None.
+
+    It raises a ValueError if the tokenizer returns something else.
+    """
+    return None if tokenizer is None else (lambda text: _count(tokenizer(text)))
 
 
 def _count(tokens: Any) -> int:

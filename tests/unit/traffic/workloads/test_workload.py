@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf import workload, workload_file
+from pytest_llmperf import workload
 from pytest_llmperf.traffic.workloads.texts import Texts
 from pytest_llmperf.traffic.workloads.tokenizer import create_texts
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_llmperf.traffic.workloads.workload import Script, Workload
 
 
@@ -155,67 +152,3 @@ def test_an_engine_that_cannot_be_reached_for_its_tokenizer_is_told_in_one_line(
 def test_a_tokenizer_that_gives_something_else_is_refused() -> None:
     with pytest.raises(ValueError, match="must return tokens"):
         create_texts(workload(prompt_tokens=8, requests=1, tokenizer=lambda text: text), None)
-
-
-# ---------------------------------------------------------------------------------------------------------------- files
-
-
-def written(folder: Path, *lines: object) -> Path:
-    path = folder / "requests.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n\n" for line in lines), encoding="utf-8")
-    return path
-
-
-def test_a_file_of_prompts_is_sent_in_its_order(tmp_path: Path) -> None:
-    load = workload_file(written(tmp_path, {"prompt": "a"}, {"prompt": "b", "max_tokens": 3}), output_tokens=7)
-    assert [(s.turns[0].content, s.turns[0].output_tokens, s.at_s) for s in scripts(load)] == [
-        ("a", 7, None),
-        ("b", 3, None),
-    ]
-    assert (load.requests, load.has_times, load.needs_texts, load.chat) == (2, False, False, False)
-
-
-def test_a_file_of_messages_is_a_chat(tmp_path: Path) -> None:
-    message = [{"role": "user", "content": "hello"}]
-    load = workload_file(written(tmp_path, {"messages": message}))
-    assert load.chat
-    assert scripts(load)[0].turns[0].content == message
-
-
-def test_a_trace_is_sent_at_its_times_counted_from_the_first_and_as_fast_as_asked(tmp_path: Path) -> None:
-    lines = [{"timestamp": stamp, "input_length": 9, "output_length": 4} for stamp in (7000, 6000, 6500)]
-    load = workload_file(written(tmp_path, *lines), speed=2)
-    assert load.has_times
-    assert [script.at_s for script in scripts(load)] == [0.0, 0.25, 0.5]
-    assert [words(prompt) for prompt in prompts(load)] == [9, 9, 9]
-
-
-def test_equal_blocks_of_a_trace_are_equal_texts(tmp_path: Path) -> None:
-    lines = [{"input_length": length, "hash_ids": blocks} for length, blocks in ((1100, [1, 2]), (600, [1, 3]))]
-    long, short = (prompt.split() for prompt in prompts(workload_file(written(tmp_path, *lines))))
-    assert (len(long), len(short)) == (1100, 600)
-    assert long[:512] == short[:512]
-    assert long[512:600] != short[512:]
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ([], "contains no request"),
-        ([{"prompt": "a"}, {"text": "b"}], r"requests.jsonl:3: a line has one of"),
-        ([{"prompt": 5}], "prompt is 5, not a str"),
-        ([{"prompt": "a", "max_tokens": 0}], "at least 1"),
-        ([["a"]], r"requests.jsonl:1: "),
-        ([{"prompt": "a", "timestamp": 1}, {"prompt": "b"}], "1 of 2 lines have a timestamp"),
-        ([{"prompt": "a"}, {"messages": [{"role": "user"}]}], "mixes prompts and messages"),
-    ],
-)
-def test_a_line_that_cannot_be_understood_is_named(lines: list[object], message: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=message) as error:
-        workload_file(written(tmp_path, *lines))
-    assert "\n" not in str(error.value)
-
-
-def test_a_speed_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="speed"):
-        workload_file(written(tmp_path, {"prompt": "a"}), speed=0)
