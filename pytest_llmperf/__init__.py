@@ -91,10 +91,13 @@ __all__ = [
     "RequestTiming",
     "SampleSource",
     "ScalarMetric",
+    "ServerClock",
     "ServerDeployment",
     "ServerTimes",
     "Spread",
     "Status",
+    "StreamTime",
+    "StreamTimes",
     "TestResult",
     "ThroughputLimits",
     "UnreadCall",
@@ -173,9 +176,12 @@ _HOMES = {
     "SampleSource": "pytest_llmperf.metrics.metric",
     "ScalarMetric": "pytest_llmperf.metrics.metric",
     "ServerDeployment": "pytest_llmperf.engines.lifecycle.server_deployment",
+    "ServerClock": "pytest_llmperf.measurement.server_clock",
     "ServerTimes": "pytest_llmperf.measurement.request",
     "Spread": "pytest_llmperf.measurement.load",
     "Status": "pytest_llmperf.budgets.verdict",
+    "StreamTime": "pytest_llmperf.metrics.metric",
+    "StreamTimes": "pytest_llmperf.measurement.server_clock",
     "TOKENS_PER_SECOND": "pytest_llmperf.measurement.units",
     "TestResult": "pytest_llmperf.reports.result",
     "ThroughputLimits": "pytest_llmperf.plugin.markers.functions",
@@ -228,6 +234,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.reading import Reading as Reading
     from pytest_llmperf.measurement.request import RequestTiming as RequestTiming
     from pytest_llmperf.measurement.request import ServerTimes as ServerTimes
+    from pytest_llmperf.measurement.server_clock import ServerClock as ServerClock
+    from pytest_llmperf.measurement.server_clock import StreamTimes as StreamTimes
     from pytest_llmperf.measurement.units import BYTES as BYTES
     from pytest_llmperf.measurement.units import JOULES as JOULES
     from pytest_llmperf.measurement.units import JOULES_PER_TOKEN as JOULES_PER_TOKEN
@@ -243,6 +251,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.metric import Metric as Metric
     from pytest_llmperf.metrics.metric import SampleSource as SampleSource
     from pytest_llmperf.metrics.metric import ScalarMetric as ScalarMetric
+    from pytest_llmperf.metrics.metric import StreamTime as StreamTime
     from pytest_llmperf.metrics.table import register_metric as register_metric
     from pytest_llmperf.plugin.fixtures import LLMClientFactory as LLMClientFactory
     from pytest_llmperf.plugin.fixtures import LLMEngineFactory as LLMEngineFactory

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.engines.lifecycle.deaths import Deaths
 from pytest_llmperf.engines.tested import why_untested
 
 if TYPE_CHECKING:
@@ -14,8 +16,14 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.registry import EngineRegistry
 
 
+# After so many deaths of one kind in a row, with no test lived through in between, an engine is not started again.
+MOST_DEATHS = 2
+
+
 class Provisioner:
     """Starts each engine once, remembers a start that failed, and starts one again that has ended by itself.
+
+    One that ends in the same way again and again is given up.
 
     Its engines come from ``registry``, and tell ``listener`` of their life, also when a test restarts or unloads one.
     """
@@ -26,6 +34,9 @@ class Provisioner:
         self._listener = listener
         self._running: dict[tuple[object, ...], Engine] = {}
         self._failed: dict[tuple[object, ...], EngineError] = {}
+        self._deaths = Deaths()
+        self._starts: dict[tuple[object, ...], str] = {}
+        self._numbers = itertools.count()
 
     def acquire(self, spec: EngineSpec) -> Engine:
         """The engine of this spec, started or woken if need be, and ready.
@@ -40,6 +51,7 @@ class Provisioner:
             if engine is None:
                 engine = self._registry.create(spec, self._listener)
                 engine.start(self._progress)
+                self._note_start(engine)
                 if untested := why_untested(engine.name, engine.version):
                     self._progress(untested)
             else:
@@ -51,15 +63,50 @@ class Provisioner:
         self._running[spec.key] = engine
         return engine
 
+    def _note_start(self, engine: Engine) -> None:
+        """Gives this start a name: in a run whose processes share the engine, one that all of them know."""
+        shared = f"{engine.pids} {engine.startup_time}"
+        self._starts[engine.spec.key] = shared if engine.spec.run else str(next(self._numbers))
+
     def _make_ready(self, engine: Engine) -> None:
         status = engine.read_status()
         if status.state is EngineState.ENDED:
+            self._give_up_on_deaths(engine, status.reason)
             self._progress(f"{status.reason}; starting it again")
             engine.revive(self._progress)
+            self._note_start(engine)
         elif status.state is not EngineState.READY:
             asleep = status.state is EngineState.ASLEEP
             self._progress(f"{status.reason}; {'waking it' if asleep else 'loading it again'}")
             engine.wake()
+
+    def _give_up_on_deaths(self, engine: Engine, reason: str) -> None:
+        """Keeps the log of an engine that has ended, and gives it up if it did so in the same way before.
+
+        Raises:
+            EngineError: it ended in the same way too often.
+        """
+        deaths = self.note_death(engine, reason)
+        if not deaths:
+            return
+        path = engine.deployment.keep_log()
+        if deaths >= MOST_DEATHS:
+            tail = engine.deployment.log_tail()
+            engine.stop()
+            raise EngineError(f"{reason}, {deaths} times in a row: it is not started again", tail, path)
+
+    def note_death(self, engine: Engine, reason: str) -> int:
+        """Takes note that an engine has ended; returns how often it has by itself, in the same way and in a row.
+
+        One that was stopped here, or is not ours, is not counted. May be called several times for one death.
+        """
+        if engine.deployment.attached or engine.state is EngineState.ENDED:
+            return 0
+        return self._deaths.add(engine, self._starts.get(engine.spec.key, ""), reason)
+
+    def note_survival(self, engine: Engine) -> None:
+        """Takes note that the engine has lived through a test: earlier deaths no longer count."""
+        self._deaths.forget(engine)
 
     def release(self, spec: EngineSpec) -> None:
         """Stops the engine of this spec, if it runs; one that others share is left to them."""

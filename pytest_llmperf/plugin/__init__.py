@@ -81,10 +81,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Counts the calls of apps that came after the last test."""
+    """Counts the calls of apps that came after the last test, and keeps the logs of engines if a test failed."""
     state = session.config.stash.get(SESSION, None)
     if state is not None:
-        state.finish()
+        state.finish(failed=bool(session.testsfailed))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -52,7 +52,7 @@ def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None
         measurement_to_wire(measurement, [verdict.name for verdict in verdicts if verdict.name]),
     )
     item.stash[RESULT] = result
-    item.stash[LOGS] = measured.log_tails()
+    item.stash[LOGS] = item.config.stash[SESSION].take_note_of_engines(measured)
     replace_properties(item.user_properties, list_properties(result))
     benchmark.add_extra_info(item, result)
     settings = item.config.stash[SESSION].settings

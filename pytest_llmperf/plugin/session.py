@@ -52,6 +52,11 @@ MEASURED_FIXTURES = frozenset(
 NO_ENGINE = f"no engine: run pytest with --llm-engine=NAME ({', '.join(BUILT_IN)}, or one of another package)"
 
 
+def format_log(tail: str, path: str) -> str:
+    """The last lines of an engine's log, and where all of it is kept; empty if it has none."""
+    return f"{tail}\n(the whole log: {path})" if tail and path else tail
+
+
 class Session:
     """One per pytest process, on ``config.stash[SESSION]``. Engines and sampler start when a test first needs them."""
 
@@ -65,6 +70,7 @@ class Session:
         self._relays: AppRelays | None = None
         self._left_overs: LeftOvers | None = None
         self.calls_outside: int | None = None
+        self._kept_logs: set[str] = set()
         self._variants: set[Variant] = set()
         self._engine_args: dict[Engine, Mapping[str, Any]] = {}
         self.clock = TimeoutClock(config)
@@ -258,8 +264,36 @@ class Session:
             self._relays = AppRelays()
         return self._relays
 
-    def finish(self) -> None:
-        """Counts the calls of apps that belonged to no test, once the last test is over."""
+    def take_note_of_engines(self, measured: MeasuredRun) -> list[tuple[str, str]]:
+        """Takes note of the engines that have ended in a test, and of those that live; keeps the logs of the former.
+
+        Returns the last lines of these logs as (title, text) sections of the test's report.
+        """
+        for engine in measured.survivors:
+            self.provisioner.note_survival(engine)
+        sections = []
+        for engine, reason in measured.ended:
+            self.provisioner.note_death(engine, reason)
+            text = format_log(engine.deployment.log_tail(), self._keep_log(engine))
+            sections.append((f"log of {engine.name}, its last lines", text))
+        return [(title, text) for title, text in sections if text]
+
+    def _keep_log(self, engine: Engine) -> str:
+        """Keeps the log of an engine, says once where it lies, and returns its path; empty if it has none."""
+        path = engine.deployment.keep_log()
+        if path and path not in self._kept_logs:
+            self._kept_logs.add(path)
+            self.terminal.say(f"{engine.name}: its log is kept: {path}")
+        return path
+
+    def finish(self, *, failed: bool) -> None:
+        """Once the last test is over: counts the calls of apps that belonged to no test.
+
+        If a test ``failed``, the logs of the engines are kept.
+        """
+        if failed and self._provisioner is not None:
+            for engine in self._provisioner.running:
+                self._keep_log(engine)
         if self._relays is not None:
             self.add_calls_outside(self._relays.count_outside())
         worker.report_calls_outside(self.config, self.calls_outside)
@@ -355,5 +389,5 @@ class Session:
 def _make_unavailable(engine: str, error: EngineError) -> EngineUnavailable:
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
 
-    sections = [(f"log of {engine}, its last lines", error.log_tail)] if error.log_tail else []
-    return EngineUnavailable(str(error), sections)
+    text = format_log(error.log_tail, error.log_path)
+    return EngineUnavailable(str(error), [(f"log of {engine}, its last lines", text)] if text else [])

@@ -69,10 +69,13 @@ from pytest_llmperf import (
     RequestTiming,
     SampleSource,
     ScalarMetric,
+    ServerClock,
     ServerDeployment,
     ServerTimes,
     Spread,
     Status,
+    StreamTime,
+    StreamTimes,
     TestResult,
     ThroughputLimits,
     UnreadCall,
@@ -156,6 +159,7 @@ def look_into(measurement: Measurement) -> None:
     assert_type(measurement.devices, tuple[DeviceTrace, ...])
     assert_type(measurement.records, tuple[RecordedValue, ...])
     assert_type(measurement.loads, tuple[Load, ...])
+    assert_type(measurement.server_clock, ServerClock | None)
 
 
 def look_at_device(trace: DeviceTrace) -> tuple[Device, Energy, Conditions, Sequence[DeviceProcess]]:
@@ -174,13 +178,18 @@ def look_at_calls(measurement: Measurement) -> Sequence[UnreadCall]:
     return measurement.unread
 
 
+def look_at_clock(clock: ServerClock) -> tuple[StreamTimes | None, StreamTimes | None, str]:
+    return clock.server, clock.client, clock.reason
+
+
 def count_samples(measurement: Measurement) -> Reading:
     memory = measurement.memory
     return Reading.missing("no memory") if memory is None else Reading(float(len(memory.samples)))
 
 
-def register(metric: Metric, kind: type[ScalarMetric | DistributionMetric], source: SampleSource) -> None:
+def register(metric: Metric, kind: type[ScalarMetric | DistributionMetric], source: SampleSource) -> StreamTime:
     register_metric(metric)
+    return metric.stream_time
 
 
 def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ ALLOWED: dict[str, str] = {
     "traffic.relay": "measurement system traffic.answers traffic.client",
     "traffic": "measurement traffic.answers traffic.client traffic.load traffic.workloads",
     "engines.api": "measurement telemetry.sources traffic.client",
-    "engines": "engines.api",
+    "engines": "engines.api engines.lifecycle",
     "engines.lifecycle": "engines.api system telemetry.sources",
     "engines.kv_cache": "engines.api measurement system",
     "engines.openai": "engines.api engines.lifecycle traffic.client",

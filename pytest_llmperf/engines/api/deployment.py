@@ -99,6 +99,10 @@ class Deployment(ABC):
         """The last lines of its log, also after its end; empty if it has none."""
         return ""
 
+    def keep_log(self) -> str:
+        """Copies its whole log to where it outlives it, and returns the path; empty if it has none. May be repeated."""
+        return ""
+
     def unload(self) -> None:
         """Frees the memory of the model.
 

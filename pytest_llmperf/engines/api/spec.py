@@ -12,12 +12,13 @@ Progress = Callable[[str], None]
 class EngineError(Exception):
     """An engine cannot do what it was asked. The message is one line that says why and what to do next.
 
-    ``log_tail`` is the end of the engine's own log; empty if it has none.
+    ``log_tail`` is the end of the engine's own log, ``log_path`` where all of it is kept; empty if there is none.
     """
 
-    def __init__(self, message: str, log_tail: str = "") -> None:
+    def __init__(self, message: str, log_tail: str = "", log_path: str = "") -> None:
         super().__init__(message)
         self.log_tail = log_tail
+        self.log_path = log_path
 
 
 @dataclass(frozen=True)

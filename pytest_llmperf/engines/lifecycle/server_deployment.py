@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pytest_llmperf.engines.api.deployment import Deployment
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
-from pytest_llmperf.engines.lifecycle import lease, pid_files, shared_run
+from pytest_llmperf.engines.lifecycle import lease, logs, pid_files, shared_run
 from pytest_llmperf.engines.lifecycle.http import get_http_status, list_served_models
 from pytest_llmperf.engines.lifecycle.identity import Identity, describe_program_file
-from pytest_llmperf.engines.lifecycle.logs import quote_last_line, read_tail
+from pytest_llmperf.engines.lifecycle.logs import quote_last_line, read_tail, read_tail_with_cause
 from pytest_llmperf.engines.lifecycle.server_process import ServerProcess
 from pytest_llmperf.system.cuda_environ import DEVICE_ORDER, VISIBLE_DEVICES
 
@@ -47,7 +47,8 @@ class ServerDeployment(Deployment):
         self.startup_log = ""
         self._process: ServerProcess | lease.KeptProcess | None = None
         self._directory: Path | None = None
-        self._last_log = ""
+        self._last_log = self._kept_log = ""
+        self._log_start = 0
         self._identity: Identity | None = None
 
     # ------------------------------------------------------------------------------------- what a subclass may say
@@ -122,6 +123,7 @@ class ServerDeployment(Deployment):
 
     def _start(self, inherited: Mapping[str, str], progress: Progress) -> None:
         folder = self._directory = pid_files.create_folder(self.name)
+        self._kept_log, self._log_start = "", 0
         started = time.monotonic()
         try:
             command, environ = self.command(folder), self.environ(inherited, folder)
@@ -129,6 +131,10 @@ class ServerDeployment(Deployment):
             self._wait_ready(folder, started, progress)
             self.startup_time = time.monotonic() - started
             self._read_facts()
+        except EngineError as error:
+            error.log_tail, error.log_path = self.log_tail(), self.keep_log()
+            self.stop()
+            raise
         except BaseException:
             self.stop()
             raise
@@ -136,7 +142,7 @@ class ServerDeployment(Deployment):
 
     def _read_facts(self) -> None:
         """Reads what only a server that is ready can tell."""
-        self.startup_log = self.read_log()
+        self.startup_log, self._log_start = self.read_log(), self.log_size
         self.version = self.read_version()
         self.state = EngineState.READY
 
@@ -187,13 +193,12 @@ class ServerDeployment(Deployment):
             if now - started > self.spec.startup_timeout:
                 raise EngineError(
                     f"{self.name} was not ready after {self.spec.startup_timeout:g} s; "
-                    "--llmperf-startup-timeout=SECONDS gives it more time",
-                    self.log_tail(),
+                    "--llmperf-startup-timeout=SECONDS gives it more time"
                 )
             if now - looked >= _STAGE_SECONDS:
                 looked, doing = now, self.describe_stage()
             if now - said >= PROGRESS_SECONDS or _words(doing) != _words(stage):
-                last = "" if doing else quote_last_line(self.log_tail())
+                last = "" if doing or self._process is None else quote_last_line(read_tail(self._process.log))
                 progress(f"{self.name}: {doing or still} after {now - started:.0f} s{last}")
                 said, stage = now, doing
             time.sleep(0.05)
@@ -204,12 +209,12 @@ class ServerDeployment(Deployment):
         if status is not None:
             words = self.explain_end()
             ended = f": {words}" if words else f" ended with {describe_status(status)} while starting"
-            raise EngineError(f"{self.name}{ended}", self.log_tail())
+            raise EngineError(f"{self.name}{ended}")
 
     def stop(self) -> None:
         self.state = EngineState.ENDED
         if self._process is not None:
-            self._last_log = read_tail(self._process.log)
+            self._last_log = self.log_tail()
             self._process.stop()
             self._process = None
         if self._directory is not None:
@@ -264,13 +269,29 @@ class ServerDeployment(Deployment):
             return EngineStatus(EngineState.ENDED, f"{self.name} was stopped")
         status = self._process.status()
         if status is not None:
-            return EngineStatus(EngineState.ENDED, f"{self.name} ended with {describe_status(status)}")
+            return EngineStatus(EngineState.ENDED, self._add_cause(f"{self.name} ended with {describe_status(status)}"))
         if failure := self.find_failure():
-            return EngineStatus(EngineState.ENDED, failure)
+            return EngineStatus(EngineState.ENDED, self._add_cause(failure))
         return EngineStatus(self.state, f"{self.name} was left asleep" if self.state is EngineState.ASLEEP else "")
 
+    def _add_cause(self, what: str) -> str:
+        words = self.explain_end()
+        return f"{what}: {words}" if words else what
+
     def log_tail(self) -> str:
-        return read_tail(self._process.log) if self._process else self._last_log
+        """The last lines of its log, after those with the cause of its end if they are others; also after its end."""
+        if self._process is None:
+            return self._last_log
+        return read_tail_with_cause(self._process.log, self.explain_end())
+
+    def keep_log(self) -> str:
+        if self._process is not None:
+            self._kept_log = logs.keep_log(self._process.log, self.name, self._process.pid)
+        return self._kept_log
+
+    def read_new_log(self) -> str:
+        """What it has logged since it became ready; of one that is starting all of it."""
+        return self.read_log(self._log_start)
 
     def read_log(self, start: int = 0) -> str:
         """What it has logged beyond the first ``start`` bytes; "" if it does not run."""

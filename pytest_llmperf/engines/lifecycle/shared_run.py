@@ -73,7 +73,7 @@ def start_once(folder: str, asked: Mapping[str, Any]) -> Iterator[None]:
         try:
             yield
         except EngineError as error:
-            failure.write_text(json.dumps([str(error), error.log_tail]), encoding="utf-8")
+            failure.write_text(json.dumps([str(error), error.log_tail, error.log_path]), encoding="utf-8")
             raise
 
 
@@ -90,6 +90,16 @@ def agree(folder: str, asked: Mapping[str, Any], found: list[Any]) -> list[Any]:
             path.write_text(json.dumps(found), encoding="utf-8")
         first: list[Any] = json.loads(path.read_text(encoding="utf-8"))
         return first
+
+
+@contextlib.contextmanager
+def open_list(folder: str, asked: Mapping[str, Any], name: str) -> Iterator[list[Any]]:
+    """A list of plain values that the processes of a run share for an engine; what the block makes of it is kept."""
+    path = _file(folder, asked, name)
+    with _locked(_file(folder, asked, f"{name}-lock")):
+        found: list[Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        yield found
+        path.write_text(json.dumps(found), encoding="utf-8")
 
 
 def _file(folder: str, asked: Mapping[str, Any], suffix: str) -> Path:

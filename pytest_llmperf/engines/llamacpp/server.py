@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _ANNOUNCE = "announce"
 _MAGIC = b"GGUF"
+# Its own lines of the level E, what ggml says before it aborts, and what the wheel's server says.
+_FAILED = re.compile(r"^(?:[\d.]+ E (.+)|(.*GGML_ASSERT.+)|(llama\.cpp cannot serve .+))$", re.MULTILINE)
 
 
 class LlamaCppServer(ServerDeployment):
@@ -84,6 +86,10 @@ class LlamaCppServer(ServerDeployment):
 
     def find_url(self, folder: Path) -> str | None:
         return read_announced_url(folder / _ANNOUNCE)
+
+    def explain_end(self) -> str:
+        found = list(_FAILED.finditer(self.read_new_log()))
+        return " ".join((found[-1][found[-1].lastindex or 0]).split()) if found else ""
 
     def read_version(self) -> str:
         return read_version(self.base_url) if self.spec.binary else importlib.metadata.version("xllamacpp")

@@ -170,7 +170,9 @@ class OllamaDeployment(Deployment):
             self._give_options()
             loading = self._start_model(progress)
             self.startup_time = None if self._was_there else seconds + loading
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, EngineError):
+                error.log_path = error.log_path or self.keep_log()
             self.stop()
             raise
         stays = " for this run" if self.attached else ""
@@ -517,6 +519,9 @@ class OllamaDeployment(Deployment):
     def log_size(self) -> int:
         """Bytes of its server's log; 0 if it is not seen."""
         return self._server.log_size if self._server is not None else 0
+
+    def keep_log(self) -> str:
+        return self._server.keep_log() if self._server is not None else ""
 
     def log_tail(self) -> str:
         return self._server.log_tail() if self._server is not None else self._last_log

@@ -189,7 +189,7 @@ class OllamaServer(ServerDeployment):
         return f"{self.url}/api/version"
 
     def explain_end(self) -> str:
-        failed = _FAILED.findall(self.log_tail())
+        failed = _FAILED.findall(self.read_new_log())
         return failed[-1] if failed else ""
 
     def read_version(self) -> str:
@@ -248,6 +248,9 @@ class AttachedOllamaServer:
         return ""
 
     def log_tail(self) -> str:
+        return ""
+
+    def keep_log(self) -> str:
         return ""
 
     log_size = 0

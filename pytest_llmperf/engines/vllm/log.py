@@ -24,7 +24,12 @@ _REASON = re.compile(
 )
 _DETAIL = re.compile(_PREFIX + r"  (?:Value error|Assertion failed), (?P<detail>.+?)(?: \[type=.*)?$", re.MULTILINE)
 # They say only that something else has failed.
-_FOLLOW_UPS = ("Engine core initialization failed", "Worker failed", "WorkerProc initialization failed", "cancelled")
+_FOLLOW_UPS = (
+    *("Engine core initialization failed", "Worker failed", "WorkerProc initialization failed", "cancelled"),
+    *("EngineDeadError", "EngineCore encountered an issue"),
+)
+# A process that was killed says nothing itself.
+_DIED = re.compile(r"\b(?:Engine core|Worker) proc \S+ died unexpectedly")
 _WEIGHTS = re.compile(r"Model loading took (\d+(?:\.\d+)?) GiB")
 _KV_CACHE = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) GiB")
 _WORKERS = re.compile(r"tensor_parallel_size=(\d+), pipeline_parallel_size=(\d+)")
@@ -52,7 +57,8 @@ def find_reason(log: str) -> str:
         # A validation error states in its first line only how many there are.
         detail = _DETAIL.search(log, match.end()) if "validation error" in text else None
         return " ".join((detail["detail"] if detail else text).split())
-    return ""
+    died = _DIED.search(log)
+    return died[0] if died else ""
 
 
 @dataclass(frozen=True)

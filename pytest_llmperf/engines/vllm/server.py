@@ -124,7 +124,7 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
         return find_stage(self.read_log()) or "importing its packages"
 
     def explain_end(self) -> str:
-        return find_reason(self.read_log())
+        return find_reason(self.read_new_log())
 
     def read_version(self) -> str:
         self.startup = Startup.read(self.startup_log)

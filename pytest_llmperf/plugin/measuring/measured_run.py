@@ -47,8 +47,9 @@ _FIRST_PAUSE = 0.02
 class MeasuredRun:
     """The measurement of one test, from its setup to the end of its call.
 
-    Only what happens between ``open`` and ``close`` counts. ``measurement`` is None until ``close``. ``run_engines``
-    has the names and labels of the engines of the run.
+    Only what happens between ``open`` and ``close`` counts. ``measurement`` is None until ``close``; ``ended`` are the
+    engines that ended during the test, each with the reason, ``survivors`` the others. ``run_engines`` has the names
+    and labels of the engines of the run.
     """
 
     def __init__(
@@ -75,6 +76,8 @@ class MeasuredRun:
         self._round_starts_ns: list[int] = []
         self.measurement: Measurement | None = None
         self._engines: list[Engine] = []
+        self.ended: tuple[tuple[Engine, str], ...] = ()
+        self.survivors: tuple[Engine, ...] = ()
         self._records: list[RecordedValue] = []
         self._windows: list[Window] = []
         self._observations: dict[Engine, Observation] = {}
@@ -183,11 +186,6 @@ class MeasuredRun:
         self._log.extend(self._calls.requests)
         self._unread += self._calls.unread
 
-    def log_tails(self) -> list[tuple[str, str]]:
-        """The last log lines of engines that ended during the test, as (title, text) sections of its report."""
-        tails = [(engine.name, engine.deployment.log_tail()) for engine in self._engines if engine.pids == ()]
-        return [(f"log of {name}, its last lines", text) for name, text in tails if text]
-
     def _requests_to(self, engines: Sequence[Engine]) -> list[RequestTiming]:
         return [timing for asked, timing in self._log.requests if asked in engines or len(self._engines) < 2]
 
@@ -255,8 +253,10 @@ class MeasuredRun:
         """Why engines of the test have ended, one sentence each. Waits up to ``wait`` seconds for the first one."""
         deadline, pause = time.monotonic() + wait, _FIRST_PAUSE
         while True:
-            statuses = [engine.read_status() for engine in self._engines]
-            found = tuple(status.reason for status in statuses if status.state is EngineState.ENDED)
+            statuses = [(engine, engine.read_status()) for engine in self._engines]
+            self.ended = tuple((engine, s.reason) for engine, s in statuses if s.state is EngineState.ENDED)
+            self.survivors = tuple(engine for engine, s in statuses if s.state is not EngineState.ENDED)
+            found = tuple(reason for _, reason in self.ended)
             left = deadline - time.monotonic()
             if found or left <= 0:
                 return found

@@ -72,6 +72,44 @@ def test_an_error_that_is_raised_again_does_not_gather_the_frames_of_every_test(
     assert depths[1] == depths[2] <= depths[0]
 
 
+def test_the_same_death_twice_in_a_row_is_not_tried_again(house: House) -> None:
+    engine = house.provisioner.acquire(SPEC)
+    assert isinstance(engine, FakeEngine)
+    engine.fake.end = "fake ended with SIGKILL"
+    house.provisioner.acquire(SPEC)
+    engine.fake.end = "fake ended with SIGKILL"
+    for _ in range(2):
+        with pytest.raises(EngineError, match=r"^fake ended with SIGKILL, 2 times in a row: it is not started again$"):
+            house.provisioner.acquire(SPEC)
+    assert engine.fake.events.count("start") == 2
+    assert house.provisioner.running == ()
+
+
+@pytest.mark.parametrize("second", ["fake ended with status 1", "it lived on", "fake ended, pid 2"])
+def test_another_death_or_a_test_lived_through_begins_a_new_count(house: House, second: str) -> None:
+    engine = house.provisioner.acquire(SPEC)
+    assert isinstance(engine, FakeEngine)
+    for end in ("fake ended, pid 1", second):
+        if end == "it lived on":
+            house.provisioner.note_survival(engine)
+            end = "fake ended, pid 1"
+        engine.fake.end = end
+        if second == "fake ended, pid 2" and end == second:
+            with pytest.raises(EngineError, match="2 times in a row"):
+                house.provisioner.acquire(SPEC)
+        else:
+            house.provisioner.acquire(SPEC)
+
+
+def test_a_server_that_is_not_ours_is_attached_to_as_often_as_it_comes_back(house: House) -> None:
+    engine = house.provisioner.acquire(SPEC)
+    assert isinstance(engine, FakeEngine)
+    engine.deployment.attached = True
+    for _ in range(4):
+        engine.fake.end = "the server no longer answers"
+        house.provisioner.acquire(SPEC)
+
+
 def test_a_spec_that_can_never_work_is_remembered_as_well(house: House) -> None:
     for _ in range(2):
         with pytest.raises(EngineError, match="takes no arguments"):

@@ -23,6 +23,7 @@ from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.kv_cache.looks import KVPool
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.engines.lifecycle.child_tether import tether_children
+from pytest_llmperf.engines.lifecycle.logs import write_log
 from pytest_llmperf.engines.vllm import first_request
 from pytest_llmperf.engines.vllm.arguments import (
     MODE,
@@ -177,7 +178,7 @@ class InProcessVLLM(SleepingDeployment):
             Children(before).stop(0.0)
             if isinstance(error, EngineError) or not isinstance(error, Exception):
                 raise
-            failure = EngineError(f"vllm cannot load {self.model}: {_reason(error)}", self.log_tail())
+            failure = EngineError(f"vllm cannot load {self.model}: {_reason(error)}", self.log_tail(), self.keep_log())
         if failure is not None:  # raised out here, since the error that is its cause holds what was loaded
             raise failure
         progress(f"{self.name}: {self.model} ready after {self.startup_time:.1f} s")
@@ -274,6 +275,9 @@ class InProcessVLLM(SleepingDeployment):
 
     def log_tail(self) -> str:
         return self._log.text
+
+    def keep_log(self) -> str:
+        return write_log(self._log.whole, self.name, os.getpid())
 
 
 class InProcessInsight(Insight):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _OURS = ("mode", "kv_cache")
 _LOG_LINES = 20
+_LOG_LINES_KEPT = 2000
 
 
 class LogTail(logging.Handler):
@@ -34,7 +35,7 @@ class LogTail(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: deque[str] = deque(maxlen=_LOG_LINES)
+        self._lines: deque[str] = deque(maxlen=_LOG_LINES_KEPT)
 
     def listen(self) -> None:
         """Starts with no lines; vLLM must have been imported, since that replaces the handlers of its log."""
@@ -46,6 +47,12 @@ class LogTail(logging.Handler):
 
     @property
     def text(self) -> str:
+        """The last of them, for a report."""
+        return "\n".join(list(self._lines)[-_LOG_LINES:])
+
+    @property
+    def whole(self) -> str:
+        """All that are kept."""
         return "\n".join(self._lines)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +26,6 @@ from tests.helpers.waiting import read_line, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["own_tmp"]
 SPEC = EngineSpec("scripted", model="m", startup_timeout=60)
@@ -45,8 +45,10 @@ def engine(own_tmp: Path) -> Iterator[ScriptedDeployment]:
 
 
 def assert_nothing_left(folder: Path) -> None:
-    """No run directory and no pid file."""
-    assert [path for path in folder.rglob("*") if path.name != f"pytest-llmperf-{os.getuid()}"] == []
+    """No run directory and no pid file. The log of a start that failed is kept."""
+    ours = folder / f"pytest-llmperf-{os.getuid()}"
+    kept = {ours, ours / "logs", *(ours / "logs").glob("*.log")}
+    assert [path for path in folder.rglob("*") if path not in kept] == []
 
 
 def start(engine: ServerDeployment) -> list[str]:
@@ -156,6 +158,7 @@ def test_a_server_that_ends_while_starting_gives_its_status_and_the_end_of_its_l
         start(engine)
     assert caught.value.log_tail.splitlines()[-1] == "no such model"
     assert len(caught.value.log_tail.splitlines()) == 20
+    assert len(Path(caught.value.log_path).read_text(encoding="utf-8").splitlines()) == 101
     assert engine.log_tail() == caught.value.log_tail
     assert_nothing_left(own_tmp)
 

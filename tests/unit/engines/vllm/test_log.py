@@ -102,9 +102,30 @@ Check your internet connection.
 """
 
 
+DEAD_CORE = """\
+(EngineCore pid=2) ERROR 11-25 04:01:02 [core.py:1401] EngineCore encountered a fatal error.
+(EngineCore pid=2) ERROR 11-25 04:01:02 [core.py:1401] Traceback (most recent call last):
+(EngineCore pid=2) ERROR 11-25 04:01:02 [core.py:1401] torch.OutOfMemoryError: CUDA out of memory.
+(APIServer pid=1) ERROR 11-25 04:01:03 [core_client.py:600] Engine core proc EngineCore_DP0 died unexpectedly, \
+shutting down client.
+(APIServer pid=1) vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace \
+(above) for the root cause.
+"""
+
+
 @pytest.mark.parametrize(
     ("log", "words"),
     [
+        (DEAD_CORE, "OutOfMemoryError: CUDA out of memory."),
+        (
+            "\n".join(DEAD_CORE.splitlines()[3:]),
+            "Engine core proc EngineCore_DP0 died unexpectedly",
+        ),
+        (
+            "(EngineCore pid=2) ERROR [x.py:1] Worker proc VllmWorker-0 died unexpectedly, shutting down executor.\n"
+            + "\n".join(DEAD_CORE.splitlines()[3:]),
+            "Worker proc VllmWorker-0 died unexpectedly",
+        ),
         (
             "usage: api_server.py [-h]\n  [model_tag]\napi_server.py: error: unrecognized arguments: --no-such=1\n",
             "unrecognized arguments: --no-such=1",
@@ -120,7 +141,19 @@ Check your internet connection.
         (LOG, ""),
         ("", ""),
     ],
-    ids=["usage", "engine core", "validation", "validation without prefix", "hub", "memory", "none", "empty"],
+    ids=[
+        "dead core",
+        "killed core",
+        "killed worker",
+        "usage",
+        "engine core",
+        "validation",
+        "validation without prefix",
+        "hub",
+        "memory",
+        "none",
+        "empty",
+    ],
 )
 def test_why_it_did_not_start_is_said_in_its_own_words(log: str, words: str) -> None:
     assert find_reason(log) == words

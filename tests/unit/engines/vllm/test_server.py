@@ -46,6 +46,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         global health
         if self.path == "/lost":
             health = 503
+            print("(EngineCore pid=2) ERROR 11-25 04:01:02 [core.py:1] ValueError: the real cause", flush=True)
+            print("(APIServer pid=1) vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. "
+                  "See stack trace (above) for the root cause.\\n" + "INFO and so on\\n" * 30, flush=True)
         self.send_response(health if self.path == "/health" else 200)
         self.end_headers()
         if self.path == "/version":
@@ -210,8 +213,14 @@ def test_a_server_that_has_lost_its_engine_core_is_gone_before_its_process_is(en
     engine.start(lambda _: None)
     assert engine.read_status().reason == ""
     urllib.request.urlopen(f"{engine.base_url.removesuffix('/v1')}/lost", timeout=PATIENCE_S).close()
-    assert engine.read_status().reason == "vllm has lost its engine core"
+    assert engine.read_status().reason == "vllm has lost its engine core: ValueError: the real cause"
     assert engine.pids
+    tail = engine.deployment.log_tail().splitlines()
+    assert "ValueError: the real cause" in tail[tail.index("…") - 1]
+    kept = engine.deployment.keep_log()
+    engine.stop()
+    assert engine.deployment.log_tail().splitlines() == tail
+    assert "the real cause" in Path(kept).read_text(encoding="utf-8")
 
 
 def test_a_killed_server_is_gone(engine: VLLMEngine) -> None:
