@@ -27,6 +27,7 @@ FLOOR_S = 0.005
 SQUEEZED_SHARE = 0.1
 # No engine gives one request 20,000 tokens a second: tokens that are closer came together.
 TOGETHER_S = 50e-6
+_CAUSE = "tokens were held back on their way, by a proxy, or by an API server or a client without a free core"
 
 
 def why_stamps_are_not_the_engines(metric: Metric, statistic: Statistic | None, measurement: Measurement) -> str:
@@ -44,13 +45,13 @@ def _why_server_disagrees(metric: Metric, clock: ServerClock | None, requests: S
     if clock is None or clock.server is None or clock.client is None:
         return ""
     if reason := _why_shorter(clock.server, clock.client):
-        return f"{reason}: they were held back on their way, by an API server without a free core or by a proxy"
+        return f"{reason}: {_CAUSE}"
     squeezed = _count_squeezed(clock.server, clock.client, requests)
     if metric.stream_time is StreamTime.GAPS and squeezed > SQUEEZED_SHARE * clock.client.gaps:
         mean = format_value(clock.server.gap_mean or 0.0, SECONDS)
         return (
             f"{squeezed} of {clock.client.gaps} tokens arrived together with others, and the server's own mean gap is "
-            f"{mean}: they were held back on their way, by an API server without a free core or by a proxy"
+            f"{mean}: {_CAUSE}"
         )
     return ""
 

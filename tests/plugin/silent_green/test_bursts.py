@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from tests.helpers.hostile_server import HostileServer
 
 BUDGETS = """
-    @pytest.mark.latency_budget(itl_p50="1 min", chunk_gap_max="1 min", tpot_max="1 min")
+    @pytest.mark.latency_budget(itl_max="1 min", chunk_gap_max="1 min", tpot_max="1 min")
     @pytest.mark.latency_budget(ttft_max="1 min", e2e_max="1 min")
     @pytest.mark.throughput_budget(per_user="0.1 tok/s", output="0.1 tok/s", goodput="0.1 req/s")
     def test_asks(llm_client):
 """
-STREAMED = {"itl_p50", "chunk_gap_max", "tpot_max", "ttft_max", "per_user", "goodput"}
+BY_GAPS = {"itl_max", "chunk_gap_max", "goodput"}
+STREAMED = {"itl_max", "chunk_gap_max", "tpot_max", "ttft_max", "per_user", "goodput"}
 WAYS_TO_ASK = {
     "generate": 'llm_client.generate("x", max_tokens=24)',
     "chat": 'llm_client.chat("x", max_tokens=24)',
@@ -75,7 +76,8 @@ def select(found: dict[str, str], status: str) -> set[str]:
 def test_tokens_that_come_as_the_engine_gives_them_are_judged(runs: Runs, vllm: VLLMDouble, ask: str) -> None:
     vllm.way = Way(step_s=0.01)  # long beside what a busy host takes to pass a token on
     found, measurement = run(runs, ask, *vllm.options)
-    assert set(found.values()) == {"PASS"}
+    # A busy host may make this client read two tokens at once, which is told as well.
+    assert {status for key, status in found.items() if key not in BY_GAPS} == {"PASS"}
     clock = measurement["server_clock"]
     assert clock["reason"] == ""
     assert clock["server"]["gap_mean_s"] == pytest.approx(0.01)
@@ -109,7 +111,7 @@ def test_tokens_that_were_merged_say_nothing_of_single_gaps(
 ) -> None:
     vllm.way = Way(merged=merged)
     found, _ = run(runs, ask, *vllm.options)
-    assert select(found, "INVALID") >= {"itl_p50", "chunk_gap_max", "goodput"}
+    assert select(found, "INVALID") >= BY_GAPS
     assert select(found, "PASS") >= {"e2e_max", "output"}
 
 
@@ -132,6 +134,9 @@ def test_without_a_clock_of_the_server_tokens_of_one_moment_are_told_by_themselv
     parts = [b"".join(words)] if in_one_write else words
     tail = b"".join(map(event, (text("", "length"), usage(192), "[DONE]")))
     hostile.answer = lambda _: Reply([0.1, *parts, tail])
-    found, measurement = run(runs, "generate", *hostile.options)
-    assert measurement["server_clock"] is None
-    assert select(found, "INVALID") >= {"itl_p50", "tpot_max", "per_user"}
+    asks = source("generate").replace("itl_max", "itl_p50").replace("generate", "run").replace('"x"', '["x"] * 12')
+    runs.plain(asks, "--llmperf-report=report.json", *hostile.options)
+    (test,) = json.loads(Path("report.json").read_text(encoding="utf-8"))["tests"]
+    assert test["measurement"]["server_clock"] is None
+    invalid = {v["name"] for v in test["verdicts"] if v["status"] == "INVALID"}
+    assert invalid >= {"latency.itl_p50", "latency.tpot_max", "throughput.per_user"}

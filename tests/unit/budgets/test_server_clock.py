@@ -54,7 +54,7 @@ def test_a_client_that_is_far_faster_than_the_server_is_not(ttft: float, decode:
 def test_the_reason_names_both_times_and_what_may_be_the_cause() -> None:
     assert why(find("latency.tpot_max")[0], None, seen(REGULAR, decode=0.4)) == (
         "200 ms from the first token to the last for the client, 400 ms by the server's own clock (mean of 1 request): "
-        "they were held back on their way, by an API server without a free core or by a proxy"
+        "tokens were held back on their way, by a proxy, or by an API server or a client without a free core"
     )
 
 
