@@ -24,6 +24,11 @@ OPEN_TIMEOUT_S = 60.0
 EDGE_TIMEOUT_S = 2.0
 FIRST_LEVEL_S = 0.5
 TOLERANCE_BYTES = 2 << 20
+# A device without memory of its own has the host's level, which never stands still: it is waited for less long, and may
+# move by a share of itself, or of what is judged.
+UNIFIED_TIMEOUT_S = 5.0
+UNIFIED_SHARE = 0.01
+UNIFIED_SHARE_OF_LIMIT = 0.05
 # A CUDA context alone takes more than 200 MiB: an engine does not compute on a device whose level rose by less.
 SMALLEST_CONTEXT_BYTES = 100 << 20
 
@@ -129,7 +134,8 @@ class Devices:
         """Waits until no level changes and no foreign process computes; also learns the idle power.
 
         It waits up to ``patience_s`` seconds for foreign processes to leave, since memory is freed a while after its
-        process has ended, and up to ``timeout_s`` for levels. Pids in ``expected`` are no foreign processes.
+        process has ended, and up to ``timeout_s`` for levels. Pids in ``expected`` are no foreign processes. The level
+        of a device with unified memory is the host's: it is waited for less long, and is no disturbance.
 
         Raises:
             SamplerError: the driver does not answer.
@@ -140,8 +146,8 @@ class Devices:
             self._read_now()
             present = [(f, process) for f in facts for process in self._strangers(f)]
             strangers = [(f, process) for f, process in present if process.pid not in expected]
-            restless = [text for f in facts if (text := self._explain_unrest(f))]
             waited = time.monotonic() - begun
+            restless = self._list_restless(facts, waited)
             if (not strangers or waited >= patience_s) and (not restless or waited >= timeout_s):
                 break
         for f in facts:
@@ -149,12 +155,13 @@ class Devices:
             watts = self._traces.watts(f)
             if watts is not None:
                 self._traces.idle_watts[f.slot] = watts
-        return Disturbances(tuple(strangers), tuple(restless))
+        return Disturbances(tuple(strangers), tuple(text for f, text in restless.items() if not f.unified))
 
     def rest(self, facts: Sequence[DeviceFacts], timeout_s: float = 30.0) -> tuple[str, ...]:
         """Waits until levels no longer change: an engine that has ended frees its memory a while later.
 
-        Returns a text for each device that still changes after ``timeout_s`` seconds, with the processes on it.
+        Returns a text for each device that still changes after ``timeout_s`` seconds, with the processes on it; none
+        for a device with unified memory, whose level others change as well.
 
         Raises:
             SamplerError: the driver does not answer.
@@ -164,9 +171,12 @@ class Devices:
             time.sleep(CALM_S)
             # In a list of a second ago, a process that was ending looks like an engine at work.
             self._read_now()
-            restless = {f: text for f in facts if (text := self._explain_unrest(f))}
-            if not restless or time.monotonic() - begun >= timeout_s:
-                return tuple(f"{text}, on it {self._traces.holders(f)}" for f, text in restless.items())
+            waited = time.monotonic() - begun
+            restless = self._list_restless(facts, waited)
+            if not restless or waited >= timeout_s:
+                return tuple(
+                    f"{text}, on it {self._traces.holders(f)}" for f, text in restless.items() if not f.unified
+                )
 
     def baselines(self, facts: Sequence[DeviceFacts]) -> dict[int, Baseline]:
         """The present level and processes of each device, by slot.
@@ -197,9 +207,15 @@ class Devices:
         last = self._traces.listing(facts)
         return [DeviceProcess(pid, self._traces.names.get(pid, "")) for pid in sorted(last.others)] if last else []
 
+    def _list_restless(self, facts: Iterable[DeviceFacts], waited_s: float) -> dict[DeviceFacts, str]:
+        """The devices whose level still changes, with by how much; of those with unified memory only the first 5 s."""
+        awaited = [f for f in facts if not f.unified or waited_s < UNIFIED_TIMEOUT_S]
+        return {f: text for f in awaited if (text := self._explain_unrest(f))}
+
     def _explain_unrest(self, facts: DeviceFacts) -> str:
         last, moved = self._traces.listing(facts), self._traces.measure_movement(facts)
-        if moved <= TOLERANCE_BYTES or (last is not None and last.neighbours):
+        tolerance = max(TOLERANCE_BYTES, UNIFIED_SHARE * (self._traces.level(facts) or 0) if facts.unified else 0)
+        if moved <= tolerance or (last is not None and last.neighbours):
             return ""  # another engine of this run may be at work there
         return f"{facts.name} by {format_value(moved, BYTES)}"
 
@@ -264,13 +280,18 @@ class Devices:
         )
 
     def wait_until_settled(
-        self, facts: DeviceFacts, engines: Sequence[EngineBaselines], timeout_s: float
+        self, facts: DeviceFacts, engines: Sequence[EngineBaselines], timeout_s: float, limit_bytes: float = 0.0
     ) -> tuple[int | None, str]:
-        """Waits until the engine's level is steady for 0.3 s; returns it in bytes, or None and the reason."""
+        """Waits until the engine's level is steady for 0.3 s; returns it in bytes, or None and the reason.
+
+        On a device with unified memory the level may move by a twentieth of ``limit_bytes``, with which it is going to
+        be compared, and its largest value counts.
+        """
         if facts in self.remote:
             return None, "a DCGM exporter collects too seldom to show when the memory has settled"
         begun = time.monotonic_ns()
         calm_ns = max(CALM_NS, 2 * self._sampler.memory.period_ns)
+        tolerance = max(TOLERANCE_BYTES, UNIFIED_SHARE_OF_LIMIT * limit_bytes if facts.unified else 0)
         while True:
             time.sleep(0.02)
             now = time.monotonic_ns()
@@ -280,8 +301,8 @@ class Devices:
             values = [value for _, value in trace.samples]
             broken = trace.fault or trace.missing or ("" if values else "the sampler gave no sample")
             moved = max(values, default=0) - min(values, default=0)
-            if not broken and moved <= TOLERANCE_BYTES:
-                return values[-1], ""
+            if not broken and moved <= tolerance:
+                return max(values) if facts.unified else values[-1], ""
             waited = (now - begun) / 1e9
             if broken and (trace.missing or waited >= timeout_s):
                 return None, broken

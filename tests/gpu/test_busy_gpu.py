@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,6 +97,35 @@ def test_a_gpu_that_only_a_later_engine_uses_is_looked_at_before_that_one(
     (measured,) = runs.measurements
     idle = {each["device"]["name"]: each["energy"]["idle_watts"] for each in measured["devices"]}
     assert idle == {"NVIDIA L4": pytest.approx(30, rel=0.02), "NVIDIA H100": pytest.approx(70, rel=0.02)}
+
+
+NEIGHBOUR = """
+import sys, time
+while True:
+    held = bytearray(int(sys.argv[1]))
+    time.sleep(0.05)
+    del held
+    time.sleep(0.05)
+"""
+
+
+def test_on_unified_memory_a_neighbour_that_allocates_disturbs_no_engine(
+    gpu_runs: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    runs = gpu_runs(one_gpu(unified=True, name="NVIDIA GB10"))
+    source = """
+    @pytest.mark.memory_budget(peak="64 GiB", retained="16 GiB")
+    def test_answer(llm_client):
+        assert llm_client.generate("x", max_tokens=4).text
+    """
+    with subprocess.Popen([sys.executable, "-c", NEIGHBOUR, str(256 << 20)]) as neighbour:
+        try:
+            result = runs(source)
+        finally:
+            neighbour.kill()
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*does not settle*")
 
 
 @pytest.mark.parametrize("text", ["maybe", ""])

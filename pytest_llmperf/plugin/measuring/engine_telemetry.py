@@ -351,11 +351,13 @@ class EngineTelemetry:
             return 0, ""
         return self._sampler.settle(keys, _SETTLE_TIMEOUT_S, _SETTLE_TOLERANCE)
 
-    def settle_device(self, uuid: str, engines: Sequence[Engine]) -> tuple[int | None, str]:
-        """As ``settle_memory``, for the device with this UUID."""
+    def settle_device(self, uuid: str, engines: Sequence[Engine], limit_bytes: float) -> tuple[int | None, str]:
+        """As ``settle_memory``, for the device with this UUID; ``limit_bytes`` is the smallest limit on that level."""
         assert self._devices is not None
         facts = next(f for engine in engines for f in self._facts.get(engine, ()) if f.uuid == uuid)
-        return self._devices.wait_until_settled(facts, self._baselines_on(facts, engines), _SETTLE_TIMEOUT_S)
+        return self._devices.wait_until_settled(
+            facts, self._baselines_on(facts, engines), _SETTLE_TIMEOUT_S, limit_bytes
+        )
 
 
 def _candidates(devices: Devices, spec: EngineSpec) -> tuple[tuple[DeviceFacts, ...], str]:

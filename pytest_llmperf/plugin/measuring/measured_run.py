@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
     from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, Ongoing
 
+_OF_SETTLED_LEVELS = ("memory.retained", "memory.idle")
 _END_TIMEOUT = 0.5
 # It doubles with each look: a server that runs elsewhere is asked a few times, and not a hundred times a second.
 _FIRST_PAUSE = 0.02
@@ -282,8 +283,9 @@ class MeasuredRun:
             level, reason = self._telemetry.settle_memory(engines)
             memory = replace(memory, settled_bytes=level, settled_reason=reason)
         devices = []
+        settled = [limit.value for limit in self.limits if limit.metric in _OF_SETTLED_LEVELS]
         for trace in measurement.devices:
-            level, reason = self._telemetry.settle_device(trace.device.uuid, engines)
+            level, reason = self._telemetry.settle_device(trace.device.uuid, engines, min(settled, default=0.0))
             devices.append(replace(trace, memory=replace(trace.memory, settled_bytes=level, settled_reason=reason)))
         return replace(measurement, memory=memory, devices=tuple(devices))
 

@@ -241,6 +241,26 @@ def test_when_it_does_not_settle_and_the_driver_lists_nobody_that_is_said(
     assert reason.endswith("; on the device: no process that the driver lists")
 
 
+GB10 = replace(L4, unified=True, total_bytes=None)
+
+
+def test_in_the_memory_of_the_host_a_level_may_move_by_a_share_of_what_it_is_compared_with(
+    devices: Devices, sampler: SamplerDouble
+) -> None:
+    now = time.monotonic_ns()
+    sampler.levels(now - SECOND, now + 60 * SECOND, lambda t: 5 + t // (100 * MS) % 2)
+    settled, reason = devices.wait_until_settled(GB10, [STARTED], 0.35, limit_bytes=10 * GIB)
+    assert settled is None
+    assert reason.startswith("the memory still moved by 1.00 GiB")
+    assert devices.wait_until_settled(GB10, [STARTED], 0.35, limit_bytes=20 * GIB) == (5 * GIB, "")
+
+
+def test_in_memory_of_its_own_an_engine_has_to_stand_still(devices: Devices, sampler: SamplerDouble) -> None:
+    now = time.monotonic_ns()
+    sampler.levels(now - SECOND, now + 60 * SECOND, lambda t: 5 + t // (100 * MS) % 2)
+    assert devices.wait_until_settled(L4, [STARTED], 0.35, limit_bytes=20 * GIB)[0] is None
+
+
 def test_a_driver_that_hangs_is_not_waited_for(devices: Devices, sampler: SamplerDouble) -> None:
     sampler.hung = "the driver hangs"
     assert devices.wait_until_settled(L4, [ATTACHED], 1e9) == (None, "the driver hangs")

@@ -29,6 +29,7 @@ __all__ = ["devices", "sampler"]
 HANG = "the driver hangs: nvmlDeviceGetMemoryInfo has not returned for 1.2 s"
 WITH_ENGINE = (ENGINE, 3, MATCHED | VISIBLE)
 SHARE = (ENGINE, 3, MATCHED | KNOWN)
+GB10 = replace(L4, unified=True, total_bytes=None)
 
 
 # ------------------------------------------------------------------------------------------------------ what there is
@@ -158,6 +159,45 @@ def test_memory_that_is_not_given_back_is_told_of_with_who_holds_it(devices: Dev
     assert "(trainer) 3.00 GiB" in text
 
 
+# A device with unified memory has the level of the host, in which others allocate and free.
+
+
+@pytest.fixture
+def unified_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices_module, "UNIFIED_TIMEOUT_S", 0.05)
+
+
+@pytest.mark.usefixtures("unified_patience")
+def test_a_level_of_the_host_that_never_stands_still_is_no_disturbance(
+    devices: Devices, sampler: SamplerDouble
+) -> None:
+    now = time.monotonic_ns()
+    sampler.levels(now - SECOND, now + 2 * SECOND, lambda t: 100 + 9 * (t // (5 * MS) % 2))
+    sampler.at_edge = lambda: sampler.processes(100)
+    # Neither of them waits for as long as a device of its own would be waited for: a test of 300 s ends here.
+    assert devices.settle([GB10], patience_s=0, timeout_s=1e9) == devices_module.Disturbances()
+    assert devices.rest([GB10], timeout_s=1e9) == ()
+
+
+def test_a_level_of_the_host_may_move_by_a_share_of_itself(devices: Devices, sampler: SamplerDouble) -> None:
+    now = time.monotonic_ns()
+    sampler.levels(now - SECOND, now, lambda t: 100 + t // (5 * MS) % 2)
+    assert devices.settle([GB10], patience_s=0, timeout_s=1e9).restless == ()
+
+
+def test_memory_of_the_host_that_an_engine_gives_back_is_waited_for(devices: Devices, sampler: SamplerDouble) -> None:
+    now = time.monotonic_ns()
+    sampler.levels(now - SECOND, now + 2 * SECOND, lambda t: 60 if t < now - SECOND // 2 else 10)
+    assert devices.rest([GB10]) == ()
+    assert devices.baselines([GB10])[GB10.slot].level == 10 * GIB
+
+
+@pytest.mark.usefixtures("unified_patience")
+def test_a_stranger_on_a_device_with_unified_memory_is_one(devices: Devices, sampler: SamplerDouble) -> None:
+    sampler.at_edge = lambda: sampler.processes(5, (STRANGER, 3, VISIBLE))
+    assert devices.settle([GB10], patience_s=0).strangers == ((GB10, DeviceProcess(STRANGER)),)
+
+
 @pytest.mark.parametrize(
     "ask",
     [
@@ -201,7 +241,6 @@ def test_a_device_of_which_nothing_can_be_read_has_no_baseline(devices: Devices)
 # -------------------------------------------------------------------------------------------------- where an engine is
 
 OTHER = replace(L4, slot=3, uuid="GPU-2")
-GB10 = replace(L4, unified=True, total_bytes=None)
 BEFORE = {2: Baseline(5 * GIB), 3: Baseline(5 * GIB)}
 
 
