@@ -22,8 +22,11 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200 if told else 501, "".join(lines).encode() if told else b"not supported")
 
     def do_POST(self) -> None:
-        rises = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        for key, rise in rises.items():
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/tokenize":
+            self._answer(200, json.dumps({"tokens": list(range(len(body["content"].split())))}).encode())
+            return
+        for key, rise in body.items():
             COUNTS[key] += rise
         self._answer(200, b"{}")
 

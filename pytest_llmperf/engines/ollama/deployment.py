@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from pytest_llmperf.engines.api.deployment import Deployment
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.lifecycle import shared_run
+from pytest_llmperf.engines.lifecycle.http import http_post
 from pytest_llmperf.engines.lifecycle.listeners import parse_address
 from pytest_llmperf.engines.ollama.api import NotFoundError, OllamaAPI
 from pytest_llmperf.engines.ollama.cleanup.process import Cleanup
@@ -123,6 +125,21 @@ class OllamaDeployment(Deployment):
     def transport(self, endpoint: Endpoint) -> Transport:
         """The transport over Ollama's own API, with the options that the model runs with."""
         return NativeTransport(endpoint.root, self._options, counts_uncached=counts_uncached_only(self.version))
+
+    def count_tokens(self, _: Endpoint, text: str) -> int:
+        """The tokens of a text as a prompt, special ones included, as the model's runner counts them.
+
+        Raises:
+            OSError: its runner cannot be asked from here.
+        """
+        runner = self._loaded.runner if self._loaded is not None else None
+        if runner is None or not runner.alive:
+            now = self.look()
+            runner = now.runner if now is not None else None
+        if runner is None or not runner.url:
+            raise ConnectionError(f"the runner of {self.shown_model} cannot be asked from here")
+        answer = http_post(f"{runner.url}/tokenize", {"content": text, "add_special": True})
+        return len(json.loads(answer)["tokens"])
 
     @property
     def shown_model(self) -> str:

@@ -26,5 +26,7 @@ class OllamaEngine(Engine):
     @classmethod
     def compose(cls, spec: EngineSpec) -> EngineParts:
         deployment = OllamaDeployment(spec)
-        dialect = Dialect(prefix_settings=prefix_settings, transport=deployment.transport)
+        dialect = Dialect(
+            prefix_settings=prefix_settings, count_tokens=deployment.count_tokens, transport=deployment.transport
+        )
         return EngineParts(deployment, dialect, OllamaInsight(deployment))

@@ -78,10 +78,15 @@ class Runner:
         return found
 
     @property
+    def url(self) -> str:
+        """Where it answers on this host; "" if it has no API of its own."""
+        port = self.argument("--port")
+        return f"http://127.0.0.1:{port}" if port and self.is_llama_server else ""
+
+    @property
     def metrics_url(self) -> str:
         """The URL of its counters; "" if it has none."""
-        port = self.argument("--port")
-        return f"http://127.0.0.1:{port}/metrics" if port and self.is_llama_server else ""
+        return f"{self.url}/metrics" if self.url else ""
 
     @property
     def alive(self) -> bool:
