@@ -14,9 +14,16 @@ _DETAILS = "reasoning_details"
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_blocks", _DETAILS)
 # The types of parts of a message that are reasoning begin with these words.
 _REASONING_TYPES = ("reasoning", "thinking", "thought")
+# A message without any of these, whose content is no list, carries nothing but text.
+_BESIDE_TEXT = frozenset({*_REASONING_FIELDS, "tool_calls", "function_call", "refusal"})
 _TEXT_KEYS = ("text", "thinking", "reasoning", "reasoning_text", "content", "summary", "refusal")
 # Entries of the reasoning details that are not the tokens of the reasoning, but another text about it, or unreadable.
 _NO_TOKENS = ("summary", "encrypted")
+
+
+def is_plain(message: Mapping[str, Any]) -> bool:
+    """Whether a message can carry nothing but text in its ``content``."""
+    return _BESIDE_TEXT.isdisjoint(message) and not isinstance(message.get("content"), list)
 
 
 def read_text(message: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,11 @@ class Streamed:
     reasoning_size: int = 0
     events: int = 0
     last_running: int | None = None
+
+    @cached_property
+    def text_alone(self) -> bool:
+        """Whether no chunk is of reasoning or of a tool call."""
+        return set(self.kinds) <= {"text"}
 
 
 def read_usage(usage: Mapping[str, Any]) -> TokenCounts:
@@ -141,7 +147,7 @@ def check_streamed(counts: TokenCounts, hidden: int, streamed: Streamed) -> str:
         return f"the server counted {visible} token{'' if visible == 1 else 's'}, and {chunks} chunks came"
     if streamed.last_running is not None and streamed.last_running > counts.output:
         return f"the server counted {streamed.last_running} tokens on the way, and {counts.output} at the end"
-    marks = _MARKS if set(streamed.kinds) - {"text"} else 0
+    marks = 0 if streamed.text_alone else _MARKS
     most = streamed.events + _WITHOUT_TEXT + marks
     if visible > length + most:
         return f"the server counted {visible} tokens, and the {chunks} chunks that came have {length} bytes of text"
@@ -161,7 +167,7 @@ def _count_chunks(streamed: Streamed) -> int:
 
     A token that ends the reasoning and begins the answer may come as two chunks; those of a tool call are no tokens.
     """
-    if "tool" not in streamed.kinds and "reasoning" not in streamed.kinds:
+    if streamed.text_alone:
         return len(streamed.kinds)
     kinds = [kind for kind in streamed.kinds if kind != "tool"]
     return len(kinds) - sum(1 for before, after in pairwise(kinds) if before != after)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.answers.json_fields import as_dict, as_list, excerpt, parse_object
+from pytest_llmperf.traffic.answers.json_fields import as_list, excerpt, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Where an object of any form has the error itself, the first that is there.
-_ERROR_KEYS = ("error", "errors", "fault")
+# Where an object of any form has the error itself.
+_ERROR_KEYS = frozenset({"error", "errors", "fault"})
 # Values of "object" and "type" by which an object is an error itself.
 _ERROR_KINDS = ("error", "Error")
 # Where an object that carries no answer has the words of an error. Beside a mere message something must say so.
@@ -29,24 +29,33 @@ def find_error(content: Mapping[str, Any], *, refused: bool = False) -> str:
 
     ``refused`` says that the status of the answer reports an error already.
     """
-    for key in _ERROR_KEYS:
-        error = content.get(key)
-        if error is True:
-            return describe_error({other: value for other, value in content.items() if other != key})
-        if _says_something(error):
-            return describe_error(error)
-    for choice in as_list(content.get("choices")):
-        if _says_something(error := as_dict(choice).get("error")):
-            return describe_error(error)
-    if content.get("object") in _ERROR_KINDS or content.get("type") in _ERROR_KINDS:
-        return describe_error(content)
-    if any(content.get(key) is not None for key in _ANSWER_KEYS):
+    stated = _find_stated_error(content)
+    if stated is not None:
+        return describe_error(stated)
+    # Every event of a stream comes this way: what is in most of them is looked for first.
+    if content.get("choices") or any(content.get(key) is not None for key in _ANSWER_KEYS):
         return ""
     for key in _DETAIL_KEYS:
         if content.get(key):
             return describe_error(content[key])
     said = next((content[key] for key in _MESSAGE_KEYS if isinstance(content.get(key), str)), "")
     return excerpt(said) if refused or any(key in content for key in _MESSAGE_SIGNS) else ""
+
+
+def _find_stated_error(content: Mapping[str, Any]) -> object:
+    """Returns what an object says to be an error, which may be the object itself; None if it says so of nothing."""
+    if not _ERROR_KEYS.isdisjoint(content):
+        for key in sorted(_ERROR_KEYS & content.keys()):
+            if content[key] is True:
+                return {other: value for other, value in content.items() if other != key}
+            if _says_something(content[key]):
+                return content[key]
+    if content.get("object") in _ERROR_KINDS or content.get("type") in _ERROR_KINDS:
+        return content
+    errors = [
+        choice["error"] for choice in as_list(content.get("choices")) if isinstance(choice, dict) and "error" in choice
+    ]
+    return next(filter(_says_something, errors), None)
 
 
 def _says_something(error: object) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_llmperf.measurement.chunks import LARGEST, PackedChunks
 from pytest_llmperf.traffic.answers import sse
 from pytest_llmperf.traffic.answers.answer import Answer, time_answer
-from pytest_llmperf.traffic.answers.content import is_summary, list_calls, read_reasoning, read_text
+from pytest_llmperf.traffic.answers.content import is_plain, is_summary, list_calls, read_reasoning, read_text
 from pytest_llmperf.traffic.answers.counts import Streamed, TokenCounts, count_bytes, find_no_count, read_usage
 from pytest_llmperf.traffic.answers.endings import describe_nothing, why_empty, why_unfinished
 from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
@@ -46,7 +46,7 @@ class _Carrier(NamedTuple):
     by_timings: int | None
 
 
-def _text_of(content: Mapping[str, Any]) -> str:
+def _text_of(content: dict[str, Any]) -> str:
     """Reads the text of an event that carries nothing but text; "" for any other."""
     parts = _Parts()
     parts.take_content(0, content)
@@ -105,8 +105,8 @@ class _Parts:
             return
         self.take_content(at_ns, content)
 
-    def take_content(self, at_ns: int, content: Mapping[str, Any]) -> None:
-        self.raw = dict(content)
+    def take_content(self, at_ns: int, content: dict[str, Any]) -> None:
+        self.raw = content
         if error := find_error(content):
             self.reported = f"the server reported an error: {error}"
             return
@@ -120,18 +120,24 @@ class _Parts:
             self.carriers.append(_Carrier(at_ns, kind, by_usage, by_timings))
 
     def _take_choices(self, choices: Sequence[object]) -> ChunkKind | None:
-        for choice in choices:
-            self.choices.add(as_count(as_dict(choice).get("index")) or 0)
+        if not choices:
+            return None
+        choice = as_dict(choices[0])
+        self.choices.add(as_count(choice.get("index")) or 0)
         if len(choices) > 1 or len(self.choices) > 1:
             self.reported = SEVERAL_CHOICES
             return None
-        return self._take_choice(as_dict(choices[0])) if choices else None
+        return self._take_choice(choice)
 
     def _take_choice(self, choice: Mapping[str, Any]) -> ChunkKind | None:
         # An ending that is not known stays: nothing that follows can mend it.
-        if choice.get("finish_reason") not in (None, "") and not why_unfinished(self.ending or "stop", ""):
+        if choice.get("finish_reason") and not why_unfinished(self.ending or "stop", ""):
             self.ending = choice["finish_reason"]
         message = as_dict(choice.get("delta")) or as_dict(choice.get("message")) or choice
+        if is_plain(message):
+            text = as_text(message.get("content")) or as_text(choice.get("text"))
+            self.text.append(text)
+            return "text" if text else None
         text = read_text(message) or as_text(choice.get("text"))
         reasoning = read_reasoning(message)
         called = [self._take_call(call) for call in list_calls(message)]
@@ -187,7 +193,7 @@ class _Parts:
         cached = as_count(timings.get("cache_n"))
         if self.usage is not None:
             counts = read_usage(self.usage)
-            return counts if counts.cached is not None else replace(counts, cached=cached)
+            return replace(counts, cached=cached) if counts.cached is None and cached is not None else counts
         prompt = as_count(timings.get("prompt_n"))
         # llama.cpp leaves the tokens it found in its cache out of prompt_n.
         whole = None if prompt is None else prompt + (cached or 0)

@@ -12,19 +12,7 @@ from tests.helpers.arrivals import as_body, as_lines, as_stream
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming
 
-ABORTED: list[object] = [
-    "abort",
-    "error",
-    "cancelled",
-    "timeout",
-    "STOP",
-    "eos_token",
-    "repetition",
-    5,
-    True,
-    ["stop"],
-    {},
-]
+ABORTED: list[object] = ["abort", "error", "cancelled", "timeout", "STOP", "eos_token", "repetition", 5, True, ["stop"]]
 
 
 def chat(ending: object, **message: Any) -> dict[str, Any]:
@@ -73,7 +61,7 @@ def test_an_unknown_ending_is_a_failed_request_that_names_it(ending: object, *, 
     assert error == f"the {'stream' if streamed else 'answer'} ended with {ending!r}"
 
 
-@pytest.mark.parametrize("ending", [None, ""])
+@pytest.mark.parametrize("ending", [None, "", 0, False, {}])
 def test_no_ending_at_all_is_a_failed_request(ending: object) -> None:
     assert read_chat(ending, streamed=True, content="Yes").error == "the stream ended without a finish reason"
     assert read_chat(ending, streamed=False, content="Yes").error == "the answer ended without a finish reason"
