@@ -19,6 +19,7 @@ class Observed:
     """What was seen: ``readings`` by the name of their metric, ``faults`` that make the measurement untrustworthy.
 
     ``beside`` is what its server held during the test beside its model, such as ``qwen3:0.6b (1.2 GiB)``.
+    ``cached_tokens`` are the tokens of prompts that came from the engine's caches; None if it does not count them.
     ``stats`` are numbers for the reports that no budget limits; a name ends in ``_seconds``, ``_bytes``, ``_share`` or
     ``_rate`` (tokens per second) where that is its unit, else it is a count. ``server_clock`` holds the times of the
     requests by the server's own clock; None if it states none.
@@ -29,6 +30,7 @@ class Observed:
     stats: Mapping[str, float] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     server_clock: ServerClock | None = None
+    cached_tokens: int | None = None
 
 
 class Observation:

@@ -29,11 +29,16 @@ class Ask:
 
     chat: bool
     simulation: Simulation
-    prompt_tokens: int
+    prompt: tuple[str, ...]
     max_tokens: int
     stream: bool
     usage: bool
     continuous_usage: bool
+    cached_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        return len(self.prompt)
 
     @property
     def output_tokens(self) -> int:
@@ -67,7 +72,7 @@ def read_request(chat: bool, body: bytes, simulation: Simulation) -> Ask:
         chat=chat,
         # /v1/completions has no field for reasoning
         simulation=simulation if chat else replace(simulation, reasoning_tokens=0),
-        prompt_tokens=_count_messages(asked) if chat else _count_prompt(asked),
+        prompt=_split_messages(asked) if chat else _split_prompt(asked),
         max_tokens=_max_tokens(asked, simulation.default_max_tokens),
         stream=asked.get("stream") is True,
         usage=usage,
@@ -104,26 +109,26 @@ def _max_tokens(asked: dict[str, Any], default: int) -> int:
     return default
 
 
-def _count_prompt(asked: dict[str, Any]) -> int:
+def _split_prompt(asked: dict[str, Any]) -> tuple[str, ...]:
     prompt = asked.get("prompt")
     if isinstance(prompt, str):
-        return len(prompt.split())
+        return tuple(prompt.split())
     if isinstance(prompt, list) and prompt and all(isinstance(token, int) for token in prompt):
-        return len(prompt)
+        return tuple(map(str, prompt))
     raise RequestError(400, "prompt is missing: give a string or a list of token ids")
 
 
-def _count_messages(asked: dict[str, Any]) -> int:
+def _split_messages(asked: dict[str, Any]) -> tuple[str, ...]:
     messages = asked.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
         raise RequestError(400, "messages are missing: give a list of objects with role and content")
-    return sum(_count_content(message.get("content")) for message in messages)
+    return tuple(word for message in messages for word in _split_content(message.get("content")))
 
 
-def _count_content(content: object) -> int:
+def _split_content(content: object) -> list[str]:
     parts = content if isinstance(content, list) else [{"text": content}]
     texts = (part.get("text") for part in parts if isinstance(part, dict))
-    return sum(len(text.split()) for text in texts if isinstance(text, str))
+    return [word for text in texts if isinstance(text, str) for word in text.split()]
 
 
 class Reply:
@@ -187,8 +192,10 @@ class Reply:
             "prompt_tokens": self._ask.prompt_tokens,
             "completion_tokens": tokens,
             "total_tokens": self._ask.prompt_tokens + tokens,
-            "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": self._ask.cached_tokens},
         }
+        if not self._ask.simulation.states_cached:
+            counts["prompt_tokens_details"] = None
         if self._ask.simulation.reasoning_tokens:
             reasoning = min(tokens, self._ask.simulation.reasoning_tokens)
             counts["completion_tokens_details"] = {"reasoning_tokens": reasoning}

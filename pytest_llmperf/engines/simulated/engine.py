@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
 from pytest_llmperf.engines.api.insight import Insight
+from pytest_llmperf.engines.api.observation import Observation, Observed
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
-from pytest_llmperf.engines.lifecycle.http import check_port, http_post, read_announced_url
+from pytest_llmperf.engines.lifecycle.http import check_port, http_get, http_post, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError
 from pytest_llmperf.telemetry.cpu import cpu_device
 from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_llmperf.engines.api.spec import EngineSpec
+    from pytest_llmperf.measurement.reading import Reading
+    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.window import Window
 
 _ANNOUNCE = "announce"
 # A token of it is a word.
@@ -44,7 +51,8 @@ class SimulatedEngine(Engine):
 
     @classmethod
     def compose(cls, spec: EngineSpec) -> EngineParts:
-        return EngineParts(SimulatedServer(spec), DIALECT, SimulatedInsight(spec))
+        server = SimulatedServer(spec)
+        return EngineParts(server, DIALECT, SimulatedInsight(server))
 
 
 class SimulatedServer(ServerDeployment):
@@ -54,6 +62,7 @@ class SimulatedServer(ServerDeployment):
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec)
+        self.simulation = Simulation.from_strings(spec.args)
         self.model = spec.args.get("model", self.model or "simulated")
         self.version = "1"
 
@@ -67,6 +76,10 @@ class SimulatedServer(ServerDeployment):
     def find_url(self, folder: Path) -> str | None:
         return read_announced_url(folder / _ANNOUNCE)
 
+    def empty_prompt_cache(self) -> None:
+        if self.simulation.prefix_cache:
+            self._order("reset_prefix_cache")
+
     def unload(self) -> None:
         """Stays ready: the next request loads it again."""
         self._order("unload")
@@ -79,6 +92,17 @@ class SimulatedServer(ServerDeployment):
         self._order("load")
         self.state = EngineState.READY
 
+    def count_cached_tokens(self) -> int | None:
+        """The prompt tokens that have come from its prefix cache so far; None if it does not say."""
+        if not self.simulation.prefix_cache:
+            return 0
+        if not self.simulation.states_cached:
+            return None
+        try:
+            return int(json.loads(http_get(f"{self.base_url.removesuffix('/v1')}/prefix_cache"))["cached_tokens"])
+        except (OSError, ValueError):
+            return None  # it has ended, which its status tells
+
     def _order(self, what: str) -> None:
         try:
             http_post(f"{self.base_url.removesuffix('/v1')}/{what}")
@@ -89,6 +113,24 @@ class SimulatedServer(ServerDeployment):
 class SimulatedInsight(Insight):
     """``device=gpu`` makes it one that computes on a GPU as far as it says."""
 
-    def __init__(self, spec: EngineSpec) -> None:
-        self.computes_on_gpu = spec.args.get("device", "cpu") == "gpu"
+    def __init__(self, server: SimulatedServer) -> None:
+        self._server = server
+        self.computes_on_gpu = server.simulation.device == "gpu"
         self.devices = () if self.computes_on_gpu else (cpu_device(),)
+
+    def observe(self) -> Observation:
+        return SimulatedObservation(self.readings, self._server)
+
+
+class SimulatedObservation(Observation):
+    """Counts the prompt tokens that come from the prefix cache, if the server is one that says so."""
+
+    def __init__(self, readings: Callable[[], Mapping[str, Reading]], server: SimulatedServer) -> None:
+        super().__init__(readings)
+        self._server = server
+        self._before = server.count_cached_tokens()
+
+    def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        now = self._server.count_cached_tokens()
+        rise = None if now is None or self._before is None else now - self._before
+        return replace(super().read(requests, window), cached_tokens=rise)

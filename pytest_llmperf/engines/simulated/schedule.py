@@ -85,6 +85,10 @@ class Simulation:
 
     ttft: float = _setting("20 ms", _seconds, "from the request's arrival to its first token", per_request=True)
     tpot: float = _setting("5 ms", _seconds, "time per token; k tokens in one chunk take k times it", per_request=True)
+    prefix_cache: bool = _setting(
+        "false", _flag, "the beginning of a prompt that was sent before takes no part of its ttft"
+    )
+    states_cached: bool = _setting("true", _flag, "answers state how many tokens of their prompt came from that cache")
     jitter: float = _setting("0 ms", _seconds, "every gap is longer or shorter by at most this", per_request=True)
     tokens_per_chunk: int = _setting("1", _integer(1), "tokens in each chunk of a stream", per_request=True)
     role_chunk: bool = _setting(

@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -33,6 +33,7 @@ from pytest_llmperf.engines.simulated.answers import (
     read_request,
 )
 from pytest_llmperf.engines.simulated.http import Connection
+from pytest_llmperf.engines.simulated.prefix_cache import PrefixCache
 from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError, schedule, words
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class ScheduledServer:
         self._simulation = simulation
         self._log = log
         self._slots = asyncio.Semaphore(simulation.slots)
+        self._cache = PrefixCache()
         self._up = False
         self._loaded, self._unwanted, self._wanted = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._requests = 0
@@ -105,11 +107,17 @@ class ScheduledServer:
             self._loaded.clear()
             self._wanted.clear()
             self._unwanted.set()
+            self._cache.clear()
             connection.respond(200, {"status": "unloaded"})
         elif (method, path) == ("POST", "/load"):
             self._wanted.set()
             await self._loaded.wait()
             connection.respond(200, {"status": "loaded"})
+        elif (method, path) == ("POST", "/reset_prefix_cache"):
+            self._cache.clear()
+            connection.respond(200, {"status": "empty"})
+        elif (method, path) == ("GET", "/prefix_cache"):
+            connection.respond(200, {"cached_tokens": self._cache.cached_tokens})
         elif method == "POST" and path in _COMPLETIONS:
             await self._complete(connection, _COMPLETIONS[path], body, arrived_ns)
         else:
@@ -141,6 +149,9 @@ class ScheduledServer:
         has_to_wait = self._slots.locked()
         async with self._slots:
             start_ns = time.monotonic_ns() if has_to_wait else record.arrived_ns
+            if self._simulation.prefix_cache:
+                ask = _read_from_cache(ask, self._cache)
+                answer = Reply(ask, record.request)
             async with _held(ask.simulation.memory_per_request):
                 await self._emit(connection, ask, answer, record, start_ns)
 
@@ -190,6 +201,14 @@ class ScheduledServer:
             record.ended_ns = record.ended_ns or time.monotonic_ns()
             self._log.write(json.dumps(asdict(record)) + "\n")
             self._log.flush()
+
+
+def _read_from_cache(ask: Ask, cache: PrefixCache) -> Ask:
+    """The same request, with what of its prompt is known already, and a first token as much earlier."""
+    cached = cache.take(ask.prompt)
+    new = 1 - cached / max(1, ask.prompt_tokens)
+    simulation = replace(ask.simulation, ttft=ask.simulation.ttft * new)
+    return replace(ask, simulation=simulation, cached_tokens=cached)
 
 
 async def _sleep_until(start_ns: int, offset_s: float) -> None:
