@@ -103,6 +103,17 @@ class Deployment(ABC):
         """Copies its whole log to where it outlives it, and returns the path; empty if it has none. May be repeated."""
         return ""
 
+    def empty_prompt_cache(self) -> None:
+        """Forgets all prompts, so that none of a later request comes from a cache.
+
+        Called before each round of a measured test, while no request is on its way. What takes longer than a few
+        milliseconds delays every test.
+
+        Raises:
+            EngineError: it cannot, or must not because it belongs to others; the message is a clause that says why.
+        """
+        raise EngineError(f"{self.name} has no way to empty its prompt cache")
+
     def unload(self) -> None:
         """Frees the memory of the model.
 

@@ -82,6 +82,9 @@ class AttachedDeployment(Deployment):
     def stop(self) -> None:
         """Does nothing: it was not started here."""
 
+    def empty_prompt_cache(self) -> None:
+        raise EngineError("the server was not started here, and what it caches serves its other users")
+
     @property
     def pids(self) -> tuple[int, ...]:
         return self._pids

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.bundled_model import NAME, fetch_bundled_model
-from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get, read_announced_url
+from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get, http_post, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.llamacpp.server_main import SETTINGS, VERBOSITY
 
@@ -75,7 +75,10 @@ class LlamaCppServer(ServerDeployment):
 
     def _binary_command(self, binary: str, folder: Path) -> list[str]:
         defaults = {key: SETTINGS[key].default for key in ("ctx_size", "parallel", "threads", "cache_ram")}
-        settings = {**defaults, "verbosity": VERBOSITY, **self.spec.args}
+        # Slots are saved by nobody, but only a server with a place for that erases one.
+        saves = folder / "slots"
+        saves.mkdir()
+        settings = {**defaults, "verbosity": VERBOSITY, "slot_save_path": str(saves), **self.spec.args}
         port = settings.pop("port", "0")
         port = str(find_free_port()) if port == "0" else port
         (folder / _ANNOUNCE).write_text(f"http://127.0.0.1:{port}", encoding="utf-8")
@@ -83,6 +86,12 @@ class LlamaCppServer(ServerDeployment):
         for key, value in settings.items():
             command += [f"--{key.replace('_', '-')}", *([value] if value else [])]
         return [*command, "--metrics", "--slots"]
+
+    def empty_prompt_cache(self) -> None:
+        """Erases every slot; prompts in host memory (``cache_ram``) cannot be erased from outside."""
+        if self.spec.args.get("cache_ram", "0") != "0":
+            raise EngineError("llamacpp keeps old prompts in host memory (cache_ram)")
+        erase_slots(self.base_url)
 
     def find_url(self, folder: Path) -> str | None:
         return read_announced_url(folder / _ANNOUNCE)
@@ -106,6 +115,20 @@ def read_version(base_url: str) -> str:
         return str(properties["build_info"])
     except (OSError, ValueError, KeyError, TypeError):
         raise EngineError(f"the server at {base_url} is not a llama.cpp server: /props does not answer") from None
+
+
+def erase_slots(base_url: str) -> None:
+    """Forgets the prompts in the slots of a server that was started with a ``slot-save-path``.
+
+    Raises:
+        EngineError: it does not.
+    """
+    root = base_url.removesuffix("/v1")
+    try:
+        for slot in json.loads(http_get(f"{root}/slots")):
+            http_post(f"{root}/slots/{int(slot['id'])}?action=erase")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EngineError(f"llamacpp did not erase its slots: {error}") from None
 
 
 def _model_file(model: str) -> Path:

@@ -68,6 +68,8 @@ def serve(announce: Path, settings: Mapping[str, str]) -> None:
     for key, setting in SETTINGS.items():
         setting.apply(params, settings.get(key, setting.default))
     params.endpoint_metrics = params.endpoint_slots = params.endpoint_props = True
+    # Slots are never saved, but only a server with a place for that erases one.
+    params.slot_save_path = f"{announce.parent}{os.sep}"
     params.ui = False
     params.verbosity = int(VERBOSITY)
     # Blocked before the server's threads start, so that only sigwait ever takes them.

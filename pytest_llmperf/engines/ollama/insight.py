@@ -21,9 +21,8 @@ class OllamaInsight(Insight):
 
     def refresh(self) -> None:
         footprint = self._deployment.footprint
-        offload = footprint.offload.value if footprint is not None else 0.0
-        self.computes_on_gpu = None if offload is None else offload > 0
-        self.devices = (cpu_device(),) if self.computes_on_gpu is False else ()
+        self.computes_on_gpu = footprint is not None and footprint.offload > 0
+        self.devices = () if self.computes_on_gpu else (cpu_device(),)
 
     def readings(self) -> dict[str, Reading]:
         """Weights, KV cache and offload of the loaded model."""

@@ -77,7 +77,14 @@ class VLLMObservation(Observation):
         readings, stats = self._kv(polls, requests, rises)
         faults = (fault,) if fault else ()
         clock = compare_clocks(rises, requests) if final else None
-        return Observed({**self._readings(), **readings}, faults, {**select_counts(rises), **stats}, server_clock=clock)
+        hits = rises.get("prefix_cache_hits")
+        return Observed(
+            {**self._readings(), **readings},
+            faults,
+            {**select_counts(rises), **stats},
+            server_clock=clock,
+            cached_tokens=None if hits is None else round(hits),
+        )
 
     def _rises(self, requests: Sequence[RequestTiming], *, final: bool) -> tuple[dict[str, float], str]:
         """What the counters rose by, and what is wrong with them."""

@@ -21,7 +21,8 @@ from pytest_llmperf.engines.vllm.arguments import (
 from pytest_llmperf.engines.vllm.environment import find_vllm
 from pytest_llmperf.engines.vllm.log import Startup, find_reason, find_stage
 from pytest_llmperf.engines.vllm.model import check_model
-from pytest_llmperf.engines.vllm.sleep import ARGUMENT, SERVER_ENVIRON, ServerSleeper, SleepingDeployment
+from pytest_llmperf.engines.vllm.prompt_cache import empty_server_cache
+from pytest_llmperf.engines.vllm.sleep import SERVER_ENVIRON, ServerSleeper, SleepingDeployment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,11 +99,9 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
     def environ(self, inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
         temporary = folder / "tmp"
         temporary.mkdir(exist_ok=True)
-        defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", **SERVER_ENVIRON}
         if self.folder is not None:
             defaults["HF_HUB_OFFLINE"] = "1"
-        if ARGUMENT in self.spec.args:
-            defaults |= SERVER_ENVIRON
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self.environment.for_cpu and cores <= 4:
             # Threads that wait for each other crawl as soon as anything else, such as the client, wants a core.
@@ -130,6 +129,9 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
         self.startup = Startup.read(self.startup_log)
         self._shared_memory.note(self.pids)
         return read_version(self.base_url)
+
+    def empty_prompt_cache(self) -> None:
+        empty_server_cache(self.base_url, self.spec.args)
 
     def sleeper(self) -> Sleeper:
         return ServerSleeper(self.base_url)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ARGUMENT = "enable_sleep_mode"
-# The server has the addresses for it only then.
+# Only then the server has the addresses for this, and for emptying its caches.
 SERVER_ENVIRON = {"VLLM_SERVER_DEV_MODE": "1"}
 _GIVES_UP_WEIGHTS = 2
 _LEVELS = {1: "the weights go to the host's memory", _GIVES_UP_WEIGHTS: "the weights are given up"}

@@ -48,6 +48,7 @@ from pytest_llmperf.engines.vllm.offline.startup import (
     weights_bytes,
 )
 from pytest_llmperf.engines.vllm.offline.steps import Steps
+from pytest_llmperf.engines.vllm.prompt_cache import empty_llm_cache
 from pytest_llmperf.engines.vllm.sleep import LLMSleeper, SleepingDeployment
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
@@ -269,6 +270,9 @@ class InProcessVLLM(SleepingDeployment):
         if failure:
             return EngineStatus(EngineState.ENDED, failure)
         return EngineStatus(self.state, "vllm was left asleep" if self.state is EngineState.ASLEEP else "")
+
+    def empty_prompt_cache(self) -> None:
+        empty_llm_cache(self.llm, self.spec.args)
 
     def sleeper(self) -> Sleeper:
         return LLMSleeper(self.llm)

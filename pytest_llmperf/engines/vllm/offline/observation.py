@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.observation import Observation, Observed, explain_token_difference
@@ -41,14 +42,15 @@ class OfflineObservation(Observation):
             "memory.kv_waste": kv.compute_waste(looks, requests, self._pool.block_tokens),
         }
         rises = {key: float(value - self._before[key]) for key, value in self._steps.counts.items()}
-        return Observed(readings, stats={**select_counts(rises), **self._stats(looks)})
+        stats = {**select_counts(rises), **self._stats(looks)}
+        return Observed(readings, stats=stats, cached_tokens=round(rises.get("prefix_cache_hits", 0.0)))
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         seen = self.read(requests, window)
         self.close()
         rises = {"generation_tokens": seen.stats.get("generation_tokens", 0.0)}
         fault = _RESTARTED if self._steps.ended else explain_token_difference(rises["generation_tokens"], requests)
-        return Observed(seen.readings, (fault,) if fault else (), seen.stats)
+        return replace(seen, faults=(fault,) if fault else ())
 
     def close(self) -> None:
         if self._steps.looks is self._looks:

@@ -4,7 +4,10 @@ import importlib.util
 import json
 import socket
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +16,10 @@ from pytest_llmperf.engines.llamacpp.engine import LlamaCppEngine
 from pytest_llmperf.engines.llamacpp.insight import is_only_on_cpu, parse_sizes, parse_slots
 from pytest_llmperf.engines.llamacpp.server import LlamaCppServer
 from tests.helpers.engine_processes import own_tmp
+from tests.helpers.waiting import PATIENCE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["own_tmp"]
 MIB = 1 << 20
@@ -198,10 +205,11 @@ def test_a_binary_is_called_as_llama_server_wants_it_and_read_like_the_wheel(ggu
         engine.stop()
     port = called[called.index("--port") + 1]
     threads = called[called.index("--threads") + 1]
+    saves = called[called.index("--slot-save-path") + 1]
     assert called == [
         *("--model", str(gguf), "--alias", "tiny-Q4_1", "--host", "127.0.0.1", "--port", port),
         *("--ctx-size", "4096", "--parallel", "4", "--threads", threads, "--cache-ram", "0", "--verbosity", "4"),
-        *("--flash-attn", "on", "--no-warmup", "--metrics", "--slots"),
+        *("--slot-save-path", saves, "--flash-attn", "on", "--no-warmup", "--metrics", "--slots"),
     ]
     assert int(threads) >= 1
 
@@ -221,3 +229,68 @@ def test_slots_that_share_one_kv_cache_or_are_not_stated_are_not_counted() -> No
     assert parse_slots(LOG) is None
     assert parse_slots(LOG + "initializing, n_slots = 4, n_ctx_slot = 2048, kv_unified = 'true'\n") is None
     assert parse_slots("initializing, n_slots = 4, n_ctx_slot = 512, kv_unified = 'false'\n") is None
+
+
+class Slots(HTTPServer):
+    """The part of llama.cpp's server that erases slots, with the orders it got."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _SlotsHandler)
+        self.orders: list[str] = []
+        self.status = 200
+        self.slots: object = [{"id": 0}, {"id": 1}]
+
+
+class _SlotsHandler(BaseHTTPRequestHandler):
+    server: Slots
+
+    def do_GET(self) -> None:
+        self._answer(200, self.server.slots)
+
+    def do_POST(self) -> None:
+        self.server.orders.append(self.path)
+        self._answer(self.server.status, {"n_erased": 0})
+
+    def _answer(self, status: int, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing is logged."""
+
+
+@pytest.fixture
+def slots() -> Iterator[Slots]:
+    with Slots() as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join(PATIENCE_S)
+
+
+def test_all_slots_are_erased(slots: Slots, gguf: Path) -> None:
+    server = LlamaCppServer(EngineSpec("llamacpp", model=str(gguf)))
+    server.base_url = f"http://127.0.0.1:{slots.server_port}/v1"
+    server.empty_prompt_cache()
+    assert slots.orders == ["/slots/0?action=erase", "/slots/1?action=erase"]
+
+
+def test_slots_that_are_not_erased_are_said(slots: Slots, gguf: Path) -> None:
+    server = LlamaCppServer(EngineSpec("llamacpp", model=str(gguf)))
+    server.base_url = f"http://127.0.0.1:{slots.server_port}/v1"
+    slots.status = 501
+    with pytest.raises(EngineError, match=r"^llamacpp did not erase its slots: HTTP Error 501"):
+        server.empty_prompt_cache()
+    slots.slots = {"error": "no slots"}
+    with pytest.raises(EngineError, match=r"^llamacpp did not erase its slots: "):
+        server.empty_prompt_cache()
+
+
+def test_prompts_in_host_memory_cannot_be_forgotten(gguf: Path) -> None:
+    server = LlamaCppServer(EngineSpec("llamacpp", model=str(gguf), args={"cache_ram": "64"}))
+    with pytest.raises(EngineError, match=r"^llamacpp keeps old prompts in host memory \(cache_ram\)$"):
+        server.empty_prompt_cache()

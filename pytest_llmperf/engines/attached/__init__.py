@@ -1,1 +1,0 @@
-"""Notices what others ask of a server that runs already."""
