@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement.chunks import Chunk
+    from pytest_llmperf.measurement.prompts import Prompt
 
 Phase = Literal["warmup", "steady", "cooldown"]
 """The part of a load that a request belongs to; only ``steady`` ones are judged."""
@@ -63,6 +64,7 @@ class RequestTiming:
         phase: the part of a load that it belongs to.
         hidden_tokens: those of ``output_tokens`` that are reasoning which was not streamed.
         count_fault: why the token counts cannot be those of what came, in one sentence; empty if they can.
+        prompt: digests of its prompt; None if that was not read.
     """
 
     sent_ns: int
@@ -81,6 +83,7 @@ class RequestTiming:
     phase: Phase = "steady"
     hidden_tokens: int = 0
     count_fault: str = ""
+    prompt: Prompt | None = None
 
     @property
     def start_ns(self) -> int:

@@ -42,7 +42,8 @@ def conversation(endpoint: Endpoint, dialect: Dialect, messages: Messages, setti
 def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Mapping[str, Any]) -> Post:
     own = {key: value for key, value in settings.items() if key != "share_prefix"}
     share = bool(settings.get("share_prefix"))
-    body = {**dialect.defaults, **dialect.prefix_settings(share), **content, **own}
+    prefix_settings = dialect.prefix_settings(share)
+    body = {**dialect.defaults, **prefix_settings, **content, **own}
     check_count("max_tokens", body["max_tokens"])
     if body.get("n", 1) != 1:
         raise ValueError(f"n={body['n']!r} cannot be measured: servers count the tokens of the first choice only")
@@ -52,4 +53,4 @@ def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Map
         body["stream_options"] = {"include_usage": True, **dialect.stream_options, **asked}
     # A test that sets the engine's own switches for its cache has asked for what they do.
     shared = share or bool(own.get("cache_prompt") or own.get("cache_salt"))
-    return Post(path, body, streamed, shared)
+    return Post(path, body, streamed, shared, fresh=bool(prefix_settings) and not shared)

@@ -112,9 +112,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Post:
-    """What one request posts, checked: ``path`` below the base URL, and its body."""
+    """What one request posts, checked: ``path`` below the base URL, and its body.
+
+    ``fresh`` says that the body keeps the prompt from being taken from a cache, in the engine's own words.
+    """
 
     path: str
     body: Mapping[str, Any]
     streamed: bool
     shared_prefix: bool
+    fresh: bool = False

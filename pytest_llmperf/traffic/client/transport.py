@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.traffic.answers.counts import read_asked_tokens
+from pytest_llmperf.traffic.client.prompts import find_prompt
 from pytest_llmperf.traffic.client.request import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_llmperf.traffic.answers.answer import Answer, Arrival
     from pytest_llmperf.traffic.client.request import Attempt, Post
@@ -44,8 +47,14 @@ def create_call(transport: Transport, post: Post) -> Call:
     """The request as a call of this transport, not yet sent."""
     return Call(
         transport.attempt(post.path, post.body),
-        transport.read,
+        partial(_read_beside_prompt, transport.read, post),
         post.streamed,
         post.shared_prefix,
         asked_tokens=read_asked_tokens(post.body),
     )
+
+
+def _read_beside_prompt(read: Callable[[Arrival], Answer], post: Post, arrival: Arrival) -> Answer:
+    """Parses an answer, and notes in its timing what was asked."""
+    answer = read(arrival)
+    return replace(answer, timing=replace(answer.timing, prompt=find_prompt(post.body, fresh=post.fresh)))

@@ -10,11 +10,13 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.client.posts import completion, conversation
+from pytest_llmperf.traffic.client.prompts import find_prompt
 from pytest_llmperf.traffic.load.wire import Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
     from pytest_llmperf.traffic.client.request import Post
     from pytest_llmperf.traffic.load.schedule import Schedule
@@ -26,7 +28,7 @@ class Preparation:
     """Makes the requests of a workload to one model, at the times of a schedule.
 
     ``settings`` are fields of each body. ``texts`` makes the prompts; None for a workload that has its own. ``turns``
-    lists the turn of each request number so far.
+    lists the turn of each request number so far, and ``prompts`` has that of each first turn.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Preparation:
         # Another run under the same seed must not find the prefixes of this one.
         self._run = secrets.token_hex(8)
         self.turns: list[Turn] = []
+        self.prompts: dict[int, Prompt | None] = {}
 
     def generate_scripts(self) -> Iterator[tuple[Script, int | None]]:
         """Yields each script with its moment in ns from the start of the load; None in a closed loop."""
@@ -68,6 +71,7 @@ class Preparation:
         for script, due_ns in self.generate_scripts():
             post = self.build_post(script)
             number = len(self.turns)
+            self.prompts[number] = find_prompt(post.body, fresh=post.fresh)
             self.turns += script.turns
             further = [(turn.content, turn.output_tokens) for turn in script.turns[1:]]
             think_ns = round(script.think_s * 1e9)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.load import Load
@@ -80,9 +80,11 @@ class LoadRunner:
             self.listener.show(_describe(progress, workload.requests))
 
         try:
-            return run_load(self._plan(prepared, schedule), prepared.generate_orders(), show)
+            outcome = run_load(self._plan(prepared, schedule), prepared.generate_orders(), show)
         finally:
             self.listener.show("")
+        prompts = prepared.prompts
+        return replace(outcome, timings={n: replace(t, prompt=prompts.get(n)) for n, t in outcome.timings.items()})
 
     def _plan(self, prepared: Preparation, schedule: Schedule) -> Plan:
         post, users, keep = prepared.first_post, schedule.concurrency, self.dialect.keeps_connections

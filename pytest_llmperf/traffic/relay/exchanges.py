@@ -11,12 +11,13 @@ from pytest_llmperf.traffic.relay.framing import (
     Body,
     FramingError,
     Head,
+    MessagePart,
     Messages,
     OpenBody,
     choose_answer_body,
     choose_request_body,
 )
-from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP
+from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP, MOST_BODY_BYTES
 
 if TYPE_CHECKING:
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall, RecordedCalls
@@ -51,6 +52,9 @@ class Exchanges:
         self._switched = False
         self._lost = False
         self._app_finished = False
+        self._asking: RecordedCall | None = None
+        self._body: list[bytes] = []
+        self._body_bytes = 0
 
     # ------------------------------------------------------------------------------------------------ from the app
 
@@ -76,6 +80,7 @@ class Exchanges:
         for part in self._requests.feed(data):
             wires.append(part.wire if part.head is None else self._address(part.wire, len(part.wire)))
             self._began_ns = at_ns
+            self._keep_body(part)
         if not self._requests.within_head:
             self._began_ns = 0
         if self._requests.fault and not self._lost:
@@ -86,8 +91,21 @@ class Exchanges:
     def _request_body(self, head: Head) -> Body:
         body = choose_request_body(head)
         method, path = head.parse_request_line()
-        self._unanswered.append(_Request(method, path, self._recorded.begin(method, path, self._began_ns)))
+        call = self._recorded.begin(method, path, self._began_ns)
+        self._unanswered.append(_Request(method, path, call))
+        self._asking = call if call is not None and self._recorded.keeps_body(call) else None
         return body
+
+    def _keep_body(self, part: MessagePart) -> None:
+        """Keeps the body of the request that arrives now, unless it is too large, and hands it on once it is whole."""
+        if self._asking is None:
+            return
+        self._body += part.content
+        self._body_bytes += sum(map(len, part.content))
+        if part.ended or self._body_bytes > MOST_BODY_BYTES:
+            if part.ended:
+                self._recorded.take_body(self._asking, self._body)
+            self._asking, self._body, self._body_bytes = None, [], 0
 
     def _address(self, wire: bytes, end: int) -> bytes:
         """Puts the server's host into the head, which ends at ``end``."""

@@ -72,12 +72,14 @@ class RelayServer:
         left_over = self.recorded.left_over
         calls = self.recorded.take(time.monotonic_ns(), final=final)
         outside, self.recorded.outside = self.recorded.outside, 0
+        prompts, self.recorded.prompts_outside = self.recorded.prompts_outside, []
         problems, self.recorded.problems = self.recorded.problems, []
         return {
             "calls": calls,
             "running_since": self.recorded.running_since,
             "left_over": left_over,
             "outside": outside,
+            "prompts_outside": prompts,
             "problems": problems,
         }
 

@@ -14,6 +14,7 @@ from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.relay.main import LENGTH, LOOPBACK
 
 if TYPE_CHECKING:
+    from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
 
 _CHILD_MODULE = "pytest_llmperf.traffic.relay.main"
@@ -34,6 +35,7 @@ class TakenCalls(NamedTuple):
         running_since: when each call that has not ended was sent, in ns.
         left_over: when each call was sent that ran during the test and began before it, in ns.
         outside: number of calls that came while no test was measured.
+        prompts_outside: their prompts, as far as they can be read.
         problems: errors of the relay itself, a sentence each.
     """
 
@@ -41,6 +43,7 @@ class TakenCalls(NamedTuple):
     running_since: list[int]
     left_over: list[int]
     outside: int
+    prompts_outside: list[Prompt]
     problems: list[str]
 
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.traffic.client.prompts import parse_prompt
 from pytest_llmperf.traffic.relay.paths import is_harmless, is_read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_llmperf.measurement.prompts import Prompt
+
 CAPACITY = 512 << 20
+# Of a request that is larger, the prompt is not known.
+MOST_BODY_BYTES = 16 << 20
 UNENDED = "it was still on its way when the test ended"
 HUNG_UP = "the app closed the connection before the answer was complete"
 
 
 @dataclass(slots=True)
 class RecordedCall:
-    """One call and its answer so far. Of the request only the path is kept. Times are ns of ``time.monotonic_ns()``.
+    """One call and its answer so far. No text of the request leaves the relay. Times are ns of ``time.monotonic_ns()``.
 
     Attributes:
         path: path of the request, without a query.
@@ -34,6 +39,8 @@ class RecordedCall:
         over_ns: when the call was really over, for one that belongs to no test or outlived it; 0 until then.
         method: that of the request.
         read: whether its answer is kept, to be read.
+        body: that of the request, until the call is taken.
+        prompt: digests of its prompt, from then on; None if there is none that can be read.
     """
 
     path: str
@@ -50,13 +57,15 @@ class RecordedCall:
     over_ns: int = 0
     method: str = "POST"
     read: bool = True
+    body: bytes = b""
+    prompt: Prompt | None = None
 
 
 class RecordedCalls:
     """The calls of one relay while a test is measured, with up to ``capacity`` bytes of answers in all.
 
-    ``outside`` counts the calls that came while no test was measured; ``problems`` are errors of the relay itself, a
-    sentence each.
+    ``outside`` counts the calls that came while no test was measured, and ``prompts_outside`` holds their prompts;
+    ``problems`` are errors of the relay itself, a sentence each.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -67,6 +76,7 @@ class RecordedCalls:
         self._calls: list[RecordedCall] = []
         self._left_over: list[RecordedCall] = []
         self.outside = 0
+        self.prompts_outside: list[Prompt] = []
         self.problems: list[str] = []
 
     def open(self, at_ns: int) -> None:
@@ -94,6 +104,18 @@ class RecordedCalls:
         """Notes a call that goes on and belongs to no test any more."""
         if call.read or not is_harmless(call.path):
             self._left_over.append(call)
+
+    def keeps_body(self, call: RecordedCall) -> bool:
+        """Whether the body of a request is wanted, for its prompt: not that of a call that generates no text."""
+        return call.read or not is_harmless(call.path)
+
+    def take_body(self, call: RecordedCall, body: Sequence[bytes]) -> None:
+        """Takes the whole body of a request. While a test is measured, it is read when the call is taken."""
+        if not call.ended:
+            call.body = b"".join(body)
+            self._kept += len(call.body)
+        elif (prompt := parse_prompt(b"".join(body))) is not None:
+            self.prompts_outside.append(prompt)
 
     def add_content(self, call: RecordedCall, at_ns: int, content: Sequence[bytes]) -> None:
         """Adds a piece of the answer. A call whose answer exceeds the capacity ends with that fault and no pieces."""
@@ -141,5 +163,7 @@ class RecordedCalls:
                     self._leave(call)
             self._open, self._kept = False, 0
         taken = [call for call in self._calls if call.ended]
+        for call in taken:
+            call.prompt, call.body = parse_prompt(call.body), b""
         self._calls = [call for call in self._calls if not call.ended]
         return taken

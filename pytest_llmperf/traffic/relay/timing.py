@@ -56,7 +56,8 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
         timing = whole if whole.error is None else replace(timing, error=_explain_hang_up(call, timing.error))
     if timing.finish_reason in NO_ANSWER:
         return None
-    return timing if timing.error is None else replace(timing, error=_KEY.sub(r"\1***", timing.error))
+    error = None if timing.error is None else _KEY.sub(r"\1***", timing.error)
+    return replace(timing, error=error, prompt=call.prompt)
 
 
 def _explain_hang_up(call: RecordedCall, error: str) -> str:
