@@ -83,6 +83,9 @@ __all__ = [
     "NoVerdict",
     "Observation",
     "Observed",
+    "Prompt",
+    "PromptCache",
+    "PromptHistory",
     "Quantity",
     "Reading",
     "RecordedValue",
@@ -107,6 +110,7 @@ __all__ = [
     "__version__",
     "energy_budget",
     "latency_budget",
+    "llm_cache",
     "llm_engines",
     "memory_budget",
     "register_metric",
@@ -156,6 +160,7 @@ _HOMES = {
     "Load": "pytest_llmperf.measurement.load",
     "LoadClientDied": "pytest_llmperf.traffic.load.process",
     "LoadResult": "pytest_llmperf.traffic.load.result",
+    "MeasuredWindow": "pytest_llmperf.plugin.measuring.measured_run",
     "Measurement": "pytest_llmperf.measurement.measurement",
     "MemoryLimits": "pytest_llmperf.plugin.markers.functions",
     "MemoryTrace": "pytest_llmperf.measurement.memory_trace",
@@ -163,7 +168,9 @@ _HOMES = {
     "NoVerdict": "pytest_llmperf.plugin.outcomes",
     "Observation": "pytest_llmperf.engines.api.observation",
     "Observed": "pytest_llmperf.engines.api.observation",
-    "MeasuredWindow": "pytest_llmperf.plugin.measuring.measured_run",
+    "Prompt": "pytest_llmperf.measurement.prompts",
+    "PromptCache": "pytest_llmperf.measurement.prompts",
+    "PromptHistory": "pytest_llmperf.measurement.prompts",
     "Quantity": "pytest_llmperf.measurement.units",
     "REQUESTS_PER_SECOND": "pytest_llmperf.measurement.units",
     "Reading": "pytest_llmperf.measurement.reading",
@@ -190,15 +197,16 @@ _HOMES = {
     "WATTS": "pytest_llmperf.measurement.units",
     "Window": "pytest_llmperf.measurement.window",
     "Workload": "pytest_llmperf.traffic.workloads.workload",
+    "__version__": "pytest_llmperf.system.version",
     "energy_budget": "pytest_llmperf.plugin.markers.functions",
     "latency_budget": "pytest_llmperf.plugin.markers.functions",
+    "llm_cache": "pytest_llmperf.plugin.markers.functions",
     "llm_engines": "pytest_llmperf.plugin.markers.functions",
     "memory_budget": "pytest_llmperf.plugin.markers.functions",
     "register_metric": "pytest_llmperf.metrics.table",
     "throughput_budget": "pytest_llmperf.plugin.markers.functions",
     "workload": "pytest_llmperf.traffic.workloads.workload",
     "workload_file": "pytest_llmperf.traffic.workloads.files",
-    "__version__": "pytest_llmperf.system.version",
 }
 
 if TYPE_CHECKING:
@@ -231,6 +239,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement as Measurement
     from pytest_llmperf.measurement.measurement import RecordedValue as RecordedValue
     from pytest_llmperf.measurement.memory_trace import MemoryTrace as MemoryTrace
+    from pytest_llmperf.measurement.prompts import Prompt as Prompt
+    from pytest_llmperf.measurement.prompts import PromptCache as PromptCache
+    from pytest_llmperf.measurement.prompts import PromptHistory as PromptHistory
     from pytest_llmperf.measurement.reading import Reading as Reading
     from pytest_llmperf.measurement.request import RequestTiming as RequestTiming
     from pytest_llmperf.measurement.request import ServerTimes as ServerTimes
@@ -262,6 +273,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.markers.functions import ThroughputLimits as ThroughputLimits
     from pytest_llmperf.plugin.markers.functions import energy_budget as energy_budget
     from pytest_llmperf.plugin.markers.functions import latency_budget as latency_budget
+    from pytest_llmperf.plugin.markers.functions import llm_cache as llm_cache
     from pytest_llmperf.plugin.markers.functions import llm_engines as llm_engines
     from pytest_llmperf.plugin.markers.functions import memory_budget as memory_budget
     from pytest_llmperf.plugin.markers.functions import throughput_budget as throughput_budget

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.client_lag import why_client_lags
+from pytest_llmperf.budgets.prompt_reuse import explain_prompt_reuse
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.measurement.unread import describe_unread
@@ -29,10 +30,10 @@ def why_invalid(metric: Metric, measurement: Measurement, statistic: Statistic |
         return ""
     faults = [*measurement.faults, _why_requests_failed(measurement), _why_no_tokens(measurement.requests)]
     faults += _find_source_faults(metric, measurement, statistic)
-    if metric.needs_prefill:
-        faults.append(_why_prompts_cached(measurement.requests))
     if metric.needs_all_calls:
         faults.append(_why_unread(measurement))
+    if metric.needs_prefill or metric.includes_prefill:
+        faults.append(explain_prompt_reuse(measurement, part=not metric.needs_prefill))
     return "; ".join(text for text in faults if text)
 
 
@@ -119,17 +120,6 @@ def _why_counts_doubtful(requests: Sequence[RequestTiming]) -> str:
     if not found:
         return ""
     return f"the token counts of {len(found)} of {len(requests)} answers cannot be right, the first: {found[0]}"
-
-
-def _why_prompts_cached(requests: Sequence[RequestTiming]) -> str:
-    """A prompt that comes from a cache is not computed: its first token is early, and its tokens cost nothing."""
-    cached = [r.cached_tokens for r in requests if r.error is None and r.cached_tokens and not r.shared_prefix]
-    if not cached:
-        return ""
-    return (
-        f"{len(cached)} of {len(requests)} requests took {sum(cached)} prompt tokens from a cache, "
-        "which the test did not ask for (share_prefix=True does)"
-    )
 
 
 def _why_unread(measurement: Measurement) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement.prompts import PromptCache
 from pytest_llmperf.measurement.window import Window
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Measurement:
         parts: the same for each engine alone if the test had several; what only an engine knows is in its part.
         label: of a part, what tells its engine from the others; else empty.
         loads: the workloads that were run.
+        prompt_cache: what the caches of the engine held of prompts; of several engines each part has its own.
         idle: the memory that was held after the test had unloaded its model or put it to sleep; None if it did not.
     """
 
@@ -86,6 +88,7 @@ class Measurement:
     label: str = ""
     loads: tuple[Load, ...] = ()
     idle: Reading | None = None
+    prompt_cache: PromptCache = field(default_factory=PromptCache)
 
     def select_engine(self, engine: str) -> Measurement:
         """The measurement of one engine, by its label, its name or ``name:model``, globs included.
@@ -117,6 +120,11 @@ class Measurement:
         """The values of each distribution by the metric's name, kept from when they are first asked for."""
         return {}
 
+    @cached_property
+    def prompt_faults(self) -> dict[bool, str]:
+        """Why its prompts count as cached, by how much is tolerated, kept from when it is first asked for."""
+        return {}
+
     def cut(self, window: Window) -> Measurement:
         """The same measurement inside a part of its window: the requests sent in it and the memory over it."""
         return Measurement(
@@ -129,6 +137,7 @@ class Measurement:
             devices_missing=self.devices_missing,
             engine_readings=self.engine_readings,
             idle=self.idle,
+            prompt_cache=self.prompt_cache,
             faults=self.faults,
             disturbances=self.disturbances,
             unread=tuple(call for call in self.unread if window.start_ns <= call.sent_ns < window.end_ns),

@@ -60,6 +60,7 @@ class Metric(ABC):
         source: where its samples come from.
         known_before_test: whether nothing that happens in a test can make it wrong.
         needs_prefill: whether a prompt that comes from a cache, which the test did not ask for, makes it invalid.
+        includes_prefill: the same, if the greater part of a prompt does.
         needs_settling: whether memory must settle after the test before it can be read.
         worse_with_others: whether other requests that the engine serves meanwhile can only make it worse; if not, they
             make it invalid.
@@ -78,6 +79,7 @@ class Metric(ABC):
     source: SampleSource
     known_before_test: bool = False
     needs_prefill: bool = False
+    includes_prefill: bool = False
     needs_settling: bool = False
     worse_with_others: bool = False
     worse_with_lag: bool = False

@@ -34,6 +34,7 @@ E2E = DistributionMetric(
     source=SampleSource.REQUESTS,
     worse_with_others=True,
     worse_with_lag=True,
+    includes_prefill=True,
     values=latency.list_e2e,
 )
 

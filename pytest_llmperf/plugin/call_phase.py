@@ -35,6 +35,7 @@ def run_rounds(item: pytest.Item, measured: MeasuredRun, session: Session) -> No
     for _ in range(session.settings.warmup if repeated else 0):
         item.runtest()
     measured.rounds = session.settings.rounds if repeated else 1
+    measured.empty_caches()
     measured.open()
     for _ in range(measured.rounds - 1):
         item.runtest()

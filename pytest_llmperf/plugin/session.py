@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmperf.engines.registry import BUILT_IN
 from pytest_llmperf.plugin import worker
-from pytest_llmperf.plugin.preflight.budget_reader import ENGINES, LIMITS, MARKED, MISTAKE, BudgetReader
+from pytest_llmperf.plugin.preflight.budget_reader import ENGINES, LIMITS, MARKED, MISTAKE, WARM_CACHE, BudgetReader
 from pytest_llmperf.plugin.preflight.findings import Findings
 from pytest_llmperf.plugin.terminal import Terminal
 from pytest_llmperf.plugin.timeout import TimeoutClock
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
+    from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
     from pytest_llmperf.plugin.preflight.engine_variants import EngineChoice, Variant
     from pytest_llmperf.plugin.settings import Settings
@@ -69,6 +70,7 @@ class Session:
         self.measured: MeasuredRun | None = None
         self._relays: AppRelays | None = None
         self._left_overs: LeftOvers | None = None
+        self._prompt_caches: PromptCaches | None = None
         self.calls_outside: int | None = None
         self._kept_logs: set[str] = set()
         self._variants: set[Variant] = set()
@@ -228,6 +230,7 @@ class Session:
     def on_start(self, engine: Engine) -> tuple[Device, ...]:
         """Samples an engine that has started, points its relay to it, and returns the devices that it computes on."""
         devices = self.telemetry.on_start(engine)
+        self.prompt_caches.forget(engine)
         if self._relays is not None:
             self._relays.follow(engine)
         return devices
@@ -254,6 +257,15 @@ class Session:
                 return self.provisioner.acquire(spec)
         except EngineError as error:
             raise _make_unavailable(spec.engine, error) from None
+
+    @property
+    def prompt_caches(self) -> PromptCaches:
+        """What the engines may hold of earlier prompts; made when first needed."""
+        if self._prompt_caches is None:
+            from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
+
+            self._prompt_caches = PromptCaches(worker.run_folder(self.config))
+        return self._prompt_caches
 
     @property
     def relays(self) -> AppRelays:
@@ -341,10 +353,12 @@ class Session:
         limits: list[Limit] = item.stash.get(LIMITS, [])
         if self.measured is not None:
             self.measured.cancel()  # its test never got to its call
-        owner = Owner(item.nodeid, item.stash[ATTEMPTS])
-        noise = self.settings.session_noise
+        owner, warm = Owner(item.nodeid, item.stash[ATTEMPTS]), item.stash.get(WARM_CACHE, False)
+        noise, caches = self.settings.session_noise, self.prompt_caches
         run = [name for spec in self.settings.engines for name in (spec.engine, spec.label)]
-        measured = self.measured = MeasuredRun(limits, owner, self.telemetry, self.relays, self._left_overs, noise, run)
+        measured = self.measured = MeasuredRun(
+            limits, owner, self.telemetry, self.relays, self._left_overs, noise, caches, run, warm=warm
+        )
         item.stash[MEASURED_RUN] = measured
         return measured
 

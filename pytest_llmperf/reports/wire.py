@@ -47,7 +47,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "window": {"name": str(measurement.window.name), "seconds": _number(measurement.window.seconds)},
         "engine": None if measurement.engine is None else _engine(measurement.engine),
         "readings": _readings(METRICS.values(), measurement, limit_names),
-        "requests": {**_requests(measurement.requests, start_ns), "unread": _unread(measurement.unread)},
+        "requests": {**_requests(measurement, start_ns), "unread": _unread(measurement.unread)},
         "loads": [load_to_wire(load, start_ns) for load in measurement.loads],
         "memory": None if measurement.memory is None else _memory(measurement.memory, start_ns),
         "memory_missing": str(measurement.memory_missing),
@@ -178,7 +178,8 @@ def _windows(measurement: Measurement) -> list[dict[str, Any]]:
 # --------------------------------------------------------------------------------------- requests and memory
 
 
-def _requests(requests: Sequence[RequestTiming], start_ns: int) -> dict[str, Any]:
+def _requests(measurement: Measurement, start_ns: int) -> dict[str, Any]:
+    requests = measurement.requests
     answered = [r for r in requests if r.error is None]
     return {
         "total": len(requests),
@@ -188,7 +189,7 @@ def _requests(requests: Sequence[RequestTiming], start_ns: int) -> dict[str, Any
         "tokens": {
             "output": _total([r.output_tokens for r in answered]),
             "prompt": _total([r.prompt_tokens for r in answered]),
-            "cached": _total([r.cached_tokens for r in answered]),
+            "cached": _count_cached(measurement, answered),
         },
         "records": [_request(r, start_ns) for r in _sample(requests)],
         "requests_left_out": max(0, len(requests) - REQUEST_RECORDS),
@@ -215,6 +216,12 @@ def _errors(requests: Sequence[RequestTiming]) -> dict[str, int]:
     """How often each of the most frequent errors came."""
     counted = Counter(str(r.error) for r in requests if r.error is not None)
     return dict(counted.most_common(REQUEST_ERRORS))
+
+
+def _count_cached(measurement: Measurement, answered: Sequence[RequestTiming]) -> int | None:
+    """As the answers say; where not all of them do, as the engine counts it."""
+    found = _total([r.cached_tokens for r in answered])
+    return _count(measurement.prompt_cache.cached_tokens) if found is None and answered else found
 
 
 def _total(counts: Sequence[int | None]) -> int | None:

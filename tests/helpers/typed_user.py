@@ -61,6 +61,9 @@ from pytest_llmperf import (
     NoVerdict,
     Observation,
     Observed,
+    Prompt,
+    PromptCache,
+    PromptHistory,
     Quantity,
     Reading,
     RecordedValue,
@@ -85,6 +88,7 @@ from pytest_llmperf import (
     __version__,
     energy_budget,
     latency_budget,
+    llm_cache,
     llm_engines,
     memory_budget,
     register_metric,
@@ -102,7 +106,11 @@ ATTEMPTS = (RequestFailed, LoadClientDied, EngineError, RelayError, InvalidBudge
 LIMITS: LatencyLimits = {"ttft_p95": "300 ms", "startup": "90 s", "device": "NVIDIA H100*"}
 MORE: tuple[MemoryLimits, ThroughputLimits, EnergyLimits] = ({"peak": "16 GiB"}, {"output": "800 tok/s"}, {})
 
-pytestmark = [llm_engines("vllm", "llamacpp"), pytest.mark.filterwarnings(f"error::{LLMPerfWarning.__name__}")]
+pytestmark = [
+    llm_engines("vllm", "llamacpp"),
+    llm_cache("warm"),
+    pytest.mark.filterwarnings(f"error::{LLMPerfWarning.__name__}"),
+]
 
 
 @pytest.mark.xfail(raises=BudgetExceeded, strict=True)
@@ -160,6 +168,8 @@ def look_into(measurement: Measurement) -> None:
     assert_type(measurement.records, tuple[RecordedValue, ...])
     assert_type(measurement.loads, tuple[Load, ...])
     assert_type(measurement.server_clock, ServerClock | None)
+    assert_type(measurement.prompt_cache, PromptCache)
+    assert_type(measurement.prompt_cache.earlier, PromptHistory)
 
 
 def look_at_device(trace: DeviceTrace) -> tuple[Device, Energy, Conditions, Sequence[DeviceProcess]]:
@@ -170,8 +180,8 @@ def look_at_load(load: Load) -> tuple[ClientHealth | None, Lag | None, Spread | 
     return load.health, load.health.loop_lag if load.health else None, load.output_came
 
 
-def look_at_request(timing: RequestTiming) -> tuple[Sequence[Chunk], ServerTimes | None]:
-    return timing.chunks, timing.server
+def look_at_request(timing: RequestTiming) -> tuple[Sequence[Chunk], ServerTimes | None, Prompt | None]:
+    return timing.chunks, timing.server, timing.prompt
 
 
 def look_at_calls(measurement: Measurement) -> Sequence[UnreadCall]:

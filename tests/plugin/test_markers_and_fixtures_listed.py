@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_markers_name_every_key_that_may_be_limited(runs: Runs) -> None:
     output = runs.plain("", "--markers").stdout.str()
     lines = {line.split("(")[0]: line for line in output.splitlines() if line.startswith("@pytest.mark.")}
-    assert "@pytest.mark.llm_engines" in lines
+    assert {"@pytest.mark.llm_engines", "@pytest.mark.llm_cache"} <= lines.keys()
     for group in GROUPS:
         text = lines[f"@pytest.mark.{group}_budget"]
         assert "device=GLOB" in text
@@ -55,6 +55,7 @@ def test_strict_markers_know_them(runs: Runs) -> None:
         @pytest.mark.latency_budget(e2e_max="1 min")
         @pytest.mark.energy_budget(total="1 J")
         @pytest.mark.llm_engines("simulated")
+        @pytest.mark.llm_cache("warm")
         def test_all(llm_client):
             llm_client.generate("x", max_tokens=4)
         """,

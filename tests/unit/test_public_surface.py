@@ -194,6 +194,7 @@ def test_a_typed_marker_takes_the_keys_of_the_table(marker: str) -> None:
 def test_each_marker_has_its_typed_function() -> None:
     assert set(MARKERS) <= set(HOMES)
     assert exported("llm_engines")("vllm").mark == pytest.mark.llm_engines("vllm").mark
+    assert exported("llm_cache")("warm").mark == pytest.mark.llm_cache("warm").mark
     for name in MARKERS:
         if name.endswith("_budget"):
             assert exported(name)(engine="x*").mark == getattr(pytest.mark, name)(engine="x*").mark

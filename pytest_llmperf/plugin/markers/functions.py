@@ -7,7 +7,7 @@ pytest's own form of the marker: ``@pytest.mark.latency_budget(ttft_p97="1 s")``
 
 from __future__ import annotations
 
-from typing import TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
 import pytest
 
@@ -124,3 +124,8 @@ def energy_budget(**limits: Unpack[EnergyLimits]) -> pytest.MarkDecorator:
 def llm_engines(*names: str) -> pytest.MarkDecorator:
     """Runs the test on the engines of these names only, and skips it on others."""
     return pytest.mark.llm_engines(*names)
+
+
+def llm_cache(state: Literal["cold", "warm"]) -> pytest.MarkDecorator:
+    """Says what the engine's prompt cache holds before each round: nothing, or what was sent earlier (``"warm"``)."""
+    return pytest.mark.llm_cache(state)

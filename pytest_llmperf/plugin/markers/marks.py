@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 # The groups of metrics, written out: a run without a measured test does not import the table of metrics.
 BUDGET_MARKERS = ("memory_budget", "throughput_budget", "latency_budget", "energy_budget")
-MARKERS = (*BUDGET_MARKERS, "llm_engines")
+MARKERS = (*BUDGET_MARKERS, "llm_engines", "llm_cache")
+_WARM = "warm"
+_CACHE_STATES = ("cold", _WARM)
 _ENGINES_HELP = "llm_engines(*names): run the test on these engines only, skip it on others."
+_CACHE_HELP = (
+    "llm_cache(state): 'cold' empties the engine's prompt cache before each round, as without it; 'warm' leaves in it "
+    "what earlier tests and rounds have sent."
+)
 
 
 def register_markers(config: pytest.Config) -> None:
@@ -31,7 +37,7 @@ def describe_markers() -> list[str]:
     """The line of each marker for ``pytest --markers``: its signature and what it does, made from the metrics."""
     from pytest_llmperf.metrics.table import GROUPS
 
-    return [*map(_describe_budget, GROUPS), _ENGINES_HELP]
+    return [*map(_describe_budget, GROUPS), _ENGINES_HELP, _CACHE_HELP]
 
 
 def _describe_budget(group: str) -> str:
@@ -136,3 +142,18 @@ def find_allowed_engines(item: pytest.Item, registry: EngineRegistry) -> Sequenc
         names = ", ".join(known)
         raise ValueError(f"{item.name}: @llm_engines: unknown engine {unknown[0]!r}; it is one of {names}")
     return mark.args
+
+
+def wants_warm_cache(item: pytest.Item) -> bool:
+    """Whether the closest ``llm_cache`` asks for the engine's prompt cache as earlier tests have left it.
+
+    Raises:
+        ValueError: it does not have exactly one of the two states.
+    """
+    mark = item.get_closest_marker("llm_cache")
+    if mark is None:
+        return False
+    if mark.kwargs or len(mark.args) != 1 or mark.args[0] not in _CACHE_STATES:
+        given = ", ".join([*map(repr, mark.args), *(f"{key}={value!r}" for key, value in mark.kwargs.items())])
+        raise ValueError(f"{item.name}: @llm_cache({given}): it takes one state, 'cold' or 'warm'")
+    return bool(mark.args[0] == _WARM)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
 
@@ -31,6 +32,7 @@ class AppCalls:
     Attributes:
         requests: its calls that are read and have ended, each with its engine.
         unread: its calls that are not read, each with its engine.
+        prompts: of all calls that came since the last time, also of those outside of the window, each with its engine.
         running_since: when each call that has not ended was sent, in ns.
         left_over: calls that ran in the window and began before it.
         faults: what went wrong with a relay, a sentence each.
@@ -38,6 +40,7 @@ class AppCalls:
 
     requests: list[tuple[Engine, RequestTiming]] = field(default_factory=list)
     unread: list[tuple[Engine, UnreadCall]] = field(default_factory=list)
+    prompts: list[tuple[Engine, Prompt | None]] = field(default_factory=list)
     running_since: list[int] = field(default_factory=list)
     left_over: list[LeftOver] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -103,6 +106,8 @@ class AppRelays:
                 self.outside += taken.outside
                 self._faults += taken.problems
                 self._sort(engine, taken.calls, window, found)
+                prompts = (*taken.prompts_outside, *(call.prompt for call in taken.calls))
+                found.prompts += [(engine, prompt) for prompt in prompts]
                 found.running_since += taken.running_since
                 found.left_over += [LeftOver(self._owner_at(at_ns), CALL, at_ns) for at_ns in taken.left_over]
             found.faults = list(dict.fromkeys(self._faults))

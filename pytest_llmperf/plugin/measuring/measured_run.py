@@ -14,6 +14,7 @@ from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.measurement.measurement import Measurement, RecordedValue
 from pytest_llmperf.measurement.parts import label_parts
+from pytest_llmperf.measurement.prompts import PromptCache
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory import read_settled
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
+    from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
     from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, Ongoing
 
 _OF_SETTLED_LEVELS = ("memory.retained", "memory.idle")
@@ -50,7 +52,8 @@ class MeasuredRun:
 
     Only what happens between ``open`` and ``close`` counts. ``measurement`` is None until ``close``; ``ended`` are the
     engines that ended during the test, each with the reason, ``survivors`` the others. ``run_engines`` has the names
-    and labels of the engines of the run.
+    and labels of the engines of the run. ``warm`` leaves the prompt caches of the engines as earlier tests have left
+    them.
     """
 
     def __init__(
@@ -61,12 +64,17 @@ class MeasuredRun:
         relays: AppRelays,
         left_overs: LeftOvers,
         session_noise: float | None,
+        caches: PromptCaches,
         run_engines: Collection[str] = (),
+        *,
+        warm: bool = False,
     ) -> None:
         self.limits = limits
         self._run_engines = run_engines
         self._owner = owner
         self._confidence = Confidence(session_noise=session_noise)
+        self._caches = caches
+        self._warm = warm
         self._telemetry = telemetry
         self._relays = relays
         self._left_overs = left_overs
@@ -84,6 +92,7 @@ class MeasuredRun:
         self._observations: dict[Engine, Observation] = {}
         self._idle: dict[Engine, Reading] = {}
         self._idle_of_all: Reading | None = None
+        self._prompt_caches: dict[Engine, PromptCache] = {}
         self._start_ns = 0
 
     def use(self, engine: Engine) -> None:
@@ -91,6 +100,7 @@ class MeasuredRun:
         if engine not in self._engines:
             self._engines.append(engine)
             if self._start_ns:
+                self._empty_cache(engine)
                 self._observations[engine] = engine.insight.observe()
 
     def begin(self, engine: Engine, request: Ongoing) -> EndRequest:
@@ -126,6 +136,26 @@ class MeasuredRun:
             if engine.insight.peak_caveat
         ]
 
+    def empty_caches(self) -> None:
+        """Empties the prompt caches of the engines, unless the test wants them as they are."""
+        self._forget_calls()
+        self._remember_requests()
+        for engine in self._engines:
+            self._empty_cache(engine)
+
+    def _empty_cache(self, engine: Engine) -> None:
+        if self._warm:
+            self._prompt_caches[engine] = PromptCache(as_found=True)
+            return
+        now, before = self._caches.empty(engine), self._prompt_caches.get(engine)
+        # What was not emptied before an earlier round holds from then on.
+        self._prompt_caches[engine] = now if before is None or before.emptied else before
+
+    def _remember_requests(self) -> None:
+        """Notes the prompts of all requests that have been sent so far."""
+        for engine in self._engines:
+            self._caches.remember(engine, (timing.prompt for timing in self._requests_to([engine])))
+
     def open(self) -> None:
         """Starts the window. Requests of fixtures and warm-up rounds before it are dropped."""
         for seen in (self._unread, self._records, self._windows):
@@ -141,21 +171,29 @@ class MeasuredRun:
         self._round_starts_ns = [self._start_ns]
 
     def begin_round(self) -> None:
-        """Notes that the test's body runs once more in this window."""
+        """Notes that the test's body runs once more in this window, and empties the prompt caches for it."""
+        for engine in self._engines:
+            self._empty_cache(engine)
         self._round_starts_ns.append(time.monotonic_ns())
 
     def cancel(self) -> None:
         """Ends it without a measurement; does nothing for one that has ended."""
         if not self._log.closed:
             self._log.close(time.monotonic_ns())
+            self._remember_requests()
             self._end_observations()
 
     def _end_observations(self) -> None:
-        now_ns = time.monotonic_ns()
-        self._relays.take(Window(self._start_ns or now_ns, now_ns), self._owner, final=True)
+        self._forget_calls()
         for observation in self._observations.values():
             observation.close()
         self._observations.clear()
+
+    def _forget_calls(self) -> None:
+        """Takes the calls of the app so far, of which only the prompts are kept."""
+        now_ns = time.monotonic_ns()
+        window = Window(self._start_ns or now_ns, now_ns)
+        self._caches.remember_all(self._relays.take(window, self._owner, final=True).prompts)
 
     def snapshot(self) -> Measurement:
         """The measurement so far; once the test has ended, the whole of it."""
@@ -173,6 +211,7 @@ class MeasuredRun:
         self._telemetry.edge(self._engines, align=self._judges_energy)
         self._take_calls(window, final=True)  # before the observation ends, which compares them with what it saw
         observed = {engine: seen.end(self._asked_of(engine), window) for engine, seen in self._observations.items()}
+        self._remember_requests()
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
             measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
@@ -184,6 +223,7 @@ class MeasuredRun:
 
     def _take_calls(self, window: Window, *, final: bool) -> None:
         self._calls = self._relays.take(window, self._owner, final=final)
+        self._caches.remember_all(self._calls.prompts)
         self._log.extend(self._calls.requests)
         self._unread += self._calls.unread
 
@@ -242,6 +282,7 @@ class MeasuredRun:
             attempt=self._owner.attempt,
             loads=loads,
             idle=self._idle_of(engines),
+            prompt_cache=self._prompt_cache_of(engines, observed),
         )
 
     def _find_disturbances(self, window: Window) -> tuple[str, ...]:
@@ -249,6 +290,11 @@ class MeasuredRun:
         found = [*self._left_overs.find_running(window), *self._calls.left_over]
         others = [one for one in found if one.owner != self._owner or one.begun_ns < window.start_ns]
         return describe_left_overs(others, self._owner)
+
+    def _prompt_cache_of(self, engines: Sequence[Engine], observed: Observed) -> PromptCache:
+        """What the caches of an engine held; of several engines each has its own."""
+        state = self._prompt_caches.get(engines[0]) if len(engines) == 1 else None
+        return replace(state or PromptCache(), cached_tokens=observed.cached_tokens)
 
     def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
         """Why engines of the test have ended, one sentence each. Waits up to ``wait`` seconds for the first one."""

@@ -21,10 +21,11 @@ LIMITS: pytest.StashKey[list[Limit]] = pytest.StashKey()
 MISTAKE: pytest.StashKey[str] = pytest.StashKey()
 MARKED: pytest.StashKey[int] = pytest.StashKey()
 ENGINES: pytest.StashKey[Sequence[str]] = pytest.StashKey()
+WARM_CACHE: pytest.StashKey[bool] = pytest.StashKey()
 
 
 class BudgetReader:
-    """Notes on the stash of each test its limits, or the mistake in them, and which engines it runs on.
+    """Notes on the stash of each test its limits, or the mistake in them, its engines, and if it wants a warm cache.
 
     Budgets that no test reads are added to ``findings``. ``collection`` is to be registered as a plugin.
     """
@@ -70,6 +71,7 @@ class BudgetReader:
         marked = item.stash[MARKED] = marks.count_budget_markers(item)
         try:
             allowed = marks.find_allowed_engines(item, self._registry)
+            item.stash[WARM_CACHE] = marks.wants_warm_cache(item)
         except ValueError as error:
             item.stash[MISTAKE] = str(error)
             return
