@@ -50,10 +50,12 @@ class Answer:
         model = self.model
         with model.semaphore:
             model.running += 1
+            model.count(busy=1)
             try:
                 yield from self._generate(" ".join(self.prompt))
             finally:
                 model.running -= 1
+                model.count(busy=-1)
                 model.used = time.monotonic()
 
     def _generate(self, prompt: str) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""The process that holds a model: memory, and a page of counters that ``serve`` adds to."""
+"""The process that holds a model: memory, slots, and a page of counters that ``serve`` adds to."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _PAGE = 4096
@@ -12,11 +13,16 @@ _NAMES = {
     "cached": "prompt_tokens_cached_total",
     "predicted": "tokens_predicted_total",
 }
-COUNTS = dict.fromkeys(_NAMES, 0)
+COUNTS = dict.fromkeys((*_NAMES, "busy"), 0)
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/slots":
+            number = int(sys.argv[sys.argv.index("-np") + 1])
+            slots = [{"id": i, "n_ctx": 4096, "is_processing": i < COUNTS["busy"]} for i in range(number)]
+            self._answer(200, json.dumps(slots).encode())
+            return
         told = self.path == "/metrics" and os.environ.get("LLAMA_ARG_ENDPOINT_METRICS") == "1"
         lines = [f"llamacpp:{name} {COUNTS[key]}\n" for key, name in _NAMES.items()]
         self._answer(200 if told else 501, "".join(lines).encode() if told else b"not supported")

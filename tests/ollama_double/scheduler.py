@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +159,8 @@ class Model:
 
     def count(self, **rises: int) -> None:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/", json.dumps(rises).encode())
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
+        with suppress(ConnectionError, urllib.error.URLError):  # a runner that has ended counts no more
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
 
     def remember(self, prompt: list[str]) -> int:
         """How many of these words were in the cache."""

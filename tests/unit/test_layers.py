@@ -31,12 +31,14 @@ ALLOWED: dict[str, str] = {
     "engines": "engines.api engines.lifecycle",
     "engines.lifecycle": "engines.api system telemetry.sources",
     "engines.kv_cache": "engines.api measurement system",
-    "engines.openai": "engines.api engines.lifecycle traffic.client",
+    "engines.attached": "engines.api engines.lifecycle measurement system",
+    "engines.openai": "engines.api engines.attached engines.lifecycle traffic.client",
     "engines.simulated": "engines.api engines.lifecycle measurement telemetry traffic.client",
-    "engines.llamacpp": "engines engines.api engines.kv_cache engines.lifecycle measurement telemetry traffic.client",
+    "engines.llamacpp": "engines engines.api engines.attached engines.kv_cache engines.lifecycle measurement telemetry "
+    "traffic.client",
     "engines.ollama.cleanup": "engines.lifecycle system",
-    "engines.ollama": "engines engines.api engines.kv_cache engines.lifecycle engines.ollama.cleanup measurement "
-    "system telemetry telemetry.sources traffic.answers traffic.client",
+    "engines.ollama": "engines engines.api engines.attached engines.kv_cache engines.lifecycle engines.ollama.cleanup "
+    "measurement system telemetry telemetry.sources traffic.answers traffic.client",
     "engines.vllm": "engines.api engines.kv_cache engines.lifecycle measurement system telemetry traffic.client",
     "engines.vllm.offline": "engines.api engines.kv_cache engines.lifecycle engines.vllm measurement system telemetry "
     "traffic.answers traffic.client",

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
-from pytest_llmperf.engines.api.insight import Insight
+from pytest_llmperf.engines.attached.insight import AttachedInsight
 from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
 from pytest_llmperf.engines.lifecycle.http import http_post
 from pytest_llmperf.engines.llamacpp.insight import LlamaCppInsight
@@ -47,6 +47,7 @@ class LlamaCppEngine(Engine):
     @classmethod
     def compose(cls, spec: EngineSpec) -> EngineParts:
         if spec.url:
-            return EngineParts(AttachedDeployment(spec, read_version), DIALECT, Insight())
+            attached = AttachedDeployment(spec, read_version)
+            return EngineParts(attached, DIALECT, AttachedInsight(attached))
         server = LlamaCppServer(spec)
         return EngineParts(server, DIALECT, LlamaCppInsight(server))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.observation import Observation, Observed, explain_token_difference
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.engines.attached.queue import explain_queue
+from pytest_llmperf.engines.attached.slots import SlotsWatch, explain_busy_slots
 from pytest_llmperf.engines.kv_cache.slots import Slots
 from pytest_llmperf.engines.ollama.counters import Counts
 from pytest_llmperf.engines.ollama.faults import (
@@ -43,8 +45,11 @@ class OllamaObservation(Observation):
         self._before: Loaded | None = None
         self._counts: Counts | None = None
         self._beside: dict[str, None] = {}
+        self._others = SlotsWatch([])
         try:
             self._before = deployment.look()
+            if deployment.attached and self._before is not None and self._before.runner is not None:
+                self._others = SlotsWatch([url] if (url := self._before.runner.slots_url) else [])
             self._beside = dict.fromkeys(deployment.list_beside())
             self._counts = Counts.of(self._before)
         except EngineError as error:
@@ -60,8 +65,12 @@ class OllamaObservation(Observation):
         return Observed(readings, (), stats, tuple(self._beside))
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        self._others.stop()
         seen = self.read(requests, window)
         return replace(seen, faults=tuple(fault for fault in self._faults(requests) if fault))
+
+    def close(self) -> None:
+        self._others.stop()
 
     def _faults(self, requests: Sequence[RequestTiming]) -> list[str]:
         if self._failure:
@@ -78,8 +87,17 @@ class OllamaObservation(Observation):
         waited = max((r.server.startup or 0 for r in requests if r.server is not None), default=0) / 1e9
         anew = explain_reload(self._ollama.shown_model, self._before, now, waited)
         if not anew:
-            return [*faults, *self._compare_counts(now, requests)]
+            return [*faults, *self._compare(now, requests)]
         return faults if self._ollama.takes_turns and self._ollama.is_as_expected(now) else [anew, *faults]
+
+    def _compare(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> list[str]:
+        """Compares what the server did with the requests; returns the contradictions."""
+        faults = self._compare_counts(now, requests)
+        if self._ollama.attached:
+            footprint = self._ollama.footprint
+            slots = footprint.slots if footprint is not None else None
+            faults += [explain_queue(requests, slots or 1), explain_busy_slots(self._others.looks, requests)]
+        return faults
 
     def _slots(self) -> Slots:
         """The KV cache of one request, without a size if the model is not loaded."""

@@ -89,6 +89,11 @@ class Runner:
         return f"{self.url}/metrics" if self.url else ""
 
     @property
+    def slots_url(self) -> str:
+        """The URL at which it tells which of its slots are busy; "" if there is none."""
+        return self.metrics_url.replace("/metrics", "/slots")
+
+    @property
     def alive(self) -> bool:
         try:
             process = psutil.Process(self.pid)

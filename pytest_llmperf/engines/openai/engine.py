@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
-from pytest_llmperf.engines.api.insight import Insight
+from pytest_llmperf.engines.attached.insight import AttachedInsight
 from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
 from pytest_llmperf.traffic.client.dialect import OPENAI
 
@@ -24,4 +24,5 @@ class OpenAIEngine(Engine):
 
     @classmethod
     def compose(cls, spec: EngineSpec) -> EngineParts:
-        return EngineParts(AttachedDeployment(spec), OPENAI, Insight())
+        attached = AttachedDeployment(spec)
+        return EngineParts(attached, OPENAI, AttachedInsight(attached))

@@ -1,0 +1,1 @@
+"""Notices what others ask of a server that runs already."""

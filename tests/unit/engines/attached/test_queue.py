@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_llmperf.engines.attached.queue import explain_queue
+from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
+
+MS = 1_000_000
+
+
+def request(sent_ms: int, queue_ms: int, answering_ms: int = 1000) -> RequestTiming:
+    total = queue_ms + answering_ms + 2
+    times = ServerTimes(startup=2 * MS, prompt=40 * MS, decode=(answering_ms - 40) * MS, total=total * MS)
+    return RequestTiming(sent_ms * MS, (sent_ms + total) * MS, server=times)
+
+
+@pytest.mark.parametrize(
+    ("requests", "slots", "others"),
+    [
+        ([request(0, 2), request(1100, 3)], 1, False),
+        ([request(0, 602), request(2000, 3)], 1, True),
+        # Its own requests wait for each other.
+        ([request(0, 2), request(1, 1000), request(2, 2000)], 1, False),
+        ([request(0, 2), request(1, 602)], 2, True),
+        ([request(0, 2), request(1, 2), request(2, 602)], 2, False),
+        # The one before was given up by its client, and takes its slot for a moment longer.
+        ([request(0, 2), request(1200, 400)], 1, False),
+        # Long prompts and busy hosts.
+        ([request(0, 90)], 1, False),
+        ([request(0, 900, answering_ms=20_000)], 1, False),
+        ([RequestTiming(0, 700 * MS)], 1, False),
+        ([RequestTiming(0, 700 * MS, server=ServerTimes(prompt=1))], 1, False),
+        ([], 1, False),
+    ],
+)
+def test_a_wait_that_the_tests_own_requests_do_not_explain(
+    requests: list[RequestTiming], slots: int, others: bool
+) -> None:
+    found = explain_queue(requests, slots)
+    assert bool(found) == others
+    if others:
+        assert found.startswith(f"others used the server: 1 of {len(requests)} requests waited up to 602 ms for a ")
