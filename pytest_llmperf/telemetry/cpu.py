@@ -15,6 +15,14 @@ def cpu_device(cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
     return Device("cpu", f"CPU {_model_name(cpuinfo) or platform.processor() or platform.machine()}")
 
 
+def has_amx(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this host's processor has AMX units."""
+    try:
+        return "amx_tile" in cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
 def _model_name(cpuinfo: Path) -> str:
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.ollama_double import MODEL
+
 if TYPE_CHECKING:
+    import pytest
+
+    from tests.conftest import Runs
     from tests.ollama.conftest import OllamaRuns
 
 SUITE = """
@@ -90,6 +95,37 @@ def test_a_model_that_lies_on_the_gpu_in_part_says_how_much(ollama: OllamaRuns) 
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["FAILED *test_not_all - BudgetExceeded: memory offload 60.0 % < 100 %*"])
+
+
+AMX = """
+@pytest.mark.memory_budget(offload="1 %")
+def test_offload(llm_client):
+    llm_client.generate("Hello", max_tokens=2)
+
+@pytest.mark.memory_budget(peak="1 GiB")
+def test_memory(llm_client, llm_engine):
+    llm_client.generate("Hello", max_tokens=2)
+    assert [device.kind for device in llm_engine.devices] == ["cpu"]
+"""
+ALL_ON_THE_HOST = ["*FAILED *test_offload - BudgetExceeded: memory offload 0.00 % < 1 %*"]
+
+
+def test_weights_in_a_buffer_for_amx_are_the_hosts(ollama: OllamaRuns) -> None:
+    ollama.is_like(amx=True)
+    result = ollama(AMX)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(ALL_ON_THE_HOST)
+
+
+def test_so_they_are_on_a_server_whose_log_is_not_seen(
+    ollama: OllamaRuns, runs: Runs, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr("pytest_llmperf.engines.ollama.memory.has_gpu", lambda: False)
+    ollama.is_like(amx=True)
+    server = request.getfixturevalue("server")
+    result = runs.plain(AMX, f"--llm-engine=ollama:{MODEL}", f"--llmperf-url=http://{server}")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(ALL_ON_THE_HOST)
 
 
 def test_a_model_with_a_sliding_window_has_the_cache_that_its_runner_stated(ollama: OllamaRuns) -> None:

@@ -2,9 +2,9 @@
 
 It is started like the real one (``ollama serve``, the same variables of the environment) and starts a ``llama-server``
 for each model that it loads, which holds memory. ``LLMPERF_DOUBLE`` in its environment, as JSON, changes what it is:
-``version``, ``vram`` (the share of a model on the GPU), ``token_seconds``, ``startup_seconds``, ``memory_bytes`` (of
-runners, by their models' names). Words in a prompt order a bad day: ``[busy]``, ``[repeat]``, ``[kill runner]``,
-``[kill server]``, ``[stop N]``. A word is a token.
+``version``, ``vram`` (the share of a model on the GPU), ``amx`` (that it is in a buffer for AMX), ``token_seconds``,
+``startup_seconds``, ``memory_bytes`` (of runners, by their models' names). Words in a prompt order a bad day:
+``[busy]``, ``[repeat]``, ``[kill runner]``, ``[kill server]``, ``[stop N]``. A word is a token.
 """
 
 from __future__ import annotations

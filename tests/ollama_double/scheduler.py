@@ -111,10 +111,15 @@ class Model:
             raise Refusal(500, "llama-server process has terminated: exit status 1")
         kv = _TOKEN_BYTES * _BYTES_OF[kind] * self.padded * self.slots
         self.size = int(96576768 + 199229 + kv + 14.51 * 2**20)
-        for name, mebibytes in (("load_tensors", "model"), ("llama_kv_cache", "KV")):
-            taken = 92.1 if mebibytes == "model" else kv / 2**20
-            print(f"{name}:        CPU {mebibytes} buffer size = {taken:8.2f} MiB", file=sys.stderr, flush=True)
-        self.size_vram = int(self.size * settings.get("vram", 0))
+        # On a processor with AMX the weights lie in a buffer of that name, which the server takes for a GPU's.
+        amx, on_gpu = bool(settings.get("amx")), float(settings.get("vram", 0))
+        self.size_vram = 96576768 if amx else int(self.size * on_gpu)
+        for stage, kind_of_buffer, taken in (("load_tensors", "model", 92.1), ("llama_kv_cache", "KV", kv / 2**20)):
+            rest = "AMX" if amx and kind_of_buffer == "model" else "CPU"
+            for buffer, share in (("CUDA0", on_gpu), (rest, 1 - on_gpu)):
+                if share:
+                    size = f"{buffer:>12} {kind_of_buffer} buffer size = {share * taken:8.2f} MiB"
+                    print(f"{stage}: {size}", file=sys.stderr, flush=True)
         time.sleep(settings.get("startup_seconds", 0.0))
         self.port = _free_port()
         command = self._command(kind, old=settings.get("version", "") < "0.30" and "version" in settings)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.insight import Insight
+from pytest_llmperf.engines.buffers import is_on_host
 from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
@@ -66,9 +67,9 @@ def parse_slots(log: str) -> Slots | None:
 
 
 def is_only_on_cpu(log: str) -> bool:
-    """Whether a starting server put all weights into buffers of the CPU (``CPU_Mapped``, ``CPU_REPACK``)."""
+    """Whether a starting server put all weights into buffers of the host (``CPU_Mapped``, ``CPU_REPACK``, ``AMX``)."""
     buffers = [name for name, _ in _WEIGHTS.findall(log)]
-    return bool(buffers) and all(name.startswith("CPU") for name in buffers)
+    return bool(buffers) and all(map(is_on_host, buffers))
 
 
 def _make_reading(mebibytes: float) -> Reading:

@@ -18,7 +18,7 @@ from pytest_llmperf.engines.ollama.cleanup.process import Cleanup
 from pytest_llmperf.engines.ollama.counters import count_template_tokens
 from pytest_llmperf.engines.ollama.faults import explain_reload
 from pytest_llmperf.engines.ollama.lookup import find_attached_url, find_ollama
-from pytest_llmperf.engines.ollama.memory import Footprint, find_stated_kv_bytes, read_shape
+from pytest_llmperf.engines.ollama.memory import Footprint, find_stated_kv_bytes, read_offload, read_shape
 from pytest_llmperf.engines.ollama.models import (
     derive_model,
     ensure_model,
@@ -524,7 +524,7 @@ class OllamaDeployment(Deployment):
             loaded.context,
             slots=(runner.slots if runner is not None else None) or server.slots,
             cache_types=(runner.cache_types if runner is not None else None) or server.cache_types,
-            offload=loaded.offload,
+            offload=read_offload(loaded.size, loaded.size_vram, log, here=bool(self.pids)),
             stated=find_stated_kv_bytes(log),
         )
 

@@ -21,8 +21,9 @@ class OllamaInsight(Insight):
 
     def refresh(self) -> None:
         footprint = self._deployment.footprint
-        self.computes_on_gpu = footprint is not None and footprint.offload > 0
-        self.devices = () if self.computes_on_gpu else (cpu_device(),)
+        offload = footprint.offload.value if footprint is not None else 0.0
+        self.computes_on_gpu = None if offload is None else offload > 0
+        self.devices = (cpu_device(),) if self.computes_on_gpu is False else ()
 
     def readings(self) -> dict[str, Reading]:
         """Weights, KV cache and offload of the loaded model."""

@@ -7,8 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.engines.buffers import is_on_host, parse_buffers
 from pytest_llmperf.engines.kv_cache.slots import Slots
 from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.telemetry.cpu import has_amx
+from pytest_llmperf.telemetry.sources.drivers import has_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,19 +148,38 @@ def find_stated_kv_bytes(log: str) -> float | None:
     return sum(map(float, found)) * 2**20 if found else None
 
 
+def read_offload(size: int, size_vram: int, log: str, *, here: bool) -> Reading:
+    """The share of a model on a GPU, of what Ollama states and its runner logged while it loaded, in bytes.
+
+    Ollama takes every buffer for a GPU's that is not called the CPU's, such as those for a processor's AMX units.
+    ``here`` is whether the server runs on this host.
+    """
+    how = "size_vram ÷ size, as Ollama states them"
+    buffers = parse_buffers(log)
+    if buffers:
+        mistaken = sum(taken for name, taken in buffers.items() if name == "AMX")
+        how += ", without buffers for AMX" if mistaken else ""
+        size_vram = 0 if all(map(is_on_host, buffers)) else max(0, round(size_vram - mistaken))
+    elif size_vram and here and not has_gpu():
+        return Reading(0.0, "this host has no GPU; Ollama takes buffers for AMX for a GPU's", samples=1)
+    elif size_vram and here and has_amx():
+        return Reading.missing("Ollama takes buffers for AMX for a GPU's, and how large they are is not seen")
+    return Reading(size_vram / size if size else 0.0, how, samples=1)
+
+
 @dataclass(frozen=True)
 class Footprint:
     """The memory of a loaded model. ``context`` is of one slot, in tokens, as it was asked for.
 
     ``slots`` and ``cache_types`` are None if unknown; ``stated`` is what the runner said of its KV caches while
-    it loaded, in bytes. ``offload`` is the share of the model on a GPU.
+    it loaded, in bytes. ``offload`` is the share of the model on a GPU, as ``read_offload`` gives it.
     """
 
     shape: Shape
     context: int
     slots: int | None
     cache_types: tuple[str, str] | None
-    offload: float
+    offload: Reading
     stated: float | None = None
 
     def describe_slot(self) -> Slots:
@@ -173,11 +195,10 @@ class Footprint:
 
     def readings(self) -> dict[str, Reading]:
         """``memory.weights``, ``memory.kv_reserved`` and ``memory.offload``."""
-        how = "size_vram ÷ size, as Ollama states them"
         return {
             "memory.weights": self.shape.weights,
             "memory.kv_reserved": self._read_reserved(),
-            "memory.offload": Reading(self.offload, how, samples=1),
+            "memory.offload": self.offload,
         }
 
     def _read_reserved(self) -> Reading:

@@ -114,10 +114,14 @@ class Loaded:
         return int(self.entry.get("context_length", 0))
 
     @property
-    def offload(self) -> float:
-        """The share of the model that lies on a GPU."""
-        size = int(self.entry.get("size", 0))
-        return int(self.entry.get("size_vram", 0)) / size if size else 0.0
+    def size(self) -> int:
+        """All its buffers in bytes, as the server states them."""
+        return int(self.entry.get("size") or 0)
+
+    @property
+    def size_vram(self) -> int:
+        """Those of its buffers that the server takes for a GPU's, in bytes."""
+        return int(self.entry.get("size_vram") or 0)
 
 
 def find_branches(roots: Iterable[int], file: str) -> tuple[Branch, ...]:

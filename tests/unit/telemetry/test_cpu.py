@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.telemetry.cpu import cpu_device
+from pytest_llmperf.telemetry.cpu import cpu_device, has_amx
+from pytest_llmperf.telemetry.sources.drivers import has_gpu
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,3 +30,22 @@ def test_a_cpu_without_a_model_name_is_called_by_its_architecture(
     if content is not None:
         cpuinfo.write_text(content, encoding="utf-8")
     assert cpu_device(cpuinfo).name == "CPU aarch64"
+
+
+def test_amx_is_a_flag_of_the_processor(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    assert not has_amx(cpuinfo)
+    cpuinfo.write_text("flags\t\t: fpu avx512f amx_bf16 amx_tile amx_int8\n", encoding="utf-8")
+    assert has_amx(cpuinfo)
+    cpuinfo.write_text("flags\t\t: fpu avx512f\n", encoding="utf-8")
+    assert not has_amx(cpuinfo)
+
+
+@pytest.mark.parametrize("node", ["", "dri/card0", "dri/renderD128", "kfd", "dxg"])
+def test_a_gpu_has_a_node_to_compute_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: str) -> None:
+    monkeypatch.setattr("pytest_llmperf.telemetry.sources.drivers.has_driver", lambda: False)
+    monkeypatch.setattr("sys.platform", "linux")
+    path = tmp_path / (node or "null")
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert has_gpu(tmp_path) == (node not in ("", "dri/card0"))

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.engines.ollama import memory
 from pytest_llmperf.engines.ollama.memory import (
     Footprint,
     Shape,
     find_stated_kv_bytes,
     pad_context,
+    read_offload,
     read_shape,
     sum_tensor_bytes,
 )
+from pytest_llmperf.measurement.reading import Reading
 from tests.helpers.captured import captured
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.reading import Reading
+    from collections.abc import Callable
 
 MIB = 1 << 20
 SHOWN: dict[str, Any] = json.loads(captured("ollama/show.json"))
@@ -27,7 +30,7 @@ F16 = ("f16", "f16")
 
 
 def reserved(shape: Shape | None = None, **changes: Any) -> Reading:
-    settings = {"context": 2048, "slots": 1, "cache_types": F16, "offload": 0.0, **changes}
+    settings = {"context": 2048, "slots": 1, "cache_types": F16, "offload": Reading(0.0), **changes}
     return Footprint(shape or read_shape(SHOWN), **settings).readings()["memory.kv_reserved"]
 
 
@@ -107,3 +110,59 @@ def test_what_is_not_told_is_not_guessed() -> None:
 @pytest.mark.parametrize(("asked", "given"), [(100, 256), (256, 256), (257, 512), (4096, 4096)])
 def test_a_context_is_made_a_multiple_of_256(asked: int, given: int) -> None:
     assert pad_context(asked) == given
+
+
+AMX = """\
+load_tensors:          AMX model buffer size =    92.10 MiB
+llama_context:        CPU  output buffer size =     0.19 MiB
+llama_kv_cache:        CPU KV buffer size =    90.00 MiB
+sched_reserve:        CPU compute buffer size =    17.51 MiB
+"""
+ON_GPU = AMX.replace("AMX model", "CUDA0 model").replace("CPU KV", "CUDA0 KV")
+OF_BOTH = f"{ON_GPU}load_tensors:          AMX model buffer size =    20.00 MiB\n"
+
+
+@pytest.fixture
+def hosted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes this host one with or without a GPU, and AMX."""
+
+    def host(*, gpu: bool, amx: bool) -> None:
+        monkeypatch.setattr(memory, "has_gpu", lambda: gpu)
+        monkeypatch.setattr(memory, "has_amx", lambda: amx)
+
+    return host
+
+
+@pytest.mark.parametrize(
+    ("size_vram", "log", "gpu", "amx", "here", "share"),
+    [
+        (0, "", False, False, True, 0.0),
+        (200, "", True, False, True, 1.0),
+        (200, "", False, True, True, 0.0),
+        (200, "", False, False, True, 0.0),
+        (200, "", True, True, True, None),
+        (0, "", True, True, True, 0.0),
+        # Of a server elsewhere no more is known than it states.
+        (200, "", False, True, False, 1.0),
+        (96, AMX, True, True, True, 0.0),
+        (200, ON_GPU, True, True, True, 1.0),
+        (100, ON_GPU, False, False, True, 0.5),
+    ],
+)
+def test_what_lies_on_a_gpu_is_told_from_what_ollama_takes_for_it(
+    hosted: Callable[..., None], size_vram: int, log: str, gpu: bool, amx: bool, here: bool, share: float | None
+) -> None:
+    hosted(gpu=gpu, amx=amx)
+    found = read_offload(200, size_vram, log, here=here)
+    assert found.value == share
+    assert bool(found.reason) == (share is None)
+
+
+def test_buffers_for_amx_beside_a_gpu_are_taken_off() -> None:
+    found = read_offload(200 * MIB, 120 * MIB, OF_BOTH, here=True)
+    assert found.value == 0.5
+    assert found.how.endswith("without buffers for AMX")
+
+
+def test_a_model_without_a_size_has_no_share() -> None:
+    assert read_offload(0, 0, "", here=True).value == 0

@@ -76,7 +76,7 @@ def test_only_processes_below_the_server_that_hold_a_model_are_runners(parent: i
     assert not found.alive
 
 
-def test_the_offload_is_the_part_on_the_gpu() -> None:
-    assert Loaded({"size": 200, "size_vram": 50, "context_length": 4096}, None).offload == 0.25
-    assert Loaded({}, None).offload == 0
-    assert Loaded({"context_length": 4096}, None).context == 4096
+def test_the_sizes_of_a_loaded_model_are_what_the_server_states() -> None:
+    loaded = Loaded({"size": 200, "size_vram": 50, "context_length": 4096}, None)
+    assert (loaded.size, loaded.size_vram, loaded.context) == (200, 50, 4096)
+    assert (Loaded({}, None).size, Loaded({"size_vram": None}, None).size_vram) == (0, 0)
