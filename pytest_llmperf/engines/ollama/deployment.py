@@ -351,12 +351,10 @@ class OllamaDeployment(Deployment):
         Raises:
             EngineError: the server does not answer.
         """
-        mine = self.look()
-        names = {self.model, mine.entry.get("name") if mine is not None else ""}
         return tuple(
             f"{entry['name']} ({format_value(int(entry.get('size') or 0), BYTES)})"
             for entry in self._api.list_loaded()
-            if entry.get("name") not in names
+            if not self._is_ours(entry)
         )
 
     def is_as_expected(self, now: Loaded | None) -> bool:
