@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_llmperf.system.timer import Timer
+    from pytest_llmperf.traffic.answers.answer import Answer
     from pytest_llmperf.traffic.load.wire import Order, Plan
 
 # A rate of failures needs some requests: a single failure at the start must not stop the load.
@@ -23,8 +24,8 @@ _FEWEST_ENDED = 20
 class LoadDriver:
     """Sends the orders that :meth:`add` takes, until all are done, the duration is over, or too many have failed.
 
-    ``send`` sends a flight; ``head`` returns the head of a request for the size of its body. ``answer_text`` returns
-    the text of an answer for the next turn of a chat; it may take milliseconds and runs in another thread.
+    ``send`` sends a flight; ``head`` returns the head of a request for the size of its body. ``read_answer`` reads an
+    answer for the next turn of a chat; it may take milliseconds and runs in another thread.
 
     Attributes:
         sent, ended, failed: numbers of requests so far.
@@ -39,13 +40,13 @@ class LoadDriver:
         plan: Plan,
         send: Callable[[Flight], None],
         head: Callable[[int], bytes],
-        answer_text: Callable[[Flight], str],
+        read_answer: Callable[[Flight], Answer],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timer = timer
         self._send = send
         self._head = head
-        self._answer_text = answer_text
+        self._read_answer = read_answer
         self._user_starts_ns = plan.user_starts_ns
         self._duration_ns = plan.duration_ns
         self._max_error_rate = plan.max_error_rate
@@ -163,15 +164,25 @@ class LoadDriver:
     async def _send_next_turn(self, flight: Flight) -> None:
         due_ns = flight.end_ns + flight.order.think_ns
         request = await self._loop.run_in_executor(None, self._build_next_turn, flight)
+        if request is None:
+            self.failed += 1
+            self._check_failures()
+            self._end_script()
+            return
         follower = Flight(flight.number + 1, request, flight.order, due_ns if flight.order.think_ns else None)
         self._timer.call_at(due_ns, lambda: self._end_script() if self._over else self._send_flight(follower))
 
-    def _build_next_turn(self, flight: Flight) -> bytes:
-        """Builds the request of the next turn: the chat so far, with the answer that the server gave."""
-        order = flight.order
+    def _build_next_turn(self, flight: Flight) -> bytes | None:
+        """Builds the request of the next turn: the chat so far, with the answer that the server gave.
+
+        None if that is no answer: with it the chat ends.
+        """
+        order, answer = flight.order, self._read_answer(flight)
+        if answer.timing.error is not None:
+            return None
         content, max_tokens = order.further.pop(0)
         body: dict[str, Any] = json.loads(order.body)
-        said = [{"role": "assistant", "content": self._answer_text(flight)}, {"role": "user", "content": content}]
+        said = [{"role": "assistant", "content": answer.text}, {"role": "user", "content": content}]
         body["messages"] += said
         body["max_tokens"] = max_tokens
         order.body = json.dumps(body).encode()

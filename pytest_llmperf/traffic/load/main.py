@@ -100,9 +100,7 @@ class LoadClient:
         timer, target = Timer(self._loop), Target.parse(plan.url)
         self._finished = FinishedRequests(streamed=plan.streamed, most_bytes=plan.kept_bytes)
         self._pool = LoadPool(target, plan.timeout, plan.reserve, self._end_flight, keep=plan.keep)
-        driver = LoadDriver(
-            timer, plan, self._send, _head(target, plan), lambda flight: self._finished.read_answer(flight).text
-        )
+        driver = LoadDriver(timer, plan, self._send, _head(target, plan), self._finished.read_answer)
         self._loop.add_signal_handler(signal.SIGINT, self._interrupt, driver)
         await self._ready.wait()
         await self._pool.prepare(plan.connections)

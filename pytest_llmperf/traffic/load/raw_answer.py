@@ -18,6 +18,7 @@ _HEAD_END = b"\r\n\r\n"
 # A line break inside JSON is escaped, so these bytes cannot stand inside an event.
 _STREAM_END = b"data: [DONE]\n\n\r\n0\r\n\r\n"
 _LONGEST_HEAD = 2**16
+_MOST_DIGITS = 18
 _WITHOUT_BODY = (204, 304)
 _SIZE = re.compile(rb"[0-9a-fA-F]+")
 _Framing = Literal["", "chunked", "length", "until closed"]
@@ -134,6 +135,8 @@ class RawAnswer:
             self._tail = whole[self._body_at :][-len(_STREAM_END) :]
             return self._tail.endswith(_HEAD_END) and self._chunks_end()
         length = "0" if self.status in _WITHOUT_BODY else self.headers.get("content-length", "")
+        if len(length) > _MOST_DIGITS:
+            raise TransportError(f"the answer is not HTTP/1.1: its Content-Length has {len(length)} digits")
         if length.isdecimal():
             self._framing = "length"
             self._left = int(length) - (len(whole) - self._body_at)
@@ -166,10 +169,9 @@ def _chunks(whole: bytes, at: int) -> Iterator[tuple[int, int]]:
         if line_end < 0:
             raise _UnfinishedError("the server closed the connection in the middle of the answer")
         text = whole[at:line_end].partition(b";")[0].strip()
-        try:
-            size = int(text, 16)
-        except ValueError:
-            raise TransportError(f"the answer is not HTTP/1.1: a chunk has the size {text[:20]!r}") from None
+        if _SIZE.fullmatch(text) is None:
+            raise TransportError(f"the answer is not HTTP/1.1: a chunk has the size {text[:20]!r}")
+        size = int(text, 16)
         start, stop = line_end + 2, line_end + 2 + size
         if size == 0:
             if whole.find(b"\r\n", start) < 0:

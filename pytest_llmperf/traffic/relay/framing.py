@@ -16,6 +16,7 @@ _HEX = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _REQUEST_LINE = re.compile(rb"(\S+) (\S+) HTTP/1\.[01]")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: .*)?")
 _LONGEST_HEAD = 1 << 20
+_MOST_DIGITS = 18
 _LONGEST_LINE = 1 << 16
 
 
@@ -70,7 +71,7 @@ class Head(NamedTuple):
             FramingError: the length is not a number.
         """
         text = self.fields.get(b"content-length")
-        if text is not None and not text.isdigit():
+        if text is not None and not (text.isdigit() and len(text) <= _MOST_DIGITS):
             raise FramingError("its Content-Length is not a number")
         return None if text is None else int(text)
 

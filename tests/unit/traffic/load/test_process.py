@@ -14,7 +14,16 @@ import pytest
 from pytest_llmperf.traffic.load import process
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
 from pytest_llmperf.traffic.load.wire import Order, Plan
-from tests.helpers.scripted_server import STREAM_HEAD, ScriptedServer, refused_url, text_stream, wait_for_the_end
+from tests.helpers.scripted_server import (
+    STREAM_END,
+    STREAM_HEAD,
+    ScriptedServer,
+    chunk,
+    event,
+    refused_url,
+    text_stream,
+    wait_for_the_end,
+)
 from tests.helpers.simulated_process import Running, serving
 from tests.helpers.waiting import until
 
@@ -165,6 +174,15 @@ def test_a_chat_whose_turn_fails_goes_no_further(url: str) -> None:
     order = Order(0, body(4, cut_after=1), further=[("d", 2)])
     seen = timings(run_load(plan(url), [order]))
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("last", [{"choices": [{"text": "", "finish_reason": "abort"}]}, {"detail": "no"}])
+def test_a_chat_whose_answer_does_not_count_goes_no_further(last: object) -> None:
+    stream = STREAM_HEAD + b"".join(map(chunk, (event({"choices": [{"text": "a"}]}), event(last)))) + STREAM_END
+    with ScriptedServer(*[[[stream]]] * 2) as scripted:
+        order = Order(0, body(4), further=[("d", 2), ("e", 2)])
+        seen = timings(run_load(plan(scripted.url, users=1), [order]))
+    assert [timing.error is not None for timing in seen] == [True]
 
 
 def test_connections_are_used_again_and_a_stale_one_is_replaced() -> None:

@@ -85,6 +85,18 @@ def test_nothing_at_all_has_no_body() -> None:
     assert not RawAnswer().ends_with_connection
 
 
+def test_a_length_of_5000_digits_is_refused() -> None:
+    with pytest.raises(TransportError, match="its Content-Length has 5000 digits"):
+        RawAnswer().take(b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 1)
+
+
+@pytest.mark.parametrize("size", [b"-f", b"+5", b"0x5", b"1_0", b""])
+def test_a_size_that_only_python_takes_for_a_number_is_refused(size: bytes) -> None:
+    raw = RawAnswer()
+    raw.take(STREAM_HEAD + size + b"\r\nhello\r\n", 1)
+    assert raw.parse_body() == ([], f"the answer is not HTTP/1.1: a chunk has the size {size!r}")
+
+
 @pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 okay\r\n\r\n", b"x" * 70_000])
 def test_what_is_no_http_is_refused(data: bytes) -> None:
     with pytest.raises(TransportError, match=r"not HTTP/1\.1"):

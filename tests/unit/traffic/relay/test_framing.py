@@ -94,6 +94,11 @@ def test_a_head_is_held_until_it_is_whole() -> None:
         ("requests", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "it does not begin with a request line"),
         ("requests", b"\x16\x03\x01 TLS\r\n\r\n", "it does not begin with a request line"),
         ("requests", b"x" * (1 << 20) + b"y", "its head does not end"),
+        (
+            "answers",
+            b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabc",
+            "its Content-Length is not a number",
+        ),
         ("requests", b"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\nabc", "its Content-Length is not a number"),
         ("answers", b"SSH-2.0\r\n\r\n", "it does not begin with a status line"),
         (
