@@ -9,6 +9,7 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
+from tests.engines.good_answers import ask_everything, ask_for_a_response, list_doubts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,3 +116,12 @@ def test_prompts_of_a_load_have_the_tokens_asked_for_and_answers_their_full_leng
     assert result.load.prompt_asked == result.load.prompt_came
     assert result.load.full_answers == 10
     assert all(not r.cached_tokens for r in result.requests)
+
+
+def test_no_good_answer_is_refused_and_no_count_doubted(engine: Engine) -> None:
+    assert list_doubts(ask_everything(engine)) == {}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_response_counts(engine: Engine, *, stream: bool) -> None:
+    assert list_doubts({"response": ask_for_a_response(engine, stream=stream, max_output_tokens=16)}) == {}

@@ -19,6 +19,7 @@ from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
+from tests.engines.good_answers import ask_everything, ask_for_a_response, list_doubts
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
 from tests.helpers.waiting import PATIENCE_S, until
 
@@ -258,3 +259,12 @@ def test_prompts_of_a_load_have_the_tokens_asked_for_and_only_a_group_shares_the
         assert result.load.prompt_asked == result.load.prompt_came
         assert result.load.full_answers == 6
         assert any(r.cached_tokens for r in result.requests) == (name == "shared")
+
+
+def test_no_good_answer_is_refused_and_no_count_doubted(engine: Engine) -> None:
+    assert list_doubts(ask_everything(engine)) == {}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_response_counts(engine: Engine, *, stream: bool) -> None:
+    assert list_doubts({"response": ask_for_a_response(engine, stream=stream, max_output_tokens=16)}) == {}
