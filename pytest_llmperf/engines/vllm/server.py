@@ -100,7 +100,7 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
         temporary = folder / "tmp"
         temporary.mkdir(exist_ok=True)
         defaults = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", **SERVER_ENVIRON}
-        if self.folder is not None:
+        if self.folder is not None or self.spec.pull is False:
             defaults["HF_HUB_OFFLINE"] = "1"
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self.environment.for_cpu and cores <= 4:

@@ -64,7 +64,7 @@ def environment(spec: EngineSpec, folder: Path | None, files: Path) -> Iterator[
     """
     settings = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
     settings["VLLM_RPC_BASE_PATH"] = str(files)
-    if folder is not None:
+    if folder is not None or spec.pull is False:
         settings["HF_HUB_OFFLINE"] = "1"
     if is_built_for_cpu():
         # On a GPU the model must live in a process of its own: pytest never touches CUDA.

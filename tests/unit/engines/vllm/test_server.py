@@ -118,9 +118,13 @@ def test_it_says_nothing_to_the_world_and_keeps_its_temporary_files_apart(engine
     assert not temporary.exists()
 
 
-def test_a_model_of_the_hub_may_be_downloaded(binary: Path, own_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pull", [None, True, False])
+def test_a_model_of_the_hub_may_be_downloaded_unless_that_is_forbidden(
+    binary: Path, own_tmp: Path, monkeypatch: pytest.MonkeyPatch, pull: bool | None
+) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    engine = VLLMEngine(EngineSpec("vllm", model="Qwen/Qwen3-0.6B", binary=str(binary), startup_timeout=60))
+    spec = EngineSpec("vllm", model="Qwen/Qwen3-0.6B", binary=str(binary), startup_timeout=60, pull=pull)
+    engine = VLLMEngine(spec)
     try:
         engine.start(lambda _: None)
         arguments, environ = called(binary)
@@ -128,7 +132,7 @@ def test_a_model_of_the_hub_may_be_downloaded(binary: Path, own_tmp: Path, monke
         engine.stop()
     assert engine.model == "Qwen/Qwen3-0.6B"
     assert arguments[1] == "Qwen/Qwen3-0.6B"
-    assert "HF_HUB_OFFLINE" not in environ
+    assert environ.get("HF_HUB_OFFLINE") == ("1" if pull is False else None)
 
 
 def test_what_the_server_states_is_read(engine: VLLMEngine) -> None:

@@ -46,6 +46,11 @@ def test_on_a_gpu_vllm_computes_in_a_process_of_its_own(tmp_path: Path, monkeypa
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
 
 
+def test_where_downloads_are_forbidden_the_hub_is_not_asked(tmp_path: Path) -> None:
+    with environment(EngineSpec("vllm", model="org/name", pull=False), None, tmp_path):
+        assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
 def test_what_the_caller_has_set_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "is_built_for_cpu", lambda: True)
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
