@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def name_of(item: pytest.Item) -> str:
     """The node id of a test, without the group that pytest-xdist appends to it."""
-    return f"{item.parent.nodeid}::{item.name}" if item.parent is not None else item.nodeid
+    plain = f"{item.parent.nodeid}::{item.name}" if item.parent is not None else ""
+    return plain if plain and item.nodeid.startswith(f"{plain}@") else item.nodeid
 
 
 class Collection:

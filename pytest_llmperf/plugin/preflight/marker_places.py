@@ -13,7 +13,7 @@ import pytest
 from pytest_llmperf.plugin.markers.marks import MARKERS, as_marks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 
 def find_unread_markers(config: pytest.Config, items: Sequence[pytest.Item]) -> Iterator[str]:
@@ -28,8 +28,9 @@ def find_unread_markers(config: pytest.Config, items: Sequence[pytest.Item]) -> 
                 "it into the test modules, or [[budget]] tables into llmperf.toml"
             )
     classes = dict.fromkeys(found for item in items if (found := item.getparent(pytest.Class)) is not None)
+    collected = {id(getattr(node, "obj", None)) for item in items for node in item.listchain()}
     for place in (*modules, *classes):
-        yield from _unread_in(place, place.nodeid)
+        yield from _unread_in(place, collected)
 
 
 def _packages(modules: set[str]) -> Iterator[ModuleType]:
@@ -47,15 +48,15 @@ def _names(pytestmark: Any) -> str:
     return ", ".join(dict.fromkeys(f"@{mark.name}" for mark in as_marks(pytestmark) if mark.name in MARKERS))
 
 
-def _unread_in(node: Any, nodeid: str) -> Iterator[str]:
+def _unread_in(node: Any, collected: Collection[int]) -> Iterator[str]:
     """The functions and classes of a module or class that are marked, and that pytest does not take for tests."""
     here = node.obj
     for name, found in vars(here).items():
         if not isinstance(found, FunctionType | type) or found.__module__ != node.getparent(pytest.Module).obj.__name__:
             continue
         names = _names(vars(found).get("pytestmark", ()))
-        if names and not _is_test(node, found, name):
-            yield f"{nodeid}::{name} has {names}, and pytest does not take it for a test: no budget of it is read"
+        if names and id(found) not in collected and not _is_test(node, found, name):
+            yield f"{node.nodeid}::{name} has {names}, and pytest does not take it for a test: no budget of it is read"
 
 
 def _is_test(node: Any, found: Any, name: str) -> bool:

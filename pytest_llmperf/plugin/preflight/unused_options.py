@@ -18,8 +18,24 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.registry import EngineRegistry
     from pytest_llmperf.plugin.preflight.findings import Findings
 
-_ENGINES_ONLY = ("--llmperf-model", "--llmperf-url", "--llmperf-engine-arg")
-_MEASURING = ("--llmperf-rounds", "--llmperf-warmup", "--llmperf-sample-hz", "--llmperf-busy-gpu", "--llmperf-dcgm")
+_ENGINES_ONLY = ("--llmperf-model", "--llmperf-url", "--llmperf-engine-arg", "--llmperf-engine-bin")
+# What is given once: the option, or its part before this sign.
+_SINGLE = {
+    "--llmperf-model": "",
+    "--llmperf-url": "",
+    "--llmperf-gpus": "",
+    "--llmperf-engine-arg": "=",
+    "--llmperf-engine-bin": ":",
+}
+_MEASURING = (
+    "--llmperf-rounds",
+    "--llmperf-warmup",
+    "--llmperf-sample-hz",
+    "--llmperf-busy-gpu",
+    "--llmperf-dcgm",
+    "--llmperf-on-inconclusive",
+    "--llmperf-session-noise",
+)
 
 
 class RunSettings(Protocol):
@@ -32,6 +48,10 @@ class RunSettings(Protocol):
     @property
     def disable(self) -> bool:
         """Whether nothing is measured."""
+
+    @property
+    def strict(self) -> bool:
+        """Whether what has no verdict fails."""
 
     @property
     def launch(self) -> Mapping[str, Any]:
@@ -50,7 +70,12 @@ def read_command_line(arguments: Sequence[str], flag: str) -> list[str]:
 
 
 def check_options(
-    config: pytest.Config, settings: RunSettings, registry: EngineRegistry, findings: Findings, *, distributed: bool
+    config: pytest.Config,
+    settings: RunSettings,
+    registry: EngineRegistry,
+    findings: Findings,
+    *,
+    distributed: bool,
 ) -> None:
     """Refuses options of the command line that can have no effect, and finds those that change nothing in this run.
 
@@ -59,40 +84,55 @@ def check_options(
     Raises:
         pytest.UsageError: one line that names the option and what it needs.
     """
-    problem = next(_problems(config.invocation_params.args, settings, registry), "")
-    if problem:
-        raise pytest.UsageError(f"llmperf: {problem}")
-    for text in _find_idle(config.invocation_params.args, settings, distributed=distributed):
+    arguments = config.invocation_params.args
+    _refuse(next(_problems(arguments, settings, registry), ""))
+    if read_command_line(arguments, "--llmperf-gpus"):
+        _refuse(_why_devices_missing(settings))
+    elif settings.engines and not settings.disable and not all(spec.url for spec in settings.engines):
+        for missing in filter(None, [_why_devices_missing(settings)]):
+            findings.add(missing, error=settings.strict)
+    for text in _find_idle(arguments, settings, distributed=distributed):
         findings.add(text, error=False)
 
 
+def _refuse(problem: str) -> None:
+    if problem:
+        raise pytest.UsageError(f"llmperf: {problem}")
+
+
 def _problems(arguments: Sequence[str], settings: RunSettings, registry: EngineRegistry) -> Iterator[str]:
-    given = {flag: read_command_line(arguments, flag) for flag in (*_ENGINES_ONLY, "--llmperf-engine-bin")}
     if not settings.engines:
         for flag in _ENGINES_ONLY:
-            yield from (f"{flag}={value} has no effect without --llm-engine=NAME" for value in given[flag][:1])
-    for flag in ("--llmperf-model", "--llmperf-url"):
-        values = list(dict.fromkeys(given[flag]))
-        if len(values) > 1:
-            yield f"{flag} is given twice, as {values[0]} and as {values[1]}, and only the last would have an effect"
-    models = given["--llmperf-model"]
+            yield from (
+                f"{flag}={value} has no effect without --llm-engine=NAME"
+                for value in read_command_line(arguments, flag)
+                if flag != "--llmperf-engine-bin" or ":" not in value  # the programs of engines that tests ask for
+            )
+    yield from _given_twice(arguments)
+    models = read_command_line(arguments, "--llmperf-model")
     if models and not any(spec.model == models[-1] for spec in settings.engines):
         yield f"--llmperf-model={models[-1]} has no effect: --llm-engine names a model already"
     names = [spec.engine for spec in settings.engines]
-    for text in given["--llmperf-engine-arg"]:
+    for text in read_command_line(arguments, "--llmperf-engine-arg"):
         owner = text.partition("=")[0].rpartition(":")[0]
         if owner and owner not in names:
             yield f"--llmperf-engine-arg={text} has no effect: the engine of this run is {', '.join(names)}"
-    for text in given["--llmperf-engine-bin"]:
+    for text in read_command_line(arguments, "--llmperf-engine-bin"):
         owner = text.partition(":")[0] if ":" in text else ""
-        if not owner and not names:
-            yield f"--llmperf-engine-bin={text} has no effect without --llm-engine=NAME"
         if owner and owner not in BUILT_IN and owner not in registry.names:
             yield f"--llmperf-engine-bin={text}: unknown engine {owner!r}: it is one of {', '.join(registry.names)}"
     if settings.engines and read_command_line(arguments, "--llmperf-dcgm") and not _attaches(settings):
         yield "--llmperf-dcgm has no effect: it is for engines of other hosts, given by --llmperf-url"
-    if read_command_line(arguments, "--llmperf-gpus"):
-        yield from filter(None, [_why_devices_missing(settings)])
+
+
+def _given_twice(arguments: Sequence[str]) -> Iterator[str]:
+    """A sentence for each option that is given two values, of which only the last would have an effect."""
+    for flag, sign in _SINGLE.items():
+        values: dict[str, str] = {}
+        for text in read_command_line(arguments, flag):
+            key = text.partition(sign)[0] if sign and sign in text else ""
+            if values.setdefault(key, text) != text:
+                yield f"{flag} is given twice, as {values[key]} and as {text}, and only the last would have an effect"
 
 
 def _attaches(settings: RunSettings) -> bool:
@@ -130,6 +170,8 @@ def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: 
             yield "--llmperf-keep-engine has no effect with --llmperf-url: that server runs on anyway"
         elif len(settings.engines) > 1 and not distributed:
             yield "--llmperf-keep-engine has no effect with several engines: each ends before the next starts"
+    if given["--llmperf-busy-gpu"] and settings.engines and all(spec.url for spec in settings.engines):
+        yield "--llmperf-busy-gpu has no effect with --llmperf-url: it is for engines that are started here"
     if "devices" in read_command_line(arguments, "--llmperf-share") and not distributed:
         yield "--llmperf-share=devices has no effect without workers of pytest-xdist: -n2"
 

@@ -33,6 +33,18 @@ REFUSED = {
         ["--llm-engine=openai", URL, "--llmperf-model=a", "--llmperf-model=b"],
         "--llmperf-model is given twice, as a and as b, *",
     ),
+    "a second value of a setting": (
+        [SIMULATED, "--llmperf-engine-arg=ttft=1 s", "--llmperf-engine-arg=ttft=2 s"],
+        "--llmperf-engine-arg is given twice, as ttft=1 s and as ttft=2 s, *",
+    ),
+    "a second program": (
+        [SIMULATED, "--llmperf-engine-bin=vllm:/a", "--llmperf-engine-bin=vllm:/b"],
+        "--llmperf-engine-bin is given twice, as vllm:/a and as vllm:/b, *",
+    ),
+    "other devices": (
+        [SIMULATED, "--llmperf-gpus=0", "--llmperf-gpus=1"],
+        "--llmperf-gpus is given twice, as 0 and as 1, *",
+    ),
     "a model beside another": (
         [f"{SIMULATED}:a", "--llmperf-model=b"],
         "--llmperf-model=b has no effect: --llm-engine names a model already",
@@ -97,6 +109,16 @@ def test_a_file_may_hold_more_than_one_run_needs(pytester: pytest.Pytester, runs
     result.stdout.no_fnmatch_line("*given twice*")
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_device_of_the_file_that_is_not_here(pytester: pytest.Pytester, runs: Runs, strict: bool) -> None:
+    pytester.makeini("[pytest]\nllmperf_gpus = 97\n")
+    result = runs(SOURCE, *[STRICT] * strict)
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if strict else pytest.ExitCode.OK)
+    result.stdout.fnmatch_lines(
+        [f"{'error' if strict else 'warning'}: --llmperf-gpus: no driver of this host lists 97*"]
+    )
+
+
 IDLE = {
     "rounds of a run that measures nothing": (
         [SIMULATED, "--llmperf-disable", "--llmperf-rounds=3", "--llmperf-warmup", "2"],
@@ -138,6 +160,11 @@ def test_an_engine_that_runs_on_anyway_is_not_kept(runs: Runs, hostile: HostileS
     result = runs.plain(SOURCE, *hostile.options, "--llmperf-keep-engine=9")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["warning: --llmperf-keep-engine has no effect with --llmperf-url: *"])
+
+
+def test_a_server_that_runs_already_is_not_kept_from_a_busy_gpu(runs: Runs, hostile: HostileServer) -> None:
+    result = runs.plain(SOURCE, *hostile.options, "--llmperf-busy-gpu=fail")
+    result.stdout.fnmatch_lines(["warning: --llmperf-busy-gpu has no effect with --llmperf-url: *"])
 
 
 def test_an_exporter_for_a_server_of_this_host(runs: Runs, hostile: HostileServer) -> None:
