@@ -241,6 +241,8 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
         "output_tokens": _count(request.output_tokens),
         "prompt_tokens": _count(request.prompt_tokens),
         "cached_tokens": _count(request.cached_tokens),
+        "hidden_tokens": int(request.hidden_tokens),
+        "count_fault": str(request.count_fault),
         "chunks": len(request.chunks),
         "finish_reason": None if request.finish_reason is None else str(request.finish_reason),
         "status": _count(request.status),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.chunks import Chunk, ChunkKind
     from pytest_llmperf.traffic.answers.answer import Arrival
 
-SEVERAL_CHOICES = "the answer has several choices, whose tokens cannot be told apart: ask for one, n=1"
+SEVERAL_CHOICES = "the answer has several choices, whose tokens cannot be told apart: ask for one prompt, with n=1"
 
 
 def read(arrival: Arrival) -> Answer:
