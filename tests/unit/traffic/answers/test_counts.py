@@ -229,7 +229,7 @@ def test_more_reasoning_than_output_is_a_fault() -> None:
 def test_the_chunks_of_several_choices_are_never_mixed() -> None:
     events = [{"choices": [{"index": n % 2, "text": "a", "finish_reason": None}]} for n in range(4)]
     timing = openai.read(as_stream(*events, {"choices": [{"index": 1, "text": "", "finish_reason": "stop"}]})).timing
-    assert timing.error == "the answer has several choices, whose tokens cannot be told apart: ask for one prompt, with n=1"
+    assert timing.error == openai.SEVERAL_CHOICES
     assert len(timing.chunks) == 1
 
 
