@@ -10,7 +10,7 @@ import pytest
 
 from pytest_llmperf.budgets import client_lag
 from pytest_llmperf.engines import bundled_model
-from pytest_llmperf.engines.kv_cache import looks, poller
+from pytest_llmperf.engines.kv_cache import looks, peak
 from pytest_llmperf.engines.ollama import faults, versions
 from pytest_llmperf.engines.simulated import server_main
 from pytest_llmperf.engines.vllm import arguments
@@ -55,7 +55,7 @@ FIGURES = {
         f"under {NUMBERS[round(1 / client_lag.TOLERATED_SHARE)]} times that lag",
         f"answers beyond {runner._KEPT_BYTES // MIB} MiB",
         "due a hundred times a second" if loop_lag._INTERVAL_NS == 10_000_000 else "due otherwise",
-        f"is read {poller.POLLS_PER_SECOND:g} times a second",
+        f"is read {peak.POLLS_PER_SECOND:g} times a second",
         "a fifth of the requests' time" if looks.BLIND_SHARE == 0.2 else "another share",
         f"(and {looks.BLIND_NS / 1e9:g} s)",
         "a tenth of the room" if looks.DOUBTFUL_SHARE == 0.1 else "another share",

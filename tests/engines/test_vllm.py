@@ -6,6 +6,7 @@ import os
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.telemetry.sampler.client import Sampler
+from pytest_llmperf.telemetry.watched_page import WatchedPage
 from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
@@ -41,8 +44,17 @@ def spec(**args: str) -> EngineSpec:
 
 
 @pytest.fixture(scope="module")
-def engine(vllm_installed: None) -> Iterator[Engine]:
+def sampler() -> Iterator[Sampler]:
+    sampler = Sampler()
+    sampler.start()
+    yield sampler
+    sampler.stop()
+
+
+@pytest.fixture(scope="module")
+def engine(vllm_installed: None, sampler: Sampler) -> Iterator[Engine]:
     engine = create(spec())
+    engine.insight.watch_page = partial(WatchedPage, sampler)
     engine.start(print)
     yield engine
     engine.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -95,6 +96,10 @@ class VLLMDouble:
             self.blocks += held
             self.running += 1
         threading.Timer(way.step_s + decode_s, self._end, [held, tokens, way]).start()
+        if not asked.body.get("stream"):
+            counts = {"completion_tokens": tokens, "prompt_tokens": PROMPT_TOKENS}
+            body = json.dumps(text(" w" * tokens, "length", usage=counts)).encode()
+            return Reply([way.step_s + decode_s, body], content_type="application/json")
         said = _chat_piece if "chat" in asked.path else text
         words = [said(" w", usage={"completion_tokens": n + 1, "prompt_tokens": PROMPT_TOKENS}) for n in range(tokens)]
         last = [said("", "length"), usage(tokens, PROMPT_TOKENS, prompt_tokens_details={"cached_tokens": 0}), "[DONE]"]

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.engines.api.observation import Observation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.measurement.reading import Reading
+    from pytest_llmperf.system.prometheus import PageLook
+
+
+class PageWatch(Protocol):
+    """A metrics page that is being read."""
+
+    def looks(self, start_ns: int, end_ns: int) -> Sequence[PageLook]:
+        """The readings that were answered in this time, in order."""
+
+    def why_unread(self, start_ns: int, end_ns: int) -> str:
+        """Why the last reading in this time failed; empty if it did not."""
+
+    def close(self) -> None:
+        """Ends the readings; those that were taken stay. May be called twice."""
+
+
+class WatchPage(Protocol):
+    """Has a metrics page read from now on, in another process."""
+
+    def __call__(self, url: str, series: Sequence[str], hz: float, /) -> PageWatch:
+        """Reads the ``series`` of the page ``hz`` times a second."""
 
 
 class Insight:
@@ -18,11 +41,13 @@ class Insight:
         computes_on_gpu: None if only its being on a device tells.
         devices: where it computes; empty to find out by its processes.
         peak_caveat: why the peak of its memory says nothing of a test; empty if it does.
+        watch_page: has a metrics page of the engine read many times a second; None where nothing is sampled.
     """
 
     computes_on_gpu: bool | None = None
     devices: tuple[Device, ...] = ()
     peak_caveat: str = ""
+    watch_page: WatchPage | None = None
 
     def refresh(self) -> None:
         """Reads what the engine says after a start; called each time it has become ready.

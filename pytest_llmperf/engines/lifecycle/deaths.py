@@ -29,7 +29,8 @@ class Deaths:
         ``start`` tells one start of an engine from every other. A death for another reason begins a new count.
         """
         with self._open(engine) as deaths:
-            words = _PID.sub("", reason)
+            # The cause, where it is known, is the same whether its process has ended by now or only its core.
+            words = _PID.sub("", reason.partition(": ")[2] or reason)
             if [start, words] not in deaths:
                 if deaths and deaths[-1][1] != words:
                     deaths.clear()

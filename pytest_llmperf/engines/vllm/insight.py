@@ -37,7 +37,7 @@ class VLLMInsight(Insight):
         return {"memory.kv_reserved": read_reserved(self._pool)}
 
     def observe(self) -> VLLMObservation:
-        return VLLMObservation(self._deployment, self.readings, self._pool)
+        return VLLMObservation(self._deployment, self.readings, self._pool, self.watch_page)
 
 
 class VLLMServerInsight(VLLMInsight):

@@ -29,7 +29,7 @@ _FOLLOW_UPS = (
     *("EngineDeadError", "EngineCore encountered an issue"),
 )
 # A process that was killed says nothing itself.
-_DIED = re.compile(r"\b(?:Engine core|Worker) proc \S+ died unexpectedly")
+_DIED = re.compile(r"\b(?:(?:Engine core|Worker) proc \S+ died|engine core exited) unexpectedly")
 _WEIGHTS = re.compile(r"Model loading took (\d+(?:\.\d+)?) GiB")
 _KV_CACHE = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) GiB")
 _WORKERS = re.compile(r"tensor_parallel_size=(\d+), pipeline_parallel_size=(\d+)")

@@ -12,7 +12,7 @@ from pytest_llmperf.measurement.reading import Reading
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_llmperf.system.prometheus import Sample
+    from pytest_llmperf.system.prometheus import PageLook, Sample
 
 COUNTERS = {
     "prompt_tokens": "vllm:prompt_tokens_total",
@@ -31,6 +31,7 @@ COUNTERS = {
 }
 UNKNOWN_SIZE = "the server does not state how large its KV cache is; engine argument kv_cache sets it"
 _USAGE, _RUNNING, _WAITING = "vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"
+POLLED = (_USAGE, _RUNNING, _WAITING)
 _CONFIG = "vllm:cache_config_info"
 _EFFECTIVE_SIZE = "effective_attention_block_size"
 _STARTED = "process_start_time_seconds"
@@ -46,7 +47,7 @@ def build_metrics_url(base_url: str, names: Iterable[str] = ()) -> str:
 
 
 def build_polled_url(base_url: str) -> str:
-    return build_metrics_url(base_url, (_USAGE, _RUNNING, _WAITING))
+    return build_metrics_url(base_url, POLLED)
 
 
 @dataclass(frozen=True)
@@ -117,18 +118,14 @@ def read_reserved(pool: KVPool | None) -> Reading:
     return Reading(pool.total_bytes, how, samples=1)
 
 
-def poll(samples: Sequence[Sample], asked_ns: int, answered_ns: int, pool: KVPool) -> KVPoll:
+def make_poll(look: PageLook, pool: KVPool) -> KVPoll:
     """One look at the pool. vLLM states a share, of all blocks but the one that it keeps empty.
 
     Raises:
         ValueError: the server does not state it.
     """
-    found: defaultdict[str, list[float]] = defaultdict(list)
-    for sample in samples:
-        found[sample.name].append(sample.value)
-    if not found[_USAGE]:
+    engines = look.counts.get(_USAGE, 0)
+    if not engines:
         raise ValueError(f"the server states no {_USAGE}")
-    engines = len(found[_USAGE])
-    used = sum(found[_USAGE]) * (pool.blocks / engines - 1)
-    at_ns, took_ns = (asked_ns + answered_ns) // 2, answered_ns - asked_ns
-    return KVPoll(at_ns, round(used), sum(found[_RUNNING]), sum(found[_WAITING]), took_ns)
+    used = look.sums[_USAGE] * (pool.blocks / engines - 1)
+    return KVPoll(look.at_ns, round(used), look.sums.get(_RUNNING, 0.0), look.sums.get(_WAITING, 0.0), look.took_ns)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.observation import Observation, Observed, explain_token_difference
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.kv_cache import looks
-from pytest_llmperf.engines.kv_cache.peak import Fullest, Seen, find_fullest, prove
-from pytest_llmperf.engines.kv_cache.poller import Poller
+from pytest_llmperf.engines.kv_cache.peak import POLLS_PER_SECOND, Fullest, Seen, find_fullest, prove
 from pytest_llmperf.engines.vllm.clock import compare_clocks
 from pytest_llmperf.engines.vllm.metrics import (
     COUNTERS,
+    POLLED,
     UNKNOWN_SIZE,
     Counters,
     build_metrics_url,
     build_polled_url,
-    poll,
+    make_poll,
 )
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.system.prometheus import MetricsPage
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_llmperf.engines.api.deployment import Deployment
+    from pytest_llmperf.engines.api.insight import PageWatch, WatchPage
     from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.window import Window
@@ -36,45 +37,50 @@ _TIMES = frozenset(key for key in COUNTERS if key.startswith(("queue_", "ttft_",
 
 
 class VLLMObservation(Observation):
-    """Observes a server with this KV pool; None if it does not state one."""
+    """Observes a server with this KV pool; None if it does not state one.
+
+    ``watch_page`` has its pool looked at while the test runs; None if that cannot be had.
+    """
 
     def __init__(
-        self, deployment: Deployment, readings: Callable[[], Mapping[str, Reading]], pool: KVPool | None
+        self,
+        deployment: Deployment,
+        readings: Callable[[], Mapping[str, Reading]],
+        pool: KVPool | None,
+        watch_page: WatchPage | None = None,
     ) -> None:
         super().__init__(readings)
         self._deployment = deployment
         self._pool = pool
         self._page = MetricsPage(build_metrics_url(deployment.base_url))
-        self._poller: Poller[KVPoll] | None = None
+        self._watch: PageWatch | None = None
         self._failure = ""
         try:
             self._before: Counters | None = Counters.of(self._page.read())
         except (OSError, ValueError) as error:
             self._before, self._failure = None, str(error)
-        if pool is not None and self._before is not None:
-            page = MetricsPage(build_polled_url(deployment.base_url))
-            self._poller = Poller(page, lambda samples, asked_ns, at_ns: poll(samples, asked_ns, at_ns, pool))
+        if pool is not None and self._before is not None and watch_page is not None:
+            self._watch = watch_page(build_polled_url(deployment.base_url), POLLED, POLLS_PER_SECOND)
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         return self._look(requests, window, final=False)
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
-        if self._poller is not None:
-            self._poller.stop()
+        if self._watch is not None:
+            self._watch.close()
         try:
             return self._look(requests, window, final=True)
         finally:
             self._page.close()
 
     def close(self) -> None:
-        if self._poller is not None:
-            self._poller.stop()
+        if self._watch is not None:
+            self._watch.close()
         self._page.close()
 
     def _look(self, requests: Sequence[RequestTiming], window: Window, *, final: bool) -> Observed:
-        polls = [p for p in self._poller.polls if window.start_ns <= p.at_ns <= window.end_ns] if self._poller else []
         rises, fault = self._rises(requests, final=final)
-        readings, stats = self._kv(polls, requests, rises)
+        readings, stats = self._kv(requests, window, rises)
         faults = (fault,) if fault else ()
         clock = compare_clocks(rises, requests) if final else None
         hits = rises.get("prefix_cache_hits")
@@ -106,13 +112,13 @@ class VLLMObservation(Observation):
     # ------------------------------------------------------------------------------------------- the KV cache
 
     def _kv(
-        self, polls: Sequence[KVPoll], requests: Sequence[RequestTiming], rises: Mapping[str, float]
+        self, requests: Sequence[RequestTiming], window: Window, rises: Mapping[str, float]
     ) -> tuple[dict[str, Reading], dict[str, float]]:
         pool = self._pool
         if pool is None:
             missing = Reading.missing("the server does not state the size of its KV cache")
             return {"memory.kv_cache": missing, "memory.kv_waste": missing}, {}
-        failure = self._poller.failure if self._poller else self._failure
+        polls, failure = self._polls(pool, window)
         hits = rises.get("prefix_cache_hits")
         seen = Seen(polls, failure, requests, preemptions=round(rises.get("preemptions", 0)), prefix_hits=hits)
         proven = prove(pool, seen)
@@ -123,6 +129,16 @@ class VLLMObservation(Observation):
         return {"memory.kv_cache": _peak(fullest, pool), "memory.kv_waste": waste}, _stats(
             fullest, pool, polls, running
         )
+
+    def _polls(self, pool: KVPool, window: Window) -> tuple[list[KVPoll], str]:
+        """The looks at the pool in a window, and why there are none, or no more."""
+        if self._watch is None:
+            return [], self._failure or "the engine was not looked at"
+        try:
+            polls = [make_poll(look, pool) for look in self._watch.looks(window.start_ns, window.end_ns)]
+        except ValueError as error:
+            return [], str(error)
+        return polls, self._watch.why_unread(window.start_ns, window.end_ns)
 
 
 def _peak(fullest: Fullest | Missing, pool: KVPool) -> Reading:

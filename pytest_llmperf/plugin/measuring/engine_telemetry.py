@@ -20,6 +20,7 @@ from pytest_llmperf.telemetry.device_traces import EngineBaselines, to_device
 from pytest_llmperf.telemetry.devices import Devices
 from pytest_llmperf.telemetry.sampler.client import Sampler, SamplerError
 from pytest_llmperf.telemetry.sources.host import process_tree
+from pytest_llmperf.telemetry.watched_page import WatchedPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,6 +116,7 @@ class EngineTelemetry:
         self._keys[engine] = ()
         if self._settings.disable:
             return engine.devices or engine_devices()
+        engine.insight.watch_page = self._watch_page
         try:
             for branch in engine.deployment.branches:
                 self._keys[engine] += (self._start_sampler().watch(branch.root, branch.file),)
@@ -125,6 +127,9 @@ class EngineTelemetry:
             return found
         except SamplerError as error:
             raise EngineError(f"the memory of {engine.name} cannot be sampled: {error}") from None
+
+    def _watch_page(self, url: str, series: Sequence[str], hz: float) -> WatchedPage:
+        return WatchedPage(self._start_sampler(), url, series, hz)
 
     def on_stop(self, engine: Engine) -> None:
         """Ends the sampling of the engine's processes."""

@@ -20,7 +20,7 @@ CAPACITY = 2**20
 
 # ------------------------------------------------------------------------------------------------- what a record is of
 # ``key`` is that of a branch of processes for host memory (``key_of``), the number of a set of exporters for EXPORTERS,
-# else the slot of a device.
+# that of a page for PAGE and SERIES, else the slot of a device.
 HOST = 0
 """Memory of a branch of processes: ``value`` bytes, ``detail`` the number of its processes."""
 DEVICE_MEMORY = 1
@@ -51,6 +51,12 @@ FAULT = 13
 """A source failed: ``value`` the number of the fault, ``detail`` the lane it was for."""
 EXPORTERS = 14
 """In ``detail`` of a FAULT only: a set of exporters could not be read."""
+
+PAGE = 15
+"""One reading of a metrics page: ``value`` ns that it took. In ``detail`` of a FAULT: a page could not be read."""
+SERIES = 16
+"""A series of that reading, of the same time: ``value`` the bits of a number, its sum over the samples; ``detail`` its
+place among those asked for, ``flags`` the number of samples."""
 
 _PID_BITS = 22
 

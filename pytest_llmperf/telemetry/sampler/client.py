@@ -71,7 +71,7 @@ class Sampler:
 
     @property
     def exporters(self) -> Ring:
-        """The ring of the DCGM exporters."""
+        """The ring of the DCGM exporters and of the pages."""
         return self._require_child().exporters
 
     @property

@@ -1,10 +1,11 @@
 """The sampler process: ``python -m pytest_llmperf.telemetry.sampler.main HZ SOCKET_FD ADDRESS RING_FD...``.
 
 The main thread takes orders; each lane is a thread that reads one kind of source into a ring of its own: memory at the
-full rate, the driver's slow readings, DCGM exporters. An order is a line of JSON, ``{"id": 1, "do": "watch", ...}``;
-its answer is ``{"id": 1, ...}``. Orders come over the socket from the process that started this one, its owner, and
-from other processes of the host, which connect to the abstract address and are given the rings. When a connection ends,
-what it alone watched is no longer read. The process ends when its owner's connection or the owner itself ends.
+full rate, the driver's slow readings, DCGM exporters with the pages of engines. An order is a line of JSON, ``{"id": 1,
+"do": "watch", ...}``; its answer is ``{"id": 1, ...}``. Orders come over the socket from the process that started this
+one, its owner, and from other processes of the host, which connect to the abstract address and are given the rings.
+When a connection ends, what it alone watched is no longer read. The process ends when its owner's connection or the
+owner itself ends.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Wh
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
 from pytest_llmperf.telemetry.sampler.exporters_lane import ExportersLane
 from pytest_llmperf.telemetry.sampler.memory_lane import EAGERNESS, MemoryLane, Pace
+from pytest_llmperf.telemetry.sampler.pages_lane import PagesLane
 from pytest_llmperf.telemetry.sources.branch import Branch
 from pytest_llmperf.telemetry.sources.drivers import open_backend
 from pytest_llmperf.telemetry.sources.host import open_reader
@@ -69,6 +71,7 @@ class Subscriber:
         self.keys: list[int] = []
         self.slots: list[int] = []
         self.exporters: list[int] = []
+        self.pages: list[int] = []
         self._rest = b""
         self._lock = threading.Lock()
 
@@ -107,6 +110,7 @@ class Control:
         matcher = ProcessMatcher(parent_pid(), host=find_host_proc())
         self._driver = DriverLane(rings[1], self._faults.assign_number, self._list_engines, matcher)
         self._exporters = ExportersLane(rings[2], self._faults.assign_number)
+        self._pages = PagesLane(self._exporters.publish, self._faults.assign_number)
         for lane in (self._sharing, self._memory, self._driver):
             lane.start()
 
@@ -149,6 +153,8 @@ class Control:
             self._stop_watching(key)
         for exporters in subscriber.exporters:
             self._exporters.stop_reading(exporters)
+        for page in subscriber.pages:
+            self._pages.stop_reading(page)
         self._driver.order(partial(self._stop_sampling, subscriber))
         subscriber.connection.close()
 
@@ -183,8 +189,26 @@ class Control:
                     subscriber.exporters.remove(order["exporters"])
                     self._exporters.stop_reading(order["exporters"])
                 answer({})
+            case "read_page":
+                self._read_page(subscriber, order, answer)
+            case "stop_reading_page":
+                if order["page"] in subscriber.pages:
+                    subscriber.pages.remove(order["page"])
+                    self._pages.stop_reading(order["page"])
+                answer({})
             case "faults":
                 answer({"faults": self._faults.known})
+
+    def _read_page(
+        self, subscriber: Subscriber, order: dict[str, Any], answer: Callable[[dict[str, Any]], None]
+    ) -> None:
+        try:
+            number = self._pages.read(order)
+        except ValueError as error:
+            answer({"error": str(error)})
+            return
+        subscriber.pages.append(number)
+        answer({"page": number})
 
     def _in_driver_lane(self, answer: Callable[[dict[str, Any]], None], what: Callable[[], dict[str, Any]]) -> None:
         def run() -> None:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 START_TIMEOUT_S = 15.0
-# Of the rings for memory, the driver's slow readings, and exporters.
-_CAPACITIES = (CAPACITY, 2**18, 2**17)
+# Of the rings for memory, the driver's slow readings, and exporters with pages: 20 readings a second of a page with
+# three series fill the last one in an hour.
+_CAPACITIES = (CAPACITY, 2**18, 2**18)
 # Sockets without a file, which vanish with their process, are Linux's.
 ABSTRACT_SOCKETS = sys.platform.startswith("linux")
 _CHILD_MODULE = "pytest_llmperf.telemetry.sampler.main"

@@ -85,6 +85,16 @@ def test_the_same_death_twice_in_a_row_is_not_tried_again(house: House) -> None:
     assert house.provisioner.running == ()
 
 
+def test_one_cause_is_the_same_death_in_whatever_state_its_server_is_found(house: House) -> None:
+    engine = house.provisioner.acquire(SPEC)
+    assert isinstance(engine, FakeEngine)
+    engine.fake.end = "fake has lost its core: out of memory"
+    house.provisioner.acquire(SPEC)
+    engine.fake.end = "fake ended with status 0: out of memory"
+    with pytest.raises(EngineError, match="2 times in a row"):
+        house.provisioner.acquire(SPEC)
+
+
 @pytest.mark.parametrize("second", ["fake ended with status 1", "it lived on", "fake ended, pid 2"])
 def test_another_death_or_a_test_lived_through_begins_a_new_count(house: House, second: str) -> None:
     engine = house.provisioner.acquire(SPEC)

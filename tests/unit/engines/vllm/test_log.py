@@ -122,6 +122,10 @@ shutting down client.
             "Engine core proc EngineCore_DP0 died unexpectedly",
         ),
         (
+            "(APIServer pid=1) WARNING [core_client.py:817] [shutdown] MPClient: engine core exited unexpectedly; bye",
+            "engine core exited unexpectedly",
+        ),
+        (
             "(EngineCore pid=2) ERROR [x.py:1] Worker proc VllmWorker-0 died unexpectedly, shutting down executor.\n"
             + "\n".join(DEAD_CORE.splitlines()[3:]),
             "Worker proc VllmWorker-0 died unexpectedly",
@@ -144,6 +148,7 @@ shutting down client.
     ids=[
         "dead core",
         "killed core",
+        "exited core",
         "killed worker",
         "usage",
         "engine core",

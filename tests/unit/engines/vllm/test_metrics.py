@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
-from pytest_llmperf.engines.vllm.metrics import Counters, build_metrics_url, build_polled_url, poll, read_kv_pool
-from pytest_llmperf.system.prometheus import Sample, parse
+from pytest_llmperf.engines.vllm.metrics import Counters, build_metrics_url, build_polled_url, make_poll, read_kv_pool
+from pytest_llmperf.system.prometheus import PageLook, Sample, parse
 from tests.helpers.captured import captured
 
 PAGE = captured("vllm-metrics.prom")
@@ -78,20 +78,23 @@ def test_a_server_that_does_not_state_its_blocks_has_no_pool() -> None:
     assert read_kv_pool(parse(PAGE.replace('num_gpu_blocks="1024"', 'num_gpu_blocks="None"'))) is None
 
 
+def look(usage: float | None, engines: int = 1, running: float = 0, waiting: float = 0) -> PageLook:
+    values = {"kv_cache_usage_perc": usage, "num_requests_running": running, "num_requests_waiting": waiting}
+    sums = {f"vllm:{name}": value for name, value in values.items() if value is not None}
+    return PageLook(5, 2, sums, dict.fromkeys(sums, engines))
+
+
 def test_the_share_in_use_counts_all_blocks_but_the_empty_one() -> None:
-    pool = KVPool(129, 32)
-    seen = poll(page(kv_cache_usage_perc=0.25, num_requests_running=3, num_requests_waiting=1), 4, 6, pool)
-    assert seen == KVPoll(5, 32, 3, 1, took_ns=2)
+    assert make_poll(look(0.25, running=3, waiting=1), KVPool(129, 32)) == KVPoll(5, 32, 3, 1, took_ns=2)
 
 
 def test_several_engines_behind_one_server_are_added() -> None:
-    two = [Sample("vllm:kv_cache_usage_perc", {"engine": str(i)}, share) for i, share in enumerate((0.5, 0.25))]
-    assert poll(two, 0, 0, KVPool(2 * 101, 16)).used_blocks == 75
+    assert make_poll(look(0.5 + 0.25, engines=2), KVPool(2 * 101, 16)).used_blocks == 75
 
 
 def test_a_page_without_the_share_cannot_be_polled() -> None:
     with pytest.raises(ValueError, match="states no vllm:kv_cache_usage_perc"):
-        poll([], 0, 0, KVPool(129, 32))
+        make_poll(look(None), KVPool(129, 32))
 
 
 def test_only_a_part_of_the_page_is_asked_for_while_a_test_runs() -> None:

@@ -17,13 +17,13 @@ from pytest_llmperf.engines.vllm import observation as vllm_observation
 from pytest_llmperf.engines.vllm.observation import VLLMObservation
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.system.prometheus import MetricsPage, PageLook
 from tests.helpers.captured import captured
 from tests.helpers.metrics_server import MetricsServer, serving
 from tests.helpers.streams import stream
-from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pytest_llmperf.engines.api.deployment import Deployment
     from pytest_llmperf.engines.api.observation import Observed
@@ -41,6 +41,42 @@ class Page:
     def set(self, name: str, value: float) -> None:
         self.text, count = re.subn(rf"^({name}(?:{{.*}})?) .*$", rf"\1 {value}", self.text, flags=re.MULTILINE)
         assert count
+
+
+class Watch:
+    """Stands for the sampler: reads the page that it was asked for when a test says so."""
+
+    def __init__(self) -> None:
+        self.taken: list[PageLook] = []
+        self.failure = ""
+        self.closed = 0
+        self._url = ""
+        self._series: tuple[str, ...] = ()
+
+    def __call__(self, url: str, series: Sequence[str], hz: float, /) -> Watch:
+        self._url, self._series = url, tuple(series)
+        return self
+
+    def take(self) -> None:
+        page = MetricsPage(self._url)
+        now = time.monotonic_ns()
+        values = {sample.name: sample.value for sample in page.read(self._series)}
+        page.close()
+        self.taken.append(PageLook(now, 0, values, dict.fromkeys(values, 1)))
+
+    def looks(self, start_ns: int, end_ns: int) -> list[PageLook]:
+        return [look for look in self.taken if start_ns <= look.at_ns <= end_ns]
+
+    def why_unread(self, start_ns: int, end_ns: int) -> str:
+        return self.failure
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
 
 
 @pytest.fixture(autouse=True)
@@ -149,13 +185,12 @@ def test_a_server_that_the_test_has_unloaded_is_no_fault(engine: Deployment, ser
     assert observation.end([], window()).faults == ()
 
 
-def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Deployment, page: Page) -> None:
+def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Deployment, watch: Watch, page: Page) -> None:
     page.set("vllm:kv_cache_usage_perc", 0.5)
     page.set("vllm:num_requests_running", 4)
     page.set("vllm:num_requests_waiting", 2)
-    observation = VLLMObservation(engine, dict, POOL)
-    assert observation._poller is not None
-    until(lambda: observation._poller and observation._poller.polls)
+    observation = VLLMObservation(engine, dict, POOL, watch)
+    watch.take()
     page.set("vllm:kv_cache_usage_perc", 0.25)
     observed = observation.end([], window())
     peak = observed.readings["memory.kv_cache"]
@@ -166,11 +201,13 @@ def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Deployment
     assert observed.stats["kv_headroom_bytes"] == 64 * 65536
 
 
-def test_a_preemption_tells_that_the_pool_was_full_whatever_the_looks_saw(engine: Deployment, page: Page) -> None:
+def test_a_preemption_tells_that_the_pool_was_full_whatever_the_looks_saw(
+    engine: Deployment, watch: Watch, page: Page
+) -> None:
     page.set("vllm:kv_cache_usage_perc", 0.25)
     before = float(re.findall(r"^vllm:num_preemptions_total{.*} (.*)$", page.text, flags=re.MULTILINE)[0])
-    observation = VLLMObservation(engine, dict, POOL)
-    until(lambda: observation._poller and observation._poller.polls)
+    observation = VLLMObservation(engine, dict, POOL, watch)
+    watch.take()
     page.set("vllm:num_preemptions_total", before + 3)
     observed = observation.end([], window())
     assert observed.readings["memory.kv_cache"] == Reading(
@@ -179,10 +216,10 @@ def test_a_preemption_tells_that_the_pool_was_full_whatever_the_looks_saw(engine
     assert (observed.stats["kv_usage_peak_share"], observed.stats["kv_headroom_bytes"]) == (1, 0)
 
 
-def test_a_server_that_cannot_be_looked_at_for_long_has_no_peak(engine: Deployment, page: Page) -> None:
+def test_a_server_that_cannot_be_looked_at_for_long_has_no_peak(engine: Deployment, watch: Watch, page: Page) -> None:
     page.set("vllm:kv_cache_usage_perc", 0.25)
-    observation = VLLMObservation(engine, dict, POOL)
-    until(lambda: observation._poller and observation._poller.polls)
+    observation = VLLMObservation(engine, dict, POOL, watch)
+    watch.take()
     now_ns = time.monotonic_ns()
     long = replace(answered(0, prompt_tokens=40), sent_ns=now_ns - 700_000_000, end_ns=now_ns)
     alone = observation.read([replace(long, output_tokens=1240)], window()).readings["memory.kv_cache"]
@@ -203,9 +240,9 @@ def test_a_server_that_cannot_be_looked_at_for_long_has_no_peak(engine: Deployme
     )
 
 
-def test_requests_that_no_look_saw_have_no_peak(engine: Deployment) -> None:
-    observation = VLLMObservation(engine, dict, POOL)
-    until(lambda: observation._poller and observation._poller.polls)
+def test_requests_that_no_look_saw_have_no_peak(engine: Deployment, watch: Watch) -> None:
+    observation = VLLMObservation(engine, dict, POOL, watch)
+    watch.take()
     observed = observation.end([answered(0)], window())
     assert observed.readings["memory.kv_cache"].reason == "its requests were too short to be seen by 20 polls a second"
 
@@ -216,6 +253,20 @@ def test_without_the_size_of_a_block_there_is_no_peak_in_bytes(engine: Deploymen
         "the server does not state how large its KV cache is; engine argument kv_cache sets it"
     )
     assert observed.stats["kv_blocks"] == 129
+
+
+def test_why_the_looks_failed_is_why_there_is_no_peak(engine: Deployment, watch: Watch) -> None:
+    observation = VLLMObservation(engine, dict, POOL, watch)
+    watch.failure = "no server listens"
+    observed = observation.end([answered(0)], window())
+    assert observed.readings["memory.kv_cache"].reason == "no server listens"
+    observation.close()
+    assert watch.closed == 2
+
+
+def test_without_somebody_who_looks_that_is_said(engine: Deployment) -> None:
+    observed = VLLMObservation(engine, dict, POOL).end([answered(0)], window())
+    assert observed.readings["memory.kv_cache"].reason == "the engine was not looked at"
 
 
 def test_without_a_pool_nothing_is_polled(engine: Deployment, server: MetricsServer) -> None:
