@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_llmperf.budgets.config_file import FileBudget
+    from pytest_llmperf.budgets.limit import Limit
 
 NAME = "llmperf.toml"
 _WILDCARDS = "*?["
@@ -74,6 +75,26 @@ def find_unmatched(budgets: Sequence[FileBudget], nodeids: Sequence[str]) -> Ite
         if not any(matches(nodeid, budget.tests) for nodeid in nodeids):
             collected = f"tests are named like {nodeids[0]!r}" if nodeids else "no test was collected"
             yield budget.tests, f"{budget.source}: tests = {budget.tests!r} matches no test; {collected}"
+
+
+def find_beaten(budgets: Sequence[FileBudget], nodeids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The ``tests`` glob of each table with a limit that later tables beat everywhere, and the sentence for it."""
+    from pytest_llmperf.budgets.limit import matches
+
+    for number, budget in enumerate(budgets):
+        tests = [nodeid for nodeid in nodeids if matches(nodeid, budget.tests)]
+        for limit in budget.limits if tests else ():
+            beating = [later for later in budgets[number + 1 :] if _has_same(later, limit)]
+            if all(any(matches(nodeid, later.tests) for later in beating) for nodeid in tests):
+                winner = beating[-1].source.rpartition(": ")[2]
+                text = f"{limit.name} = {limit.text!r} applies to no test: {winner} comes later and beats it everywhere"
+                yield budget.tests, f"{budget.source}: {text}; write the general table first"
+
+
+def _has_same(budget: FileBudget, limit: Limit) -> bool:
+    """Whether a table limits the same metric for the same engine and device."""
+    place = (limit.name, limit.engine, limit.device)
+    return any((other.name, other.engine, other.device) == place for other in budget.limits)
 
 
 class Scope:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.plugin.markers.marks import MARKERS
-from pytest_llmperf.plugin.preflight.budget_files import Scope, find_unmatched, find_unread_files
+from pytest_llmperf.plugin.preflight.budget_files import Scope, find_beaten, find_unmatched, find_unread_files
 from pytest_llmperf.plugin.preflight.marker_names import find_misspelled, list_registered
 from pytest_llmperf.plugin.preflight.marker_places import find_unread_markers
 
@@ -58,8 +58,9 @@ class Collection:
         Returns the mistake of each test with a misspelled marker, where that is an error of the test: with ``strict``.
         """
         scope = Scope(config, self._skipped)
-        for tests, text in find_unmatched(budgets, self._nodeids) if budgets else ():
-            findings.add(text, error=strict and scope.covers(tests))
+        if budgets:
+            for tests, text in (*find_unmatched(budgets, self._nodeids), *find_beaten(budgets, self._nodeids)):
+                findings.add(text, error=strict and scope.covers(tests))
         for text in (*find_unread_files(config, self._paths), *find_unread_markers(config, selected)):
             findings.add(text, error=strict)
         mistakes = _find_mistakes(config, selected)

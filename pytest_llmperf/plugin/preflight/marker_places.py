@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.plugin.markers.marks import MARKERS, as_marks
+from pytest_llmperf.plugin.preflight.marker_names import count_slips
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -45,13 +46,17 @@ def _where(module: ModuleType, config: pytest.Config) -> str:
 
 def _names(pytestmark: Any) -> str:
     """``@memory_budget, @latency_budget``: those of this plugin among marks."""
-    return ", ".join(dict.fromkeys(f"@{mark.name}" for mark in as_marks(pytestmark) if mark.name in MARKERS))
+    return ", ".join(
+        dict.fromkeys(f"@{mark.name}" for mark in as_marks(pytestmark) if getattr(mark, "name", "") in MARKERS)
+    )
 
 
 def _unread_in(node: Any, collected: Collection[int]) -> Iterator[str]:
     """The functions and classes of a module or class that are marked, and that pytest does not take for tests."""
     here = node.obj
     for name, found in vars(here).items():
+        if name != "pytestmark" and count_slips(name.lower(), "pytestmark") < 2 and (names := _names(found)):
+            yield f"{node.nodeid}: {name} has {names}, and pytest reads pytestmark: no budget of it is read"
         if not isinstance(found, FunctionType | type) or found.__module__ != node.getparent(pytest.Module).obj.__name__:
             continue
         names = _names(vars(found).get("pytestmark", ()))

@@ -143,6 +143,35 @@ def test_a_test_of_a_group_of_workers_has_its_budget(pytester: pytest.Pytester, 
     result.stdout.fnmatch_lines(["budgets: 1 PASS"])
 
 
+ORDER = """
+[[budget]]
+tests = "test_it.py::test_answers"
+memory.peak = "1 B"
+memory.growth = "1 GiB"
+
+[[budget]]
+tests = "*"
+memory.peak = "2 GiB"
+"""
+
+
+@pytest.mark.parametrize("options", [[STRICT], [], [STRICT, "-k", "answers"]], ids=" ".join)
+def test_a_limit_that_a_later_table_beats_everywhere(pytester: pytest.Pytester, runs: Runs, options: list[str]) -> None:
+    (pytester.path / "llmperf.toml").write_text(ORDER)
+    result = runs(SOURCE.replace('@pytest.mark.memory_budget(peak="2 GiB")', ""), *options, "--deselect=::test_other")
+    line = "llmperf.toml: *budget* 1: memory.peak = '1 B' applies to no test: *budget* 2 comes later and *"
+    check(result, line, error=options == [STRICT])
+    result.stdout.no_fnmatch_line("*memory.growth = *applies to no test*")
+
+
+def test_a_later_table_that_is_for_some_tests_only_beats_the_general_one(pytester: pytest.Pytester, runs: Runs) -> None:
+    first, second = ORDER.strip().split("\n\n")
+    (pytester.path / "llmperf.toml").write_text(f"{second}\n{first}".replace("1 B", "2 GiB"))
+    result = runs(SOURCE.replace("test_other()", "test_other(llm_client)"), STRICT)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.no_fnmatch_line("*applies to no test*")
+
+
 # -------------------------------------------------------------------------------------------------- files not read
 
 
@@ -235,6 +264,25 @@ HELPERS = {
 def test_a_budget_on_what_is_no_test(runs: Runs, name: str) -> None:
     source = f"{HELPERS[name]}\n\ndef test_plain(): pass\n"
     check(runs.plain(source, STRICT), f"test_it.py::{name} has @memory_budget, *no budget of it is read", error=True)
+
+
+@pytest.mark.parametrize("name", ["pytestmarks", "pytest_mark", "PytestMark"])
+@pytest.mark.parametrize("indent", ["", "    "])
+def test_a_misspelled_pytestmark(runs: Runs, name: str, indent: str) -> None:
+    budget = f"{indent}{name} = [pytest.mark.memory_budget(peak='1 B')]\n"
+    source = f"{budget}def test_it(): pass" if not indent else f"class TestIt:\n{budget}    def test_it(self): pass"
+    check(
+        runs.plain(source, STRICT), f"test_it.py*: {name} has @memory_budget, and pytest reads pytestmark*", error=True
+    )
+
+
+def test_a_marker_under_a_name_of_its_own_is_a_decorator(runs: Runs) -> None:
+    source = "small = pytest.mark.memory_budget(peak='2 GiB')\nmark = [1, small]\n@small" + SOURCE.replace(
+        '@pytest.mark.memory_budget(peak="2 GiB")', ""
+    ).lstrip("\n").join(["\n", ""])
+    result = runs(source, STRICT)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["budgets: 1 PASS"])
 
 
 def test_a_base_class_passes_its_budget_on(runs: Runs) -> None:
