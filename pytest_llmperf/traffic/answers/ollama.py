@@ -89,7 +89,7 @@ class _Parts:
         message = as_dict(content.get("message"))
         text = as_text(content.get("response")) or read_text(message)
         reasoning = read_reasoning(message or content)
-        calls = [self._call(call) for call in list_calls(message)]
+        calls = [self._call(call) for call in list_calls(message) if as_dict(call.get("function")).get("name")]
         self.text.append(text)
         self.reasoning.append(reasoning)
         self.tool_calls += calls
@@ -115,7 +115,7 @@ class _Parts:
             counts,
             self._streamed(text, reasoning) if arrival.is_stream else None,
             chunks=tuple(self.chunks) if arrival.is_stream else (),
-            finish_reason=as_text(self._ending) or None,
+            finish_reason=self._finish_reason,
             error=self._error(arrival, counts),
             server=self._times() if self._counted else None,
         )
@@ -128,6 +128,16 @@ class _Parts:
     @property
     def _ending(self) -> object:
         return self.last.get("done_reason") if self._done else None
+
+    @property
+    def _finish_reason(self) -> str | None:
+        """As the server gave it; None for an answer that ended as one to a request that asks for no tokens."""
+        ending = as_text(self._ending)
+        return None if ending in NO_ANSWER and self._carries else ending or None
+
+    @property
+    def _carries(self) -> bool:
+        return any((*self.text, *self.reasoning, *self.tool_calls))
 
     @property
     def _counted(self) -> bool:
@@ -159,11 +169,10 @@ class _Parts:
             return describe_nothing(arrival)
         if not self._done:
             return self._explain_unfinished()
-        if as_text(self._ending) in NO_ANSWER:
+        if as_text(self._ending) in NO_ANSWER and not self._carries:
             return f"the model was only asked to {self._ending}: nothing was generated"
-        carries = any((*self.text, *self.reasoning, *self.tool_calls))
         unfinished = why_unfinished(self._ending, "the answer")
-        return unfinished or ("" if carries else why_empty(as_text(self._ending), counts.output))
+        return unfinished or ("" if self._carries else why_empty(as_text(self._ending), counts.output))
 
     def _explain_unfinished(self) -> str:
         ending = 'the answer ended without "done": true and without token counts'

@@ -173,7 +173,8 @@ class _Parts:
         return as_text(self.ending) or None
 
     def answer(self, arrival: Arrival) -> Answer:
-        calls = [{key: call[key] for key in ("id", "type", "function")} for call in self.tool_calls]
+        asked = [call for call in self.tool_calls if call["function"]["name"] or call["function"]["arguments"]]
+        calls = [{key: call[key] for key in ("id", "type", "function")} for call in asked]
         text, reasoning = "".join(self.text), "".join(self.reasoning)
         counts = self._count()
         streamed = self._streamed(text, reasoning) if arrival.is_stream else None

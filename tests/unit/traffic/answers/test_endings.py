@@ -122,6 +122,22 @@ def test_ollama_without_a_reason_has_not_ended_well() -> None:
     assert timing.error == "the answer ended without a finish reason"
 
 
+@pytest.mark.parametrize("ending", ["load", "unload"])
+def test_an_answer_of_ollama_that_ends_as_a_load_does_is_a_failed_request(ending: str) -> None:
+    line = {"response": "Yes", "done": True, "done_reason": ending, "eval_count": 1}
+    for timing in (ollama.read(as_lines(line)).timing, ollama.read(as_body(line)).timing):
+        assert (timing.finish_reason, timing.error) == (None, f"the answer ended with {ending!r}")
+
+
+@pytest.mark.parametrize("call", [{}, {"function": {}}, {"function": {"name": "", "arguments": ""}}, None, "f"])
+def test_a_tool_call_without_a_name_is_nothing(call: object) -> None:
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    body = {"choices": [{"message": message, "finish_reason": "tool_calls"}]}
+    assert openai.read(as_body(body)).timing.error == "the answer is empty: it ended with 'tool_calls'"
+    line = {"message": message, "done": True, "done_reason": "stop", "eval_count": 9}
+    assert ollama.read(as_lines(line)).timing.error == "the answer is empty: it ended with 'stop' after 9 tokens"
+
+
 def test_an_empty_answer_of_ollama_is_a_failed_request() -> None:
     line = {"message": {"content": ""}, "done": True, "done_reason": "stop", "eval_count": 1}
     assert ollama.read(as_lines(line)).timing.error == "the answer is empty: it ended with 'stop' after 1 token"
