@@ -18,6 +18,7 @@ import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.engines.attached.slots import count_busy_slots
 from pytest_llmperf.engines.bundled_model import fetch_bundled_model
 from pytest_llmperf.engines.lifecycle.http import find_free_port, get_http_status
 from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids
@@ -29,9 +30,12 @@ from pytest_llmperf.engines.ollama.options import NUM_CTX
 from pytest_llmperf.engines.ollama.runner import list_runners
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.telemetry.sources.drivers import has_gpu
 from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.engines.conftest import chat
+from tests.helpers.forwarder import WAYS, forwarder
+from tests.helpers.strangers import asking
 from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
@@ -365,6 +369,38 @@ def test_the_example_with_two_engines_passes_with_one_model_twice(ollama_install
     assert [reason for reason in reasons if "others use the server" in str(reason)] == []
 
 
+def test_each_model_has_the_memory_of_its_own_runner(
+    engine: OllamaEngine, spec: EngineSpec, two_files: list[str]
+) -> None:
+    if engine.read_status().state is not EngineState.READY:
+        engine.wake()
+    other = create(EngineSpec("ollama", two_files[1], args={**spec.args, NUM_CTX: "8192"}, binary=spec.binary))
+    assert isinstance(other, OllamaEngine)
+    other.start(lambda _: None)
+    try:
+        assert other.pids == engine.pids
+        (server,) = engine.pids
+        for each in (engine, other):
+            loaded = deployment(each).look()
+            assert loaded is not None
+            assert loaded.runner is not None
+            held = sum(psutil.Process(pid).memory_info().rss for pid in (server, loaded.runner.pid))
+            assert each.memory().resident == pytest.approx(held, abs=16 * MIB)
+        assert len(list_runners(engine.pids)) == 2
+        (named,) = deployment(engine).list_beside()
+        assert "other" in named
+    finally:
+        other.stop()
+    assert deployment(engine).list_beside() == ()
+
+
+def test_on_a_host_without_a_gpu_nothing_lies_on_one(engine: OllamaEngine) -> None:
+    if has_gpu():
+        pytest.skip("this host may have a GPU")
+    assert engine.insight.readings()["memory.offload"].value == 0
+    assert [device.kind for device in engine.insight.devices] == ["cpu"]
+
+
 # ------------------------------------------------------------------------------------------- a server that runs already
 
 
@@ -452,6 +488,36 @@ def test_a_run_that_is_killed_leaves_nothing_there(
         run.send_signal(number)
         run.wait(PATIENCE_S)
     until(lambda: owner.models() == before and owner.list_loaded() == [])
+
+
+HELD = """
+@pytest.mark.memory_budget(peak="4 GiB")
+@pytest.mark.throughput_budget(output="0.01 tok/s")
+def test_held(llm_client):
+    for _ in range(3):
+        assert llm_client.generate("Once upon a time", max_tokens=64).text
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_forwards_to_it_is_not_taken_for_it(owner: OllamaAPI, runs: Runs, way: str) -> None:
+    model = next(iter(owner.models()))
+    with forwarder(int(owner.root.rpartition(":")[2]), way) as port:
+        result = runs.plain(HELD, f"--llm-engine=ollama:{model}", f"--llmperf-url=http://127.0.0.1:{port}")
+    result.stdout.fnmatch_lines(["*memory peak NOT MEASURED: no process below process *, which listens at *"])
+
+
+def test_the_load_of_others_on_it_is_noticed(owner: OllamaAPI, runs: Runs) -> None:
+    model = next(iter(owner.models()))
+    owner.start_model(model, {}, "10m", 300)
+    (runner,) = list_runners(find_listening_pids(owner.root))
+    assert count_busy_slots(runner.slots_url) == 0
+    runs.plain(HELD, *attached(owner), "--llmperf-strict").assert_outcomes(passed=1)
+    body = {"model": model, "prompt": "Once upon a time", "stream": False, "options": {"num_predict": 64}}
+    with asking(f"{owner.root}/api/generate", body, number=2):
+        result = runs.plain(HELD, *attached(owner), "--llmperf-strict")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*INVALID: *others used the server: * requests waited up to * ms for a slot *"])
 
 
 def _runner_pid(owner: OllamaAPI) -> int:
