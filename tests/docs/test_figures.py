@@ -10,6 +10,7 @@ import pytest
 
 from pytest_llmperf.budgets import client_lag
 from pytest_llmperf.engines import bundled_model
+from pytest_llmperf.engines.attached import queue, slots
 from pytest_llmperf.engines.kv_cache import looks, peak
 from pytest_llmperf.engines.ollama import faults, versions
 from pytest_llmperf.engines.simulated import server_main
@@ -17,7 +18,7 @@ from pytest_llmperf.engines.vllm import arguments
 from pytest_llmperf.plugin.measuring import engine_telemetry
 from pytest_llmperf.plugin.xdist import _MOST_WORKERS
 from pytest_llmperf.reports.wire import REQUEST_RECORDS
-from pytest_llmperf.telemetry.analysis import cadence, conditions, energy, timeline
+from pytest_llmperf.telemetry.analysis import cadence, conditions, energy, forwarding, timeline
 from pytest_llmperf.telemetry.sampler import client, driver_lane, memory_lane
 from pytest_llmperf.telemetry.sources import process_tree
 from pytest_llmperf.traffic.load import driver, loop_lag, runner
@@ -36,6 +37,9 @@ FIGURES = {
     "docs/limits.md": (
         f"the largest of {client.DEFAULT_HZ:g} samples a second",
         f"a test of {energy.MIN_SECONDS:g} s or more",
+        f"less than {forwarding.LEAST_BYTES // MIB} MiB, or less than",
+        f"less than {forwarding.LARGEST_FORWARDER_BYTES >> 30} GiB while",
+        "less than half of the weights" if forwarding.RESIDENT_SHARE == 0.5 else "less than another share",
     ),
     "docs/several-devices.md": (f"fewer than {NUMBERS[cadence.MIN_COLLECTIONS]} collections",),
     "docs/reference.md": (
@@ -60,6 +64,11 @@ FIGURES = {
         f"(and {looks.BLIND_NS / 1e9:g} s)",
         "a tenth of the room" if looks.DOUBTFUL_SHARE == 0.1 else "another share",
         f"longer than {faults._WARM_SECONDS} s",
+        "Four times a second" if slots.LOOKS_PER_SECOND == 4 else "at another rate",
+        "had half a second ago" if slots.LINGER_NS == 500_000_000 else "had another time ago",
+        f"for a slot for more than {queue.WORK_NS / 1e9:g} s, and a tenth of its own time"
+        if queue.SHARE == 0.1
+        else "",
         f"the requested rate ({client.DEFAULT_HZ:g} Hz)",
         f"within {engine_telemetry._SETTLE_TOLERANCE // MIB} MiB for {client.CALM_NS / 1e9:g} s",
         f"at most {engine_telemetry._SETTLE_TIMEOUT_S:g} s)",

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming
 
 # What a server does between the parts that it times may take as long: tokenizing, and waiting for a processor.
-_WORK_NS = 100_000_000
+WORK_NS = 100_000_000
 # A shorter wait changes the request's own times by less.
-_SHARE = 0.1
+SHARE = 0.1
 
 
 def explain_queue(requests: Sequence[RequestTiming], slots: int) -> str:
@@ -38,7 +38,7 @@ def _find_foreign_wait(request: RequestTiming, requests: Sequence[RequestTiming]
     if times is None or wait is None:
         return 0
     answering = (times.prompt or 0) + (times.decode or 0)
-    if wait <= max(_WORK_NS, _SHARE * answering):
+    if wait <= max(WORK_NS, SHARE * answering):
         return 0
     waited_until = request.sent_ns + (times.startup or 0) + wait
     others = sum(
