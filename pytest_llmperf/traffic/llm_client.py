@@ -65,7 +65,7 @@ class LLMClient:
         self._listener = listener
         self._app_url = app_url
         own = dialect.transport(endpoint) if dialect.transport is not None else None
-        self._transport = own or HttpTransport(Target.parse(endpoint.base_url), endpoint.api_key, timeout)
+        self._transport = own or HttpTransport(Target.parse(endpoint.url), endpoint.api_key, timeout)
         self._loads = LoadRunner(endpoint, dialect, listener, timeout, own)
 
     @property

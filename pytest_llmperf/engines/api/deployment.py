@@ -22,7 +22,9 @@ class Deployment(ABC):
     Attributes:
         spec: what was asked for.
         state: the state after its last start, stop, sleep or unload; ``read_status`` asks for its state now.
-        base_url: URL of its OpenAI API, ending in ``/v1``; empty if it has none, and before its first start.
+        base_url: URL of its OpenAI API, ending in ``/v1`` unless it was given; empty if it has none, and before its
+            first start.
+        query: query of each request, as the URL of an attached server has it; empty for none.
         api_key: empty if it asks for none.
         model: the name that requests give.
         version: ``"unknown"`` until it is ready.
@@ -37,6 +39,7 @@ class Deployment(ABC):
 
     attached: bool = False
     may_forward: bool = False
+    query: str = ""
     stated_weights: float | None = None
     has_address: ClassVar[bool] = True
     ends_to_unload: ClassVar[bool] = False

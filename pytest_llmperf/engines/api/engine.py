@@ -125,7 +125,7 @@ class Engine(ABC):
 
     @property
     def base_url(self) -> str:
-        """The address of its OpenAI API, ending in ``/v1``.
+        """The address of its OpenAI API, such as ``http://127.0.0.1:8080/v1``, without a query.
 
         Raises:
             EngineError: it has none: an empty one would lead an app under test to another server.
@@ -142,7 +142,8 @@ class Engine(ABC):
     @property
     def endpoint(self) -> Endpoint:
         """Where its model is asked; without an address if it has none."""
-        return Endpoint(self.deployment.base_url, self.deployment.model, self.deployment.api_key)
+        asked = self.deployment
+        return Endpoint(asked.base_url, asked.model, asked.api_key, asked.query)
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
+import urllib.error
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import psutil
 
 from pytest_llmperf.engines.api.deployment import Deployment
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
-from pytest_llmperf.engines.lifecycle.http import http_get, list_served_models
+from pytest_llmperf.engines.lifecycle.http import NO_LIST, NoModelListError, http_get, list_served_models
 from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
 
 _ARGUMENTS = ("api_key", "pid")
+_CALLS = ("/chat/completions", "/completions", "/responses", "/models")
 
 
 class AttachedDeployment(Deployment):
     """The server at ``--llmperf-url``. Its API key comes from ``api_key=`` or the environment's ``OPENAI_API_KEY``.
+
+    The URL is taken as it is given, its query being that of each request; one without a path gets ``/v1``. A model that
+    is named need not be listed if the server has no list of models, or a pattern in it that the name fits.
 
     Its memory is that of what listens there, or of the process ``pid=`` where a proxy does.
     ``read_version`` is called with the base URL, and raises an EngineError for a server of another kind; None for a
@@ -34,10 +41,11 @@ class AttachedDeployment(Deployment):
     def __init__(self, spec: EngineSpec, read_version: Callable[[str], str] | None = None) -> None:
         super().__init__(spec)
         assert spec.url is not None
-        self.base_url = spec.url.rstrip("/").removesuffix("/v1") + "/v1"
+        self.base_url, self.query = _parse_url(spec.url)
         self.api_key = spec.args.get("api_key", os.environ.get("OPENAI_API_KEY", ""))
         self._read_version = read_version
         self._pids: tuple[int, ...] = ()
+        self._lists_models = True
 
     @staticmethod
     def check(spec: EngineSpec) -> None:
@@ -58,26 +66,49 @@ class AttachedDeployment(Deployment):
                 )
         if parse_address(spec.url) is None:
             raise EngineError(f"--llmperf-url={spec.url!r} is not an address: write http://HOST:PORT")
+        _check_url(spec.url)
         _parse_pid(spec)
 
     def start(self, progress: Progress) -> None:
         self.state = EngineState.STARTING
-        served = list_served_models(self.base_url, self.api_key)
-        if not self.model and len(served) == 1:
-            self.model = next(iter(served))
-        if not served:
-            raise EngineError(f"the server at {self.base_url} serves no model")
-        if self.model not in served:
-            asked = f"does not serve {self.model!r}" if self.model else "serves several models: name one"
-            raise EngineError(f"the server at {self.base_url} {asked}; --llmperf-model is one of {', '.join(served)}")
+        served, remark = self._find_model()
         if self._read_version is not None:
             self.version = self._read_version(self.base_url)
         pid = _parse_pid(self.spec)
         self._pids = find_listening_pids(self.base_url) if pid is None else (pid,)
         self.may_forward = pid is None
-        self.stated_weights = served[self.model]
+        self.stated_weights = served.get(self.model)
         self.state = EngineState.READY
-        progress(f"{self.name}: attached to {self.model} at {self.base_url}")
+        progress(f"{self.name}: attached to {self.model} at {self.base_url}{remark}")
+
+    def _find_model(self) -> tuple[Mapping[str, float | None], str]:
+        """Finds the model; returns what the server lists, and a remark on a model that is not there as it is named.
+
+        Raises:
+            EngineError: the server does not answer, no model was named and it lists not just one, or it lists others.
+        """
+        try:
+            served = list_served_models(self.base_url, self.api_key, self.query)
+        except NoModelListError as error:
+            if not self.model:
+                raise EngineError(f"{error}; is the URL that of the API? If so, give --llmperf-model=NAME") from None
+            self._lists_models = False
+            return {}, f"; it lists no models ({error}), so the name was not checked"
+        patterns = [name for name in served if "*" in name]
+        if not self.model and len(served) == 1 and not patterns:
+            self.model = next(iter(served))
+        if self.model in served:
+            return served, ""
+        if not self.model and patterns == list(served):
+            asked = "lists no model" if not served else f"lists only the pattern {', '.join(patterns)}"
+            raise EngineError(f"the server at {self.base_url} {asked}; give --llmperf-model=NAME")
+        if self.model and not served:
+            return served, "; its list of models is empty, so the name was not checked"
+        fitting = [pattern for pattern in patterns if self.model and fnmatchcase(self.model, pattern)]
+        if fitting:
+            return served, f"; it lists {fitting[0]}, so the name was not checked"
+        asked = f"does not serve {self.model!r}" if self.model else "serves several models: name one"
+        raise EngineError(f"the server at {self.base_url} {asked}; --llmperf-model is one of {', '.join(served)}")
 
     def stop(self) -> None:
         """Does nothing: it was not started here."""
@@ -91,11 +122,37 @@ class AttachedDeployment(Deployment):
 
     def read_status(self) -> EngineStatus:
         try:
-            http_get(f"{self.base_url}/models", api_key=self.api_key)
+            url = f"{self.base_url}/models"
+            http_get(f"{url}?{self.query}" if self.query else url, api_key=self.api_key)
         except OSError as error:
+            if not self._lists_models and isinstance(error, urllib.error.HTTPError) and error.code in NO_LIST:
+                return EngineStatus(self.state)  # it answers as it did when it was attached
             cause = getattr(error, "reason", error)
             return EngineStatus(EngineState.ENDED, f"the server at {self.base_url} no longer answers ({cause})")
         return EngineStatus(self.state)
+
+
+def _parse_url(url: str) -> tuple[str, str]:
+    """The base URL without its query, with ``/v1`` if it has no path; and the query."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/") or "/v1"
+    return f"{parts.scheme}://{parts.netloc}{path}", parts.query
+
+
+def _check_url(url: str) -> None:
+    """Checks that a URL can be the beginning of the URLs of all calls.
+
+    Raises:
+        EngineError: it cannot; the message says what to write.
+    """
+    parts = urlsplit(url)
+    if parts.fragment or not url.isascii() or any(c.isspace() for c in url):
+        raise EngineError(
+            f"--llmperf-url={url!r} has a fragment, or characters that no request can carry: leave them out"
+        )
+    call = next((call for call in _CALLS if parts.path.rstrip("/").endswith(call)), None)
+    if call is not None:
+        raise EngineError(f"--llmperf-url={url!r} is the address of one call: leave out {call}")
 
 
 def _parse_pid(spec: EngineSpec) -> int | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # A proxy set for the outside world must not stand between us and a server on this host.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+NO_LIST = (400, 404, 405, 410, 501)
+"""The statuses with which servers and gateways answer that have no list of models."""
 
 
 def get_http_status(url: str, timeout: float = 2.0) -> int | None:
@@ -65,24 +67,37 @@ def _body(request: urllib.request.Request, timeout: float) -> bytes:
         raise OSError(f"the answer is not HTTP ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
-def list_served_models(base_url: str, api_key: str = "") -> dict[str, float | None]:
+class NoModelListError(EngineError):
+    """The server answers and has no list of its models; the message is one line."""
+
+
+def list_served_models(base_url: str, api_key: str = "", query: str = "") -> dict[str, float | None]:
     """The models that an OpenAI API lists, each with the bytes of its weights, as llama.cpp states them, or None.
 
+    A model that is listed twice is one model.
+
     Raises:
-        EngineError: there is no answer, or not that of an OpenAI API.
+        NoModelListError: the server has no such list.
+        EngineError: there is no answer, or one that refuses or fails.
     """
     url = f"{base_url}/models"
     try:
-        listed = json.loads(http_get(url, api_key=api_key))["data"]
-        return {str(model["id"]): read_stated_weights(model) for model in listed}
+        answer = json.loads(http_get(f"{url}?{query}" if query else url, api_key=api_key))
+        found: dict[str, float | None] = {}
+        for model in answer if isinstance(answer, list) else answer["data"]:
+            weights = read_stated_weights(model)
+            found[str(model["id"])] = found.get(str(model["id"])) if weights is None else weights
+        return found
     except urllib.error.HTTPError as error:
+        if error.code in NO_LIST:
+            raise NoModelListError(f"{url} answered HTTP {error.code}") from None
         hint = "; give --llmperf-engine-arg=api_key=KEY" if error.code in (401, 403) else ""
         raise EngineError(f"{url} answered HTTP {error.code}{hint}") from None
     except OSError as error:
         cause = getattr(error, "reason", error)
         raise EngineError(f"no answer from {url}: {cause}; is the server running?") from None
-    except (ValueError, KeyError, TypeError):
-        raise EngineError(f"{url} is not an OpenAI API: its answer lists no models") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise NoModelListError(f"{url} is not an OpenAI API: its answer lists no models") from None
 
 
 def read_stated_weights(listed: Mapping[str, Any]) -> float | None:

@@ -19,14 +19,22 @@ class Endpoint:
     """The address of a model.
 
     Attributes:
-        base_url: URL of the OpenAI API, ending in ``/v1``; empty for an engine that has no address.
+        base_url: URL of the OpenAI API, such as ``http://127.0.0.1:8080/v1``, without a query; empty for an engine that
+            has no address.
         model: the name that requests give.
         api_key: empty if the server asks for none.
+        query: query of each request, such as ``api-version=2024-10-21``; empty for none.
     """
 
     base_url: str
     model: str
     api_key: str = field(default="", repr=False)
+    query: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> str:
+        """The ``base_url`` with the query."""
+        return f"{self.base_url}?{self.query}" if self.query else self.base_url
 
     @property
     def root(self) -> str:

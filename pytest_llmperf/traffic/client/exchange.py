@@ -26,13 +26,18 @@ class TransportTimeoutError(TransportError):
 
 @dataclass(frozen=True)
 class Target:
-    """A server and the path below which it is asked: the parts of a base URL."""
+    """A server, the path below which it is asked and the query of each request: the parts of a base URL."""
 
     origin: str
     host: str
     port: int
     path: str
     ssl_context: ssl.SSLContext | None = None
+    query: str = ""
+
+    def locate(self, path: str) -> str:
+        """Returns what the first line of a request to ``path`` below the base URL asks for."""
+        return f"{self.path}{path}?{self.query}" if self.query else f"{self.path}{path}"
 
     @property
     def authority(self) -> str:
@@ -44,16 +49,16 @@ class Target:
         """``http://127.0.0.1:8080/v1`` taken apart.
 
         Raises:
-            ValueError: not an ``http`` or ``https`` URL, or one with a query.
+            ValueError: not an ``http`` or ``https`` URL, or one with a fragment.
         """
         parts = urlsplit(url)
-        plain = url.isascii() and not any(c.isspace() for c in url) and not parts.query and not parts.fragment
+        plain = url.isascii() and not any(c.isspace() for c in url) and not parts.fragment
         if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
             raise ValueError(f"{url!r} is no base URL of a server: write it like 'http://127.0.0.1:8080/v1'")
         secure = parts.scheme == "https"
         origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         port = parts.port or (443 if secure else 80)
-        return Target(origin, parts.hostname, port, parts.path.rstrip("/"), _tls() if secure else None)
+        return Target(origin, parts.hostname, port, parts.path.rstrip("/"), _tls() if secure else None, parts.query)
 
 
 def _tls() -> ssl.SSLContext:
@@ -87,6 +92,7 @@ class Exchange:
     ) -> None:
         self.target = target
         self.path = target.path + path
+        self._asked = target.locate(path)
         self._body = body
         self._headers = [*header_lines(target, api_key, accept), ("Content-Length", str(len(body)))]
         self._reset()
@@ -103,7 +109,7 @@ class Exchange:
     def begin(self) -> bytes:
         """The bytes to send, with ``sent_ns`` stamped now; what an earlier attempt received is forgotten."""
         self._reset()
-        request = h11.Request(method="POST", target=self.path, headers=self._headers)
+        request = h11.Request(method="POST", target=self._asked, headers=self._headers)
         parts = (request, h11.Data(data=self._body), h11.EndOfMessage())
         data = b"".join(self._wire.send(part) or b"" for part in parts)
         self.sent_ns = self.end_ns = time.monotonic_ns()

@@ -182,7 +182,7 @@ class LoadClient:
 def _head(target: Target, plan: Plan) -> Callable[[int], bytes]:
     accept = "text/event-stream" if plan.streamed else "application/json"
     lines = [f"{name}: {value}\r\n" for name, value in header_lines(target, plan.api_key, accept, keep=plan.keep)]
-    head = f"POST {target.path}{plan.path} HTTP/1.1\r\n{''.join(lines)}Content-Length: "
+    head = f"POST {target.locate(plan.path)} HTTP/1.1\r\n{''.join(lines)}Content-Length: "
     return lambda size: f"{head}{size}\r\n\r\n".encode("ascii")
 
 

@@ -92,7 +92,7 @@ class LoadRunner:
         if users is None and keep:
             reserve = min(max(round((schedule.rate or 0.0) / 10), _RESERVE[0]), _RESERVE[1])
         return Plan(
-            url=self.endpoint.base_url,
+            url=self.endpoint.url,
             api_key=self.endpoint.api_key,
             timeout=self.timeout,
             keep=keep,

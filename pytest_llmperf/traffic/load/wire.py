@@ -34,7 +34,7 @@ class Plan:
     """What the load client must know before the first request.
 
     Attributes:
-        url: base URL of the server.
+        url: base URL of the server, with the query of each request.
         api_key: "" if the server asks for none.
         timeout: bounds, in seconds, the connecting and every single silence of the server.
         keep: whether a connection carries several requests.

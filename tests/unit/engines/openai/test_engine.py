@@ -116,6 +116,75 @@ def test_the_address_may_be_written_with_or_without_its_version(server: ModelSer
     assert attach(server.url + ending).base_url == f"{server.url}/v1"
 
 
+@pytest.mark.parametrize("path", ["/v3", "/v1beta/openai", "/openai/deployments/gpt-4", "/proxy/v1"])
+def test_an_address_with_a_path_is_taken_as_it_is(server: ModelServer, path: str) -> None:
+    engine = attach(f"{server.url}{path}/")
+    assert engine.base_url == f"{server.url}{path}"
+    assert server.asked[0][0] == f"{path}/models"
+
+
+@pytest.mark.parametrize(("written", "path"), [("/v3?api-version=1&x=%20", "/v3"), ("?api-version=1&x=%20", "/v1")])
+def test_a_query_belongs_to_each_request_and_not_to_the_address(server: ModelServer, written: str, path: str) -> None:
+    engine = attach(server.url + written)
+    assert engine.base_url == f"{server.url}{path}"
+    assert engine.endpoint.url == f"{server.url}{path}?api-version=1&x=%20"
+    assert engine.read_status().reason == ""
+    lists = [asked for asked, _ in server.asked if "/models" in asked]
+    assert lists == [f"{path}/models?api-version=1&x=%20"] * 2
+
+
+def said_by(url: str, model: str) -> str:
+    """The last line that attaching says."""
+    said: list[str] = []
+    OpenAIEngine(EngineSpec("openai", url=url, model=model)).start(said.append)
+    return said[-1]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_a_server_without_a_list_of_models_is_used_for_a_named_one(server: ModelServer, status: int) -> None:
+    server.status = status
+    assert refusal(server.url) == (
+        f"{server.url}/v1/models answered HTTP {status}; is the URL that of the API? If so, give --llmperf-model=NAME"
+    )
+    assert said_by(server.url, model="gpt") == (
+        f"openai: attached to gpt at {server.url}/v1; it lists no models "
+        f"({server.url}/v1/models answered HTTP {status}), so the name was not checked"
+    )
+    assert attach(server.url, model="gpt").read_status().reason == ""
+
+
+def test_a_server_that_fails_later_is_gone_though_it_lists_no_models(server: ModelServer) -> None:
+    server.status = 404
+    engine = attach(server.url, model="gpt")
+    server.status = 503
+    assert "no longer answers" in engine.read_status().reason
+
+
+def test_a_server_with_an_empty_list_is_used_for_a_named_model(server: ModelServer) -> None:
+    server.serves()
+    assert said_by(server.url, model="gpt").endswith("; its list of models is empty, so the name was not checked")
+
+
+def test_a_pattern_in_the_list_stands_for_a_named_model(server: ModelServer) -> None:
+    server.serves("openai/*", "llama")
+    assert said_by(server.url, model="openai/gpt").endswith("; it lists openai/*, so the name was not checked")
+    assert said_by(server.url, model="llama").endswith("/v1")
+    assert "does not serve 'gpt'" in refusal(server.url, model="gpt")
+    assert "serves several models" in refusal(server.url)
+    server.serves("openai/*")
+    assert refusal(server.url).endswith("lists only the pattern openai/*; give --llmperf-model=NAME")
+
+
+def test_a_model_that_is_listed_twice_is_one(server: ModelServer) -> None:
+    server.body = json.dumps({"data": [{"id": "llama", "meta": {"size": 7}}, {"id": "llama"}]}).encode()
+    assert attach(server.url).deployment.stated_weights == 7
+
+
+def test_a_bare_list_of_models_is_one(server: ModelServer) -> None:
+    server.body = b'[{"id": "llama"}]'
+    assert attach(server.url).model == "llama"
+
+
 def test_one_of_several_models_must_be_named(server: ModelServer) -> None:
     server.serves("llama", "qwen")
     assert refusal(server.url).endswith("serves several models: name one; --llmperf-model is one of llama, qwen")
@@ -128,7 +197,7 @@ def test_a_model_that_the_server_does_not_serve_is_refused(server: ModelServer) 
 
 def test_a_server_without_any_model_is_refused(server: ModelServer) -> None:
     server.serves()
-    assert "serves no model" in refusal(server.url)
+    assert refusal(server.url).endswith("lists no model; give --llmperf-model=NAME")
 
 
 def test_the_key_is_sent_from_the_argument_or_the_environment(
@@ -154,10 +223,13 @@ def test_another_status_is_told(server: ModelServer) -> None:
     assert refusal(server.url) == f"{server.url}/v1/models answered HTTP 500"
 
 
-@pytest.mark.parametrize("body", [b"<html>welcome</html>", b"[]", b'{"data": [{"name": "x"}]}', b'{"data": null}'])
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", b"[5]", b'{"data": [{"name": "x"}]}', b'{"data": null}'])
 def test_a_server_with_another_api_is_refused(server: ModelServer, body: bytes) -> None:
     server.body = body
-    assert refusal(server.url) == f"{server.url}/v1/models is not an OpenAI API: its answer lists no models"
+    assert refusal(server.url) == (
+        f"{server.url}/v1/models is not an OpenAI API: its answer lists no models; "
+        "is the URL that of the API? If so, give --llmperf-model=NAME"
+    )
 
 
 def test_a_server_that_does_not_speak_http_is_refused() -> None:
@@ -255,6 +327,9 @@ def test_a_server_that_went_away_is_gone() -> None:
         (EngineSpec("openai", url="http://"), "is not an address"),
         (EngineSpec("openai", url="http://host:port"), "is not an address"),
         (EngineSpec("openai", url="http://[::1"), "is not an address"),
+        (EngineSpec("openai", url="http://host/v1#x"), "has a fragment"),
+        (EngineSpec("openai", url="http://host/a b"), "characters that no request can carry"),
+        (EngineSpec("openai", url="http://host/v1/chat/completions?a=1"), "one call: leave out /chat/completions"),
         (EngineSpec("openai", url="http://host", binary="vllm"), "takes no --llmperf-engine-bin"),
         (EngineSpec("openai", url="http://host", args={"ctx": "1"}), "unknown engine argument 'ctx'; it takes api_key"),
     ],
