@@ -42,6 +42,13 @@ BUDGETS = """
 def test_it(llm_client):
     send(llm_client, {way!r})
 """
+# What a busy host changes no verdict on: chunks that it brings together say nothing of the time between tokens.
+STEADY = """
+@pytest.mark.latency_budget(e2e_max="1 min")
+@pytest.mark.throughput_budget(output="0.001 tok/s", requests="0.001 req/s")
+def test_it(llm_client):
+    send(llm_client, {way!r})
+"""
 
 
 def sends(way: str, budgets: str = BUDGETS) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.helpers.hostile_server import delta, good_stream, good_whole, lines, stream, text, usage
-from tests.plugin.silent_green.senders import sends
+from tests.plugin.silent_green.senders import STEADY, sends
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -32,8 +32,8 @@ ABORTED = {
 @pytest.mark.parametrize("finish", ["stop", "length", "content_filter"])
 def test_a_known_ending_is_judged(runs: Runs, hostile: HostileServer, finish: str) -> None:
     hostile.answer = lambda _: good_stream(finish=finish)
-    result = runs.plain(sends("client"), "--llmperf-strict", *hostile.options)
-    result.stdout.fnmatch_lines(["budgets: 6 PASS"])
+    result = runs.plain(sends("client", STEADY), "--llmperf-strict", *hostile.options)
+    result.stdout.fnmatch_lines(["budgets: 3 PASS"])
 
 
 @pytest.mark.parametrize(("way", "reply"), ABORTED.items(), ids=ABORTED)
