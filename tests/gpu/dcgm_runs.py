@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.gpu.gpu_runs import ROOT
 from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
+from tests.helpers.forwarder import forwarder
 from tests.helpers.metrics_server import serving
 from tests.helpers.waiting import until
 
@@ -22,21 +23,13 @@ if TYPE_CHECKING:
 WATTS = 300
 USED_MIB = 21_000
 
-# Named like the end of a tunnel, it is taken for one: what listens here computes elsewhere.
-_SERVER = """
-import sys
-open("/proc/self/comm", "w").write("ssh")
-from pytest_llmperf.engines.simulated.server_main import main
-main(sys.argv[1:])
-"""
-
 
 @contextmanager
 def remote_server(folder: Path) -> Iterator[str]:
-    """The address of an OpenAI API that seems to be forwarded to here."""
+    """The address at which a tunnel to an OpenAI API listens."""
     announce = folder / "announce"
-    command = [sys.executable, "-c", _SERVER, "--announce", str(announce), "--set", "ttft=2 ms", "--set", "tpot=1 ms"]
-    with subprocess.Popen(command, cwd=ROOT) as server:
+    command = [sys.executable, "-m", "pytest_llmperf.engines.simulated.server_main", "--announce", str(announce)]
+    with subprocess.Popen([*command, "--set", "ttft=2 ms", "--set", "tpot=1 ms"], cwd=ROOT) as server:
         try:
             until(
                 lambda: (
@@ -44,7 +37,9 @@ def remote_server(folder: Path) -> Iterator[str]:
                 )
             )
             assert server.poll() is None, "the simulated server ended while it started"
-            yield announce.read_text(encoding="utf-8").strip()
+            url = announce.read_text(encoding="utf-8").strip()
+            with forwarder(int(url.rpartition(":")[2])) as port:
+                yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
 

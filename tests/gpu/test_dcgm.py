@@ -121,7 +121,7 @@ def test_without_an_exporter_the_reason_says_which_option_names_one(runs: GpuRun
     result = attached(runs, hosts, ANSWER)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["memory peak NOT MEASURED: the GPU of openai is not one of this host; *--llmperf-dcgm=*"]
+        ["memory peak NOT MEASURED: process *: it seems to forward requests to the engine; *--llmperf-dcgm=*"]
     )
 
 

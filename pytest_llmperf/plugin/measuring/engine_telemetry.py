@@ -177,11 +177,10 @@ class EngineTelemetry:
     def _find_devices(self, engine: Engine) -> tuple[tuple[DeviceFacts, ...], tuple[Device, ...]]:
         """The GPUs that the engine computes on, and all that it computes on: the CPU if there are none."""
         now_ns = time.monotonic_ns()
-        if self._why_elsewhere(engine, Window(now_ns, now_ns)):
-            return (), ()
-        if engine.devices and all(device.kind == "cpu" for device in engine.devices):
+        is_elsewhere = not engine.pids or bool(self._why_elsewhere(engine, Window(now_ns, now_ns)))
+        if not is_elsewhere and engine.devices and all(device.kind == "cpu" for device in engine.devices):
             return (), engine.devices
-        if not engine.pids:
+        if is_elsewhere:
             facts: tuple[DeviceFacts, ...] = ()
             if self._settings.dcgm:
                 devices = self._all_devices()
@@ -314,8 +313,10 @@ class EngineTelemetry:
     def devices(self, window: Window, engines: Sequence[Engine]) -> tuple[tuple[DeviceTrace, ...], str]:
         """The devices of the engines over a window that has ended; empty and the reason if there are none."""
         for engine in engines:
-            if not engine.info.on_cpu and (reason := self._why_elsewhere(engine, window)):
-                return (), reason
+            reads_exporters = self._devices is not None and set(self._devices.remote) & set(self._facts.get(engine, ()))
+            if not (reads_exporters or engine.info.on_cpu) and (reason := self._why_elsewhere(engine, window)):
+                unread = self._devices.remote_missing if self._devices is not None else ""
+                return (), unread or f"{reason}; --llmperf-dcgm=URL names the exporter of a GPU of another host"
         facts = {f.slot: f for engine in engines for f in self._facts.get(engine, ())}
         if not facts or self._devices is None or self._sampler is None:
             return (), "" if all(engine.info.on_cpu for engine in engines) else self._why_no_device(engines[0])
