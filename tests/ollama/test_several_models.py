@@ -114,7 +114,6 @@ def test_models_that_have_to_take_turns_are_loaded_again_and_that_is_counted(
     body = """
 @pytest.mark.throughput_budget(output="0.01 tok/s")
 @pytest.mark.latency_budget(e2e_max="60 s")
-@pytest.mark.memory_budget(peak="2 GiB")
 @pytest.mark.parametrize("number", range(2))
 def test_in_turn(engines, llm_client_factory, number):
     clients = [llm_client_factory(engine) for engine in engines[:2]]

@@ -67,6 +67,10 @@ class OllamaAPI:
         """A short answer, not streamed."""
         return self._ask("POST", "/api/chat", {**body, "stream": False}, seconds)
 
+    def generate(self, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """A short completion, not streamed."""
+        return self._ask("POST", "/api/generate", {**body, "stream": False}, seconds)
+
     def unload(self, model: str) -> None:
         """Orders the unloading of a model, which is done a moment later."""
         self._ask("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})

@@ -47,6 +47,9 @@ class Counts:
     def since(self, earlier: Counts) -> Counts:
         return Counts(self.cached - earlier.cached, self.generated - earlier.generated)
 
+    def plus(self, more: Counts) -> Counts:
+        return Counts(self.cached + more.cached, self.generated + more.generated)
+
 
 def count_template_tokens(api: OllamaAPI, model: str, loaded: Loaded, options: Mapping[str, Any]) -> int | None:
     """The tokens that the template puts before a message: what two new conversations have in common.

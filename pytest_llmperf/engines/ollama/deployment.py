@@ -15,7 +15,7 @@ from pytest_llmperf.engines.lifecycle.http import http_post
 from pytest_llmperf.engines.lifecycle.listeners import parse_address
 from pytest_llmperf.engines.ollama.api import NotFoundError, OllamaAPI
 from pytest_llmperf.engines.ollama.cleanup.process import Cleanup
-from pytest_llmperf.engines.ollama.counters import count_template_tokens
+from pytest_llmperf.engines.ollama.counters import Counts, count_template_tokens
 from pytest_llmperf.engines.ollama.faults import explain_reload
 from pytest_llmperf.engines.ollama.lookup import find_attached_url, find_ollama
 from pytest_llmperf.engines.ollama.memory import Footprint, find_stated_kv_bytes, read_offload, read_shape
@@ -27,6 +27,7 @@ from pytest_llmperf.engines.ollama.models import (
     name_derived,
 )
 from pytest_llmperf.engines.ollama.options import (
+    CACHE_RAM,
     FOR_EVER,
     KEEP_ALIVE,
     NUM_CTX,
@@ -61,6 +62,7 @@ _UNLOAD_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 # A warden lets what a server has started tidy up for a second.
 _END_SECONDS = 3.0
+_EMPTY_SECONDS = 60.0
 # For how long a model that was loaded for tests stays after each request on a server that is not ours, in seconds: a
 # run that is killed with all its processes leaves it for that time.
 _ATTACHED_KEEP_ALIVE = 600
@@ -76,6 +78,7 @@ class OllamaDeployment(Deployment):
     Attributes:
         footprint: what the loaded model takes; None before it was loaded.
         unloads: how often it was unloaded because a test wanted that.
+        own_counts: the tokens of what was sent to empty its prompt cache.
         template_tokens: how many tokens its template puts before a message; None if the runner does not tell.
     """
 
@@ -103,6 +106,7 @@ class OllamaDeployment(Deployment):
         self._progress: Progress = lambda _: None
         self.footprint: Footprint | None = None
         self.unloads = 0
+        self.own_counts = Counts(0, 0)
         self.template_tokens: int | None = None
 
     @staticmethod
@@ -177,7 +181,7 @@ class OllamaDeployment(Deployment):
             if self.attached:
                 self._cleanup = Cleanup(server.url)
             self._find_model(progress)
-            if any(user.blob == self.blob and user.wanted != self.wanted for user in server.users):
+            if not self.attached and any(u.blob == self.blob and u.wanted != self.wanted for u in server.users):
                 # A server holds a file once, and would load it again for each request of the other engine.
                 server.remove_user(self)
                 server = OllamaServer.of(self.spec, self.wanted)
@@ -487,6 +491,28 @@ class OllamaDeployment(Deployment):
     def wake(self) -> None:
         """Loads its model again, as it was."""
         self._start_model(lambda _: None)
+
+    def empty_prompt_cache(self) -> None:
+        """Has the runner read another prompt, of one token, in place of the last one.
+
+        Raises:
+            EngineError: the server is not ours, or keeps more than the last prompt; the message is a clause.
+        """
+        if self.attached:
+            raise EngineError("others use the server")
+        if self.spec.args.get(CACHE_RAM, "0") != "0":
+            raise EngineError(f"it keeps old prompts ({CACHE_RAM}={self.spec.args[CACHE_RAM]})")
+        now = self.look()
+        slots = now.runner.slots if now is not None and now.runner is not None else None
+        if now is not None and slots != 1:
+            raise EngineError("it has several slots, each with a prompt" if slots else "its slots are not known")
+        if now is not None:
+            before = Counts.of(now)
+            options = {**self._options, "num_predict": 1}
+            self._api.generate({"model": self.model, "prompt": "A", "raw": True, "options": options}, _EMPTY_SECONDS)
+            after = Counts.of(now)
+            if before is not None and after is not None:
+                self.own_counts = self.own_counts.plus(after.since(before))
 
     def unload(self) -> None:
         """Orders the server to unload the model, and waits for it; the next request loads it again.

@@ -40,6 +40,7 @@ class OllamaObservation(Observation):
         super().__init__(readings)
         self._ollama = deployment
         self._unloads = deployment.unloads
+        self._own_counts = deployment.own_counts
         self._log_start = deployment.log_size
         self._failure = ""
         self._before: Loaded | None = None
@@ -62,7 +63,9 @@ class OllamaObservation(Observation):
             stats["model_loads"] = count_loads(requests)
         with suppress(EngineError):  # an engine that has ended is reported by its status
             self._beside |= dict.fromkeys(self._ollama.list_beside())
-        return Observed(readings, (), stats, tuple(self._beside))
+        rises = self._read_rises()
+        cached = None if rises is None else round(rises.cached)
+        return Observed(readings, (), stats, tuple(self._beside), cached_tokens=cached)
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         self._others.stop()
@@ -87,12 +90,12 @@ class OllamaObservation(Observation):
         waited = max((r.server.startup or 0 for r in requests if r.server is not None), default=0) / 1e9
         anew = explain_reload(self._ollama.shown_model, self._before, now, waited)
         if not anew:
-            return [*faults, *self._compare(now, requests)]
+            return [*faults, *self._compare(requests)]
         return faults if self._ollama.takes_turns and self._ollama.is_as_expected(now) else [anew, *faults]
 
-    def _compare(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> list[str]:
+    def _compare(self, requests: Sequence[RequestTiming]) -> list[str]:
         """Compares what the server did with the requests; returns the contradictions."""
-        faults = self._compare_counts(now, requests)
+        faults = self._compare_counts(requests)
         if self._ollama.attached:
             footprint = self._ollama.footprint
             slots = footprint.slots if footprint is not None else None
@@ -104,15 +107,22 @@ class OllamaObservation(Observation):
         footprint = self._ollama.footprint
         return footprint.describe_slot() if footprint else Slots(0, None, "the model was not loaded")
 
-    def _compare_counts(self, now: Loaded | None, requests: Sequence[RequestTiming]) -> list[str]:
+    def _compare_counts(self, requests: Sequence[RequestTiming]) -> list[str]:
         """Compares the runner's own counters with the answers; returns the contradictions."""
-        after = Counts.of(now)
-        if after is None or self._counts is None:
+        rises = self._read_rises()
+        if rises is None:
             return []
-        rises = after.since(self._counts)
         # The tokens of one model that several engines ask are those of all of them.
         different = "" if self._ollama.shares_model else explain_token_difference(rises.generated, requests)
         return [different, explain_reuse(rises.cached, requests, self._ollama.template_tokens)]
+
+    def _read_rises(self) -> Counts | None:
+        """What the runner has counted for the test so far; None if it does not tell, or has ended."""
+        if self._counts is None:
+            return None
+        now = Counts.of(self._before)
+        own = self._ollama.own_counts.since(self._own_counts)
+        return None if now is None else now.since(self._counts).since(own)
 
 
 def summarize_server_times(requests: Sequence[RequestTiming], *, decoding: bool) -> dict[str, float]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 NUM_CTX = "num_ctx"
+CACHE_RAM = "cache_ram"
 # What a model is started with: a request with other values makes the server start it again.
 STARTUP_OPTIONS: Mapping[str, type] = {
     NUM_CTX: int,
@@ -52,7 +53,7 @@ SERVER_ARGUMENTS: Mapping[str, str] = {
     "max_queue": "OLLAMA_MAX_QUEUE",
     "kv_cache_type": "OLLAMA_KV_CACHE_TYPE",
     "flash_attention": "OLLAMA_FLASH_ATTENTION",
-    "cache_ram": "LLAMA_ARG_CACHE_RAM",
+    CACHE_RAM: "LLAMA_ARG_CACHE_RAM",
 }
 _WHOLE = ("num_parallel", "max_loaded_models", "max_queue")
 KEEP_ALIVE = "keep_alive"
@@ -89,7 +90,7 @@ def check_arguments(arguments: Mapping[str, str], *, ours: bool) -> None:
 def _check_server_argument(key: str, text: str) -> None:
     if key in _WHOLE and not (text.isdecimal() and int(text) > 0):
         raise EngineError(f"ollama: engine argument {key}={text!r} is not a whole number of at least 1")
-    if key == "cache_ram" and not re.fullmatch(r"-?\d+", text):
+    if key == CACHE_RAM and not re.fullmatch(r"-?\d+", text):
         raise EngineError(f"ollama: engine argument cache_ram={text!r} is not a whole number of MiB")
     if key == "kv_cache_type" and text not in CACHE_TYPES:
         # The server would start, and fail at every load.

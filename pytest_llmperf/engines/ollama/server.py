@@ -213,7 +213,7 @@ class OllamaServer(ServerDeployment):
 class AttachedOllamaServer:
     """A server that runs already. It is never stopped, and its log is not seen."""
 
-    users: tuple[ModelUser, ...] = ()
+    _all: ClassVar[dict[str, list[ModelUser]]] = {}
     default_context: int | None = None
     models_folder: Path | None = None
     slots: int | None = None
@@ -223,19 +223,28 @@ class AttachedOllamaServer:
         self.url = url
         self.version = ""
         self.pids: tuple[int, ...] = ()
+        self._users = self._all.setdefault(url, [])
 
     def add_user(self, user: ModelUser, progress: Progress) -> float:
-        """Checks that it can be used.
+        """Checks that it can be used, and takes note of the user.
 
         Raises:
             EngineError: it does not answer, or is not Ollama, or too old.
         """
+        self._users.append(user)
         self.version = check_version(OllamaAPI(self.url).version())
         self.pids = find_listening_pids(self.url)
         return 0.0
 
     def remove_user(self, user: ModelUser, *, detach: bool = False) -> None:
-        """Does nothing: it was not started here."""
+        """Takes note that the user needs it no more. It goes on, since it was not started here."""
+        if user in self._users:
+            self._users.remove(user)
+
+    @property
+    def users(self) -> tuple[ModelUser, ...]:
+        """The engines of this process that use it."""
+        return tuple(self._users)
 
     def explain_turns(self) -> str:
         return ""
