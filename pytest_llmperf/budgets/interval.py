@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.evidence import Evidence
     from pytest_llmperf.metrics.statistics import Statistic
 
+ERROR_AT_EACH_LOOK = 0.002
+
 
 @dataclass(frozen=True)
 class Confidence:
@@ -29,6 +31,14 @@ class Confidence:
 
     error: float = 0.01
     session_noise: float | None = None
+
+    @staticmethod
+    def at_each_look(session_noise: float | None) -> Confidence:
+        """For a test that is judged after each of its rounds: an error at each look that keeps 1 % over all of them.
+
+        ``benchmarks/verdicts.py`` measures what comes of it for up to 30 looks.
+        """
+        return Confidence(ERROR_AT_EACH_LOOK, session_noise)
 
 
 @dataclass(frozen=True)

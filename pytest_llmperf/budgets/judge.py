@@ -57,6 +57,13 @@ def _judge_all(chosen: Sequence[Limit], measurement: Measurement, engine: str, c
     return [replace(_judge_one(limit, measurement, chosen, confidence), engine=engine) for limit in chosen]
 
 
+def may_be_decided(verdicts: Sequence[Verdict]) -> bool:
+    """Whether more rounds may change the fate of a test: a budget needs more evidence, and none has failed already."""
+    if any(verdict.status in (Status.FAIL, Status.INVALID) for verdict in verdicts):
+        return False
+    return any(verdict.needs_more for verdict in verdicts)
+
+
 def select_broken(verdicts: Sequence[Verdict], *, strict: bool, inconclusive: bool = False) -> list[Verdict]:
     """The verdicts that fail a test: every FAIL, with ``strict`` those that could not be judged.
 
@@ -118,6 +125,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         interval=interval,
         how=reading.how,
         reason=reason or reading.reason,
+        needs_more=status is Status.INCONCLUSIVE or (status is Status.NOT_MEASURED and reading.needs_more),
     )
 
 

@@ -34,8 +34,9 @@ class Verdict:
 
     ``quantity`` and ``better`` are those of the metric. ``interval`` says where the true value lies; None for a value
     that is exact. ``how`` says how the value was measured, ``reason`` why there is no PASS. ``engine`` is the label of
-    the engine that it is of, if the test had several and the budget names one, else empty. A NO BUDGET verdict has no
-    limit; it has no name and no metric either if no limit of the test applies.
+    the engine that it is of, if the test had several and the budget names one, else empty. ``needs_more`` says that
+    more evidence may decide it. A NO BUDGET verdict has no limit; it has no name and no metric either if no limit of
+    the test applies.
     """
 
     status: Status
@@ -50,6 +51,7 @@ class Verdict:
     how: str = ""
     reason: str = ""
     engine: str = ""
+    needs_more: bool = False
 
     @property
     def title(self) -> str:

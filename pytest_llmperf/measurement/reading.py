@@ -14,17 +14,19 @@ class Reading:
         how: formula and source in words; empty for a missing value.
         reason: why there is no value, in one sentence; empty if there is one.
         samples: how many observations the value is computed from; None if that has no meaning for it.
+        needs_more: whether there is no value because of too few observations.
     """
 
     value: float | None
     how: str = ""
     reason: str = ""
     samples: int | None = None
+    needs_more: bool = False
 
     @staticmethod
-    def missing(reason: str) -> Reading:
+    def missing(reason: str, *, needs_more: bool = False) -> Reading:
         """A reading without a value."""
-        return Reading(None, reason=reason)
+        return Reading(None, reason=reason, needs_more=needs_more)
 
 
 @dataclass(frozen=True)

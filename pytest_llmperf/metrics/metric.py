@@ -244,7 +244,8 @@ class DistributionMetric(Metric):
         if found.contributors < statistic.minimum:
             counted = "" if self.sample == "request" else f", with {found.count} {self.sample}{_plural(found.count)}"
             gave = f"{found.contributors}{counted}"
-            return Reading.missing(f"{statistic.suffix} needs {statistic.minimum} requests, the test gave {gave}")
+            too_few = f"{statistic.suffix} needs {statistic.minimum} requests, the test gave {gave}"
+            return Reading.missing(too_few, needs_more=True)
         part = "" if found.contributors == len(answered) else f" of {found.contributors} of {len(answered)} requests"
         counted = f"{found.count} {self.sample}{_plural(found.count)}"
         return Reading(statistic.of(found), f"{self.formula}, {counted}{part}", samples=found.count)

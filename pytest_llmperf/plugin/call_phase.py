@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
+    from pytest_llmperf.plugin.settings import Settings
 
 
 def run_rounds(item: pytest.Item, measured: MeasuredRun, session: Session) -> None:
@@ -34,12 +36,26 @@ def run_rounds(item: pytest.Item, measured: MeasuredRun, session: Session) -> No
     repeated = LIMITS in item.stash and isinstance(item, pytest.Function) and not benchmark.repeats(item)
     for _ in range(session.settings.warmup if repeated else 0):
         item.runtest()
-    measured.rounds = session.settings.rounds if repeated else 1
     measured.empty_caches()
     measured.open()
-    for _ in range(measured.rounds - 1):
+    if not repeated:
+        return
+    if session.settings.rounds is None:
+        _run_until_decided(item, measured, session.settings)
+    for _ in range((session.settings.rounds or 1) - 1):
         item.runtest()
         measured.begin_round()
+
+
+def _run_until_decided(item: pytest.Item, measured: MeasuredRun, settings: Settings) -> None:
+    """Runs rounds, but not the last, until the budgets are decided or the allowance of the test is spent."""
+    start = time.monotonic()
+    for done in range(1, settings.max_rounds):
+        item.runtest()
+        measured.begin_round()
+        spent = time.monotonic() - start
+        if spent * (done + 1) / done > settings.max_seconds or not measured.may_be_decided():
+            return
 
 
 def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None:

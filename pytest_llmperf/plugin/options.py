@@ -112,11 +112,19 @@ OPTIONS = (
     Option("--llmperf-sample-hz", "float", 200.0, "N", "Memory samples per second, up to 1000."),
     Option(
         "--llmperf-rounds",
-        "int",
-        1,
-        "N",
-        "How often the body of a measured test runs; all rounds are one measurement. Tests that use the benchmark "
-        "fixture are not repeated.",
+        "string",
+        "1",
+        "N|auto",
+        "How often the body of a measured test runs; all rounds are one measurement. auto: until each of its budgets "
+        "is decided, or its allowance is spent. Tests that use the benchmark fixture are not repeated.",
+    ),
+    Option("--llmperf-max-rounds", "int", 30, "N", "Of --llmperf-rounds=auto: the most rounds of a test."),
+    Option(
+        "--llmperf-max-seconds",
+        "float",
+        120.0,
+        "SECONDS",
+        "Of --llmperf-rounds=auto: the longest time for the rounds of a test; one that would end later is not begun.",
     ),
     Option("--llmperf-warmup", "int", 0, "N", "How often the body of a measured test runs first, unmeasured."),
     Option(

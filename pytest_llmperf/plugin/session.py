@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers
-    from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
+    from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, Rules
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
     from pytest_llmperf.plugin.preflight.engine_variants import EngineChoice, Variant
@@ -353,14 +353,22 @@ class Session:
         limits: list[Limit] = item.stash.get(LIMITS, [])
         if self.measured is not None:
             self.measured.cancel()  # its test never got to its call
-        owner, warm = Owner(item.nodeid, item.stash[ATTEMPTS]), item.stash.get(WARM_CACHE, False)
-        noise, caches = self.settings.session_noise, self.prompt_caches
-        run = [name for spec in self.settings.engines for name in (spec.engine, spec.label)]
-        measured = self.measured = MeasuredRun(
-            limits, owner, self.telemetry, self.relays, self._left_overs, noise, caches, run, warm=warm
-        )
+        rules = self._find_rules(limits, is_warm=item.stash.get(WARM_CACHE, False))
+        owner = Owner(item.nodeid, item.stash[ATTEMPTS])
+        measured = MeasuredRun(rules, owner, self.telemetry, self.relays, self._left_overs, self.prompt_caches)
+        self.measured = measured
         item.stash[MEASURED_RUN] = measured
         return measured
+
+    def _find_rules(self, limits: list[Limit], *, is_warm: bool) -> Rules:
+        from pytest_llmperf.budgets.interval import Confidence
+        from pytest_llmperf.plugin.measuring.measured_run import Rules
+
+        noise = self.settings.session_noise
+        looks_often = self.settings.rounds is None
+        confidence = Confidence.at_each_look(noise) if looks_often else Confidence(session_noise=noise)
+        run = [name for spec in self.settings.engines for name in (spec.engine, spec.label)]
+        return Rules(limits, confidence, run, is_warm)
 
     def use_engines(self, item: pytest.Item, measured: MeasuredRun) -> None:
         """Registers the test's engines with its measurement.

@@ -28,7 +28,9 @@ class Settings(NamedTuple):
 
     engines: tuple[EngineSpec, ...]
     sample_hz: float
-    rounds: int
+    rounds: int | None
+    max_rounds: int
+    max_seconds: float
     warmup: int
     strict: bool
     fail_inconclusive: bool
@@ -103,13 +105,16 @@ def _settings(
     engines: tuple[EngineSpec, ...],
     reports: tuple[ReportFile, ...],
 ) -> Settings:
-    _check_at_least(values, "llmperf_rounds", 1)
+    _check_at_least(values, "llmperf_max_rounds", 2)
+    _check_at_least(values, "llmperf_max_seconds", 0)
     _check_at_least(values, "llmperf_warmup", 0)
     strict = values["llmperf_strict"]
     return Settings(
         engines=engines,
         sample_hz=values["llmperf_sample_hz"],
-        rounds=values["llmperf_rounds"],
+        rounds=_rounds(values["llmperf_rounds"]),
+        max_rounds=values["llmperf_max_rounds"],
+        max_seconds=values["llmperf_max_seconds"],
         warmup=values["llmperf_warmup"],
         strict=_runs_in_ci() if strict is None else strict,
         fail_inconclusive=_check_one_of(values, "llmperf_on_inconclusive", ("pass", "fail")) == "fail",
@@ -138,6 +143,15 @@ def _check_one_of(values: Mapping[str, Any], name: str, known: Sequence[str]) ->
     if value not in known:
         raise ValueError(f"{_flag(name)}={value} is neither {' nor '.join(known)}")
     return value
+
+
+def _rounds(text: str) -> int | None:
+    """The number of rounds; None for ``auto``."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"--llmperf-rounds={text} is neither a number from 1 nor auto")
+    return int(text)
 
 
 def _session_noise(text: str | None) -> float | None:

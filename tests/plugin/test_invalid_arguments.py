@@ -153,7 +153,9 @@ OPTIONS = {
     ),
     "model missing": (["--llm-engine=llamacpp:/nowhere/x.gguf"], "*/nowhere/x.gguf*"),
     "no device": (["--llm-engine=simulated", "--llmperf-gpus=abc"], "--llmperf-gpus=abc: write auto, indices (0,2), *"),
-    "no round": (["--llmperf-rounds=0"], "--llmperf-rounds=0 must be 1 or more"),
+    "rounds in words": (["--llmperf-rounds=many"], "--llmperf-rounds=many is neither a number from 1 nor auto"),
+    "an allowance of one round": (["--llmperf-max-rounds=1"], "--llmperf-max-rounds=1 must be 2 or more"),
+    "no round": (["--llmperf-rounds=0"], "--llmperf-rounds=0 is neither a number from 1 nor auto"),
     "negative warm-up": (["--llmperf-warmup=-1"], "--llmperf-warmup=-1 must be 0 or more"),
     "no sample": (["--llmperf-sample-hz=0"], "--llmperf-sample-hz=0 must be above 0"),
     "too many samples": (["--llmperf-sample-hz=5000"], "--llmperf-sample-hz=5000 must be 1000 or less"),
@@ -189,7 +191,7 @@ def test_a_bad_option_reads_the_same_with_workers(runs: Runs) -> None:
     )
 
 
-@pytest.mark.parametrize("option", ["--llmperf-rounds=many", "--llmperf-sample-hz=fast"])
+@pytest.mark.parametrize("option", ["--llmperf-warmup=many", "--llmperf-sample-hz=fast"])
 def test_a_word_for_a_number_is_a_usage_error(runs: Runs, option: str) -> None:
     result = runs.plain(ASKS, option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -29,7 +29,9 @@ OPTIONS = {
     "--llmperf-busy-gpu": "llmperf_busy_gpu (string):",
     "--llmperf-dcgm": "llmperf_dcgm (linelist):",
     "--llmperf-sample-hz": "llmperf_sample_hz (float):",
-    "--llmperf-rounds": "llmperf_rounds (int):",
+    "--llmperf-rounds": "llmperf_rounds (string):",
+    "--llmperf-max-rounds": "llmperf_max_rounds (int):",
+    "--llmperf-max-seconds": "llmperf_max_seconds (float):",
     "--llmperf-warmup": "llmperf_warmup (int):",
     "--llmperf-strict": "llmperf_strict (bool):",
     "--llmperf-on-inconclusive": "llmperf_on_inconclusive (string):",
@@ -145,7 +147,9 @@ NATIVE: dict[str, Any] = {
     "llmperf_busy_gpu": '"warn"',
     "llmperf_dcgm": '["node7:9400"]',
     "llmperf_sample_hz": "50.0",
-    "llmperf_rounds": "3",
+    "llmperf_rounds": '"3"',
+    "llmperf_max_rounds": "9",
+    "llmperf_max_seconds": "9.5",
     "llmperf_warmup": "2",
     "llmperf_strict": "true",
     "llmperf_on_inconclusive": '"fail"',
@@ -166,7 +170,7 @@ def test_native_toml_takes_every_option(pytester: pytest.Pytester, settings: Rea
 
 
 @pytest.mark.skipif(not NATIVE_TOML, reason="native TOML configuration came with pytest 9")
-@pytest.mark.parametrize("line", ["llmperf_rounds = '3'", "llmperf_sample_hz = '50'", "llmperf_strict = 'true'"])
+@pytest.mark.parametrize("line", ["llmperf_warmup = '3'", "llmperf_sample_hz = '50'", "llmperf_strict = 'true'"])
 def test_native_toml_of_the_wrong_type_is_a_usage_error(runs: Runs, pytester: pytest.Pytester, line: str) -> None:
     pytester.makepyprojecttoml(f"[tool.pytest]\n{line}\n")
     result = runs.plain("def test_plain():\n    pass\n")
@@ -177,7 +181,8 @@ def test_native_toml_of_the_wrong_type_is_a_usage_error(runs: Runs, pytester: py
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("llmperf_rounds = many", "*the setting llmperf_rounds in the configuration file: *many*"),
+        ("llmperf_rounds = many", "*--llmperf-rounds=many is neither a number from 1 nor auto*"),
+        ("llmperf_warmup = many", "*the setting llmperf_warmup in the configuration file: *many*"),
         ("llmperf_strict = perhaps", "*the setting llmperf_strict in the configuration file: *perhaps*"),
         ("llmperf_sample_hz = 0", "--llmperf-sample-hz=0 must be above 0"),
     ],

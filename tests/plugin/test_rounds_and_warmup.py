@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.conftest import Runs
 
 SOURCE = """
@@ -60,3 +60,104 @@ def test_all_rounds_are_judged_together(runs: Runs) -> None:
     )
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["budgets: 1 PASS"])
+
+
+# -------------------------------------------------------------------------------------------------- until it is decided
+
+
+AUTO = ("--llmperf-rounds=auto", "--llmperf-report=out.json")
+
+
+def read_test(pytester: pytest.Pytester) -> dict[str, Any]:
+    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
+    tests: list[dict[str, Any]] = report["tests"]
+    assert len(tests) == 1
+    return tests[0]
+
+
+def test_rounds_go_on_until_a_percentile_has_its_requests(runs: Runs, pytester: pytest.Pytester) -> None:
+    result = runs(
+        """
+        @pytest.mark.latency_budget(e2e_p50="1 min")
+        def test_median(llm_client):
+            llm_client.generate("x", max_tokens=1)
+        """,
+        *AUTO,
+    )
+    result.assert_outcomes(passed=1)
+    test = read_test(pytester)
+    assert test["verdicts"][0]["status"] == "PASS"
+    assert 11 <= test["measurement"]["rounds"] <= 29
+
+
+def test_a_budget_that_is_decided_at_once_takes_two_rounds(runs: Runs, pytester: pytest.Pytester) -> None:
+    result = runs(
+        """
+        @pytest.mark.throughput_budget(output="0.001 tok/s")
+        def test_far(llm_client):
+            llm_client.generate("x", max_tokens=4)
+        """,
+        *AUTO,
+    )
+    result.assert_outcomes(passed=1)
+    assert read_test(pytester)["measurement"]["rounds"] == 2
+
+
+def test_a_broken_budget_ends_the_rounds(runs: Runs, pytester: pytest.Pytester) -> None:
+    result = runs(
+        """
+        @pytest.mark.throughput_budget(output="1000000 tok/s")
+        @pytest.mark.latency_budget(ttft_p99="1 min")
+        def test_broken(llm_client):
+            llm_client.generate("x", max_tokens=4)
+        """,
+        *AUTO,
+    )
+    result.assert_outcomes(failed=1)
+    assert read_test(pytester)["measurement"]["rounds"] == 2
+
+
+@pytest.mark.parametrize("allowance", ["--llmperf-max-rounds=4", "--llmperf-max-seconds=0.001"])
+def test_what_cannot_be_decided_ends_with_its_allowance(runs: Runs, pytester: pytest.Pytester, allowance: str) -> None:
+    result = runs(
+        """
+        @pytest.mark.latency_budget(ttft_p99="1 min")
+        def test_undecided(llm_client):
+            llm_client.generate("x", max_tokens=1)
+        """,
+        *AUTO,
+        allowance,
+    )
+    result.assert_outcomes(passed=1)
+    test = read_test(pytester)
+    assert test["verdicts"][0]["status"] == "NOT MEASURED"
+    assert test["measurement"]["rounds"] == (4 if "rounds" in allowance else 2)
+
+
+def test_what_no_round_can_measure_is_not_repeated(runs: Runs, pytester: pytest.Pytester) -> None:
+    result = runs(
+        """
+        @pytest.mark.energy_budget(total="1 J")
+        def test_without_a_counter(llm_client):
+            llm_client.generate("x", max_tokens=1)
+        """,
+        *AUTO,
+    )
+    result.assert_outcomes(passed=1)
+    assert read_test(pytester)["measurement"]["rounds"] == 2
+
+
+def test_a_round_that_fails_is_the_last(runs: Runs) -> None:
+    result = runs(
+        """
+        calls = []
+
+        @pytest.mark.latency_budget(e2e_p50="1 min")
+        def test_third_time_unlucky(llm_client):
+            calls.append(llm_client.generate("x", max_tokens=1))
+            assert len(calls) < 3
+        """,
+        *AUTO,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*assert 3 < 3*"])

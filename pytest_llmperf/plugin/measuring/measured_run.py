@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.interval import Confidence
-from pytest_llmperf.budgets.judge import judge
+from pytest_llmperf.budgets.judge import judge, may_be_decided
 from pytest_llmperf.budgets.overlooked import judge_overlooked
 from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.engines.api.state import EngineState
@@ -27,6 +26,7 @@ from pytest_llmperf.plugin.measuring.request_log import RequestLog
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from pytest_llmperf.budgets.interval import Confidence
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.api.engine import Engine
@@ -47,6 +47,23 @@ _END_TIMEOUT = 0.5
 _FIRST_PAUSE = 0.02
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How a test is judged.
+
+    Attributes:
+        limits: the budgets of the test.
+        confidence: how sure a verdict must be.
+        run_engines: names and labels of the engines of this run.
+        is_warm: whether the test wants prompt caches as they are.
+    """
+
+    limits: Sequence[Limit]
+    confidence: Confidence
+    run_engines: Collection[str]
+    is_warm: bool
+
+
 class MeasuredRun:
     """The measurement of one test, from its setup to the end of its call.
 
@@ -58,23 +75,16 @@ class MeasuredRun:
 
     def __init__(
         self,
-        limits: Sequence[Limit],
+        rules: Rules,
         owner: Owner,
         telemetry: EngineTelemetry,
         relays: AppRelays,
         left_overs: LeftOvers,
-        session_noise: float | None,
         caches: PromptCaches,
-        run_engines: Collection[str] = (),
-        *,
-        warm: bool = False,
     ) -> None:
-        self.limits = limits
-        self._run_engines = run_engines
+        self._rules = rules
         self._owner = owner
-        self._confidence = Confidence(session_noise=session_noise)
         self._caches = caches
-        self._warm = warm
         self._telemetry = telemetry
         self._relays = relays
         self._left_overs = left_overs
@@ -128,7 +138,7 @@ class MeasuredRun:
 
     def find_caveats(self) -> list[str]:
         """Why a limited peak says nothing about this test, one sentence for each such metric and engine."""
-        limited = dict.fromkeys(limit.definition for limit in self.limits if limit.definition.has_peak_caveat)
+        limited = dict.fromkeys(limit.definition for limit in self._rules.limits if limit.definition.has_peak_caveat)
         return [
             f"{metric.group}_budget({metric.key}=...): {engine.insight.peak_caveat}"
             for metric in limited
@@ -144,7 +154,7 @@ class MeasuredRun:
             self._empty_cache(engine)
 
     def _empty_cache(self, engine: Engine) -> None:
-        if self._warm:
+        if self._rules.is_warm:
             self._prompt_caches[engine] = PromptCache(as_found=True)
             return
         now, before = self._caches.empty(engine), self._prompt_caches.get(engine)
@@ -168,13 +178,19 @@ class MeasuredRun:
         self._log.open()
         self._telemetry.begin(self._engines, align=self._judges_energy)
         self._start_ns = time.monotonic_ns()
+        self.rounds = 1
         self._round_starts_ns = [self._start_ns]
 
     def begin_round(self) -> None:
         """Notes that the test's body runs once more in this window, and empties the prompt caches for it."""
         for engine in self._engines:
             self._empty_cache(engine)
+        self.rounds += 1
         self._round_starts_ns.append(time.monotonic_ns())
+
+    def may_be_decided(self) -> bool:
+        """Whether the budgets need more evidence than the rounds so far have given, and none is broken."""
+        return may_be_decided(judge(self._rules.limits, self.snapshot(), self._rules.confidence))
 
     def cancel(self) -> None:
         """Ends it without a measurement; does nothing for one that has ended."""
@@ -215,11 +231,11 @@ class MeasuredRun:
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
             measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
-        if any(limit.definition.needs_settling for limit in self.limits):
+        if any(limit.definition.needs_settling for limit in self._rules.limits):
             measurement = self._settle(measurement)
         self.measurement = measurement
-        overlooked = judge_overlooked(self.limits, measurement, self._run_engines)
-        return measurement, [*judge(self.limits, measurement, self._confidence), *overlooked]
+        overlooked = judge_overlooked(self._rules.limits, measurement, self._rules.run_engines)
+        return measurement, [*judge(self._rules.limits, measurement, self._rules.confidence), *overlooked]
 
     def _take_calls(self, window: Window, *, final: bool) -> None:
         self._calls = self._relays.take(window, self._owner, final=final)
@@ -315,7 +331,7 @@ class MeasuredRun:
 
     @property
     def _judges_energy(self) -> bool:
-        return any(limit.definition.source is SampleSource.ENERGY_COUNTERS for limit in self.limits)
+        return any(limit.definition.source is SampleSource.ENERGY_COUNTERS for limit in self._rules.limits)
 
     def _settle(self, measurement: Measurement) -> Measurement:
         """The measurement with the memory levels after the test, once they have settled."""
@@ -329,7 +345,7 @@ class MeasuredRun:
             level, reason = self._telemetry.settle_memory(engines)
             memory = replace(memory, settled_bytes=level, settled_reason=reason)
         devices = []
-        settled = [limit.value for limit in self.limits if limit.metric in _OF_SETTLED_LEVELS]
+        settled = [limit.value for limit in self._rules.limits if limit.metric in _OF_SETTLED_LEVELS]
         for trace in measurement.devices:
             level, reason = self._telemetry.settle_device(trace.device.uuid, engines, min(settled, default=0.0))
             devices.append(replace(trace, memory=replace(trace.memory, settled_bytes=level, settled_reason=reason)))

@@ -32,7 +32,7 @@ def test_a_percentile_of_enough_requests_is_stated_with_its_formula_and_number()
 def test_one_sample_too_few_is_refused_and_not_guessed() -> None:
     requests = [stream(100, output_tokens=1)] * 10
     reading = read("latency.ttft_p50", measured(*requests))
-    assert reading == Reading.missing("p50 needs 11 requests, the test gave 10")
+    assert reading == Reading.missing("p50 needs 11 requests, the test gave 10", needs_more=True)
 
 
 def test_gaps_are_counted_by_the_token_and_by_the_chunk() -> None:
@@ -47,7 +47,7 @@ def test_gaps_are_counted_by_the_token_and_by_the_chunk() -> None:
 def test_the_gaps_of_one_request_are_not_many_samples(metric: str, sample: str) -> None:
     long = stream(*range(100, 7100, 10), output_tokens=700)
     reading = read(f"{metric}_p99", measured(long))
-    assert reading == Reading.missing(f"p99 needs 662 requests, the test gave 1, with 699 {sample}s")
+    assert reading == Reading.missing(f"p99 needs 662 requests, the test gave 1, with 699 {sample}s", needs_more=True)
     enough = [stream(100, 110, output_tokens=2)] * 11
     assert read(f"{metric}_p50", measured(*enough)).value == 0.01
 
