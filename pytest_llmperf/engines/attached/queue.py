@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.attached.slots import LINGER_NS
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 WORK_NS = 100_000_000
 # A shorter wait changes the request's own times by less.
 SHARE = 0.1
+# What may be lost of the time of slots for which requests wait.
+LOST_SHARE = 0.3
 
 
 def explain_queue(requests: Sequence[RequestTiming], slots: int) -> str:
@@ -24,7 +27,7 @@ def explain_queue(requests: Sequence[RequestTiming], slots: int) -> str:
     """
     waits = [wait for request in requests if (wait := _find_foreign_wait(request, requests, slots))]
     if not waits:
-        return ""
+        return _explain_lost_time(requests, slots)
     return (
         f"others used the server: {len(waits)} of {len(requests)} requests waited up to {max(waits) / 1e6:.0f} ms for "
         "a slot that no request of the test had (or calls went past llm_client)"
@@ -47,3 +50,30 @@ def _find_foreign_wait(request: RequestTiming, requests: Sequence[RequestTiming]
         if other is not request and other.sent_ns <= waited_until and other.end_ns + LINGER_NS >= request.sent_ns
     )
     return wait if others < slots else 0
+
+
+def _explain_lost_time(requests: Sequence[RequestTiming], slots: int) -> str:
+    """Why the slots did not answer the test's requests for long enough while some of these waited; "" if they did."""
+    if any(request.server is None or request.error is not None for request in requests):
+        return ""
+    # What is in flight, and what of it is being answered, changes at these moments.
+    changes = []
+    for request in requests:
+        times = request.server
+        answering_ns = ((times.prompt or 0) + (times.decode or 0)) if times is not None else 0
+        begin_ns = max(request.sent_ns, request.end_ns - answering_ns)
+        changes += [(request.sent_ns, 1, 0), (begin_ns, 0, 1), (request.end_ns, -1, -1)]
+    changes.sort()
+    crowded_ns = answered_ns = sent = answered = 0
+    for (at_ns, came, begun), (next_ns, _, _) in pairwise(changes):
+        sent, answered = sent + came, answered + begun
+        if sent > slots:
+            crowded_ns += slots * (next_ns - at_ns)
+            answered_ns += min(slots, answered) * (next_ns - at_ns)
+    lost_ns = crowded_ns - answered_ns
+    if lost_ns <= max(WORK_NS * len(requests), LOST_SHARE * crowded_ns):
+        return ""
+    return (
+        f"others used the server: while requests of the test waited for a slot, it answered them for "
+        f"{answered_ns / crowded_ns:.0%} of the time only (or calls went past llm_client)".replace("%", " %")
+    )

@@ -40,3 +40,30 @@ def test_a_wait_that_the_tests_own_requests_do_not_explain(
     assert bool(found) == others
     if others:
         assert found.startswith(f"others used the server: 1 of {len(requests)} requests waited up to 602 ms for a ")
+
+
+def turns(*, between_ms: int, answering_ms: int = 400, number: int = 4) -> list[RequestTiming]:
+    """Requests that are sent together and answered one after another, with so much time between two answers."""
+    found = []
+    for turn in range(number):
+        queue_ms = turn * (answering_ms + between_ms)
+        found.append(request(turn, queue_ms - turn, answering_ms))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("requests", "slots", "share"),
+    [
+        (turns(between_ms=5), 1, ""),
+        (turns(between_ms=90), 1, ""),
+        (turns(between_ms=400), 1, "60 %"),
+        # Short answers on a busy host: most of the time goes into what is between them.
+        (turns(between_ms=60, answering_ms=60, number=20), 1, ""),
+    ],
+)
+def test_time_that_was_lost_while_the_tests_own_requests_waited_for_each_other(
+    requests: list[RequestTiming], slots: int, share: str
+) -> None:
+    found = explain_queue(requests, slots)
+    assert bool(found) == bool(share)
+    assert share in found
