@@ -227,10 +227,11 @@ class Scheduler:
     def _expire(self) -> None:
         while True:
             time.sleep(0.02)
-            now = time.monotonic()
-            for model in list(self._loaded.values()):
-                if not model.running and now - model.used > model.keep_alive:
-                    self.unload(model.file)
+            with self._lock:  # one that has just been loaded does not know yet how long it stays
+                now = time.monotonic()
+                over = [m.file for m in self._loaded.values() if not m.running and now - m.used > m.keep_alive]
+                for file in over:
+                    self.unload(file)
 
 
 def default_context() -> int:
