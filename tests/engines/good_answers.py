@@ -14,6 +14,7 @@ from pytest_llmperf.traffic.llm_client import LLMClient
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
 
+TOOL_CALL = "with a tool call"
 WEATHER = {
     "type": "function",
     "function": {
@@ -40,7 +41,7 @@ CHATS: dict[str, dict[str, Any]] = {
         "max_tokens": 60,
         "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}},
     },
-    "with a tool call": {
+    TOOL_CALL: {
         "messages": "What is the weather in Rome?",
         "max_tokens": 60,
         "tools": [WEATHER],
@@ -49,8 +50,8 @@ CHATS: dict[str, dict[str, Any]] = {
 }
 
 
-def ask_everything(engine: Engine) -> dict[str, Answer]:
-    """Asks for an answer of each kind, streamed and whole.
+def ask_everything(engine: Engine, *left_out: str) -> dict[str, Answer]:
+    """Asks for an answer of each kind but those ``left_out``, streamed and whole.
 
     Raises:
         RequestFailed: one was refused.
@@ -61,7 +62,7 @@ def ask_everything(engine: Engine) -> dict[str, Answer]:
             way = "streamed" if stream else "whole"
             for kind, asked in COMPLETIONS.items():
                 answers[f"completion {kind}, {way}"] = client.generate(**asked, stream=stream)
-            for kind, asked in CHATS.items():
+            for kind, asked in ((kind, asked) for kind, asked in CHATS.items() if kind not in left_out):
                 answers[f"chat {kind}, {way}"] = client.chat(**asked, stream=stream)
     return answers
 
