@@ -204,3 +204,11 @@ def test_the_commands_of_the_reference_are_those_of_the_program() -> None:
         words = re.findall(r"[a-z]+", command.partition("[")[0].replace("pytest-llmperf", ""))
         text = _help(*words)
         assert [flag for flag in re.findall(r"--[a-z]+", meaning) if flag not in text] == []
+
+
+def test_each_kind_of_empty_green_has_its_tests_and_each_test_file_its_kind() -> None:
+    page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    named = [name for row in _rows(_section("## What a green run proves", page), "kind") for name in row[2].split()]
+    written = {f"`{path.name}`" for path in (ROOT / "tests" / "plugin" / "silent_green").glob("test_*.py")}
+    assert sorted(named) == sorted(set(named))
+    assert set(named) == written
