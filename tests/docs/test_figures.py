@@ -66,9 +66,9 @@ FIGURES = {
         f"longer than {faults._WARM_SECONDS} s",
         "Four times a second" if slots.LOOKS_PER_SECOND == 4 else "at another rate",
         "had half a second ago" if slots.LINGER_NS == 500_000_000 else "had another time ago",
-        f"for a slot for more than {queue.WORK_NS / 1e9:g} s, and a tenth of its own time"
-        if queue.SHARE == 0.1
-        else "",
+        f"for a slot for more than {queue.WORK_NS / 1e9:g} s",
+        "and a tenth of its own time" if queue.SHARE == 0.1 else "and another share",
+        f"must answer them for {1 - queue.LOST_SHARE:.0%}".replace("%", " %"),
         f"the requested rate ({client.DEFAULT_HZ:g} Hz)",
         f"within {engine_telemetry._SETTLE_TOLERANCE // MIB} MiB for {client.CALM_NS / 1e9:g} s",
         f"at most {engine_telemetry._SETTLE_TIMEOUT_S:g} s)",
