@@ -203,6 +203,10 @@ class Devices:
             time.sleep(0.005)
         return level
 
+    def list_strangers(self, facts: Sequence[DeviceFacts]) -> tuple[str, ...]:
+        """The processes that the last list of these devices has and that are not this run's, each in words."""
+        return tuple(dict.fromkeys(str(process) for f in facts for process in self._strangers(f)))
+
     def _strangers(self, facts: DeviceFacts) -> list[DeviceProcess]:
         last = self._traces.listing(facts)
         return [DeviceProcess(pid, self._traces.names.get(pid, "")) for pid in sorted(last.others)] if last else []

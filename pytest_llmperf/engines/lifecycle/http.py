@@ -102,7 +102,7 @@ def list_served_models(base_url: str, api_key: str = "", query: str = "") -> dic
 
 def read_stated_weights(listed: Mapping[str, Any]) -> float | None:
     """The bytes of weights that an entry in a list of models states; None if it does not."""
-    meta = listed.get("meta")
+    meta = listed.get("meta") if isinstance(listed, dict) else None
     size = meta.get("size") if isinstance(meta, dict) else None
     return float(size) if type(size) is int and size > 0 else None
 

@@ -79,6 +79,8 @@ class EngineTelemetry:
         self._keys: dict[Engine, tuple[int, ...]] = {}
         # Engines whose processes the driver lists on a device.
         self._listed: set[Engine] = set()
+        # Where the driver lists processes, but not the engine's: those that it lists.
+        self._on_gpu: dict[Engine, tuple[str, ...]] = {}
         self._quiet: set[int] = set()
 
     # ---------------------------------------------------------------------------------------- engines come and go
@@ -203,6 +205,7 @@ class EngineTelemetry:
         found = devices.find_engine_devices(self.baselines_of(engine), candidates)
         if found:
             self._listed.add(engine)
+        self._on_gpu[engine] = devices.list_strangers(candidates) if found == () else ()
         return candidates if found is None or (found == () and engine.insight.computes_on_gpu) else found
 
     def baselines_of(self, engine: Engine) -> EngineBaselines:
@@ -294,7 +297,13 @@ class EngineTelemetry:
         # On a device that does not list its processes it may hold anything.
         weights = None if self._facts.get(engine) else deployment.stated_weights
         contacts = [address for key in keys for address in self._sampler.list_contacts(key)]
-        return why_forwarder(describe_processes(deployment.pids), peak, weights_bytes=weights, contacts=contacts)
+        return why_forwarder(
+            describe_processes(deployment.pids),
+            peak,
+            weights_bytes=weights,
+            contacts=contacts,
+            on_gpu=self._on_gpu.get(engine, ()),
+        )
 
     def _look_for_contacts(self, engine: Engine) -> None:
         """Notes whom an attached server is connected to from now on, first of all while a connection is held to it.

@@ -22,7 +22,12 @@ RESIDENT_SHARE = 0.5
 
 
 def why_forwarder(
-    process: str, held_bytes: int, *, weights_bytes: float | None = None, contacts: Sequence[str] = ()
+    process: str,
+    held_bytes: int,
+    *,
+    weights_bytes: float | None = None,
+    contacts: Sequence[str] = (),
+    on_gpu: Sequence[str] = (),
 ) -> str:
     """Why a process does not hold the model that answers at its address, and what to do; "" if it may.
 
@@ -31,6 +36,7 @@ def why_forwarder(
         held_bytes: the largest memory that it and those below it held on the host and on devices.
         weights_bytes: what the server states of its weights; None if it does not.
         contacts: the addresses outside of itself that it was seen to be connected to.
+        on_gpu: other processes, which compute on the host's GPU while it does not.
     """
     expected = RESIDENT_SHARE * (weights_bytes or 0)
     held = format_value(held_bytes, BYTES)
@@ -38,6 +44,8 @@ def why_forwarder(
         seen = f"holds {held}, less than the {format_value(weights_bytes or 0, BYTES)} of the model's weights"
     elif contacts and held_bytes < LARGEST_FORWARDER_BYTES:
         seen = f"holds {held} and is connected to {', '.join(sorted(contacts)[:3])}"
+    elif on_gpu and weights_bytes is None and held_bytes < LARGEST_FORWARDER_BYTES:
+        seen = f"holds {held} and nothing on the GPU, on which {', '.join(on_gpu[:3])} computes"
     elif held_bytes < LEAST_BYTES:
         seen = f"holds {held}, less than any model takes"
     else:

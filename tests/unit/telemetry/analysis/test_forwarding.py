@@ -29,6 +29,18 @@ def test_what_cannot_hold_the_model_is_a_forwarder(
 
 
 @pytest.mark.parametrize(
+    ("held", "weights", "forwards"), [(150 * MIB, None, True), (150 * MIB, 92 * MIB, False), (3 * GIB, None, False)]
+)
+def test_what_has_nothing_on_a_gpu_where_others_compute_may_be_their_door(
+    held: int, weights: int | None, forwards: bool
+) -> None:
+    found = why_forwarder("process 7 (router)", held, weights_bytes=weights, on_gpu=["8 (shard)", "9 (shard)"])
+    assert bool(found) == forwards
+    if forwards:
+        assert "holds 150 MiB and nothing on the GPU, on which 8 (shard), 9 (shard) computes" in found
+
+
+@pytest.mark.parametrize(
     ("held", "weights", "contacts"),
     [
         (250 * MIB, 92 * MIB, ()),
