@@ -168,3 +168,24 @@ def test_a_run_that_is_killed_leaves_no_model_in_the_users_folder(
         run.send_signal(number)
         run.wait(PATIENCE_S)
     until(lambda: not derived(ollama))
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_workers_have_a_model_each_and_one_runner(ollama: OllamaRuns, pytester: pytest.Pytester) -> None:
+    pytest.importorskip("xdist")
+    suite = f"""
+{APP}
+@pytest.mark.throughput_budget(output="0.01 tok/s")
+@pytest.mark.parametrize("number", range(4))
+def test_app(llm_client, llm_engine, number):
+    app(llm_client)
+    with open("log", "a") as log:
+        print(llm_client.model, llm_engine.deployment.look().runner.pid, file=log)
+"""
+    result = ollama(suite, "-n2", "--llmperf-strict", num_thread=1)
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["budgets: 4 PASS"])
+    rows = [line.split() for line in (pytester.path / "log").read_text(encoding="utf-8").splitlines()]
+    assert len({model for model, _ in rows}) == 2
+    assert len({pid for _, pid in rows}) == 1
+    assert derived(ollama) == []

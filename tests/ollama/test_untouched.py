@@ -198,10 +198,15 @@ def test_one(llm_client, llm_engine, number):
     assert list((own_tmp / f"pytest-llmperf-{os.getuid()}").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(signal.SIGKILL, []), (signal.SIGINT, []), (signal.SIGKILL, ["-n2"]), (signal.SIGINT, ["-n2"])],
+)
 def test_a_run_that_is_killed_leaves_nothing_either(
-    owner: Owner, runs: Runs, pytester: pytest.Pytester, number: signal.Signals
+    owner: Owner, runs: Runs, pytester: pytest.Pytester, number: signal.Signals, options: list[str]
 ) -> None:
+    if options:
+        pytest.importorskip("xdist")
     before = list(owner.api.models())
     owner.load("qwen:tiny")
     runs.write("""
@@ -212,7 +217,7 @@ def test_a_run_that_is_killed_leaves_nothing_either(
             open("reached", "w").close()
             time.sleep(600)
         """)
-    command = [sys.executable, "-m", "pytest", *runs.always, *attached(owner, num_ctx=512)]
+    command = [sys.executable, "-m", "pytest", *runs.always, *attached(owner, num_ctx=512), *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
         until((pytester.path / "reached").exists)
         assert sorted(entry["context_length"] for entry in owner.api.list_loaded()) == [512, 4096]
