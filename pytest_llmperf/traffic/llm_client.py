@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from pytest_llmperf.measurement.units import check_count
+from pytest_llmperf.traffic.client.arguments import OWN, check_words
 from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, OPENAI
 from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.client.http import HttpTransport
 from pytest_llmperf.traffic.client.listener import SILENT
-from pytest_llmperf.traffic.client.posts import completion, conversation
+from pytest_llmperf.traffic.client.posts import DEFAULT_TOKENS, completion, conversation
 from pytest_llmperf.traffic.client.request import RequestFailed
 from pytest_llmperf.traffic.client.transport import create_call
 from pytest_llmperf.traffic.load.runner import LoadRunner
@@ -40,7 +41,10 @@ class LLMClient:
     whole answer. ``app_url`` returns the address for an app under test; None for that of the endpoint.
 
     The argument ``share_prefix=True`` of a call lets its prompt come from the server's prefix cache; by default it is
-    computed afresh if the dialect can say so.
+    computed afresh if the dialect can say so. ``headers`` and ``timeout`` (seconds, or a text such as ``"30 s"``) are
+    those of one call. ``max_tokens``, ``temperature`` and ``stream_options`` are left out of the body if they are None;
+    ``max_completion_tokens`` takes the place of ``max_tokens``. Words that are misspelled or that mean something else
+    to another client are refused; ``extra_body`` is a dict of fields that are sent unchecked.
 
     The blocking calls keep their connections and may come from several threads; each asynchronous call opens one
     of its own, whose connecting is part of its latency.
@@ -94,9 +98,11 @@ class LLMClient:
         self,
         prompt: str,
         *,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
+        max_tokens: int | None = DEFAULT_TOKENS,
+        temperature: float | None = 0.0,
         stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
         **extra: Any,
     ) -> Answer:
         """Completes a text (``POST /completions``); ``extra`` goes into the body as it is.
@@ -105,17 +111,18 @@ class LLMClient:
             RequestFailed: there is no complete answer.
             ValueError: an argument that cannot be measured.
         """
-        return self._ask(
-            completion(self._endpoint, self._dialect, prompt, _settings(max_tokens, temperature, stream, extra))
-        )
+        settings = _settings(max_tokens, temperature, stream, headers, timeout, extra)
+        return self._ask(completion(self._endpoint, self._dialect, prompt, settings))
 
     def chat(
         self,
         messages: Messages,
         *,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
+        max_tokens: int | None = DEFAULT_TOKENS,
+        temperature: float | None = 0.0,
         stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
         **extra: Any,
     ) -> Answer:
         """Answers a conversation (``POST /chat/completions``); a string is one message of the user.
@@ -124,34 +131,37 @@ class LLMClient:
             RequestFailed: there is no complete answer.
             ValueError: an argument that cannot be measured.
         """
-        return self._ask(
-            conversation(self._endpoint, self._dialect, messages, _settings(max_tokens, temperature, stream, extra))
-        )
+        settings = _settings(max_tokens, temperature, stream, headers, timeout, extra)
+        return self._ask(conversation(self._endpoint, self._dialect, messages, settings))
 
     async def agenerate(
         self,
         prompt: str,
         *,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
+        max_tokens: int | None = DEFAULT_TOKENS,
+        temperature: float | None = 0.0,
         stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
         **extra: Any,
     ) -> Answer:
         """As :meth:`generate`, in the running event loop; cancelling it closes the connection."""
-        settings = _settings(max_tokens, temperature, stream, extra)
+        settings = _settings(max_tokens, temperature, stream, headers, timeout, extra)
         return await self._aask(completion(self._endpoint, self._dialect, prompt, settings))
 
     async def achat(
         self,
         messages: Messages,
         *,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
+        max_tokens: int | None = DEFAULT_TOKENS,
+        temperature: float | None = 0.0,
         stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
         **extra: Any,
     ) -> Answer:
         """As :meth:`chat`, in the running event loop; cancelling it closes the connection."""
-        settings = _settings(max_tokens, temperature, stream, extra)
+        settings = _settings(max_tokens, temperature, stream, headers, timeout, extra)
         return await self._aask(conversation(self._endpoint, self._dialect, messages, settings))
 
     @overload
@@ -160,9 +170,11 @@ class LLMClient:
         prompts: Sequence[Messages],
         *,
         concurrency: int = 1,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
+        max_tokens: int | None = DEFAULT_TOKENS,
+        temperature: float | None = 0.0,
         stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
         chat: bool = False,
         **extra: Any,
     ) -> list[Answer]: ...
@@ -180,8 +192,10 @@ class LLMClient:
         warmup: int | str = 0,
         cooldown: int | str = 0,
         max_error_rate: str = "0 %",
-        temperature: float = 0.0,
+        temperature: float | None = 0.0,
         stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
         **extra: Any,
     ) -> LoadResult: ...
     def run(self, prompts: Sequence[Messages] | Workload, **arguments: Any) -> list[Answer] | LoadResult:
@@ -195,7 +209,8 @@ class LLMClient:
         ``burstiness`` below 1 makes bursts. It ends with the last request, after ``duration``, or when more than
         ``max_error_rate`` of the requests failed, which is also what it tolerates. Neither the ``ramp``, in which rate
         or concurrency rise, nor ``warmup`` and ``cooldown`` (a time, or a number of requests) are judged; all three
-        are parts of the duration and of the requests. The result has timings, and no texts.
+        are parts of the duration and of the requests. The result has timings, and no texts. With
+        ``max_tokens=None`` the lengths of the answers are sent as ``max_completion_tokens``.
 
         Raises:
             RequestFailed: for the first prompt without a complete answer, after all have ended; under load, when more
@@ -208,12 +223,27 @@ class LLMClient:
         return self._run_prompts(prompts, **arguments)
 
     def _run_workload(
-        self, workload: Workload, *, temperature: float = 0.0, stream: bool = True, **arguments: Any
+        self,
+        workload: Workload,
+        *,
+        temperature: float | None = 0.0,
+        stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
+        **arguments: Any,
     ) -> LoadResult:
-        if "max_tokens" in arguments or "chat" in arguments:
+        limited = arguments.get("max_tokens") is not None or "max_completion_tokens" in arguments
+        if limited or "chat" in arguments:
             raise ValueError("a workload says itself how long answers are and whether it chats: output_tokens=, chat=")
         options = ScheduleOptions(**{key: arguments.pop(key) for key in OPTION_NAMES & arguments.keys()})
-        settings = {"temperature": temperature, "stream": stream, **arguments}
+        check_words({key: value for key, value in arguments.items() if key not in OWN}, {*OWN, *OPTION_NAMES})
+        settings = {
+            "temperature": temperature,
+            "stream": stream,
+            "headers": headers,
+            "timeout": timeout,
+            **arguments,
+        }
         return self._loads.run(workload, parse_schedule(workload, options), settings)
 
     def _run_prompts(
@@ -221,9 +251,11 @@ class LLMClient:
         prompts: Sequence[Messages],
         *,
         concurrency: int = 1,
-        max_tokens: int = 128,
-        temperature: float = 0.0,
+        max_tokens: int | None = DEFAULT_TOKENS,
+        temperature: float | None = 0.0,
         stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
         chat: bool = False,
         **extra: Any,
     ) -> list[Answer]:
@@ -232,7 +264,7 @@ class LLMClient:
         if isinstance(prompts, str) or not prompts:
             raise ValueError("prompts must be a list with at least one prompt")
         check_count("concurrency", concurrency)
-        settings = _settings(max_tokens, temperature, stream, extra)
+        settings = _settings(max_tokens, temperature, stream, headers, timeout, extra)
         make = conversation if chat else completion
         posts = [make(self._endpoint, self._dialect, prompt, settings) for prompt in prompts]
         calls = [create_call(self._transport, post) for post in posts]
@@ -280,5 +312,21 @@ class LLMClient:
         return call.check(answer)
 
 
-def _settings(max_tokens: int, temperature: float, stream: bool, extra: Mapping[str, Any]) -> dict[str, Any]:
-    return {"max_tokens": max_tokens, "temperature": temperature, "stream": stream, **extra}
+def _settings(
+    max_tokens: int | None,
+    temperature: float | None,
+    stream: bool,
+    headers: Mapping[str, str] | None,
+    timeout: float | str | None,
+    extra: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Joins the settings of a request.
+
+    Raises:
+        ValueError: a word of ``extra`` is for something else, or misspelled.
+    """
+    if misplaced := sorted(OPTION_NAMES & extra.keys()):
+        raise ValueError(f"{misplaced[0]}= is for run(), and one request has none")
+    check_words({key: value for key, value in extra.items() if key not in OWN}, (*OWN, "concurrency", "chat"))
+    own = {"max_tokens": max_tokens, "temperature": temperature, "stream": stream}
+    return {**own, "headers": headers, "timeout": timeout, **extra}

@@ -29,7 +29,7 @@ _FIELDS = frozenset({"think", "format", "logprobs", "top_logprobs", "truncate", 
 _GENERATE_FIELDS = _FIELDS | {"system", "template", "suffix", "images"}
 _CHAT_FIELDS = (_FIELDS - {"raw"}) | {"tools"}
 _FIELDS_OF = {"generate": _GENERATE_FIELDS, "chat": _CHAT_FIELDS}
-_RENAMED = {"max_tokens": "num_predict"}
+_RENAMED = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
 # The client's own, and what changes nothing.
 _LEFT_OUT = frozenset({"model", "stream", "stream_options", "prompt", "messages", "n", "options", NONCE})
 

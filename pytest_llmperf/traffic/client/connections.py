@@ -31,7 +31,7 @@ def explain(error: OSError, target: Target, timeout: float) -> TransportError:
 class ConnectionPool:
     """Blocking exchanges with one server over connections that are kept between them. Threads may share it.
 
-    ``timeout`` (seconds) bounds the connecting and every single silence of the server.
+    ``timeout`` (seconds) bounds the connecting and every single silence of the server, unless the exchange has its own.
     """
 
     def __init__(self, target: Target, timeout: float) -> None:
@@ -65,15 +65,17 @@ class ConnectionPool:
 
     def _converse(self, exchange: Exchange, connection: socket.socket | None) -> None:
         request = exchange.begin()
+        timeout = self._timeout if exchange.timeout_s is None else exchange.timeout_s
         complete = False
         try:
-            connection = connection or self._connect()
+            connection = connection or self._connect(timeout)
+            connection.settimeout(timeout)
             connection.sendall(request)
             while not complete:
                 data = connection.recv(_READ_SIZE)
                 complete = exchange.receive(data, time.monotonic_ns())
         except OSError as error:
-            raise explain(error, self._target, self._timeout) from None
+            raise explain(error, self._target, timeout) from None
         finally:
             if connection is not None:
                 if complete and exchange.reusable and not self._closed:
@@ -81,8 +83,8 @@ class ConnectionPool:
                 else:
                     connection.close()
 
-    def _connect(self) -> socket.socket:
-        plain = socket.create_connection((self._target.host, self._target.port), timeout=self._timeout)
+    def _connect(self, timeout: float) -> socket.socket:
+        plain = socket.create_connection((self._target.host, self._target.port), timeout=timeout)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._target.ssl_context is None:
@@ -149,12 +151,13 @@ class _Receiver(asyncio.Protocol):
 async def perform(exchange: Exchange, timeout: float) -> None:
     """Carries out the exchange on a connection of its own in the running event loop, and closes it.
 
-    ``timeout`` (seconds) bounds the connecting and every single silence of the server.
+    ``timeout`` (seconds) bounds the connecting and every single silence of the server, unless the exchange has its own.
 
     Raises:
         TransportError: no complete answer; what came is in the exchange.
     """
     target, request = exchange.target, exchange.begin()
+    timeout = timeout if exchange.timeout_s is None else exchange.timeout_s
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):

@@ -14,6 +14,7 @@ import h11
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
 
 
 class TransportError(Exception):
@@ -80,11 +81,18 @@ def header_lines(target: Target, api_key: str, accept: str, *, keep: bool = True
     return [*headers, ("Authorization", f"Bearer {api_key}")] if api_key else headers
 
 
+def add_headers(lines: list[tuple[str, str]], added: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Adds headers to those of a request, in place of what has the same name."""
+    names = {name.lower() for name in added}
+    return [*(line for line in lines if line[0].lower() not in names), *added.items()]
+
+
 class Exchange:
     """One POST and its answer.
 
     ``pieces`` are the body's bytes as (stamp, bytes); ``end_ns`` is the stamp of the latest arrival, which
-    is the answer's last byte once it is complete. ``started`` says whether any byte of the answer came.
+    is the answer's last byte once it is complete. ``started`` says whether any byte of the answer came. ``timeout_s``
+    bounds, in seconds, the connecting and every single silence of the server; None for the client's timeout.
     """
 
     def __init__(
@@ -93,9 +101,15 @@ class Exchange:
         self.target = target
         self.path = target.path + path
         self._asked = target.locate(path)
+        self.timeout_s: float | None = None
         self._body = body
         self._headers = [*header_lines(target, api_key, accept), ("Content-Length", str(len(body)))]
         self._reset()
+
+    def adapt(self, headers: Mapping[str, str], timeout_s: float | None) -> None:
+        """Sends these headers as well, and waits no longer than ``timeout_s``; None for the client's timeout."""
+        self._headers = add_headers(self._headers, headers)
+        self.timeout_s = timeout_s
 
     def _reset(self) -> None:
         self._wire = h11.Connection(h11.CLIENT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.units import check_count
+from pytest_llmperf.traffic.client.arguments import parse_headers, parse_timeout
 from pytest_llmperf.traffic.client.request import Post
 
 if TYPE_CHECKING:
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
 
     Messages = str | Sequence[Mapping[str, Any]]
+
+DEFAULT_TOKENS = 128
+"""The most tokens of an answer unless a test says how many."""
+_NOT_IN_BODY = frozenset({"share_prefix", "headers", "timeout", "extra_body"})
+# The fields that None leaves out.
+_LEFT_OUT_BY_NONE = ("max_tokens", "max_completion_tokens", "temperature", "stream_options")
 
 
 def completion(endpoint: Endpoint, dialect: Dialect, prompt: object, settings: Mapping[str, Any]) -> Post:
@@ -40,17 +47,51 @@ def conversation(endpoint: Endpoint, dialect: Dialect, messages: Messages, setti
 
 
 def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Mapping[str, Any]) -> Post:
-    own = {key: value for key, value in settings.items() if key != "share_prefix"}
+    own = {key: value for key, value in settings.items() if key not in _NOT_IN_BODY}
+    own |= _parse_extra_body(settings.get("extra_body"))
     share = bool(settings.get("share_prefix"))
     prefix_settings = dialect.prefix_settings(share)
     body = {**dialect.defaults, **prefix_settings, **content, **own}
-    check_count("max_tokens", body["max_tokens"])
+    left_out = {key for key in _LEFT_OUT_BY_NONE if body.get(key, ...) is None}
+    body = _limit_tokens({key: value for key, value in body.items() if key not in left_out})
     if body.get("n", 1) != 1:
         raise ValueError(f"n={body['n']!r} cannot be measured: servers count the tokens of the first choice only")
     streamed = bool(body["stream"])
-    if streamed:
+    if streamed and "stream_options" not in left_out:
         asked = body.get("stream_options") or {}
         body["stream_options"] = {"include_usage": True, **dialect.stream_options, **asked}
     # A test that sets the engine's own switches for its cache has asked for what they do.
     shared = share or bool(own.get("cache_prompt") or own.get("cache_salt"))
-    return Post(path, body, streamed, shared, fresh=bool(prefix_settings) and not shared)
+    return Post(
+        path,
+        body,
+        streamed,
+        shared,
+        fresh=bool(prefix_settings) and not shared,
+        headers=parse_headers(settings.get("headers")),
+        timeout_s=parse_timeout(settings.get("timeout")),
+    )
+
+
+def _parse_extra_body(given: object) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ValueError(f"extra_body must be a dict of fields, not a {type(given).__name__}")
+    return given
+
+
+def _limit_tokens(body: dict[str, Any]) -> dict[str, Any]:
+    """Checks the limits of an answer's length; ``max_completion_tokens`` takes the place of the default one.
+
+    Raises:
+        ValueError: a limit is no number of tokens, or there are two.
+    """
+    limits = [key for key in ("max_tokens", "max_completion_tokens") if key in body]
+    for key in limits:
+        check_count(key, body[key])
+    if len(limits) < 2:
+        return body
+    if body["max_tokens"] != DEFAULT_TOKENS:
+        raise ValueError("max_tokens and max_completion_tokens both limit the answer: give one")
+    return {key: value for key, value in body.items() if key != "max_tokens"}

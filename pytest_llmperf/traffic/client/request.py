@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.measurement.request import RequestTiming
@@ -114,7 +114,9 @@ class Call:
 class Post:
     """What one request posts, checked: ``path`` below the base URL, and its body.
 
-    ``fresh`` says that the body keeps the prompt from being taken from a cache, in the engine's own words.
+    ``fresh`` says that the body keeps the prompt from being taken from a cache, in the engine's own words. ``headers``
+    are those of this request beside the client's own. ``timeout_s`` bounds, in seconds, the connecting and every single
+    silence of the server; None for the client's timeout.
     """
 
     path: str
@@ -122,3 +124,5 @@ class Post:
     streamed: bool
     shared_prefix: bool
     fresh: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout_s: float | None = None

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.traffic.answers.counts import read_asked_tokens
+from pytest_llmperf.traffic.client.exchange import Exchange
 from pytest_llmperf.traffic.client.prompts import find_prompt
 from pytest_llmperf.traffic.client.request import Call
 
@@ -44,9 +45,18 @@ class Transport(Protocol):
 
 
 def create_call(transport: Transport, post: Post) -> Call:
-    """The request as a call of this transport, not yet sent."""
+    """The request as a call of this transport, not yet sent.
+
+    Raises:
+        ValueError: the transport cannot send it.
+    """
+    attempt = transport.attempt(post.path, post.body)
+    if isinstance(attempt, Exchange):
+        attempt.adapt(post.headers, post.timeout_s)
+    elif post.headers or post.timeout_s is not None:
+        raise ValueError("this engine is not asked over HTTP: leave out headers and timeout")
     return Call(
-        transport.attempt(post.path, post.body),
+        attempt,
         partial(_read_beside_prompt, transport.read, post),
         post.streamed,
         post.shared_prefix,

@@ -184,6 +184,6 @@ class LoadDriver:
         body: dict[str, Any] = json.loads(order.body)
         said = [{"role": "assistant", "content": answer.text}, {"role": "user", "content": content}]
         body["messages"] += said
-        body["max_tokens"] = max_tokens
+        body["max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"] = max_tokens
         order.body = json.dumps(body).encode()
         return self._head(len(order.body)) + order.body

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pytest_llmperf.system.child_process import is_orphan
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.system.timer import Timer
-from pytest_llmperf.traffic.client.exchange import Target, header_lines
+from pytest_llmperf.traffic.client.exchange import Target, add_headers, header_lines
 from pytest_llmperf.traffic.load.connections import Flight, LoadPool
 from pytest_llmperf.traffic.load.driver import LoadDriver
 from pytest_llmperf.traffic.load.finished_requests import FinishedRequests
@@ -181,7 +181,8 @@ class LoadClient:
 
 def _head(target: Target, plan: Plan) -> Callable[[int], bytes]:
     accept = "text/event-stream" if plan.streamed else "application/json"
-    lines = [f"{name}: {value}\r\n" for name, value in header_lines(target, plan.api_key, accept, keep=plan.keep)]
+    headers = add_headers(header_lines(target, plan.api_key, accept, keep=plan.keep), plan.headers)
+    lines = [f"{name}: {value}\r\n" for name, value in headers]
     head = f"POST {target.locate(plan.path)} HTTP/1.1\r\n{''.join(lines)}Content-Length: "
     return lambda size: f"{head}{size}\r\n\r\n".encode("ascii")
 

@@ -84,7 +84,8 @@ class Preparation:
             ValueError: a setting cannot be measured.
         """
         first = script.turns[0]
-        settings = {**self._settings, "max_tokens": first.output_tokens}
+        left_out = self._settings.get("max_tokens", ...) is None
+        settings = {**self._settings, "max_completion_tokens" if left_out else "max_tokens": first.output_tokens}
         if script.group:
             # What the test itself sets for the prefix cache comes last and counts.
             settings = {**self._dialect.prefix_group(f"{self._run} {script.group}"), "share_prefix": True, **settings}

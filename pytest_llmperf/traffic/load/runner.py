@@ -94,7 +94,8 @@ class LoadRunner:
         return Plan(
             url=self.endpoint.url,
             api_key=self.endpoint.api_key,
-            timeout=self.timeout,
+            timeout=self.timeout if post.timeout_s is None else post.timeout_s,
+            headers=dict(post.headers),
             keep=keep,
             path=post.path,
             streamed=post.streamed,

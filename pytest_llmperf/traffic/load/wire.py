@@ -12,7 +12,7 @@ from pytest_llmperf.measurement.chunks import PackedChunks
 from pytest_llmperf.measurement.request import RequestTiming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 PLAN, REQUEST, END = b"P", b"R", b"E"
 PROGRESS, TIMINGS, SUMMARY = b"p", b"t", b"s"
@@ -46,6 +46,7 @@ class Plan:
         user_starts_ns: when each user of a closed loop sends the first request, from the start; None for an open loop.
         duration_ns: time after which no request is sent any more; None for no limit.
         max_error_rate: share of failed requests above which the load stops; None for no limit.
+        headers: of each request, beside the client's own.
     """
 
     url: str
@@ -60,6 +61,7 @@ class Plan:
     user_starts_ns: Sequence[int] | None
     duration_ns: int | None
     max_error_rate: float | None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def pack(self) -> bytes:
         """Encodes the plan as JSON."""

@@ -269,7 +269,7 @@ def _make_sampling(defaults: Mapping[str, Any], body: Mapping[str, Any]) -> Any:
     unknown = sorted(key for key in asked if key not in known or key.startswith("_"))
     if unknown:
         raise ValueError(f"vllm knows no sampling parameter {', '.join(unknown)} outside its server")
-    return SamplingParams(**{**defaults, **asked, "output_kind": RequestOutputKind.DELTA})
+    return SamplingParams(**{"max_tokens": None, **defaults, **asked, "output_kind": RequestOutputKind.DELTA})
 
 
 def _line(content: Mapping[str, Any]) -> bytes:

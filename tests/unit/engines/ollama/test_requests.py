@@ -65,6 +65,10 @@ def test_options_may_be_given_one_by_one_or_as_ollama_writes_them() -> None:
     assert options == {**PINNED, "temperature": 0.0, "top_p": 0.9, "stop": ["\n"], "seed": 1, "num_predict": 3}
 
 
+def test_the_newer_name_of_the_limit_is_ollamas_own() -> None:
+    assert completion(max_completion_tokens=4)["options"]["num_predict"] == 4
+
+
 def test_an_option_of_the_load_may_be_repeated_and_not_changed() -> None:
     assert completion(num_ctx=2048)["options"]["num_ctx"] == 2048
     with pytest.raises(ValueError, match=r"num_ctx=512 would load .* --llmperf-engine-arg=ollama:num_ctx=512"):
@@ -77,7 +81,6 @@ def test_an_option_of_the_load_may_be_repeated_and_not_changed() -> None:
     ("settings", "message"),
     [
         ({"ignore_eos": True}, "ignore_eos=True: Ollama has no such option"),
-        ({"max_completion_tokens": 4}, "max_completion_tokens=4: Ollama has no such option"),
         ({"tempreature": 1.0}, r"did you mean temperature\?"),
         ({"seed": 1.5}, r"seed=1\.5 must be a whole number"),
         ({"seed": True}, "seed=True must be a whole number"),
