@@ -198,10 +198,7 @@ def test_one(llm_client, llm_engine, number):
     assert list((own_tmp / f"pytest-llmperf-{os.getuid()}").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("number", "options"),
-    [(signal.SIGKILL, []), (signal.SIGINT, []), (signal.SIGKILL, ["-n2"]), (signal.SIGINT, ["-n2"])],
-)
+@pytest.mark.parametrize(("number", "options"), [(signal.SIGKILL, []), (signal.SIGINT, []), (signal.SIGKILL, ["-n2"])])
 def test_a_run_that_is_killed_leaves_nothing_either(
     owner: Owner, runs: Runs, pytester: pytest.Pytester, number: signal.Signals, options: list[str]
 ) -> None:
