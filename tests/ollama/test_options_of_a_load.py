@@ -86,6 +86,20 @@ def test_an_app_and_llm_client_have_the_same_model(
     assert derived(ollama) == []
 
 
+def test_an_app_that_asks_the_model_by_its_own_name_is_told_the_one_to_ask(ollama: OllamaRuns) -> None:
+    suite = f"""
+{APP}
+@pytest.mark.throughput_budget(output="0.01 tok/s")
+def test_app(llm_client):
+    url = f"{{llm_client.base_url}}/chat/completions"
+    post(url, model="{MODEL}", messages=[{{"role": "user", "content": "Hi"}}], max_tokens=4)
+"""
+    result = ollama(suite, "--llmperf-strict", num_thread=1)
+    result.assert_outcomes(failed=1)
+    told = f"only requests to llmperf/{MODEL}-* (llm_client.model) have the options that were asked for*"
+    result.stdout.fnmatch_lines([f"throughput output INVALID: *{MODEL} was loaded again during the test *; {told}"])
+
+
 def test_models_of_one_server_have_each_their_own(ollama: OllamaRuns) -> None:
     suite = f"""
 {APP}

@@ -91,6 +91,8 @@ class OllamaObservation(Observation):
         anew = explain_reload(self._ollama.shown_model, self._before, now, waited)
         if not anew:
             return [*faults, *self._compare(requests)]
+        if self._ollama.model != self._ollama.shown_model:
+            anew += f"; only requests to {self._ollama.model} (llm_client.model) have the options that were asked for"
         return faults if self._ollama.takes_turns and self._ollama.is_as_expected(now) else [anew, *faults]
 
     def _compare(self, requests: Sequence[RequestTiming]) -> list[str]:
