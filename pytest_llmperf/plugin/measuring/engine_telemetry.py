@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -131,7 +132,10 @@ class EngineTelemetry:
             raise EngineError(f"the memory of {engine.name} cannot be sampled: {error}") from None
 
     def _watch_page(self, url: str, series: Sequence[str], hz: float) -> WatchedPage:
-        return WatchedPage(self._start_sampler(), url, series, hz)
+        with contextlib.suppress(SamplerError):  # the page then says why it is not read
+            self._start_sampler()
+        assert self._sampler is not None
+        return WatchedPage(self._sampler, url, series, hz)
 
     def on_stop(self, engine: Engine) -> None:
         """Ends the sampling of the engine's processes."""
