@@ -30,6 +30,11 @@ class Device:
         return reason if reason.startswith(self.name) else f"{self.label}: {reason}"
 
 
+def is_same_model(one: str, other: str) -> bool:
+    """Whether two names are of one model; the tag ``latest`` may be left out."""
+    return one.removesuffix(":latest") == other.removesuffix(":latest")
+
+
 @dataclass(frozen=True)
 class EngineInfo:
     """Which engine answered: what a reader needs to repeat the measurement.

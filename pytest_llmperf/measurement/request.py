@@ -63,6 +63,8 @@ class RequestTiming:
         server: durations reported by the server; None if it reports none.
         phase: the part of a load that it belongs to.
         hidden_tokens: those of ``output_tokens`` that are reasoning which was not streamed.
+        asked_tokens: the most output tokens that were asked for; None without a limit, and if it is not known.
+        model: the model that answered, as the server names it; empty if it did not say.
         count_fault: why the token counts cannot be those of what came, in one sentence; empty if they can.
         prompt: digests of its prompt; None if that was not read.
     """
@@ -82,8 +84,17 @@ class RequestTiming:
     server: ServerTimes | None = None
     phase: Phase = "steady"
     hidden_tokens: int = 0
+    asked_tokens: int | None = None
+    model: str = ""
     count_fault: str = ""
     prompt: Prompt | None = None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it was answered with fewer tokens than were asked for."""
+        if self.error is not None or self.output_tokens is None or self.asked_tokens is None:
+            return False
+        return self.output_tokens < self.asked_tokens
 
     @property
     def start_ns(self) -> int:

@@ -17,6 +17,7 @@ from pytest_llmperf.measurement.units import (
 )
 from pytest_llmperf.measurement.unread import format_unread
 from pytest_llmperf.reports.load_evidence import collect_load_evidence
+from pytest_llmperf.reports.notes import describe_other_models, describe_short
 from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_sparkline
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def collect_evidence(measurement: Mapping[str, Any], *, unicode: bool = True) ->
     elif measurement["memory_missing"]:
         found.append((whose, f"not measured: {measurement['memory_missing']}"))
     found += [("requests", text) for text in _requests(measurement["requests"])]
+    found += [("model", text) for text in describe_other_models(measurement)]
     found += [pair for load in measurement["loads"] for pair in collect_load_evidence(load)]
     if measurement["engine_stats"]:
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))
@@ -179,6 +181,8 @@ def _requests(requests: Mapping[str, Any]) -> Iterator[str]:
         yield f"{count} failed: {error}"
     if len(errors) > _ERRORS_SHOWN:
         yield f"and {len(errors) - _ERRORS_SHOWN} other errors"
+    if short := describe_short(requests["short"]):
+        yield short
     if unread:
         yield f"beside them, {format_unread(unread)}"
 

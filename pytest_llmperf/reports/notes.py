@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.measurement.engine_info import is_same_model
 from pytest_llmperf.measurement.unread import format_unread
 
 if TYPE_CHECKING:
@@ -15,23 +16,66 @@ NOTES = 8
 
 
 def list_notes(results: Sequence[TestResult]) -> list[str]:
-    """The facts of all tests with budgets, each once with the tests that it holds for, ``NOTES`` of them at most."""
+    """The facts of all tests with budgets, each once with the tests that it holds for, ``NOTES`` of them at most.
+
+    Short answers are one line for all tests.
+    """
     found: dict[str, list[str]] = {}
-    for result in results:
-        if result.verdicts and result.measurement:
-            for text in describe_notes(result.measurement):
-                found.setdefault(text, []).append(result.nodeid)
+    measured = [result for result in results if result.verdicts and result.measurement]
+    for result in measured:
+        for text in _describe(result.measurement):
+            found.setdefault(text, []).append(result.nodeid)
     lines = [f"{text} ({_name(tests)})" for text, tests in found.items()]
     left_out = len(lines) - NOTES
-    return [*lines[:NOTES], *([f"+{left_out} more notes"] if left_out > 0 else [])]
+    lines = [*lines[:NOTES], *([f"+{left_out} more notes"] if left_out > 0 else [])]
+    return [*lines, *_describe_all_short(measured)]
 
 
-def describe_notes(measurement: Mapping[str, Any]) -> Iterator[str]:
+def _describe(measurement: Mapping[str, Any]) -> Iterator[str]:
     """The facts of one measurement in its wire form."""
     yield from measurement["disturbances"]
     unread = measurement["requests"]["unread"]
     if unread:
         yield f"the test sent {format_unread({call['call']: call['count'] for call in unread})}"
+    yield from describe_other_models(measurement)
+
+
+def describe_other_models(measurement: Mapping[str, Any]) -> Iterator[str]:
+    """Which answers came from another model than that of the engine, a sentence for each engine of the test."""
+    for part in measurement["parts"] or [measurement]:
+        models, engine = part["requests"]["models"], part["engine"]
+        asked = engine["model"] if engine else ""
+        others = {name: count for name, count in models.items() if asked and not is_same_model(name, asked)}
+        if others:
+            count = f"{sum(others.values())} of {sum(models.values())} answers"
+            yield f"{count} came from {', '.join(others)}, not from {asked}"
+
+
+def describe_short(short: Mapping[str, Any]) -> str:
+    """How many answers have fewer tokens than were asked for; "" if none has."""
+    if not short["answers"]:
+        return ""
+    shortest = f"the shortest has {short['tokens']} of {short['asked_tokens']} tokens"
+    return f"{_count_short(short['answers'], short['cut_off'])}; {shortest}"
+
+
+def _count_short(answers: int, cut_off: int) -> str:
+    counted = "1 answer is" if answers == 1 else f"{answers} answers are"
+    if not cut_off:
+        return f"{counted} shorter than asked for"
+    which = "cut off" if cut_off == answers else f"{cut_off} of them cut off"
+    return f"{counted} shorter than asked for, {which}: the context was full, or the server has a limit"
+
+
+def _describe_all_short(measured: Sequence[TestResult]) -> list[str]:
+    tests = [result for result in measured if result.measurement["requests"]["short"]["answers"]]
+    if not tests:
+        return []
+    found = [result.measurement["requests"]["short"] for result in tests]
+    shortest = min(found, key=lambda short: short["tokens"] / short["asked_tokens"])
+    answers, cut_off = (sum(short[key] for short in found) for key in ("answers", "cut_off"))
+    whole = {**shortest, "answers": answers, "cut_off": cut_off}
+    return [f"{describe_short(whole)} ({_name([result.nodeid for result in tests])})"]
 
 
 def _name(tests: Sequence[str]) -> str:

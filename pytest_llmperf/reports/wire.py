@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 REQUEST_RECORDS = 1000
 REQUEST_ERRORS = 20
+REQUEST_MODELS = 20
 _PERCENTILES = tuple(Statistic(p) for p in (50.0, 90.0, 95.0, 99.0))
 
 
@@ -191,8 +192,29 @@ def _requests(measurement: Measurement, start_ns: int) -> dict[str, Any]:
             "prompt": _total([r.prompt_tokens for r in answered]),
             "cached": _count_cached(measurement, answered),
         },
+        "models": _count_models(answered),
+        "short": _short(answered),
         "records": [_request(r, start_ns) for r in _sample(requests)],
         "requests_left_out": max(0, len(requests) - REQUEST_RECORDS),
+    }
+
+
+def _count_models(answered: Sequence[RequestTiming]) -> dict[str, int]:
+    """How many answers each model gave, by the name that the server states."""
+    return dict(Counter(str(r.model) for r in answered if r.model).most_common(REQUEST_MODELS))
+
+
+def _short(answered: Sequence[RequestTiming]) -> dict[str, int | None]:
+    """How many answers have fewer tokens than were asked for, how many of those were cut off, and the shortest one."""
+    short = sorted(
+        ((r.output_tokens or 0, r.asked_tokens or 0, r) for r in answered if r.is_short), key=lambda s: s[:2]
+    )
+    tokens, asked = (short[0][0], short[0][1]) if short else (None, None)
+    return {
+        "answers": len(short),
+        "cut_off": sum(1 for _, _, r in short if r.finish_reason == "length"),
+        "tokens": _count(tokens),
+        "asked_tokens": _count(asked),
     }
 
 
@@ -239,6 +261,7 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
         "tpot_s": _number(request.tpot),
         "e2e_s": _number(request.e2e),
         "output_tokens": _count(request.output_tokens),
+        "asked_tokens": _count(request.asked_tokens),
         "prompt_tokens": _count(request.prompt_tokens),
         "cached_tokens": _count(request.cached_tokens),
         "hidden_tokens": int(request.hidden_tokens),
@@ -247,6 +270,7 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
         "finish_reason": None if request.finish_reason is None else str(request.finish_reason),
         "status": _count(request.status),
         "error": None if request.error is None else str(request.error),
+        "model": str(request.model) or None,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
@@ -267,6 +268,7 @@ class LLMClient:
         settings = _settings(max_tokens, temperature, stream, headers, timeout, extra)
         make = conversation if chat else completion
         posts = [make(self._endpoint, self._dialect, prompt, settings) for prompt in prompts]
+        self._check_room(*posts)
         calls = [create_call(self._transport, post) for post in posts]
         ends = [self._listener.register(call) for call in calls]
         try:
@@ -289,7 +291,14 @@ class LLMClient:
     ) -> None:
         self.close()
 
+    def _check_room(self, *posts: Post) -> None:
+        """Raises ValueError for an answer that the engine would cut."""
+        if self._dialect.check_room is not None:
+            for post in posts:
+                self._dialect.check_room(self._endpoint, post.body)
+
     def _ask(self, post: Post) -> Answer:
+        self._check_room(post)
         call = create_call(self._transport, post)
         end = self._listener.register(call)
         try:
@@ -301,6 +310,8 @@ class LLMClient:
         return call.check(answer)
 
     async def _aask(self, post: Post) -> Answer:
+        if self._dialect.check_room is not None:
+            await asyncio.to_thread(self._check_room, post)
         call = create_call(self._transport, post)
         end = self._listener.register(call)
         try:

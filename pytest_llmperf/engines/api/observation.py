@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement.engine_info import is_same_model
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -54,16 +56,21 @@ class Observation:
         """Ends it without a result. May be called twice."""
 
 
-def explain_token_difference(generated: float, requests: Sequence[RequestTiming]) -> str:
+def explain_token_difference(generated: float, requests: Sequence[RequestTiming], model: str = "") -> str:
     """Why a server's count of generated tokens differs from that of its answers to the test; "" if it does not.
 
     Calls of the app under test do not go through llm_client. If that sent nothing itself, all tokens are the app's; if
-    a request failed, the measurement is invalid for that, and the tokens it generated are unknown.
+    a request failed, the measurement is invalid for that, and the tokens it generated are unknown. ``model`` is that
+    of which the tokens were counted; "" if all models of the server were.
     """
     if not requests or any(r.error is not None or r.output_tokens is None for r in requests):
         return ""
     seen = sum(r.output_tokens or 0 for r in requests)
     if seen == generated:
         return ""
+    others = [r.model for r in requests if model and r.model and not is_same_model(r.model, model)]
+    if others:
+        names = ", ".join(sorted(set(others)))
+        return f"{len(others)} of {len(requests)} requests were answered by {names}, not by {model}, which is measured"
     past = "; others use the server, or calls went past llm_client" if generated > seen else ""
     return f"the server generated {generated:.0f} tokens, the client saw {seen}{past}"

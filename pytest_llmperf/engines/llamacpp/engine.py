@@ -10,6 +10,7 @@ from pytest_llmperf.engines.attached.insight import AttachedInsight
 from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
 from pytest_llmperf.engines.lifecycle.http import http_post
 from pytest_llmperf.engines.llamacpp.insight import LlamaCppInsight
+from pytest_llmperf.engines.llamacpp.room import check_room
 from pytest_llmperf.engines.llamacpp.server import LlamaCppServer, read_version
 from pytest_llmperf.traffic.client.dialect import Dialect
 
@@ -30,6 +31,7 @@ DIALECT = Dialect(
     # A prompt that was answered before would come from the cache, with a TTFT ten times too good.
     prefix_settings=lambda share: {"cache_prompt": share},
     count_tokens=_count_tokens,
+    check_room=check_room,
     # The server gives one of its few threads to each connection, idle or not.
     keeps_connections=False,
 )

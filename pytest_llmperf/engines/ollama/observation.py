@@ -115,7 +115,9 @@ class OllamaObservation(Observation):
         if rises is None:
             return []
         # The tokens of one model that several engines ask are those of all of them.
-        different = "" if self._ollama.shares_model else explain_token_difference(rises.generated, requests)
+        different = ""
+        if not self._ollama.shares_model:
+            different = explain_token_difference(rises.generated, requests, self._ollama.model)
         return [different, explain_reuse(rises.cached, requests, self._ollama.template_tokens)]
 
     def _read_rises(self) -> Counts | None:

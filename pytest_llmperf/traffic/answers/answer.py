@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.request import RequestTiming
-from pytest_llmperf.traffic.answers.counts import check_asked, check_streamed, count_hidden
+from pytest_llmperf.traffic.answers.counts import check_asked, check_full_length, check_streamed, count_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,7 @@ class Arrival:
         fault: why the answer did not arrive completely, or "".
         scheduled_ns: moment at which the request was to be sent; None without a schedule.
         asked_tokens: the most output tokens that were asked for; None without a limit, and if it is not known.
+        full_length: whether the server was told to end the answer there and not earlier.
     """
 
     sent_ns: int
@@ -64,6 +65,7 @@ class Arrival:
     fault: str = ""
     scheduled_ns: int | None = None
     asked_tokens: int | None = None
+    full_length: bool = False
 
     @property
     def is_stream(self) -> bool:
@@ -77,11 +79,15 @@ class Arrival:
         return b"".join(data for _, data in self.pieces).decode(errors="replace")
 
 
-def time_answer(arrival: Arrival, counts: TokenCounts, streamed: Streamed | None, **fields: Any) -> RequestTiming:
+def time_answer(
+    arrival: Arrival, counts: TokenCounts, streamed: Streamed | None, *, error: str | None, **fields: Any
+) -> RequestTiming:
     """Returns the timing of an answer, with what speaks against its counts. ``streamed`` is None if it was no stream.
 
-    ``fields`` are further ones of the timing.
+    ``error`` is why the answer does not count, None if it does; ``fields`` are further ones of the timing.
     """
+    if error is None and arrival.full_length:
+        error = check_full_length(counts.output, arrival.asked_tokens) or None
     hidden, fault = 0, counts.fault or check_asked(counts.output, arrival.asked_tokens)
     if streamed is not None:
         hidden = count_hidden(counts, streamed)
@@ -93,7 +99,9 @@ def time_answer(arrival: Arrival, counts: TokenCounts, streamed: Streamed | None
         prompt_tokens=counts.prompt,
         cached_tokens=counts.cached,
         hidden_tokens=hidden,
+        asked_tokens=arrival.asked_tokens,
         count_fault=fault,
+        error=error,
         streamed=arrival.is_stream,
         status=arrival.status,
         shared_prefix=arrival.shared_prefix,

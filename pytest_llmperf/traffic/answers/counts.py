@@ -23,7 +23,17 @@ _PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 # Where else in usage servers count the tokens of the prompt that came from a cache.
 _CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
 # The fields of requests that limit the length of an answer.
-_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "n_predict")
+LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "n_predict")
+# What ends an answer early although the end of the sequence is ignored.
+EARLY_ENDS = (
+    "stop",
+    "stop_token_ids",
+    "stop_strings",
+    "response_format",
+    "grammar",
+    "json_schema",
+    "structured_outputs",
+)
 _MOST_UNASKED = 1  # some servers count the end of the sequence beyond what was asked for
 # Tokens that are counted and have no text: the end of the sequence, a cut character, a stop word; and the tokens with
 # which models mark where their reasoning and their tool calls begin and end.
@@ -113,10 +123,25 @@ def read_asked_tokens(body: Mapping[str, Any]) -> int | None:
 
     Of several limits the largest counts, because servers differ in which one they heed.
     """
-    limits = [body.get(key) for key in _LIMITS] + [as_dict(body.get("options")).get("num_predict")]
+    limits = [body.get(key) for key in LIMITS] + [as_dict(body.get("options")).get("num_predict")]
     counts = [as_count(limit) for limit in limits if limit is not None]
     # For Ollama 0 and -1 are no limit.
     return max((count for count in counts if count), default=None) if all(counts) else None
+
+
+def is_told_to_go_on(body: Mapping[str, Any]) -> bool:
+    """Whether a request has its answer go on until as many tokens have come as it asks for, and nothing else end it."""
+    return body.get("ignore_eos") is True and not any(body.get(key) for key in EARLY_ENDS)
+
+
+def check_full_length(output: int | None, asked: int | None) -> str:
+    """Why an answer is too short that was to have all tokens asked for, in one sentence, or ""."""
+    if output is None or asked is None or output >= asked:
+        return ""
+    return (
+        f"{output} of {asked} tokens came, although the server was told to go on to the end (ignore_eos): "
+        "prompt and answer may not fit into its context"
+    )
 
 
 def check_asked(output: int | None, asked: int | None) -> str:

@@ -116,6 +116,7 @@ class _Parts:
             self._streamed(text, reasoning) if arrival.is_stream else None,
             chunks=tuple(self.chunks) if arrival.is_stream else (),
             finish_reason=self._finish_reason,
+            model=as_text(self.last.get("model")),
             error=self._error(arrival, counts),
             server=self._times() if self._counted else None,
         )

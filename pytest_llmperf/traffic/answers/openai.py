@@ -68,6 +68,7 @@ class _Parts:
     usage: dict[str, Any] | None = None
     timings: dict[str, Any] = field(default_factory=dict)
     raw: dict[str, Any] = field(default_factory=dict)
+    model: str = ""
     reported: str = ""
     malformed: str = ""
 
@@ -110,6 +111,7 @@ class _Parts:
         if error := find_error(content):
             self.reported = f"the server reported an error: {error}"
             return
+        self.model = as_text(content.get("model")) or self.model
         usage = as_dict(content.get("usage"))
         timings = as_dict(content.get("timings"))
         self.usage = usage or self.usage
@@ -184,6 +186,7 @@ class _Parts:
             streamed,
             chunks=self._chunks() if arrival.is_stream else (),
             finish_reason=self.finish_reason,
+            model=self.model,
             error=self._error(arrival, counts, carries=bool(text or reasoning or calls)),
         )
         return Answer(text, reasoning, calls, self.finish_reason, self.usage, timing, self.raw)

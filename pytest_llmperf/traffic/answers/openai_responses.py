@@ -102,6 +102,7 @@ class _Parts:
             self._streamed() if arrival.is_stream else None,
             chunks=tuple(self.chunks) if arrival.is_stream else (),
             finish_reason=self._finish_reason(),
+            model=as_text(self.response.get("model")),
             error=self._error(arrival, counts.output, carries=carries),
         )
         return Answer(text, reasoning, calls, timing.finish_reason, usage or None, timing, self.response)

@@ -60,6 +60,8 @@ class Dialect:
             shares it only within the group.
         count_tokens: the number of tokens of a text as a prompt, special tokens included; None if the engine cannot
             count them.
+        check_room: called with each body before it is sent, of a load with the first; raises ValueError for an answer
+            that the engine would cut because its context is too small. None if the engine tells so itself.
         keeps_connections: whether an idle connection costs the engine nothing. If not, each request of a load opens
             its own.
         transport: creates the transport of a client, which closes it; None for the OpenAI API over HTTP.
@@ -71,6 +73,7 @@ class Dialect:
     prefix_settings: Callable[[bool], Mapping[str, Any]] = _carry_nothing
     prefix_group: Callable[[str], Mapping[str, Any]] = _carry_nothing
     count_tokens: Callable[[Endpoint, str], int] | None = None
+    check_room: Callable[[Endpoint, Mapping[str, Any]], None] | None = None
     keeps_connections: bool = True
     transport: Callable[[Endpoint], Transport] | None = None
 

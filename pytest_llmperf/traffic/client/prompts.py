@@ -36,11 +36,17 @@ def find_prompt(body: Mapping[str, Any], *, fresh: bool = False) -> Prompt | Non
 
 def parse_prompt(body: bytes) -> Prompt | None:
     """The prompt of a request with this body of JSON; None if it cannot be read."""
+    content = parse_body(body)
+    return None if content is None else find_prompt(content)
+
+
+def parse_body(body: bytes) -> dict[str, Any] | None:
+    """The body of a request as a JSON object; None if it is none."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return find_prompt(content) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def _list_pieces(body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:

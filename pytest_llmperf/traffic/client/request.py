@@ -45,7 +45,8 @@ class Attempt(Protocol):
 class Call:
     """One request on its way. ``read`` parses what it brings; ``fault`` is why it failed, empty while it has not.
 
-    ``asked_tokens`` are the most output tokens that it asks for; None without a limit.
+    ``asked_tokens`` are the most output tokens that it asks for, None without a limit; with ``full_length`` the server
+    is told to end its answer there and not earlier.
     """
 
     attempt: Attempt
@@ -54,6 +55,7 @@ class Call:
     shared_prefix: bool = False
     fault: str = ""
     asked_tokens: int | None = None
+    full_length: bool = False
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -85,6 +87,7 @@ class Call:
             shared_prefix=self.shared_prefix,
             fault=self.fault,
             asked_tokens=self.asked_tokens,
+            full_length=self.full_length,
         )
         return read_or_fail(self.read, arrival)
 

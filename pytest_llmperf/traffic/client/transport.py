@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_llmperf.traffic.answers.counts import read_asked_tokens
+from pytest_llmperf.traffic.answers.counts import is_told_to_go_on, read_asked_tokens
 from pytest_llmperf.traffic.client.exchange import Exchange
 from pytest_llmperf.traffic.client.prompts import find_prompt
 from pytest_llmperf.traffic.client.request import Call
@@ -61,6 +61,7 @@ def create_call(transport: Transport, post: Post) -> Call:
         post.streamed,
         post.shared_prefix,
         asked_tokens=read_asked_tokens(post.body),
+        full_length=is_told_to_go_on(post.body),
     )
 
 

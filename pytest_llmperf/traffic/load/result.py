@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.load import Load, Spread
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.traffic.answers.counts import check_asked
+from pytest_llmperf.traffic.answers.counts import check_asked, check_full_length
 from pytest_llmperf.traffic.client.request import RequestFailed
 
 if TYPE_CHECKING:
@@ -53,14 +53,19 @@ class LoadResult:
             raise RequestFailed(text, failed[0])
 
 
-def summarize(workload: Workload, schedule: Schedule, turns: Sequence[Turn], outcome: LoadOutcome) -> LoadResult:
-    """Combines what was asked for with the outcome of the load. ``turns`` holds the turn of each request number."""
+def summarize(
+    workload: Workload, schedule: Schedule, turns: Sequence[Turn], outcome: LoadOutcome, *, full_length: bool = False
+) -> LoadResult:
+    """Combines what was asked for with the outcome of the load. ``turns`` holds the turn of each request number.
+
+    ``full_length`` says whether the server was told to end no answer before all its tokens have come.
+    """
     numbered = sorted(outcome.timings.items(), key=lambda item: item[1].start_ns)
     asked = [turns[number] for number, _ in numbered]
     timings = [timing for _, timing in numbered]
     judged = schedule.find_steady([timing.start_ns for timing in timings], outcome.begun_ns)
     requests = tuple(
-        replace(timing, phase=_phase(place, judged), count_fault=_find_count_fault(timing, turn))
+        replace(_hold_against(timing, turn, full_length=full_length), phase=_phase(place, judged))
         for place, (timing, turn) in enumerate(zip(timings, asked, strict=True))
     )
     answered = [(turn, r) for turn, r in zip(asked, requests, strict=True) if r.error is None]
@@ -81,9 +86,15 @@ def summarize(workload: Workload, schedule: Schedule, turns: Sequence[Turn], out
     return LoadResult(requests, load)
 
 
-def _find_count_fault(timing: RequestTiming, turn: Turn) -> str:
-    """Why the token counts of a request cannot be right, or ""; what was asked for is not known to the load client."""
-    return timing.count_fault or check_asked(timing.output_tokens, turn.output_tokens)
+def _hold_against(timing: RequestTiming, turn: Turn, *, full_length: bool) -> RequestTiming:
+    """The timing of a request with what was asked for, which the load client does not know, and what speaks against."""
+    output, asked = timing.output_tokens, turn.output_tokens
+    return replace(
+        timing,
+        asked_tokens=asked,
+        count_fault=timing.count_fault or check_asked(output, asked),
+        error=timing.error or (check_full_length(output, asked) if full_length else "") or None,
+    )
 
 
 def _phase(place: int, judged: slice) -> Phase:

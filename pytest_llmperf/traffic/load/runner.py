@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.load import Load
+from pytest_llmperf.traffic.answers.counts import is_told_to_go_on
 from pytest_llmperf.traffic.client.transport import create_call
 from pytest_llmperf.traffic.load.preparation import Preparation
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
@@ -54,7 +55,9 @@ class LoadRunner:
         texts = create_texts(workload, self.dialect.tokenizer(self.endpoint))
         settings = {**self.dialect.full_length, **settings}
         prepared = Preparation(workload, schedule, self.endpoint, self.dialect, settings, texts)
-        _ = prepared.first_post
+        first = prepared.first_post
+        if self.dialect.check_room is not None:
+            self.dialect.check_room(self.endpoint, first.body)
         calls = None if self.transport is None else _create_calls(prepared, schedule, self.transport)
         asked = f"{workload}; {schedule}"
         end = self.listener.register_load(asked)
@@ -63,7 +66,8 @@ class LoadRunner:
                 outcome = self._run_over_http(prepared, workload, schedule)
             else:
                 outcome = _run_in_process(calls, schedule.concurrency or 1, self.transport)
-            result = summarize(workload, schedule, prepared.turns, outcome)
+            full_length = is_told_to_go_on(first.body)
+            result = summarize(workload, schedule, prepared.turns, outcome, full_length=full_length)
         except BaseException as error:
             end(Load(asked, None, fault=_describe_loss(error)), ())
             raise

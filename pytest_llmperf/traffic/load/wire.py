@@ -19,7 +19,7 @@ PROGRESS, TIMINGS, SUMMARY = b"p", b"t", b"s"
 
 _FRAME = struct.Struct("<cI")
 _ORDER = struct.Struct("<IqqBI")
-_TIMING = struct.Struct("<IqqqqqqqhBIIII")
+_TIMING = struct.Struct("<IqqqqqqqhBIIIII")
 _STREAMED, _SHARED, _COUNTED, _ONES, _KINDS, _WIDE = 1, 2, 4, 8, 16, 32
 _NONE = -1
 
@@ -168,6 +168,7 @@ def pack_timing(number: int, timing: RequestTiming, strings: Strings) -> bytes:
         strings.number(timing.finish_reason),
         strings.number(timing.error),
         strings.number(timing.count_fault or None),
+        strings.number(timing.model or None),
         len(timing.chunks),
     )
     return head + rest
@@ -179,7 +180,7 @@ def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple
     while at < len(data):
         head = _TIMING.unpack_from(data, at)
         number, sent_ns, end_ns, scheduled_ns, output, prompt, cached, hidden, status, flags, *texts, size = head
-        finish, error, count_fault = (strings[text] for text in texts)
+        finish, error, count_fault, model = (strings[text] for text in texts)
         at += _TIMING.size
         chunks: Sequence[Any] = ()
         if size:
@@ -201,6 +202,7 @@ def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple
                 bool(flags & _SHARED),
                 hidden_tokens=hidden,
                 count_fault=count_fault or "",
+                model=model or "",
             ),
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.client.prompts import parse_prompt
+from pytest_llmperf.traffic.answers.counts import is_told_to_go_on, read_asked_tokens
+from pytest_llmperf.traffic.client.prompts import find_prompt, parse_body, parse_prompt
 from pytest_llmperf.traffic.relay.paths import is_harmless, is_read
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class RecordedCall:
         read: whether its answer is kept, to be read.
         body: that of the request, until the call is taken.
         prompt: digests of its prompt, from then on; None if there is none that can be read.
+        asked_tokens: the most output tokens that it asks for, from then on; None without a limit.
+        full_length: whether it tells the server to end the answer there and not earlier, from then on.
     """
 
     path: str
@@ -59,6 +62,8 @@ class RecordedCall:
     read: bool = True
     body: bytes = b""
     prompt: Prompt | None = None
+    asked_tokens: int | None = None
+    full_length: bool = False
 
 
 class RecordedCalls:
@@ -164,6 +169,15 @@ class RecordedCalls:
             self._open, self._kept = False, 0
         taken = [call for call in self._calls if call.ended]
         for call in taken:
-            call.prompt, call.body = parse_prompt(call.body), b""
+            _read_body(call)
         self._calls = [call for call in self._calls if not call.ended]
         return taken
+
+
+def _read_body(call: RecordedCall) -> None:
+    """Notes what the body of a request asks for, and drops it."""
+    content = parse_body(call.body)
+    if content is not None:
+        call.prompt = find_prompt(content)
+        call.asked_tokens, call.full_length = read_asked_tokens(content), is_told_to_go_on(content)
+    call.body = b""

@@ -46,6 +46,8 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
         content_type=call.content_type,
         shared_prefix=True,
         fault=fault,
+        asked_tokens=call.asked_tokens,
+        full_length=call.full_length,
     )
     read = next((reader for path, reader in _READERS.items() if call.path.endswith(path)), openai.read)
     timing = read_or_fail(read, arrival).timing

@@ -36,7 +36,7 @@ FAULTS: dict[str, tuple[str, Reply, str]] = {
         ),
         "1 token, and 4 chunks came",
     ),
-    "more than the text": ("app", stream(*WORDS, END, usage(4000)), "4000 tokens, and the 4 chunks * 12 bytes of text"),
+    "more than asked, app": ("app", stream(*WORDS, END, usage(4000)), "4000 tokens where 16 were asked for"),
     "negative": ("client", stream(*WORDS, END, usage(-4)), "completion_tokens: -4, which is no number of tokens"),
     "true": ("client", stream(*WORDS, END, usage(True)), "completion_tokens: true, which is no number of tokens"),
     "a fraction": ("load", stream(*WORDS, END, usage(4.5)), "completion_tokens: 4.5, which is no number of tokens"),

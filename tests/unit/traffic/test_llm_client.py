@@ -72,7 +72,7 @@ def test_defaults_lie_below_the_arguments_and_extras_above() -> None:
     settings = {"cache_prompt": False, "temperature": 0.9, "seed": 1}
     options = {"continuous_usage_stats": True}
     with client_of([[text_stream("a")]], defaults=settings, stream_options=options) as (client, server):
-        client.generate("x", seed=2, ignore_eos=True)
+        client.generate("x", max_tokens=1, seed=2, ignore_eos=True)
     body = server.requests[0].body
     assert (body["cache_prompt"], body["temperature"], body["seed"], body["ignore_eos"]) == (False, 0.0, 2, True)
     assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}

@@ -111,7 +111,7 @@ def test_chats_of_several_turns_are_refused() -> None:
 def test_what_had_come_before_an_interruption_is_recorded_and_said_in_one_line() -> None:
     bench = Bench(Within(breaks_at=2))
     with pytest.raises(KeyboardInterrupt):
-        bench.client.run(workload(PROMPTS))
+        bench.client.run(workload(PROMPTS, output_tokens=1))
     assert len(bench.timings) == 2
     assert bench.said == ["load interrupted: 2 requests sent, 2 answered, 0 not"]
     assert bench.loads[0].fault == "the load was stopped after 2 requests: it was interrupted"
@@ -123,3 +123,29 @@ def test_failures_raise_once_all_is_recorded() -> None:
         bench.client.run(workload(PROMPTS))
     assert (len(bench.timings), len(bench.loads)) == (3, 1)
     assert len(bench.client.run(workload(PROMPTS), max_error_rate="100 %").failed) == 3
+
+
+def test_an_answer_that_ended_although_its_end_was_to_be_ignored_has_failed() -> None:
+    bench = Bench(Within())
+    with pytest.raises(RequestFailed, match="3 of 3 requests failed, the first with: 1 of 9 tokens came, although"):
+        bench.client.run(workload(PROMPTS, output_tokens=9))
+    assert [(timing.output_tokens, timing.asked_tokens) for timing in bench.timings] == [(1, 9)] * 3
+
+
+def test_an_answer_that_may_end_by_itself_is_short_and_has_not_failed() -> None:
+    bench = Bench(Within())
+    bench.client.run(workload(PROMPTS, output_tokens=9), ignore_eos=False)
+    assert [(timing.is_short, timing.error) for timing in bench.timings] == [(True, None)] * 3
+
+
+def test_a_load_that_breaks_is_recorded_with_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = Within()
+    bench = Bench(transport)
+
+    def fail(calls: Sequence[Call], concurrency: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(transport, "perform_all", fail)
+    with pytest.raises(MemoryError):
+        bench.client.run(workload(PROMPTS))
+    assert [load.fault for load in bench.loads] == ["the load ended without its timings: MemoryError"]
