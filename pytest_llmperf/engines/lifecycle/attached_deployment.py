@@ -29,7 +29,8 @@ class AttachedDeployment(Deployment):
     """The server at ``--llmperf-url``. Its API key comes from ``api_key=`` or the environment's ``OPENAI_API_KEY``.
 
     The URL is taken as it is given, its query being that of each request; one without a path gets ``/v1``. A model that
-    is named need not be listed if the server has no list of models, or a pattern in it that the name fits.
+    is named need not be listed if there is a pattern in the list that the name fits, or if the server has no list of
+    models and is of no kind that has one.
 
     Its memory is that of what listens there, or of the process ``pid=`` where a proxy does.
     ``read_version`` is called with the base URL, and raises an EngineError for a server of another kind; None for a
@@ -90,6 +91,8 @@ class AttachedDeployment(Deployment):
         try:
             served = list_served_models(self.base_url, self.api_key, self.query)
         except NoModelListError as error:
+            if self._read_version is not None:
+                raise  # a server of this kind has a list
             if not self.model:
                 raise EngineError(f"{error}; is the URL that of the API? If so, give --llmperf-model=NAME") from None
             self._lists_models = False
