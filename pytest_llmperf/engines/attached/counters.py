@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.system.prometheus import MetricsPage
@@ -16,13 +17,11 @@ _GENERATED = ("llamacpp:tokens_predicted_total", "vllm:generation_tokens_total")
 
 def count_generated_tokens(url: str) -> float | None:
     """The sum of the counters on a page of metrics; None if it has none that is known, or cannot be read."""
-    page = MetricsPage(url)
     try:
-        values = [sample.value for sample in page.read() if sample.name in _GENERATED]
-    except OSError:
+        with closing(MetricsPage(url)) as page:
+            values = [sample.value for sample in page.read() if sample.name in _GENERATED]
+    except (OSError, ValueError):
         return None
-    finally:
-        page.close()
     return sum(values) if values else None
 
 
