@@ -9,6 +9,7 @@ import pytest
 from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
 from pytest_llmperf.plugin.preflight.unused_options import read_command_line
 from tests.conftest import SIMULATED
+from tests.helpers.simulated_process import serving
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -167,8 +168,10 @@ def test_a_server_that_runs_already_is_not_kept_from_a_busy_gpu(runs: Runs, host
     result.stdout.fnmatch_lines(["warning: --llmperf-busy-gpu has no effect with --llmperf-url: *"])
 
 
-def test_an_exporter_for_a_server_of_this_host(runs: Runs, hostile: HostileServer) -> None:
-    result = runs.plain(SOURCE, *hostile.options, "--llmperf-dcgm=127.0.0.1:9", STRICT)
+def test_an_exporter_for_a_server_of_this_host(pytester: pytest.Pytester, runs: Runs) -> None:
+    with serving(pytester.path) as server:
+        attach = ["--llm-engine=openai", f"--llmperf-url=http://127.0.0.1:{server.port}"]
+        result = runs.plain(SOURCE, *attach, "--llmperf-dcgm=127.0.0.1:9", STRICT)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["warning: --llmperf-dcgm has no effect: it is for engines of other hosts, *"])
 
