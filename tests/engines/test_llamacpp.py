@@ -44,6 +44,18 @@ def test_a_repeated_prompt_is_not_taken_from_a_cache(engine: Engine) -> None:
     assert [answer["timings"]["cache_n"] for answer in answers] == [0, 0]
 
 
+def test_an_app_finds_its_prompt_in_the_cache_until_that_is_emptied(engine: Engine) -> None:
+    def count_cached(number: int) -> int:
+        cached: int = chat(engine, seed=number)["timings"]["cache_n"]
+        return cached
+
+    engine.deployment.empty_prompt_cache()
+    cold, warm = count_cached(1), count_cached(2)
+    engine.deployment.empty_prompt_cache()
+    assert (cold, count_cached(3)) == (0, 0)
+    assert warm > 20
+
+
 def test_it_states_its_weights_and_its_kv_cache(engine: Engine) -> None:
     memory = engine.memory()
     assert memory.weights is not None

@@ -177,6 +177,17 @@ def test_a_prompt_is_computed_afresh_until_the_test_lets_it_share(
         assert shared[1].cached_tokens == watched.result.stats["prefix_cache_hits"] == cached
 
 
+def test_shared_prompts_are_forgotten_when_the_cache_is_emptied(engine: Engine, client: LLMClient) -> None:
+    def count_cached() -> int | None:
+        return client.generate(PROMPT * 3, max_tokens=1, share_prefix=True).timing.cached_tokens
+
+    engine.deployment.empty_prompt_cache()
+    assert count_cached() == 0
+    assert count_cached()
+    engine.deployment.empty_prompt_cache()
+    assert count_cached() == 0
+
+
 def test_tokens_that_the_client_did_not_see_are_a_fault_only_beside_its_own(
     engine: Engine, client: LLMClient, seen: list[RequestTiming]
 ) -> None:

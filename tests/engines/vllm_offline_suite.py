@@ -83,6 +83,26 @@ def test_a_repeated_prompt_is_computed_afresh_unless_the_test_shares_it(llm_clie
     assert shared[1] % 128 == 0
 
 
+def test_a_script_finds_only_what_it_has_sent_itself(vllm_llm: Any, llm_perf: LLMPerf) -> None:
+    _send_twice(vllm_llm, llm_perf)
+
+
+def test_its_twin_finds_no_more(vllm_llm: Any, llm_perf: LLMPerf) -> None:
+    _send_twice(vllm_llm, llm_perf)
+
+
+def _send_twice(vllm_llm: Any, llm_perf: LLMPerf) -> None:
+    from vllm import SamplingParams
+
+    for _ in range(2):
+        vllm_llm.generate([LONG * 2], SamplingParams(max_tokens=2), use_tqdm=False)
+    cold, warm = [request.cached_tokens for request in llm_perf.measurement.requests]
+    assert cold == 0
+    assert warm
+    assert llm_perf.measurement.prompt_cache.cached_tokens == warm
+    assert all(request.shared_prefix for request in llm_perf.measurement.requests)
+
+
 def test_the_kv_cache_is_seen_after_each_step(llm_client: LLMClient, llm_perf: LLMPerf) -> None:
     answers = llm_client.run([LONG, LONG], concurrency=2, max_tokens=8, ignore_eos=True)
     tokens = (answers[0].timing.prompt_tokens or 0) + 8

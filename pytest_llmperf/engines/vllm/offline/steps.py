@@ -46,6 +46,8 @@ class _ActiveRequest:
             prompt_tokens=prompt if self.counts_prompt else 0,
             cached_tokens=self.state.num_cached_tokens or 0 if self.state is not None else None,
             finish_reason=finish_reason,
+            # What it finds in the prefix cache is what the test has put there: before each round that is emptied.
+            shared_prefix=True,
             error=error or ("" if tokens else why_empty(finish_reason or "", tokens)) or None,
         )
 
