@@ -109,9 +109,10 @@ class _Use:
     def is_repeated(self) -> bool:
         """Whether the prompt was sent before in the same round; of llm_client's, a good part of it is enough.
 
-        An app whose chat goes on, or whose prompts begin alike, measures what its users see.
+        An app whose chat goes on, or whose prompts begin alike, measures what its users see, and a test that shares
+        prompts what it has asked for.
         """
-        return self._repeats(self.own, part=not self.request.shared_prefix)
+        return not self.prompt.shared and self._repeats(self.own, part=not self.request.shared_prefix)
 
     def _repeats(self, overlap: Overlap, *, part: bool) -> bool:
         long = overlap.least >= max(_SHORTEST_CHARACTERS, self.prompt.length / 2)

@@ -34,20 +34,25 @@ class Prompt:
         length: characters of its text.
         marks: digests (8 bytes each) of its beginnings at growing lengths; the last one is of the whole prompt.
         fresh: whether the request itself keeps the prompt from being taken from a cache.
+        shared: whether the test has asked that it may be taken from one.
     """
 
     length: int
     marks: bytes
     fresh: bool = False
+    shared: bool = False
 
     @staticmethod
-    def of(pieces: Iterable[tuple[str, bool]], context: str = "", *, fresh: bool = False) -> Prompt:
+    def of(
+        pieces: Iterable[tuple[str, bool]], context: str = "", *, fresh: bool = False, shared: bool = False
+    ) -> Prompt:
         """The prompt that consists of these pieces, in their order.
 
         Args:
             pieces: each with whether it is text, whose characters count, or data such as an image.
             context: what must be equal, beside the beginning, for two prompts to have anything in common: the model.
-            fresh: as in the attribute.
+            fresh: as the attribute.
+            shared: as the attribute.
         """
         digest = blake2b(context.encode(errors="replace"), digest_size=_MARK_BYTES)
         marks: list[bytes] = []
@@ -64,7 +69,7 @@ class Prompt:
             digest.update(piece[at:].encode(errors="replace"))
             length += (len(piece) - at) * counts
         digest.update(b"\0end")
-        return Prompt(length, b"".join((*marks, digest.digest())), fresh)
+        return Prompt(length, b"".join((*marks, digest.digest())), fresh, shared)
 
     @property
     def numbers(self) -> Sequence[int]:

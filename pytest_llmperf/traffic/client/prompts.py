@@ -22,14 +22,15 @@ _TEXT_FIELDS = frozenset({"content", "text", "input", "output", "thinking", "rea
 _NOT_IN_PROMPT = frozenset({"cache_control"})
 
 
-def find_prompt(body: Mapping[str, Any], *, fresh: bool = False) -> Prompt | None:
+def find_prompt(body: Mapping[str, Any], *, fresh: bool = False, shared: bool = False) -> Prompt | None:
     """The prompt of a request with this body; None if it is nested too deeply to be read.
 
-    ``fresh`` says that the request keeps it from being taken from a cache, as llama.cpp's ``cache_prompt`` does.
+    ``fresh`` says that the request keeps it from being taken from a cache, as llama.cpp's ``cache_prompt`` does;
+    ``shared`` that the test has asked for the other.
     """
     context = "\n".join(str(body.get(key, "")) for key in _CONTEXT)
     try:
-        return Prompt.of(_list_pieces(body), context, fresh=fresh or body.get("cache_prompt") is False)
+        return Prompt.of(_list_pieces(body), context, fresh=fresh or body.get("cache_prompt") is False, shared=shared)
     except RecursionError:
         return None
 

@@ -68,4 +68,5 @@ def create_call(transport: Transport, post: Post) -> Call:
 def _read_beside_prompt(read: Callable[[Arrival], Answer], post: Post, arrival: Arrival) -> Answer:
     """Parses an answer, and notes in its timing what was asked."""
     answer = read(arrival)
-    return replace(answer, timing=replace(answer.timing, prompt=find_prompt(post.body, fresh=post.fresh)))
+    prompt = find_prompt(post.body, fresh=post.fresh, shared=post.shared_prefix)
+    return replace(answer, timing=replace(answer.timing, prompt=prompt))

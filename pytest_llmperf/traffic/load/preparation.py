@@ -71,7 +71,7 @@ class Preparation:
         for script, due_ns in self.generate_scripts():
             post = self.build_post(script)
             number = len(self.turns)
-            self.prompts[number] = find_prompt(post.body, fresh=post.fresh)
+            self.prompts[number] = find_prompt(post.body, fresh=post.fresh, shared=post.shared_prefix)
             self.turns += script.turns
             further = [(turn.content, turn.output_tokens) for turn in script.turns[1:]]
             think_ns = round(script.think_s * 1e9)

@@ -21,7 +21,7 @@ def ask(text: str, at_ms: float = 0, *, fresh: bool = False, **fields: Any) -> R
     """A call of an app: four characters are a token, and a template has twenty."""
     tokens = {"prompt_tokens": 20 + len(text) // 4, "output_tokens": 4, "shared_prefix": True}
     prompt = Prompt.of([(text, True)], fresh=fresh)
-    return stream(at_ms + 50, at_ms + 90, sent_ms=at_ms, prompt=prompt, **{**tokens, **fields})
+    return stream(at_ms + 50, at_ms + 90, sent_ms=at_ms, **{"prompt": prompt, **tokens, **fields})
 
 
 def explain(*requests: RequestTiming, sent: tuple[str, ...] = (), part: bool = False, **cache: Any) -> str:
@@ -137,6 +137,13 @@ def test_a_chat_that_goes_on_is_judged() -> None:
 def test_prompts_of_llm_client_must_differ_in_their_beginnings() -> None:
     first, second = (ask(SYSTEM + end, at, shared_prefix=False) for at, end in ((0, "one"), (100, "two")))
     assert is_repeated(explain(first, second))
+
+
+def test_a_test_that_shares_its_prompts_knows_that_it_does() -> None:
+    prompt = Prompt.of([("Hello", True)], shared=True)
+    requests = [ask("Hello", at, prompt=prompt) for at in (0, 100)]
+    assert explain(*requests) == ""
+    assert is_sent_before(explain(*requests, sent=("Hello",)))
 
 
 def test_a_request_that_keeps_its_prompt_from_the_cache_may_repeat_it() -> None:
