@@ -27,8 +27,10 @@ _SINGLE = {
     "--llmperf-engine-arg": "=",
     "--llmperf-engine-bin": ":",
 }
+_OF_AUTOMATIC_ROUNDS = ("--llmperf-max-rounds", "--llmperf-max-seconds")
 _MEASURING = (
     "--llmperf-rounds",
+    *_OF_AUTOMATIC_ROUNDS,
     "--llmperf-warmup",
     "--llmperf-sample-hz",
     "--llmperf-busy-gpu",
@@ -48,6 +50,10 @@ class RunSettings(Protocol):
     @property
     def disable(self) -> bool:
         """Whether nothing is measured."""
+
+    @property
+    def rounds(self) -> int | None:
+        """How often each test runs; None for as often as its budgets need."""
 
     @property
     def strict(self) -> bool:
@@ -165,6 +171,9 @@ def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: 
     if settings.disable:
         for flag in (flag for flag in _MEASURING if given[flag]):
             yield f"{flag}={given[flag][-1]} has no effect with --llmperf-disable"
+    elif settings.rounds is not None:
+        for flag in (flag for flag in _OF_AUTOMATIC_ROUNDS if given[flag]):
+            yield f"{flag}={given[flag][-1]} has no effect without --llmperf-rounds=auto"
     if given["--llmperf-keep-engine"] and settings.launch["keep"]:
         if _attaches(settings):
             yield "--llmperf-keep-engine has no effect with --llmperf-url: that server runs on anyway"

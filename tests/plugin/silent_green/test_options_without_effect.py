@@ -125,6 +125,13 @@ IDLE = {
         [SIMULATED, "--llmperf-disable", "--llmperf-rounds=3", "--llmperf-warmup", "2"],
         ["--llmperf-rounds=3 has no effect with --llmperf-disable", "--llmperf-warmup=2 has no effect *"],
     ),
+    "the most rounds of a test with one": (
+        [SIMULATED, "--llmperf-max-rounds=9", "--llmperf-max-seconds=9"],
+        [
+            "--llmperf-max-rounds=9 has no effect without --llmperf-rounds=auto",
+            "--llmperf-max-seconds=9 has no effect *",
+        ],
+    ),
     "several engines that would be kept": (
         [f"{SIMULATED}:a", f"{SIMULATED}:b", "--llmperf-keep-engine=9"],
         ["--llmperf-keep-engine has no effect with several engines: *"],
