@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.engines.lifecycle import attached_deployment
+from pytest_llmperf.engines.lifecycle.http import http_get
+from tests.helpers.hostile_server import whole
+
 if TYPE_CHECKING:
     from tests.conftest import Runs
+    from tests.helpers.hostile_server import HostileServer
 
 UNENDED = "it was still on its way when the test ended"
 SLOW = """
@@ -279,3 +284,29 @@ def test_what_ended_between_two_tests_disturbs_none(runs: Runs) -> None:
     )
     result.stdout.fnmatch_lines(["budgets: 6 PASS, 6 INVALID"])
     result.stdout.no_fnmatch_line("note: *")
+
+
+def test_an_attached_server_is_asked_a_few_times_after_a_failed_request(
+    runs: Runs, hostile: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def count(url: str, *, api_key: str = "") -> bytes:
+        asked.append(url)
+        return http_get(url, api_key=api_key)
+
+    monkeypatch.setattr(attached_deployment, "http_get", count)
+    hostile.answer = lambda _: whole({"error": {"message": "too busy"}}, status=503)
+    result = runs.plain(
+        """
+    from pytest_llmperf import RequestFailed
+
+    @pytest.mark.latency_budget(e2e_max="1 min")
+    def test_asks(llm_client):
+        with pytest.raises(RequestFailed):
+            llm_client.generate("x")
+""",
+        *hostile.options,
+    )
+    result.stdout.fnmatch_lines(["budgets: 1 INVALID"])
+    assert 1 <= len(asked) <= 10
