@@ -14,11 +14,12 @@ from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.measurement.measurement import Measurement, RecordedValue
 from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.prompts import PromptCache
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory import read_settled
 from pytest_llmperf.metrics.metric import SampleSource
-from pytest_llmperf.metrics.table import read, why_unread
+from pytest_llmperf.metrics.table import find, read, why_unread
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.left_overs import describe_left_overs
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
-    from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.unread import UnreadCall
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
@@ -219,6 +219,11 @@ class MeasuredRun:
         self._take_calls(window, final=False)
         observed = {engine: seen.read(self._asked_of(engine), window) for engine, seen in self._observations.items()}
         return self._measure(window, observed)
+
+    def count_running(self, window: Window) -> int:
+        """How many requests that were sent in a part of the test have not ended, as of the last measurement of it."""
+        running = [*self._log.running_since, *self._calls.running_since]
+        return sum(1 for at_ns in running if window.start_ns <= at_ns < window.end_ns)
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         """Ends the window; returns what was measured and the verdict on each budget."""
@@ -410,10 +415,18 @@ class MeasuredWindow:
     def read(self, name: str, engine: str | None = None) -> Reading:
         """A metric inside the window, such as ``w.read("latency.ttft_p50").value``. As ``llm_perf.read``.
 
+        Latencies and rates have no value while a request that was sent in the window has not ended.
+
         Raises:
             ValueError: there is no such metric, or ``engine`` does not name exactly one engine of the test.
         """
-        return read(name, self.measurement if engine is None else self.measurement.select_engine(engine))
+        measurement = self.measurement
+        found = read(name, measurement if engine is None else measurement.select_engine(engine))
+        running = self._measured.count_running(self._require_closed())
+        if running and find(name)[0].source is SampleSource.REQUESTS:
+            what = "1 request of the window has" if running == 1 else f"{running} requests of the window have"
+            return Reading.missing(f"{what} not ended yet")
+        return found
 
     def _require_closed(self) -> Window:
         if self.window is None:

@@ -310,3 +310,25 @@ def test_an_attached_server_is_asked_a_few_times_after_a_failed_request(
     )
     result.stdout.fnmatch_lines(["budgets: 1 INVALID"])
     assert 1 <= len(asked) <= 10
+
+
+def test_a_window_has_no_times_while_a_request_of_it_runs(runs: Runs) -> None:
+    result = runs(
+        SLOW
+        + APP
+        + """
+    def test_reads_its_window(llm_client, llm_perf):
+        with llm_perf.window("part") as part:
+            url = llm_client.base_url
+            llm_client.generate("y", max_tokens=3)
+            threads = [start(llm_client.generate, "x", max_tokens=60, simulate=SLOW), start(call, url, 60)]
+        early = part.read("latency.ttft_max")
+        assert (early.value, early.reason) == (None, "2 requests of the window have not ended yet")
+        assert part.read("memory.peak").value
+        for thread in threads:
+            thread.join()
+        assert part.read("latency.ttft_max").value
+        assert len(part.measurement.requests) == 3
+"""
+    )
+    result.assert_outcomes(passed=1)
