@@ -25,6 +25,14 @@ FAULTS: dict[str, tuple[str, Reply, str]] = {
     "more than asked": ("client", stream(*WORDS, END, usage(4000)), "4000 tokens where 16 were asked for"),
     "more than asked, whole": ("client, whole", good_whole(4000), "4000 tokens where 16 were asked for"),
     "more than asked, load": ("load", stream(*WORDS, END, usage(4000)), "*4000 tokens*"),
+    "more than asked, ollama": (
+        "app, ollama",
+        lines(
+            *({"message": {"content": " word"}, "done": False} for _ in range(4)),
+            {"message": {}, "done": True, "done_reason": "stop", "eval_count": 20, "prompt_eval_count": 2},
+        ),
+        "20 tokens where 16 were asked for",
+    ),
     "fewer than came": ("client", stream(*WORDS, END, usage(2)), "2 tokens, and 4 chunks came"),
     "fewer than came, load": ("load", stream(*WORDS, END, usage(2)), "2 tokens, and 4 chunks came"),
     "fewer than came, app": ("app", stream(*WORDS, END, usage(2)), "2 tokens, and 4 chunks came"),
