@@ -71,8 +71,8 @@ def test_another_model_is_named(runs: Runs, hostile: HostileServer, pytester: py
     )
     sentence = f"1 of 1 answers came from other-2024, not from {MODEL}"
     result.stdout.fnmatch_lines([f"note: {sentence} (test_it.py::test_asks)", "budgets: 1 PASS"])
-    assert f"- {sentence} " in (pytester.path / "out.md").read_text()
-    (test,) = json.loads((pytester.path / "out.json").read_text())["tests"]
+    assert f"- {sentence} " in (pytester.path / "out.md").read_text(encoding="utf-8")
+    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     assert test["measurement"]["requests"]["models"] == {"other-2024": 1}
 
 

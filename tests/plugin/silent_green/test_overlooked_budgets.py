@@ -28,7 +28,7 @@ GONE = '[[budget]]\ntests = "{tests}"\nmemory.peak = "2 GiB"\n'
 def budget_file(pytester: pytest.Pytester, tests: str, folder: str = ".") -> None:
     path = pytester.path / folder
     path.mkdir(exist_ok=True)
-    (path / "llmperf.toml").write_text(GONE.format(tests=tests))
+    (path / "llmperf.toml").write_text(GONE.format(tests=tests), encoding="utf-8")
 
 
 def check(result: pytest.RunResult, line: str, *, error: bool) -> None:
@@ -95,7 +95,7 @@ def test_a_folder_on_the_command_line_is_the_whole_of_that_folder(
 ) -> None:
     budget_file(pytester, tests)
     runs.write("def test_x(): pass")
-    (pytester.mkdir("sub") / "test_sub.py").write_text("def test_x(): pass")
+    (pytester.mkdir("sub") / "test_sub.py").write_text("def test_x(): pass", encoding="utf-8")
     check(runs.plain("def test_x(): pass", STRICT, "sub"), "llmperf.toml: * matches no test*", error=error)
 
 
@@ -105,7 +105,7 @@ def test_all_of_the_tests_are_there_with_testpaths_and_with_the_root(
 ) -> None:
     budget_file(pytester, "*::test_gone")
     pytester.makeini("[pytest]\ntestpaths = sub\n")
-    (pytester.mkdir("sub") / "test_sub.py").write_text("def test_x(): pass")
+    (pytester.mkdir("sub") / "test_sub.py").write_text("def test_x(): pass", encoding="utf-8")
     check(runs.plain("def test_x(): pass", STRICT, *options), "llmperf.toml: * matches no test*", error=True)
 
 
@@ -157,7 +157,7 @@ memory.peak = "2 GiB"
 
 @pytest.mark.parametrize("options", [[STRICT], [], [STRICT, "-k", "answers"]], ids=" ".join)
 def test_a_limit_that_a_later_table_beats_everywhere(pytester: pytest.Pytester, runs: Runs, options: list[str]) -> None:
-    (pytester.path / "llmperf.toml").write_text(ORDER)
+    (pytester.path / "llmperf.toml").write_text(ORDER, encoding="utf-8")
     result = runs(SOURCE.replace('@pytest.mark.memory_budget(peak="2 GiB")', ""), *options, "--deselect=::test_other")
     line = "llmperf.toml: *budget* 1: memory.peak = '1 B' applies to no test: *budget* 2 comes later and *"
     check(result, line, error=options == [STRICT])
@@ -166,7 +166,7 @@ def test_a_limit_that_a_later_table_beats_everywhere(pytester: pytest.Pytester, 
 
 def test_a_later_table_that_is_for_some_tests_only_beats_the_general_one(pytester: pytest.Pytester, runs: Runs) -> None:
     first, second = ORDER.strip().split("\n\n")
-    (pytester.path / "llmperf.toml").write_text(f"{second}\n{first}".replace("1 B", "2 GiB"))
+    (pytester.path / "llmperf.toml").write_text(f"{second}\n{first}".replace("1 B", "2 GiB"), encoding="utf-8")
     result = runs(SOURCE.replace("test_other()", "test_other(llm_client)"), STRICT)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.no_fnmatch_line("*applies to no test*")
@@ -178,7 +178,7 @@ def test_a_later_table_that_is_for_some_tests_only_beats_the_general_one(pyteste
 def another_ini(pytester: pytest.Pytester) -> list[str]:
     """The ini file is given by -c, and the budgets lie at the root."""
     budget_file(pytester, "*")
-    (pytester.mkdir("ci") / "pytest.ini").write_text("[pytest]\n")
+    (pytester.mkdir("ci") / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     return ["-c", "ci/pytest.ini", f"--rootdir={pytester.path}"]
 
 
@@ -186,16 +186,16 @@ def two_projects(pytester: pytest.Pytester) -> list[str]:
     """A part of the repository has an ini file and budgets of its own, and the tests are run from the root."""
     pytester.makeini("[pytest]\n")
     budget_file(pytester, "*", "sub")
-    (pytester.path / "sub" / "pytest.ini").write_text("[pytest]\n")
-    (pytester.path / "sub" / "test_sub.py").write_text("def test_sub(): pass")
+    (pytester.path / "sub" / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (pytester.path / "sub" / "test_sub.py").write_text("def test_sub(): pass", encoding="utf-8")
     return []
 
 
 def above_the_root(pytester: pytest.Pytester) -> list[str]:
     """The budgets lie at the root of the repository, and only a part with an ini file of its own is run."""
     budget_file(pytester, "*")
-    (pytester.mkdir("sub") / "pytest.ini").write_text("[pytest]\n")
-    (pytester.path / "sub" / "test_sub.py").write_text("def test_sub(): pass")
+    (pytester.mkdir("sub") / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (pytester.path / "sub" / "test_sub.py").write_text("def test_sub(): pass", encoding="utf-8")
     return ["sub"]
 
 
@@ -245,8 +245,8 @@ def test_pytestmark_where_pytest_ignores_it(
     folder.mkdir(parents=True)
     for package in (folder.parent, folder):
         (package / "__init__.py").touch()
-    (folder / "test_sub.py").write_text("def test_sub(): pass")
-    (pytester.path / name).write_text(CONFTEST)
+    (folder / "test_sub.py").write_text("def test_sub(): pass", encoding="utf-8")
+    (pytester.path / name).write_text(CONFTEST, encoding="utf-8")
     result = pytester.runpytest_inprocess(*runs.always, SIMULATED, *options)
     line = f"{name}: pytest ignores pytestmark in this file, so @memory_budget limits no test: *"
     check(result, line, error=STRICT in options)
@@ -355,7 +355,7 @@ def test_a_metric_that_only_others_are_limited_on(runs: Runs, scope: str, strict
 
 def test_the_same_in_the_file(pytester: pytest.Pytester, runs: Runs) -> None:
     (pytester.path / "llmperf.toml").write_text(
-        '[[budget]]\ntests = "*::test_answers"\nengine = "vllm"\nlatency.e2e_max = "1 ms"\n'
+        '[[budget]]\ntests = "*::test_answers"\nengine = "vllm"\nlatency.e2e_max = "1 ms"\n', encoding="utf-8"
     )
     result = runs(SOURCE, STRICT)
     result.assert_outcomes(failed=1, passed=1)
@@ -412,4 +412,4 @@ def test_it_is_in_the_reports_too(pytester: pytest.Pytester, runs: Runs) -> None
     budget_file(pytester, "*::test_gone")
     runs(SOURCE, STRICT, "--llmperf-report=a.json", "--llmperf-report=a.md")
     for name in ("a.json", "a.md"):
-        assert "matches no test" in (pytester.path / name).read_text()
+        assert "matches no test" in (pytester.path / name).read_text(encoding="utf-8")

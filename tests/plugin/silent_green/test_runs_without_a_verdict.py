@@ -104,7 +104,9 @@ def test_the_switch_on_the_command_line_is_the_will_of_who_started_the_run(runs:
 
 
 def test_budgets_of_the_file_count_too(pytester: pytest.Pytester, runs: Runs) -> None:
-    (pytester.path / "llmperf.toml").write_text('[[budget]]\ntests = "*::test_answers"\nmemory.peak = "2 GiB"\n')
+    (pytester.path / "llmperf.toml").write_text(
+        '[[budget]]\ntests = "*::test_answers"\nmemory.peak = "2 GiB"\n', encoding="utf-8"
+    )
     result = runs.plain(SOURCE.replace('@pytest.mark.memory_budget(peak="2 GiB")', ""), STRICT)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([f"{NONE}1 test was judged: *"])

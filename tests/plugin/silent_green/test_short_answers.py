@@ -56,8 +56,8 @@ def test_one_line_says_that_answers_are_short(
     result.assert_outcomes(passed=1)
     sentence = f"{ENDS[finish]}; the shortest has 11 of 30 tokens (test_it.py::test_asks)"
     result.stdout.fnmatch_lines([f"note: {sentence}"])
-    assert f"- {sentence}" in (pytester.path / "out.md").read_text().replace("\\", "")
-    (test,) = json.loads((pytester.path / "out.json").read_text())["tests"]
+    assert f"- {sentence}" in (pytester.path / "out.md").read_text(encoding="utf-8").replace("\\", "")
+    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     requests = test["measurement"]["requests"]
     assert requests["short"] == {"answers": 1, "cut_off": int(finish == "length"), "tokens": 11, "asked_tokens": 30}
     assert requests["records"][0]["asked_tokens"] == 30

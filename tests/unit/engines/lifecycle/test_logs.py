@@ -34,7 +34,7 @@ def test_the_cause_is_quoted_with_what_led_to_it_where_the_last_lines_do_not_hol
     lines = [f"line {number}" for number in range(100)]
     lines[40] = "E ValueError: too small"
     log = tmp_path / "vllm.log"
-    log.write_text("\n".join(lines))
+    log.write_text("\n".join(lines), encoding="utf-8")
     assert read_tail_with_cause(log, "ValueError: too small").splitlines() == [*lines[31:41], "…", *lines[80:]]
     for cause in ("line 98", "never said", ""):
         assert read_tail_with_cause(log, cause).splitlines() == lines[80:]
@@ -42,7 +42,7 @@ def test_the_cause_is_quoted_with_what_led_to_it_where_the_last_lines_do_not_hol
 
 def test_logs_are_kept_the_newest_ones_only(tmp_path: Path, own_tmp: Path) -> None:
     log = tmp_path / "vllm.log"
-    log.write_text("it said this")
+    log.write_text("it said this", encoding="utf-8")
     paths = [keep_log(log, "vllm", pid) for pid in range(30)]
     assert paths[-1] == keep_log(log, "vllm", 29)
     kept = {path.name for path in own_tmp.glob("*/logs/*")}
@@ -54,5 +54,5 @@ def test_logs_are_kept_the_newest_ones_only(tmp_path: Path, own_tmp: Path) -> No
 def test_what_was_logged_in_this_process_is_written(own_tmp: Path) -> None:
     assert write_log("", "vllm", 1) == ""
     path = write_log("it said this", "vllm", 1)
-    assert [file.read_text() for file in own_tmp.glob("*/logs/*")] == ["it said this\n"]
+    assert [file.read_text(encoding="utf-8") for file in own_tmp.glob("*/logs/*")] == ["it said this\n"]
     assert path.endswith("vllm-1.log")
