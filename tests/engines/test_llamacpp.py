@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
 from tests.engines.good_answers import ask_everything, ask_for_a_response, list_doubts
@@ -30,6 +31,17 @@ def engine(llamacpp_installed: None) -> Iterator[Engine]:
     engine.start(lambda _: None)
     yield engine
     engine.stop()
+
+
+@pytest.mark.parametrize("way", ["generate", "chat"])
+def test_what_does_not_fit_into_a_slot_is_refused_and_what_does_is_whole(engine: Engine, way: str) -> None:
+    with LLMClient(engine.endpoint, engine.dialect) as client:
+        with pytest.raises(
+            ValueError, match=r"512 tokens that each of 4 slots has: .*llamacpp:ctx_size=3072 .*parallel"
+        ):
+            getattr(client, way)("word " * 400, max_tokens=300)
+        answer = getattr(client, way)("word " * 400, max_tokens=60, ignore_eos=True)
+    assert answer.timing.output_tokens == answer.timing.asked_tokens == 60
 
 
 def test_it_answers_and_counts_its_tokens(engine: Engine) -> None:
