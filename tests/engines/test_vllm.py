@@ -142,6 +142,40 @@ def test_a_pool_that_overflows_preempts_requests_and_loses_no_token(
     assert stats["kv_headroom_bytes"] == 0
 
 
+def test_requests_that_run_together_prove_their_blocks_whatever_the_looks_saw(
+    engine: Engine, client: LLMClient, seen: list[RequestTiming]
+) -> None:
+    with Watched(engine, seen) as watched:
+        client.run([f"{n} {PROMPT}" for n in range(8)], concurrency=8, max_tokens=200, ignore_eos=True)
+    held = [-(-((r.prompt_tokens or 0) + (r.output_tokens or 0) - 1) // 32) for r in seen]
+    assert watched.result.stats["running_peak"] == 8
+    kv_cache = watched.result.readings["memory.kv_cache"]
+    assert kv_cache.value is not None
+    # All but the last blocks, which the slowest may have begun after the fastest had ended.
+    assert sum(held) - 8 <= kv_cache.value / 65536 <= sum(held) + 8
+
+
+def test_the_servers_own_clock_is_held_against_the_clients(
+    engine: Engine, client: LLMClient, seen: list[RequestTiming]
+) -> None:
+    with Watched(engine, seen) as watched:
+        client.run([f"{n} {PROMPT}" for n in range(4)], concurrency=2, max_tokens=64, ignore_eos=True)
+    clock = watched.result.server_clock
+    assert clock is not None
+    assert clock.reason == ""
+    assert clock.server is not None
+    assert clock.client is not None
+    assert (clock.server.requests, clock.server.gaps, clock.client.gaps) == (4, 4 * 63, 4 * 63)
+    assert clock.server.ttft is not None
+    assert clock.client.ttft is not None
+    assert clock.client.ttft > clock.server.ttft
+    with Watched(engine, seen) as watched:
+        client.generate(PROMPT, max_tokens=5, ignore_eos=True)
+        chat(engine, ignore_eos=True)
+    assert watched.result.server_clock is not None
+    assert watched.result.server_clock.reason.startswith("the server counts ")
+
+
 def test_waste_is_the_room_that_short_requests_leave_in_their_blocks(
     engine: Engine, client: LLMClient, seen: list[RequestTiming]
 ) -> None:
@@ -253,6 +287,21 @@ def test_stopping_it_in_the_middle_of_a_stream_leaves_no_process_and_no_file() -
         stream.close()
     until(lambda: not any(psutil.pid_exists(pid) for pid in family))
     assert not any(path.exists() for path in (*folders, *shared))
+
+
+def test_a_core_whose_worker_was_killed_leaves_its_cause_and_its_log() -> None:
+    engine = create(spec())
+    engine.start(print)
+    try:
+        family = psutil.Process(engine.pids[0]).children(recursive=True)
+        next(process for process in family if "Worker" in " ".join(process.cmdline())).kill()
+        until(lambda: engine.read_status().reason)
+        assert "Worker proc VllmWorker-0 died unexpectedly" in engine.read_status().reason
+        assert "Worker proc VllmWorker-0 died unexpectedly" in engine.deployment.log_tail()
+        path = engine.deployment.keep_log()
+    finally:
+        engine.stop()
+    assert "Worker proc VllmWorker-0 died unexpectedly" in Path(path).read_text(encoding="utf-8")
 
 
 def test_two_workers_share_a_model_and_both_are_the_engines(seen: list[RequestTiming]) -> None:

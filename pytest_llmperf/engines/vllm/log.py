@@ -26,7 +26,7 @@ _DETAIL = re.compile(_PREFIX + r"  (?:Value error|Assertion failed), (?P<detail>
 # They say only that something else has failed.
 _FOLLOW_UPS = (
     *("Engine core initialization failed", "Worker failed", "WorkerProc initialization failed", "cancelled"),
-    *("EngineDeadError", "EngineCore encountered an issue"),
+    *("EngineDeadError", "EngineCore encountered an issue", "Executor failed"),
 )
 # A process that was killed says nothing itself.
 _DIED = re.compile(r"\b(?:(?:Engine core|Worker) proc \S+ died|engine core exited) unexpectedly")

@@ -127,6 +127,7 @@ shutting down client.
         ),
         (
             "(EngineCore pid=2) ERROR [x.py:1] Worker proc VllmWorker-0 died unexpectedly, shutting down executor.\n"
+            "(EngineCore pid=2) ERROR 11-25 04:01:02 [core.py:1401] RuntimeError: Executor failed.\n"
             + "\n".join(DEAD_CORE.splitlines()[3:]),
             "Worker proc VllmWorker-0 died unexpectedly",
         ),
