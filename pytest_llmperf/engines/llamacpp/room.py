@@ -26,7 +26,8 @@ def check_room(endpoint: Endpoint, body: Mapping[str, Any]) -> None:
     Raises:
         ValueError: they do not fit; the message names the settings.
     """
-    asked = int(body["max_tokens"])
+    # Without a limit an answer needs room for at least one token.
+    asked = int(body.get("max_tokens") or body.get("max_completion_tokens") or 1)
     try:
         context, slots = _read_slots(endpoint.root)
         tokens = _count_prompt(endpoint.root, body, room=context - asked)
