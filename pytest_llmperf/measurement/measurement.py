@@ -5,6 +5,8 @@ All times are nanoseconds of ``time.monotonic_ns()``, one clock for every proces
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from pytest_llmperf.measurement.prompts import PromptCache
 from pytest_llmperf.measurement.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.measurement.distribution import Distribution
@@ -110,10 +112,22 @@ class Measurement:
 
     @cached_property
     def spans(self) -> tuple[Window, ...]:
-        """The time that rates are taken over: the steady parts of loads; without a load, first send → last response."""
-        steady = tuple(load.steady for load in self.loads if load.steady is not None)
-        sent, ended = [r.sent_ns for r in self.requests], [r.end_ns for r in self.requests]
-        return (Window(min(sent), max(ended)),) if sent and not steady else steady
+        """The time that rates are taken over: the steady parts of loads; without a load, first send → last response.
+
+        Of several rounds that is each of them, without what lies between, unless a request of one reaches into another.
+        """
+        if steady := tuple(load.steady for load in self.loads if load.steady is not None):
+            return steady
+        rounds = [_cover(group) for group in self._split_by_round()]
+        is_apart = all(one.end_ns <= after.start_ns for one, after in itertools.pairwise(rounds))
+        return tuple(rounds) if is_apart else (_cover(self.requests),)
+
+    def _split_by_round(self) -> list[list[RequestTiming]]:
+        """The requests of each round that sent any, by when they were sent; all together if rounds are not known."""
+        groups: dict[int, list[RequestTiming]] = {}
+        for request in self.requests:
+            groups.setdefault(bisect_right(self.round_starts_ns, request.sent_ns), []).append(request)
+        return [groups[number] for number in sorted(groups)]
 
     @cached_property
     def distributions(self) -> dict[str, Distribution]:
@@ -144,3 +158,8 @@ class Measurement:
             parts=tuple(part.cut(window) for part in self.parts),
             label=self.label,
         )
+
+
+def _cover(requests: Sequence[RequestTiming]) -> Window:
+    """From the first send to the last response."""
+    return Window(min(request.sent_ns for request in requests), max(request.end_ns for request in requests))

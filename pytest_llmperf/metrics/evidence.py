@@ -83,12 +83,12 @@ def measure_progress(request: RequestTiming, window: Window) -> float:
 def _divide(measurement: Measurement) -> tuple[list[Window], str]:
     if measurement.loads:
         return [part for span in measurement.spans for part in _slice(span, measurement)], "slice"
-    (span, *_) = measurement.spans or (None,)
-    if span is None or span.end_ns <= span.start_ns:
-        return [], "round"
-    if (starts := _list_starts_of_turns(measurement)) is not None:
-        return _cut(span, starts), "request"
-    return _cut(span, measurement.round_starts_ns), "round"
+    spans = [span for span in measurement.spans if span.end_ns > span.start_ns]
+    if starts := _list_starts_of_turns(measurement):
+        return [part for span in spans for part in _cut(span, starts)], "request"
+    if len(spans) == 1:
+        return _cut(spans[0], measurement.round_starts_ns), "round"
+    return spans, "round"
 
 
 def _slice(span: Window, measurement: Measurement) -> list[Window]:
@@ -102,11 +102,11 @@ def _slice(span: Window, measurement: Measurement) -> list[Window]:
     return _cut(span, [span.start_ns + length * at // count for at in range(count)])
 
 
-def _list_starts_of_turns(measurement: Measurement) -> list[int] | None:
-    """When each request was sent, if each was sent after the one before had ended; None if they overlap, or are one."""
+def _list_starts_of_turns(measurement: Measurement) -> list[int]:
+    """When each request was sent, if each was sent after the one before had ended; else, and of a single one, empty."""
     requests = measurement.requests
     if len(requests) < 2 or any(b.sent_ns < a.end_ns for a, b in itertools.pairwise(requests)):
-        return None
+        return []
     return [request.sent_ns for request in requests]
 
 

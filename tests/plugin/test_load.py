@@ -110,7 +110,7 @@ def test_load(llm_client):
     )
 
 
-def test_a_client_that_lagged_makes_the_verdict_invalid_instead_of_a_failure(runs: Runs) -> None:
+def test_a_client_that_lagged_makes_invalid_what_it_may_have_decided(runs: Runs) -> None:
     result = runs(
         WORKLOADS
         + """
@@ -120,13 +120,20 @@ from pytest_llmperf.budgets import client_lag
 def strict_about_the_client(monkeypatch):
     monkeypatch.setattr(client_lag, "MOST_OF_A_CORE", 0.0)
 
-@pytest.mark.latency_budget(ttft_p50="1 us")
-def test_load(llm_client):
+@pytest.mark.latency_budget(tpot_p50="1 us")
+def test_of_a_time_between_tokens_nothing_is_known(llm_client):
     llm_client.run(workload(prompt_tokens=5, output_tokens=2, requests=20), rate="100/s")
-"""
+
+@pytest.mark.latency_budget(ttft_p50="1 us")
+def test_what_is_broken_without_the_lag_too(llm_client):
+    llm_client.run(workload(prompt_tokens=5, output_tokens=2, requests=20), rate="100/s")
+""",
+        ttft="50 ms",
+        tpot="20 ms",
     )
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*latency.ttft_p50 * INVALID", "*the client took * of its core*"])
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*latency.tpot_p50 * INVALID", "*the client took * of its core*"])
+    result.stdout.fnmatch_lines(["FAILED *test_what_is_broken*latency ttft_p50 * > 1 us *"])
 
 
 @pytest.mark.parametrize(

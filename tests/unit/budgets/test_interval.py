@@ -145,6 +145,21 @@ def test_rounds_that_differ_tell_less() -> None:
     assert "8 rounds" in verdict.reason
 
 
+def test_what_lies_between_rounds_counts_into_no_rate() -> None:
+    """The engine forgets its prompts between two rounds, which takes a while."""
+    starts = [at * 3 * 10**9 for at in range(4)]
+    requests = [
+        RequestTiming(start, start + 10**9, streamed=False, output_tokens=50) for start in starts for _ in range(2)
+    ]
+    found = measured(*requests, rounds=4, round_starts_ns=tuple(starts))
+    [verdict] = judge(limits("throughput", output="50 tok/s"), found)
+    assert verdict.measured == 100
+    assert verdict.interval is not None
+    assert (verdict.interval.units, verdict.interval.unit) == (4, "round")
+    reaching = RequestTiming(starts[1], starts[2] + 1, streamed=False, output_tokens=0)
+    assert len(measured(*requests, reaching, rounds=4, round_starts_ns=tuple(starts)).spans) == 1
+
+
 def test_requests_one_after_another_are_units() -> None:
     requests = [RequestTiming(at * 10**9, at * 10**9 + 900 * MS, streamed=False, output_tokens=100) for at in range(12)]
     [verdict] = judge(limits("throughput", output="90 tok/s"), measured(*requests))
