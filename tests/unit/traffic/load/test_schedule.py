@@ -148,4 +148,12 @@ def test_run_declares_the_options_of_a_schedule_with_their_types_and_defaults() 
         for option in fields(ScheduleOptions)
     }
     assert {name: declared[name] for name in options} == options
-    assert declared.keys() - options.keys() == {"self", "prompts", "temperature", "stream", "extra"}
+    assert declared.keys() - options.keys() == {
+        "self",
+        "prompts",
+        "temperature",
+        "stream",
+        "headers",
+        "timeout",
+        "extra",
+    }
