@@ -8,8 +8,8 @@ from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.confidence.distributions import t_quantile
-from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread, count_for_verdict, find_ranks
-from pytest_llmperf.budgets.confidence.rates import estimate_noise
+from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread, bound_share, count_for_verdict, find_ranks
+from pytest_llmperf.budgets.confidence.rates import count_freedom, estimate_noise
 from pytest_llmperf.budgets.confidence.samples import count_effective_in_groups, count_effective_in_time
 from pytest_llmperf.metrics.evidence import RateUnits, RequestValues, SensorAccuracy
 
@@ -34,10 +34,7 @@ class Confidence:
 
     @staticmethod
     def at_each_look(session_noise: float | None) -> Confidence:
-        """For a test that is judged after each of its rounds: an error at each look that keeps 1 % over all of them.
-
-        ``benchmarks/verdicts.py`` measures what comes of it for up to 30 looks.
-        """
+        """For a test that is judged after each round: an error at each look that keeps about 1 % over 30 of them."""
         return Confidence(ERROR_AT_EACH_LOOK, session_noise)
 
 
@@ -100,7 +97,9 @@ def count_effective(evidence: RequestValues, value: float) -> float:
     """The number of independent values that those of all requests are worth, to tell the share above ``value``."""
     requests = len(evidence.values)
     if evidence.is_per_request:
-        return count_effective_in_time([found[0] for found in evidence.values])
+        alone = [found[0] for found in evidence.values]
+        # The slow ones may come in bursts while the others differ at random.
+        return min(count_effective_in_time(alone), count_effective_in_time([float(one >= value) for one in alone]))
     sizes = [float(len(found)) for found in evidence.values]
     hits = [float(sum(1 for one in found if one > value)) for found in evidence.values]
     alike_in_time = count_effective_in_time([fmean(found) for found in evidence.values]) / requests
@@ -108,12 +107,19 @@ def count_effective(evidence: RequestValues, value: float) -> float:
 
 
 def _bound_rate(evidence: RateUnits, value: float, confidence: Confidence) -> Interval | None:
-    if value <= 0 or not math.fsum(evidence.counts) or not math.fsum(evidence.spans):
+    count, span, units = math.fsum(evidence.counts), math.fsum(evidence.spans), len(evidence.counts)
+    if not count or not span or (value <= 0 and evidence.hits is None):
         return None
-    noise, freedom = estimate_noise(evidence.counts, evidence.spans)
+    noise, effective = estimate_noise(evidence.counts, evidence.spans, evidence.strata)
+    freedom = count_freedom(effective)
     width = math.hypot(t_quantile(1 - confidence.error, freedom) * noise, _session_width(confidence))
-    units = len(evidence.counts)
-    return Interval(value * math.exp(-width), value * math.exp(width), units, float(units), evidence.unit)
+    least, most, rate = 1.0, 1.0, value
+    if evidence.hits is not None:
+        worth = count_effective_in_time(evidence.hits) / len(evidence.hits)
+        hits, trials = sum(evidence.hits) * worth, len(evidence.hits) * worth
+        least, most = bound_share(hits, trials, confidence.error)
+        rate = value * trials / hits if hits else count / span
+    return Interval(rate * least * math.exp(-width), rate * most * math.exp(width), units, effective, evidence.unit)
 
 
 def _session_width(confidence: Confidence) -> float:
@@ -145,17 +151,19 @@ def _count_missing_requests(evidence: RequestValues, share: float, limit: float,
     values = [value for found in evidence.values for value in found]
     above = sum(1 for value in values if value > limit) / len(values)
     needed = count_for_verdict(share, above, confidence.error)
-    if needed is None:
-        return None
     requests = len(evidence.values)
-    return max(1, math.ceil(needed * requests / count_effective(evidence, limit)) - requests)
+    missing = 0 if needed is None else math.ceil(needed * requests / count_effective(evidence, limit)) - requests
+    # Where there should be enough, it is the noise between sessions that no request can take away.
+    return missing if missing > 0 else None
 
 
 def _count_missing_units(evidence: RateUnits, value: float, limit: float, confidence: Confidence) -> int | None:
-    noise, freedom = estimate_noise(evidence.counts, evidence.spans)
+    if value <= 0 or evidence.hits is not None:
+        return None
+    noise, effective = estimate_noise(evidence.counts, evidence.spans, evidence.strata)
     units = len(evidence.counts)
     room = math.log(value / limit) ** 2 - _session_width(confidence) ** 2
     if room <= 0:
         return None
-    needed = units * (t_quantile(1 - confidence.error, freedom) * noise) ** 2 / room
+    needed = units * (t_quantile(1 - confidence.error, count_freedom(effective)) * noise) ** 2 / room
     return max(1, math.ceil(needed) - units) if needed < 1e6 else None

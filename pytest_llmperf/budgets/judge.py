@@ -102,8 +102,10 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)
     status = Status.INVALID if reason else _compare(limit, reading.value, interval)
+    missing: int | None = None
     if status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
-        reason = _why_inconclusive(limit, reading.value, evidence, interval, confidence)
+        missing = count_missing(evidence, limit.statistic, reading.value, limit.value, confidence)
+        reason = _why_inconclusive(limit, interval, missing)
     if status in (Status.PASS, Status.FAIL, Status.INCONCLUSIVE):
         is_sure = (
             status is Status.FAIL
@@ -125,7 +127,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         interval=interval,
         how=reading.how,
         reason=reason or reading.reason,
-        needs_more=status is Status.INCONCLUSIVE or (status is Status.NOT_MEASURED and reading.needs_more),
+        needs_more=missing is not None or (status is Status.NOT_MEASURED and reading.needs_more),
     )
 
 
@@ -161,17 +163,14 @@ def _holds(limit: Limit, value: float) -> bool:
     return value <= limit.value if limit.definition.better == "lower" else value >= limit.value
 
 
-def _why_inconclusive(
-    limit: Limit, value: float, evidence: Evidence, interval: Interval | None, confidence: Confidence
-) -> str:
-    """What was too little to tell the value from its limit, and what would do."""
+def _why_inconclusive(limit: Limit, interval: Interval | None, missing: int | None) -> str:
+    """What was too little to tell the value from its limit, and about how many more units would do."""
     close = f"too close to {limit.text} to tell"
     if interval is None or not interval.units:
         return f"{close}: the sensor is no more exact than that"
     worth = round(interval.effective)
     counted = f"{interval.units} {interval.unit}{'' if interval.units == 1 else 's'}"
     counted += f", worth {worth} independent" if worth < interval.units else ""
-    missing = count_missing(evidence, limit.statistic, value, limit.value, confidence)
     if missing is None:
         return f"{close} with {counted}, and more would hardly help: the truth is about the limit"
     return f"{close} with {counted}; about {missing} more would do"

@@ -88,15 +88,21 @@ class Verdict:
         """``268 to 303`` in the unit of the measured value, ``at least 268 ms``; empty for a value that is exact."""
         if self.measured is None or self.interval is None:
             return ""
-        quantity = as_written(self.quantity, self.limit_text) if self.limit is not None else self.quantity
-        low, high = (
-            None if bound is None else format_value(bound, quantity)
-            for bound in (self.interval.low, self.interval.high)
-        )
+        if self.interval.low == self.interval.high == self.measured:
+            return ""
+        low, high = self._format_bound(self.interval.low), self._format_bound(self.interval.high)
         if low and high:
             units = {text.rpartition(" ")[2] for text in (low, high, self.measured_text)}
             return f"{low} to {high}" if len(units) > 1 else f"{low.rpartition(' ')[0]} to {high.rpartition(' ')[0]}"
         return f"at least {low}" if low else f"at most {high}" if high else "not bounded"
+
+    def _format_bound(self, bound: float | None) -> str:
+        """In the units of the limit, with enough digits to differ from it; empty for None."""
+        if bound is None:
+            return ""
+        if self.limit is None:
+            return format_value(bound, self.quantity)
+        return format_apart(bound, self.limit, as_written(self.quantity, self.limit_text))
 
     @property
     def measured_with_interval(self) -> str:

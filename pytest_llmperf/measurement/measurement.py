@@ -116,8 +116,8 @@ class Measurement:
 
         Of several rounds that is each of them, without what lies between, unless a request of one reaches into another.
         """
-        if steady := tuple(load.steady for load in self.loads if load.steady is not None):
-            return steady
+        if steady := [load.steady for load in self.loads if load.steady is not None]:
+            return tuple(_merge(steady))
         rounds = [_cover(group) for group in self._split_by_round()]
         is_apart = all(one.end_ns <= after.start_ns for one, after in itertools.pairwise(rounds))
         return tuple(rounds) if is_apart else (_cover(self.requests),)
@@ -158,6 +158,17 @@ class Measurement:
             parts=tuple(part.cut(window) for part in self.parts),
             label=self.label,
         )
+
+
+def _merge(spans: Sequence[Window]) -> list[Window]:
+    """The same time as windows that do not overlap: loads may run at once."""
+    merged: list[Window] = []
+    for span in sorted(spans, key=lambda span: span.start_ns):
+        if merged and span.start_ns <= merged[-1].end_ns:
+            merged[-1] = Window(merged[-1].start_ns, max(merged[-1].end_ns, span.end_ns))
+        else:
+            merged.append(span)
+    return merged
 
 
 def _cover(requests: Sequence[RequestTiming]) -> Window:

@@ -6,6 +6,7 @@ The unit of evidence is what may be taken to be independent: not the tokens of o
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_SLICES = 20
 REQUESTS_PER_SLICE = 4
+ENOUGH_ROUNDS = 4
+MOST_TURNS = 256
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,16 @@ class RateUnits:
         counts: tokens or requests of each unit.
         spans: how long each unit took, in seconds.
         unit: ``slice`` of the steady part of a load, ``round`` of the test, or ``request``, of those one after another.
+        strata: which load each unit is of, if there were several.
+        hits: of a rate that counts some requests only, 1 for each request that it counts and 0 for the others, in the
+            order of sending; then ``counts`` has all of them. None for other rates.
     """
 
     counts: Sequence[float]
     spans: Sequence[float]
     unit: str
+    strata: Sequence[int] | None = None
+    hits: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,12 @@ Evidence = RequestValues | RateUnits | SensorAccuracy
 
 def count_in_units(measurement: Measurement, count: Callable[[Window], float]) -> RateUnits | None:
     """What ``count`` finds in each unit of the spans that are judged; None without a span."""
-    windows, unit = _divide(measurement)
+    spans, unit = _divide(measurement)
+    windows = [window for span in spans for window in span]
     if not windows:
         return None
-    return RateUnits([count(window) for window in windows], [window.seconds for window in windows], unit)
+    strata = [number for number, span in enumerate(spans) for _ in span] if unit == "slice" else None
+    return RateUnits([count(window) for window in windows], [window.seconds for window in windows], unit, strata)
 
 
 def measure_progress(request: RequestTiming, window: Window) -> float:
@@ -80,15 +90,18 @@ def measure_progress(request: RequestTiming, window: Window) -> float:
     return max(0, inside) / whole
 
 
-def _divide(measurement: Measurement) -> tuple[list[Window], str]:
-    if measurement.loads:
-        return [part for span in measurement.spans for part in _slice(span, measurement)], "slice"
+def _divide(measurement: Measurement) -> tuple[list[list[Window]], str]:
+    """The units of each span that is judged, and what they are."""
     spans = [span for span in measurement.spans if span.end_ns > span.start_ns]
-    if starts := _list_starts_of_turns(measurement):
-        return [part for span in spans for part in _cut(span, starts)], "request"
+    if measurement.loads:
+        return [_slice(span, measurement) for span in spans], "slice"
+    turns = _list_starts_of_turns(measurement)
+    # Rounds repeat the same requests, which may differ from one another by intention.
+    if turns and len(spans) < ENOUGH_ROUNDS:
+        return [_cut(span, turns) for span in spans], "request"
     if len(spans) == 1:
-        return _cut(spans[0], measurement.round_starts_ns), "round"
-    return spans, "round"
+        return [_cut(spans[0], measurement.round_starts_ns)], "round"
+    return [spans], "round"
 
 
 def _slice(span: Window, measurement: Measurement) -> list[Window]:
@@ -103,11 +116,15 @@ def _slice(span: Window, measurement: Measurement) -> list[Window]:
 
 
 def _list_starts_of_turns(measurement: Measurement) -> list[int]:
-    """When each request was sent, if each was sent after the one before had ended; else, and of a single one, empty."""
+    """When each request was sent, if each was sent after the one before had ended; else, and of a single one, empty.
+
+    Of very many it is when each so many-th was sent.
+    """
     requests = measurement.requests
     if len(requests) < 2 or any(b.sent_ns < a.end_ns for a, b in itertools.pairwise(requests)):
         return []
-    return [request.sent_ns for request in requests]
+    together = math.ceil(len(requests) / MOST_TURNS)
+    return [request.sent_ns for request in requests[::together]]
 
 
 def _cut(span: Window, starts: Sequence[int]) -> list[Window]:

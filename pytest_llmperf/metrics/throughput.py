@@ -6,6 +6,7 @@ requests of the steady part do not all end yet: so what counts is what came with
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.chunks import find_edges, list_stamps
@@ -157,9 +158,11 @@ def divide_requests(measurement: Measurement) -> RateUnits | None:
 
 
 def divide_goodput(measurement: Measurement, objectives: Sequence[Objective] | None) -> RateUnits | None:
-    """The requests of each unit that met every objective, each in parts by the time that it took."""
-    good = [r for r in measurement.requests if all(objective.is_met_by(r) for objective in objectives or ())]
-    return count_in_units(measurement, lambda unit: sum(measure_progress(r, unit) for r in good))
+    """All requests of each unit, and which of the requests that ended in the spans met every objective."""
+    ended = find_ended(measurement.requests, measurement.spans)
+    hits = [float(all(objective.is_met_by(request) for objective in objectives or ())) for request in ended]
+    units = count_in_units(measurement, lambda unit: sum(measure_progress(r, unit) for r in measurement.requests))
+    return units and replace(units, hits=hits)
 
 
 def divide_per_user(measurement: Measurement) -> RateUnits | None:

@@ -118,7 +118,7 @@ OPTIONS = (
         "How often the body of a measured test runs; all rounds are one measurement. auto: until each of its budgets "
         "is decided, or its allowance is spent. Tests that use the benchmark fixture are not repeated.",
     ),
-    Option("--llmperf-max-rounds", "int", 30, "N", "Of --llmperf-rounds=auto: the most rounds of a test."),
+    Option("--llmperf-max-rounds", "int", 30, "N", "Of --llmperf-rounds=auto: the most rounds of a test, 2 to 30."),
     Option(
         "--llmperf-max-seconds",
         "float",

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.formats import ReportFile
 
 
+# The error at each look of --llmperf-rounds=auto is for so many looks.
+MOST_LOOKS = 30
+
+
 class Settings(NamedTuple):
     """The checked options. ``engines`` are in the order in which they were named.
 
@@ -105,7 +109,8 @@ def _settings(
     engines: tuple[EngineSpec, ...],
     reports: tuple[ReportFile, ...],
 ) -> Settings:
-    _check_at_least(values, "llmperf_max_rounds", 2)
+    if not 2 <= values["llmperf_max_rounds"] <= MOST_LOOKS:
+        raise ValueError(f"--llmperf-max-rounds={values['llmperf_max_rounds']} must be 2 to {MOST_LOOKS}")
     _check_at_least(values, "llmperf_max_seconds", 0)
     _check_at_least(values, "llmperf_warmup", 0)
     strict = values["llmperf_strict"]

@@ -154,7 +154,7 @@ OPTIONS = {
     "model missing": (["--llm-engine=llamacpp:/nowhere/x.gguf"], "*/nowhere/x.gguf*"),
     "no device": (["--llm-engine=simulated", "--llmperf-gpus=abc"], "--llmperf-gpus=abc: write auto, indices (0,2), *"),
     "rounds in words": (["--llmperf-rounds=many"], "--llmperf-rounds=many is neither a number from 1 nor auto"),
-    "an allowance of one round": (["--llmperf-max-rounds=1"], "--llmperf-max-rounds=1 must be 2 or more"),
+    "an allowance of one round": (["--llmperf-max-rounds=1"], "--llmperf-max-rounds=1 must be 2 to 30"),
     "no round": (["--llmperf-rounds=0"], "--llmperf-rounds=0 is neither a number from 1 nor auto"),
     "negative warm-up": (["--llmperf-warmup=-1"], "--llmperf-warmup=-1 must be 0 or more"),
     "no sample": (["--llmperf-sample-hz=0"], "--llmperf-sample-hz=0 must be above 0"),

@@ -46,7 +46,8 @@ def bound_by_spread(values: Sequence[float], share: float, effective: float, err
     """Bounds of a percentile of lognormal values, for where values are too few for :func:`find_ranks`.
 
     A handful of values alike in time, all a hundred times below a limit, tell that it is kept. The bounds are those of
-    a normal tolerance interval in its large-sample form; values that are not all positive are taken to be normal.
+    a normal tolerance interval in its large-sample form, and never inside the values that were seen. Values that are
+    not all positive are taken to be normal.
 
     Args:
         values: at least two.
@@ -59,7 +60,31 @@ def bound_by_spread(values: Sequence[float], share: float, effective: float, err
     reach = t_quantile(1 - error, number - 1) * math.sqrt(1 / number + normal**2 / (2 * (number - 1)))
     mean, spread = fmean(scaled), stdev(scaled)
     low, high = mean + spread * (normal - reach), mean + spread * (normal + reach)
-    return (math.exp(low), math.exp(min(high, 700.0))) if is_positive else (low, high)
+    if is_positive:
+        low, high = math.exp(low), math.exp(min(high, 700.0))
+    return min(low, *values), max(high, *values)
+
+
+def bound_share(hits: float, count: float, error: float) -> tuple[float, float]:
+    """Bounds of the true share of hits (Clopper and Pearson), each wrong with a probability of ``error``.
+
+    ``hits`` and ``count``, which is above 0, need not be whole.
+    """
+
+    def solve(target: Callable[[float], float], *, rises: bool) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            if (target(middle) > error) == rises:
+                high = middle
+            else:
+                low = middle
+        return (low + high) / 2
+
+    misses = count - hits
+    least = solve(lambda share: incomplete_beta(hits, misses + 1, share), rises=True) if hits > 0 else 0.0
+    most = solve(lambda share: incomplete_beta(misses, hits + 1, 1 - share), rises=False) if misses > 0 else 1.0
+    return least, most
 
 
 def _find_first(holds: Callable[[int], bool], low: int, high: int) -> int:
@@ -84,9 +109,10 @@ def count_for_verdict(share: float, above: float, error: float, most: int = 1_00
     """
 
     def is_decided(count: int) -> bool:
-        exceeding = above * count
-        tail = incomplete_beta(exceeding, count - exceeding + 1, 1 - share) if exceeding > 0 else 1.0
-        under = incomplete_beta(count - exceeding, exceeding + 1, share)
+        exceeding = min(above, 1.0) * count
+        inside = count - exceeding
+        tail = incomplete_beta(exceeding, inside + 1, 1 - share) if exceeding > 0 else 1.0
+        under = incomplete_beta(inside, exceeding + 1, share) if inside > 0 else 1.0
         return min(tail, under) <= error
 
     needed = _find_first(is_decided, 1, most)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.confidence.distributions import t_quantile
 from pytest_llmperf.budgets.confidence.samples import measure_correlation
 
 if TYPE_CHECKING:
@@ -18,8 +17,10 @@ ASSUMED_WEIGHT = 4
 """How many measured units that assumption counts as beside one unit; beside n it counts as an n-th of that."""
 
 
-def estimate_noise(counts: Sequence[float], spans: Sequence[float]) -> tuple[float, float]:
-    """The standard error of a rate, as a share of it, and the degrees of freedom with which it is known.
+def estimate_noise(
+    counts: Sequence[float], spans: Sequence[float], strata: Sequence[int] | None = None
+) -> tuple[float, float]:
+    """The standard error of a rate, as a share of it, and the number of independent units that the units are worth.
 
     The rate is that of all units together, Σ counts ÷ Σ spans; its error is the ratio estimator's, made larger where
     neighbouring units are alike. A few units tell little of their noise, so that :data:`ASSUMED_NOISE` counts beside
@@ -28,20 +29,27 @@ def estimate_noise(counts: Sequence[float], spans: Sequence[float]) -> tuple[flo
     Args:
         counts: what was counted in each unit, in order of time; their sum is above 0.
         spans: how long each took, in any unit of time.
+        strata: to which load each unit belongs: loads differ in their rates by intention. None if there is only one.
     """
     units, rate = len(counts), math.fsum(counts) / math.fsum(spans)
-    mean = math.fsum(spans) / units
-    excess = [(count - rate * span) / (rate * mean) for count, span in zip(counts, spans, strict=True)]
-    weight = ASSUMED_WEIGHT / units
-    pooled = (math.fsum(part * part for part in excess) + weight * ASSUMED_NOISE**2) / (units - 1 + weight)
+    mean, weight = math.fsum(spans) / units, ASSUMED_WEIGHT / units
+    strata = strata or [0] * units
+    own = {one: _divide_sums(counts, spans, strata, one) for one in set(strata)}
+    excess = [
+        (count - own[stratum] * span) / (rate * mean)
+        for count, span, stratum in zip(counts, spans, strata, strict=True)
+    ]
+    known = units - len(own) + weight
+    pooled = (math.fsum(part * part for part in excess) + weight * ASSUMED_NOISE**2) / known
     effective = max(1.0, units / measure_correlation(excess))
-    return math.sqrt(pooled / effective), effective - 1 + ASSUMED_WEIGHT / effective
+    return math.sqrt(pooled / effective), effective
 
 
-def bound_rate(rate: float, noise: float, freedom: float, error: float) -> tuple[float, float]:
-    """The smallest and the largest rate that the estimate allows for, each wrong with a probability of ``error``.
+def count_freedom(effective: float) -> float:
+    """The degrees of freedom with which the noise of so many independent units is known."""
+    return effective - 1 + ASSUMED_WEIGHT / effective
 
-    The logarithm of the rate is taken to be distributed as Student's t around its estimate.
-    """
-    factor = math.exp(t_quantile(1 - error, freedom) * noise)
-    return rate / factor, rate * factor
+
+def _divide_sums(counts: Sequence[float], spans: Sequence[float], strata: Sequence[int], stratum: int) -> float:
+    chosen = [at for at, one in enumerate(strata) if one == stratum]
+    return math.fsum(counts[at] for at in chosen) / math.fsum(spans[at] for at in chosen)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.judge import judge, may_be_decided
 from pytest_llmperf.budgets.overlooked import judge_overlooked
+from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.measurement.measurement import Measurement, RecordedValue
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _OF_SETTLED_LEVELS = ("memory.retained", "memory.idle")
 _END_TIMEOUT = 0.5
+_DECIDED = (Status.PASS, Status.FAIL)
 # It doubles with each look: a server that runs elsewhere is asked a few times, and not a hundred times a second.
 _FIRST_PAUSE = 0.02
 
@@ -93,6 +95,7 @@ class MeasuredRun:
         self._unread: list[tuple[Engine, UnreadCall]] = []
         self.rounds = 1
         self._round_starts_ns: list[int] = []
+        self._decided: dict[str, Verdict] = {}
         self.measurement: Measurement | None = None
         self._engines: list[Engine] = []
         self.ended: tuple[tuple[Engine, str], ...] = ()
@@ -180,6 +183,7 @@ class MeasuredRun:
         self._start_ns = time.monotonic_ns()
         self.rounds = 1
         self._round_starts_ns = [self._start_ns]
+        self._decided.clear()
 
     def begin_round(self) -> None:
         """Notes that the test's body runs once more in this window, and empties the prompt caches for it."""
@@ -190,7 +194,9 @@ class MeasuredRun:
 
     def may_be_decided(self) -> bool:
         """Whether the budgets need more evidence than the rounds so far have given, and none is broken."""
-        return may_be_decided(judge(self._rules.limits, self.snapshot(), self._rules.confidence))
+        verdicts = judge(self._rules.limits, self.snapshot(), self._rules.confidence)
+        self._decided |= {verdict.title: verdict for verdict in verdicts if verdict.status in _DECIDED}
+        return may_be_decided(verdicts)
 
     def cancel(self) -> None:
         """Ends it without a measurement; does nothing for one that has ended."""
@@ -240,7 +246,10 @@ class MeasuredRun:
             measurement = self._settle(measurement)
         self.measurement = measurement
         overlooked = judge_overlooked(self._rules.limits, measurement, self._rules.run_engines)
-        return measurement, [*judge(self._rules.limits, measurement, self._rules.confidence), *overlooked]
+        verdicts = judge(self._rules.limits, measurement, self._rules.confidence)
+        # What a look has decided stays so: its error is part of that of all looks.
+        verdicts = [self._decided.get(v.title, v) if v.status is Status.INCONCLUSIVE else v for v in verdicts]
+        return measurement, [*verdicts, *overlooked]
 
     def _take_calls(self, window: Window, *, final: bool) -> None:
         self._calls = self._relays.take(window, self._owner, final=final)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread
 from pytest_llmperf.budgets.interval import Confidence
 from pytest_llmperf.budgets.judge import judge, select_broken
 from pytest_llmperf.budgets.verdict import Status, Verdict
@@ -82,6 +83,28 @@ def test_values_alike_in_time_bound_less() -> None:
     assert correlated.interval.high is None or correlated.interval.high > (independent.interval.high or math.inf)
 
 
+@pytest.mark.parametrize("count", [11, 12, 16, 30])
+def test_a_drift_beyond_the_limit_is_told_without_a_number_of_requests(count: int) -> None:
+    requests = [stream(1000 * at + 203 - 90 * at / count, sent_ms=1000 * at, output_tokens=1) for at in range(count)]
+    [verdict] = judge(limits("latency", ttft_p50="100 ms"), measured(*requests))
+    assert verdict.status in (Status.INCONCLUSIVE, Status.FAIL)
+
+
+def test_slow_requests_that_come_in_bursts_are_worth_fewer() -> None:
+    bursts = [600.0 if at % 100 < 6 else 200.0 + at % 7 for at in range(400)]
+    spread = random.Random(1).sample(bursts, len(bursts))
+    together, apart = judge_ttft(bursts), judge_ttft(spread)
+    assert together.interval is not None
+    assert apart.interval is not None
+    assert together.interval.effective < 0.5 * apart.interval.effective
+
+
+def test_a_bound_lies_outside_of_the_values_that_were_seen_where_there_are_few() -> None:
+    low, high = bound_by_spread([1.0, 1.0, 1.0, 5.0], 0.5, 4.0, 0.01)
+    assert low <= 1.0
+    assert high >= 5.0
+
+
 def test_noise_between_sessions_widens_the_interval() -> None:
     quiet, known = judge_ttft(lognormal(400, 250)), judge_ttft(lognormal(400, 250), session_noise=0.1)
     assert quiet.status is Status.PASS
@@ -143,6 +166,60 @@ def test_rounds_that_differ_tell_less() -> None:
     verdict = run_rounds([60, 150, 90, 140, 80, 160, 70, 100])
     assert verdict.status is Status.INCONCLUSIVE
     assert "8 rounds" in verdict.reason
+
+
+def judge_goodput(met: Sequence[bool], limit: str = "0.95 req/s") -> Verdict:
+    """A request a second, of which some take longer than their limit."""
+    requests = [
+        RequestTiming(at * 10**9, at * 10**9 + (500 if good else 999) * MS, streamed=False, output_tokens=1)
+        for at, good in enumerate(met)
+    ]
+    return judge([*limits("throughput", goodput=limit), *limits("latency", e2e_max="600 ms")], measured(*requests))[0]
+
+
+def test_goodput_allows_for_requests_that_met_their_limits_by_chance() -> None:
+    assert judge_goodput([True] * 10).status is Status.INCONCLUSIVE
+    assert judge_goodput([True] * 200).status is Status.PASS
+    assert judge_goodput([at % 4 > 0 for at in range(200)]).status is Status.FAIL
+
+
+def test_a_single_request_that_missed_is_no_goodput_of_nothing() -> None:
+    assert judge_goodput([False]).status is Status.INCONCLUSIVE
+    assert judge_goodput([False] * 100).status is Status.FAIL
+
+
+def test_loads_of_different_rates_in_one_test_are_no_noise_of_each_other() -> None:
+    def send(start_ms: int, every_ms: int, count: int) -> list[RequestTiming]:
+        return [
+            RequestTiming(at * MS, (at + 400) * MS, streamed=False, output_tokens=20)
+            for at in range(start_ms, start_ms + every_ms * count, every_ms)
+        ]
+
+    slow, fast = send(0, 400, 25), send(11_000, 50, 200)
+    loads = (Load("one", Window(0, 10_000 * MS)), Load("two", Window(11_400 * MS, 21_000 * MS)))
+    [verdict] = judge(limits("throughput", output="150 tok/s"), measured(*slow, *fast, loads=loads))
+    assert verdict.status is Status.PASS
+
+
+def test_loads_at_the_same_time_are_counted_over_the_time_that_passed() -> None:
+    requests = [RequestTiming(at * 10**9, (at + 1) * 10**9, streamed=False, output_tokens=50) for at in range(10)]
+    loads = (Load("one", Window(0, 10 * 10**9)), Load("two", Window(0, 10 * 10**9)))
+    [verdict] = judge(limits("throughput", output="1 tok/s"), measured(*requests, *requests, loads=loads))
+    assert verdict.measured == pytest.approx(100)
+
+
+def test_repeated_rounds_of_requests_that_differ_are_the_units() -> None:
+    lengths = [(400, 40), (900, 60)] * 8
+    starts = [1000 * at for at in range(len(lengths))]
+    requests = [
+        RequestTiming(start * MS, (start + ms) * MS, streamed=False, output_tokens=tokens)
+        for start, (ms, tokens) in zip(starts, lengths, strict=True)
+    ]
+    found = measured(*requests, rounds=8, round_starts_ns=tuple(start * MS for start in starts[::2]))
+    [verdict] = judge(limits("throughput", output="45 tok/s"), found)
+    assert verdict.interval is not None
+    assert (verdict.interval.units, verdict.interval.unit) == (8, "round")
+    assert verdict.status is Status.PASS
 
 
 def test_what_lies_between_rounds_counts_into_no_rate() -> None:

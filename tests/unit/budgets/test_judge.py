@@ -195,7 +195,7 @@ def test_a_request_at_its_limits_is_good() -> None:
     edge = stream(300, 350, sent_ms=0, output_tokens=2, end_ns=10**9)
     assert goodput(edge).measured == 1.0
     late = stream(300.001, 350, sent_ms=0, output_tokens=2, end_ns=10**9)
-    assert (goodput(late).status, goodput(late).measured) == (Status.FAIL, 0.0)
+    assert goodput(late).measured == 0.0
 
 
 def test_of_two_limits_of_one_metric_a_good_request_meets_both() -> None:
@@ -219,7 +219,7 @@ def test_an_answer_of_one_token_has_no_gap_that_could_be_too_long() -> None:
 def test_reasoning_without_an_answer_is_not_good() -> None:
     silent = stream(100, 200, kinds=("reasoning", "reasoning"), output_tokens=2, end_ns=10**9)
     verdict = goodput(silent, latency=limits("latency", ttft_answer_max="9 s"))
-    assert (verdict.status, verdict.measured) == (Status.FAIL, 0.0)
+    assert verdict.measured == 0.0
 
 
 @pytest.mark.parametrize(

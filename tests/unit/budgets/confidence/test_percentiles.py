@@ -8,7 +8,7 @@ import random
 import pytest
 from scipy import stats
 
-from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread, count_for_verdict, find_ranks
+from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread, bound_share, count_for_verdict, find_ranks
 from pytest_llmperf.metrics.statistics import minimum_samples
 
 ERROR = 0.01
@@ -78,3 +78,15 @@ def test_values_that_are_not_all_positive_are_taken_to_be_normal() -> None:
     low, high = bound_by_spread([0.0, 0.0, 1.0, 0.0, 1.0], 0.5, 5.0, ERROR)
     assert low < 0 < 1 < high
     assert bound_by_spread([2.0, 2.0, 2.0], 0.95, 3.0, ERROR) == pytest.approx((2.0, 2.0))
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 10), (3, 10), (10, 10), (130, 200)])
+def test_the_bounds_of_a_share_are_those_of_clopper_and_pearson(hits: int, count: int) -> None:
+    low, high = bound_share(hits, count, ERROR)
+    assert low == pytest.approx(stats.beta.ppf(ERROR, hits, count - hits + 1) if hits else 0.0, abs=1e-9)
+    assert high == pytest.approx(stats.beta.ppf(1 - ERROR, hits + 1, count - hits) if hits < count else 1.0, abs=1e-9)
+
+
+def test_values_that_are_all_beyond_their_limit_have_a_number_that_decides() -> None:
+    assert count_for_verdict(0.5, 1.0, ERROR) == 7
+    assert count_for_verdict(0.95, 1.0, ERROR) == 2

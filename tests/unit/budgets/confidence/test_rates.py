@@ -6,21 +6,20 @@ import math
 import random
 
 import pytest
-from scipy import stats
 
-from pytest_llmperf.budgets.confidence.rates import ASSUMED_NOISE, ASSUMED_WEIGHT, bound_rate, estimate_noise
+from pytest_llmperf.budgets.confidence.rates import ASSUMED_NOISE, ASSUMED_WEIGHT, count_freedom, estimate_noise
 
 
 def test_one_unit_has_the_noise_that_is_assumed() -> None:
-    assert estimate_noise([500.0], [10.0]) == pytest.approx((ASSUMED_NOISE, ASSUMED_WEIGHT))
+    assert estimate_noise([500.0], [10.0]) == pytest.approx((ASSUMED_NOISE, 1.0))
 
 
 def test_many_units_have_the_noise_that_they_show() -> None:
     generator = random.Random(4)
     counts = [100 * math.exp(generator.gauss(0, 0.03)) for _ in range(400)]
-    noise, freedom = estimate_noise(counts, [1.0] * 400)
+    noise, effective = estimate_noise(counts, [1.0] * 400)
     assert noise == pytest.approx(0.03 / 20, rel=0.3)
-    assert freedom == pytest.approx(400, rel=0.3)
+    assert effective == pytest.approx(400, rel=0.3)
 
 
 def test_units_of_different_length_are_noisy_only_where_their_rates_differ() -> None:
@@ -37,7 +36,14 @@ def test_a_drift_makes_the_noise_larger() -> None:
     assert estimate_noise(drifting, [1.0] * 40)[0] > 2 * estimate_noise(shuffled, [1.0] * 40)[0]
 
 
-def test_the_bounds_are_those_of_t_on_the_logarithm() -> None:
-    low, high = bound_rate(200.0, 0.02, 9, 0.01)
-    assert math.log(high / 200) == pytest.approx(stats.t.ppf(0.99, 9) * 0.02)
-    assert low * high == pytest.approx(200.0**2)
+def test_loads_that_differ_by_intention_are_no_noise() -> None:
+    counts = [10.0] * 10 + [200.0] * 10
+    mixed, _ = estimate_noise(counts, [1.0] * 20)
+    apart, effective = estimate_noise(counts, [1.0] * 20, [0] * 10 + [1] * 10)
+    assert apart < 0.02 < 0.15 < mixed
+    assert effective == 20
+
+
+def test_the_noise_of_a_single_unit_is_known_as_well_as_it_is_assumed() -> None:
+    assert count_freedom(1.0) == ASSUMED_WEIGHT
+    assert count_freedom(100.0) == pytest.approx(99, rel=0.01)
