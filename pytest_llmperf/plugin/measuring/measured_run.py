@@ -170,7 +170,8 @@ class MeasuredRun:
             self._caches.remember(engine, (timing.prompt for timing in self._requests_to([engine])))
 
     def open(self) -> None:
-        """Starts the window. Requests of fixtures and warm-up rounds before it are dropped."""
+        """Starts the window. Requests of fixtures and warm-up rounds before it are dropped, but for their prompts."""
+        self._remember_requests()
         for seen in (self._unread, self._records, self._windows):
             seen.clear()
         self._idle.clear()

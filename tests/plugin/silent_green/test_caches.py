@@ -256,6 +256,26 @@ def test_of_a_silent_server_a_prompt_that_was_sent_before_is_invalid(
     result.stdout.fnmatch_lines(["*INVALID*1 prompt was sent before this round of the test, and no answer says how *"])
 
 
+@pytest.mark.parametrize("way", ["ask(llm_client.base_url)", "llm_client.generate(PROMPT, max_tokens=2)"])
+def test_of_a_silent_server_a_prompt_of_a_fixture_is_one_that_was_sent_before(
+    runs: Runs, pytester: pytest.Pytester, silent: Running, way: str
+) -> None:
+    source = (
+        ASK
+        + f"""
+@pytest.fixture
+def warmed(llm_client):
+    {way}
+
+@pytest.mark.latency_budget(ttft_max="10 s")
+def test_app(llm_client, warmed):
+    {way}
+"""
+    )
+    runs.plain(source, *options(silent))
+    assert list_verdicts(pytester) == ["INVALID"]
+
+
 def test_workers_know_what_others_have_sent_to_a_silent_server(
     runs: Runs, pytester: pytest.Pytester, silent: Running
 ) -> None:
