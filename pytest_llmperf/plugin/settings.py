@@ -160,7 +160,7 @@ def _rounds(text: str) -> int | None:
 
 
 def _session_noise(text: str | None) -> float | None:
-    if text is None:
+    if not text:
         return None
     from pytest_llmperf.measurement.units import SHARE, UnitError, parse
 

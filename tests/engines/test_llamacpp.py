@@ -112,11 +112,12 @@ def test_a_file_that_is_no_model_is_one_line_and_the_log_says_why(
     tmp_path: Path, started: Callable[[EngineSpec], Engine]
 ) -> None:
     path = tmp_path / "garbage.gguf"
-    path.write_bytes(b"garbage" * 1000)
+    path.write_bytes(b"GGUF" + b"garbage" * 1000)
     with pytest.raises(EngineError) as caught:
         started(EngineSpec("llamacpp", model=str(path)))
-    assert str(caught.value) == "llamacpp ended with status 1 while starting"
-    assert "invalid magic" in caught.value.log_tail
+    assert str(caught.value).startswith(f"llamacpp: llama.cpp cannot serve {path}: ")
+    assert "\n" not in str(caught.value)
+    assert str(path) in caught.value.log_tail
     assert "Traceback" not in caught.value.log_tail
 
 
@@ -129,7 +130,7 @@ def test_a_file_that_vanished_before_a_restart_is_one_line_and_the_log_says_whic
     path.symlink_to(fetch_bundled_model(lambda _: None))
     engine = started(EngineSpec("llamacpp", model=str(path)))
     path.unlink()
-    with pytest.raises(EngineError, match=r"^llamacpp ended with status 1 while starting$") as caught:
+    with pytest.raises(EngineError, match=r"^llamacpp: llama\.cpp cannot serve .*copy\.gguf: .*$") as caught:
         engine.restart()
     assert str(path) in caught.value.log_tail
     assert engine.pids == ()
