@@ -39,8 +39,8 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
 def run(examples: tuple[str, ...], options: tuple[str, ...], environ: dict[str, str]) -> list[dict[str, Any]]:
     """Runs the examples; what the report says of each test.
 
-    Where cores are few the sampler may be kept from one, which makes memory INVALID, and so may vLLM's API server, which
-    then holds tokens back. Nothing else may.
+    Where cores are few the sampler may be kept from one, which makes memory INVALID, and so may vLLM's API server,
+    which then holds tokens back. Nothing else may.
     """
     report = Path(environ["TMPDIR"]) / "report.json"
     command = [sys.executable, "-m", "pytest", *examples, "-p", "no:cacheprovider", "--llmperf-no-strict", KEEP]
