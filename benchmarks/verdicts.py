@@ -3,7 +3,8 @@
     python benchmarks/verdicts.py [--trials 1000]
 
 Prints a Markdown table: for true values of 0.80 to 1.20 times an upper limit (for a rate the other way round) the share
-of PASS, FAIL and INCONCLUSIVE. Nothing here depends on the speed of this machine.
+of PASS, FAIL and INCONCLUSIVE; where a test is judged after each round, also the rounds that it took. Nothing here
+depends on the speed of this machine.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pytest_llmperf.metrics.statistics import Statistic
 TRUTHS = (0.80, 0.90, 0.95, 1.00, 1.05, 1.10, 1.20)
 HOSTS = {"quiet": 0.02, "usual": 0.05, "noisy": 0.09}
 P95 = Statistic(95.0)
+MOST_LOOKS = 30
 SPREAD = 0.3
 """The standard deviation of the logarithm of a request's latency within one moment."""
 
@@ -95,6 +97,28 @@ class Case:
         return "FAIL" if best is not None and (best > 1 if self.metric == "p95" else best < 1) else "INCONCLUSIVE"
 
 
+@dataclass(frozen=True)
+class SequentialCase:
+    """A rate that is judged after each round until it is decided, as ``--llmperf-rounds=auto`` does."""
+
+    host: str
+    shape: str
+
+    def judge(self, generator: random.Random, truth: float) -> str:
+        """The verdict with the rounds that it took, as in ``FAIL 4``."""
+        moments = NOISES[self.shape](generator, MOST_LOOKS, HOSTS[self.host])
+        counts: list[float] = []
+        for moment in moments:
+            counts.append(1 / (truth * moment))
+            evidence = RateUnits(counts, [1.0] * len(counts), "round")
+            interval = find_interval(evidence, None, math.fsum(counts) / len(counts), Confidence.at_each_look(None))
+            if interval is not None and (interval.low or 0.0) >= 1:
+                return f"PASS {len(counts)}"
+            if interval is not None and (interval.high or math.inf) < 1:
+                return f"FAIL {len(counts)}"
+        return f"INCONCLUSIVE {MOST_LOOKS}"
+
+
 _KNOWN_P95: dict[tuple[str, float], float] = {}
 
 
@@ -140,16 +164,29 @@ def render(cases: Sequence[Case], found: Sequence[Sequence[Counter[str]]], trial
         yield f"| {describe(case)} | {' | '.join(cells)} |"
 
 
+def run_sequential(case: SequentialCase, trials: int) -> str:
+    """One row: PASS / FAIL in percent, and the rounds that it took in the mean, for each true value."""
+    generator, cells = random.Random(f"{case}"), []
+    for truth in TRUTHS:
+        found = [case.judge(generator, truth).split() for _ in range(trials)]
+        passed, failed = (100 * sum(one[0] == name for one in found) / trials for name in ("PASS", "FAIL"))
+        cells.append(f"{passed:.1f} / {failed:.1f} ({sum(int(one[1]) for one in found) / trials:.1f})")
+    return f"| rate, after each round, {case.host}, {case.shape} | {' | '.join(cells)} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--only", default="", help="cases whose description holds this text")
     options = parser.parse_args()
     cases = [case for case in list_cases() if options.only in describe(case)]
+    looked = [SequentialCase(host, shape) for host in HOSTS for shape in NOISES]
+    looked = [case for case in looked if options.only in f"after each round, {case.host}, {case.shape}"]
     with ProcessPoolExecutor() as pool:
         found = list(pool.map(run, cases, repeat(options.trials)))
+        rows = list(pool.map(run_sequential, looked, repeat(options.trials)))
     print(f"PASS / FAIL in % of {options.trials} trials; the rest is INCONCLUSIVE\n")
-    print("\n".join(render(cases, found, options.trials)))
+    print("\n".join([*render(cases, found, options.trials), *rows]))
 
 
 if __name__ == "__main__":

@@ -106,16 +106,17 @@ def count_effective(evidence: RequestValues, value: float) -> float:
     return max(1.0, count_effective_in_groups(hits, sizes) * alike_in_time)
 
 
-def _bound_rate(evidence: RateUnits, value: float, confidence: Confidence) -> Interval | None:
+def _bound_rate(evidence: RateUnits, value: float, confidence: Confidence, times: float = 1.0) -> Interval | None:
+    """The interval of a rate; with ``times`` that of so many times as much evidence of the same kind."""
     count, span, units = math.fsum(evidence.counts), math.fsum(evidence.spans), len(evidence.counts)
     if not count or not span or (value <= 0 and evidence.hits is None):
         return None
     noise, effective = estimate_noise(evidence.counts, evidence.spans, evidence.strata)
-    freedom = count_freedom(effective)
-    width = math.hypot(t_quantile(1 - confidence.error, freedom) * noise, _session_width(confidence))
+    sampling = t_quantile(1 - confidence.error, count_freedom(effective * times)) * noise / math.sqrt(times)
+    width = math.hypot(sampling, _session_width(confidence))
     least, most, rate = 1.0, 1.0, value
     if evidence.hits is not None:
-        worth = count_effective_in_time(evidence.hits) / len(evidence.hits)
+        worth = times * count_effective_in_time(evidence.hits) / len(evidence.hits)
         hits, trials = sum(evidence.hits) * worth, len(evidence.hits) * worth
         least, most = bound_share(hits, trials, confidence.error)
         rate = value * trials / hits if hits else count / span
@@ -158,12 +159,12 @@ def _count_missing_requests(evidence: RequestValues, share: float, limit: float,
 
 
 def _count_missing_units(evidence: RateUnits, value: float, limit: float, confidence: Confidence) -> int | None:
-    if value <= 0 or evidence.hits is not None:
-        return None
-    noise, effective = estimate_noise(evidence.counts, evidence.spans, evidence.strata)
+    """Found by trying, as t and the bounds of a share shrink by no simple rule; None if 1000 times as many fail."""
     units = len(evidence.counts)
-    room = math.log(value / limit) ** 2 - _session_width(confidence) ** 2
-    if room <= 0:
-        return None
-    needed = units * (t_quantile(1 - confidence.error, count_freedom(effective)) * noise) ** 2 / room
-    return max(1, math.ceil(needed) - units) if needed < 1e6 else None
+    for times in (1.25**power for power in range(1, 32)):
+        interval = _bound_rate(evidence, value, confidence, times)
+        if interval is None:
+            return None
+        if not (interval.low or 0.0) < limit <= (interval.high or math.inf):
+            return math.ceil(units * times) - units
+    return None

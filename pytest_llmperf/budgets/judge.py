@@ -90,7 +90,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         reading = metric.read(measurement, limit.statistic, objectives)
         reason = why_invalid(metric, measurement, limit.statistic)
         if isinstance(metric, ObjectiveMetric):
-            reason = reason or why_objectives_invalid(_objectives(chosen), measurement)
+            reason = reason or why_objectives_invalid(objectives, measurement)
         if reading.value is not None and math.isfinite(reading.value):
             evidence = metric.find_evidence(measurement, objectives)
             if evidence is not None:

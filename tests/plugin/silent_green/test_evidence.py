@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,30 +25,17 @@ def test_one_long_request_satisfies_no_percentile(runs: Runs, key: str) -> None:
     result.stdout.fnmatch_lines([f"FAILED *latency {key} NOT MEASURED: * requests, the test gave 1*"])
 
 
-def test_a_rate_that_could_lie_on_either_side_does_not_pass(runs: Runs) -> None:
-    """30 tokens take 0.39 s, which is 77 tok/s, on a busy host less; one round allows for 0.69 to 1.45 times that."""
-    result = runs(
-        """
-        @pytest.mark.throughput_budget(output="65 tok/s", per_user="1 tok/s")
-        def test_near(llm_client):
-            llm_client.generate("x", max_tokens=30)
-        """,
-        "--llmperf-on-inconclusive=fail",
-        ttft="100 ms",
-        tpot="10 ms",
-    )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["budgets: 1 PASS, 1 INCONCLUSIVE"])
-
-
-def test_several_requests_of_one_burst_are_one_round(runs: Runs) -> None:
+def test_several_requests_of_one_burst_are_one_round(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(
         """
         @pytest.mark.throughput_budget(requests="1 req/s")
-        def test_burst(llm_client, llm_perf):
+        def test_burst(llm_client):
             llm_client.run(["x"] * 8, concurrency=8, max_tokens=2)
         """,
         "--llmperf-report=out.json",
     )
     result.assert_outcomes(passed=1)
-    result.stdout.re_match_lines([r".*throughput\.requests .* req/s \(.* to .*\) .*PASS"])
+    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
+    interval = report["tests"][0]["verdicts"][0]["interval"]
+    assert (interval["units"], interval["unit"]) == (1, "round")
+    assert interval["high"] > 2 * interval["low"]

@@ -188,6 +188,12 @@ def test_a_single_request_that_missed_is_no_goodput_of_nothing() -> None:
     assert judge_goodput([False] * 100).status is Status.FAIL
 
 
+def test_a_goodput_that_is_not_decided_says_how_many_more_would_do() -> None:
+    verdict = judge_goodput([True] * 10)
+    assert verdict.needs_more
+    assert "more would do" in verdict.reason
+
+
 def test_loads_of_different_rates_in_one_test_are_no_noise_of_each_other() -> None:
     def send(start_ms: int, every_ms: int, count: int) -> list[RequestTiming]:
         return [
