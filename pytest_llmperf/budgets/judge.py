@@ -54,7 +54,8 @@ def _places(limits: Sequence[Limit], measurement: Measurement) -> Iterator[tuple
 
 
 def _judge_all(chosen: Sequence[Limit], measurement: Measurement, engine: str, confidence: Confidence) -> list[Verdict]:
-    return [replace(_judge_one(limit, measurement, chosen, confidence), engine=engine) for limit in chosen]
+    found = (_judge_one(limit, measurement, chosen, confidence) for limit in chosen)
+    return [replace(verdict, engine=engine, engine_seconds=measurement.engine_seconds) for verdict in found]
 
 
 def may_be_decided(verdicts: Sequence[Verdict]) -> bool:

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from pytest_llmperf.measurement.units import SHARE, Quantity, as_written, format_apart, format_change, format_value
+from pytest_llmperf.measurement.units import (
+    SECONDS,
+    SHARE,
+    Quantity,
+    as_written,
+    format_apart,
+    format_change,
+    format_value,
+)
 
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.interval import Interval
@@ -35,8 +43,9 @@ class Verdict:
     ``quantity`` and ``better`` are those of the metric. ``interval`` says where the true value lies; None for a value
     that is exact. ``how`` says how the value was measured, ``reason`` why there is no PASS. ``engine`` is the label of
     the engine that it is of, if the test had several and the budget names one, else empty. ``needs_more`` says that
-    more evidence may decide it. A NO BUDGET verdict has no limit; it has no name and no metric either if no limit of
-    the test applies.
+    more evidence may decide it. ``engine_seconds`` is what it cost: the engine's time up to the look that decided it,
+    or in the whole test; None if that is not known. A NO BUDGET verdict has no limit; it has no name and no metric
+    either if no limit of the test applies.
     """
 
     status: Status
@@ -52,6 +61,7 @@ class Verdict:
     reason: str = ""
     engine: str = ""
     needs_more: bool = False
+    engine_seconds: float | None = None
 
     @property
     def title(self) -> str:
@@ -118,6 +128,11 @@ class Verdict:
             return "–"
         amount = format_value(abs(self.measured), as_written(self.quantity, self.limit_text))
         return f"-{amount}" if self.measured > 0 else f"+{amount}"
+
+    @property
+    def cost_text(self) -> str:
+        """The engine's time that the verdict took, ``3.21 s``; ``–`` if it is not known."""
+        return "–" if self.engine_seconds is None else format_value(self.engine_seconds, SECONDS)
 
     def sentence(self) -> str:
         """One line: ``memory peak 17.3 GiB > 16 GiB (+8.1 %)``, or the status and its reason."""

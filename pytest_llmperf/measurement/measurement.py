@@ -59,6 +59,7 @@ class Measurement:
             worse.
         unread: calls of the app whose answers were not read, in order of sending.
         rounds: how often the test's body ran in the window.
+        looks: how often its budgets were judged before the end, of a test that goes on until they are decided; else 0.
         round_starts_ns: when each of these rounds began; empty if that is not known.
         attempt: 1 for the first run of the test, more for its reruns.
         parts: the same for each engine alone if the test had several; what only an engine knows is in its part.
@@ -84,6 +85,7 @@ class Measurement:
     disturbances: tuple[str, ...] = ()
     unread: tuple[UnreadCall, ...] = ()
     rounds: int = 1
+    looks: int = 0
     round_starts_ns: tuple[int, ...] = ()
     attempt: int = 1
     parts: tuple[Measurement, ...] = ()
@@ -128,6 +130,18 @@ class Measurement:
         for request in self.requests:
             groups.setdefault(bisect_right(self.round_starts_ns, request.sent_ns), []).append(request)
         return [groups[number] for number in sorted(groups)]
+
+    @cached_property
+    def engine_seconds(self) -> float:
+        """The engine's time: how long at least one request was with it, in seconds.
+
+        A request is with the engine from its sending to the end of its answer, also if it failed, belongs to a warm-up
+        of its load, or was a call for text that was not read. Requests at the same time count once; pauses between
+        requests and rounds do not count.
+        """
+        asked = [(r.sent_ns, r.end_ns) for r in self.requests]
+        asked += [(call.sent_ns, call.end_ns) for call in self.unread if not call.harmless]
+        return sum(span.seconds for span in _merge([Window(*span) for span in asked]))
 
     @cached_property
     def distributions(self) -> dict[str, Distribution]:

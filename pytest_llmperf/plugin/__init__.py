@@ -127,12 +127,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     measured = item.stash.get(MEASURED_RUN, None)
     if measured is None:
         return (yield)
-    from pytest_llmperf.plugin.call_phase import judge_test, run_rounds
+    from pytest_llmperf.plugin.call_phase import judge_test, open_window, run_further_rounds
 
     session = item.config.stash[SESSION]
     try:
-        run_rounds(item, measured, session)
+        open_window(item, measured, session)
         result = yield
+        run_further_rounds(item, measured, session.settings)
     except (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt):
         measured.cancel()
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,35 +26,29 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.settings import Settings
 
 
-def run_rounds(item: pytest.Item, measured: MeasuredRun, session: Session) -> None:
-    """Opens the window and runs the warm-up and all rounds but the last, which pytest runs itself."""
+def open_window(item: pytest.Item, measured: MeasuredRun, session: Session) -> None:
+    """Runs the warm-up of a test and opens its window; the first round, which pytest runs itself, comes next."""
     measured.open()  # for what may fail before the first round that counts
     session.use_engines(item, measured)
     for caveat in measured.find_caveats():
         item.warn(LLMPerfWarning(caveat))
-    repeated = LIMITS in item.stash and isinstance(item, pytest.Function) and not benchmark.repeats(item)
-    for _ in range(session.settings.warmup if repeated else 0):
+    for _ in range(session.settings.warmup if _is_repeated(item) else 0):
         item.runtest()
     measured.empty_caches()
     measured.open()
-    if not repeated:
+
+
+def run_further_rounds(item: pytest.Item, measured: MeasuredRun, settings: Settings) -> None:
+    """Runs all rounds after the first: as many as were asked for, or until the budgets of the test are decided."""
+    if not _is_repeated(item):
         return
-    if session.settings.rounds is None:
-        _run_until_decided(item, measured, session.settings)
-    for _ in range((session.settings.rounds or 1) - 1):
-        item.runtest()
+    while measured.needs_another_round() if settings.rounds is None else measured.rounds < settings.rounds:
         measured.begin_round()
+        item.runtest()
 
 
-def _run_until_decided(item: pytest.Item, measured: MeasuredRun, settings: Settings) -> None:
-    """Runs rounds, but not the last, until the budgets are decided or the allowance of the test is spent."""
-    start = time.monotonic()
-    for done in range(1, settings.max_rounds):
-        item.runtest()
-        measured.begin_round()
-        spent = time.monotonic() - start
-        if spent * (done + 1) / done > settings.max_seconds or not measured.may_be_decided():
-            return
+def _is_repeated(item: pytest.Item) -> bool:
+    return LIMITS in item.stash and isinstance(item, pytest.Function) and not benchmark.repeats(item)
 
 
 def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None:

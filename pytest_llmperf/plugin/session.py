@@ -362,13 +362,18 @@ class Session:
 
     def _find_rules(self, limits: list[Limit], *, is_warm: bool) -> Rules:
         from pytest_llmperf.budgets.interval import Confidence
+        from pytest_llmperf.plugin.measuring.looks import Allowance
         from pytest_llmperf.plugin.measuring.measured_run import Rules
 
-        noise = self.settings.session_noise
-        looks_often = self.settings.rounds is None
-        confidence = Confidence.at_each_look(noise) if looks_often else Confidence(session_noise=noise)
-        run = [name for spec in self.settings.engines for name in (spec.engine, spec.label)]
-        return Rules(limits, confidence, run, is_warm)
+        settings = self.settings
+        return Rules(
+            limits,
+            Confidence(session_noise=settings.session_noise),
+            [name for spec in settings.engines for name in (spec.engine, spec.label)],
+            is_warm,
+            Allowance(settings.max_rounds, settings.max_seconds),
+            is_sequential=settings.rounds is None,
+        )
 
     def use_engines(self, item: pytest.Item, measured: MeasuredRun) -> None:
         """Registers the test's engines with its measurement.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.reports.evidence import collect_evidence
-from pytest_llmperf.reports.result import find_part, sort_tightest_first
+from pytest_llmperf.reports.result import find_part, shows_cost, sort_tightest_first
 from pytest_llmperf.reports.text import GAP, NO_VALUE, align_columns, measure_width, pad, to_ascii, to_one_line, wrap
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ SEVERITY = (
     Status.PASS,
 )
 _HEADER = ("budget", "limit", "measured", "margin", "verdict")
+COST = "engine time"
 _LABEL_WIDTH = 10
 
 
@@ -39,7 +40,7 @@ def render_failure(result: TestResult, *, width: int = 100, unicode: bool = True
     """
     spell: Callable[[str], str] = to_one_line if unicode else lambda text: to_ascii(to_one_line(text))
     verdicts = [verdict for _, verdict in sort_worst_first([(result, v) for v in result.verdicts])]
-    blocks = [_budgets(verdicts, width, spell)] if verdicts else []
+    blocks = [_budgets(verdicts, width, spell, costs=shows_cost([result]))] if verdicts else []
     labelled = [("why", format_reason(v)) for v in verdicts if v.status is not Status.PASS]
     labelled += [("how", text) for v in verdicts if (text := _how(v, _readings(result.measurement, v.engine)))]
     labelled += collect_evidence(result.measurement, unicode=unicode)
@@ -63,9 +64,13 @@ def format_reason(verdict: Verdict) -> str:
     return sentence.removesuffix(": ")
 
 
-def _budgets(verdicts: Sequence[Verdict], width: int, spell: Callable[[str], str]) -> list[str]:
+def _budgets(verdicts: Sequence[Verdict], width: int, spell: Callable[[str], str], *, costs: bool) -> list[str]:
     rows = [_HEADER, *(_row(verdict) for verdict in verdicts)]
-    lines = align_columns([[spell(cell) for cell in row] for row in rows], "<>>><", width, mark=spell("…"))
+    if costs:
+        rows = [(*row, cost) for row, cost in zip(rows, [COST, *(v.cost_text for v in verdicts)], strict=True)]
+    lines = align_columns(
+        [[spell(cell) for cell in row] for row in rows], "<>>><>"[: len(rows[0])], width, mark=spell("…")
+    )
     rule = spell("─") * max(measure_width(line) for line in lines)
     return [lines[0], rule, *lines[1:]]
 

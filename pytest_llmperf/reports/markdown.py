@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.evidence import format_engine
-from pytest_llmperf.reports.failure_table import format_limit, render_failure, sort_worst_first
+from pytest_llmperf.reports.failure_table import COST, format_limit, render_failure, sort_worst_first
 from pytest_llmperf.reports.notes import list_notes
+from pytest_llmperf.reports.result import shows_cost
 from pytest_llmperf.reports.summary import compare_engines, count_statuses, format_counts
 from pytest_llmperf.reports.text import NO_VALUE, to_one_line
 
@@ -93,15 +94,16 @@ def _table(results: Sequence[TestResult]) -> str:
     pairs = sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
     if not pairs:
         return ""
+    costs = shows_cost(results)
     rows = [
-        "| verdict | test | budget | measured | limit | margin |",
-        "| :-- | :-- | :-- | --: | --: | --: |",
+        f"| verdict | test | budget | measured | limit | margin |{f' {COST} |' if costs else ''}",
+        f"| :-- | :-- | :-- | --: | --: | --: |{' --: |' if costs else ''}",
     ]
     for result, v in pairs:
         verdict = f"{_ICONS.get(v.status, _OTHER_ICON)} {v.status}"
         name = _code(v.title) if v.name else NO_VALUE
         cells = (_code(result.nodeid), name, v.measured_with_interval, _escape(format_limit(v)), v.margin_text)
-        rows.append(f"| {verdict} | {' | '.join(cells)} |")
+        rows.append(f"| {verdict} | {' | '.join([*cells, v.cost_text] if costs else cells)} |")
     return "\n".join(rows)
 
 

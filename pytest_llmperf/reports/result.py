@@ -86,6 +86,7 @@ def _verdict_to_wire(verdict: Verdict) -> dict[str, Any]:
         "how": str(verdict.how),
         "reason": str(verdict.reason),
         "engine": str(verdict.engine),
+        "engine_seconds": None if verdict.engine_seconds is None else float(verdict.engine_seconds),
     }
 
 
@@ -113,7 +114,13 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
         how=data["how"],
         reason=data["reason"],
         engine=data["engine"],
+        engine_seconds=data["engine_seconds"],
     )
+
+
+def shows_cost(results: Sequence[TestResult]) -> bool:
+    """Whether one of the tests went on until its budgets were decided, so that what each verdict cost is shown."""
+    return any(result.measurement.get("looks") for result in results)
 
 
 def find_part(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:

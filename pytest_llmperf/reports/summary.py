@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.units import find_quantity, format_value
-from pytest_llmperf.reports.failure_table import format_limit, format_reason, sort_worst_first
+from pytest_llmperf.reports.failure_table import COST, format_limit, format_reason, sort_worst_first
 from pytest_llmperf.reports.notes import list_notes
+from pytest_llmperf.reports.result import shows_cost
 from pytest_llmperf.reports.text import (
     GAP,
     NO_VALUE,
@@ -34,7 +35,7 @@ REASONS = 8
 _WHY = "why: "
 _EXPLAINED = (Status.INVALID, Status.NOT_MEASURED, Status.NO_BUDGET, Status.INCONCLUSIVE)
 _HEADER = ("budget", "measured", "limit", "margin", "verdict")
-_ALIGNS = "<>>><"
+_ALIGNS = "<>>><>"
 _ENOUGH_OF_A_TEST_ID = 36
 _INDENT = "  "
 
@@ -105,15 +106,19 @@ def _reasons(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Cal
 
 
 def _table(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Callable[[str], str]) -> list[str]:
-    cells = [_HEADER, *([spell(cell) for cell in _cells(verdict)] for _, verdict in pairs)]
+    cells = [_HEADER, *(tuple(spell(cell) for cell in _cells(verdict)) for _, verdict in pairs)]
+    if shows_cost([result for result, _ in pairs]):
+        costs = [COST, *(spell(verdict.cost_text) for _, verdict in pairs)]
+        cells = [(*row, cost) for row, cost in zip(cells, costs, strict=True)]
     tests = [spell(result.nodeid) for result, _ in pairs]
     mark = spell("…")
+    aligns = _ALIGNS[: len(cells[0])]
     taken = sum(max(map(measure_width, column)) + len(GAP) for column in zip(*cells, strict=True))
     longest = max(map(measure_width, tests))
     if width - taken >= min(longest, _ENOUGH_OF_A_TEST_ID):
         rows = [(test, *row) for test, row in zip(["test", *tests], cells, strict=True)]
-        return align_columns(rows, "<" + _ALIGNS, width, mark)
-    header, *lines = (_INDENT + line for line in align_columns(cells, _ALIGNS, width - len(_INDENT), mark))
+        return align_columns(rows, "<" + aligns, width, mark)
+    header, *lines = (_INDENT + line for line in align_columns(cells, aligns, width - len(_INDENT), mark))
     groups: dict[str, list[str]] = {}
     for test, line in zip(tests, lines, strict=True):
         groups.setdefault(test, []).append(line)

@@ -88,9 +88,13 @@ def test_rounds_go_on_until_a_percentile_has_its_requests(runs: Runs, pytester: 
     test = read_test(pytester)
     assert test["verdicts"][0]["status"] == "PASS"
     assert 11 <= test["measurement"]["rounds"] <= 29
+    # No round is run after the look that decided it.
+    assert test["measurement"]["looks"] == test["measurement"]["rounds"]
+    assert test["verdicts"][0]["engine_seconds"] == pytest.approx(test["measurement"]["engine_seconds"])
+    result.stdout.re_match_lines([r"test +budget .* verdict +engine time", r".*latency\.e2e_p50 .* PASS +[\d.]+ m?s"])
 
 
-def test_a_budget_that_is_decided_at_once_takes_two_rounds(runs: Runs, pytester: pytest.Pytester) -> None:
+def test_a_budget_that_is_decided_at_once_takes_one_round(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(
         """
         @pytest.mark.throughput_budget(output="0.001 tok/s")
@@ -100,7 +104,7 @@ def test_a_budget_that_is_decided_at_once_takes_two_rounds(runs: Runs, pytester:
         *AUTO,
     )
     result.assert_outcomes(passed=1)
-    assert read_test(pytester)["measurement"]["rounds"] == 2
+    assert read_test(pytester)["measurement"]["rounds"] == 1
 
 
 def test_a_broken_budget_ends_the_rounds(runs: Runs, pytester: pytest.Pytester) -> None:
@@ -114,7 +118,7 @@ def test_a_broken_budget_ends_the_rounds(runs: Runs, pytester: pytest.Pytester) 
         *AUTO,
     )
     result.assert_outcomes(failed=1)
-    assert read_test(pytester)["measurement"]["rounds"] == 2
+    assert read_test(pytester)["measurement"]["rounds"] == 1
 
 
 @pytest.mark.parametrize("allowance", ["--llmperf-max-rounds=4", "--llmperf-max-seconds=0.001"])
@@ -131,7 +135,7 @@ def test_what_cannot_be_decided_ends_with_its_allowance(runs: Runs, pytester: py
     result.assert_outcomes(passed=1)
     test = read_test(pytester)
     assert test["verdicts"][0]["status"] == "NOT MEASURED"
-    assert test["measurement"]["rounds"] == (4 if "rounds" in allowance else 2)
+    assert test["measurement"]["rounds"] == (4 if "rounds" in allowance else 1)
 
 
 def test_what_no_round_can_measure_is_not_repeated(runs: Runs, pytester: pytest.Pytester) -> None:
@@ -144,7 +148,7 @@ def test_what_no_round_can_measure_is_not_repeated(runs: Runs, pytester: pytest.
         *AUTO,
     )
     result.assert_outcomes(passed=1)
-    assert read_test(pytester)["measurement"]["rounds"] == 2
+    assert read_test(pytester)["measurement"]["rounds"] == 1
 
 
 def test_a_round_that_fails_is_the_last(runs: Runs) -> None:

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.judge import judge, may_be_decided
 from pytest_llmperf.budgets.overlooked import judge_overlooked
-from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.engines.api.observation import Observed
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.measurement.measurement import Measurement, RecordedValue
@@ -23,6 +21,7 @@ from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import find, read, why_unread
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.left_overs import describe_left_overs
+from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
 
 if TYPE_CHECKING:
@@ -39,12 +38,12 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
+    from pytest_llmperf.plugin.measuring.looks import Allowance
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
     from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, Ongoing
 
 _OF_SETTLED_LEVELS = ("memory.retained", "memory.idle")
 _END_TIMEOUT = 0.5
-_DECIDED = (Status.PASS, Status.FAIL)
 # It doubles with each look: a server that runs elsewhere is asked a few times, and not a hundred times a second.
 _FIRST_PAUSE = 0.02
 
@@ -58,12 +57,16 @@ class Rules:
         confidence: how sure a verdict must be.
         run_engines: names and labels of the engines of this run.
         is_warm: whether the test wants prompt caches as they are.
+        allowance: how far the test may go until its budgets are decided.
+        is_sequential: whether its rounds go on until then.
     """
 
     limits: Sequence[Limit]
     confidence: Confidence
     run_engines: Collection[str]
     is_warm: bool
+    allowance: Allowance
+    is_sequential: bool
 
 
 class MeasuredRun:
@@ -95,7 +98,7 @@ class MeasuredRun:
         self._unread: list[tuple[Engine, UnreadCall]] = []
         self.rounds = 1
         self._round_starts_ns: list[int] = []
-        self._decided: dict[str, Verdict] = {}
+        self._looks = Looks(rules.limits, rules.confidence, rules.allowance, is_sequential=rules.is_sequential)
         self.measurement: Measurement | None = None
         self._engines: list[Engine] = []
         self.ended: tuple[tuple[Engine, str], ...] = ()
@@ -184,7 +187,7 @@ class MeasuredRun:
         self._start_ns = time.monotonic_ns()
         self.rounds = 1
         self._round_starts_ns = [self._start_ns]
-        self._decided.clear()
+        self._looks.open()
 
     def begin_round(self) -> None:
         """Notes that the test's body runs once more in this window, and empties the prompt caches for it."""
@@ -193,11 +196,10 @@ class MeasuredRun:
         self.rounds += 1
         self._round_starts_ns.append(time.monotonic_ns())
 
-    def may_be_decided(self) -> bool:
-        """Whether the budgets need more evidence than the rounds so far have given, and none is broken."""
-        verdicts = judge(self._rules.limits, self.snapshot(), self._rules.confidence)
-        self._decided |= {verdict.title: verdict for verdict in verdicts if verdict.status in _DECIDED}
-        return may_be_decided(verdicts)
+    def needs_another_round(self) -> bool:
+        """Whether another round may decide a budget that is open, none is broken, and the allowance has room for it."""
+        so_far = (time.monotonic_ns() - self._start_ns) / 1e9
+        return self._looks.has_room(so_far / self.rounds) and self._looks.look_at_round(self.snapshot())
 
     def cancel(self) -> None:
         """Ends it without a measurement; does nothing for one that has ended."""
@@ -247,10 +249,7 @@ class MeasuredRun:
             measurement = self._settle(measurement)
         self.measurement = measurement
         overlooked = judge_overlooked(self._rules.limits, measurement, self._rules.run_engines)
-        verdicts = judge(self._rules.limits, measurement, self._rules.confidence)
-        # What a look has decided stays so: its error is part of that of all looks.
-        verdicts = [self._decided.get(v.title, v) if v.status is Status.INCONCLUSIVE else v for v in verdicts]
-        return measurement, [*verdicts, *overlooked]
+        return measurement, [*self._looks.judge(measurement), *overlooked]
 
     def _take_calls(self, window: Window, *, final: bool) -> None:
         self._calls = self._relays.take(window, self._owner, final=final)
@@ -309,6 +308,7 @@ class MeasuredRun:
             disturbances=self._find_disturbances(window),
             unread=tuple(sorted(self._unread_by(engines), key=lambda call: call.sent_ns)),
             rounds=self.rounds,
+            looks=self._looks.count,
             round_starts_ns=tuple(self._round_starts_ns),
             attempt=self._owner.attempt,
             loads=loads,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_llmperf.measurement.measurement import RecordedValue
 from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.measurement.unread import UnreadCall
 from pytest_llmperf.measurement.window import Window
 from tests.helpers.streams import CPU, MS, measured, stream, trace
 
@@ -37,3 +38,14 @@ def test_a_part_of_a_measurement_without_memory_says_why_there_is_none() -> None
     )
     assert found.memory is None
     assert found.memory_missing == "the processes cannot be seen"
+
+
+def test_the_time_of_the_engine_counts_requests_at_the_same_time_once_and_no_pause() -> None:
+    together = [stream(100, sent_ms=0), stream(250, sent_ms=50), stream(120, sent_ms=110)]
+    failed = stream(500, sent_ms=400, error="HTTP 500")
+    unread = (
+        UnreadCall("POST /v1/messages", 600 * MS, 650 * MS),
+        UnreadCall("GET /metrics", 700 * MS, 900 * MS, harmless=True),
+    )
+    assert measured(*together, failed, unread=unread).engine_seconds == 0.25 + 0.1 + 0.05
+    assert measured().engine_seconds == 0
