@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,14 @@ class Interval:
     units: int = 0
     effective: float = 0.0
     unit: str = ""
+
+    def stretch_to(self, value: float | None) -> Interval:
+        """The same interval, stretched to a value that lies outside of it."""
+        if value is None:
+            return self
+        low = None if self.low is None else min(self.low, value)
+        high = None if self.high is None else max(self.high, value)
+        return replace(self, low=low, high=high)
 
 
 def find_interval(

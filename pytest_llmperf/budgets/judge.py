@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.client_lag import take_off_lag
 from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval
 from pytest_llmperf.budgets.limit import Limit, select
+from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
+from pytest_llmperf.budgets.stamp_bounds import bound_truth
 from pytest_llmperf.budgets.validity import why_disturbed, why_invalid, why_objectives_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.reading import Reading
@@ -89,7 +91,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     interval: Interval | None = None
     try:
         reading = metric.read(measurement, limit.statistic, objectives)
-        reason = why_invalid(metric, measurement, limit.statistic)
+        reason = why_invalid(metric, measurement)
         if isinstance(metric, ObjectiveMetric):
             reason = reason or why_objectives_invalid(objectives, measurement)
         if reading.value is not None and math.isfinite(reading.value):
@@ -102,6 +104,10 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     if reading.value is not None and not math.isfinite(reading.value):
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)
+    if not reason and (doubt := why_stamps_are_not_the_engines(metric, limit.statistic, measurement)):
+        interval = bound_truth(metric, limit.statistic, measurement, confidence).stretch_to(reading.value)
+        reason = "" if _decides(limit, reading, interval) else doubt
+        reading = replace(reading, how=f"{reading.how}; {doubt}")
     status = Status.INVALID if reason else _compare(limit, reading.value, interval)
     missing: int | None = None
     if status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
@@ -148,6 +154,11 @@ def _compare(limit: Limit, value: float | None, interval: Interval | None) -> St
     if worst is not None and _holds(limit, worst):
         return Status.PASS
     return Status.FAIL if best is not None and not _holds(limit, best) else Status.INCONCLUSIVE
+
+
+def _decides(limit: Limit, reading: Reading, interval: Interval) -> bool:
+    """Whether a value lies on one side of its limit wherever in this interval the truth is."""
+    return _compare(limit, reading.value, interval) in (Status.PASS, Status.FAIL)
 
 
 def _fails_without_lag(limit: Limit, measurement: Measurement, interval: Interval | None, reading: Reading) -> bool:

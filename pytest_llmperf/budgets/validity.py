@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.budgets.client_lag import why_client_lags
 from pytest_llmperf.budgets.prompt_reuse import explain_prompt_reuse
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
+from pytest_llmperf.budgets.stamp_bounds import keeps_objective
 from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.measurement.unread import describe_unread
 from pytest_llmperf.metrics.memory import find_host_trace, find_traces
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.statistics import Statistic
 
 
-def why_invalid(metric: Metric, measurement: Measurement, statistic: Statistic | None = None) -> str:
-    """Why a metric of this measurement cannot be trusted, in one sentence; empty if it can."""
+def why_invalid(metric: Metric, measurement: Measurement) -> str:
+    """Why no limit on a metric of this measurement can be judged, in one sentence; empty if it can."""
     if metric.known_before_test:
         return ""
     faults = [*measurement.faults, _why_requests_failed(measurement), _why_no_tokens(measurement.requests)]
-    faults += _find_source_faults(metric, measurement, statistic)
+    faults += _find_source_faults(metric, measurement)
     if metric.needs_all_calls:
         faults.append(_why_unread(measurement))
     if metric.needs_prefill or metric.includes_prefill:
@@ -39,7 +40,11 @@ def why_invalid(metric: Metric, measurement: Measurement, statistic: Statistic |
 
 def why_objectives_invalid(objectives: Sequence[Objective], measurement: Measurement) -> str:
     """Why no request can be said to have met the objectives, in one sentence; empty if it can."""
-    reasons = (why_stamps_are_not_the_engines(objective.metric, None, measurement) for objective in objectives)
+    reasons = (
+        why_stamps_are_not_the_engines(objective.metric, None, measurement)
+        for objective in objectives
+        if not keeps_objective(objective, measurement)
+    )
     return next(filter(None, reasons), "")
 
 
@@ -66,7 +71,7 @@ def why_disturbed(
     return "; ".join(text for text in found if text)
 
 
-def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Statistic | None) -> list[str]:
+def _find_source_faults(metric: Metric, measurement: Measurement) -> list[str]:
     """What is wrong with the samples that the metric is read from; texts may be empty."""
     match metric.source:
         case SampleSource.MEMORY_SAMPLES:
@@ -74,10 +79,7 @@ def _find_source_faults(metric: Metric, measurement: Measurement, statistic: Sta
         case SampleSource.HOST_SAMPLES:
             return _list_trace_faults(find_host_trace(measurement))
         case SampleSource.REQUESTS:
-            return [
-                _why_counts_doubtful(measurement.requests),
-                why_stamps_are_not_the_engines(metric, statistic, measurement),
-            ]
+            return [_why_counts_doubtful(measurement.requests)]
         case SampleSource.ENERGY_COUNTERS:
             return [_why_counts_doubtful(measurement.requests), _find_first_fault(measurement, _why_energy_doubtful)]
         case SampleSource.SETTLED_LEVEL | SampleSource.ENGINE | SampleSource.STARTUP:

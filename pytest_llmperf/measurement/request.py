@@ -123,23 +123,30 @@ class RequestTiming:
         return None if first_ns is None else (first_ns - self.start_ns) / 1e9
 
     @property
-    def tpot(self) -> float | None:
-        """Time per output token in seconds: (tn − t1) / (tokens after the first chunk).
+    def tokens_after_first(self) -> float | None:
+        """How many tokens came after the first chunk; None for fewer than two chunks, or tokens that were not counted.
 
-        Without counts per chunk the first chunk is taken to hold an even share of the tokens. None for an answer of
-        fewer than two chunks, and if the server did not count the tokens.
+        Without counts per chunk the first chunk is taken to hold an even share of the tokens.
         """
         if len(self.chunks) < 2:
             return None
-        first_ns, last_ns = find_edges(self.chunks)
         counts = self.tokens_per_chunk
         if counts is not None:
-            after_first = float(sum(counts[1:]))
-        elif (visible := self.visible_tokens) is not None:
-            after_first = visible - max(1.0, visible / len(self.chunks))
-        else:
+            return float(sum(counts[1:]))
+        visible = self.visible_tokens
+        return None if visible is None else visible - max(1.0, visible / len(self.chunks))
+
+    @property
+    def tpot(self) -> float | None:
+        """Time per output token in seconds: (tn − t1) / (tokens after the first chunk).
+
+        None for an answer of fewer than two chunks, and if the server did not count the tokens.
+        """
+        after_first = self.tokens_after_first
+        if after_first is None or after_first <= 0:
             return None
-        return (last_ns - first_ns) / (after_first * 1e9) if after_first > 0 else None
+        first_ns, last_ns = find_edges(self.chunks)
+        return (last_ns - first_ns) / (after_first * 1e9)
 
     @property
     def e2e(self) -> float | None:

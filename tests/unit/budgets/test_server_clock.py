@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines as why
-from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.server_clock import ServerClock, StreamTimes, sum_client_times
 from pytest_llmperf.metrics.table import METRICS, find
 from tests.helpers.streams import limits, measured, stream
@@ -82,18 +82,108 @@ def test_what_one_of_several_engines_says_holds_for_all_together() -> None:
     assert invalid(whole) == {*STREAMED, "throughput.per_user"}
 
 
-def test_goodput_by_a_latency_that_is_not_the_engines_is_not_judged() -> None:
-    asked = [*limits("throughput", goodput="1 req/s"), *limits("latency", tpot_max="1 s")]
-    statuses = {v.metric: v.status for v in judge(asked, seen(REGULAR, decode=0.4))}
-    assert statuses["throughput.goodput"] is Status.INVALID
-    alone = [*limits("throughput", goodput="0.001 req/s"), *limits("latency", e2e_max="1 s")]
-    statuses = {v.metric: v.status for v in judge(alone, seen(REGULAR, decode=0.4))}
-    assert statuses["throughput.goodput"] is Status.PASS
+# ------------------------------------------------------------------------------------- whether it may decide a verdict
+
+# The server gave 100 ms to the first token and 9.5 ms between tokens; the client saw 290 ms and 0.5 ms.
+HELD = stream(*(290 + step / 2 for step in range(21)), counts=(1,) * 21, prompt_tokens=5, output_tokens=21)
 
 
-@pytest.mark.parametrize("key", ["tpot_max", "chunk_gap_max", "itl_max", "itl_p50"])
-def test_without_a_clock_a_time_that_no_engine_reaches_is_no_time_between_tokens(key: str) -> None:
-    (verdict,) = judge(limits("latency", **{key: "1 s"}), measured(AT_ONCE))
+def judge_one(measurement: Measurement, group: str, **limit: str) -> Verdict:
+    [verdict] = judge(limits(group, **limit), measurement)
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("key", "passing", "undecided", "failing"),
+    [
+        ("tpot_max", "10 ms", "9 ms", "0.4 ms"),
+        ("itl_max", "190 ms", "100 ms", "0.4 ms"),
+        ("chunk_gap_max", "190 ms", "100 ms", "0.4 ms"),
+        ("ttft_max", "290 ms", "150 ms", "90 ms"),
+        ("ttft_answer_max", "290 ms", "150 ms", "90 ms"),
+    ],
+)
+def test_tokens_that_were_held_back_change_only_what_they_may_have_decided(
+    key: str, passing: str, undecided: str, failing: str
+) -> None:
+    found = seen(HELD, decode=0.19)
+    assert [judge_one(found, "latency", **{key: limit}).status for limit in (passing, undecided, failing)] == [
+        Status.PASS,
+        Status.INVALID,
+        Status.FAIL,
+    ]
+
+
+def test_the_bounds_of_the_truth_are_the_interval_of_the_verdict() -> None:
+    found = seen(HELD, decode=0.19)
+    verdict = judge_one(found, "latency", ttft_max="150 ms")
+    assert verdict.measured_with_interval == "290 ms (100 to 290)"
+    assert "held back on their way" in verdict.reason
+    verdict = judge_one(found, "latency", itl_max="1 s")
+    assert verdict.measured_with_interval == "500 us (500 us to 190 ms)"
+    assert (verdict.reason, "held back on their way" in verdict.how) == ("", True)
+
+
+@pytest.mark.parametrize(("limit", "status"), [("60 tok/s", Status.PASS), ("110 tok/s", Status.INVALID)])
+def test_a_rate_of_one_user_is_bounded_by_how_long_the_answers_took(limit: str, status: Status) -> None:
+    requests = [HELD] * 12
+    clock = ServerClock(StreamTimes(12, 1.2, 2.28, 240), sum_client_times(requests))
+    found = measured(*requests, server_clock=clock)
+    assert judge_one(found, "throughput", per_user=limit).status is status
+
+
+def test_of_many_requests_any_may_have_been_the_slow_one() -> None:
+    """All of the 2 s between tokens that the server counts may be of one answer, but no answer took more than 0.3 s."""
+    requests = [HELD] * 12
+    clock = ServerClock(StreamTimes(12, 1.2, 2.0, 240), sum_client_times(requests))
+    found = measured(*requests, server_clock=clock)
+    statuses = {limit: judge_one(found, "latency", tpot_p50=limit).status for limit in ("20 ms", "14 ms")}
+    assert statuses == {"20 ms": Status.PASS, "14 ms": Status.INVALID}
+    assert judge_one(found, "latency", itl_p50="301 ms").status is Status.PASS
+    assert judge_one(found, "latency", itl_p50="200 ms").status is Status.INVALID
+    assert judge_one(found, "latency", ttft_p50="300 ms").status is Status.PASS
+
+
+def test_a_server_that_counts_more_than_a_whole_answer_took_is_bounded_by_nothing_less() -> None:
+    """The client saw 300 ms in all, of which the server says 100 ms and 400 ms."""
+    found = seen(REGULAR, decode=0.4)
+    assert judge_one(found, "latency", itl_max="399 ms").status is Status.INVALID
+    assert judge_one(found, "latency", itl_max="400 ms").status is Status.PASS
+    early = seen(REGULAR, ttft=0.25)
+    assert judge_one(early, "latency", ttft_max="249 ms").status is Status.INVALID
+    assert judge_one(early, "latency", ttft_max="250 ms").status is Status.PASS
+
+
+def test_each_engine_of_several_bounds_its_own_requests() -> None:
+    bad, good = seen(HELD, decode=0.19), seen(REGULAR)
+    whole = replace(measured(*bad.requests, *good.requests), parts=(bad, good))
+    assert judge_one(whole, "latency", itl_max="200 ms").status is Status.PASS
+    assert judge_one(whole, "latency", itl_max="150 ms").status is Status.INVALID
+
+
+def test_goodput_is_judged_where_every_request_keeps_its_limits_at_worst() -> None:
+    found = seen(HELD, decode=0.19)
+
+    def judge_goodput(tpot: str) -> Status:
+        asked = [*limits("throughput", goodput="0.001 req/s"), *limits("latency", tpot_max=tpot)]
+        return {v.metric: v.status for v in judge(asked, found)}["throughput.goodput"]
+
+    assert [judge_goodput("10 ms"), judge_goodput("9 ms")] == [Status.PASS, Status.INVALID]
+
+
+@pytest.mark.parametrize(
+    ("key", "passing", "undecided"),
+    [
+        ("tpot_max", "16 ms", "14 ms"),
+        ("chunk_gap_max", "301 ms", "299 ms"),
+        ("itl_max", "301 ms", "299 ms"),
+    ],
+)
+def test_without_a_clock_a_time_that_no_engine_reaches_is_any_that_the_answer_has_room_for(
+    key: str, passing: str, undecided: str
+) -> None:
+    assert judge_one(measured(AT_ONCE), "latency", **{key: passing}).status is Status.PASS
+    verdict = judge_one(measured(AT_ONCE), "latency", **{key: undecided})
     assert verdict.status is Status.INVALID
     assert verdict.reason == "tokens arrived together with others, so that the time between them is not known"
 
