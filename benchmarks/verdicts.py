@@ -88,7 +88,13 @@ class Case:
     def judge(self, generator: random.Random, truth: float) -> str:
         evidence, value = self.simulate(generator, truth)
         confidence = Confidence(session_noise=self.session if self.is_session_known else None)
-        interval = find_interval(evidence, P95 if self.metric == "p95" else None, value, confidence)
+        interval = find_interval(
+            evidence,
+            P95 if self.metric == "p95" else None,
+            value,
+            "lower" if self.metric == "p95" else "higher",
+            confidence,
+        )
         if interval is None:
             raise RuntimeError("a value with noise has an interval")
         best, worst = (interval.low, interval.high) if self.metric == "p95" else (interval.high, interval.low)
@@ -111,7 +117,9 @@ class SequentialCase:
         for moment in moments:
             counts.append(1 / (truth * moment))
             evidence = RateUnits(counts, [1.0] * len(counts), "round")
-            interval = find_interval(evidence, None, math.fsum(counts) / len(counts), Confidence.at_each_look(None))
+            interval = find_interval(
+                evidence, None, math.fsum(counts) / len(counts), "higher", Confidence().at_each_look()
+            )
             if interval is not None and (interval.low or 0.0) >= 1:
                 return f"PASS {len(counts)}"
             if interval is not None and (interval.high or math.inf) < 1:

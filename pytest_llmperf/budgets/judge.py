@@ -97,7 +97,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         if reading.value is not None and math.isfinite(reading.value):
             evidence = metric.find_evidence(measurement, objectives)
             if evidence is not None:
-                interval = find_interval(evidence, limit.statistic, reading.value, confidence)
+                interval = find_interval(evidence, limit.statistic, reading.value, metric.better, confidence)
     except Exception as error:  # a metric may be another package's, and the other limits are still to be judged
         reading = Reading.missing("")
         reason = why_raised(error)
@@ -111,8 +111,11 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     status = Status.INVALID if reason else _compare(limit, reading.value, interval)
     missing: int | None = None
     if status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
-        missing = count_missing(evidence, limit.statistic, reading.value, limit.value, confidence)
-        reason = _why_inconclusive(limit, interval, missing)
+        missing = count_missing(evidence, limit.statistic, reading.value, limit.value, metric.better, confidence)
+        one_session = replace(confidence, session_noise=0.0)
+        within = find_interval(evidence, limit.statistic, reading.value, metric.better, one_session)
+        is_hidden = missing is None and _compare(limit, reading.value, within) is not Status.INCONCLUSIVE
+        reason = _why_inconclusive(limit, interval, missing, confidence.session_noise if is_hidden else None)
     if status in (Status.PASS, Status.FAIL, Status.INCONCLUSIVE):
         is_sure = (
             status is Status.FAIL
@@ -175,14 +178,22 @@ def _holds(limit: Limit, value: float) -> bool:
     return value <= limit.value if limit.definition.better == "lower" else value >= limit.value
 
 
-def _why_inconclusive(limit: Limit, interval: Interval | None, missing: int | None) -> str:
-    """What was too little to tell the value from its limit, and about how many more units would do."""
+def _why_inconclusive(
+    limit: Limit, interval: Interval | None, missing: int | None, hidden_by: float | None = None
+) -> str:
+    """What was too little to tell the value from its limit, and about how many more units would do.
+
+    ``hidden_by`` is the noise between sessions, if it alone is the cause: no further unit would take it away.
+    """
     close = f"too close to {limit.text} to tell"
     if interval is None or not interval.units:
         return f"{close}: the sensor is no more exact than that"
     worth = round(interval.effective)
     counted = f"{interval.units} {interval.unit}{'' if interval.units == 1 else 's'}"
     counted += f", worth {worth} independent" if worth < interval.units else ""
+    if hidden_by:
+        differ = f"sessions differ by {100 * hidden_by:.3g} %"
+        return f"{close}: {differ}, whatever the number of {interval.unit}s; compare two builds in one session instead"
     if missing is None:
         return f"{close} with {counted}, and more would hardly help: the truth is about the limit"
     return f"{close} with {counted}; about {missing} more would do"

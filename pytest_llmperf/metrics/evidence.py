@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
+from pytest_llmperf.measurement.distribution import Distribution
 from pytest_llmperf.measurement.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
@@ -32,10 +36,41 @@ class RequestValues:
     Attributes:
         values: of each request its values in the base unit of the metric; requests that gave none are left out.
         is_per_request: whether each request gives a single value at most.
+        strata: which engine each of these requests was sent to, if there were several: engines differ by intention.
     """
 
     values: Sequence[Sequence[float]]
     is_per_request: bool
+    strata: Sequence[int] | None = None
+
+    @cached_property
+    def ordered(self) -> Distribution:
+        """All values together, by their rank."""
+        return Distribution(self.values)
+
+
+class ValuesOfRequests(Sequence[Sequence[float]]):
+    """What each request gives of a metric, computed whenever it is asked for: long answers have very many gaps."""
+
+    def __init__(
+        self, requests: Sequence[RequestTiming], values_of: Callable[[RequestTiming], Sequence[float]]
+    ) -> None:
+        self._requests = requests
+        self._values_of = values_of
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    @overload
+    def __getitem__(self, at: int) -> Sequence[float]: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Sequence[float]]: ...
+
+    def __getitem__(self, at: int | slice) -> Sequence[float] | Sequence[Sequence[float]]:
+        if isinstance(at, slice):
+            return ValuesOfRequests(self._requests[at], self._values_of)
+        return self._values_of(self._requests[at])
 
 
 @dataclass(frozen=True)
@@ -68,14 +103,44 @@ class SensorAccuracy:
 Evidence = RequestValues | RateUnits | SensorAccuracy
 
 
-def count_in_units(measurement: Measurement, count: Callable[[Window], float]) -> RateUnits | None:
-    """What ``count`` finds in each unit of the spans that are judged; None without a span."""
+def count_in_units(
+    measurement: Measurement, requests: Sequence[RequestTiming], count: Callable[[RequestTiming, Window], float]
+) -> RateUnits | None:
+    """What the requests give in each unit of the spans that are judged, by ``count``; None without a span.
+
+    A request is only counted in units that it reaches into.
+    """
     spans, unit = _divide(measurement)
     windows = [window for span in spans for window in span]
     if not windows:
         return None
-    strata = [number for number, span in enumerate(spans) for _ in span] if unit == "slice" else None
-    return RateUnits([count(window) for window in windows], [window.seconds for window in windows], unit, strata)
+    # Spans do not overlap, so that the units of all of them are in order of time.
+    ends, counts = [window.end_ns for window in windows], [0.0] * len(windows)
+    for request in requests:
+        for at in range(bisect_left(ends, request.sent_ns), len(windows)):
+            if windows[at].start_ns > request.end_ns:
+                break
+            counts[at] += count(request, windows[at])
+    return RateUnits(counts, [window.seconds for window in windows], unit, _find_strata(measurement, spans, unit))
+
+
+def find_engines(measurement: Measurement, requests: Sequence[RequestTiming]) -> list[int] | None:
+    """The number of the engine that each request was sent to; None if the test had only one."""
+    if len(measurement.parts) < 2:
+        return None
+    engines = {id(request): number for number, part in enumerate(measurement.parts) for request in part.requests}
+    return [engines.get(id(request), 0) for request in requests]
+
+
+def _find_strata(measurement: Measurement, spans: Sequence[Sequence[Window]], unit: str) -> list[int] | None:
+    """To which load or, of requests one after another, to which engine each unit belongs; None if that is one."""
+    if unit == "slice":
+        return [number for number, span in enumerate(spans) for _ in span]
+    engines = find_engines(measurement, measurement.requests)
+    if unit == "round" or engines is None:
+        return None
+    starts = [request.sent_ns for request in measurement.requests]
+    return [engines[bisect_left(starts, window.start_ns)] for span in spans for window in span]
 
 
 def measure_progress(request: RequestTiming, window: Window) -> float:

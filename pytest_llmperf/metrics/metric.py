@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement.distribution import Distribution
 from pytest_llmperf.measurement.reading import Reading
-from pytest_llmperf.metrics.evidence import RequestValues
+from pytest_llmperf.metrics.evidence import RequestValues, ValuesOfRequests, find_engines
 from pytest_llmperf.metrics.missing import give_no_reason, why_no_request, why_no_values
 
 if TYPE_CHECKING:
@@ -251,8 +251,10 @@ class DistributionMetric(Metric):
         return Reading(statistic.of(found), f"{self.formula}, {counted}{part}", samples=found.count)
 
     def find_evidence(self, measurement: Measurement, objectives: Sequence[Objective] | None = None) -> Evidence | None:
-        values = (self.values_of(request) for request in measurement.judged)
-        return RequestValues([found for found in values if found], self.sample == "request")
+        gave = [request for request in measurement.judged if self.values_of(request)]
+        return RequestValues(
+            ValuesOfRequests(gave, self.values_of), self.sample == "request", find_engines(measurement, gave)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

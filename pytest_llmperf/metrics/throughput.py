@@ -13,7 +13,7 @@ from pytest_llmperf.measurement.chunks import find_edges, list_stamps
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.metrics.evidence import RateUnits, count_in_units, measure_progress
+from pytest_llmperf.metrics.evidence import RateUnits, count_in_units, find_engines, measure_progress
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT, why_no_request, why_no_token_times, why_unanswered
 
 if TYPE_CHECKING:
@@ -140,35 +140,38 @@ def _count_output_within(request: RequestTiming, spans: Sequence[Window]) -> flo
 
 def divide_output(measurement: Measurement) -> RateUnits | None:
     """The output tokens of each unit."""
-    return count_in_units(measurement, lambda unit: sum(_output_in_unit(r, unit) for r in _list_answered(measurement)))
+    return count_in_units(measurement, _list_answered(measurement), _output_in_unit)
 
 
 def divide_total(measurement: Measurement) -> RateUnits | None:
     """The output and prompt tokens of each unit; a prompt is taken to be read evenly until its answer begins."""
 
-    def count(unit: Window) -> float:
-        return sum(_output_in_unit(r, unit) + _prompt_in_unit(r, unit) for r in _list_answered(measurement))
+    def count(request: RequestTiming, unit: Window) -> float:
+        return _output_in_unit(request, unit) + _prompt_in_unit(request, unit)
 
-    return count_in_units(measurement, count)
+    return count_in_units(measurement, _list_answered(measurement), count)
 
 
 def divide_requests(measurement: Measurement) -> RateUnits | None:
     """The answered requests of each unit, each in parts by the time that it took."""
-    return count_in_units(measurement, lambda unit: sum(measure_progress(r, unit) for r in _list_answered(measurement)))
+    return count_in_units(measurement, _list_answered(measurement), measure_progress)
 
 
 def divide_goodput(measurement: Measurement, objectives: Sequence[Objective] | None) -> RateUnits | None:
     """All requests of each unit, and which of the requests that ended in the spans met every objective."""
     ended = find_ended(measurement.requests, measurement.spans)
     hits = [float(all(objective.is_met_by(request) for objective in objectives or ())) for request in ended]
-    units = count_in_units(measurement, lambda unit: sum(measure_progress(r, unit) for r in measurement.requests))
+    units = count_in_units(measurement, measurement.requests, measure_progress)
     return units and replace(units, hits=hits)
 
 
 def divide_per_user(measurement: Measurement) -> RateUnits | None:
     """One token for the TPOT of each judged request."""
-    times = [tpot for r in measurement.judged if r.error is None and (tpot := r.tpot)]
-    return RateUnits([1.0] * len(times), times, "request") if times else None
+    timed = [(r, tpot) for r in measurement.judged if r.error is None and (tpot := r.tpot)]
+    if not timed:
+        return None
+    engines = find_engines(measurement, [request for request, _ in timed])
+    return RateUnits([1.0] * len(timed), [tpot for _, tpot in timed], "request", engines)
 
 
 def _list_answered(measurement: Measurement) -> list[RequestTiming]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from statistics import NormalDist, fmean, stdev
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.confidence.distributions import incomplete_beta, t_quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
 
 @cache
@@ -42,7 +42,7 @@ def find_ranks(count: int, share: float, effective: float, error: float) -> tupl
     return above - 1 if above > first else None, below if below <= count else None
 
 
-def bound_by_spread(values: Sequence[float], share: float, effective: float, error: float) -> tuple[float, float]:
+def bound_by_spread(values: Iterable[float], share: float, effective: float, error: float) -> tuple[float, float]:
     """Bounds of a percentile of lognormal values, for where values are too few for :func:`find_ranks`.
 
     A handful of values alike in time, all a hundred times below a limit, tell that it is kept. The bounds are those of
@@ -50,19 +50,40 @@ def bound_by_spread(values: Sequence[float], share: float, effective: float, err
     not all positive are taken to be normal.
 
     Args:
-        values: at least two.
+        values: at least two; gone through once.
         share, effective, error: as for :func:`find_ranks`; fewer than two effective values count as two.
     """
-    is_positive = all(value > 0 for value in values)
-    scaled = [math.log(value) for value in values] if is_positive else values
+    plain, logarithmic, least, most = _Moments(), _Moments(), math.inf, -math.inf
+    for value in values:
+        plain.add(value)
+        if value > 0:
+            logarithmic.add(math.log(value))
+        least, most = min(least, value), max(most, value)
+    scaled = logarithmic if least > 0 else plain
     number = max(2.0, effective)
     normal = NormalDist().inv_cdf(share)
     reach = t_quantile(1 - error, number - 1) * math.sqrt(1 / number + normal**2 / (2 * (number - 1)))
-    mean, spread = fmean(scaled), stdev(scaled)
-    low, high = mean + spread * (normal - reach), mean + spread * (normal + reach)
-    if is_positive:
+    low, high = (scaled.mean + scaled.deviation * (normal + side * reach) for side in (-1, 1))
+    if least > 0:
         low, high = math.exp(low), math.exp(min(high, 700.0))
-    return min(low, *values), max(high, *values)
+    return min(low, least), max(high, most)
+
+
+class _Moments:
+    """Mean and standard deviation of values that are not kept (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self._squares = 0, 0.0, 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        off = value - self.mean
+        self.mean += off / self.count
+        self._squares += off * (value - self.mean)
+
+    @property
+    def deviation(self) -> float:
+        return math.sqrt(self._squares / (self.count - 1))
 
 
 def bound_share(hits: float, count: float, error: float) -> tuple[float, float]:

@@ -14,7 +14,10 @@ ASSUMED_NOISE = 0.1
 """The standard deviation of one unit, as a share, that is taken for likely before anything has been measured."""
 
 ASSUMED_WEIGHT = 4
-"""How many measured units that assumption counts as beside one unit; beside n it counts as an n-th of that."""
+"""How many measured units that assumption counts as beside one unit; beside n it counts as the n√n-th part of that."""
+
+MOST_FREEDOM = 1e6
+"""Degrees of freedom with which Student's t is as good as normal."""
 
 
 def estimate_noise(
@@ -32,7 +35,7 @@ def estimate_noise(
         strata: to which load each unit belongs: loads differ in their rates by intention. None if there is only one.
     """
     units, rate = len(counts), math.fsum(counts) / math.fsum(spans)
-    mean, weight = math.fsum(spans) / units, ASSUMED_WEIGHT / units
+    mean, weight = math.fsum(spans) / units, _weigh_assumption(units)
     strata = strata or [0] * units
     own = {one: _divide_sums(counts, spans, strata, one) for one in set(strata)}
     excess = [
@@ -47,7 +50,22 @@ def estimate_noise(
 
 def count_freedom(effective: float) -> float:
     """The degrees of freedom with which the noise of so many independent units is known."""
-    return effective - 1 + ASSUMED_WEIGHT / effective
+    return effective - 1 + _weigh_assumption(effective)
+
+
+def _weigh_assumption(units: float) -> float:
+    return ASSUMED_WEIGHT / (units * math.sqrt(units))
+
+
+def combine_noise(noise: float, freedom: float, known: float) -> tuple[float, float]:
+    """The standard deviation of a sum of two errors, and the degrees of freedom with which it is known.
+
+    That of the first was estimated with so many degrees of freedom, that of the second is known exactly: the sum has
+    more freedom by the square of the share that the first has in the variance (Welch 1947, Satterthwaite 1946).
+    """
+    total = noise**2 + known**2
+    gained = (total / noise**2) ** 2 if noise**2 > 0 else math.inf
+    return math.sqrt(total), min(freedom * gained, max(freedom, MOST_FREEDOM))
 
 
 def _divide_sums(counts: Sequence[float], spans: Sequence[float], strata: Sequence[int], stratum: int) -> float:

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 _MOST_POINTS = 4096
 
 
-def count_effective_in_time(values: Sequence[float]) -> float:
+def count_effective_in_time(values: Sequence[float], strata: Sequence[int] | None = None) -> float:
     """The number of independent values that values in their order of time are worth: 1 to their number.
+
+    Values of different ``strata``, such as engines, differ by intention; None if there is only one.
 
     A drift or a slow swing makes neighbours alike, and so many of them say no more than a few. The autocorrelations of
     the values' ranks are summed as long as those of two neighbouring lags have a positive sum that does not grow (the
@@ -22,9 +24,12 @@ def count_effective_in_time(values: Sequence[float]) -> float:
     count = len(values)
     if count < 4:
         return float(count)
-    points = _average(_rank(values), math.ceil(count / _MOST_POINTS))
+    ranks = _rank(values)
+    if strata is not None:
+        ranks = _centre(ranks, strata)
+    points = _average(ranks, math.ceil(count / _MOST_POINTS))
     time = measure_correlation(points)
-    whole, between = _variance(_rank(values)), _variance(points)
+    whole, between = _variance(ranks), _variance(points)
     if whole == 0 or between == 0:
         return float(count)
     return max(1.0, min(float(count), whole * len(points) / (between * time)))
@@ -77,6 +82,15 @@ def _rank(values: Sequence[float]) -> list[float]:
     """The rank of each value; equal ones share the mean of theirs."""
     ordered = sorted(values)
     return [(bisect_left(ordered, value) + bisect_right(ordered, value) + 1) / 2 for value in values]
+
+
+def _centre(values: Sequence[float], strata: Sequence[int]) -> list[float]:
+    """Each value less the mean of its stratum."""
+    members: dict[int, list[float]] = {}
+    for value, stratum in zip(values, strata, strict=True):
+        members.setdefault(stratum, []).append(value)
+    means = {stratum: math.fsum(found) / len(found) for stratum, found in members.items()}
+    return [value - means[stratum] for value, stratum in zip(values, strata, strict=True)]
 
 
 def _average(values: Sequence[float], size: int) -> list[float]:

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.interval import ERROR_AT_EACH_LOOK
 from pytest_llmperf.budgets.judge import judge, may_be_decided
 from pytest_llmperf.budgets.verdict import Status
 
@@ -100,9 +99,7 @@ class Looks:
 
     def judge(self, measurement: Measurement) -> list[Verdict]:
         """The verdict on each budget, with what earlier looks have decided."""
-        confidence = self._confidence
-        if self._is_sequential:
-            confidence = replace(confidence, error=ERROR_AT_EACH_LOOK)
+        confidence = self._confidence.at_each_look() if self._is_sequential else self._confidence
         decided = dict(self._decided)
         if len(measurement.requests) == self._requests_grown:
             decided = {**self._by_growth, **decided}

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread
-from pytest_llmperf.budgets.interval import Confidence
+from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval
 from pytest_llmperf.budgets.judge import judge, select_broken
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.load import Load
+from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.metrics.evidence import RateUnits
 from tests.helpers.device_samples import ENERGY, on
 from tests.helpers.streams import L4, limits, measured, stream, trace
 
@@ -135,7 +138,7 @@ def test_gaps_of_one_slow_request_of_many_are_not_many_slow_gaps() -> None:
 # --------------------------------------------------------------------------------------------------------------- rates
 
 
-def run_rounds(tokens_per_second: Sequence[float]) -> Verdict:
+def run_rounds(tokens_per_second: Sequence[float], **confidence: float) -> Verdict:
     """Each round sends two requests at once that take a second."""
     starts = [at * 10**9 for at in range(len(tokens_per_second))]
     requests = [
@@ -144,7 +147,7 @@ def run_rounds(tokens_per_second: Sequence[float]) -> Verdict:
         for _ in range(2)
     ]
     found = measured(*requests, rounds=len(starts), round_starts_ns=tuple(starts))
-    [verdict] = judge(limits("throughput", output="100 tok/s"), found)
+    [verdict] = judge(limits("throughput", output="100 tok/s"), found, Confidence(**confidence))
     return verdict
 
 
@@ -166,6 +169,65 @@ def test_rounds_that_differ_tell_less() -> None:
     verdict = run_rounds([60, 150, 90, 140, 80, 160, 70, 100])
     assert verdict.status is Status.INCONCLUSIVE
     assert "8 rounds" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("session_noise", "truth", "status", "percent"),
+    [
+        (0.02, 0.90, Status.PASS, 99.9),
+        (0.02, 0.95, Status.PASS, 70),
+        (0.02, 1.10, Status.FAIL, 97),
+        (0.02, 1.14, Status.FAIL, 100),
+        (0.05, 0.90, Status.PASS, 65),
+        (0.05, 0.95, Status.PASS, 25),
+        (0.05, 1.10, Status.FAIL, 32),
+        (0.05, 1.14, Status.FAIL, 60),
+        (0.05, 1.20, Status.FAIL, 89),
+    ],
+)
+def test_known_noise_between_sessions_leaves_what_it_allows(
+    session_noise: float, truth: float, status: Status, percent: float
+) -> None:
+    """Rates of 8 rounds that differ by 3 %; ``percent`` is what normal errors of known size would allow."""
+    generator, trials, found = random.Random(11), 150, Counter[Status]()
+    for _ in range(trials):
+        session = truth * math.exp(generator.gauss(0, session_noise))
+        counts = [1 / (session * math.exp(generator.gauss(0, 0.03))) for _ in range(8)]
+        found[judge_rate(counts, session_noise)] += 1
+    binomial_error = 100 * math.sqrt(0.01 * percent * (1 - 0.01 * percent) / trials)
+    assert 100 * found[status] / trials > percent - 3 - 2 * binomial_error
+    assert found[Status.FAIL if status is Status.PASS else Status.PASS] <= 1
+
+
+def judge_rate(counts: Sequence[float], session_noise: float) -> Status:
+    """A rate whose limit is 1, from what was counted in rounds of a second."""
+    value, confidence = math.fsum(counts) / len(counts), Confidence(session_noise=session_noise)
+    found = find_interval(RateUnits(counts, [1.0] * len(counts), "round"), None, value, "higher", confidence)
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    return Status.PASS if found.low >= 1 else Status.FAIL if found.high < 1 else Status.INCONCLUSIVE
+
+
+def test_noise_between_sessions_pays_for_one_look_only() -> None:
+    """A session is the same at each look: only what its rounds tell is looked at again."""
+    counts = [1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 1.0, 1.0]
+    rounds = RateUnits(counts, [1.0] * 8, "round")
+    once, often = Confidence(session_noise=0.05), Confidence(session_noise=0.05).at_each_look()
+    found = [find_interval(rounds, None, 1.0, "higher", confidence) for confidence in (once, often)]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert 1 < (1 - (found[1].low or 0)) / (1 - (found[0].low or 0)) < 1.3
+
+
+def test_a_verdict_that_sessions_hide_points_to_a_comparison() -> None:
+    rounds = RateUnits([100.0 + at % 2 for at in range(40)], [1.0] * 40, "round")
+    assert count_missing(rounds, None, 100.5, 98, "higher", Confidence(session_noise=0.05)) is None
+    verdict = run_rounds([103, 104] * 20, session_noise=0.05)
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "sessions differ by 5 %" in verdict.reason
+    assert "compare two builds in one session" in verdict.reason
+    assert not verdict.needs_more
 
 
 def judge_goodput(met: Sequence[bool], limit: str = "0.95 req/s") -> Verdict:
@@ -241,6 +303,33 @@ def test_what_lies_between_rounds_counts_into_no_rate() -> None:
     assert (verdict.interval.units, verdict.interval.unit) == (4, "round")
     reaching = RequestTiming(starts[1], starts[2] + 1, streamed=False, output_tokens=0)
     assert len(measured(*requests, reaching, rounds=4, round_starts_ns=tuple(starts)).spans) == 1
+
+
+def test_engines_that_differ_by_intention_are_no_noise_of_each_other() -> None:
+    """A test asks a fast engine, then one that is three times as slow: the limits hold for both together."""
+    quick = [request_at(300 * at, 300 - at % 3) for at in range(12)]
+    slow = [request_at(3600 + 900 * at, 900 - at % 3) for at in range(12)]
+    parts = label_parts([measured(*quick, engine=L4), measured(*slow, engine=L4)])
+    whole = replace(measured(*quick, *slow, engine=L4), parts=parts)
+    wanted = [*limits("throughput", output="75 tok/s"), *limits("latency", e2e_p50="1 s")]
+    [rate, latency], [mixed_rate, mixed_latency] = judge(wanted, whole), judge(wanted, replace(whole, parts=()))
+    assert (rate.status, latency.status) == (Status.PASS, Status.PASS)
+    assert width_of(rate) < 0.3 * width_of(mixed_rate)
+    assert effective_of(latency) > 2 * effective_of(mixed_latency)
+
+
+def request_at(start_ms: int, ms: int) -> RequestTiming:
+    return RequestTiming(start_ms * MS, (start_ms + ms) * MS, streamed=False, output_tokens=50)
+
+
+def width_of(verdict: Verdict) -> float:
+    assert verdict.interval is not None
+    return math.log((verdict.interval.high or math.inf) / (verdict.interval.low or 0))
+
+
+def effective_of(verdict: Verdict) -> float:
+    assert verdict.interval is not None
+    return verdict.interval.effective
 
 
 def test_requests_one_after_another_are_units() -> None:
