@@ -19,7 +19,7 @@ from pytest_llmperf.metrics.metric import DistributionMetric
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_llmperf.budgets.interval import Confidence
+    from pytest_llmperf.budgets.interval import Better, Confidence
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.server_clock import ServerClock
@@ -42,7 +42,9 @@ def bound_truth(
     shortest, longest = [bounds[0] for bounds in found], [bounds[1] for bounds in found]
     if isinstance(metric, DistributionMetric) and statistic is not None:
         is_per_request = metric.sample == "request"
-        low, high = (_bound_percentile(v, is_per_request, statistic, confidence) for v in (shortest, longest))
+        low, high = (
+            _bound_percentile(v, is_per_request, statistic, metric.better, confidence) for v in (shortest, longest)
+        )
         least = max(low.low or 0.0, _find_mean_gap(metric, measurement)) if statistic.percentile is None else low.low
         return replace(high, low=least)
     slow, fast = (_bound_mean([one for (one,) in values], confidence) for values in (longest, shortest))
@@ -56,10 +58,14 @@ def keeps_objective(objective: Objective, measurement: Measurement) -> bool:
 
 
 def _bound_percentile(
-    values: Sequence[Sequence[float]], is_per_request: bool, statistic: Statistic, confidence: Confidence
+    values: Sequence[Sequence[float]],
+    is_per_request: bool,
+    statistic: Statistic,
+    better: Better,
+    confidence: Confidence,
 ) -> Interval:
     value = statistic.of(Distribution(values))
-    found = find_interval(RequestValues(values, is_per_request), statistic, value, confidence)
+    found = find_interval(RequestValues(values, is_per_request), statistic, value, better, confidence)
     return found or Interval(value, value)
 
 
@@ -68,7 +74,7 @@ def _bound_mean(times: Sequence[float], confidence: Confidence) -> Interval:
     if not all(times):
         return Interval(None, None)
     rate = len(times) / sum(times)
-    found = find_interval(RateUnits([1.0] * len(times), times, "request"), None, rate, confidence)
+    found = find_interval(RateUnits([1.0] * len(times), times, "request"), None, rate, "higher", confidence)
     return found or Interval(rate, rate)
 
 
