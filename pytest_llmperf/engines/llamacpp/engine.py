@@ -30,6 +30,7 @@ DIALECT = Dialect(
     full_length={"ignore_eos": True},
     # A prompt that was answered before would come from the cache, with a TTFT ten times too good.
     prefix_settings=lambda share: {"cache_prompt": share},
+    obeyed=frozenset({"cache_prompt"}),
     count_tokens=_count_tokens,
     check_room=check_room,
     # The server gives one of its few threads to each connection, idle or not.

@@ -30,6 +30,7 @@ DIALECT = Dialect(
     stream_options={"include_usage": True, "continuous_usage_stats": True},
     full_length={"ignore_eos": True},
     prefix_settings=_salt_prefix,
+    obeyed=frozenset({"cache_salt"}),
     prefix_group=lambda name: {"cache_salt": name},
     count_tokens=_count_tokens,
 )

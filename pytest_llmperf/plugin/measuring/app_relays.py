@@ -148,7 +148,7 @@ class AppRelays:
         relay = self._relays.get(engine)
         death = relay.why_ended() if relay else ""
         if relay is None or death:
-            fresh = self._relays[engine] = _start(engine.base_url, relay)
+            fresh = self._relays[engine] = _start(engine, relay)
             if self._open:
                 self._faults += [f"{death}: the app's calls are lost"] if death else []
                 fresh.open()
@@ -158,12 +158,13 @@ class AppRelays:
         return relay
 
 
-def _start(server_url: str, dead: Relay | None) -> Relay:
+def _start(engine: Engine, dead: Relay | None) -> Relay:
     """Starts a relay, on the port of the ``dead`` one if that is still free, because apps know that address."""
+    obeyed = engine.dialect.obeyed
     if dead is not None:
         dead.stop()
         try:
-            return Relay(server_url, dead.port)
+            return Relay(engine.base_url, dead.port, obeyed)
         except RelayError:
             pass  # the port is taken by now
-    return Relay(server_url)
+    return Relay(engine.base_url, obeyed=obeyed)

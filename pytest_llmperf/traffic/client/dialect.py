@@ -56,6 +56,7 @@ class Dialect:
         full_length: fields that make an answer as long as its ``max_tokens``.
         prefix_settings: called with whether the prompt may come from the prefix cache, returns the fields for that.
             Called once for each request, so a salt can be new each time.
+        obeyed: fields of a body by which the server keeps prompts apart in its prefix cache, whoever sends them.
         prefix_group: called with the name of a group, returns the fields by which a request that may share its prefix
             shares it only within the group.
         count_tokens: the number of tokens of a text as a prompt, special tokens included; None if the engine cannot
@@ -71,6 +72,7 @@ class Dialect:
     stream_options: Mapping[str, Any] = field(default_factory=dict)
     full_length: Mapping[str, Any] = field(default_factory=dict)
     prefix_settings: Callable[[bool], Mapping[str, Any]] = _carry_nothing
+    obeyed: frozenset[str] = frozenset()
     prefix_group: Callable[[str], Mapping[str, Any]] = _carry_nothing
     count_tokens: Callable[[Endpoint, str], int] | None = None
     check_room: Callable[[Endpoint, Mapping[str, Any]], None] | None = None

@@ -61,13 +61,16 @@ def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Map
         asked = body.get("stream_options") or {}
         body["stream_options"] = {"include_usage": True, **dialect.stream_options, **asked}
     # A test that sets the engine's own switches for its cache has asked for what they do.
-    shared = share or bool(own.get("cache_prompt") or own.get("cache_salt"))
+    obeyed = {*dialect.obeyed, *prefix_settings}
+    shared = share or any(own.get(key) for key in obeyed)
+    kept = bool(prefix_settings) and all(body.get(key) == value for key, value in prefix_settings.items())
     return Post(
         path,
         body,
         streamed,
         shared,
-        fresh=bool(prefix_settings) and not shared,
+        fresh=kept and not shared,
+        obeyed=obeyed,
         headers=parse_headers(settings.get("headers")),
         timeout_s=parse_timeout(settings.get("timeout")),
     )

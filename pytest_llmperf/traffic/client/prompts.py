@@ -1,44 +1,80 @@
-"""Finds the prompt in the body of a request, in every protocol that servers of models speak."""
+"""Finds the prompt in the body of a request, in every protocol that servers of models speak.
+
+A prompt is its text. In which form it is sent (a string or parts, a chat, a completion or a response, with which roles)
+and under which name of a model changes little or nothing of what a prefix cache finds again.
+"""
 
 from __future__ import annotations
 
 import json
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.prompts import Prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-# Prompts of other models, of other salts or behind another nonce have nothing in common in any cache.
-_CONTEXT = ("model", "cache_salt", "llmperf_nonce")
-# Templates put tools before the first message. Some leave them out, so their characters do not count.
-_BEFORE = ("tools", "functions", "template")
-_TEXTS = ("instructions", "system", "messages", "input", "prompt", "suffix", "images")
-# Fields that hold text; everything else in a message is data, or says what the text is.
-_TEXT_FIELDS = frozenset({"content", "text", "input", "output", "thinking", "reasoning", "reasoning_content"})
+# What a server puts before the prompt and what is not in the body: its own record of a conversation, or its tokens.
+_REFERENCES = ("previous_response_id", "conversation", "context", "template", "chat_template")
+# In the order in which templates write them.
+_TEXTS = (
+    *(
+        "tools",
+        "functions",
+        "documents",
+        "instructions",
+        "system",
+        "system_instruction",
+        "systemInstruction",
+        "preamble",
+    ),
+    *("images", "image_data", "input_extra", "input_prefix", "chat_history", "messages", "contents", "input", "inputs"),
+    *("prompt", "prompt_token_ids", "input_ids", "text", "message", "input_suffix", "suffix"),
+)
+_TOOLS = frozenset({"tools", "functions"})
+# Fields of a message or of a part of one that say what it is, or whose it is.
+_NOT_IN_PROMPT = frozenset(
+    {"role", "type", "id", "call_id", "tool_call_id", "status", "cache_control", "detail", "format", "annotations"}
+    | {"mime_type", "mimeType", "media_type", "encoding"}
+)
+# Fields that hold data: what they hold has no length in characters.
+_DATA = frozenset(
+    {"images", "image_data", "image_url", "input_image", "input_audio", "audio", "audio_url", "video", "video_url"}
+    | {"file", "file_data", "file_id", "file_url", "source", "inline_data", "inlineData", "encrypted_content"}
+)
+# An image, a sound or a document takes up some hundred tokens: so many characters stand in for it.
+_DATA_CHARACTERS = 1024
+_DIGEST_BYTES = 32
+# llama.cpp's own switch, which is on unless a request turns it off.
+_SWITCH = "cache_prompt"
 
-# Hosted servers are told by it what to keep; it moves from message to message as a chat goes on.
-_NOT_IN_PROMPT = frozenset({"cache_control"})
 
-
-def find_prompt(body: Mapping[str, Any], *, fresh: bool = False, shared: bool = False) -> Prompt | None:
+def find_prompt(
+    body: Mapping[str, Any], obeyed: Collection[str] = (), *, fresh: bool = False, shared: bool = False
+) -> Prompt | None:
     """The prompt of a request with this body; None if it is nested too deeply to be read.
 
-    ``fresh`` says that the request keeps it from being taken from a cache, as llama.cpp's ``cache_prompt`` does;
-    ``shared`` that the test has asked for the other.
+    Args:
+        body: that of the request.
+        obeyed: fields by which the engine keeps prompts apart in its cache; of others it is not known that it does.
+        fresh: whether the request keeps the prompt from being taken from a cache.
+        shared: whether the test has asked for the other.
     """
-    context = "\n".join(str(body.get(key, "")) for key in _CONTEXT)
+    salts = [f"{key}={body[key]}" for key in sorted(obeyed) if key != _SWITCH and body.get(key)]
+    fresh = fresh or (_SWITCH in obeyed and body.get(_SWITCH) is False)
     try:
-        return Prompt.of(_list_pieces(body), context, fresh=fresh or body.get("cache_prompt") is False, shared=shared)
+        return Prompt.of(_list_pieces(body), "\n".join(salts), fresh=fresh, shared=shared)
     except RecursionError:
         return None
 
 
-def parse_prompt(body: bytes) -> Prompt | None:
-    """The prompt of a request with this body of JSON; None if it cannot be read."""
+def parse_prompt(body: bytes, obeyed: Collection[str] = ()) -> Prompt | None:
+    """The prompt of a request with this body, which is all of it if it is no JSON object; None if there is no body."""
     content = parse_body(body)
-    return None if content is None else find_prompt(content)
+    if content is None:
+        return Prompt.of([(_stand_for(body), True)]) if body else None
+    return find_prompt(content, obeyed)
 
 
 def parse_body(body: bytes) -> dict[str, Any] | None:
@@ -51,30 +87,50 @@ def parse_body(body: bytes) -> dict[str, Any] | None:
 
 
 def _list_pieces(body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    for key in _BEFORE:
+    for key in _REFERENCES:
         if body.get(key):
-            yield _dump(body[key]), False
+            yield f"\0{key}={_dump(body[key])}", False
     for key in _TEXTS:
-        if body.get(key):
-            yield f"\0{key}", False
-            yield from _read(body[key], text=key != "images")
+        if key in _TOOLS:
+            yield from _read_tools(body.get(key))
+        elif body.get(key) and not (key == "text" and isinstance(body[key], dict)):  # there it says what is wanted
+            yield from _read(body[key], data=key in _DATA)
 
 
-def _read(value: Any, *, text: bool) -> Iterator[tuple[str, bool]]:
-    """The texts in a value, each with whether it is text, in the order in which they stand."""
+def _read_tools(tools: Any) -> Iterator[tuple[str, bool]]:
+    """What a template writes of tools; chat completions wrap each of them, responses do not."""
+    for tool in tools if isinstance(tools, list) else ():
+        if isinstance(tool, dict):
+            inner = tool.get("function")
+            told = inner if isinstance(inner, dict) else tool
+            yield _dump({key: value for key, value in told.items() if key not in {"type", "strict"}}), True
+
+
+def _read(value: Any, *, data: bool) -> Iterator[tuple[str, bool]]:
+    """The texts in a value, in the order in which they stand; of an object its images before its texts."""
     if isinstance(value, str):
-        yield value, text
+        yield (_stand_for(_strip_address(value).encode(errors="replace")) if data else value), True
     elif isinstance(value, dict):
-        for key in sorted(map(str, value)):
+        for key in sorted(map(str, value), key=lambda key: (key not in _DATA, key)):
             if key not in _NOT_IN_PROMPT:
-                yield f"\0{key}", False
-                yield from _read(value.get(key), text=key in _TEXT_FIELDS)
+                yield from _read(value.get(key), data=data or key in _DATA)
     elif isinstance(value, list):
         for inner in value:
-            yield from _read(inner, text=text)
+            yield from _read(inner, data=data)
     elif value is not None:
-        yield f"{json.dumps(value)},", text
+        yield f"{json.dumps(value)},", True
+
+
+def _strip_address(data: str) -> str:
+    """The data in a ``data:`` URL, which other protocols send bare."""
+    return data.partition(",")[2] if data.startswith("data:") else data
+
+
+def _stand_for(data: bytes) -> str:
+    """The characters that stand in for data."""
+    digest = blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
+    return digest * (_DATA_CHARACTERS // len(digest))
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.reading import read_or_fail
 from pytest_llmperf.traffic.client.exchange import TransportError
+from pytest_llmperf.traffic.client.prompts import find_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from pytest_llmperf.measurement.prompts import Prompt
 
 
 class RequestFailed(Exception):  # noqa: N818
@@ -45,12 +48,14 @@ class Attempt(Protocol):
 class Call:
     """One request on its way. ``read`` parses what it brings; ``fault`` is why it failed, empty while it has not.
 
+    ``find_prompt`` digests its prompt, which takes a moment and is put off until no time is taken.
     ``asked_tokens`` are the most output tokens that it asks for, None without a limit; with ``full_length`` the server
     is told to end its answer there and not earlier.
     """
 
     attempt: Attempt
     read: Callable[[Arrival], Answer]
+    find_prompt: Callable[[], Prompt | None]
     streamed: bool
     shared_prefix: bool = False
     fault: str = ""
@@ -89,7 +94,8 @@ class Call:
             asked_tokens=self.asked_tokens,
             full_length=self.full_length,
         )
-        return read_or_fail(self.read, arrival)
+        answer = read_or_fail(self.read, arrival)
+        return replace(answer, timing=replace(answer.timing, prompt=self.find_prompt()))
 
     def describe_so_far(self, at_ns: int, error: str) -> RequestTiming:
         """The timing of the request as one that ends at ``at_ns`` with this ``error``. The request goes on."""
@@ -100,6 +106,7 @@ class Call:
             status=self.attempt.status,
             error=error,
             shared_prefix=self.shared_prefix,
+            prompt=self.find_prompt(),
         )
 
     def check(self, answer: Answer) -> Answer:
@@ -117,9 +124,10 @@ class Call:
 class Post:
     """What one request posts, checked: ``path`` below the base URL, and its body.
 
-    ``fresh`` says that the body keeps the prompt from being taken from a cache, in the engine's own words. ``headers``
-    are those of this request beside the client's own. ``timeout_s`` bounds, in seconds, the connecting and every single
-    silence of the server; None for the client's timeout.
+    ``fresh`` says that the body keeps the prompt from being taken from a cache, in the engine's own words, and
+    ``obeyed`` are the fields by which the engine keeps prompts apart in its cache. ``headers`` are those of this
+    request beside the client's own. ``timeout_s`` bounds, in seconds, the connecting and every single silence of the
+    server; None for the client's timeout.
     """
 
     path: str
@@ -127,5 +135,10 @@ class Post:
     streamed: bool
     shared_prefix: bool
     fresh: bool = False
+    obeyed: Collection[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float | None = None
+
+    def find_prompt(self) -> Prompt | None:
+        """Digests of its prompt; None if that cannot be read."""
+        return find_prompt(self.body, self.obeyed, fresh=self.fresh, shared=self.shared_prefix)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.traffic.answers.counts import is_told_to_go_on, read_asked_tokens
 from pytest_llmperf.traffic.client.exchange import Exchange
-from pytest_llmperf.traffic.client.prompts import find_prompt
 from pytest_llmperf.traffic.client.request import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.traffic.answers.answer import Answer, Arrival
     from pytest_llmperf.traffic.client.request import Attempt, Post
@@ -57,16 +54,10 @@ def create_call(transport: Transport, post: Post) -> Call:
         raise ValueError("this engine is not asked over HTTP: leave out headers and timeout")
     return Call(
         attempt,
-        partial(_read_beside_prompt, transport.read, post),
+        transport.read,
+        post.find_prompt,
         post.streamed,
         post.shared_prefix,
         asked_tokens=read_asked_tokens(post.body),
         full_length=is_told_to_go_on(post.body),
     )
-
-
-def _read_beside_prompt(read: Callable[[Arrival], Answer], post: Post, arrival: Arrival) -> Answer:
-    """Parses an answer, and notes in its timing what was asked."""
-    answer = read(arrival)
-    prompt = find_prompt(post.body, fresh=post.fresh, shared=post.shared_prefix)
-    return replace(answer, timing=replace(answer.timing, prompt=prompt))

@@ -10,7 +10,6 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.client.posts import completion, conversation
-from pytest_llmperf.traffic.client.prompts import find_prompt
 from pytest_llmperf.traffic.load.wire import Order
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Preparation:
         for script, due_ns in self.generate_scripts():
             post = self.build_post(script)
             number = len(self.turns)
-            self.prompts[number] = find_prompt(post.body, fresh=post.fresh, shared=post.shared_prefix)
+            self.prompts[number] = post.find_prompt()
             self.turns += script.turns
             further = [(turn.content, turn.output_tokens) for turn in script.turns[1:]]
             think_ns = round(script.think_s * 1e9)

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.traffic.relay.encodings import MOST_BODY_BYTES
 from pytest_llmperf.traffic.relay.framing import (
     Body,
     FramingError,
@@ -17,7 +18,7 @@ from pytest_llmperf.traffic.relay.framing import (
     choose_answer_body,
     choose_request_body,
 )
-from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP, MOST_BODY_BYTES
+from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP
 
 if TYPE_CHECKING:
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall, RecordedCalls
@@ -94,6 +95,8 @@ class Exchanges:
         call = self._recorded.begin(method, path, self._began_ns)
         self._unanswered.append(_Request(method, path, call))
         self._asking = call if call is not None and self._recorded.keeps_body(call) else None
+        if call is not None:
+            call.body_encoding = _read_encoding(head)
         return body
 
     def _keep_body(self, part: MessagePart) -> None:
@@ -159,7 +162,7 @@ class Exchanges:
     def _describe(call: RecordedCall, head: Head) -> None:
         call.status = head.parse_status()
         call.content_type = head.fields.get(b"content-type", b"").decode("latin-1")
-        call.content_encoding = head.fields.get(b"content-encoding", b"").decode("latin-1").lower()
+        call.content_encoding = _read_encoding(head)
 
     def _complete(self, at_ns: int) -> None:
         call = self._unanswered.popleft().call
@@ -198,3 +201,7 @@ class Exchanges:
                 cause = fault or f"the server closed the connection {where}"
                 self._recorded.end(request.call, at_ns, cause, by_app=by_app)
         self._unanswered.clear()
+
+
+def _read_encoding(head: Head) -> str:
+    return head.fields.get(b"content-encoding", b"").decode("latin-1").lower()

@@ -47,6 +47,7 @@ class RelayServer:
         match order["do"]:
             case "listen":
                 self.target = Target.parse(order["url"])
+                self.recorded.obeyed = order["obeyed"]
                 return await self._listen(order["port"])
             case "serve":
                 self.target = Target.parse(order["url"])

@@ -14,6 +14,8 @@ from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.relay.main import LENGTH, LOOPBACK
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
 
@@ -50,13 +52,14 @@ class TakenCalls(NamedTuple):
 class Relay:
     """A process that listens on loopback and forwards to the server at ``server_url``, from here to :meth:`stop`.
 
-    ``port`` is the port to listen on, 0 for any free one.
+    ``port`` is the port to listen on, 0 for any free one. ``obeyed`` are the fields of a request by which the server
+    keeps prompts apart in its cache.
 
     Raises:
         RelayError: the relay cannot be started or cannot listen on the port.
     """
 
-    def __init__(self, server_url: str, port: int = 0) -> None:
+    def __init__(self, server_url: str, port: int = 0, obeyed: Collection[str] = ()) -> None:
         self.server_url = server_url
         self._lock = threading.Lock()
         self._orders = 0
@@ -68,7 +71,7 @@ class Relay:
                 self._connection.close()
                 raise RelayError(f"the relay cannot be started: {error}") from None
         try:
-            order = {"do": "listen", "port": port, "url": server_url}
+            order = {"do": "listen", "port": port, "url": server_url, "obeyed": sorted(obeyed)}
             self.port: int = self._ask(order)["port"]
         except BaseException:
             self.stop()

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.traffic.answers.counts import is_told_to_go_on, read_asked_tokens
 from pytest_llmperf.traffic.client.prompts import find_prompt, parse_body, parse_prompt
+from pytest_llmperf.traffic.relay.encodings import decode_body
 from pytest_llmperf.traffic.relay.paths import is_harmless, is_read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_llmperf.measurement.prompts import Prompt
 
 CAPACITY = 512 << 20
-# Of a request that is larger, the prompt is not known.
-MOST_BODY_BYTES = 16 << 20
 UNENDED = "it was still on its way when the test ended"
 HUNG_UP = "the app closed the connection before the answer was complete"
 
@@ -41,6 +40,7 @@ class RecordedCall:
         method: that of the request.
         read: whether its answer is kept, to be read.
         body: that of the request, until the call is taken.
+        body_encoding: its Content-Encoding in lower case, or "".
         prompt: digests of its prompt, from then on; None if there is none that can be read.
         asked_tokens: the most output tokens that it asks for, from then on; None without a limit.
         full_length: whether it tells the server to end the answer there and not earlier, from then on.
@@ -61,6 +61,7 @@ class RecordedCall:
     method: str = "POST"
     read: bool = True
     body: bytes = b""
+    body_encoding: str = ""
     prompt: Prompt | None = None
     asked_tokens: int | None = None
     full_length: bool = False
@@ -70,11 +71,13 @@ class RecordedCalls:
     """The calls of one relay while a test is measured, with up to ``capacity`` bytes of answers in all.
 
     ``outside`` counts the calls that came while no test was measured, and ``prompts_outside`` holds their prompts;
-    ``problems`` are errors of the relay itself, a sentence each.
+    ``problems`` are errors of the relay itself, a sentence each. ``obeyed`` are the fields of a request by which the
+    server keeps prompts apart in its cache.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
+        self.obeyed: Collection[str] = ()
         self._kept = 0
         self._open = False
         self._opened_ns = 0
@@ -119,7 +122,7 @@ class RecordedCalls:
         if not call.ended:
             call.body = b"".join(body)
             self._kept += len(call.body)
-        elif (prompt := parse_prompt(b"".join(body))) is not None:
+        elif (prompt := parse_prompt(decode_body(b"".join(body), call.body_encoding), self.obeyed)) is not None:
             self.prompts_outside.append(prompt)
 
     def add_content(self, call: RecordedCall, at_ns: int, content: Sequence[bytes]) -> None:
@@ -169,15 +172,15 @@ class RecordedCalls:
             self._open, self._kept = False, 0
         taken = [call for call in self._calls if call.ended]
         for call in taken:
-            _read_body(call)
+            self._read_body(call)
         self._calls = [call for call in self._calls if not call.ended]
         return taken
 
-
-def _read_body(call: RecordedCall) -> None:
-    """Notes what the body of a request asks for, and drops it."""
-    content = parse_body(call.body)
-    if content is not None:
-        call.prompt = find_prompt(content)
-        call.asked_tokens, call.full_length = read_asked_tokens(content), is_told_to_go_on(content)
-    call.body = b""
+    def _read_body(self, call: RecordedCall) -> None:
+        """Notes what the body of a request asks for, and drops it."""
+        body = decode_body(call.body, call.body_encoding)
+        content = parse_body(body)
+        call.prompt = parse_prompt(body, self.obeyed) if content is None else find_prompt(content, self.obeyed)
+        if content is not None:
+            call.asked_tokens, call.full_length = read_asked_tokens(content), is_told_to_go_on(content)
+        call.body = b""

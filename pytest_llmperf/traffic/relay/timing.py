@@ -11,6 +11,7 @@ from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.endings import NO_ANSWER
 from pytest_llmperf.traffic.answers.reading import read_or_fail
+from pytest_llmperf.traffic.relay.encodings import create_decoder
 from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _READERS: Mapping[str, Callable[[Arrival], Answer]] = {
     "/api/generate": ollama.read,
     "/responses": openai_responses.read,
 }
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 # Servers quote keys in their error messages.
 _KEY = re.compile(r"\b(sk-|Bearer\s+)[\w.~+/=*-]{4,}")
 
@@ -72,10 +72,10 @@ def _decompress(call: RecordedCall) -> tuple[Pieces, str]:
     """Decompresses the pieces of a call; returns them and why the call failed, or ""."""
     if call.content_encoding in ("", "identity"):
         return call.pieces, call.fault
-    if call.content_encoding not in ("gzip", "x-gzip", "deflate"):
+    decoder = create_decoder(call.content_encoding)
+    if decoder is None:
         cure = "let the app send Accept-Encoding: identity"
         return (), call.fault or f"an answer in {call.content_encoding} cannot be decoded: {cure}"
-    decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
         return [(at_ns, decoder.decompress(data)) for at_ns, data in call.pieces], call.fault
     except zlib.error:

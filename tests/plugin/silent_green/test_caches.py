@@ -354,6 +354,48 @@ def test_repeated(llm_client):
     runs.plain(source, *hostile.options, "--llmperf-strict").assert_outcomes(passed=1)
 
 
+def test_of_a_silent_server_the_form_of_a_prompt_makes_no_new_one(
+    runs: Runs, pytester: pytest.Pytester, hostile: HostileServer
+) -> None:
+    hostile.answer = answer_faster_again
+    source = """
+import gzip, json, urllib.request
+
+TEXT = "the same prompt"
+PARTS = [{"role": "user", "content": [{"type": "text", "text": TEXT}]}]
+AS_IT_IS = ("/completions", {"prompt": TEXT})
+AGAIN = {
+    "chat": ("/chat/completions", {"messages": PARTS}),
+    "alias": ("/completions", {"prompt": TEXT, "model": "another-name"}),
+    "salt": ("/completions", {"prompt": TEXT, "cache_salt": "new", "cache_prompt": False, "llmperf_nonce": "new"}),
+    "compressed": AS_IT_IS,
+}
+NEW = {
+    "context": ("/completions", {"prompt": TEXT, "context": [1, 2, 3]}),
+    "documents": ("/completions", {"prompt": TEXT, "documents": [{"text": "some text"}]}),
+    "response": ("/completions", {"prompt": TEXT, "previous_response_id": "resp_1"}),
+}
+FORMS = {"as it is": AS_IT_IS, **AGAIN, **NEW}
+
+@pytest.mark.latency_budget(ttft_max="10 s")
+@pytest.mark.parametrize("form", FORMS)
+def test_app(llm_client, form):
+    path, content = FORMS[form]
+    body = json.dumps({"model": "tiny", "max_tokens": 2, "stream": True, **content}).encode()
+    headers = {"Content-Type": "application/json"}
+    if form == "compressed":
+        body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+    with urllib.request.urlopen(urllib.request.Request(llm_client.base_url + path, body, headers), timeout=60) as answer:
+        answer.read()
+
+@pytest.mark.latency_budget(ttft_max="10 s")
+def test_client(llm_client):
+    llm_client.generate("the same prompt", max_tokens=2, cache_salt="another")
+"""
+    runs.plain(source, *hostile.options, "--llmperf-report=out.json")
+    assert list_verdicts(pytester) == ["PASS", *["INVALID"] * 4, *["PASS"] * 3, "INVALID"]
+
+
 def test_no_text_of_a_prompt_gets_into_a_report(runs: Runs, pytester: pytest.Pytester, silent: Running) -> None:
     result = runs.plain(EASY, *options(silent), "--llmperf-report=out.md", "-v")
     for output in (result.stdout.str(), *(path.read_text(encoding="utf-8") for path in pytester.path.glob("out.*"))):

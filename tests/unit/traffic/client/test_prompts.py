@@ -44,11 +44,97 @@ def test_the_prompt_is_all_that_the_model_reads(body: dict[str, Any]) -> None:
     assert parse_prompt(json.dumps({**body, **asked}).encode()) == prompt(body)
 
 
-def test_prompts_of_different_requests_are_different() -> None:
-    assert len({prompt(body).marks for body in BODIES.values()}) == len(BODIES)
+IMAGE = "aGVsbG8=" * 40
+PARTS = [{"type": "text", "text": LONG}]
+FORMS: dict[str, list[dict[str, Any]]] = {
+    "text": [
+        {"prompt": LONG},
+        {"prompt": [LONG]},
+        {"messages": [say(LONG)]},
+        {"messages": [say(PARTS)]},
+        {"messages": [say([{"type": "text", "text": LONG[:100]}, {"type": "text", "text": LONG[100:]}])]},
+        {"messages": [say([{**PARTS[0], "cache_control": {"type": "ephemeral"}}])]},
+        {"input": LONG},
+        {"input": [say([{"type": "input_text", "text": LONG}])], "text": {"verbosity": "low"}},
+        {"inputs": LONG},
+        {"text": LONG, "sampling_params": {"max_new_tokens": 4}},
+        {"contents": [{"role": "user", "parts": [{"text": LONG}]}]},
+        {"model": "an-alias", "prompt": LONG},
+        {"prompt": LONG, "cache_salt": "1", "cache_prompt": False, "llmperf_nonce": "[1] "},
+    ],
+    "with a system prompt": [
+        {"messages": [say("Be brief.", "system"), say(LONG)]},
+        {"messages": [say("Be brief.", "developer"), say(PARTS)]},
+        {"system": "Be brief.", "messages": [say(LONG)]},
+        {"system": [{"type": "text", "text": "Be brief."}], "messages": [say(LONG)]},
+        {"instructions": "Be brief.", "input": LONG},
+        {"system": "Be brief.", "prompt": LONG},
+    ],
+    "with an image": [
+        {"prompt": LONG, "images": [IMAGE]},
+        {"messages": [say(LONG) | {"images": [IMAGE]}]},
+        {"messages": [say([{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}}, *PARTS])]},
+        {"input": [say([{"type": "input_image", "image_url": f"data:image/png;base64,{IMAGE}"}, *PARTS])]},
+        {"messages": [say([{"source": {"type": "base64", "media_type": "image/png", "data": IMAGE}}, *PARTS])]},
+    ],
+    "with a tool": [
+        {"messages": [say(LONG)], "tools": [{"type": "function", "function": {"name": "look_up", "strict": True}}]},
+        {"input": LONG, "tools": [{"type": "function", "name": "look_up"}]},
+        {"messages": [say(LONG)], "functions": [{"name": "look_up"}]},
+    ],
+    "with a tool call": [
+        {"messages": [say("", "assistant") | {"tool_calls": [{"id": one, "function": {"name": "f"}}]}, say(LONG)]}
+        for one in ("call_1", "call_2")
+    ],
+    "tokens": [{"prompt": [1, 22, 333]}, {"input_ids": [1, 22, 333]}, {"prompt_token_ids": [1, 22, 333]}],
+}
+SAME = [(name, number) for name, forms in FORMS.items() for number in range(1, len(forms))]
+
+
+@pytest.mark.parametrize(("name", "number"), SAME)
+def test_a_prompt_is_its_text_in_whatever_form_it_is_sent(name: str, number: int) -> None:
+    assert prompt(FORMS[name][number]) == prompt(FORMS[name][0])
+
+
+def test_prompts_of_different_texts_are_different() -> None:
+    assert len({prompt(forms[0]).marks for forms in FORMS.values()}) == len(FORMS)
     assert prompt({"prompt": [1, 23]}) != prompt({"prompt": [12, 3]})
-    assert prompt({"messages": [say("a"), say("b")]}) != prompt({"messages": [say("ab")]})
-    assert prompt({"messages": [say("a", "system")]}) != prompt({"messages": [say("a")]})
+    assert prompt({"prompt": "a"}) != prompt({"prompt": "b"})
+
+
+APART: list[dict[str, Any]] = [
+    {"context": [1, 2, 3]},
+    {"context": [1, 2, 4]},
+    {"previous_response_id": "resp_1"},
+    {"previous_response_id": "resp_2"},
+    {"conversation": {"id": "conv_1"}},
+    {"documents": ["The bicycle has two gears."]},
+    {"documents": [{"title": "Bicycles", "text": "They have three gears."}]},
+    {"template": "{{ .Prompt }}"},
+    {"suffix": "It was."},
+    {"images": ["aGVsbG8="]},
+    {},
+]
+
+
+def test_what_stands_beside_the_text_keeps_prompts_apart() -> None:
+    assert len({prompt({"prompt": "Why?", **beside}).marks for beside in APART}) == len(APART)
+
+
+BEGINNINGS: dict[str, dict[str, Any]] = {
+    "tools": {"tools": [{"type": "function", "function": {"name": "look_up", "description": LONG}}]},
+    "documents": {"documents": [{"text": LONG}]},
+    "an image": {"images": [IMAGE]},
+}
+
+
+@pytest.mark.parametrize("beside", BEGINNINGS.values(), ids=BEGINNINGS)
+def test_a_long_beginning_of_another_kind_is_a_common_one(beside: dict[str, Any]) -> None:
+    history = PromptHistory()
+    history.add(prompt({"messages": [say("Which is it?")], **beside}))
+    later = prompt({"messages": [say("And why is that?")], **beside})
+    assert history.find_overlap(later).least >= later.length / 2
+    assert not history.find_overlap(prompt({"messages": [say("And why is that?")]})).least
 
 
 def test_a_chat_goes_on_from_its_earlier_turns() -> None:
@@ -59,31 +145,34 @@ def test_a_chat_goes_on_from_its_earlier_turns() -> None:
     assert not history.find_overlap(prompt({"messages": [say(LONG)]})).least
 
 
-def test_what_moves_as_a_chat_goes_on_is_no_part_of_the_prompt() -> None:
-    marked = {"type": "text", "text": LONG, "cache_control": {"type": "ephemeral"}}
-    assert prompt({"messages": [say([marked])]}) == prompt({"messages": [say([{"type": "text", "text": LONG}])]})
+@pytest.mark.parametrize("salt", ["cache_salt", "llmperf_nonce"])
+def test_a_salt_keeps_prompts_apart_where_the_engine_obeys_it(salt: str) -> None:
+    one, other = ({"prompt": LONG, salt: value} for value in "12")
+    assert find_prompt(one, {salt}) != find_prompt(other, {salt})
+    assert find_prompt(one) == find_prompt(other)
 
 
-@pytest.mark.parametrize("apart", [{"model": "n"}, {"cache_salt": "1"}, {"llmperf_nonce": "[1] "}])
-def test_models_and_salts_have_nothing_in_common(apart: dict[str, str]) -> None:
-    assert find_prompt({"model": "m", "prompt": LONG, **apart}) != prompt({"prompt": LONG})
-
-
-def test_only_text_has_a_length() -> None:
+def test_text_has_a_length_and_data_stand_for_some_hundred_tokens() -> None:
     assert prompt({"prompt": "four"}).length == 4
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1000}}
-    assert prompt({"messages": [say([{"type": "text", "text": "four"}, image])], "tools": TOOLS}).length == 4
-    assert prompt({"prompt": "four", "images": ["A" * 1000]}).length == 4
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 9999}}
+    assert prompt({"messages": [say([{"type": "text", "text": "four"}, image])]}).length == 4 + 1024
 
 
-def test_a_request_may_keep_its_prompt_from_a_cache() -> None:
-    assert find_prompt({"prompt": "x", "cache_prompt": False}) == find_prompt({"prompt": "x"}, fresh=True)
-    assert find_prompt({"prompt": "x", "cache_prompt": True}) == find_prompt({"prompt": "x"})
+def test_a_request_may_keep_its_prompt_from_a_cache_that_obeys() -> None:
+    asked, obeyed = {"prompt": "x", "cache_prompt": False}, {"cache_prompt"}
+    assert find_prompt(asked, obeyed) == find_prompt({"prompt": "x"}, fresh=True)
+    assert find_prompt(asked) == find_prompt({"prompt": "x"})
+    assert find_prompt({"prompt": "x", "cache_prompt": True}, obeyed) == find_prompt({"prompt": "x"})
 
 
-@pytest.mark.parametrize("body", [b"", b"no json", b"[1]", b"\xff", b'{"prompt": ' + b"[" * 100_000], ids=repr)
-def test_a_body_that_cannot_be_read_has_no_prompt(body: bytes) -> None:
-    assert parse_prompt(body) is None
+@pytest.mark.parametrize("body", [b"no json", b"[1]", b"\xff", b'{"prompt": ' + b"[" * 100_000], ids=repr)
+def test_a_body_that_cannot_be_read_is_a_prompt_as_a_whole(body: bytes) -> None:
+    assert parse_prompt(body) == parse_prompt(body)
+    assert parse_prompt(body) != parse_prompt(body + b" ")
+
+
+def test_no_body_is_no_prompt() -> None:
+    assert parse_prompt(b"") is None
 
 
 def test_a_body_without_a_prompt_has_an_empty_one() -> None:
