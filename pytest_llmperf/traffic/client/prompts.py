@@ -33,6 +33,13 @@ _TEXTS = (
     *("prompt", "prompt_token_ids", "input_ids", "text", "message", "input_suffix", "suffix"),
 )
 _TOOLS = frozenset({"tools", "functions"})
+# What is asked, in one field of each protocol: by the end of the path. Others' fields are no part of its prompt.
+_ASKED_IN = {
+    **dict.fromkeys(("/chat/completions", "/api/chat", "/messages"), "messages"),
+    **dict.fromkeys(("/completions", "/completion", "/infill", "/api/generate"), "prompt"),
+    "/responses": "input",
+}
+_ASKED = frozenset({"messages", "contents", "input", "inputs", "prompt", "text", "message"})
 # Fields of a message or of a part of one that say what it is, or whose it is.
 _NOT_IN_PROMPT = frozenset(
     {"role", "type", "id", "call_id", "tool_call_id", "status", "cache_control", "detail", "format", "annotations"}
@@ -51,11 +58,12 @@ _SWITCH = "cache_prompt"
 
 
 def find_prompt(
-    body: Mapping[str, Any], obeyed: Collection[str] = (), *, fresh: bool = False, shared: bool = False
+    path: str, body: Mapping[str, Any], obeyed: Collection[str] = (), *, fresh: bool = False, shared: bool = False
 ) -> Prompt | None:
     """The prompt of a request with this body; None if it is nested too deeply to be read.
 
     Args:
+        path: that of the request, without its query.
         body: that of the request.
         obeyed: fields by which the engine keeps prompts apart in its cache; of others it is not known that it does.
         fresh: whether the request keeps the prompt from being taken from a cache.
@@ -64,17 +72,17 @@ def find_prompt(
     salts = [f"{key}={body[key]}" for key in sorted(obeyed) if key != _SWITCH and body.get(key)]
     fresh = fresh or (_SWITCH in obeyed and body.get(_SWITCH) is False)
     try:
-        return Prompt.of(_list_pieces(body), "\n".join(salts), fresh=fresh, shared=shared)
+        return Prompt.of(_list_pieces(path, body), "\n".join(salts), fresh=fresh, shared=shared)
     except RecursionError:
         return None
 
 
-def parse_prompt(body: bytes, obeyed: Collection[str] = ()) -> Prompt | None:
+def parse_prompt(path: str, body: bytes, obeyed: Collection[str] = ()) -> Prompt | None:
     """The prompt of a request with this body, which is all of it if it is no JSON object; None if there is no body."""
     content = parse_body(body)
     if content is None:
         return Prompt.of([(_stand_for(body), True)]) if body else None
-    return find_prompt(content, obeyed)
+    return find_prompt(path, content, obeyed)
 
 
 def parse_body(body: bytes) -> dict[str, Any] | None:
@@ -86,14 +94,16 @@ def parse_body(body: bytes) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _list_pieces(body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+def _list_pieces(path: str, body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    asked = next((field for end, field in _ASKED_IN.items() if path.endswith(end)), "")
+    unread = _ASKED - {asked} if asked else ()
     for key in _REFERENCES:
         if body.get(key):
             yield f"\0{key}={_dump(body[key])}", False
     for key in _TEXTS:
         if key in _TOOLS:
             yield from _read_tools(body.get(key))
-        elif body.get(key) and not (key == "text" and isinstance(body[key], dict)):  # there it says what is wanted
+        elif body.get(key) and key not in unread:
             yield from _read(body[key], data=key in _DATA)
 
 

@@ -141,4 +141,4 @@ class Post:
 
     def find_prompt(self) -> Prompt | None:
         """Digests of its prompt; None if that cannot be read."""
-        return find_prompt(self.body, self.obeyed, fresh=self.fresh, shared=self.shared_prefix)
+        return find_prompt(self.path, self.body, self.obeyed, fresh=self.fresh, shared=self.shared_prefix)

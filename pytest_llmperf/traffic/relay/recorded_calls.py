@@ -122,8 +122,9 @@ class RecordedCalls:
         if not call.ended:
             call.body = b"".join(body)
             self._kept += len(call.body)
-        elif (prompt := parse_prompt(decode_body(b"".join(body), call.body_encoding), self.obeyed)) is not None:
-            self.prompts_outside.append(prompt)
+        else:
+            prompt = parse_prompt(call.path, decode_body(b"".join(body), call.body_encoding), self.obeyed)
+            self.prompts_outside += [prompt] if prompt is not None else []
 
     def add_content(self, call: RecordedCall, at_ns: int, content: Sequence[bytes]) -> None:
         """Adds a piece of the answer. A call whose answer exceeds the capacity ends with that fault and no pieces."""
@@ -180,7 +181,9 @@ class RecordedCalls:
         """Notes what the body of a request asks for, and drops it."""
         body = decode_body(call.body, call.body_encoding)
         content = parse_body(body)
-        call.prompt = parse_prompt(body, self.obeyed) if content is None else find_prompt(content, self.obeyed)
-        if content is not None:
+        if content is None:
+            call.prompt = parse_prompt(call.path, body, self.obeyed)
+        else:
+            call.prompt = find_prompt(call.path, content, self.obeyed)
             call.asked_tokens, call.full_length = read_asked_tokens(content), is_told_to_go_on(content)
         call.body = b""

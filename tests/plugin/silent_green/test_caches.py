@@ -385,7 +385,8 @@ def test_app(llm_client, form):
     headers = {"Content-Type": "application/json"}
     if form == "compressed":
         body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
-    with urllib.request.urlopen(urllib.request.Request(llm_client.base_url + path, body, headers), timeout=60) as answer:
+    request = urllib.request.Request(llm_client.base_url + path, body, headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
         answer.read()
 
 @pytest.mark.latency_budget(ttft_max="10 s")

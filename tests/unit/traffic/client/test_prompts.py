@@ -9,6 +9,7 @@ from pytest_llmperf.measurement.prompts import Prompt, PromptHistory
 from pytest_llmperf.traffic.client.prompts import find_prompt, parse_prompt
 
 LONG = "It was a bright cold day in April, and the clocks were striking thirteen. " * 4
+ANY = "/generate"
 TOOLS = [{"type": "function", "function": {"name": "look_up"}}]
 
 
@@ -32,7 +33,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 def prompt(body: dict[str, Any]) -> Prompt:
-    found = find_prompt({"model": "m", **body})
+    found = find_prompt(ANY, {"model": "m", **body})
     assert found is not None
     return found
 
@@ -40,8 +41,8 @@ def prompt(body: dict[str, Any]) -> Prompt:
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_the_prompt_is_all_that_the_model_reads(body: dict[str, Any]) -> None:
     asked = {"model": "m", "max_tokens": 4, "temperature": 0.5, "stream": True}
-    assert find_prompt({**body, **asked}) == prompt(body)
-    assert parse_prompt(json.dumps({**body, **asked}).encode()) == prompt(body)
+    assert find_prompt(ANY, {**body, **asked}) == prompt(body)
+    assert parse_prompt(ANY, json.dumps({**body, **asked}).encode()) == prompt(body)
 
 
 IMAGE = "aGVsbG8=" * 40
@@ -55,7 +56,7 @@ FORMS: dict[str, list[dict[str, Any]]] = {
         {"messages": [say([{"type": "text", "text": LONG[:100]}, {"type": "text", "text": LONG[100:]}])]},
         {"messages": [say([{**PARTS[0], "cache_control": {"type": "ephemeral"}}])]},
         {"input": LONG},
-        {"input": [say([{"type": "input_text", "text": LONG}])], "text": {"verbosity": "low"}},
+        {"input": [say([{"type": "input_text", "text": LONG}])]},
         {"inputs": LONG},
         {"text": LONG, "sampling_params": {"max_new_tokens": 4}},
         {"contents": [{"role": "user", "parts": [{"text": LONG}]}]},
@@ -100,6 +101,22 @@ def test_prompts_of_different_texts_are_different() -> None:
     assert len({prompt(forms[0]).marks for forms in FORMS.values()}) == len(FORMS)
     assert prompt({"prompt": [1, 23]}) != prompt({"prompt": [12, 3]})
     assert prompt({"prompt": "a"}) != prompt({"prompt": "b"})
+
+
+PATHS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [say("asked")]},
+    "/api/chat": {"messages": [say("asked")]},
+    "/v1/messages": {"messages": [say("asked")]},
+    "/v1/completions": {"prompt": "asked"},
+    "/api/generate": {"prompt": "asked"},
+    "/v1/responses": {"input": "asked"},
+}
+OTHERS: dict[str, Any] = {"messages": [say("other")], "prompt": "other", "input": "other", "text": {"verbosity": "low"}}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_fields_of_another_protocol_are_no_part_of_the_prompt(path: str) -> None:
+    assert find_prompt(path, {**OTHERS, **PATHS[path]}) == find_prompt(ANY, {"prompt": "asked"})
 
 
 APART: list[dict[str, Any]] = [
@@ -148,8 +165,8 @@ def test_a_chat_goes_on_from_its_earlier_turns() -> None:
 @pytest.mark.parametrize("salt", ["cache_salt", "llmperf_nonce"])
 def test_a_salt_keeps_prompts_apart_where_the_engine_obeys_it(salt: str) -> None:
     one, other = ({"prompt": LONG, salt: value} for value in "12")
-    assert find_prompt(one, {salt}) != find_prompt(other, {salt})
-    assert find_prompt(one) == find_prompt(other)
+    assert find_prompt(ANY, one, {salt}) != find_prompt(ANY, other, {salt})
+    assert find_prompt(ANY, one) == find_prompt(ANY, other)
 
 
 def test_text_has_a_length_and_data_stand_for_some_hundred_tokens() -> None:
@@ -160,19 +177,19 @@ def test_text_has_a_length_and_data_stand_for_some_hundred_tokens() -> None:
 
 def test_a_request_may_keep_its_prompt_from_a_cache_that_obeys() -> None:
     asked, obeyed = {"prompt": "x", "cache_prompt": False}, {"cache_prompt"}
-    assert find_prompt(asked, obeyed) == find_prompt({"prompt": "x"}, fresh=True)
-    assert find_prompt(asked) == find_prompt({"prompt": "x"})
-    assert find_prompt({"prompt": "x", "cache_prompt": True}, obeyed) == find_prompt({"prompt": "x"})
+    assert find_prompt(ANY, asked, obeyed) == find_prompt(ANY, {"prompt": "x"}, fresh=True)
+    assert find_prompt(ANY, asked) == find_prompt(ANY, {"prompt": "x"})
+    assert find_prompt(ANY, {"prompt": "x", "cache_prompt": True}, obeyed) == find_prompt(ANY, {"prompt": "x"})
 
 
 @pytest.mark.parametrize("body", [b"no json", b"[1]", b"\xff", b'{"prompt": ' + b"[" * 100_000], ids=repr)
 def test_a_body_that_cannot_be_read_is_a_prompt_as_a_whole(body: bytes) -> None:
-    assert parse_prompt(body) == parse_prompt(body)
-    assert parse_prompt(body) != parse_prompt(body + b" ")
+    assert parse_prompt(ANY, body) == parse_prompt(ANY, body)
+    assert parse_prompt(ANY, body) != parse_prompt(ANY, body + b" ")
 
 
 def test_no_body_is_no_prompt() -> None:
-    assert parse_prompt(b"") is None
+    assert parse_prompt(ANY, b"") is None
 
 
 def test_a_body_without_a_prompt_has_an_empty_one() -> None:
