@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _MARK_BYTES = 8
 _FIRST_EDGE = 64
+_OTHERS = "requests that are not the test's ran at the same time"
 _GROWTH = 1.5
 
 
@@ -140,3 +141,12 @@ class PromptCache:
     fault: str = ""
     earlier: PromptHistory = field(default_factory=PromptHistory)
     cached_tokens: int | None = None
+
+    def add_others(self, others: Sequence[Iterable[Prompt | None]]) -> PromptCache:
+        """The same if requests with these prompts, which are not the test's, ran during the test."""
+        if not others:
+            return self
+        earlier = PromptHistory(set(self.earlier.marks))
+        for prompt in (prompt for prompts in others for prompt in prompts if prompt is not None):
+            earlier.add(prompt)
+        return replace(self, emptied=False, reason=self.reason or _OTHERS, earlier=earlier)

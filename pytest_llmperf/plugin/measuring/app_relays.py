@@ -109,7 +109,7 @@ class AppRelays:
                 prompts = (*taken.prompts_outside, *(call.prompt for call in taken.calls))
                 found.prompts += [(engine, prompt) for prompt in prompts]
                 found.running_since += taken.running_since
-                found.left_over += [LeftOver(self._owner_at(at_ns), CALL, at_ns) for at_ns in taken.left_over]
+                found.left_over += [LeftOver(self._owner_at(at_ns), CALL, at_ns, engine) for at_ns in taken.left_over]
             found.faults = list(dict.fromkeys(self._faults))
             self._open = self._open and not final
             if final and window.seconds:

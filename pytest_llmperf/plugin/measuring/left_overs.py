@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.window import Window
+    from pytest_llmperf.traffic.client.listener import ListPrompts
 
 REQUEST, LOAD, CALL = "request", "load", "call of the app"
 
@@ -31,12 +33,16 @@ class LeftOver:
         owner: the test that sent it; None if it came while none was measured.
         kind: ``REQUEST``, ``LOAD`` or ``CALL``.
         begun_ns, ended_ns: when it began and when it ended, in ns of ``time.monotonic_ns()``; None while it runs.
+        engine: where it was sent.
+        list_prompts: lists what it has put into the engine's cache so far, as far as that is known.
     """
 
     owner: Owner | None
     kind: str
     begun_ns: int
+    engine: Engine
     ended_ns: int | None = None
+    list_prompts: ListPrompts = tuple
 
 
 class LeftOvers:

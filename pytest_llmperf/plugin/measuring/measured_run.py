@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.unread import UnreadCall
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
-    from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
+    from pytest_llmperf.plugin.measuring.left_overs import LeftOver, LeftOvers, Owner
     from pytest_llmperf.plugin.measuring.looks import Allowance
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
-    from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, Ongoing
+    from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, ListPrompts, Ongoing
 
 _OF_SETTLED_LEVELS = ("memory.retained", "memory.idle")
 _END_TIMEOUT = 0.5
@@ -93,7 +93,7 @@ class MeasuredRun:
         self._telemetry = telemetry
         self._relays = relays
         self._left_overs = left_overs
-        self._log = RequestLog(owner, left_overs)
+        self._log = RequestLog(owner, left_overs, caches.remember)
         self._calls = AppCalls()
         self._unread: list[tuple[Engine, UnreadCall]] = []
         self.rounds = 1
@@ -123,9 +123,9 @@ class MeasuredRun:
         """Registers a request to this engine as the test's own; returns what takes its timing."""
         return self._log.begin(engine, request)
 
-    def begin_load(self, engine: Engine, asked: str) -> EndLoad:
+    def begin_load(self, engine: Engine, asked: str, prompts: ListPrompts) -> EndLoad:
         """Registers a load on this engine as the test's own; returns what takes it and its requests."""
-        return self._log.begin_load(engine, asked)
+        return self._log.begin_load(engine, asked, prompts)
 
     def record(self, name: str, value: float, unit: str) -> None:
         """Adds a number of the test's own to the reports; it is not judged."""
@@ -305,7 +305,7 @@ class MeasuredRun:
                 *observed.faults,
                 *why_unread(observed.readings),
             ),
-            disturbances=self._find_disturbances(window),
+            disturbances=describe_left_overs(self._find_others(window), self._owner),
             unread=tuple(sorted(self._unread_by(engines), key=lambda call: call.sent_ns)),
             rounds=self.rounds,
             looks=self._looks.count,
@@ -313,19 +313,19 @@ class MeasuredRun:
             attempt=self._owner.attempt,
             loads=loads,
             idle=self._idle_of(engines),
-            prompt_cache=self._prompt_cache_of(engines, observed),
+            prompt_cache=self._prompt_cache_of(engines, window, observed),
         )
 
-    def _find_disturbances(self, window: Window) -> tuple[str, ...]:
-        """What else ran on the engines of this process, one sentence each."""
+    def _find_others(self, window: Window) -> list[LeftOver]:
+        """What else ran on the engines of this process."""
         found = [*self._left_overs.find_running(window), *self._calls.left_over]
-        others = [one for one in found if one.owner != self._owner or one.begun_ns < window.start_ns]
-        return describe_left_overs(others, self._owner)
+        return [one for one in found if one.owner != self._owner or one.begun_ns < window.start_ns]
 
-    def _prompt_cache_of(self, engines: Sequence[Engine], observed: Observed) -> PromptCache:
+    def _prompt_cache_of(self, engines: Sequence[Engine], window: Window, observed: Observed) -> PromptCache:
         """What the caches of an engine held; of several engines each has its own."""
         state = self._prompt_caches.get(engines[0]) if len(engines) == 1 else None
-        return replace(state or PromptCache(), cached_tokens=observed.cached_tokens)
+        state = replace(state or PromptCache(), cached_tokens=observed.cached_tokens)
+        return state.add_others([one.list_prompts() for one in self._find_others(window) if one.engine in engines])
 
     def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
         """Why engines of the test have ended, one sentence each. Waits up to ``wait`` seconds for the first one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,9 +53,13 @@ class SentPrompts:
 
 
 class PromptCaches:
-    """The caches of all engines of a session. ``folder`` is that of the run whose workers share them; "" if none do."""
+    """The caches of all engines of a session. ``folder`` is that of the run whose workers share them; "" if none do.
+
+    Threads may note prompts while a test runs.
+    """
 
     def __init__(self, folder: str) -> None:
+        self._lock = threading.Lock()
         self._folder = folder
         self._sent: dict[Engine, SentPrompts] = {}
         self._emptied: set[Engine] = set()
@@ -66,7 +71,8 @@ class PromptCaches:
     def remember(self, engine: Engine, prompts: Iterable[Prompt | None]) -> None:
         """Notes prompts that were sent to an engine. One whose cache can be emptied has no use for that."""
         if engine not in self._emptied:
-            self._sent_to(engine).add(prompt for prompt in prompts if prompt is not None)
+            with self._lock:
+                self._sent_to(engine).add(prompt for prompt in prompts if prompt is not None)
 
     def remember_all(self, sent: Iterable[tuple[Engine, Prompt | None]]) -> None:
         """Notes prompts, each with the engine that it was sent to."""
@@ -84,9 +90,10 @@ class PromptCaches:
         except EngineError as error:
             if engine in self._emptied:
                 return PromptCache(fault=f"the prompts of earlier tests may be in the engine's cache: {error}")
-            sent = self._sent_to(engine)
-            sent.update()
-            return PromptCache(reason=str(error), earlier=PromptHistory(set(sent.history.marks)))
+            with self._lock:
+                sent = self._sent_to(engine)
+                sent.update()
+                return PromptCache(reason=str(error), earlier=PromptHistory(set(sent.history.marks)))
         self._emptied.add(engine)
         self._sent.pop(engine, None)
         return PromptCache(emptied=True)

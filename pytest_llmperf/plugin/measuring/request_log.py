@@ -11,12 +11,15 @@ from pytest_llmperf.measurement.load import Load
 from pytest_llmperf.plugin.measuring.left_overs import LOAD, REQUEST, LeftOver
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
-    from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, Ongoing
+    from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, ListPrompts, Ongoing
+
+    RememberPrompts = Callable[[Engine, Iterable[Prompt | None]], None]
 
 UNENDED = "it was still on its way when the test ended"
 _UNENDED_LOAD = "the load was still running when the test ended"
@@ -24,11 +27,12 @@ _UNENDED_LOAD = "the load was still running when the test ended"
 
 @dataclass(eq=False)
 class _Open:
-    """A request, or a load (``request`` is None), that has begun."""
+    """A request, or a load (``request`` is None), that has begun. ``list_prompts`` lists what it has sent so far."""
 
     engine: Engine
     request: Ongoing | None
     asked: str
+    list_prompts: ListPrompts
     begun_ns: int
     period: int
 
@@ -37,12 +41,14 @@ class RequestLog:
     """What one test sends. A request counts if it begins in the measured period; each ends once.
 
     A period begins with ``open`` and ends with ``close``. What runs at its end is cut off: for the test it ends then,
-    with an error. ``owner`` names the test; ``left_overs`` takes what goes on.
+    with an error. ``owner`` names the test; ``left_overs`` takes what goes on, and ``remember`` the prompts of what
+    does not count, or of which nothing is known.
     """
 
-    def __init__(self, owner: Owner, left_overs: LeftOvers) -> None:
+    def __init__(self, owner: Owner, left_overs: LeftOvers, remember: RememberPrompts) -> None:
         self.owner = owner
         self._left_overs = left_overs
+        self._remember = remember
         self._lock = threading.Lock()
         self._period = 0
         self._closed = False
@@ -52,7 +58,7 @@ class RequestLog:
 
     def begin(self, engine: Engine, request: Ongoing) -> EndRequest:
         """Registers a request to an engine; returns what takes its timing, or None if it was never sent."""
-        opened = self._register(engine, request)
+        opened = self._register(engine, request, "", lambda: (request.describe_so_far(time.monotonic_ns(), "").prompt,))
 
         def end(timing: RequestTiming | None) -> None:
             with self._lock:
@@ -61,11 +67,13 @@ class RequestLog:
 
         return end
 
-    def begin_load(self, engine: Engine, asked: str) -> EndLoad:
+    def begin_load(self, engine: Engine, asked: str, prompts: ListPrompts) -> EndLoad:
         """Registers a load on an engine; returns what takes it and the timings of its requests."""
-        opened = self._register(engine, None, asked)
+        opened = self._register(engine, None, asked, prompts)
 
         def end(load: Load, requests: Sequence[RequestTiming]) -> None:
+            if not requests:
+                self._remember(engine, prompts())
             with self._lock:
                 if self._ends(opened):
                     self._requests += [(engine, timing) for timing in requests]
@@ -78,9 +86,9 @@ class RequestLog:
         with self._lock:
             self._requests += requests
 
-    def _register(self, engine: Engine, request: Ongoing | None, asked: str = "") -> _Open:
+    def _register(self, engine: Engine, request: Ongoing | None, asked: str, prompts: ListPrompts) -> _Open:
         with self._lock:
-            opened = _Open(engine, request, asked, time.monotonic_ns(), self._period)
+            opened = _Open(engine, request, asked, prompts, time.monotonic_ns(), self._period)
             self._open[opened] = self._leave(opened) if self._closed else None
             return opened
 
@@ -89,11 +97,14 @@ class RequestLog:
         left = self._open.pop(opened, None)
         if left is not None:
             left.ended_ns = time.monotonic_ns()
+            self._remember(opened.engine, opened.list_prompts())
         return left is None and not self._closed and opened.period == self._period
 
     def _leave(self, opened: _Open) -> LeftOver:
-        left = LeftOver(self.owner, LOAD if opened.request is None else REQUEST, opened.begun_ns)
+        kind = LOAD if opened.request is None else REQUEST
+        left = LeftOver(self.owner, kind, opened.begun_ns, opened.engine, list_prompts=opened.list_prompts)
         self._left_overs.add(left)
+        self._remember(opened.engine, opened.list_prompts())
         return left
 
     # ------------------------------------------------------------------------------------------------- its periods

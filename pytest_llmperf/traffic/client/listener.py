@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_llmperf.measurement.load import Load
+    from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.measurement.request import RequestTiming
 
     EndRequest = Callable[[RequestTiming | None], None]
     EndLoad = Callable[[Load, Sequence[RequestTiming]], None]
+    ListPrompts = Callable[[], Sequence[Prompt | None]]
 
 
 class Ongoing(Protocol):
@@ -38,9 +40,9 @@ class ClientListener:
         say: takes a line that stays.
         begin: takes each request when it begins, and returns a function that takes its timing when it has ended, or
             None if it was never sent; ``record`` is not called then. None to be told of the ends only.
-        begin_load: takes what is asked of a load when it begins, and returns a function that takes the load and the
-            timings of its requests when it has ended; neither ``record`` nor ``record_load`` is called then. None to be
-            told of the ends only.
+        begin_load: takes what is asked of a load when it begins, and a function that lists the prompts of its requests
+            so far; returns a function that takes the load and the timings of its requests when it has ended. Neither
+            ``record`` nor ``record_load`` is called then. None to be told of the ends only.
     """
 
     record: Callable[[RequestTiming], None] = _ignore
@@ -48,15 +50,15 @@ class ClientListener:
     show: Callable[[str], None] = _ignore
     say: Callable[[str], None] = _ignore
     begin: Callable[[Ongoing], EndRequest] | None = None
-    begin_load: Callable[[str], EndLoad] | None = None
+    begin_load: Callable[[str, ListPrompts], EndLoad] | None = None
 
     def register(self, request: Ongoing) -> EndRequest:
         """Registers a request that begins; returns the function to call when it has ended."""
         return self._end if self.begin is None else self.begin(request)
 
-    def register_load(self, asked: str) -> EndLoad:
+    def register_load(self, asked: str, prompts: ListPrompts) -> EndLoad:
         """Registers a load that begins; returns the function to call when it has ended."""
-        return self._end_load if self.begin_load is None else self.begin_load(asked)
+        return self._end_load if self.begin_load is None else self.begin_load(asked, prompts)
 
     def _end(self, timing: RequestTiming | None) -> None:
         if timing is not None:

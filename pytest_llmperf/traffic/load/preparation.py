@@ -76,6 +76,10 @@ class Preparation:
             think_ns = round(script.think_s * 1e9)
             yield Order(number, json.dumps(post.body).encode(), due_ns, think_ns, post.shared_prefix, further)
 
+    def list_prompts(self) -> list[Prompt | None]:
+        """The prompts of the requests that were made so far. Any thread may ask."""
+        return list(self.prompts.values())
+
     def build_post(self, script: Script) -> Post:
         """Builds the first request of a script.
 

@@ -60,7 +60,7 @@ class LoadRunner:
             self.dialect.check_room(self.endpoint, first.body)
         calls = None if self.transport is None else _create_calls(prepared, schedule, self.transport)
         asked = f"{workload}; {schedule}"
-        end = self.listener.register_load(asked)
+        end = self.listener.register_load(asked, prepared.list_prompts)
         try:
             if self.transport is None or calls is None:
                 outcome = self._run_over_http(prepared, workload, schedule)

@@ -276,6 +276,73 @@ def test_app(llm_client, warmed):
     assert list_verdicts(pytester) == ["INVALID"]
 
 
+def test_of_a_silent_server_what_counts_for_no_test_was_sent_all_the_same(
+    runs: Runs, pytester: pytest.Pytester, silent: Running
+) -> None:
+    source = """
+import contextlib, threading, time
+from pytest_llmperf import workload
+
+SLOW = {"ttft": "1 ms", "tpot": "20 ms"}
+
+def start(ask, *arguments, **settings):
+    def work():
+        with contextlib.suppress(Exception):  # the run may end before the answer
+            ask(*arguments, simulate=SLOW, **settings)
+
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.1)
+
+@pytest.fixture
+def left(llm_client):
+    yield
+    llm_client.generate("sent by a teardown", max_tokens=2)
+    llm_client.run(workload(["sent by a load of a teardown"], output_tokens=2), concurrency=1)
+
+def test_leaves_them(llm_client, left):
+    start(llm_client.generate, "in flight", max_tokens=60)
+    start(llm_client.chat, "in flight in a chat", max_tokens=60)
+    start(llm_client.run, ["in flight in a list"], max_tokens=60)
+    start(llm_client.run, workload(["in flight in a load"], output_tokens=200), concurrency=1)
+    time.sleep(0.3)
+
+PROMPTS = ["in flight", "in flight in a chat", "in flight in a list", "in flight in a load", "sent by a teardown",
+           "sent by a load of a teardown", "new"]
+
+@pytest.mark.latency_budget(ttft_max="10 s")
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_after_them(llm_client, prompt):
+    llm_client.generate(prompt, max_tokens=2)
+"""
+    runs.plain(source, *options(silent))
+    assert list_verdicts(pytester) == [*["INVALID"] * 6, "PASS"]
+
+
+def test_what_still_runs_may_have_filled_a_cache_that_was_emptied(runs: Runs, pytester: pytest.Pytester) -> None:
+    source = (
+        ASK
+        + """
+import contextlib, threading, time
+from pytest_llmperf import workload
+LONG = " ".join(f"word{number}" for number in range(300))
+
+def test_leaves_it(llm_client):
+    def load():
+        with contextlib.suppress(Exception):  # the run may end before the load
+            llm_client.run(workload([LONG] * 200, output_tokens=2), share_prefix=True, concurrency=1)
+
+    threading.Thread(target=load, daemon=True).start()
+
+@pytest.mark.latency_budget(ttft_max="10 s")
+def test_beside_it(llm_client):
+    time.sleep(0.5)
+    ask(llm_client.base_url, LONG)
+"""
+    )
+    runs(source, "--llmperf-report=out.json", **CACHING)
+    assert list_verdicts(pytester) == ["INVALID"]
+
+
 def test_workers_know_what_others_have_sent_to_a_silent_server(
     runs: Runs, pytester: pytest.Pytester, silent: Running
 ) -> None:
