@@ -43,6 +43,7 @@ class EngineInfo:
         name, version, model: as the engine gives them.
         devices: where it computes; empty if that cannot be seen from here.
         startup_seconds: from its start to ready; None if it was already running.
+        warmup_seconds: of the request that warmed it up before its first test; None if there was none in this run.
     """
 
     name: str
@@ -50,6 +51,7 @@ class EngineInfo:
     model: str
     devices: tuple[Device, ...] = ()
     startup_seconds: float | None = None
+    warmup_seconds: float | None = None
 
     @property
     def label(self) -> str:

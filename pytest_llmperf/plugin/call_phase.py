@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 
 
 def open_window(item: pytest.Item, measured: MeasuredRun, session: Session) -> None:
-    """Runs the warm-up of a test and opens its window; the first round, which pytest runs itself, comes next."""
+    """Warms up the engines of a test, runs its own warm-up and opens its window.
+
+    The first round comes next, which pytest runs itself.
+    """
     measured.open()  # for what may fail before the first round that counts
     session.use_engines(item, measured)
+    session.warm_up(item, measured)
     for caveat in measured.find_caveats():
         item.warn(LLMPerfWarning(caveat))
     for _ in range(session.settings.warmup if _is_repeated(item) else 0):

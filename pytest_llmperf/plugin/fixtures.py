@@ -38,7 +38,8 @@ def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any
     """The running engine of ``--llm-engine``, started once per session.
 
     It has ``name``, ``version``, ``model``, ``base_url``, ``api_key``, ``pids``, ``devices``, ``startup_time``,
-    ``memory()``, ``restart()``, ``unload()``, ``wait_until_unloaded(seconds)``, ``sleep(level)`` and ``wake()``.
+    ``warmup_time``, ``memory()``, ``restart()``, ``unload()``, ``wait_until_unloaded(seconds)``, ``sleep(level)`` and
+    ``wake()``.
     """
     session = request.config.stash[SESSION]
     choice: EngineChoice | None = getattr(request, "param", None)

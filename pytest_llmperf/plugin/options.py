@@ -128,6 +128,15 @@ OPTIONS = (
     ),
     Option("--llmperf-warmup", "int", 0, "N", "How often the body of a measured test runs first, unmeasured."),
     Option(
+        "--llmperf-engine-warmup",
+        "bool",
+        True,
+        None,
+        "Send each engine that is started here one short request before its first measured test; no test counts it.",
+        "on, but not for tests that limit startup or start the engine themselves",
+        "The first measured test meets a cold engine.",
+    ),
+    Option(
         "--llmperf-strict",
         "bool",
         None,

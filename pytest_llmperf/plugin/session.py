@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
+    from pytest_llmperf.plugin.measuring.engine_warmup import EngineWarmups
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, Rules
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
@@ -71,6 +72,8 @@ class Session:
         self._relays: AppRelays | None = None
         self._left_overs: LeftOvers | None = None
         self._prompt_caches: PromptCaches | None = None
+        self._warmups: EngineWarmups | None = None
+        self._is_providing = False
         self.calls_outside: int | None = None
         self._kept_logs: set[str] = set()
         self._variants: set[Variant] = set()
@@ -230,6 +233,8 @@ class Session:
     def on_start(self, engine: Engine) -> tuple[Device, ...]:
         """Samples an engine that has started, points its relay to it, and returns the devices that it computes on."""
         devices = self.telemetry.on_start(engine)
+        if not self._is_providing:
+            self.warmups.note_start(engine)
         self.prompt_caches.forget(engine)
         if self._relays is not None:
             self._relays.follow(engine)
@@ -252,11 +257,27 @@ class Session:
         """
         from pytest_llmperf.engines.api.spec import EngineError
 
+        self._is_providing = True
         try:
             with self.clock.paused():
                 return self.provisioner.acquire(spec)
         except EngineError as error:
             raise _make_unavailable(spec.engine, error) from None
+        finally:
+            self._is_providing = False
+
+    @property
+    def warmups(self) -> EngineWarmups:
+        """Warms up engines before their first measured test; made when first needed."""
+        if self._warmups is None:
+            from pytest_llmperf.plugin.measuring.engine_warmup import EngineWarmups
+
+            is_on = self.settings.engine_warmup and not self.settings.disable
+            self._warmups = EngineWarmups(self.terminal.say, self._warn, is_on=is_on)
+        return self._warmups
+
+    def _warn(self, text: str) -> None:
+        self.findings.add(text, error=False)
 
     @property
     def prompt_caches(self) -> PromptCaches:
@@ -347,6 +368,7 @@ class Session:
 
         if self._left_overs is None:
             self._left_overs = LeftOvers()
+        self.warmups.begin_test()
         item.stash[ATTEMPTS] = item.stash.get(ATTEMPTS, 0) + 1
         if RESULT in item.stash:
             del item.stash[RESULT]
@@ -395,6 +417,22 @@ class Session:
         if "llm_engine_factory" in values:
             for running in self.provisioner.running:
                 measured.use(running)
+
+    def warm_up(self, item: pytest.Item, measured: MeasuredRun) -> None:
+        """Warms up the engines of a test that have not answered a request since their start.
+
+        Raises:
+            EngineUnavailable: an engine ended over it.
+        """
+        from pytest_llmperf.engines.api.spec import EngineError
+
+        limits = item.stash.get(LIMITS, ())
+        try:
+            with self.clock.paused():
+                if self.warmups.warm_up(measured.engines, limits):
+                    measured.wait_until_settled()
+        except EngineError as error:
+            raise _make_unavailable("the engine", error) from None
 
     def leave_to_others(self) -> None:
         """Wakes the engines after a test, for the other workers that share them."""

@@ -36,6 +36,7 @@ class Settings(NamedTuple):
     max_rounds: int
     max_seconds: float
     warmup: int
+    engine_warmup: bool
     strict: bool
     fail_inconclusive: bool
     session_noise: float | None
@@ -121,6 +122,7 @@ def _settings(
         max_rounds=values["llmperf_max_rounds"],
         max_seconds=values["llmperf_max_seconds"],
         warmup=values["llmperf_warmup"],
+        engine_warmup=values["llmperf_engine_warmup"],
         strict=_runs_in_ci() if strict is None else strict,
         fail_inconclusive=_check_one_of(values, "llmperf_on_inconclusive", ("pass", "fail")) == "fail",
         session_noise=_session_noise(values["llmperf_session_noise"]),

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.units import find_quantity, format_value
+from pytest_llmperf.measurement.units import SECONDS, find_quantity, format_value
 from pytest_llmperf.reports.failure_table import COST, format_limit, format_reason, sort_worst_first
 from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.result import shows_cost
@@ -73,7 +73,16 @@ def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], s
     if left_out > 0:
         lines.append(f"+{left_out} more; see --llmperf-report=out.json")
     notes = [line for note in list_notes(results) for line in wrap(spell(f"note: {note}"), width)]
-    return [*lines, *_reasons(pairs, width, spell), *notes, f"budgets: {format_counts(results)}"]
+    warmups = [line for text in _describe_warmups(results) for line in wrap(spell(text), width)]
+    return [*lines, *_reasons(pairs, width, spell), *notes, *warmups, f"budgets: {format_counts(results)}"]
+
+
+def _describe_warmups(results: Sequence[TestResult]) -> list[str]:
+    """One line: how long each engine took to be warmed up; none if none was."""
+    parts = [part for result in results for part in result.measurement.get("parts") or [result.measurement]]
+    engines = [engine for part in parts if (engine := part.get("engine")) and engine["warmup_seconds"] is not None]
+    found = dict.fromkeys(f"{e['name']} {format_value(e['warmup_seconds'], SECONDS)}" for e in engines)
+    return [f"engine warm-up: {', '.join(found)}"] if found else []
 
 
 def warn_of_session_noise(results: Sequence[TestResult]) -> list[str]:

@@ -88,6 +88,7 @@ def _engine(engine: EngineInfo) -> dict[str, Any]:
         "model": str(engine.model),
         "devices": [_identity(device) for device in engine.devices],
         "startup_seconds": _number(engine.startup_seconds),
+        "warmup_seconds": _number(engine.warmup_seconds),
     }
 
 

@@ -37,7 +37,9 @@ KEEP = ("--llmperf-keep-engine=600",)
 @pytest.fixture
 def kept(runs: Runs, pytester: pytest.Pytester) -> Iterator[int]:
     """The pid of an engine that a first run has left behind."""
-    runs(SUITE, *KEEP).assert_outcomes(passed=1)
+    result = runs(SUITE, *KEEP)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*simulated: warmed up by one request in *"])
     pid = int(_read_notes(pytester.path)[0])
     assert psutil.pid_exists(pid)
     yield pid
@@ -49,6 +51,7 @@ def test_the_next_run_finds_it_and_says_so(kept: int, runs: Runs, pytester: pyte
     assert _read_notes(pytester.path) == [str(kept), "None"]
     result.stdout.fnmatch_lines(["llmperf: simulated: simulated found running, kept from an earlier run"])
     result.stdout.no_fnmatch_line("*loading*")
+    result.stdout.no_fnmatch_line("*warmed up*")
 
 
 def test_a_run_with_other_settings_or_without_the_option_starts_its_own(

@@ -33,6 +33,7 @@ OPTIONS = {
     "--llmperf-max-rounds": "llmperf_max_rounds (int):",
     "--llmperf-max-seconds": "llmperf_max_seconds (float):",
     "--llmperf-warmup": "llmperf_warmup (int):",
+    "--llmperf-engine-warmup": "llmperf_engine_warmup (bool):",
     "--llmperf-strict": "llmperf_strict (bool):",
     "--llmperf-on-inconclusive": "llmperf_on_inconclusive (string):",
     "--llmperf-session-noise": "llmperf_session_noise (string):",
@@ -42,7 +43,7 @@ OPTIONS = {
     "--llmperf-disable": "llmperf_disable (bool):",
 }
 
-NEGATIONS = ("--llmperf-no-strict", "--llmperf-no-pull")
+NEGATIONS = ("--llmperf-no-strict", "--llmperf-no-pull", "--llmperf-no-engine-warmup")
 
 
 @pytest.fixture
@@ -151,6 +152,7 @@ NATIVE: dict[str, Any] = {
     "llmperf_max_rounds": "9",
     "llmperf_max_seconds": "9.5",
     "llmperf_warmup": "2",
+    "llmperf_engine_warmup": "false",
     "llmperf_strict": "true",
     "llmperf_on_inconclusive": '"fail"',
     "llmperf_session_noise": '"5%"',

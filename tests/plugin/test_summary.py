@@ -28,10 +28,11 @@ def summary(result: pytest.RunResult) -> list[str]:
 
 
 def test_it_shows_what_did_not_pass_first_and_counts_the_verdicts(runs: Runs) -> None:
-    header, *rows, why, counts = summary(runs(SOURCE))
+    header, *rows, why, warmup, counts = summary(runs(SOURCE))
     assert header.split() == ["test", "budget", "measured", "limit", "margin", "verdict"]
     assert [row.split("  ")[-1] for row in rows] == ["FAIL", "NOT MEASURED", "PASS", "PASS"]
     assert why == "why: memory kv_cache NOT MEASURED: the engine simulated does not state it"
+    assert warmup.startswith("engine warm-up: simulated ")
     assert counts == "budgets: 2 PASS, 1 FAIL, 1 NOT MEASURED"
 
 
@@ -41,7 +42,7 @@ def test_it_fits_into_a_narrow_terminal(runs: Runs, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("COLUMNS", "60")
     result = runs(SOURCE, "-q")
     narrow = summary(result)
-    assert len(wide) == 7
+    assert len(wide) == 8
     assert max(len(line) for line in narrow) <= 60
     assert narrow[-1] == wide[-1]
 

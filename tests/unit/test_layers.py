@@ -47,7 +47,7 @@ ALLOWED: dict[str, str] = {
     "budgets": "budgets.confidence measurement metrics",
     "reports": "budgets measurement metrics",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics system telemetry "
-    "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic.client traffic.relay",
+    "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.preflight": "budgets engines engines.api plugin.markers telemetry",
     "plugin": "budgets engines engines.api engines.lifecycle engines.vllm.offline measurement metrics "

@@ -106,6 +106,13 @@ class Deployment(ABC):
         """Copies its whole log to where it outlives it, and returns the path; empty if it has none. May be repeated."""
         return ""
 
+    def read_warmup(self) -> float | None:
+        """Seconds that the warm-up of its process took, as another pytest process has noted; None if none has."""
+        return None
+
+    def note_warmup(self, seconds: float) -> None:  # noqa: B027
+        """Notes the warm-up of its process, for other pytest processes that use it or will; by default for none."""
+
     def empty_prompt_cache(self) -> None:
         """Forgets all prompts, so that none of a later request comes from a cache.
 

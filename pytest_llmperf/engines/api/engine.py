@@ -96,6 +96,8 @@ class Engine(ABC):
         self.devices: tuple[Device, ...] = self.insight.devices
         self._listener = _Silent() if listener is None else listener
         self._has_told = False
+        self._was_asked = False
+        self._warmup: float | None = None
 
     @classmethod
     @abstractmethod
@@ -156,10 +158,27 @@ class Engine(ABC):
         return self.deployment.startup_time
 
     @property
+    def is_cold(self) -> bool:
+        """Whether it was started here and has not been warmed up since."""
+        return not (self.deployment.attached or self._was_asked or self.deployment.read_warmup() is not None)
+
+    def note_warmup(self, seconds: float | None) -> None:
+        """Takes note of its warm-up, which took so many seconds; None if it failed, which is not tried again."""
+        self._was_asked, self._warmup = True, seconds
+        if seconds is not None:
+            self.deployment.note_warmup(seconds)
+
+    @property
+    def warmup_time(self) -> float | None:
+        """Seconds that this run took to warm it up after its last start; None if it did not."""
+        known = self._warmup if self._was_asked else self.deployment.read_warmup()
+        return None if self.startup_time is None and not self._was_asked else known
+
+    @property
     def info(self) -> EngineInfo:
-        """Its name, version, model, devices and start-up time, as a measurement holds them."""
+        """Its name, version, model, devices, start-up and warm-up time, as a measurement holds them."""
         shown = self.deployment.shown_model
-        return EngineInfo(self.name, self.version, shown, self.devices, self.startup_time)
+        return EngineInfo(self.name, self.version, shown, self.devices, self.startup_time, self.warmup_time)
 
     def memory(self) -> EngineMemory:
         """What the engine holds now, and what it says it is made of."""
@@ -180,6 +199,7 @@ class Engine(ABC):
             EngineError: it never will; nothing of it is left.
         """
         self.deployment.before = self._listener.before_start(self)
+        self._was_asked, self._warmup = False, None
         self.deployment.start(progress)
         try:
             self.insight.refresh()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -248,6 +249,27 @@ class ServerDeployment(Deployment):
             before=self.before,
         )
         return self._process.detach(self.name, kept)
+
+    def read_warmup(self, model: str = "") -> float | None:
+        """As :meth:`Deployment.read_warmup`; of a server of several models, that of one."""
+        note = self._find_warmup_note(model)
+        try:
+            return float(note.read_text(encoding="utf-8")) if note is not None else None
+        except FileNotFoundError:
+            return None
+
+    def note_warmup(self, seconds: float, model: str = "") -> None:
+        """As :meth:`Deployment.note_warmup`; of a server of several models, that of one."""
+        note = self._find_warmup_note(model)
+        if note is not None:
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                note.write_text(str(seconds), encoding="utf-8")
+
+    def _find_warmup_note(self, model: str) -> Path | None:
+        """In the folder of the process, which lives as long as it does; None if it does not run."""
+        if self._process is None:
+            return None
+        return self._process.log.with_name(f"warmup {hashlib.sha256(model.encode()).hexdigest()[:16]}")
 
     def unload(self) -> None:
         """Ends the server: that frees the memory of any model."""

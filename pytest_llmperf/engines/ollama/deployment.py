@@ -162,6 +162,13 @@ class OllamaDeployment(Deployment):
         """The name of the model's file, by which the server knows what it has loaded; "" before that is known."""
         return self._shape.blob if self._shape is not None else ""
 
+    def read_warmup(self) -> float | None:
+        return self._server.read_warmup(self.model) if isinstance(self._server, OllamaServer) else None
+
+    def note_warmup(self, seconds: float) -> None:
+        if isinstance(self._server, OllamaServer):
+            self._server.note_warmup(seconds, self.model)
+
     # ------------------------------------------------------------------------------------------------ start and stop
 
     def start(self, progress: Progress) -> None:

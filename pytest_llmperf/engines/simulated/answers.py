@@ -35,6 +35,7 @@ class Ask:
     usage: bool
     continuous_usage: bool
     cached_tokens: int = 0
+    is_warmup: bool = False
 
     @property
     def prompt_tokens(self) -> int:
@@ -77,6 +78,7 @@ def read_request(chat: bool, body: bytes, simulation: Simulation) -> Ask:
         stream=asked.get("stream") is True,
         usage=usage,
         continuous_usage=usage and options.get("continuous_usage_stats") is True,
+        is_warmup=(asked.get("simulate") or {}).get("warmup") is True,
     )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _ANNOUNCE = "announce"
 # A token of it is a word.
-DIALECT = Dialect(count_tokens=lambda _, text: len(text.split()))
+DIALECT = Dialect(count_tokens=lambda _, text: len(text.split()), warmup={"simulate": {"warmup": True}})
 
 
 class SimulatedEngine(Engine):

@@ -85,6 +85,7 @@ class Simulation:
 
     ttft: float = _setting("20 ms", _seconds, "from the request's arrival to its first token", per_request=True)
     tpot: float = _setting("5 ms", _seconds, "time per token; k tokens in one chunk take k times it", per_request=True)
+    first_request: float = _setting("0 s", _seconds, "the very first request waits so much longer for its first token")
     prefix_cache: bool = _setting(
         "false", _flag, "the beginning of a prompt that was sent before takes no part of its ttft"
     )
@@ -150,16 +151,20 @@ class Simulation:
         """The same simulation as one request wants it.
 
         Values are strings with units, or JSON numbers and booleans; ``error`` says whether this request
-        fails, whatever ``error_every`` and ``error_rate`` say.
+        fails, whatever ``error_every`` and ``error_rate`` say. ``warmup`` says that it warms the engine up: it is
+        number 0, and its tokens do not count for ``crash_after``.
 
         Raises:
             SimulationError: a key that is unknown or concerns the whole server, or a bad value.
         """
+        others = ("error", "warmup")
         for key in settings:
-            if key not in (*_PER_REQUEST, "error"):
-                takes = ", ".join((*_PER_REQUEST, "error"))
+            if key not in (*_PER_REQUEST, *others):
+                takes = ", ".join((*_PER_REQUEST, *others))
                 raise SimulationError(f"{key!r} cannot be set for one request; 'simulate' takes {takes}")
-        values: dict[str, Any] = {key: _parse(key, settings[key], _PARSERS[key]) for key in settings if key != "error"}
+        values: dict[str, Any] = {
+            key: _parse(key, settings[key], _PARSERS[key]) for key in settings if key not in others
+        }
         if "error" in settings:
             values |= {"error_every": int(bool(_parse("error", settings["error"], _flag))), "error_rate": 0.0}
         return replace(self, **values)
@@ -170,8 +175,8 @@ class Simulation:
         return [(f.name, f.metadata["default"], f.metadata["meaning"]) for f in fields(Simulation)]
 
     def fails(self, request_number: int) -> bool:
-        """Whether the request of this number, counted from 1, is answered with ``error_status``."""
-        if self.error_every and request_number % self.error_every == 0:
+        """Whether the request of this number, counted from 1, is answered with ``error_status``; 0 is the warm-up."""
+        if self.error_every == 1 or (self.error_every and request_number and request_number % self.error_every == 0):
             return True
         return random.Random(f"{self.seed} error {request_number}").random() < self.error_rate
 

@@ -69,6 +69,7 @@ class ScheduledServer:
         self._loaded, self._unwanted, self._wanted = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._requests = 0
         self._emitted = 0
+        self._is_cold = True
 
     async def load_and_hold(self, began_ns: int) -> NoReturn:
         """Loads for ``startup_time`` from ``began_ns`` on, and holds the memory until a request to unload comes.
@@ -131,8 +132,12 @@ class ScheduledServer:
             return
         self._wanted.set()
         await self._loaded.wait()
-        self._requests += 1
-        record = _Record(self._requests, arrived_ns)
+        self._requests += not ask.is_warmup
+        record = _Record(0 if ask.is_warmup else self._requests, arrived_ns)
+        if self._is_cold:
+            self._is_cold = False
+            simulation = ask.simulation
+            ask = replace(ask, simulation=replace(simulation, ttft=simulation.ttft + simulation.first_request))
         try:
             if ask.simulation.fails(record.request):
                 record.status, record.outcome = ask.simulation.error_status, "failed"
@@ -167,7 +172,7 @@ class ScheduledServer:
             if ask.stream:
                 record.written_ns.append((time.monotonic_ns(), tokens))
                 connection.write(frame)
-            self._emitted += tokens
+            self._emitted += 0 if ask.is_warmup else tokens
             if 0 < self._simulation.crash_after <= self._emitted:
                 self._crash(record)
             if 0 < ask.simulation.cut_after <= sent:

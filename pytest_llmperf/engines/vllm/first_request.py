@@ -2,7 +2,8 @@
 
 vLLM 0.32 uses AMX in its attention kernel before it has asked Linux for it, unless a longer prompt came first: a prompt
 of one token on a fresh engine ends the process with SIGILL. The request is sent before an engine is ready, so no test
-counts it. Its prompt is fixed and has a cache salt of its own, so no other prompt finds it in the prefix cache.
+counts it. Its prompt is fixed and has a cache salt of its own, so no other prompt finds it in the prefix cache. The
+warm-up of an engine cannot take its place: it can be turned off, and tests of the first request do without it.
 """
 
 from __future__ import annotations

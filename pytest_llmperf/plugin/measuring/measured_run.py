@@ -119,6 +119,11 @@ class MeasuredRun:
                 self._empty_cache(engine)
                 self._observations[engine] = engine.insight.observe()
 
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """The engines of the test so far."""
+        return tuple(self._engines)
+
     def begin(self, engine: Engine, request: Ongoing) -> EndRequest:
         """Registers a request to this engine as the test's own; returns what takes its timing."""
         return self._log.begin(engine, request)
@@ -365,6 +370,11 @@ class MeasuredRun:
             level, reason = self._telemetry.settle_device(trace.device.uuid, engines, min(settled, default=0.0))
             devices.append(replace(trace, memory=replace(trace.memory, settled_bytes=level, settled_reason=reason)))
         return replace(measurement, memory=memory, devices=tuple(devices))
+
+    def wait_until_settled(self) -> None:
+        """Waits until the memory of the engines has settled, for some seconds at most."""
+        at = time.monotonic_ns()
+        self._settle(self._measure(Window(at, at + 1), {}))
 
     def note_idle(self, engine: Engine) -> None:
         """Measures ``memory.idle`` of an engine that has unloaded its model or sleeps, once its memory has settled."""

@@ -28,6 +28,7 @@ _SINGLE = {
     "--llmperf-engine-bin": ":",
 }
 _OF_AUTOMATIC_ROUNDS = ("--llmperf-max-rounds", "--llmperf-max-seconds")
+_WARMING = ("--llmperf-engine-warmup", "--llmperf-no-engine-warmup")
 _MEASURING = (
     "--llmperf-rounds",
     *_OF_AUTOMATIC_ROUNDS,
@@ -181,6 +182,9 @@ def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: 
             yield "--llmperf-keep-engine has no effect with several engines: each ends before the next starts"
     if given["--llmperf-busy-gpu"] and settings.engines and all(spec.url for spec in settings.engines):
         yield "--llmperf-busy-gpu has no effect with --llmperf-url: it is for engines that are started here"
+    if settings.engines and all(spec.url for spec in settings.engines):
+        for flag in (flag for flag in _WARMING if flag in arguments):
+            yield f"{flag} has no effect with --llmperf-url: a server that runs already is not warmed up"
     if "devices" in read_command_line(arguments, "--llmperf-share") and not distributed:
         yield "--llmperf-share=devices has no effect without workers of pytest-xdist: -n2"
 

@@ -54,6 +54,7 @@ class Dialect:
         defaults: fields of each body, below the arguments of the call.
         stream_options: fields of ``stream_options`` in each streamed request, beside ``include_usage``.
         full_length: fields that make an answer as long as its ``max_tokens``.
+        warmup: fields of the request that warms an engine up.
         prefix_settings: called with whether the prompt may come from the prefix cache, returns the fields for that.
             Called once for each request, so a salt can be new each time.
         obeyed: fields of a body by which the server keeps prompts apart in its prefix cache, whoever sends them.
@@ -71,6 +72,7 @@ class Dialect:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     stream_options: Mapping[str, Any] = field(default_factory=dict)
     full_length: Mapping[str, Any] = field(default_factory=dict)
+    warmup: Mapping[str, Any] = field(default_factory=dict)
     prefix_settings: Callable[[bool], Mapping[str, Any]] = _carry_nothing
     obeyed: frozenset[str] = frozenset()
     prefix_group: Callable[[str], Mapping[str, Any]] = _carry_nothing

@@ -165,9 +165,10 @@ def test_rounds_that_are_run_are_not_spoken_of(runs: Runs) -> None:
 
 
 def test_an_engine_that_runs_on_anyway_is_not_kept(runs: Runs, hostile: HostileServer) -> None:
-    result = runs.plain(SOURCE, *hostile.options, "--llmperf-keep-engine=9")
+    result = runs.plain(SOURCE, *hostile.options, "--llmperf-keep-engine=9", "--llmperf-no-engine-warmup")
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["warning: --llmperf-keep-engine has no effect with --llmperf-url: *"])
+    for option in ("--llmperf-keep-engine", "--llmperf-no-engine-warmup"):
+        result.stdout.fnmatch_lines([f"warning: {option} has no effect with --llmperf-url: *"])
 
 
 def test_a_server_that_runs_already_is_not_kept_from_a_busy_gpu(runs: Runs, hostile: HostileServer) -> None:
