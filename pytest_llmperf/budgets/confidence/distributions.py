@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from statistics import NormalDist
 
 _TINY = 1e-300
 _MOST_TERMS = 1_000_000
@@ -131,14 +132,29 @@ def t_quantile(probability: float, freedom: float) -> float:
 
 
 def _solve_t(tail: float, freedom: float) -> float:
-    """The negative t with P(T ≤ t) = ``tail``, which is below one half, by bisection of its logarithm."""
-    low, high = -708.0, 708.0
+    """The negative t with P(T ≤ t) = ``tail``, which is below one half.
+
+    Newton's method on the logarithms of both, which for a tail is nearly a line, with bisection where a step would
+    leave the bounds that are known.
+    """
+    low, high, at = -708.0, 708.0, math.log(-NormalDist().inv_cdf(tail)) if tail > 1e-300 else 0.0
     while high - low > 1e-14 * max(1.0, abs(low)):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if t_at_most(-math.exp(middle), freedom) > tail:
-            low = middle
+        t = -math.exp(at)
+        found = t_at_most(t, freedom)
+        if found > tail:
+            low = at
         else:
-            high = middle
-    return -math.exp((low + high) / 2)
+            high = at
+        slope = t * math.exp(_log_t_density(t, freedom)) / found if found > 0 else 0.0
+        after = at + math.log(tail / found) / slope if slope else math.inf
+        if abs(after - at) <= 1e-15 * max(1.0, abs(at)):
+            return -math.exp(after)
+        at = after if low < after < high else (low + high) / 2
+        if at in (low, high):
+            break
+    return -math.exp(at)
+
+
+def _log_t_density(t: float, freedom: float) -> float:
+    constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(freedom * math.pi)
+    return constant - (freedom + 1) / 2 * math.log1p(t * t / freedom)
