@@ -6,8 +6,10 @@ what the server will do can be known, and checked, before it does it.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from pytest_llmperf.measurement import units
@@ -91,6 +93,12 @@ class Simulation:
     )
     states_cached: bool = _setting("true", _flag, "answers state how many tokens of their prompt came from that cache")
     jitter: float = _setting("0 ms", _seconds, "every gap is longer or shorter by at most this", per_request=True)
+    session_sd: float = _setting(
+        "0 %", _share, "all times of this server differ from those of others, drawn with the seed"
+    )
+    drift_sd: float = _setting("0 %", _share, "a slow swing: requests in a row are slow or fast together")
+    request_sd: float = _setting("0 %", _share, "each request is slow or fast by itself")
+    outliers: float = _setting("0 %", _share, "share of requests that take half again as long")
     tokens_per_chunk: int = _setting("1", _integer(1), "tokens in each chunk of a stream", per_request=True)
     role_chunk: bool = _setting(
         "true",
@@ -131,7 +139,7 @@ class Simulation:
     slots: int = _setting("4", _integer(1), "requests answered at the same time; others wait in order of arrival")
     startup_time: float = _setting("0 s", _seconds, "from the start of the server to the first request it takes")
     usage: str = _setting("asked", _one_of("asked", "always", "never"), "when an answer states its token counts")
-    seed: int = _setting("0", _integer(0), "seed of text, jitter and error_rate")
+    seed: int = _setting("0", _integer(0), "seed of text, jitter, error_rate and all noise")
     model: str = _setting("simulated", _name, "the model's name")
     port: int = _setting("0", _integer(0, 65535), "TCP port on 127.0.0.1; 0: a free one")
 
@@ -180,6 +188,39 @@ class Simulation:
             return True
         return random.Random(f"{self.seed} error {request_number}").random() < self.error_rate
 
+    def draw_slowness(self, request_number: int) -> float:
+        """The factor on ``ttft`` and ``tpot`` of this request; its median is 1 over all seeds.
+
+        ``session_sd``, ``drift_sd`` and ``request_sd`` are the standard deviations of parts of its logarithm: one drawn
+        for the whole server, one that keeps 0.95 of itself from each request to the next, and one for each request.
+        """
+        logarithm = 0.0
+        if self.session_sd:
+            logarithm += self.session_sd * _draw_normal(f"{self.seed} session")
+        if self.drift_sd:
+            logarithm += self.drift_sd * _swing(self.seed, request_number)
+        if self.request_sd:
+            logarithm += self.request_sd * _draw_normal(f"{self.seed} request {request_number}")
+        draw = random.Random(f"{self.seed} outlier {request_number}").random() if self.outliers else 1.0
+        return math.exp(logarithm) * (_OUTLIER if draw < self.outliers else 1.0)
+
+
+_OUTLIER = 1.5
+_SWING_KEPT = 0.95
+# What is older is below a hundredth of a standard deviation.
+_SWING_MEMORY = 100
+
+
+@lru_cache(maxsize=4 * _SWING_MEMORY)
+def _draw_normal(seed: str) -> float:
+    return random.Random(seed).gauss(0, 1)
+
+
+def _swing(seed: int, request_number: int) -> float:
+    """The state of a slow swing at a request, with a standard deviation of 1: an AR(1) process in its moving form."""
+    pushes = (_draw_normal(f"{seed} drift {request_number - age}") for age in range(_SWING_MEMORY))
+    return math.sqrt(1 - _SWING_KEPT**2) * math.fsum(_SWING_KEPT**age * push for age, push in enumerate(pushes))
+
 
 _PARSERS: dict[str, Callable[[str], object]] = {f.name: f.metadata["parse"] for f in fields(Simulation)}
 _PER_REQUEST = tuple(f.name for f in fields(Simulation) if f.metadata["per_request"])
@@ -208,17 +249,18 @@ def schedule(simulation: Simulation, request_number: int, tokens: int) -> list[E
     """When the chunks of an answer of ``tokens`` tokens leave the server.
 
     The first comes after ``ttft``, each later one of k tokens k times ``tpot`` after the one before, each gap
-    moved by its jitter and never negative. A chunk never mixes reasoning and text. The stall comes before the
-    first chunk that begins at or after ``stall_after`` tokens.
+    stretched by the slowness of the request, moved by its jitter and never negative. A chunk never mixes reasoning
+    and text. The stall comes before the first chunk that begins at or after ``stall_after`` tokens.
     """
     draw = random.Random(f"{simulation.seed} gaps {request_number}")
+    slowness = simulation.draw_slowness(request_number)
     plan: list[Emission] = []
     offset, sent, stalled = 0.0, 0, simulation.stall_after == 0
     while sent < tokens:
         reasoning = sent < simulation.reasoning_tokens
         until = min(simulation.reasoning_tokens, tokens) if reasoning else tokens
         size = min(simulation.tokens_per_chunk, until - sent)
-        gap = size * simulation.tpot if plan else simulation.ttft
+        gap = slowness * (size * simulation.tpot if plan else simulation.ttft)
         offset += max(0.0, gap + draw.uniform(-simulation.jitter, simulation.jitter))
         if not stalled and sent >= simulation.stall_after:
             offset, stalled = offset + simulation.stall, True
