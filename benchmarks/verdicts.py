@@ -1,10 +1,10 @@
 """How often verdicts are wrong: builds of known quality are judged many times, on hosts of known noise.
 
-    python benchmarks/verdicts.py [--trials 1000]
+    python benchmarks/verdicts.py [--trials 1000] [--sessions 100]
 
 Prints a Markdown table: for true values of 0.80 to 1.20 times an upper limit (for a rate the other way round) the share
-of PASS, FAIL and INCONCLUSIVE; where a test is judged after each round, also the rounds that it took. Nothing here
-depends on the speed of this machine.
+of PASS, FAIL and INCONCLUSIVE; where a test is judged after each round, also the rounds that it took. Nothing of it
+depends on the speed of this machine. With ``--sessions`` it runs so many whole pytest sessions instead.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
+
+from whole_sessions import run_whole_sessions
 
 from pytest_llmperf.budgets.interval import Confidence, find_interval
 from pytest_llmperf.metrics.evidence import Evidence, RateUnits, RequestValues
@@ -185,8 +187,12 @@ def run_sequential(case: SequentialCase, trials: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--sessions", type=int, default=0, help="whole pytest sessions of each kind, instead")
     parser.add_argument("--only", default="", help="cases whose description holds this text")
     options = parser.parse_args()
+    if options.sessions:
+        print("\n".join(run_whole_sessions(options.sessions, options.only)))
+        return
     cases = [case for case in list_cases() if options.only in describe(case)]
     looked = [SequentialCase(host, shape) for host in HOSTS for shape in NOISES]
     looked = [case for case in looked if options.only in f"after each round, {case.host}, {case.shape}"]
