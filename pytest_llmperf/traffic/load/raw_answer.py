@@ -31,7 +31,10 @@ class RawAnswer:
     another request.
     """
 
-    __slots__ = ("_body_at", "_framing", "_left", "_tail", "headers", "parts", "reusable", "stamps", "status")
+    __slots__ = (
+        *("_body_at", "_framing", "_left", "_looked_at", "_tail", "_unparsed"),
+        *("headers", "parts", "reusable", "stamps", "status"),
+    )
 
     def __init__(self) -> None:
         self.stamps: list[int] = []
@@ -43,6 +46,9 @@ class RawAnswer:
         self._body_at = 0
         self._left = 0
         self._tail = b""
+        # The parts that have been looked at for the last chunk, and their bytes from the first unfinished chunk on.
+        self._looked_at = 0
+        self._unparsed = bytearray()
 
     def take(self, data: bytes, at_ns: int) -> bool:
         """Adds what arrived at ``at_ns``; returns whether the answer is complete.
@@ -145,11 +151,19 @@ class RawAnswer:
         return False
 
     def _chunks_end(self) -> bool:
-        """Parses all chunks to see whether the last has come, for bodies that do not end as streams do."""
+        """Parses the chunks that have come since the last look, for bodies that do not end as streams do.
+
+        Returns whether the last chunk has come. No byte is parsed twice: each event of some streams ends as a body may.
+        """
+        new = b"".join(self.parts[self._looked_at :])
+        self._unparsed += new if self._looked_at else new[self._body_at :]
+        self._looked_at = len(self.parts)
+        parsed = 0
         try:
-            for _ in _chunks(b"".join(self.parts), self._body_at):
-                pass
+            for _, stop in _chunks(self._unparsed, 0):
+                parsed = stop + 2 if stop + 2 <= len(self._unparsed) else parsed
         except _UnfinishedError:
+            del self._unparsed[:parsed]
             return False
         return True
 
@@ -158,7 +172,7 @@ class _UnfinishedError(TransportError):
     """The body is not complete yet."""
 
 
-def _chunks(whole: bytes, at: int) -> Iterator[tuple[int, int]]:
+def _chunks(whole: bytes | bytearray, at: int) -> Iterator[tuple[int, int]]:
     """Yields start and stop of the data of each chunk of a body that begins at offset ``at``.
 
     Raises:
@@ -168,7 +182,7 @@ def _chunks(whole: bytes, at: int) -> Iterator[tuple[int, int]]:
         line_end = whole.find(b"\r\n", at)
         if line_end < 0:
             raise _UnfinishedError("the server closed the connection in the middle of the answer")
-        text = whole[at:line_end].partition(b";")[0].strip()
+        text = bytes(whole[at:line_end]).partition(b";")[0].strip()
         if _SIZE.fullmatch(text) is None:
             raise TransportError(f"the answer is not HTTP/1.1: a chunk has the size {text[:20]!r}")
         size = int(text, 16)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from itertools import pairwise
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError
+from pytest_llmperf.traffic.load import raw_answer
 from pytest_llmperf.traffic.load.raw_answer import RawAnswer
 from tests.helpers.scripted_server import STREAM_END, STREAM_HEAD, chunk, event, sized, text_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TARGET = Target.parse("http://127.0.0.1:1/v1")
 CRLF_EVENTS = STREAM_HEAD + chunk(b"data: 0\r\n\r\n") + chunk(b"data: [DONE]\r\n\r\n") + STREAM_END
@@ -53,6 +58,38 @@ def test_an_answer_is_whole_when_the_strict_parser_says_so_and_its_bytes_have_th
 
 def stamped_bytes(pieces: list[tuple[int, bytes]]) -> list[tuple[int, int]]:
     return [(at_ns, byte) for at_ns, piece in pieces for byte in piece]
+
+
+@pytest.mark.parametrize("pieces_a_chunk", [1, 3])
+def test_each_byte_of_a_stream_whose_events_end_as_a_body_does_is_parsed_once(
+    monkeypatch: pytest.MonkeyPatch, pieces_a_chunk: int
+) -> None:
+    parsed = 0
+    original = raw_answer._chunks
+
+    def count(whole: bytes | bytearray, at: int) -> Iterator[tuple[int, int]]:
+        nonlocal parsed
+        for start, stop in original(whole, at):
+            parsed += stop - start
+            yield start, stop
+
+    monkeypatch.setattr(raw_answer, "_chunks", count)
+    wire = chunk(b"data: " + b"x" * 60 + b"\r\n\r\n")
+    size = -(-len(wire) // pieces_a_chunk)
+    raw = RawAnswer()
+    for at_ns, piece in enumerate([STREAM_HEAD, *pieces_of(wire, size) * 500]):
+        assert not raw.take(piece, at_ns)
+    assert raw.take(STREAM_END, 10_000)
+    assert parsed <= 2 * 500 * len(wire)
+
+
+def test_a_large_chunk_that_ends_as_a_body_does_in_each_piece_is_not_the_end() -> None:
+    raw = RawAnswer()
+    data = b"x\r\n\r\n" * 50
+    raw.take(STREAM_HEAD + b"%x\r\n" % len(data), 0)
+    assert [raw.take(piece, 1) for piece in pieces_of(data + b"\r\n", 5)] == [False] * 51
+    assert raw.take(STREAM_END, 2)
+    assert b"".join(piece for _, piece in raw.parse_body()[0]) == data
 
 
 def test_without_a_length_an_answer_ends_with_its_connection() -> None:
