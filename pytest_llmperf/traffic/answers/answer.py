@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.request import RequestTiming
-from pytest_llmperf.traffic.answers.counts import check_asked, check_full_length, check_streamed, count_hidden
+from pytest_llmperf.traffic.answers.asked import check_asked, check_full_length
+from pytest_llmperf.traffic.answers.counts import Streamed, check_streamed, check_whole, count_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.traffic.answers.counts import Streamed, TokenCounts
+    from pytest_llmperf.traffic.answers.counts import Whole
+    from pytest_llmperf.traffic.answers.usage import TokenCounts
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Arrival:
         scheduled_ns: moment at which the request was to be sent; None without a schedule.
         asked_tokens: the most output tokens that were asked for; None without a limit, and if it is not known.
         full_length: whether the server was told to end the answer there and not earlier.
+        several: whether several answers were asked for at once.
     """
 
     sent_ns: int
@@ -66,6 +69,7 @@ class Arrival:
     scheduled_ns: int | None = None
     asked_tokens: int | None = None
     full_length: bool = False
+    several: bool = False
 
     @property
     def is_stream(self) -> bool:
@@ -80,18 +84,21 @@ class Arrival:
 
 
 def time_answer(
-    arrival: Arrival, counts: TokenCounts, streamed: Streamed | None, *, error: str | None, **fields: Any
+    arrival: Arrival, counts: TokenCounts, came: Streamed | Whole, *, error: str | None, **fields: Any
 ) -> RequestTiming:
-    """Returns the timing of an answer, with what speaks against its counts. ``streamed`` is None if it was no stream.
+    """Returns the timing of an answer, with what speaks against its counts.
 
     ``error`` is why the answer does not count, None if it does; ``fields`` are further ones of the timing.
     """
     if error is None and arrival.full_length:
         error = check_full_length(counts.output, arrival.asked_tokens) or None
     hidden, fault = 0, counts.fault or check_asked(counts.output, arrival.asked_tokens)
-    if streamed is not None:
-        hidden = count_hidden(counts, streamed)
-        fault = fault or check_streamed(counts, hidden, streamed)
+    if isinstance(came, Streamed):
+        hidden = count_hidden(counts, came)
+        fault = fault or check_streamed(counts, hidden, came)
+    elif not arrival.full_length:
+        # Beyond its end a model may go on with tokens that have no text.
+        fault = fault or check_whole(counts, came)
     return RequestTiming(
         sent_ns=arrival.sent_ns,
         end_ns=arrival.end_ns,

@@ -1,62 +1,34 @@
-"""The token counts of a server, and whether they describe the same tokens as what came."""
+"""Whether the token counts of a server describe the same tokens as what came."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
-
-from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, excerpt
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pytest_llmperf.measurement.chunks import ChunkKind
+    from pytest_llmperf.traffic.answers.usage import TokenCounts
 
-# Where usage counts tokens: /completions and /chat/completions, then /responses.
-_OUTPUT = ("completion_tokens", "output_tokens")
-_PROMPT = ("prompt_tokens", "input_tokens")
-_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
-_PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
-# Where else in usage servers count the tokens of the prompt that came from a cache.
-_CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
-# The fields of requests that limit the length of an answer.
-LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "n_predict")
-# What ends an answer early although the end of the sequence is ignored.
-EARLY_ENDS = (
-    "stop",
-    "stop_token_ids",
-    "stop_strings",
-    "response_format",
-    "grammar",
-    "json_schema",
-    "structured_outputs",
-)
-_MOST_UNASKED = 1  # some servers count the end of the sequence beyond what was asked for
 # Tokens that are counted and have no text: the end of the sequence, a cut character, a stop word; and the tokens with
-# which models mark where their reasoning and their tool calls begin and end.
+# which models mark where their reasoning and each of their tool calls begin and end.
 _WITHOUT_TEXT = 16
 _MARKS = 64
+# A chunk of reasoning may hold so many tokens, or so many times as many as the other chunks.
+_MOST_A_CHUNK = 16
+_MOST_TIMES = 4
 
 
 @dataclass(frozen=True)
-class TokenCounts:
-    """What a server counted of one request; None if it did not say.
+class Whole:
+    """What came of an answer that was not streamed: lengths in bytes, and how many tools it calls."""
 
-    Attributes:
-        output: generated tokens, the reasoning included.
-        prompt, cached: tokens of the prompt, and those of them that came from a cache.
-        reasoning: those of ``output`` that are reasoning.
-        fault: why the counts cannot be right, in one sentence, or "".
-    """
-
-    output: int | None = None
-    prompt: int | None = None
-    cached: int | None = None
-    reasoning: int | None = None
-    fault: str = ""
+    size: int = 0
+    reasoning_size: int = 0
+    calls: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +41,7 @@ class Streamed:
         reasoning_size: length of the reasoning, in bytes.
         events: number of events that may carry a token, empty ones included.
         last_running: the running count at the last chunk; None without one.
+        summarized: whether a summary of the reasoning came, whose text is not that of its tokens.
     """
 
     kinds: Sequence[ChunkKind] = ()
@@ -76,79 +49,12 @@ class Streamed:
     reasoning_size: int = 0
     events: int = 0
     last_running: int | None = None
+    summarized: bool = False
 
     @cached_property
     def text_alone(self) -> bool:
         """Whether no chunk is of reasoning or of a tool call."""
         return set(self.kinds) <= {"text"}
-
-
-def read_usage(usage: Mapping[str, Any]) -> TokenCounts:
-    """Reads the ``usage`` of an answer of the OpenAI API."""
-    output_key, prompt_key = _find_key(usage, _OUTPUT), _find_key(usage, _PROMPT)
-    details = _find_details(usage, _OUTPUT_DETAILS)
-    reasoning = as_count(details.get("reasoning_tokens"))
-    cached = as_count(_find_details(usage, _PROMPT_DETAILS).get("cached_tokens"))
-    counts = TokenCounts(
-        output=as_count(usage.get(output_key)),
-        prompt=as_count(usage.get(prompt_key)),
-        cached=as_count(usage.get(_find_key(usage, _CACHED))) if cached is None else cached,
-        reasoning=as_count(usage.get("reasoning_tokens")) if reasoning is None else reasoning,
-        fault=find_no_count(usage, output_key, prompt_key),
-    )
-    return _include_reasoning(counts, as_count(usage.get("total_tokens")))
-
-
-def _include_reasoning(counts: TokenCounts, total: int | None) -> TokenCounts:
-    """Some servers leave the reasoning out of the output, and state a total with it."""
-    if counts.output is None or counts.reasoning is None or counts.reasoning <= counts.output:
-        return counts
-    if total == (counts.prompt or 0) + counts.output + counts.reasoning:
-        return replace(counts, output=counts.output + counts.reasoning)
-    fault = f"the server counted {counts.reasoning} tokens of reasoning among {counts.output} tokens"
-    return replace(counts, fault=counts.fault or fault)
-
-
-def find_no_count(content: Mapping[str, Any], *keys: str) -> str:
-    """Why a value under one of these keys is no count, in one sentence; "" if each is one, null or missing."""
-    for key in keys:
-        value = content.get(key)
-        if value is not None and as_count(value) is None:
-            return f"the server counted {key}: {excerpt(json.dumps(value))[:40]}, which is no number of tokens"
-    return ""
-
-
-def read_asked_tokens(body: Mapping[str, Any]) -> int | None:
-    """Returns the most output tokens that a request asks for, in any protocol; None if it sets no limit.
-
-    Of several limits the largest counts, because servers differ in which one they heed.
-    """
-    limits = [body.get(key) for key in LIMITS] + [as_dict(body.get("options")).get("num_predict")]
-    counts = [as_count(limit) for limit in limits if limit is not None]
-    # For Ollama 0 and -1 are no limit.
-    return max((count for count in counts if count), default=None) if all(counts) else None
-
-
-def is_told_to_go_on(body: Mapping[str, Any]) -> bool:
-    """Whether a request has its answer go on until as many tokens have come as it asks for, and nothing else end it."""
-    return body.get("ignore_eos") is True and not any(body.get(key) for key in EARLY_ENDS)
-
-
-def check_full_length(output: int | None, asked: int | None) -> str:
-    """Why an answer is too short that was to have all tokens asked for, in one sentence, or ""."""
-    if output is None or asked is None or output >= asked:
-        return ""
-    return (
-        f"{output} of {asked} tokens came, although the server was told to go on to the end (ignore_eos): "
-        "prompt and answer may not fit into its context"
-    )
-
-
-def check_asked(output: int | None, asked: int | None) -> str:
-    """Why there are more output tokens than were asked for, in one sentence, or ""."""
-    if output is None or asked is None or output <= asked + _MOST_UNASKED:
-        return ""
-    return f"the server counted {output} tokens where {asked} were asked for"
 
 
 def count_hidden(counts: TokenCounts, streamed: Streamed) -> int:
@@ -163,6 +69,20 @@ def count_hidden(counts: TokenCounts, streamed: Streamed) -> int:
     return reasoning if counts.output - reasoning >= _count_chunks(streamed) else 0
 
 
+def check_whole(counts: TokenCounts, whole: Whole) -> str:
+    """Why the count and the text of an answer that was not streamed cannot be of the same tokens, or ""."""
+    if counts.output is None:
+        return ""
+    # Reasoning that is stated need not have come; where it is not, all that came may be of the output.
+    shown, size = counts.output, whole.size
+    if counts.reasoning:
+        shown, size = counts.output - counts.reasoning, whole.size - whole.reasoning_size
+    marks = _MARKS * (whole.calls + bool(whole.reasoning_size))
+    if shown <= size + _WITHOUT_TEXT + marks:
+        return ""
+    return f"the server counted {shown} tokens, and the answer has {size} bytes of text"
+
+
 def check_streamed(counts: TokenCounts, hidden: int, streamed: Streamed) -> str:
     """Why the count and the chunks cannot be of the same tokens, in one sentence, or ""."""
     if counts.output is None:
@@ -173,12 +93,26 @@ def check_streamed(counts: TokenCounts, hidden: int, streamed: Streamed) -> str:
     if streamed.last_running is not None and streamed.last_running > counts.output:
         return f"the server counted {streamed.last_running} tokens on the way, and {counts.output} at the end"
     marks = 0 if streamed.text_alone else _MARKS
-    most = streamed.events + _WITHOUT_TEXT + marks
-    if visible > length + most:
+    if visible > length + streamed.events + _WITHOUT_TEXT + marks:
         return f"the server counted {visible} tokens, and the {chunks} chunks that came have {length} bytes of text"
-    if not hidden and (counts.reasoning or 0) > streamed.reasoning_size + most and "reasoning" in streamed.kinds:
+    if streamed.summarized and not counts.reasoning:
+        return "the reasoning came as a summary, and the server did not count its tokens"
+    return "" if hidden else _check_reasoning(counts.reasoning or 0, counts.output, streamed)
+
+
+def _check_reasoning(reasoning: int, output: int, streamed: Streamed) -> str:
+    """Why the chunks of reasoning cannot be of as many tokens as were counted: one may stand for all of them."""
+    chunks = streamed.kinds.count("reasoning")
+    others = len(streamed.kinds) - chunks
+    if not chunks:
+        return ""
+    blank = streamed.events - len(streamed.kinds)
+    if reasoning > streamed.reasoning_size + blank + _WITHOUT_TEXT:
         came = f"and {streamed.reasoning_size} bytes of reasoning came"
-        return f"the server counted {counts.reasoning} tokens of reasoning, {came}"
+        return f"the server counted {reasoning} tokens of reasoning, {came}"
+    if others and reasoning > chunks * max(_MOST_A_CHUNK, _MOST_TIMES * -(-(output - reasoning) // others)):
+        came = f"which came in {chunks} chunk{'' if chunks == 1 else 's'}, and the others in {others}"
+        return f"the server counted {reasoning} of {output} tokens as reasoning, {came}"
     return ""
 
 
@@ -196,11 +130,3 @@ def _count_chunks(streamed: Streamed) -> int:
         return len(streamed.kinds)
     kinds = [kind for kind in streamed.kinds if kind != "tool"]
     return len(kinds) - sum(1 for before, after in pairwise(kinds) if before != after)
-
-
-def _find_key(usage: Mapping[str, Any], keys: Sequence[str]) -> str:
-    return next((key for key in keys if usage.get(key) is not None), keys[0])
-
-
-def _find_details(usage: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    return next((details for key in keys if (details := as_dict(usage.get(key)))), {})

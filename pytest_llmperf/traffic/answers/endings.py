@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.traffic.answers.answer import Arrival
 
-LENGTH = "length"
-KNOWN = frozenset({"stop", LENGTH, "tool_calls", "function_call", "content_filter"})
+_AT_LENGTH = frozenset({"length", "model_length"})
+KNOWN = _AT_LENGTH | {"stop", "stop_sequence", "eos", "eos_token", "tool_calls", "function_call", "content_filter"}
 """Finish reasons of answers, in every protocol but ``/responses``. A server that aborts an answer gives another one."""
 NO_ANSWER = frozenset({"load", "unload"})
 """Finish reasons of Ollama for requests that load or unload a model, and ask for no tokens."""
@@ -21,7 +21,7 @@ NO_ANSWER = frozenset({"load", "unload"})
 _RESPONSES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("completed", ""): "stop",
-        ("incomplete", "max_output_tokens"): LENGTH,
+        ("incomplete", "max_output_tokens"): "length",
         ("incomplete", "content_filter"): "content_filter",
     }
 )
@@ -44,9 +44,14 @@ def why_unfinished(ending: object, part: str) -> str:
     return f"{part} ended with {excerpt(repr(ending))}"
 
 
+def describe_models(first: str, later: str) -> str:
+    """Why an answer is not one: a model of another name went on with it."""
+    return f"two models answered: {excerpt(first)!r}, then {excerpt(later)!r}"
+
+
 def find_finish_reason(status: str, reason: str) -> str | None:
     """Returns the finish reason for a status of ``/responses`` and the reason of an incomplete one; None if unknown."""
-    return _RESPONSES.get((status, "" if status == "completed" else reason))
+    return _RESPONSES.get((status, reason))
 
 
 def why_empty(ending: str, tokens: int | None) -> str:
@@ -55,7 +60,7 @@ def why_empty(ending: str, tokens: int | None) -> str:
     It counts if it was cut at its length within its first character. A model that ends its answer with its first token
     has answered nothing that could be measured. ``tokens`` are those that the server counted, None if it did not.
     """
-    if ending == LENGTH and tokens is not None and 1 <= tokens <= _LONGEST_PART_OF_CHARACTER:
+    if ending in _AT_LENGTH and tokens is not None and 1 <= tokens <= _LONGEST_PART_OF_CHARACTER:
         return ""
     counted = "" if tokens is None else f" after {tokens} token{'' if tokens == 1 else 's'}"
     return f"the answer is empty: it ended with {ending!r}{counted}"

@@ -3,64 +3,117 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.answers.json_fields import as_list, excerpt, parse_object
+from pytest_llmperf.traffic.answers.json_fields import as_count, as_text, excerpt, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-# Where an object of any form has the error itself.
-_ERROR_KEYS = frozenset({"error", "errors", "fault"})
-# Values of "object" and "type" by which an object is an error itself.
-_ERROR_KINDS = ("error", "Error")
+# Names of fields in which an object of any form has an error, its code or its words.
+_ERROR = re.compile(
+    r"(?:(?:is|has|last|api|server|engine|upstream|internal)_)?(?:errors?|exceptions?|faults?|failures?|tracebacks?)"
+    r"(?:_?(?:code|details?|info|message|msg|no|reason|string|text|type))?"
+)
+_CODE = re.compile(r"(?i)(?:code|no|type)$")
+_WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])")
+# Values of "object" and "type" by which an object is an error itself end so.
+_ERROR_KINDS = ("error", "Error", "exception", "Exception")
+# Where an object says how the request went, and the words by which it went wrong.
+_STATES = ("status", "state", "code", "status_code", "statusCode", "http_status")
+_FAILED = re.compile(r"(?i)(?:fail|err|abort|cancel|timed?[ _-]?out|expir|reject|crash|kill|interrupt|denied|unavail)")
+_REFUSALS = range(400, 600)
+# Values of a field for errors that report none.
+_FINE = ("", "0", "200", "ok", "success", "none", "null", "false")
 # Where an object that carries no answer has the words of an error. Beside a mere message something must say so.
 _DETAIL_KEYS = ("detail", "error_message", "error_msg", "errorMessage")
 _MESSAGE_KEYS = ("message", "msg", "Message")
-_MESSAGE_SIGNS = ("code", "status", "statusCode", "status_code", "type", "success", "error_code")
+_MESSAGE_SIGNS = ("code", "status", "statusCode", "status_code", "type", "error_code")
 # Keys of objects that carry an answer, or a part of one.
-_ANSWER_KEYS = ("choices", "output", "response", "delta", "usage", "done")
+_ANSWER_KEYS = ("choices", "output", "response", "delta", "done")
 # Where the words of an error stand inside it.
-_WORDS = ("message", "msg", "Message", *_DETAIL_KEYS, "faultstring", "error", "reason", "description", "code", "type")
+_WORDS = (
+    *("message", "msg", "Message", *_DETAIL_KEYS, "faultstring", "error", "reason", "description"),
+    *("code", "type", "status"),
+)
 
 
-def find_error(content: Mapping[str, Any], *, refused: bool = False) -> str:
+def find_error(content: Mapping[str, Any], *, refused: bool = False, by_status: bool = True) -> str:
     """Returns the message of the error that an object reports, in one line; "" if it reports none.
 
-    ``refused`` says that the status of the answer reports an error already.
+    ``refused`` says that the status of the answer reports an error already, ``by_status`` that a status in the object
+    may report one: that of a response is one of its endings.
     """
-    stated = _find_stated_error(content)
-    if stated is not None:
-        return describe_error(stated)
+    for part in _list_parts(content):
+        stated = _find_stated_error(part)
+        if stated is not None:
+            return describe_error(stated)
+    if _is_error(content, by_status=by_status):
+        return describe_error(content)
     # Every event of a stream comes this way: what is in most of them is looked for first.
-    if content.get("choices") or any(content.get(key) is not None for key in _ANSWER_KEYS):
+    if any(content.get(key) for key in _ANSWER_KEYS):
         return ""
     for key in _DETAIL_KEYS:
         if content.get(key):
             return describe_error(content[key])
     said = next((content[key] for key in _MESSAGE_KEYS if isinstance(content.get(key), str)), "")
-    return excerpt(said) if refused or any(key in content for key in _MESSAGE_SIGNS) else ""
+    return excerpt(said) if refused or any(_says_something(content.get(key)) for key in _MESSAGE_SIGNS) else ""
 
 
-def _find_stated_error(content: Mapping[str, Any]) -> object:
-    """Returns what an object says to be an error, which may be the object itself; None if it says so of nothing."""
-    if not _ERROR_KEYS.isdisjoint(content):
-        for key in sorted(_ERROR_KEYS & content.keys()):
-            if content[key] is True:
-                return {other: value for other, value in content.items() if other != key}
-            if _says_something(content[key]):
-                return content[key]
-    if content.get("object") in _ERROR_KINDS or content.get("type") in _ERROR_KINDS:
-        return content
-    errors = [
-        choice["error"] for choice in as_list(content.get("choices")) if isinstance(choice, dict) and "error" in choice
-    ]
-    return next(filter(_says_something, errors), None)
+@lru_cache(maxsize=1024)
+def names_error(field: str) -> bool:
+    """Whether a field of this name holds an error."""
+    return _ERROR.fullmatch(_WORD_START.sub("_", field).lower()) is not None
+
+
+def _list_parts(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yields an object and all in it that may report an error: its choices, their messages, a server's own fields."""
+    yield content
+    choices = content.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            yield choice
+            yield from (choice[key] for key in ("delta", "message") if isinstance(choice.get(key), dict))
+    for key, value in content.items():
+        if isinstance(value, dict) and (key == "message" or key.startswith("x_")):
+            yield value
+
+
+def _find_stated_error(part: Mapping[str, Any]) -> object:
+    """Returns what a part of an answer has in its fields for errors, in words if there are; None if it has nothing."""
+    found = {key: part[key] for key in part if names_error(key) and _says_something(part[key])}
+    if not found:
+        return None
+    verbal = [key for key, value in found.items() if isinstance(value, str | dict | list) and not _CODE.search(key)]
+    if verbal:
+        return found[min(verbal, key=len)]
+    return {key: value for key, value in part.items() if (key in _WORDS or key in found) and value is not True}
+
+
+def _is_error(content: Mapping[str, Any], *, by_status: bool) -> bool:
+    """Whether an object is an error as a whole, by what it is called or by how it says the request went."""
+    if as_text(content.get("object")).endswith(_ERROR_KINDS) or as_text(content.get("type")).endswith(_ERROR_KINDS):
+        return True
+    if content.get("success") is False or content.get("ok") is False:
+        return True
+    return any(_tells_of_failure(content[key]) for key in _STATES if key in content and (by_status or key != "status"))
+
+
+def _tells_of_failure(state: object) -> bool:
+    if isinstance(state, str):
+        return _FAILED.match(state) is not None or (state.isdecimal() and len(state) == 3 and int(state) in _REFUSALS)
+    return as_count(state) in _REFUSALS
 
 
 def _says_something(error: object) -> bool:
     """Whether it is an error: some servers state an empty one with each answer."""
-    return any(error.values()) if isinstance(error, dict) else bool(error)
+    if isinstance(error, dict):
+        return any(error.values())
+    if isinstance(error, str):
+        return error.strip().lower() not in _FINE
+    return bool(error) and error != 200
 
 
 def describe_refusal(body: str) -> str:

@@ -16,10 +16,17 @@ from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import ServerTimes
 from pytest_llmperf.traffic.answers.answer import Answer, time_answer
 from pytest_llmperf.traffic.answers.content import list_calls, read_reasoning, read_text
-from pytest_llmperf.traffic.answers.counts import Streamed, TokenCounts, count_bytes, find_no_count
-from pytest_llmperf.traffic.answers.endings import NO_ANSWER, describe_nothing, why_empty, why_unfinished
+from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes
+from pytest_llmperf.traffic.answers.endings import (
+    NO_ANSWER,
+    describe_models,
+    describe_nothing,
+    why_empty,
+    why_unfinished,
+)
 from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
 from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_text, excerpt, parse_object
+from pytest_llmperf.traffic.answers.usage import COUNTS_OF_OLLAMA, TokenCounts, find_no_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +72,7 @@ class _Parts:
     chunks: list[Chunk] = field(default_factory=list)
     last: dict[str, Any] = field(default_factory=dict)
     lines: int = 0
+    model: str = ""
     reported: str = ""
     malformed: str = ""
 
@@ -77,13 +85,24 @@ class _Parts:
             self.malformed = f"the server sent something that is not a JSON object: {excerpt(data)!r}"
             return
         self.lines += 1
+        ended = self.last if self._done else {}
         self.last = content
         if error := find_error(content):
             self.reported = f"the server reported an error: {error}"
             return
+        self._take_model(as_text(content.get("model")))
+        if ended:
+            self.last = ended
+            self.reported = self.reported or f"more came after the answer had ended: {excerpt(data)}"
+            return
         kind = self._take_content(content)
         if kind is not None:
             self.chunks.append(Chunk(at_ns, kind))
+
+    def _take_model(self, model: str) -> None:
+        if model and self.model and model != self.model:
+            self.reported = describe_models(self.model, model)
+        self.model = self.model or model
 
     def _take_content(self, content: Mapping[str, Any]) -> ChunkKind | None:
         message = as_dict(content.get("message"))
@@ -113,10 +132,10 @@ class _Parts:
         timing = time_answer(
             arrival,
             counts,
-            self._streamed(text, reasoning) if arrival.is_stream else None,
+            self._streamed(text, reasoning) if arrival.is_stream else self._whole(text, reasoning),
             chunks=tuple(self.chunks) if arrival.is_stream else (),
             finish_reason=self._finish_reason,
-            model=as_text(self.last.get("model")),
+            model=self.model,
             error=self._error(arrival, counts),
             server=self._times() if self._counted else None,
         )
@@ -151,12 +170,19 @@ class _Parts:
         return TokenCounts(
             output=as_count(self.last.get("eval_count", 0)),
             prompt=as_count(self.last.get("prompt_eval_count", 0)),
-            fault=find_no_count(self.last, "eval_count", "prompt_eval_count"),
+            fault=find_no_count(self.last, COUNTS_OF_OLLAMA),
         )
 
+    def _measure(self, text: str, reasoning: str) -> int:
+        """Returns the length of all that came, in bytes."""
+        return count_bytes(text) + count_bytes(reasoning) + count_bytes(json.dumps(self.tool_calls))
+
+    def _whole(self, text: str, reasoning: str) -> Whole:
+        return Whole(self._measure(text, reasoning), count_bytes(reasoning), len(self.tool_calls))
+
     def _streamed(self, text: str, reasoning: str) -> Streamed:
-        size = count_bytes(text) + count_bytes(reasoning) + count_bytes(json.dumps(self.tool_calls))
-        return Streamed([chunk.kind for chunk in self.chunks], size, count_bytes(reasoning), self.lines)
+        kinds = [chunk.kind for chunk in self.chunks]
+        return Streamed(kinds, self._measure(text, reasoning), count_bytes(reasoning), self.lines)
 
     def _times(self) -> ServerTimes:
         names = ("load_duration", "prompt_eval_duration", "eval_duration", "total_duration")

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_llmperf.measurement.chunks import LARGEST, PackedChunks
 from pytest_llmperf.traffic.answers import sse
 from pytest_llmperf.traffic.answers.answer import Answer, time_answer
-from pytest_llmperf.traffic.answers.content import is_plain, is_summary, list_calls, read_reasoning, read_text
-from pytest_llmperf.traffic.answers.counts import Streamed, TokenCounts, count_bytes, find_no_count, read_usage
-from pytest_llmperf.traffic.answers.endings import describe_nothing, why_empty, why_unfinished
+from pytest_llmperf.traffic.answers.content import (
+    count_media_bytes,
+    is_plain,
+    is_summary,
+    list_calls,
+    read_reasoning,
+    read_text,
+)
+from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes
+from pytest_llmperf.traffic.answers.endings import describe_models, describe_nothing, why_empty, why_unfinished
 from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
 from pytest_llmperf.traffic.answers.event_template import EventTemplate
 from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list, as_text, excerpt, parse_object
+from pytest_llmperf.traffic.answers.usage import COUNTS_OF_TIMINGS, TokenCounts, find_no_count, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.answers.answer import Arrival
 
 SEVERAL_CHOICES = "the answer has several choices, whose tokens cannot be told apart: ask for one prompt, with n=1"
+_AFTER_END = "more of the answer came after it had ended with {!r}, as if it were of several choices"
 
 
 def read(arrival: Arrival) -> Answer:
@@ -51,7 +60,8 @@ def _text_of(content: dict[str, Any]) -> str:
     parts = _Parts()
     parts.take_content(0, content)
     alone = parts.carriers == [_Carrier(0, "text", None, None)] and not (parts.reported or parts.ending)
-    return "".join(parts.text) if alone and parts.usage is None and not parts.timings else ""
+    more = parts.usage is not None or parts.timings or parts.media_bytes
+    return "".join(parts.text) if alone and not more else ""
 
 
 @dataclass
@@ -63,10 +73,14 @@ class _Parts:
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     carriers: list[_Carrier] = field(default_factory=list)
     events: int = 0
-    choices: set[int] = field(default_factory=set)
+    choices: set[object] = field(default_factory=set)
+    numbered: bool = True
     ending: object = None
     usage: dict[str, Any] | None = None
     timings: dict[str, Any] = field(default_factory=dict)
+    no_count: str = ""
+    media_bytes: int = 0
+    summarized: bool = False
     raw: dict[str, Any] = field(default_factory=dict)
     model: str = ""
     reported: str = ""
@@ -82,8 +96,8 @@ class _Parts:
                 self.carriers.append(_Carrier(at_ns, "text", None, None))
                 alike = data
                 continue
-            if data == "[DONE]":
-                break
+            if sse.is_blank(data):
+                continue
             alike = ""
             self.take(at_ns, data)
             if self.reported or self.malformed:
@@ -111,30 +125,48 @@ class _Parts:
         if error := find_error(content):
             self.reported = f"the server reported an error: {error}"
             return
-        self.model = as_text(content.get("model")) or self.model
-        usage = as_dict(content.get("usage"))
-        timings = as_dict(content.get("timings"))
-        self.usage = usage or self.usage
-        self.timings = timings or self.timings
-        kind = self._take_choices(as_list(content.get("choices")))
+        self._take_model(as_text(content.get("model")))
+        choices = as_list(content.get("choices"))
+        usage, timings = _find_usage(content, choices), as_dict(content.get("timings"))
+        self._take_counts(usage, timings)
+        kind = self._take_choices(choices)
         if kind is not None:
             by_usage, by_timings = as_count(usage.get("completion_tokens")), as_count(timings.get("predicted_n"))
             self.carriers.append(_Carrier(at_ns, kind, by_usage, by_timings))
+
+    def _take_model(self, model: str) -> None:
+        if model and self.model and model != self.model:
+            self.reported = describe_models(self.model, model)
+        self.model = self.model or model
+
+    def _take_counts(self, usage: dict[str, Any], timings: dict[str, Any]) -> None:
+        self.usage = usage or self.usage
+        self.timings = timings or self.timings
+        if (stated := usage.get("completion_tokens")) is not None and as_count(stated) is None:
+            self.no_count = self.no_count or read_usage(usage).fault
 
     def _take_choices(self, choices: Sequence[object]) -> ChunkKind | None:
         if not choices:
             return None
         choice = as_dict(choices[0])
-        self.choices.add(as_count(choice.get("index")) or 0)
+        self.choices.add(_identify(choice.get("index")))
+        self.numbered = self.numbered and choice.get("index") is not None
         if len(choices) > 1 or len(self.choices) > 1:
             self.reported = SEVERAL_CHOICES
             return None
         return self._take_choice(choice)
 
     def _take_choice(self, choice: Mapping[str, Any]) -> ChunkKind | None:
+        ended = self.ending
         # An ending that is not known stays: nothing that follows can mend it.
         if choice.get("finish_reason") and not why_unfinished(self.ending or "stop", ""):
             self.ending = choice["finish_reason"]
+        kind = self._take_message(choice)
+        if ended and kind is not None and not why_unfinished(self.ending, ""):
+            self.reported = _AFTER_END.format(ended)
+        return kind
+
+    def _take_message(self, choice: Mapping[str, Any]) -> ChunkKind | None:
         message = as_dict(choice.get("delta")) or as_dict(choice.get("message")) or choice
         if is_plain(message):
             text = as_text(message.get("content")) or as_text(choice.get("text"))
@@ -145,9 +177,15 @@ class _Parts:
         called = [self._take_call(call) for call in list_calls(message)]
         self.text.append(text)
         self.reasoning.append(reasoning)
+        media = count_media_bytes(message)
+        self.media_bytes += media
         if any(called):
             return "tool"
-        return "text" if text else "reasoning" if reasoning and not is_summary(message) else None
+        if text or media:
+            return "text"
+        summarized = bool(reasoning) and is_summary(message)
+        self.summarized = self.summarized or summarized
+        return "reasoning" if reasoning and not summarized else None
 
     def _take_call(self, call: Mapping[str, Any]) -> bool:
         """Adds a tool call or a part of one; returns whether it carried a name or arguments."""
@@ -179,15 +217,14 @@ class _Parts:
         calls = [{key: call[key] for key in ("id", "type", "function")} for call in asked]
         text, reasoning = "".join(self.text), "".join(self.reasoning)
         counts = self._count()
-        streamed = self._streamed(text, reasoning) if arrival.is_stream else None
         timing = time_answer(
             arrival,
             counts,
-            streamed,
+            self._streamed(text, reasoning) if arrival.is_stream else self._whole(text, reasoning),
             chunks=self._chunks() if arrival.is_stream else (),
             finish_reason=self.finish_reason,
             model=self.model,
-            error=self._error(arrival, counts, carries=bool(text or reasoning or calls)),
+            error=self._error(arrival, counts, carries=bool(text or reasoning or calls or self.media_bytes)),
         )
         return Answer(text, reasoning, calls, self.finish_reason, self.usage, timing, self.raw)
 
@@ -195,24 +232,33 @@ class _Parts:
         """Returns the counts in ``usage``, else those in the ``timings`` of llama.cpp."""
         timings = self.timings
         cached = as_count(timings.get("cache_n"))
+        fault = self.no_count or find_no_count(timings, COUNTS_OF_TIMINGS)
         if self.usage is not None:
             counts = read_usage(self.usage)
-            return replace(counts, cached=cached) if counts.cached is None and cached is not None else counts
+            largest = max((count for count in (counts.cached, cached) if count is not None), default=None)
+            return replace(counts, cached=largest, fault=counts.fault or fault)
         prompt = as_count(timings.get("prompt_n"))
         # llama.cpp leaves the tokens it found in its cache out of prompt_n.
         whole = None if prompt is None else prompt + (cached or 0)
-        fault = find_no_count(timings, "predicted_n", "prompt_n")
         return TokenCounts(as_count(timings.get("predicted_n")), whole, cached, fault=fault)
 
-    def _streamed(self, text: str, reasoning: str) -> Streamed:
+    def _measure(self, text: str, reasoning: str) -> int:
+        """Returns the length of all that came, in bytes."""
         called = "".join(call["function"]["name"] + call["function"]["arguments"] for call in self.tool_calls)
+        return count_bytes(text) + count_bytes(reasoning) + count_bytes(called) + self.media_bytes
+
+    def _whole(self, text: str, reasoning: str) -> Whole:
+        return Whole(self._measure(text, reasoning), count_bytes(reasoning), len(self.tool_calls))
+
+    def _streamed(self, text: str, reasoning: str) -> Streamed:
         totals = [c.by_usage for c in self.carriers[-1:]]
         return Streamed(
             kinds=[carrier.kind for carrier in self.carriers],
-            size=count_bytes(text) + count_bytes(reasoning) + count_bytes(called),
+            size=self._measure(text, reasoning),
             reasoning_size=count_bytes(reasoning),
             events=self.events,
             last_running=totals[0] if totals else None,
+            summarized=self.summarized,
         )
 
     def _error(self, arrival: Arrival, counts: TokenCounts, *, carries: bool) -> str | None:
@@ -222,12 +268,37 @@ class _Parts:
     def _why_no_answer(self, arrival: Arrival, counts: TokenCounts, carries: bool) -> str:
         if not self.choices:
             return describe_nothing(arrival)
+        if arrival.several and not self.numbered:
+            return SEVERAL_CHOICES
         unfinished = why_unfinished(self.ending, "the stream" if arrival.is_stream else "the answer")
         return unfinished or ("" if carries else why_empty(as_text(self.ending), counts.output))
 
     def _chunks(self) -> Sequence[Chunk]:
         counts = _rises([c.by_usage for c in self.carriers]) or _rises([c.by_timings for c in self.carriers])
         return PackedChunks.of([c.at_ns for c in self.carriers], [c.kind for c in self.carriers], counts)
+
+
+def _identify(index: object) -> object:
+    """Returns the number of a choice, in whatever type a server states it; the text of one that is no number.
+
+    Some servers leave out the number 0.
+    """
+    if index is None:
+        return 0
+    if isinstance(index, str | float):
+        try:
+            return int(float(index)) if float(index).is_integer() else str(index)
+        except (ValueError, OverflowError):
+            return str(index)
+    return index if type(index) is int else json.dumps(index)
+
+
+def _find_usage(content: Mapping[str, Any], choices: Sequence[object]) -> dict[str, Any]:
+    """Returns the usage of an event, or the one that a server puts into its choice or into a field of its own."""
+    if usage := as_dict(content.get("usage")):
+        return usage
+    own = [as_dict(value) for key, value in content.items() if key.startswith("x_")]
+    return next((usage for part in (*map(as_dict, choices), *own) if (usage := as_dict(part.get("usage")))), {})
 
 
 def _rises(totals: Sequence[int | None]) -> list[int] | None:

@@ -5,6 +5,7 @@ The events of a stream have a ``type``; the last one carries the whole response,
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.traffic.answers import sse
 from pytest_llmperf.traffic.answers.answer import Answer, time_answer
 from pytest_llmperf.traffic.answers.content import gather_text
-from pytest_llmperf.traffic.answers.counts import Streamed, count_bytes, read_usage
-from pytest_llmperf.traffic.answers.endings import describe_nothing, find_finish_reason, why_empty
+from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes
+from pytest_llmperf.traffic.answers.endings import describe_models, describe_nothing, find_finish_reason, why_empty
 from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
 from pytest_llmperf.traffic.answers.json_fields import as_dict, as_list, as_text, excerpt, parse_object
+from pytest_llmperf.traffic.answers.usage import read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,8 +34,12 @@ _DELTAS: Mapping[str, ChunkKind] = {
     "response.custom_tool_call_input.delta": "tool",
     "response.mcp_call_arguments.delta": "tool",
     "response.code_interpreter_call_code.delta": "tool",
+    "response.audio.delta": "text",
+    "response.output_audio.delta": "text",
 }
-_LAST = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+_SUMMARY = "response.reasoning_summary"
+# An event with a response in it is the last one, unless it tells that the answer begins or goes on.
+_NOT_LAST = ("response.created", "response.queued", "response.in_progress")
 
 
 def read(arrival: Arrival) -> Answer:
@@ -55,6 +61,9 @@ class _Parts:
     chunks: list[Chunk] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     response: dict[str, Any] = field(default_factory=dict)
+    ended_by: str = ""
+    model: str = ""
+    summarized: bool = False
     events: int = 0
     reported: str = ""
     malformed: str = ""
@@ -62,13 +71,14 @@ class _Parts:
     def take_stream(self, events: Sequence[tuple[int, str]]) -> None:
         self.events = len(events)
         for at_ns, data in events:
-            if data == "[DONE]" or self.reported or self.malformed:
+            if self.reported or self.malformed:
                 break
-            self._take_event(at_ns, data)
+            if not sse.is_blank(data):
+                self._take_event(at_ns, data)
 
     def take_whole(self, data: str) -> None:
         self.response = self._parse(data)
-        if error := find_error(self.response):
+        if error := find_error(self.response, by_status=False):
             self.reported = f"the server reported an error: {error}"
 
     def _parse(self, data: str) -> dict[str, Any]:
@@ -83,10 +93,24 @@ class _Parts:
         if text and name in _DELTAS:
             self.chunks.append(Chunk(at_ns, _DELTAS[name]))
             self.texts.append(text)
-        elif name in _LAST:
-            self.response = as_dict(event.get("response"))
-        if error := find_error(event) or (find_error(self.response) if name in _LAST else ""):
+        elif response := as_dict(event.get("response")):
+            self._take_response(name, response)
+        self.summarized = self.summarized or (bool(text) and name.startswith(_SUMMARY))
+        if error := find_error(event):
             self.reported = f"the server reported an error: {error}"
+
+    def _take_response(self, name: str, response: dict[str, Any]) -> None:
+        model = as_text(response.get("model"))
+        if model and self.model and model != self.model:
+            self.reported = describe_models(self.model, model)
+        self.model = self.model or model
+        if name in _NOT_LAST:
+            return
+        if error := find_error(response, by_status=False):
+            self.reported = f"the server reported an error: {error}"
+        elif self.response:
+            self.reported = f"the answer ended twice: with {excerpt(self.ended_by)}, then with {excerpt(name)}"
+        self.response, self.ended_by = response, name
 
     def answer(self, arrival: Arrival) -> Answer:
         usage = as_dict(self.response.get("usage"))
@@ -99,10 +123,10 @@ class _Parts:
         timing = time_answer(
             arrival,
             counts,
-            self._streamed() if arrival.is_stream else None,
+            self._streamed() if arrival.is_stream else self._whole(text, reasoning, calls),
             chunks=tuple(self.chunks) if arrival.is_stream else (),
             finish_reason=self._finish_reason(),
-            model=as_text(self.response.get("model")),
+            model=as_text(self.response.get("model")) or self.model,
             error=self._error(arrival, counts.output, carries=carries),
         )
         return Answer(text, reasoning, calls, timing.finish_reason, usage or None, timing, self.response)
@@ -115,11 +139,19 @@ class _Parts:
     def _streamed(self) -> Streamed:
         kinds = [chunk.kind for chunk in self.chunks]
         reasoning = sum(count_bytes(t) for t, kind in zip(self.texts, kinds, strict=True) if kind == "reasoning")
-        return Streamed(kinds, sum(map(count_bytes, self.texts)), reasoning, self.events)
+        size = sum(map(count_bytes, self.texts))
+        return Streamed(kinds, size, reasoning, self.events, summarized=self.summarized)
+
+    @staticmethod
+    def _whole(text: str, reasoning: str, calls: Sequence[dict[str, Any]]) -> Whole:
+        called = sum(len(json.dumps(call)) for call in calls)
+        return Whole(count_bytes(text) + count_bytes(reasoning) + called, count_bytes(reasoning), len(calls))
 
     def _finish_reason(self) -> str | None:
         """The finish reason in the words of ``/chat/completions``; None for an answer that has not ended well."""
-        return find_finish_reason(*self._status())
+        finish = find_finish_reason(*self._status())
+        # The event may name a worse ending than the status in it, and never a better one.
+        return finish if self.ended_by in ("", "response.completed", f"response.{self._status()[0]}") else None
 
     def _status(self) -> tuple[str, str]:
         details = as_dict(self.response.get("incomplete_details"))
@@ -135,6 +167,8 @@ class _Parts:
         if not self.response and not self.chunks:
             return describe_nothing(arrival)
         why = f" for the reason {excerpt(reason)!r}" if reason else ""
+        if find_finish_reason(status, reason) is not None:
+            why = f" in the event {excerpt(self.ended_by)!r}"
         return f"the answer ended unfinished, its status is {excerpt(status) or 'not stated'}{why}"
 
 

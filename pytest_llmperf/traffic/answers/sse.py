@@ -8,6 +8,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.traffic.answers.errors import find_error, names_error
 from pytest_llmperf.traffic.answers.json_fields import parse_object
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _ERROR = b"error"
+_FIELDS = (b"data", b"event", b"id", b"retry", _ERROR)
+_FIELD = re.compile(rb"[A-Za-z][\w.-]*")
+# Names of events that only keep the connection open, whatever they carry.
+_SIGNS_OF_LIFE = (b"ping", b"heartbeat", b"keepalive", b"keep-alive")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -23,11 +28,17 @@ def parse_events(pieces: Sequence[tuple[int, bytes]]) -> list[tuple[int, str]]:
 
     ``pieces`` are (stamp, bytes) in order of arrival, split anywhere. A last event without its closing blank line
     counts, with the stamp of the last piece. The data of an ``event: error``, and of a line ``error: ...`` as older
-    llama.cpp sends, is always an object with the key ``error``.
+    llama.cpp sends, is always an object with the key ``error``. A line that is none of an event, such as the text of a
+    proxy's error, comes as data of its own.
     """
     whole = b"".join(data for _, data in pieces)
     ends = list(accumulate(len(data) for _, data in pieces))
     return _parse_plain_events(whole, pieces, ends) or _parse_any_events(whole, pieces, ends)
+
+
+def is_blank(data: str) -> bool:
+    """Whether an event carries nothing: no data, or the mark of the end, which says nothing of the answer."""
+    return data.strip() in ("", "[DONE]")
 
 
 def _parse_plain_events(
@@ -62,12 +73,34 @@ def _parse_any_events(whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: S
                 name = _ERROR if field == _ERROR else name
             elif field == b"event":
                 name = value
+            elif text := _read_foreign(line):
+                found.append((pieces[bisect_left(ends, stop)][0], text))
         else:
-            if data or name == _ERROR:
+            if (data or name == _ERROR) and not _is_sign_of_life(name, data):
                 # The piece that holds the byte before `stop` is the first whose end reaches `stop`.
                 found.append((pieces[bisect_left(ends, stop)][0], _text(name, data)))
             data, name = [], b""
     return found
+
+
+def _is_sign_of_life(name: bytes, data: Sequence[bytes]) -> bool:
+    return name.lower() in _SIGNS_OF_LIFE and parse_object(_text(b"", data)) is None
+
+
+def _read_foreign(line: bytes) -> str:
+    """Returns the text of a line that is no part of an event; "" for one that a reader of events may ignore."""
+    name, colon, value = line.partition(b":")
+    text = line.decode(errors="replace")
+    if colon and (not name or name in _FIELDS):
+        return ""
+    if colon and _FIELD.fullmatch(name):
+        # Fields of other names are ignored, unless they are for errors.
+        return _text(_ERROR, [value.strip()]) if names_error(name.decode()) else ""
+    content = parse_object(text)
+    if content is not None:
+        return text if find_error(content) else ""
+    # The last line of a stream that was cut may be half a name.
+    return "" if not text.strip() or any(field.startswith(line) for field in _FIELDS) else text
 
 
 def _lines(whole: bytes) -> Iterator[tuple[bytes, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_llmperf.traffic.answers.counts import is_told_to_go_on, read_asked_tokens
+from pytest_llmperf.traffic.answers.asked import is_told_to_go_on, read_asked_tokens
 from pytest_llmperf.traffic.client.exchange import Exchange
 from pytest_llmperf.traffic.client.request import Call
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.load import Load, Spread
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.traffic.answers.counts import check_asked, check_full_length
+from pytest_llmperf.traffic.answers.asked import check_asked, check_full_length
 from pytest_llmperf.traffic.client.request import RequestFailed
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.load import Load
-from pytest_llmperf.traffic.answers.counts import is_told_to_go_on
+from pytest_llmperf.traffic.answers.asked import is_told_to_go_on
 from pytest_llmperf.traffic.client.transport import create_call
 from pytest_llmperf.traffic.load.preparation import Preparation
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
@@ -109,6 +109,7 @@ class LoadRunner:
             user_starts_ns=None if users is None else [round(at_s * 1e9) for at_s in schedule.list_user_starts()],
             duration_ns=None if schedule.duration_s is None else round(schedule.duration_s * 1e9),
             max_error_rate=schedule.max_error_rate or None,
+            full_length=is_told_to_go_on(post.body),
         )
 
 

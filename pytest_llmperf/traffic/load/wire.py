@@ -47,6 +47,7 @@ class Plan:
         duration_ns: time after which no request is sent any more; None for no limit.
         max_error_rate: share of failed requests above which the load stops; None for no limit.
         headers: of each request, beside the client's own.
+        full_length: whether the server is told to end no answer before all its tokens have come.
     """
 
     url: str
@@ -62,6 +63,7 @@ class Plan:
     duration_ns: int | None
     max_error_rate: float | None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    full_length: bool = False
 
     def pack(self) -> bytes:
         """Encodes the plan as JSON."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.answers.counts import is_told_to_go_on, read_asked_tokens
+from pytest_llmperf.traffic.answers.asked import asks_for_several, is_told_to_go_on, read_asked_tokens
 from pytest_llmperf.traffic.client.prompts import find_prompt, parse_body, parse_prompt
 from pytest_llmperf.traffic.relay.encodings import decode_body
 from pytest_llmperf.traffic.relay.paths import is_harmless, is_read
@@ -44,6 +44,7 @@ class RecordedCall:
         prompt: digests of its prompt, from then on; None if there is none that can be read.
         asked_tokens: the most output tokens that it asks for, from then on; None without a limit.
         full_length: whether it tells the server to end the answer there and not earlier, from then on.
+        several: whether it asks for several answers at once, from then on.
     """
 
     path: str
@@ -65,6 +66,7 @@ class RecordedCall:
     prompt: Prompt | None = None
     asked_tokens: int | None = None
     full_length: bool = False
+    several: bool = False
 
 
 class RecordedCalls:
@@ -186,4 +188,5 @@ class RecordedCalls:
         else:
             call.prompt = find_prompt(call.path, content, self.obeyed)
             call.asked_tokens, call.full_length = read_asked_tokens(content), is_told_to_go_on(content)
+            call.several = asks_for_several(content)
         call.body = b""

@@ -48,6 +48,7 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
         fault=fault,
         asked_tokens=call.asked_tokens,
         full_length=call.full_length,
+        several=call.several,
     )
     read = next((reader for path, reader in _READERS.items() if call.path.endswith(path)), openai.read)
     timing = read_or_fail(read, arrival).timing

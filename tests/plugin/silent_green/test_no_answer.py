@@ -50,7 +50,7 @@ NO_ANSWERS: dict[str, tuple[str, Reply, str]] = {
     "a web page": (
         "client",
         Reply([b"<html>Please log in</html>"], "text/html"),
-        "status 200 without an answer: <html>Please log in</html>",
+        "the server sent something that is not a JSON object: '<html>Please log in</html>'",
     ),
     "done alone": ("load", stream("[DONE]"), "status 200 without an answer: *"),
     "no ending": ("client", stream(*WORDS, usage(4), "[DONE]"), "the stream ended without a finish reason"),

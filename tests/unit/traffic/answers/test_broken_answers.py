@@ -40,7 +40,7 @@ def test_an_error_the_server_names_says_more_than_the_cut_that_follows() -> None
     assert "out of memory" in (answer((30, {"error": "out of memory"}), fault="cut off").timing.error or "")
 
 
-@pytest.mark.parametrize("data", [b"data: {oops}\n\n", b"data: [1]\n\n", b"data: \n\n"])
+@pytest.mark.parametrize("data", [b"data: {oops}\n\n", b"data: [1]\n\n", b"data: x\n\n"])
 def test_an_event_that_is_no_json_object_is_an_error(data: bytes) -> None:
     error = answer((20, text("a")), (30, data), (31, DONE)).timing.error
     assert error is not None
@@ -48,7 +48,15 @@ def test_an_event_that_is_no_json_object_is_an_error(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd", [{"choices": {}}, {"choices": [None]}, {"choices": [{"delta": "x", "text": 5}]}, {"usage": 3}]
+    "odd",
+    [
+        b"data: \n\n",
+        b"data:\n\n",
+        {"choices": {}},
+        {"choices": [None]},
+        {"choices": [{"delta": "x", "text": 5}]},
+        {"usage": 3},
+    ],
 )
 def test_an_event_of_an_odd_shape_carries_nothing(odd: object) -> None:
     seen = answer((20, odd), (30, text("a")), (31, FINISH), (32, DONE))

@@ -18,6 +18,17 @@ REASONING: list[dict[str, Any]] = [
     {"reasoning_details": [{"type": "reasoning.text", "text": "Hm", "index": 0}]},
     {"reasoning": {"content": "Hm"}},
     {"reasoning_content": [{"type": "text", "text": "Hm"}]},
+    {"thought": "Hm"},
+    {"thoughts": "Hm"},
+    {"thoughts": [{"text": "Hm"}]},
+    {"thinking_content": "Hm"},
+    {"thinking_text": "Hm"},
+    {"reasoningContent": {"reasoningText": "Hm"}},
+    {"content": "Hm", "thought": True},
+    {"content": "Hm", "extra_content": {"google": {"thought": True}}},
+    {"content": [{"text": "Hm", "thought": True}]},
+    {"reasoning": "Hm", "reasoning_summary": "It thought"},
+    {"reasoning_content": "Hm", "reasoning_id": "r1", "reasoning_effort": "high", "thinking_signature": "AAAA"},
     {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]},
     {"content": [{"type": "thinking", "thinking": "Hm"}]},
     {"content": [{"type": "reasoning", "text": "Hm"}]},
@@ -50,6 +61,12 @@ def test_reasoning_is_read_in_every_field(reasoning: dict[str, Any]) -> None:
     assert (whole.reasoning, whole.timing.error) == ("Hm", None)
 
 
+@pytest.mark.parametrize("beside", [{"finish_reason": "x"}, {"thought_signature": "AAAA"}, {"reasoning_tokens": 3}])
+def test_what_is_said_about_reasoning_is_none(beside: dict[str, Any]) -> None:
+    answer = streamed({"content": "Yes", **beside})
+    assert [(chunk.kind, answer.reasoning) for chunk in answer.timing.chunks] == [("text", "")]
+
+
 @pytest.mark.parametrize("text", TEXT)
 def test_text_is_read_in_every_form(text: dict[str, Any]) -> None:
     answer = streamed(text)
@@ -71,6 +88,46 @@ def test_a_summary_of_the_reasoning_is_not_its_tokens(kind: str) -> None:
     answer = streamed({"reasoning": "It thought", "reasoning_details": details}, {"content": "Yes"})
     assert [chunk.kind for chunk in answer.timing.chunks] == ["text"]
     assert answer.reasoning == "It thought"
+
+
+SUMMARIES: list[dict[str, Any]] = [
+    {"reasoning_summary": "It thought"},
+    {"reasoning_summary_text": "It thought"},
+    {"thinking_summary": [{"text": "It thought"}]},
+]
+
+
+@pytest.mark.parametrize("summary", SUMMARIES)
+def test_a_summary_without_a_count_of_the_reasoning_is_a_fault(summary: dict[str, Any]) -> None:
+    answer = streamed(summary, {"content": "Yes"})
+    assert ([chunk.kind for chunk in answer.timing.chunks], answer.reasoning) == (["text"], "It thought")
+    said = "the reasoning came as a summary, and the server did not count its tokens"
+    assert answer.timing.count_fault == said
+    events = [
+        {"type": "response.reasoning_summary_text.delta", "delta": "It thought"},
+        {"type": "response.output_text.delta", "delta": "Yes"},
+        {"type": "response.completed", "response": {"status": "completed", "usage": {"output_tokens": 2}}},
+    ]
+    assert openai_responses.read(as_stream(*events)).timing.count_fault == said
+
+
+SOUND: list[dict[str, Any]] = [
+    {"audio": {"id": "a1", "data": "UklGRg=="}},
+    {"audio": {"transcript": "Yes"}},
+    {"content": None, "audio": {"data": "UklGRg==", "transcript": "Yes"}},
+    {"images": [{"image_url": {"url": "data:image/png;base64,iVBORw0K"}}]},
+]
+
+
+@pytest.mark.parametrize("message", SOUND)
+def test_an_answer_of_sound_or_images_alone_is_one(message: dict[str, Any]) -> None:
+    answers = [
+        streamed(message, message),
+        openai.read(as_body({"choices": [{"message": message, "finish_reason": "stop"}]})),
+    ]
+    assert [answer.timing.error for answer in answers] == [None, None]
+    assert [chunk.kind for chunk in answers[0].timing.chunks] == ["text", "text"]
+    assert answers[1].text in ("", "Yes")
 
 
 def test_a_summary_in_responses_is_not_the_tokens_of_the_reasoning() -> None:

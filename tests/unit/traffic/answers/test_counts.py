@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
-from pytest_llmperf.traffic.answers.counts import check_asked, read_asked_tokens, read_usage
+from pytest_llmperf.traffic.answers.usage import read_usage
 from tests.helpers.arrivals import as_body, as_lines, as_stream
 from tests.helpers.written_answers import ms
 
@@ -55,57 +55,6 @@ def test_the_largest_count_is_one() -> None:
 def test_a_count_that_is_left_out_is_no_fault() -> None:
     assert chat(*WORDS, usage=None).count_fault == ""
     assert chat(*WORDS, usage={"completion_tokens": None}).count_fault == ""
-
-
-@pytest.mark.parametrize(
-    "usage",
-    [
-        {"prompt_tokens_details": {"cached_tokens": 8}},
-        {"input_tokens_details": {"cached_tokens": 8}},
-        {"prompt_tokens_details": None, "prompt_cache_hit_tokens": 8},
-        {"cached_tokens": 8},
-        {"cache_read_input_tokens": 8},
-    ],
-)
-def test_cached_tokens_are_read_under_every_name(usage: dict[str, Any]) -> None:
-    assert read_usage(usage).cached == 8
-
-
-# ---------------------------------------------------------------------------------------------- more than asked for
-
-
-@pytest.mark.parametrize(("output", "fault"), [(4, False), (5, False), (6, True), (4000, True)])
-def test_more_tokens_than_asked_for_are_a_fault(output: int, fault: bool) -> None:
-    told = f"the server counted {output} tokens where 4 were asked for" if fault else ""
-    assert check_asked(output, 4) == told
-    body = {"choices": [{"text": " the sea is blue, and", "finish_reason": "length"}], "usage": counted(output)}
-    assert openai.read(as_body(body, asked_tokens=4)).timing.count_fault == told
-
-
-def test_without_a_limit_no_count_is_too_large() -> None:
-    assert check_asked(4000, None) == ""
-    assert check_asked(None, 4) == ""
-
-
-@pytest.mark.parametrize(
-    ("body", "asked"),
-    [
-        ({"max_tokens": 4}, 4),
-        ({"max_completion_tokens": 4}, 4),
-        ({"max_output_tokens": 4}, 4),
-        ({"n_predict": 4}, 4),
-        ({"options": {"num_predict": 4}}, 4),
-        ({"max_tokens": 4, "options": {"num_predict": 9}}, 9),
-        ({"max_tokens": 4, "options": {"num_predict": -1}}, None),
-        ({"options": {"num_predict": 0}}, None),
-        ({"max_tokens": None}, None),
-        ({"max_tokens": "4"}, None),
-        ({"options": [4]}, None),
-        ({}, None),
-    ],
-)
-def test_what_a_request_asks_for_is_read_in_every_protocol(body: dict[str, Any], asked: int | None) -> None:
-    assert read_asked_tokens(body) == asked
 
 
 # ------------------------------------------------------------------------------------------------ tokens and chunks
@@ -223,22 +172,52 @@ def test_more_reasoning_than_output_is_a_fault() -> None:
     assert fault == "the server counted 300 tokens of reasoning among 4 tokens"
 
 
-# ---------------------------------------------------------------------------------------------------- several choices
+def test_a_placeholder_does_not_stand_for_hundreds_of_tokens_of_reasoning() -> None:
+    for chunk in ("...", "Thinking about it" * 30):
+        usage = counted(500, **reasoned(300))
+        fault = chat(("reasoning", chunk), *[" word"] * 200, usage=usage).count_fault
+        assert fault in (
+            "the server counted 300 tokens of reasoning, and 3 bytes of reasoning came",
+            "the server counted 300 of 500 tokens as reasoning, which came in 1 chunk, and the others in 200",
+        )
 
 
-def test_the_chunks_of_several_choices_are_never_mixed() -> None:
-    events = [{"choices": [{"index": n % 2, "text": "a", "finish_reason": None}]} for n in range(4)]
-    timing = openai.read(as_stream(*events, {"choices": [{"index": 1, "text": "", "finish_reason": "stop"}]})).timing
-    assert timing.error == openai.SEVERAL_CHOICES
-    assert len(timing.chunks) == 1
+@pytest.mark.parametrize(
+    ("reasoning", "others", "tokens"), [(1, 20, 16), (30, 20, 1), (4, 4, 40), (1, 0, 300)], ids=str
+)
+def test_chunks_of_reasoning_may_hold_as_many_tokens_as_the_others_do(reasoning: int, others: int, tokens: int) -> None:
+    thought = reasoning * tokens
+    shown = others * (tokens if others == reasoning else 1)
+    usage = counted(thought + shown, **reasoned(thought))
+    pieces = [("reasoning", " word" * tokens)] * reasoning + [("content", " word" * tokens)] * others
+    assert chat(*pieces, usage=usage).count_fault == ""
 
 
-@pytest.mark.parametrize("choices", [[{"index": 0}, {"index": 1}], [{}, {}]])
-def test_several_choices_at_once_are_refused(choices: list[dict[str, Any]]) -> None:
-    whole = [{**choice, "text": "a", "finish_reason": "stop"} for choice in choices]
-    for arrival in (as_body({"choices": whole}), as_stream({"choices": whole})):
-        assert "several choices" in (openai.read(arrival).timing.error or "")
+# ---------------------------------------------------------------------------------------------------- whole answers
 
 
-def test_one_choice_of_any_index_is_one_answer() -> None:
-    assert openai.read(as_body({"choices": [{"index": 1, "text": "a", "finish_reason": "stop"}]})).timing.error is None
+def whole(text: str, usage: dict[str, object], message: dict[str, object] | None = None, **arrival: Any) -> str:
+    choice = {"message": {"content": text, **(message or {})}, "finish_reason": "stop"}
+    return openai.read(as_body({"choices": [choice], "usage": usage}, **arrival)).timing.count_fault
+
+
+def test_a_whole_answer_of_three_characters_has_no_500_tokens() -> None:
+    assert whole("Yes", counted(500)) == "the server counted 500 tokens, and the answer has 3 bytes of text"
+    line = {"response": "Yes", "done": True, "done_reason": "stop", "eval_count": 500, "prompt_eval_count": 3}
+    assert ollama.read(as_body(line)).timing.count_fault.startswith("the server counted 500 tokens")
+    response = {"status": "completed", "usage": {"output_tokens": 500}, "output": [{"type": "message", "content": "a"}]}
+    assert openai_responses.read(as_body(response)).timing.count_fault.startswith("the server counted 500 tokens")
+
+
+def test_reasoning_that_is_counted_need_not_be_in_a_whole_answer() -> None:
+    assert whole("Yes", counted(500, **reasoned(499))) == ""
+    assert whole("Yes", counted(500, **reasoned(300)))
+    assert whole("Yes", counted(500), {"reasoning": "words " * 100}) == ""
+
+
+def test_tokens_without_text_in_a_whole_answer_are_no_fault() -> None:
+    assert whole("Yes", counted(17)) == ""
+    assert whole("\N{GRINNING FACE}", counted(12)) == ""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    assert whole("", counted(60), {"tool_calls": [call]}) == ""
+    assert whole("Yes", counted(500), full_length=True) == ""

@@ -12,7 +12,18 @@ from tests.helpers.arrivals import as_body, as_lines, as_stream
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming
 
-ABORTED: list[object] = ["abort", "error", "cancelled", "timeout", "STOP", "eos_token", "repetition", 5, True, ["stop"]]
+ABORTED: list[object] = [
+    "abort",
+    "error",
+    "cancelled",
+    "timeout",
+    "STOP",
+    "end_of_service",
+    "repetition",
+    5,
+    True,
+    ["stop"],
+]
 
 
 def chat(ending: object, **message: Any) -> dict[str, Any]:
@@ -42,6 +53,10 @@ CALL = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "ar
         ("length", {"content": "Yes"}),
         ("content_filter", {"content": "Yes"}),
         ("length", {"reasoning_content": "Hm"}),
+        ("eos", {"content": "Yes"}),
+        ("eos_token", {"content": "Yes"}),
+        ("stop_sequence", {"content": "Yes"}),
+        ("model_length", {"content": "Yes"}),
         ("stop", {"refusal": "I cannot help with that"}),
         ("tool_calls", {"tool_calls": [CALL]}),
         ("stop", {"tool_calls": [CALL]}),
@@ -70,6 +85,41 @@ def test_no_ending_at_all_is_a_failed_request(ending: object) -> None:
 def test_an_unknown_ending_is_not_mended_by_what_follows() -> None:
     events = [chat(ending, content="a") for ending in ("abort", "stop")]
     assert openai.read(as_stream(*events)).timing.error == "the stream ended with 'abort'"
+
+
+@pytest.mark.parametrize("after", [{"content": "b"}, {"reasoning": "Hm"}, {"tool_calls": [CALL]}])
+def test_an_answer_that_goes_on_after_its_end_is_a_failed_request(after: dict[str, Any]) -> None:
+    events = [chat("stop", content="a"), chat(None, **after), chat("stop")]
+    error = openai.read(as_stream(*events)).timing.error or ""
+    assert error.startswith("more of the answer came after it had ended with 'stop'")
+
+
+def test_an_ending_that_is_said_twice_is_one() -> None:
+    events = [chat(None, content="a"), chat("stop"), {**chat("stop"), "usage": {"completion_tokens": 1}}]
+    assert openai.read(as_stream(*events, "[DONE]")).timing.error is None
+
+
+MODELS = [("a", "b"), ("llama-3", "llama-3-70b")]
+
+
+@pytest.mark.parametrize(("first", "later"), MODELS)
+def test_a_model_that_takes_the_place_of_another_is_a_failed_request(first: str, later: str) -> None:
+    texts = [{"choices": [{"text": "a", "finish_reason": None}], "model": name} for name in (first, first, later)]
+    created = {"type": "response.created", "response": {"status": "in_progress", "model": first}}
+    completed = {"type": "response.completed", "response": response("completed", [], model=later)}
+    answers = [
+        openai.read(as_stream(*texts, chat("stop"))),
+        ollama.read(as_lines({"response": "a", "model": first}, {"done": True, "done_reason": "stop", "model": later})),
+        openai_responses.read(as_stream(created, {"type": "response.output_text.delta", "delta": "a"}, completed)),
+    ]
+    assert {answer.timing.error for answer in answers} == {f"two models answered: {first!r}, then {later!r}"}
+    assert {answer.timing.model for answer in answers[:2]} == {first}
+
+
+def test_a_model_that_not_every_event_names_is_one() -> None:
+    texts = [{"choices": [{"text": "a", "finish_reason": None}], "model": name} for name in ("", None, "a", "a", None)]
+    timing = openai.read(as_stream(*texts, chat("stop"))).timing
+    assert (timing.error, timing.model) == (None, "a")
 
 
 def test_an_empty_ending_on_the_way_is_none() -> None:
@@ -129,6 +179,14 @@ def test_an_answer_of_ollama_that_ends_as_a_load_does_is_a_failed_request(ending
         assert (timing.finish_reason, timing.error) == (None, f"the answer ended with {ending!r}")
 
 
+@pytest.mark.parametrize(("first", "then"), [("abort", "stop"), ("stop", "abort"), ("stop", "stop")])
+def test_lines_of_ollama_after_its_end_mend_nothing(first: str, then: str) -> None:
+    lines = [{"response": "a", "done": True, "done_reason": ending, "eval_count": 1} for ending in (first, then)]
+    timing = ollama.read(as_lines(*lines)).timing
+    assert (timing.error or "").startswith("more came after the answer had ended: {")
+    assert timing.finish_reason == first
+
+
 @pytest.mark.parametrize("call", [{}, {"function": {}}, {"function": {"name": "", "arguments": ""}}, None, "f"])
 def test_a_tool_call_without_a_name_is_nothing(call: object) -> None:
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
@@ -183,6 +241,27 @@ def test_other_statuses_of_responses_are_failed_requests(status: object) -> None
     timing = openai_responses.read(as_body(response(status, message(type="output_text", text="Yes")))).timing
     named = status if isinstance(status, str) else "not stated"
     assert timing.error == f"the answer ended unfinished, its status is {named}"
+
+
+def test_a_response_that_is_completed_and_states_why_it_is_not_is_a_failed_request() -> None:
+    whole = response("completed", message(type="output_text", text="Yes"), incomplete_details={"reason": "max_tokens"})
+    assert openai_responses.read(as_body(whole)).timing.error == (
+        "the answer ended unfinished, its status is completed for the reason 'max_tokens'"
+    )
+
+
+@pytest.mark.parametrize("name", ["response.failed", "response.cancelled", "response.incomplete", "response.lost"])
+def test_an_event_that_names_a_worse_ending_than_its_status_is_believed(name: str) -> None:
+    last = {"type": name, "response": response("completed", [])}
+    timing = openai_responses.read(as_stream({"type": "response.output_text.delta", "delta": "Yes"}, last)).timing
+    assert timing.error == f"the answer ended unfinished, its status is completed in the event {name!r}"
+
+
+@pytest.mark.parametrize("status", ["failed", "completed"])
+def test_a_response_that_ends_twice_is_a_failed_request(status: str) -> None:
+    ends = [{"type": f"response.{name}", "response": response(name, [])} for name in (status, "completed")]
+    timing = openai_responses.read(as_stream({"type": "response.output_text.delta", "delta": "Yes"}, *ends)).timing
+    assert timing.error == f"the answer ended twice: with response.{status}, then with response.completed"
 
 
 def test_a_response_whose_text_came_in_its_events_only_counts() -> None:

@@ -33,6 +33,27 @@ SHAPES: list[dict[str, Any]] = [
     {"success": False, "message": DIED},
     {"error_code": 17, "error_msg": DIED},
     {"fault": {"faultstring": DIED}},
+    {"error_code": "E17", "message": DIED},
+    {"errorMessage": DIED, "errorType": "Crash"},
+    {"exception": DIED},
+    {"exception": {"type": "RuntimeError", "message": DIED}},
+    {"failure_reason": DIED},
+    {"status": "failed", "message": DIED},
+    {"status": "FAILED", "detail": DIED},
+    {"state": "aborted", "description": DIED},
+    {"status_code": 503, "description": DIED},
+    {"code": "500", "message": DIED},
+    {"ok": False, "reason": DIED},
+    {"type": "server_error", "message": DIED},
+    {"choices": [], "message": DIED, "code": 500},
+    {"choices": [], "message": DIED, "code": "worker_lost"},
+    {"choices": [], "usage": {"completion_tokens": 2}, "message": DIED, "status": 500},
+    {"choices": [], "error_msg": DIED},
+    {"choices": [], "detail": DIED},
+    {"choices": [{"delta": {"content": "", "error": {"message": DIED}}}]},
+    {"choices": [{"delta": {"error": DIED}, "finish_reason": "stop"}]},
+    {"choices": [{"message": {"content": "a", "exception": DIED}}]},
+    {"x_groq": {"id": "req_1", "error": DIED}},
 ]
 CHUNK = {"choices": [{"index": 0, "text": "a", "finish_reason": None}]}
 ENDING = {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]}
@@ -48,8 +69,11 @@ def test_an_error_in_a_stream_of_any_protocol_is_a_failed_request(shape: dict[st
     answers = [
         openai.read(as_stream(CHUNK, CHUNK, shape, "[DONE]")),
         openai.read(as_stream(CHUNK, CHUNK, ENDING, shape, "[DONE]")),
+        openai.read(as_stream(CHUNK, CHUNK, ENDING, "[DONE]", shape)),
+        openai.read(as_stream(CHUNK, CHUNK, ENDING, "[DONE]", shape, "[DONE]")),
         openai_responses.read(as_stream({"type": "response.output_text.delta", "delta": "a"}, shape)),
         ollama.read(as_lines({"response": "a", "done": False}, shape)),
+        ollama.read(as_lines({"response": "a", "done": True, "done_reason": "stop", "eval_count": 1}, shape)),
         openai.read(as_body(shape)),
         openai_responses.read(as_body(shape)),
         ollama.read(as_body(shape)),
@@ -65,6 +89,9 @@ def test_an_error_in_a_stream_of_any_protocol_is_a_failed_request(shape: dict[st
         (b'error: {"message": "EngineCore died"}\n\n', DIED),
         (b"event: error\ndata: {}\n\n", '{"event": "error"}'),
         (b"event: error\n\n", "an event of that name"),
+        (b'{"error": {"message": "EngineCore died"}}\n', DIED),
+        (b"exception: EngineCore died\n\n", DIED),
+        (b"Error: EngineCore died\n", DIED),
     ],
 )
 def test_an_error_event_is_an_error_whatever_it_carries(event: bytes, words: str) -> None:
@@ -72,6 +99,24 @@ def test_an_error_event_is_an_error_whatever_it_carries(event: bytes, words: str
     broken = replace(arrival, pieces=[*arrival.pieces, (95, event)])
     for read in (openai.read, openai_responses.read):
         assert read(broken).timing.error == f"the server reported an error: {words}"
+
+
+FOREIGN = [
+    b"Internal Server Error",
+    b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
+    b"Traceback (most recent call last):",
+    b"<html><body>502 Bad Gateway</body></html>",
+    b'{"error": {',
+]
+
+
+@pytest.mark.parametrize("line", FOREIGN, ids=lambda line: line.decode()[:20])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""], ids=["lf", "crlf", "cut"])
+def test_text_that_is_no_event_is_an_error_also_after_a_good_end(line: bytes, end: bytes) -> None:
+    arrival = as_stream(CHUNK, ENDING, "[DONE]")
+    read = openai.read(replace(arrival, pieces=[*arrival.pieces, (95, line + end)]))
+    said = f"the server sent something that is not a JSON object: {line.decode()!r}"
+    assert read.timing.error == said
 
 
 def test_an_error_inside_a_choice_is_an_error() -> None:
@@ -90,6 +135,13 @@ def test_an_error_inside_a_choice_is_an_error() -> None:
         {"message": {"role": "assistant", "content": "a"}, "done": False},
         {"type": "ping"},
         {"detail": None},
+        {"error_code": 0, "message": "success"},
+        {"error": {"code": 0, "message": ""}, "exception": None, "fault": False},
+        {"code": 200, "message": ""},
+        {"choices": [], "usage": {"completion_tokens": 2}, "code": 0, "message": "ok"},
+        {"choices": [], "status": "completed", "state": "done"},
+        {"choices": [{"delta": {"content": "an error", "error": None}}], "error_code": "0", "default": 1},
+        {"x_groq": {"id": "req_1", "usage": {"completion_tokens": 2}}},
     ],
 )
 def test_what_reports_no_error_is_none(good: dict[str, Any]) -> None:

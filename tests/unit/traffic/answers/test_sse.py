@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_llmperf.traffic.answers.sse import parse_events
+from pytest_llmperf.traffic.answers.sse import is_blank, parse_events
 
 
 def test_an_event_is_stamped_with_the_piece_that_brings_its_blank_line() -> None:
@@ -27,6 +27,22 @@ def test_a_crlf_cut_in_two_ends_one_line_and_not_two() -> None:
 
 def test_comments_and_other_fields_and_empty_events_give_nothing() -> None:
     assert parse_events([(1, b": ping\n\nid: 7\nretry: 10\n\n\n\nevent: note\n\n")]) == []
+
+
+@pytest.mark.parametrize("name", ["ping", "heartbeat", "keepalive", "keep-alive", "PING"])
+def test_an_event_that_keeps_the_connection_open_gives_nothing(name: str) -> None:
+    for data in ("", "data\n", "data: \n", "data: ping\n", "data: 1700000000\n"):
+        assert parse_events([(1, f"event: {name}\n{data}\ndata: a\n\n".encode())]) == [(1, "a")]
+    assert len(parse_events([(1, f'event: {name}\ndata: {{"error": "boom"}}\n\n'.encode())])) == 1
+
+
+def test_lines_of_other_names_and_half_a_name_at_the_end_give_nothing() -> None:
+    assert parse_events([(1, b'data: a\n\nmeta: {}\nx-id: 7\n\n{"id": 1}\n  \n: note\ndat')]) == [(1, "a")]
+
+
+@pytest.mark.parametrize("data", ["", " ", "[DONE]", " [DONE] ", "[DONE]\t"])
+def test_what_carries_nothing_is_blank(data: str) -> None:
+    assert is_blank(data)
 
 
 def test_only_one_space_is_taken_from_the_data_and_none_is_needed() -> None:
