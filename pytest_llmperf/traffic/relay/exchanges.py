@@ -53,6 +53,7 @@ class Exchanges:
         self._switched = False
         self._lost = False
         self._app_finished = False
+        self._heading: RecordedCall | None = None
         self._asking: RecordedCall | None = None
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -82,8 +83,11 @@ class Exchanges:
             wires.append(part.wire if part.head is None else self._address(part.wire, len(part.wire)))
             self._began_ns = at_ns
             self._keep_body(part)
+        method = self._requests.held_method
         if not self._requests.within_head:
             self._began_ns = 0
+        elif self._heading is None and method is not None:
+            self._heading = self._recorded.begin_head(method, self._began_ns)
         if self._requests.fault and not self._lost:
             self._lost = True
             self._record_unreadable(f"the app sent something that is not HTTP/1.1: {self._requests.fault}", at_ns)
@@ -92,7 +96,11 @@ class Exchanges:
     def _request_body(self, head: Head) -> Body:
         body = choose_request_body(head)
         method, path = head.parse_request_line()
-        call = self._recorded.begin(method, path, self._began_ns)
+        heading, self._heading = self._heading, None
+        if heading is None:
+            call = self._recorded.begin(method, path, self._began_ns)
+        else:
+            call = self._recorded.complete_head(heading, method, path)
         self._unanswered.append(_Request(method, path, call))
         self._asking = call if call is not None and self._recorded.keeps_body(call) else None
         if call is not None:
@@ -117,7 +125,8 @@ class Exchanges:
 
     def _record_unreadable(self, fault: str, at_ns: int) -> None:
         """Records one failed call: bytes that cannot be parsed may contain calls."""
-        self._recorded.end(self._recorded.record("", at_ns), at_ns, fault)
+        call, self._heading = self._heading or self._recorded.record("", at_ns), None
+        self._recorded.end(call, at_ns, fault)
 
     # --------------------------------------------------------------------------------------------- from the server
 
@@ -201,6 +210,10 @@ class Exchanges:
                 cause = fault or f"the server closed the connection {where}"
                 self._recorded.end(request.call, at_ns, cause, by_app=by_app)
         self._unanswered.clear()
+        if self._heading is not None:
+            cause = fault or "the server closed the connection in the middle of the request"
+            self._recorded.end(self._heading, at_ns, cause, by_app=by_app)
+            self._heading = None
 
 
 def _read_encoding(head: Head) -> str:

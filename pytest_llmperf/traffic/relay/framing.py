@@ -228,6 +228,12 @@ class Messages:
         return bool(self._held)
 
     @property
+    def held_method(self) -> str | None:
+        """The method in that part of a head, "" if it is not whole yet; None if there is no more than a line break."""
+        word, space, _ = self._held.lstrip(b"\r\n").partition(b" ")
+        return None if not word else word.decode("latin-1") * bool(space)
+
+    @property
     def ends_with_connection(self) -> bool:
         """Whether the current message properly ends with the connection."""
         return isinstance(self._body, OpenBody)

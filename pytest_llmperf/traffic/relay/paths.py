@@ -12,27 +12,39 @@ if TYPE_CHECKING:
 # The ends of the paths on which servers generate tokens and whose answers are read, whatever stands before them.
 READ = ("/chat/completions", "/completions", "/responses", "/api/chat", "/api/generate")
 
+# Methods that ask a server to do nothing: all others may make it generate text.
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
+
 HARMLESS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "embeds, scores or ranks texts": (
-            *("/embeddings", "/embedding", "/api/embed", "/api/embeddings", "/rerank", "/reranking", "/score"),
-            *("/pooling", "/classify"),
+            *("/embedding*", "/api/embed*", "/encode", "/rerank*", "/score", "/pooling", "/classify", "/moderations"),
         ),
         "counts tokens, or writes out a template": (
-            *("/tokenize", "/detokenize", "/apply-template", "/count_tokens", "/input_tokens"),
+            *("/*tokenize*", "/*tokenise*", "/apply-template", "/count_tokens", "/tokencount", "/input_tokens"),
             *("/chat/completions/render", "/completions/render"),
         ),
         "describes, fetches or makes a model": (
             *("/api/show", "/api/pull", "/api/push", "/api/create", "/api/copy", "/api/blobs/*"),
+            *("/*load_lora_adapter", "/lora-adapters", "/models/load", "/models/unload", "/update_weights*"),
+        ),
+        "keeps what is not asked of the model yet": (
+            *("/files", "/files/*", "/uploads", "/uploads/*", "/uploads/*/*", "/vector_stores", "/vector_stores/*"),
+            *("/vector_stores/*/*", "/conversations", "/conversations/*", "/conversations/*/items"),
         ),
         "manages the server": (
-            *("/load_lora_adapter", "/unload_lora_adapter", "/lora-adapters", "/models/load", "/models/unload"),
-            *("/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache", "/slots/*", "/props"),
-            *("/sleep", "/wake_up", "/load", "/unload", "/start_profile", "/stop_profile", "/responses/*/cancel"),
+            *("/flush*cache*", "/reset*cache*", "/clear*cache*", "/abort*", "/cancel", "/responses/*/cancel"),
+            *("/slots/*", "/props", "/sleep", "/wake_up", "/load", "/unload", "/start_*", "/stop_*", "/pause*"),
+            *("/resume*", "/continue_generation", "/release_memory*", "/configure_logging"),
+        ),
+        "tells of the server": (
+            *("/health*", "/metrics", "/ping", "/ready*", "/livez", "/liveness", "/version"),
+            *("/*server_info", "/*model_info"),
         ),
     }
 )
-"""The ends of paths on which no text is generated, by what a call there does; ``*`` stands for one part of a path.
+"""The ends of paths on which no text is generated, by what a call there does; ``*`` stands for a part of a path, or for
+some of its characters.
 
 Embeddings and rankings do use the engine. They are the app's own work beside its chats, as its users have it, and what
 is measured of the chats stays true.
@@ -42,6 +54,11 @@ is measured of the chats stays true.
 def is_read(method: str, path: str) -> bool:
     """Whether the answer of a call to ``path``, without its query, is read."""
     return method == "POST" and path.endswith(READ)
+
+
+def is_safe(method: str) -> bool:
+    """Whether calls with this method generate no text, whatever their path."""
+    return method in _SAFE_METHODS
 
 
 def is_harmless(path: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.traffic.answers.asked import asks_for_several, is_told_to_go_on, read_asked_tokens
 from pytest_llmperf.traffic.client.prompts import find_prompt, parse_body, parse_prompt
 from pytest_llmperf.traffic.relay.encodings import decode_body
-from pytest_llmperf.traffic.relay.paths import is_harmless, is_read
+from pytest_llmperf.traffic.relay.paths import is_harmless, is_read, is_safe
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -95,9 +95,21 @@ class RecordedCalls:
         self._left_over = [call for call in self._left_over if not call.over_ns]
 
     def begin(self, method: str, path: str, sent_ns: int) -> RecordedCall | None:
-        """Records the start of a call; None for one that is neither read nor a POST."""
-        read = is_read(method, path)
-        return self.record(path, sent_ns, method=method, read=read) if read or method == "POST" else None
+        """Records the start of a call; None for one that only asks for what is there, such as a GET."""
+        return None if is_safe(method) else self.record(path, sent_ns, method=method, read=is_read(method, path))
+
+    def begin_head(self, method: str, sent_ns: int) -> RecordedCall | None:
+        """Records a call whose head has begun to arrive, with its ``method`` or ""; None if it belongs to no test."""
+        return self.record("", sent_ns, method=method) if self._open and not is_safe(method) else None
+
+    def complete_head(self, call: RecordedCall, method: str, path: str) -> RecordedCall | None:
+        """Notes what a call asks for whose head is whole now; None for one that only asks for what is there."""
+        call.method, call.path, call.read = method, path, is_read(method, path)
+        if is_safe(method):
+            self._calls = [other for other in self._calls if other is not call]
+            self._left_over = [other for other in self._left_over if other is not call]
+            return None
+        return call
 
     def record(self, path: str, sent_ns: int, *, method: str = "POST", read: bool = True) -> RecordedCall:
         """Records a call, whatever its path. While no test is measured, nothing of it is kept but when it is over."""

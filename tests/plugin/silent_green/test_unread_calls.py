@@ -74,6 +74,41 @@ def test_beside_a_request_that_is_read(runs: Runs, any_path: HostileServer, path
     )
 
 
+def test_every_method_that_may_ask_and_half_a_request_are_calls(
+    runs: Runs, any_path: HostileServer, pytester: pytest.Pytester
+) -> None:
+    runs.plain(
+        ASKS
+        + """
+    import socket
+    from urllib.parse import urlsplit
+
+    OPEN = []
+
+    def send(client, wire):
+        parts = urlsplit(client.base_url)
+        OPEN.append(socket.create_connection((parts.hostname, parts.port)))
+        OPEN[-1].sendall(wire)
+        return OPEN[-1]
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH", "QUERY", "DELETE"])
+    def test_asks(llm_client, method):
+        llm_client.generate(f"x {method}", max_tokens=4)
+        send(llm_client, f"{method} /x HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 0\\r\\n\\r\\n".encode()).recv(1)
+
+    @pytest.mark.parametrize("begun", ["P", "POST /v1/chat/completions HTTP/1.1", "GET /v1/mod"])
+    def test_begins_to_ask(llm_client, begun):
+        llm_client.generate(f"x {begun}", max_tokens=4)
+        send(llm_client, begun.encode())
+        llm_client.generate(f"y {begun}", max_tokens=4)
+""",
+        "--llmperf-report=out.json",
+        *any_path.options,
+    )
+    verdicts = [{verdict["status"] for verdict in test["verdicts"]} for test in read_tests(pytester)]
+    assert verdicts == [*[{"INVALID"}] * 3, {"PASS"}, *[{"INVALID"}] * 2, {"PASS"}]
+
+
 def test_alone(runs: Runs, any_path: HostileServer, pytester: pytest.Pytester) -> None:
     result = runs.plain(
         ASKS

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.traffic.relay.exchanges import Exchanges
-from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP, RecordedCall, RecordedCalls
+from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP, UNENDED, RecordedCall, RecordedCalls
 from tests.helpers.relay_wires import EVENTS, HOST, PATH, STREAM, WORDS, call, chunked_call, sized_answer
 from tests.helpers.scripted_server import STREAM_HEAD, chunk
 
@@ -103,6 +103,40 @@ def test_a_call_counts_from_its_first_byte() -> None:
     assert [found.sent_ns for found in talk.calls()] == [10, 14]
 
 
+@pytest.mark.parametrize("at", [1, 5, 30])
+def test_a_call_whose_head_has_not_arrived_is_on_its_way(at: int) -> None:
+    talk = Recorded()
+    wire = call(b"hello")
+    talk.take_request(wire[:at], 10)
+    (found,) = talk.recorded.take(20, final=True)
+    assert (found.sent_ns, found.end_ns, found.fault) == (10, 20, UNENDED)
+    assert talk.recorded.left_over == [10]
+    talk.take_request(wire[at:], 30)
+    talk.take_answer(sized_answer(), 40)
+    assert (found.path, talk.recorded.outside) == (PATH, 0)
+    talk.recorded.open(50)
+    assert talk.recorded.left_over == []
+
+
+@pytest.mark.parametrize("begun", [b"GET /v1/mod", b"GET ", b"\r\n", b"DELETE /x HTTP/1.1\r\nHost: "])
+def test_what_asks_no_model_is_not_on_its_way(begun: bytes) -> None:
+    talk = Recorded()
+    talk.take_request(begun, 10)
+    assert talk.recorded.take(20, final=True) == []
+
+
+def test_a_head_in_pieces_that_asks_no_model_is_not_noted() -> None:
+    talk = Recorded()
+    wire = call(b"", "/v1/models", "GET")
+    talk.take_request(wire[:2], 10)
+    talk.take_request(wire[2:], 11)
+    talk.take_answer(sized_answer(), 12)
+    assert talk.calls() == []
+    talk.take_request(call()[:9], 13)
+    talk.end_by_app(14)
+    assert [(found.path, found.fault) for found in talk.calls()] == [("", HUNG_UP)]
+
+
 def test_answers_come_in_the_order_of_the_calls_on_a_connection() -> None:
     talk = Recorded()
     talk.take_request(call(b"1", path="/v1/completions") + call(b"", "/v1/models", "GET") + call(b"2"), 1)
@@ -124,12 +158,23 @@ def test_what_asks_no_model_for_tokens_is_not_noted(path: str, method: str) -> N
     assert talk.calls() == []
 
 
-@pytest.mark.parametrize("path", ["/v1/messages", "/v1/embeddings", "/"])
-def test_a_post_elsewhere_is_noted_and_its_answer_is_not_kept(path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/messages"),
+        ("POST", "/v1/embeddings"),
+        ("POST", "/"),
+        ("PUT", PATH),
+        ("PATCH", "/x"),
+        ("QUERY", "/"),
+    ],
+)
+def test_what_else_may_ask_a_model_is_noted_and_its_answer_is_not_kept(method: str, path: str) -> None:
     talk = Recorded()
-    talk.take_request(call(path=f"{path}?beta=true"), 1)
+    talk.take_request(call(path=f"{path}?beta=true", method=method), 1)
     talk.take_answer(sized_answer(), 2)
     (found,) = talk.calls()
+    assert found.method == method
     assert (found.path, found.read, found.pieces, found.status, found.end_ns) == (path, False, [], 200, 2)
 
 
