@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.engine_warmup import EngineWarmups
+    from pytest_llmperf.plugin.measuring.forked_calls import ForkedCalls
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, Rules
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
@@ -71,6 +72,7 @@ class Session:
         self.measured: MeasuredRun | None = None
         self._relays: AppRelays | None = None
         self._left_overs: LeftOvers | None = None
+        self._forked_calls: ForkedCalls | None = None
         self._prompt_caches: PromptCaches | None = None
         self._warmups: EngineWarmups | None = None
         self._is_providing = False
@@ -363,11 +365,12 @@ class Session:
         """Starts the measurement of a test; None if the test is not measured."""
         if not self.measures(item):
             return None
+        from pytest_llmperf.plugin.measuring.forked_calls import ForkedCalls
         from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
         from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
 
-        if self._left_overs is None:
-            self._left_overs = LeftOvers()
+        if self._left_overs is None or self._forked_calls is None:
+            self._left_overs, self._forked_calls = LeftOvers(), ForkedCalls()
         self.warmups.begin_test()
         item.stash[ATTEMPTS] = item.stash.get(ATTEMPTS, 0) + 1
         if RESULT in item.stash:
@@ -377,7 +380,9 @@ class Session:
             self.measured.cancel()  # its test never got to its call
         rules = self._find_rules(limits, is_warm=item.stash.get(WARM_CACHE, False))
         owner = Owner(item.nodeid, item.stash[ATTEMPTS])
-        measured = MeasuredRun(rules, owner, self.telemetry, self.relays, self._left_overs, self.prompt_caches)
+        measured = MeasuredRun(
+            rules, owner, self.telemetry, self.relays, self._left_overs, self.prompt_caches, self._forked_calls
+        )
         self.measured = measured
         item.stash[MEASURED_RUN] = measured
         return measured
@@ -444,6 +449,9 @@ class Session:
         try:
             if self._relays is not None:
                 self._relays.close()
+            if self._forked_calls is not None:
+                self._forked_calls.close()
+                self._forked_calls = None
             if self._provisioner is not None:
                 self._provisioner.close()
         finally:

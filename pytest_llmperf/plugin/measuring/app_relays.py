@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ class AppRelays:
     """
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._relays: dict[Engine, Relay] = {}
         self._lock = threading.RLock()
         self._open = False
@@ -64,8 +66,12 @@ class AppRelays:
         """The address of the engine's OpenAI API with the relay in between; it stays the same while it can.
 
         Raises:
-            RelayError: the relay cannot be started.
+            RelayError: the relay cannot be started, or is to be by a process that was forked from this one.
         """
+        if os.getpid() != self._pid:
+            if engine not in self._relays:
+                raise RelayError("a forked process cannot start the relay: ask for base_url before the fork")
+            return self._relays[engine].url
         with self._lock:
             return self._ready(engine).url
 

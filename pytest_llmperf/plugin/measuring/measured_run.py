@@ -15,12 +15,14 @@ from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.prompts import PromptCache
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.unread import UnreadCall
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory import read_settled
 from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import find, read, why_unread
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
-from pytest_llmperf.plugin.measuring.left_overs import describe_left_overs
+from pytest_llmperf.plugin.measuring.forked_calls import WHAT
+from pytest_llmperf.plugin.measuring.left_overs import LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
 
@@ -34,10 +36,10 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
-    from pytest_llmperf.measurement.unread import UnreadCall
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
-    from pytest_llmperf.plugin.measuring.left_overs import LeftOver, LeftOvers, Owner
+    from pytest_llmperf.plugin.measuring.forked_calls import ForkedCall, ForkedCalls
+    from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
     from pytest_llmperf.plugin.measuring.looks import Allowance
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
     from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, ListPrompts, Ongoing
@@ -86,6 +88,7 @@ class MeasuredRun:
         relays: AppRelays,
         left_overs: LeftOvers,
         caches: PromptCaches,
+        forked: ForkedCalls,
     ) -> None:
         self._rules = rules
         self._owner = owner
@@ -93,9 +96,11 @@ class MeasuredRun:
         self._telemetry = telemetry
         self._relays = relays
         self._left_overs = left_overs
-        self._log = RequestLog(owner, left_overs, caches.remember)
+        self._forked = forked
+        self._log = RequestLog(owner, left_overs, caches.remember, forked)
         self._calls = AppCalls()
         self._unread: list[tuple[Engine, UnreadCall]] = []
+        self._forked_by_others: list[LeftOver] = []
         self.rounds = 1
         self._round_starts_ns: list[int] = []
         self._looks = Looks(rules.limits, rules.confidence, rules.allowance, is_sequential=rules.is_sequential)
@@ -115,6 +120,7 @@ class MeasuredRun:
         """Adds an engine to the test. One that is added while the test runs is measured from then on."""
         if engine not in self._engines:
             self._engines.append(engine)
+            self._forked.know(engine)
             if self._start_ns:
                 self._empty_cache(engine)
                 self._observations[engine] = engine.insight.observe()
@@ -180,7 +186,7 @@ class MeasuredRun:
     def open(self) -> None:
         """Starts the window. Requests of fixtures and warm-up rounds before it are dropped, but for their prompts."""
         self._remember_requests()
-        for seen in (self._unread, self._records, self._windows):
+        for seen in (self._unread, self._forked_by_others, self._records, self._windows):
             seen.clear()
         self._idle.clear()
         self._idle_of_all = None
@@ -224,6 +230,7 @@ class MeasuredRun:
         now_ns = time.monotonic_ns()
         window = Window(self._start_ns or now_ns, now_ns)
         self._caches.remember_all(self._relays.take(window, self._owner, final=True).prompts)
+        self._take_forked_calls()
 
     def snapshot(self) -> Measurement:
         """The measurement so far; once the test has ended, the whole of it."""
@@ -261,6 +268,23 @@ class MeasuredRun:
         self._caches.remember_all(self._calls.prompts)
         self._log.extend(self._calls.requests)
         self._unread += self._calls.unread
+        for engine, call in self._take_forked_calls():
+            if not window.start_ns <= call.sent_ns < window.end_ns or not call.kind:
+                continue
+            if call.owner == self._owner:
+                self._unread.append((engine, UnreadCall(WHAT, call.sent_ns, window.end_ns)))
+            else:
+                self._forked_by_others.append(LeftOver(call.owner, call.kind, call.sent_ns, engine))
+
+    def _take_forked_calls(self) -> list[tuple[Engine, ForkedCall]]:
+        """Takes what forked processes have sent so far, each with its engine, and remembers the prompts."""
+        found = []
+        for call in self._forked.take():
+            engine = self._forked.find_engine(call) or next(iter(self._engines), None)
+            if engine is not None:
+                self._caches.remember(engine, call.prompts)
+                found.append((engine, call))
+        return found
 
     def _requests_to(self, engines: Sequence[Engine]) -> list[RequestTiming]:
         return [timing for asked, timing in self._log.requests if asked in engines or len(self._engines) < 2]
@@ -323,7 +347,7 @@ class MeasuredRun:
 
     def _find_others(self, window: Window) -> list[LeftOver]:
         """What else ran on the engines of this process."""
-        found = [*self._left_overs.find_running(window), *self._calls.left_over]
+        found = [*self._left_overs.find_running(window), *self._calls.left_over, *self._forked_by_others]
         return [one for one in found if one.owner != self._owner or one.begun_ns < window.start_ns]
 
     def _prompt_cache_of(self, engines: Sequence[Engine], window: Window, observed: Observed) -> PromptCache:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.plugin.measuring.forked_calls import ForkedCalls
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
     from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, ListPrompts, Ongoing
 
@@ -42,11 +44,14 @@ class RequestLog:
 
     A period begins with ``open`` and ends with ``close``. What runs at its end is cut off: for the test it ends then,
     with an error. ``owner`` names the test; ``left_overs`` takes what goes on, and ``remember`` the prompts of what
-    does not count, or of which nothing is known.
+    does not count, or of which nothing is known. In a process that the test has forked, what begins is noted in
+    ``forked`` instead.
     """
 
-    def __init__(self, owner: Owner, left_overs: LeftOvers, remember: RememberPrompts) -> None:
+    def __init__(self, owner: Owner, left_overs: LeftOvers, remember: RememberPrompts, forked: ForkedCalls) -> None:
         self.owner = owner
+        self._forked = forked
+        self._pid = os.getpid()
         self._left_overs = left_overs
         self._remember = remember
         self._lock = threading.Lock()
@@ -58,6 +63,8 @@ class RequestLog:
 
     def begin(self, engine: Engine, request: Ongoing) -> EndRequest:
         """Registers a request to an engine; returns what takes its timing, or None if it was never sent."""
+        if os.getpid() != self._pid:
+            return self._note_forked_request(engine, request)
         opened = self._register(engine, request, "", lambda: (request.describe_so_far(time.monotonic_ns(), "").prompt,))
 
         def end(timing: RequestTiming | None) -> None:
@@ -69,6 +76,8 @@ class RequestLog:
 
     def begin_load(self, engine: Engine, asked: str, prompts: ListPrompts) -> EndLoad:
         """Registers a load on an engine; returns what takes it and the timings of its requests."""
+        if os.getpid() != self._pid:
+            return self._note_forked_load(engine, prompts)
         opened = self._register(engine, None, asked, prompts)
 
         def end(load: Load, requests: Sequence[RequestTiming]) -> None:
@@ -80,6 +89,16 @@ class RequestLog:
                     self._loads.append((engine, load))
 
         return end
+
+    def _note_forked_request(self, engine: Engine, request: Ongoing) -> EndRequest:
+        now_ns = time.monotonic_ns()
+        self._forked.note(self.owner, REQUEST, engine, now_ns, (request.describe_so_far(now_ns, "").prompt,))
+        return lambda _: None
+
+    def _note_forked_load(self, engine: Engine, prompts: ListPrompts) -> EndLoad:
+        now_ns = time.monotonic_ns()
+        self._forked.note(self.owner, LOAD, engine, now_ns, prompts())
+        return lambda _load, _requests: self._forked.note(self.owner, "", engine, now_ns, prompts())
 
     def extend(self, requests: Sequence[tuple[Engine, RequestTiming]]) -> None:
         """Adds requests of an app, which have ended."""

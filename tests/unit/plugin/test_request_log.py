@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -8,14 +9,16 @@ from pytest_llmperf.measurement.load import Load
 from pytest_llmperf.measurement.prompts import Prompt
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
+from pytest_llmperf.plugin.measuring.forked_calls import ForkedCall, ForkedCalls
+from pytest_llmperf.plugin.measuring.left_overs import LOAD, REQUEST, LeftOvers, Owner
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_llmperf.engines.api.engine import Engine
 
+OWNER = Owner("test_it.py::test_it")
 ENGINE = cast("Engine", object())
 SENT, OTHER = (Prompt.of([(text, True)]) for text in ("sent", "other"))
 
@@ -29,7 +32,8 @@ class Log(RequestLog):
     def __init__(self) -> None:
         self.left = LeftOvers()
         self.remembered: list[Prompt | None] = []
-        super().__init__(Owner("test_it.py::test_it"), self.left, self.note)
+        self.forked = ForkedCalls()
+        super().__init__(OWNER, self.left, self.note, self.forked)
 
     def note(self, engine: Engine, prompts: Iterable[Prompt | None]) -> None:
         assert engine is ENGINE
@@ -37,10 +41,22 @@ class Log(RequestLog):
 
 
 @pytest.fixture
-def log() -> Log:
+def log() -> Iterator[Log]:
     log = Log()
     log.open()
-    return log
+    yield log
+    log.forked.close()
+
+
+def fork(work: Callable[[], None]) -> None:
+    """Does some work in a forked process, and waits for its end."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
 
 
 def test_a_request_in_flight_at_the_end_has_its_prompt(log: Log) -> None:
@@ -81,3 +97,39 @@ def test_a_load_whose_timings_are_lost_has_sent_its_prompts(log: Log) -> None:
     end = log.begin_load(ENGINE, "a load", lambda: [SENT])
     end(Load("a load", None, fault="killed"), ())
     assert log.remembered == [SENT]
+
+
+def test_what_a_forked_process_begins_is_carried_to_this_one(log: Log) -> None:
+    log.forked.know(ENGINE)
+
+    def ask() -> None:
+        prompts: list[Prompt | None] = []
+        log.begin(ENGINE, Request())(RequestTiming(1, 9))
+        end = log.begin_load(ENGINE, "a load", lambda: prompts)
+        prompts.append(OTHER)
+        end(Load("a load", None), ())
+
+    for _ in range(2):
+        fork(ask)
+        found = log.forked.take()
+        assert [(call.owner, call.kind, call.prompts) for call in found] == [
+            (OWNER, REQUEST, (SENT,)),
+            (OWNER, LOAD, ()),
+            (OWNER, "", (OTHER,)),
+        ]
+        assert {log.forked.find_engine(call) for call in found} == {ENGINE}
+    assert (log.requests, log.loads, log.forked.take()) == ([], [], [])
+
+
+def test_an_engine_that_only_the_forked_process_knows_is_none_here() -> None:
+    forked = ForkedCalls()
+
+    def ask() -> None:
+        forked.know(ENGINE)
+        forked.note(OWNER, REQUEST, ENGINE, 1, ())
+
+    fork(ask)
+    (call,) = forked.take()
+    assert call == ForkedCall(OWNER, REQUEST, 0, 1, ())
+    assert forked.find_engine(call) is None
+    forked.close()
