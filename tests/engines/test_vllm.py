@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import urllib.request
@@ -28,6 +29,7 @@ from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from http.client import HTTPResponse
     from typing import Self
 
     from pytest_llmperf.engines.api.engine import Engine
@@ -263,32 +265,6 @@ def test_an_argument_that_vllm_does_not_know_is_refused_in_its_own_words(vllm_in
     assert str(caught.value) == "vllm: unrecognized arguments: --no-such-option=1"
 
 
-def test_stopping_it_in_the_middle_of_a_stream_leaves_no_process_and_no_file() -> None:
-    engine = create(spec())
-    engine.start(print)
-    (pid,) = engine.pids
-    family = [pid, os.getsid(pid), *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-    folders = [Path(psutil.Process(pid).environ()["TMPDIR"])]
-    shared = shared_files(family)
-    assert shared
-    with client_of(engine, []) as client:
-        # Never read to its end: nobody closes it before the engine is stopped.
-        stream = urllib.request.urlopen(
-            urllib.request.Request(
-                f"{engine.base_url}/completions",
-                b'{"model": "%b", "prompt": "x", "max_tokens": 2000, "stream": true, "ignore_eos": true}'
-                % client.model.encode(),
-                {"Content-Type": "application/json"},
-            ),
-            timeout=PATIENCE_S,
-        )
-        assert stream.readline().startswith(b"data: ")
-        engine.stop()
-        stream.close()
-    until(lambda: not any(psutil.pid_exists(pid) for pid in family))
-    assert not any(path.exists() for path in (*folders, *shared))
-
-
 def test_a_core_whose_worker_was_killed_leaves_its_cause_and_its_log() -> None:
     engine = create(spec())
     engine.start(print)
@@ -304,7 +280,7 @@ def test_a_core_whose_worker_was_killed_leaves_its_cause_and_its_log() -> None:
     assert "Worker proc VllmWorker-0 died unexpectedly" in Path(path).read_text(encoding="utf-8")
 
 
-def test_two_workers_share_a_model_and_both_are_the_engines(seen: list[RequestTiming]) -> None:
+def test_two_workers_are_the_engines_and_stopping_them_in_mid_stream_leaves_nothing(seen: list[RequestTiming]) -> None:
     engine = create(spec(tensor_parallel_size="2"))
     engine.start(print)
     try:
@@ -313,15 +289,30 @@ def test_two_workers_share_a_model_and_both_are_the_engines(seen: list[RequestTi
         workers = [p for p in family if "Worker_TP" in " ".join(p.cmdline())]
         assert len(workers) == 2
         assert engine.memory().kv_reserved == 2 * 8 * MIB
-        shared = shared_files([pid, *(p.pid for p in family)])
         with client_of(engine, seen) as client, Watched(engine, seen) as watched:
             assert client.generate(PROMPT, max_tokens=20, ignore_eos=True).timing.output_tokens == 20
         assert watched.result.faults == ()
         assert watched.result.stats["generation_tokens"] == 20
+        pids = [pid, os.getsid(pid), *(p.pid for p in family)]
+        files = {Path(psutil.Process(pid).environ()["TMPDIR"]), *shared_files(pids)}
+        assert len(files) > 1
+        stream = open_endless_stream(engine)
     finally:
         engine.stop()
-    until(lambda: not any(psutil.pid_exists(p.pid) for p in family))
-    assert not any(path.exists() for path in shared)
+    stream.close()
+    until(lambda: not any(map(psutil.pid_exists, pids)))
+    assert not any(path.exists() for path in files)
+
+
+def open_endless_stream(engine: Engine) -> HTTPResponse:
+    """An answer that has begun, and is never read to its end."""
+    asked = {"model": engine.model, "prompt": "x", "max_tokens": 2000, "stream": True, "ignore_eos": True}
+    request = urllib.request.Request(
+        f"{engine.base_url}/completions", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+    )
+    stream: HTTPResponse = urllib.request.urlopen(request, timeout=PATIENCE_S)
+    assert stream.readline().startswith(b"data: ")
+    return stream
 
 
 def test_prompts_of_a_load_have_the_tokens_asked_for_and_only_a_group_shares_them(engine: Engine) -> None:

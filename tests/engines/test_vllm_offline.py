@@ -144,7 +144,7 @@ def _is_ready_or_ended(ready: Path, process: subprocess.Popen[str]) -> bool:
     return ready.exists() or process.poll() is not None
 
 
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGKILL, signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
