@@ -72,6 +72,15 @@ class Interval:
     effective: float = 0.0
     unit: str = ""
 
+    @property
+    def evidence_text(self) -> str:
+        """``8 rounds, worth 3 independent``: the units, and what they are worth if that is less; empty for a sensor."""
+        if not self.units:
+            return ""
+        worth = round(self.effective)
+        counted = f"{self.units} {self.unit}{'' if self.units == 1 else 's'}"
+        return f"{counted}, worth {worth} independent" if worth < self.units else counted
+
     def stretch_to(self, value: float | None) -> Interval:
         """The same interval, stretched to a value that lies outside of it."""
         if value is None:

@@ -188,12 +188,9 @@ def _why_inconclusive(
     close = f"too close to {limit.text} to tell"
     if interval is None or not interval.units:
         return f"{close}: the sensor is no more exact than that"
-    worth = round(interval.effective)
-    counted = f"{interval.units} {interval.unit}{'' if interval.units == 1 else 's'}"
-    counted += f", worth {worth} independent" if worth < interval.units else ""
     if hidden_by:
         differ = f"sessions differ by {100 * hidden_by:.3g} %"
         return f"{close}: {differ}, whatever the number of {interval.unit}s; compare two builds in one session instead"
     if missing is None:
-        return f"{close} with {counted}, and more would hardly help: the truth is about the limit"
-    return f"{close} with {counted}; about {missing} more would do"
+        return f"{close} with {interval.evidence_text}, and more would hardly help: the truth is about the limit"
+    return f"{close} with {interval.evidence_text}; about {missing} more would do"

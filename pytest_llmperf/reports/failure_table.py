@@ -97,15 +97,15 @@ def _readings(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
 
 
 def _how(verdict: Verdict, readings: Mapping[str, Any]) -> str:
-    """Formula, source and number of samples, each once: ``how`` often states some of them already."""
+    """Formula, source, number of samples and evidence of the interval, each once: ``how`` often states some already."""
     if verdict.measured is None:
         return ""
     reading = readings.get(verdict.name, {})
-    formula = reading.get("formula", "")
-    if formula and verdict.how.startswith(f"{formula}, "):
-        return f"{verdict.title}: {verdict.how}"
-    parts = [part for part in dict.fromkeys((formula, verdict.how)) if part]
-    samples = reading.get("samples")
-    if samples is not None:
+    formula, samples = reading.get("formula", ""), reading.get("samples")
+    is_whole = bool(formula) and verdict.how.startswith(f"{formula}, ")
+    parts = [verdict.how] if is_whole else [part for part in dict.fromkeys((formula, verdict.how)) if part]
+    if samples is not None and not is_whole:
         parts.append(f"{samples} sample{'' if samples == 1 else 's'}")
+    if verdict.interval is not None and verdict.interval.units:
+        parts.append(f"interval from {verdict.interval.evidence_text}")
     return f"{verdict.title}: {'; '.join(parts)}"

@@ -14,7 +14,8 @@ PREFIX = "llmperf."
 
 
 def list_properties(result: TestResult) -> list[tuple[str, str]]:
-    """``llmperf.engine``, ``.model``, ``.device``; for each budget its value, with bounds, ``.limit`` and ``.verdict``.
+    """``llmperf.engine``, ``.model``, ``.device``; for each budget its value, ``.low``, ``.high``, ``.evidence``,
+    ``.limit`` and ``.verdict``.
 
     Values and limits are in base units (``"17179869184 B"``), so that they can be plotted as they are.
     A budget without a value has only its limit and its verdict.
@@ -34,6 +35,8 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
         if verdict.interval is not None:
             bounds = (("low", verdict.interval.low), ("high", verdict.interval.high))
             found += [(f"{name}.{side}", _in_base(bound, verdict)) for side, bound in bounds if bound is not None]
+            if verdict.interval.units:
+                found.append((f"{name}.evidence", verdict.interval.evidence_text))
         if verdict.limit is not None:
             found.append((f"{name}.limit", _in_base(verdict.limit, verdict)))
         found.append((f"{name}.verdict", verdict.status.value))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.engine_info import Device
 from pytest_llmperf.measurement.memory_trace import MemoryTrace
@@ -46,6 +47,19 @@ def test_the_worst_budget_comes_first() -> None:
 def test_each_row_has_limit_value_margin_and_verdict() -> None:
     row = flat(render_failure(result()).splitlines()[2])
     assert row == "memory.peak ≤ 16 GiB 17.3 GiB -8.1 % FAIL"
+
+
+@pytest.mark.parametrize(
+    ("interval", "told"),
+    [
+        (Interval(14.0, 20.0, 8, 2.6, "round"), "; interval from 8 rounds, worth 3 independent"),
+        (Interval(14.0, 20.0, 1, 1.0, "round"), "; interval from 1 round"),
+        (Interval(16.0, 18.0), ""),
+    ],
+)
+def test_an_interval_says_what_it_comes_from(interval: Interval, told: str) -> None:
+    text = flat(render_failure(replace(result(), verdicts=(replace(BROKEN, interval=interval),))))
+    assert (told in text) if told else ("interval from" not in text)
 
 
 def test_the_columns_line_up() -> None:

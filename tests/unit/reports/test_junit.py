@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.reports.junit import list_properties, replace_properties
 from pytest_llmperf.reports.result import TestResult
@@ -22,6 +25,15 @@ def test_a_budget_has_its_value_its_limit_and_its_verdict_in_base_units() -> Non
         ("llmperf.memory.peak.limit", "17179869184 B"),
         ("llmperf.memory.peak.verdict", "FAIL"),
     ]
+
+
+def test_a_value_with_noise_has_its_bounds_and_what_they_come_from() -> None:
+    noisy = verdict(Status.PASS, "throughput.output", "throughput.output", 100.0, "100 tok/s", 140.5)
+    noisy = replace(noisy, interval=Interval(120.0, None, 8, 2.6, "round"))
+    found = dict(list_properties(TestResult("t", (noisy,), {})))
+    assert found["llmperf.throughput.output.low"] == "120 tok/s"
+    assert "llmperf.throughput.output.high" not in found
+    assert found["llmperf.throughput.output.evidence"] == "8 rounds, worth 3 independent"
 
 
 def test_what_was_not_measured_has_no_value() -> None:
