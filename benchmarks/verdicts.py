@@ -72,7 +72,7 @@ class Case:
     host: str
     shape: str
     session: float = 0.0
-    is_session_known: bool = False
+    stated: float | None = None
 
     def simulate(self, generator: random.Random, truth: float) -> tuple[Evidence, float]:
         """Evidence of a build whose value is ``truth`` times its limit of 1 in the sense that more is worse."""
@@ -89,7 +89,7 @@ class Case:
 
     def judge(self, generator: random.Random, truth: float) -> str:
         evidence, value = self.simulate(generator, truth)
-        confidence = Confidence(session_noise=self.session if self.is_session_known else None)
+        confidence = Confidence(session_noise=self.stated)
         interval = find_interval(
             evidence,
             P95 if self.metric == "p95" else None,
@@ -148,9 +148,12 @@ def list_cases() -> Iterator[Case]:
             for shape in NOISES:
                 yield Case(metric, count, host, shape)
     for session in (0.02, 0.05):
-        for known in (False, True):
-            yield Case("p95", 400, "usual", "independent", session, known)
-            yield Case("rate", 8, "usual", "independent", session, known)
+        for stated in (None, session):
+            yield Case("p95", 400, "usual", "independent", session, stated)
+            yield Case("rate", 8, "usual", "independent", session, stated)
+    # What swings more slowly than a test lasts is noise between sessions as well.
+    for host in ("usual", "noisy"):
+        yield Case("rate", 8, host, "alike", 0.0, HOSTS[host])
 
 
 def run(case: Case, trials: int) -> list[Counter[str]]:
@@ -162,7 +165,9 @@ def describe(case: Case) -> str:
     unit = "requests" if case.metric == "p95" else "rounds"
     session = ""
     if case.session:
-        session = f", {case.session:.0%} between sessions, {'known' if case.is_session_known else 'unknown'}"
+        session = f", {case.session:.0%} between sessions, {'unknown' if case.stated is None else 'known'}"
+    elif case.stated is not None:
+        session = f", {case.stated:.0%} between sessions stated"
     return f"{case.metric} of {case.count} {unit}, {case.host}, {case.shape}{session}".replace("%", " %")
 
 

@@ -30,6 +30,7 @@ TRUTHS = (0.80, 0.90, 0.95, 1.00, 1.10, 1.14, 1.20)
 ROUNDS = 8
 TOKENS = 11
 SEVERAL_AT_ONCE = 4
+_JUDGED = ("PASS", "FAIL", "INCONCLUSIVE")
 _QUIET = {"ttft": "50 ms", "tpot": "5 ms"}
 _TESTS = """
 import pytest
@@ -129,6 +130,11 @@ def render(found: Sequence[tuple[SessionCase, dict[float, Counter[str]]]], sessi
     for case, counts in found:
         cells = (f"{100 * c['PASS'] / sessions:.0f} / {100 * c['FAIL'] / sessions:.0f}" for c in counts.values())
         yield f"| {case.name} | {' | '.join(cells)} |"
+    others = Counter[str]()
+    for _, counts in found:
+        others.update({name: n for c in counts.values() for name, n in c.items() if name not in _JUDGED})
+    if others:
+        yield f"\nwithout a verdict: {dict(others)}"
 
 
 def run_whole_sessions(sessions: int, only: str) -> Iterator[str]:
