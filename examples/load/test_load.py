@@ -24,8 +24,8 @@ def published(scale):
     )
 
 
-@pytest.mark.throughput_budget(output="2 tok/s", requests="0.05 req/s")
-@pytest.mark.latency_budget(ttft_p50="60 s", tpot_p50="2 s")
+@pytest.mark.throughput_budget(output="10 tok/s", requests="0.05 req/s")
+@pytest.mark.latency_budget(ttft_p50="10 s", tpot_p50="250 ms")
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_throughput_of_the_published_workload(llm_client, published, concurrency):
     result = llm_client.run(published, concurrency=concurrency, warmup=concurrency)
