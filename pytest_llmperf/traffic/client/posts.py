@@ -54,8 +54,11 @@ def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Map
     body = {**dialect.defaults, **prefix_settings, **content, **own}
     left_out = {key for key in _LEFT_OUT_BY_NONE if body.get(key, ...) is None}
     body = _limit_tokens({key: value for key, value in body.items() if key not in left_out})
-    if body.get("n", 1) != 1:
-        raise ValueError(f"n={body['n']!r} cannot be measured: servers count the tokens of the first choice only")
+    for key in ("n", "best_of"):
+        if body.get(key, 1) != 1:
+            raise ValueError(
+                f"{key}={body[key]!r} cannot be measured: servers count the tokens of several answers at once"
+            )
     streamed = bool(body["stream"])
     if streamed and "stream_options" not in left_out:
         asked = body.get("stream_options") or {}

@@ -186,6 +186,8 @@ def test_max_tokens_must_be_a_whole_number_from_one(idle: Recorded, count: Any) 
 def test_several_choices_are_refused(idle: Recorded) -> None:
     with pytest.raises(ValueError, match="n=2 cannot be measured"):
         idle.chat("x", n=2)
+    with pytest.raises(ValueError, match="best_of=3 cannot be measured"):
+        idle.generate("x", best_of=3)
 
 
 def test_a_list_of_prompts_in_one_request_is_refused(idle: Recorded) -> None:
