@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from tests.conftest import Runs
+    from tests.helpers.hostile_server import HostileServer, Reply
+
 SEND = """
 import contextlib, json, urllib.error, urllib.request
 from pytest_llmperf import RequestFailed, workload
@@ -42,6 +52,15 @@ BUDGETS = """
 def test_it(llm_client):
     send(llm_client, {way!r})
 """
+# One test for each reply in a list of a server, which finds it by the prompt.
+EACH = """
+@pytest.mark.latency_budget(e2e_max="1 min")
+@pytest.mark.throughput_budget(output="0.001 tok/s")
+@pytest.mark.parametrize("number", range({count}))
+def test_it(llm_client, number):
+    with contextlib.suppress(RequestFailed):
+        llm_client.generate(str(number), max_tokens=400)
+"""
 # What a busy host changes no verdict on: chunks that it brings together say nothing of the time between tokens.
 STEADY = """
 @pytest.mark.latency_budget(e2e_max="1 min")
@@ -54,3 +73,9 @@ def test_it(llm_client):
 def sends(way: str, budgets: str = BUDGETS) -> str:
     """A test file with one test that sends a request, and goes on if it fails."""
     return SEND + budgets.format(way=way)
+
+
+def judge_each(runs: Runs, hostile: HostileServer, replies: Sequence[Reply]) -> pytest.RunResult:
+    """Runs a test for each of these replies, strictly; the number of the reply is in the name of its test."""
+    hostile.answer = lambda asked: replies[int(asked.body["prompt"])]
+    return runs.plain(SEND + EACH.format(count=len(replies)), "--llmperf-strict", *hostile.options)

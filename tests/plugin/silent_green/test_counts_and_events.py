@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers.hostile_server import delta, good_whole, lines, stream, text, usage
-from tests.plugin.silent_green.senders import STEADY, sends
+from tests.helpers.hostile_server import delta, good_whole, lines, stream, text, usage, whole
+from tests.plugin.silent_green.senders import STEADY, judge_each, sends
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -33,7 +33,6 @@ FAULTS: dict[str, tuple[str, Reply, str]] = {
         ),
         "20 tokens where 16 were asked for",
     ),
-    "fewer than came": ("client", stream(*WORDS, END, usage(2)), "2 tokens, and 4 chunks came"),
     "fewer than came, load": ("load", stream(*WORDS, END, usage(2)), "2 tokens, and 4 chunks came"),
     "fewer than came, app": ("app", stream(*WORDS, END, usage(2)), "2 tokens, and 4 chunks came"),
     "fewer than came, ollama": (
@@ -45,12 +44,9 @@ FAULTS: dict[str, tuple[str, Reply, str]] = {
         "1 token, and 4 chunks came",
     ),
     "more than asked, app": ("app", stream(*WORDS, END, usage(4000)), "4000 tokens where 16 were asked for"),
-    "negative": ("client", stream(*WORDS, END, usage(-4)), "completion_tokens: -4, which is no number of tokens"),
-    "true": ("client", stream(*WORDS, END, usage(True)), "completion_tokens: true, which is no number of tokens"),
     "a fraction": ("load", stream(*WORDS, END, usage(4.5)), "completion_tokens: 4.5, which is no number of tokens"),
     "thirty digits": ("load", stream(*WORDS, END, usage(10**30)), "completion_tokens: 1000*no number of tokens"),
     "400 digits": ("app", stream(*WORDS, END, usage(10**400)), "completion_tokens: 1000*no number of tokens"),
-    "a prompt of less than nothing": ("client", stream(*WORDS, END, usage(4, -3)), "prompt_tokens: -3, which is no *"),
 }
 
 
@@ -65,6 +61,34 @@ def test_counts_that_cannot_be_right_give_no_verdict(
         [f"* INVALID: the token counts of * cannot be right, the first: the server counted {reason}*"]
     )
     result.stdout.fnmatch_lines(["budgets: 4 INVALID"])
+
+
+def details(**counts: object) -> dict[str, object]:
+    return {"completion_tokens_details": counts}
+
+
+PLACEHOLDER = [delta(reasoning="..."), *[text(" word")] * 90, END]
+FURTHER: dict[str, Reply] = {
+    "2 tokens, and 4 chunks came": stream(*WORDS, END, usage(2)),
+    "completion_tokens: -4, which is no number": stream(*WORDS, END, usage(-4)),
+    "completion_tokens: true, which is no number": stream(*WORDS, END, usage(True)),
+    "prompt_tokens: -3, which is no number": stream(*WORDS, END, usage(4, -3)),
+    'cached_tokens: "12", which is no number': stream(*WORDS, END, usage(4, cached_tokens="12")),
+    "reasoning_tokens: 3.5, which is no number": stream(*WORDS, END, usage(4, **details(reasoning_tokens=3.5))),
+    "reasoning_tokens: NaN, which is no number": stream(*WORDS, END, usage(4, reasoning_tokens=float("nan"))),
+    "2 tokens in all": stream(*WORDS, END, usage(4, total_tokens=2)),
+    "3 tokens, and 4 chunks came": stream(*WORDS, END, usage(9, **details(rejected_prediction_tokens=6))),
+    "300 tokens of reasoning, and 3 bytes": stream(*PLACEHOLDER, usage(390, reasoning_tokens=300)),
+    "400 tokens, and the answer has 3 bytes": whole({**usage(400), **text("Yes", "stop")}),
+}
+
+
+def test_further_counts_that_cannot_be_right_give_no_verdict(runs: Runs, hostile: HostileServer) -> None:
+    result = judge_each(runs, hostile, list(FURTHER.values()))
+    result.assert_outcomes(failed=len(FURTHER))
+    result.stdout.fnmatch_lines([f"budgets: {2 * len(FURTHER)} INVALID"])
+    for number, reason in enumerate(FURTHER):
+        result.stdout.fnmatch_lines_random([f"FAILED *::test_it[[]{number}[]] *cannot be right*{reason}*"])
 
 
 HIDDEN = usage(1000, completion_tokens_details={"reasoning_tokens": 996})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.helpers.hostile_server import Reply, delta, event, lines, stream, text, usage, whole
-from tests.plugin.silent_green.senders import STEADY, sends
+from tests.plugin.silent_green.senders import STEADY, judge_each, sends
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -47,19 +47,12 @@ NO_ANSWERS: dict[str, tuple[str, Reply, str]] = {
     "an empty object": ("client, whole", whole({}), "status 200 without an answer: {}"),
     "no choice": ("app, whole", whole({"choices": []}), "status 200 without an answer: *"),
     "an empty object of ollama": ("app, ollama", whole({}), "status 200 without an answer: {}"),
-    "a web page": (
-        "client",
-        Reply([b"<html>Please log in</html>"], "text/html"),
-        "the server sent something that is not a JSON object: '<html>Please log in</html>'",
-    ),
     "done alone": ("load", stream("[DONE]"), "status 200 without an answer: *"),
-    "no ending": ("client", stream(*WORDS, usage(4), "[DONE]"), "the stream ended without a finish reason"),
     "no content": ("client, chat", stream(delta("stop", role="assistant"), usage(0)), "the answer is empty: *0 tokens"),
     "counted nothing": ("client, whole", whole(text("", "stop", **usage(50))), "*"),
     "deep": ("client, whole", whole(DEEP), "the server sent something that is not a JSON object: *"),
     "deep in a load": ("load", stream(*WORDS, b"data: " + DEEP + b"\n\n"), "the server sent something that is not*"),
     "deep in the app": ("app", stream(*WORDS, b"data: " + DEEP + b"\n\n"), "the server sent something that is not*"),
-    "a list": ("client", stream(event([1])), "the server sent something that is not a JSON object: '[[]1[]]'"),
 }
 
 
@@ -72,6 +65,43 @@ def test_what_is_no_answer_is_a_failed_request_that_names_it(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"* INVALID: * requests failed, the first with: {reason}*"])
     result.stdout.fnmatch_lines(["budgets: 6 INVALID"])
+
+
+GOOD = [*WORDS, text("", "stop"), usage(4), "[DONE]"]
+FURTHER: dict[str, Reply] = {
+    "without a finish reason": stream(*WORDS, usage(4), "[DONE]"),
+    "Please log in": Reply([b"<html>Please log in</html>"], "text/html"),
+    "not a JSON object: '[[]1[]]'": stream(event([1])),
+    "EngineCore died": stream(*GOOD[:-1], {"choices": [], "message": "EngineCore died", "code": 500}, "[DONE]"),
+    "worker lost": stream(*GOOD, {"error": "worker lost"}),
+    "out of memory": stream(*WORDS, {"choices": [{"delta": {"error": "out of memory"}, "finish_reason": "stop"}]}),
+    "queue full": stream(*GOOD[:-1], {"choices": [], "status": "failed", "message": "queue full"}),
+    "Internal Server Error": stream(*GOOD, b"Internal Server Error\n\n"),
+    "ended with 'abort'": stream(*WORDS, text("", "abort"), text("", "stop"), usage(4), "[DONE]"),
+    "two models answered": stream(text("a", model="a"), text("b", "stop", model="b"), usage(2)),
+    "several choices": stream(*WORDS, {"choices": [{"index": "1", "text": " w"}]}, *GOOD[4:]),
+}
+
+
+def test_further_answers_that_are_none_are_failed_requests(runs: Runs, hostile: HostileServer) -> None:
+    result = judge_each(runs, hostile, list(FURTHER.values()))
+    result.assert_outcomes(failed=len(FURTHER))
+    for number, reason in enumerate(FURTHER):
+        result.stdout.fnmatch_lines_random([f"FAILED *::test_it[[]{number}[]] *1 of 1 requests failed*{reason}*"])
+
+
+FINE = [
+    stream(b"data:\n\n", *WORDS, b"data: \n\n", text("", "eos_token"), usage(4), "[DONE] "),
+    stream(*WORDS, b"event: ping\ndata: 17\n\n", text("", "model_length"), {"choices": [], "x_groq": usage(4)}),
+    stream(*[event(each).replace(b"\n", b"\r\n") for each in GOOD]),
+    stream(*WORDS, {"choices": [{"text": "", "finish_reason": "stop_sequence", **usage(4)}]}),
+]
+
+
+def test_what_servers_rightly_send_is_judged(runs: Runs, hostile: HostileServer) -> None:
+    result = judge_each(runs, hostile, FINE)
+    result.assert_outcomes(passed=len(FINE))
+    result.stdout.fnmatch_lines([f"budgets: {2 * len(FINE)} PASS"])
 
 
 ANSWERS: dict[str, tuple[str, Reply]] = {
