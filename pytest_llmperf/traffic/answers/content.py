@@ -24,7 +24,10 @@ _REASONING_TYPES = ("reasoning", "thinking", "thought")
 _MEDIA = ("audio", "image", "images")
 # A message with no other field than these, whose content is no list, carries nothing but text.
 _TEXT_ALONE = frozenset(
-    ("content", "finish_reason", "index", "logprobs", "matched_stop", "name", "role", "stop_reason", "text")
+    (
+        *("content", "finish_reason", "index", "logprobs", "matched_stop", "name"),
+        *("prompt_token_ids", "role", "stop_reason", "text", "token_ids"),
+    )
 )
 _TEXT_KEYS = (
     "text",

@@ -30,6 +30,7 @@ _FINE = ("", "0", "200", "ok", "success", "none", "null", "false")
 # Where an object that carries no answer has the words of an error. Beside a mere message something must say so.
 _DETAIL_KEYS = ("detail", "error_message", "error_msg", "errorMessage")
 _MESSAGE_KEYS = ("message", "msg", "Message")
+_SIGNS_OF_LIFE = ("ping", "heartbeat", "keepalive", "keep-alive")
 _MESSAGE_SIGNS = ("code", "status", "statusCode", "status_code", "type", "error_code")
 # Keys of objects that carry an answer, or a part of one.
 _ANSWER_KEYS = ("choices", "output", "response", "delta", "done")
@@ -53,7 +54,7 @@ def find_error(content: Mapping[str, Any], *, refused: bool = False, by_status: 
     if _is_error(content, by_status=by_status):
         return describe_error(content)
     # Every event of a stream comes this way: what is in most of them is looked for first.
-    if any(content.get(key) for key in _ANSWER_KEYS):
+    if any(content.get(key) for key in _ANSWER_KEYS) or content.get("type") in _SIGNS_OF_LIFE:
         return ""
     for key in _DETAIL_KEYS:
         if content.get(key):
@@ -66,6 +67,13 @@ def find_error(content: Mapping[str, Any], *, refused: bool = False, by_status: 
 def names_error(field: str) -> bool:
     """Whether a field of this name holds an error."""
     return _ERROR.fullmatch(_WORD_START.sub("_", field).lower()) is not None
+
+
+def tells_of_failure(state: object) -> bool:
+    """Whether a state, in a word or as a code of HTTP, is that of a request that went wrong."""
+    if isinstance(state, str):
+        return _FAILED.match(state) is not None or (state.isdecimal() and len(state) == 3 and int(state) in _REFUSALS)
+    return as_count(state) in _REFUSALS
 
 
 def _list_parts(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -85,7 +93,9 @@ def _find_stated_error(part: Mapping[str, Any]) -> object:
     """Returns what a part of an answer has in its fields for errors, in words if there are; None if it has nothing."""
     found = {key: part[key] for key in part if names_error(key) and _says_something(part[key])}
     if not found:
-        return None
+        # What a gateway was told by the server behind it says more than its own word for it.
+        native = part.get("native_finish_reason")
+        return f"native_finish_reason is {native!r}" if tells_of_failure(native) else None
     verbal = [key for key, value in found.items() if isinstance(value, str | dict | list) and not _CODE.search(key)]
     if verbal:
         return found[min(verbal, key=len)]
@@ -98,13 +108,7 @@ def _is_error(content: Mapping[str, Any], *, by_status: bool) -> bool:
         return True
     if content.get("success") is False or content.get("ok") is False:
         return True
-    return any(_tells_of_failure(content[key]) for key in _STATES if key in content and (by_status or key != "status"))
-
-
-def _tells_of_failure(state: object) -> bool:
-    if isinstance(state, str):
-        return _FAILED.match(state) is not None or (state.isdecimal() and len(state) == 3 and int(state) in _REFUSALS)
-    return as_count(state) in _REFUSALS
+    return any(tells_of_failure(content[key]) for key in _STATES if key in content and (by_status or key != "status"))
 
 
 def _says_something(error: object) -> bool:

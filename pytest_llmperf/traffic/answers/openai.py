@@ -125,8 +125,9 @@ class _Parts:
         if error := find_error(content):
             self.reported = f"the server reported an error: {error}"
             return
-        self._take_model(as_text(content.get("model")))
         choices = as_list(content.get("choices"))
+        if choices:  # what a gateway adds itself may have another name for the model
+            self._take_model(as_text(content.get("model")))
         usage, timings = _find_usage(content, choices), as_dict(content.get("timings"))
         self._take_counts(usage, timings)
         kind = self._take_choices(choices)

@@ -15,7 +15,7 @@ from pytest_llmperf.traffic.answers.answer import Answer, time_answer
 from pytest_llmperf.traffic.answers.content import gather_text
 from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes
 from pytest_llmperf.traffic.answers.endings import describe_models, describe_nothing, find_finish_reason, why_empty
-from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
+from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error, tells_of_failure
 from pytest_llmperf.traffic.answers.json_fields import as_dict, as_list, as_text, excerpt, parse_object
 from pytest_llmperf.traffic.answers.usage import read_usage
 
@@ -155,7 +155,14 @@ class _Parts:
 
     def _status(self) -> tuple[str, str]:
         details = as_dict(self.response.get("incomplete_details"))
-        return as_text(self.response.get("status")), as_text(details.get("reason"))
+        status, reason = as_text(self.response.get("status")), as_text(details.get("reason"))
+        return status, reason or (self._find_unfinished_part() if status == "completed" else "")
+
+    def _find_unfinished_part(self) -> str:
+        """Returns the status of a message in the answer that did not end well, or ""."""
+        messages = (as_dict(item) for item in as_list(self.response.get("output")))
+        states = (as_text(item.get("status")) for item in messages if item.get("type") == "message")
+        return next((state for state in states if state == "incomplete" or tells_of_failure(state)), "")
 
     def _error(self, arrival: Arrival, tokens: int | None, *, carries: bool) -> str | None:
         return self.reported or arrival.fault or self.malformed or self._why_no_answer(arrival, tokens, carries) or None

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.answers.errors import find_error, names_error
+from pytest_llmperf.traffic.answers.errors import find_error, names_error, tells_of_failure
 from pytest_llmperf.traffic.answers.json_fields import parse_object
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _ERROR = b"error"
 _FIELDS = (b"data", b"event", b"id", b"retry", _ERROR)
 _FIELD = re.compile(rb"[A-Za-z][\w.-]*")
-# Names of events that only keep the connection open, whatever they carry.
-_SIGNS_OF_LIFE = (b"ping", b"heartbeat", b"keepalive", b"keep-alive")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -72,19 +70,25 @@ def _parse_any_events(whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: S
                 data.append(value)
                 name = _ERROR if field == _ERROR else name
             elif field == b"event":
-                name = value
+                name = _ERROR if _is_error(value) else value
             elif text := _read_foreign(line):
                 found.append((pieces[bisect_left(ends, stop)][0], text))
         else:
-            if (data or name == _ERROR) and not _is_sign_of_life(name, data):
+            if (data or name == _ERROR) and not _is_aside(name, data):
                 # The piece that holds the byte before `stop` is the first whose end reaches `stop`.
                 found.append((pieces[bisect_left(ends, stop)][0], _text(name, data)))
             data, name = [], b""
     return found
 
 
-def _is_sign_of_life(name: bytes, data: Sequence[bytes]) -> bool:
-    return name.lower() in _SIGNS_OF_LIFE and parse_object(_text(b"", data)) is None
+def _is_error(name: bytes) -> bool:
+    text = name.decode(errors="replace")
+    return names_error(text) or tells_of_failure(text)
+
+
+def _is_aside(name: bytes, data: Sequence[bytes]) -> bool:
+    """Whether an event of a name carries no object: pings and marks of the end carry a time, a word, or nothing."""
+    return name not in (b"", b"message", _ERROR) and not b"".join(data).lstrip().startswith(b"{")
 
 
 def _read_foreign(line: bytes) -> str:
@@ -95,7 +99,7 @@ def _read_foreign(line: bytes) -> str:
         return ""
     if colon and _FIELD.fullmatch(name):
         # Fields of other names are ignored, unless they are for errors.
-        return _text(_ERROR, [value.strip()]) if names_error(name.decode()) else ""
+        return _text(_ERROR, [value.strip()]) if _is_error(name) else ""
     content = parse_object(text)
     if content is not None:
         return text if find_error(content) else ""

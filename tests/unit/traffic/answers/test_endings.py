@@ -116,6 +116,11 @@ def test_a_model_that_takes_the_place_of_another_is_a_failed_request(first: str,
     assert {answer.timing.model for answer in answers[:2]} == {first}
 
 
+def test_the_usage_of_a_gateway_may_name_the_model_otherwise() -> None:
+    events = [{**chat(None, content="a"), "model": "a"}, chat("stop"), {"choices": [], "usage": {}, "model": "x/a"}]
+    assert openai.read(as_stream(*events)).timing.error is None
+
+
 def test_a_model_that_not_every_event_names_is_one() -> None:
     texts = [{"choices": [{"text": "a", "finish_reason": None}], "model": name} for name in ("", None, "a", "a", None)]
     timing = openai.read(as_stream(*texts, chat("stop"))).timing
@@ -248,6 +253,15 @@ def test_a_response_that_is_completed_and_states_why_it_is_not_is_a_failed_reque
     assert openai_responses.read(as_body(whole)).timing.error == (
         "the answer ended unfinished, its status is completed for the reason 'max_tokens'"
     )
+
+
+@pytest.mark.parametrize("status", ["incomplete", "failed"])
+def test_a_completed_response_with_a_message_that_is_not_is_a_failed_request(status: str) -> None:
+    [part] = message(type="output_text", text="Yes")
+    error = openai_responses.read(as_body(response("completed", [{**part, "status": status}]))).timing.error
+    assert error == f"the answer ended unfinished, its status is completed for the reason {status!r}"
+    whole = response("incomplete", [{**part, "status": status}], incomplete_details={"reason": "max_output_tokens"})
+    assert openai_responses.read(as_body(whole)).timing.error is None
 
 
 @pytest.mark.parametrize("name", ["response.failed", "response.cancelled", "response.incomplete", "response.lost"])

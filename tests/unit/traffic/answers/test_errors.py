@@ -119,6 +119,12 @@ def test_text_that_is_no_event_is_an_error_also_after_a_good_end(line: bytes, en
     assert read.timing.error == said
 
 
+def test_the_ending_of_the_server_behind_a_gateway_is_believed() -> None:
+    choice = {"delta": {}, "finish_reason": "stop", "native_finish_reason": "ABORTED"}
+    error = openai.read(as_stream(CHUNK, {"choices": [choice]})).timing.error
+    assert error == "the server reported an error: native_finish_reason is 'ABORTED'"
+
+
 def test_an_error_inside_a_choice_is_an_error() -> None:
     choice = {"delta": {"content": ""}, "finish_reason": "error", "error": {"code": 502, "message": DIED}}
     assert openai.read(as_stream(CHUNK, {"choices": [choice]})).timing.error == f"the server reported an error: {DIED}"
@@ -141,6 +147,8 @@ def test_an_error_inside_a_choice_is_an_error() -> None:
         {"choices": [], "usage": {"completion_tokens": 2}, "code": 0, "message": "ok"},
         {"choices": [], "status": "completed", "state": "done"},
         {"choices": [{"delta": {"content": "an error", "error": None}}], "error_code": "0", "default": 1},
+        {"type": "ping", "message": "alive"},
+        {"choices": [{"delta": {}, "finish_reason": "stop", "native_finish_reason": "end_turn"}]},
         {"x_groq": {"id": "req_1", "usage": {"completion_tokens": 2}}},
     ],
 )

@@ -14,7 +14,7 @@ def test_an_event_is_stamped_with_the_piece_that_brings_its_blank_line() -> None
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_the_events_are_the_same_wherever_the_body_is_split(end: str) -> None:
-    body = f"data: é{end}data: €{end}{end}: note{end}{end}event: x{end}data:🙂{end}{end}".encode()
+    body = f"data: é{end}data: €{end}{end}: note{end}{end}event: message{end}data:🙂{end}{end}".encode()
     for first in range(len(body) + 1):
         for second in range(first, len(body) + 1):
             found = parse_events([(1, body[:first]), (2, body[first:second]), (3, body[second:])])
@@ -29,11 +29,18 @@ def test_comments_and_other_fields_and_empty_events_give_nothing() -> None:
     assert parse_events([(1, b": ping\n\nid: 7\nretry: 10\n\n\n\nevent: note\n\n")]) == []
 
 
-@pytest.mark.parametrize("name", ["ping", "heartbeat", "keepalive", "keep-alive", "PING"])
-def test_an_event_that_keeps_the_connection_open_gives_nothing(name: str) -> None:
-    for data in ("", "data\n", "data: \n", "data: ping\n", "data: 1700000000\n"):
+@pytest.mark.parametrize("name", ["ping", "heartbeat", "keep-alive", "PING", "close", "end"])
+def test_an_event_that_keeps_the_connection_open_or_ends_it_gives_nothing(name: str) -> None:
+    for data in ("", "data\n", "data: \n", "data: ping\n", "data: 1700000000\n", "data: null\n"):
         assert parse_events([(1, f"event: {name}\n{data}\ndata: a\n\n".encode())]) == [(1, "a")]
     assert len(parse_events([(1, f'event: {name}\ndata: {{"error": "boom"}}\n\n'.encode())])) == 1
+    assert len(parse_events([(1, f'event: {name}\ndata: {{"choi\n\n'.encode())])) == 1
+
+
+@pytest.mark.parametrize("name", ["error", "Error", "exception", "server_error", "failed", "aborted", "timeout"])
+def test_an_event_that_is_named_after_a_failure_is_an_error(name: str) -> None:
+    [(_, text)] = parse_events([(1, f"event: {name}\ndata: boom\n\n".encode())])
+    assert json.loads(text) == {"error": "boom"}
 
 
 def test_lines_of_other_names_and_half_a_name_at_the_end_give_nothing() -> None:
