@@ -100,6 +100,8 @@ def _list_pieces(path: str, body: Mapping[str, Any]) -> Iterator[tuple[str, bool
     for key in _REFERENCES:
         if body.get(key):
             yield f"\0{key}={_dump(body[key])}", False
+    if isinstance(body.get("prompt"), dict):  # of a prompt that the server keeps
+        yield f"\0prompt={_dump(body['prompt'])}", False
     for key in _TEXTS:
         if key in _TOOLS:
             yield from _read_tools(body.get(key))
@@ -121,6 +123,8 @@ def _read(value: Any, *, data: bool) -> Iterator[tuple[str, bool]]:
     if isinstance(value, str):
         yield (_stand_for(_strip_address(value).encode(errors="replace")) if data else value), True
     elif isinstance(value, dict):
+        if value.get("type") == "item_reference":
+            yield f"\0item={value.get('id')}", False
         for key in sorted(map(str, value), key=lambda key: (key not in _DATA, key)):
             if key not in _NOT_IN_PROMPT:
                 yield from _read(value.get(key), data=data or key in _DATA)

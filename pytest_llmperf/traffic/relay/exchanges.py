@@ -140,8 +140,8 @@ class Exchanges:
             call = self._unanswered[0].call
             if part.head is not None:
                 status = part.head.parse_status()
-                if status == _SWITCHING_PROTOCOLS and call is None:
-                    call = self._record_other_protocol(self._unanswered[0], at_ns)
+                if call is None and (status == _SWITCHING_PROTOCOLS or _is_stream(part.head)):
+                    call = self._record_late(self._unanswered[0], at_ns)
                 elif 100 <= status < 200 and not self._switched:
                     continue
                 if call is not None:
@@ -162,8 +162,8 @@ class Exchanges:
             return OpenBody()
         return choose_answer_body(head, self._unanswered[0].method)
 
-    def _record_other_protocol(self, request: _Request, at_ns: int) -> RecordedCall:
-        """Records a request from which on the connection is not HTTP any more, such as one for a WebSocket."""
+    def _record_late(self, request: _Request, at_ns: int) -> RecordedCall:
+        """Records a request of which only its answer shows that text may come: a WebSocket, or a stream of events."""
         request.call = self._recorded.record(request.path, at_ns, method=request.method, read=False)
         return request.call
 
@@ -214,6 +214,10 @@ class Exchanges:
             cause = fault or "the server closed the connection in the middle of the request"
             self._recorded.end(self._heading, at_ns, cause, by_app=by_app)
             self._heading = None
+
+
+def _is_stream(head: Head) -> bool:
+    return head.fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
 
 
 def _read_encoding(head: Head) -> str:

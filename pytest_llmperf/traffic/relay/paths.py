@@ -20,17 +20,19 @@ HARMLESS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "embeds, scores or ranks texts": (
             *("/embedding*", "/api/embed*", "/encode", "/rerank*", "/score", "/pooling", "/classify", "/moderations"),
         ),
-        "counts tokens, or writes out a template": (
+        "counts tokens, writes out a template, or takes an answer apart": (
             *("/*tokenize*", "/*tokenise*", "/apply-template", "/count_tokens", "/tokencount", "/input_tokens"),
-            *("/chat/completions/render", "/completions/render"),
+            *("/chat/completions/render", "/completions/render", "/parse_function_call", "/separate_reasoning"),
         ),
         "describes, fetches or makes a model": (
             *("/api/show", "/api/pull", "/api/push", "/api/create", "/api/copy", "/api/blobs/*"),
-            *("/*load_lora_adapter", "/lora-adapters", "/models/load", "/models/unload", "/update_weights*"),
+            *("/*load_lora_adapter", "/lora-adapters", "/models/load", "/models/unload", "/models/download"),
+            *("/update_weights*",),
         ),
         "keeps what is not asked of the model yet": (
             *("/files", "/files/*", "/uploads", "/uploads/*", "/uploads/*/*", "/vector_stores", "/vector_stores/*"),
             *("/vector_stores/*/*", "/conversations", "/conversations/*", "/conversations/*/items"),
+            *("/open_session", "/close_session"),
         ),
         "manages the server": (
             *("/flush*cache*", "/reset*cache*", "/clear*cache*", "/abort*", "/cancel", "/responses/*/cancel"),

@@ -119,6 +119,11 @@ def test_the_fields_of_another_protocol_are_no_part_of_the_prompt(path: str) -> 
     assert find_prompt(path, {**OTHERS, **PATHS[path]}) == find_prompt(ANY, {"prompt": "asked"})
 
 
+def test_a_prompt_that_the_server_keeps_is_told_by_its_name() -> None:
+    one, other = ({"input": "Why?", "prompt": {"id": name, "variables": {"city": "Ulm"}}} for name in "12")
+    assert find_prompt("/v1/responses", one) != find_prompt("/v1/responses", other)
+
+
 APART: list[dict[str, Any]] = [
     {"context": [1, 2, 3]},
     {"context": [1, 2, 4]},
@@ -129,6 +134,8 @@ APART: list[dict[str, Any]] = [
     {"documents": [{"title": "Bicycles", "text": "They have three gears."}]},
     {"template": "{{ .Prompt }}"},
     {"suffix": "It was."},
+    {"input": [{"type": "item_reference", "id": "msg_1"}]},
+    {"input": [{"type": "item_reference", "id": "msg_2"}]},
     {"images": ["aGVsbG8="]},
     {},
 ]

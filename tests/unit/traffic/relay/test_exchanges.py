@@ -187,6 +187,14 @@ def test_a_connection_that_leaves_http_is_a_call_that_is_not_read() -> None:
     assert (found.method, found.path, found.read) == ("GET", "/v1/realtime", False)
 
 
+def test_a_stream_of_events_may_be_text_whatever_asked_for_it() -> None:
+    talk = Recorded()
+    talk.take_request(call(b"", "/v1/responses/resp_1?stream=true", "GET"), 1)
+    talk.take_answer(STREAM, 2)
+    (found,) = talk.calls()
+    assert (found.method, found.path, found.read, found.pieces) == ("GET", "/v1/responses/resp_1", False, [])
+
+
 @pytest.mark.parametrize(
     "path",
     ["/v1/completions", "/api/v1/chat/completions?api-version=1", "/v1/responses", "/api/chat", "/api/generate"],
