@@ -77,13 +77,15 @@ class Load:
 
     Attributes:
         asked: what was to be sent and when, in words.
-        steady: the part that is judged; None if there was none.
+        steady: the part that is judged; None if there was none. Of a load that grew it has the pauses between its
+            stretches in it.
         health: how the sending process kept up; None if pytest sent the load itself, or the process could not tell.
         fault: why its numbers cannot be trusted; empty if they can.
         stopped: why it ended early; empty if it did not.
         max_error_rate: the share of failed requests that the test tolerates.
         prompt_asked, prompt_came, output_asked, output_came: tokens of all its requests; None if not known.
         full_answers: how many answers were as long as asked.
+        stretches: the steady part of each stretch of a load that grew; empty for one that did not.
     """
 
     asked: str
@@ -97,3 +99,9 @@ class Load:
     output_asked: Spread | None = None
     output_came: Spread | None = None
     full_answers: int = 0
+    stretches: tuple[Window, ...] = ()
+
+    @property
+    def spans(self) -> tuple[Window, ...]:
+        """The time that is judged, without pauses."""
+        return self.stretches or (() if self.steady is None else (self.steady,))

@@ -59,7 +59,7 @@ class Measurement:
             worse.
         unread: calls of the app whose answers were not read, in order of sending.
         rounds: how often the test's body ran in the window.
-        looks: how often its budgets were judged before the end, of a test that goes on until they are decided; else 0.
+        looks: how often its budgets were judged so far, of a test that goes on until they are decided; None for others.
         round_starts_ns: when each of these rounds began; empty if that is not known.
         attempt: 1 for the first run of the test, more for its reruns.
         parts: the same for each engine alone if the test had several; what only an engine knows is in its part.
@@ -85,7 +85,7 @@ class Measurement:
     disturbances: tuple[str, ...] = ()
     unread: tuple[UnreadCall, ...] = ()
     rounds: int = 1
-    looks: int = 0
+    looks: int | None = None
     round_starts_ns: tuple[int, ...] = ()
     attempt: int = 1
     parts: tuple[Measurement, ...] = ()
@@ -118,7 +118,7 @@ class Measurement:
 
         Of several rounds that is each of them, without what lies between, unless a request of one reaches into another.
         """
-        if steady := [load.steady for load in self.loads if load.steady is not None]:
+        if steady := [span for load in self.loads for span in load.spans]:
             return tuple(_merge(steady))
         rounds = [_cover(group) for group in self._split_by_round()]
         is_apart = all(one.end_ns <= after.start_ns for one, after in itertools.pairwise(rounds))

@@ -135,12 +135,18 @@ def find_engines(measurement: Measurement, requests: Sequence[RequestTiming]) ->
 def _find_strata(measurement: Measurement, spans: Sequence[Sequence[Window]], unit: str) -> list[int] | None:
     """To which load or, of requests one after another, to which engine each unit belongs; None if that is one."""
     if unit == "slice":
-        return [number for number, span in enumerate(spans) for _ in span]
+        return [_find_load(window, measurement) for span in spans for window in span]
     engines = find_engines(measurement, measurement.requests)
     if unit == "round" or engines is None:
         return None
     starts = [request.sent_ns for request in measurement.requests]
     return [engines[bisect_left(starts, window.start_ns)] for span in spans for window in span]
+
+
+def _find_load(window: Window, measurement: Measurement) -> int:
+    """The number of the load that a slice is of; of several at once, the first."""
+    covers = ((number, span) for number, load in enumerate(measurement.loads) for span in load.spans)
+    return next(number for number, span in covers if window.start_ns < span.end_ns and span.start_ns < window.end_ns)
 
 
 def measure_progress(request: RequestTiming, window: Window) -> float:

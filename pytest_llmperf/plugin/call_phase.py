@@ -31,7 +31,7 @@ def open_window(item: pytest.Item, measured: MeasuredRun, session: Session) -> N
 
     The first round comes next, which pytest runs itself.
     """
-    measured.open()  # for what may fail before the first round that counts
+    measured.open(is_warmup=True)  # for what may fail before the first round that counts
     session.use_engines(item, measured)
     session.warm_up(item, measured)
     for caveat in measured.find_caveats():

@@ -159,17 +159,18 @@ class LLMClientFactory:
         return client
 
     def _listener(self, engine: Engine) -> ClientListener:
-        from pytest_llmperf.traffic.client.listener import ClientListener
+        from pytest_llmperf.traffic.client.listener import ClientListener, NoGrowth
 
         terminal = self._session.terminal
         if self._measured is None:
-            return ClientListener(show=terminal.show, say=terminal.say)
+            return ClientListener(show=terminal.show, say=terminal.say, begin_growth=NoGrowth)
         self._measured.use(engine)
         return ClientListener(
             show=terminal.show,
             say=terminal.say,
             begin=partial(self._measured.begin, engine),
             begin_load=partial(self._measured.begin_load, engine),
+            begin_growth=partial(self._measured.begin_growth, engine),
         )
 
     def close(self) -> None:

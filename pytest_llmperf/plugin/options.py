@@ -118,13 +118,20 @@ OPTIONS = (
         "How often the body of a measured test runs; all rounds are one measurement. auto: until each of its budgets "
         "is decided, or its allowance is spent. Tests that use the benchmark fixture are not repeated.",
     ),
-    Option("--llmperf-max-rounds", "int", 30, "N", "Of --llmperf-rounds=auto: the most rounds of a test, 2 to 30."),
+    Option(
+        "--llmperf-max-rounds",
+        "int",
+        30,
+        "N",
+        "Of a test that goes on until its budgets are decided: how often they are judged at most, which is the number "
+        "of its rounds, or of the stretches of its loads; 2 to 30.",
+    ),
     Option(
         "--llmperf-max-seconds",
         "float",
         120.0,
         "SECONDS",
-        "Of --llmperf-rounds=auto: the longest time for the rounds of a test; one that would end later is not begun.",
+        "Of such a test: how long it takes at most; a round or stretch that would end later is not begun.",
     ),
     Option("--llmperf-warmup", "int", 0, "N", "How often the body of a measured test runs first, unmeasured."),
     Option(

@@ -85,7 +85,8 @@ class Reporter:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Writes the reports. The run fails if one cannot be written, and if one of its findings is an error."""
         self._find_run_without_verdicts()
-        self._session.check_used_options(judged=bool(self._budgeted))
+        is_sequential = any(result.measurement.get("looks") is not None for result in self._results.values())
+        self._session.check_used_options(judged=bool(self._budgeted), sequential=is_sequential)
         if self._session.findings.fail:
             _fail(session)
         self._write_reports(session)

@@ -99,13 +99,20 @@ class Session:
             distributed = worker.is_controller_of_workers(self.config)
             check_options(self.config, self.settings, self.registry, self.findings, distributed=distributed)
 
-    def check_used_options(self, *, judged: bool) -> None:
-        """Finds options that had no effect in a run that is over; ``judged`` is whether it had budgets."""
-        if not judged and not self.settings.disable:
-            from pytest_llmperf.plugin.preflight.unused_options import find_unrepeated
+    def check_used_options(self, *, judged: bool, sequential: bool) -> None:
+        """Finds options that had no effect in a run that is over.
 
-            for text in find_unrepeated(self.config):
-                self.findings.add(text, error=False)
+        ``judged`` is whether it had budgets, ``sequential`` whether a test went on until they were decided.
+        """
+        if self.settings.disable:
+            return
+        from pytest_llmperf.plugin.preflight.unused_options import find_unrepeated, find_unspent
+
+        found = [] if judged else list(find_unrepeated(self.config))
+        if not sequential and self.settings.rounds is not None:
+            found += find_unspent(self.config)
+        for text in found:
+            self.findings.add(text, error=False)
 
     def refuse_late_markers(self, item: pytest.Item) -> None:
         """Fails a test that a fixture has given a budget while it was set up: budgets are read at collection."""

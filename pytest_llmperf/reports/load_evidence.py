@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 def collect_load_evidence(load: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Pairs of a label and a sentence about a load in its wire form."""
     yield "load", load["asked"]
-    if load["steady"] is not None:
+    if len(load["stretches"]) > 1:
+        seconds = sum(span["seconds"] for span in load["stretches"])
+        grown = f"grew to {len(load['stretches'])} stretches"
+        yield "load", f"{grown}, judged over their steady parts of {_seconds(seconds)} together"
+    elif load["steady"] is not None:
         yield "load", f"judged over its steady part of {_seconds(load['steady']['seconds'])}"
     if load["stopped"]:
         yield "load", f"it ended early: {load['stopped']}"

@@ -14,6 +14,7 @@ def load_to_wire(load: Load, start_ns: int) -> dict[str, Any]:
     return {
         "asked": str(load.asked),
         "steady": None if load.steady is None else _window(load.steady, start_ns),
+        "stretches": [_window(span, start_ns) for span in load.spans],
         "fault": str(load.fault),
         "stopped": str(load.stopped),
         "max_error_rate": float(load.max_error_rate),

@@ -120,7 +120,7 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
 
 def shows_cost(results: Sequence[TestResult]) -> bool:
     """Whether one of the tests went on until its budgets were decided, so that what each verdict cost is shown."""
-    return any(result.measurement.get("looks") for result in results)
+    return any(result.measurement.get("looks") is not None for result in results)
 
 
 def find_part(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:

@@ -61,7 +61,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "faults": [str(fault) for fault in measurement.faults],
         "disturbances": [str(text) for text in measurement.disturbances],
         "rounds": int(measurement.rounds),
-        "looks": int(measurement.looks),
+        "looks": _count(measurement.looks),
         "engine_seconds": _number(measurement.engine_seconds),
         "attempt": int(measurement.attempt),
         "label": str(measurement.label),

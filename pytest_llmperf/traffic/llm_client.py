@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pytest_llmperf.measurement.units import check_count
 from pytest_llmperf.traffic.client.arguments import OWN, check_words
@@ -193,6 +193,8 @@ class LLMClient:
         warmup: int | str = 0,
         cooldown: int | str = 0,
         max_error_rate: str = "0 %",
+        until: Literal["decided"] | None = None,
+        max_requests: int | None = None,
         temperature: float | None = 0.0,
         stream: bool = True,
         headers: Mapping[str, str] | None = None,
@@ -210,8 +212,15 @@ class LLMClient:
         ``burstiness`` below 1 makes bursts. It ends with the last request, after ``duration``, or when more than
         ``max_error_rate`` of the requests failed, which is also what it tolerates. Neither the ``ramp``, in which rate
         or concurrency rise, nor ``warmup`` and ``cooldown`` (a time, or a number of requests) are judged; all three
-        are parts of the duration and of the requests. The result has timings, and no texts. With
-        ``max_tokens=None`` the lengths of the answers are sent as ``max_completion_tokens``.
+        are parts of the duration and of the requests.
+
+        With ``until="decided"`` the workload grows: it is sent again and again, each time with other requests of the
+        same mix (lists of prompts with the same prompts), until each budget of the test that it can decide is decided,
+        or one is broken. It ends undecided with ``max_requests``, or with the allowance of the test,
+        ``--llmperf-max-rounds`` and ``--llmperf-max-seconds``. All of it is one load.
+
+        The result has timings, and no texts. With ``max_tokens=None`` the lengths of the answers are sent as
+        ``max_completion_tokens``.
 
         Raises:
             RequestFailed: for the first prompt without a complete answer, after all have ended; under load, when more

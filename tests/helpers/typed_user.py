@@ -143,6 +143,7 @@ def test_load(llm_client: LLMClient, trace: Workload) -> None:
         result = llm_client.run(each, rate="50/s", warmup="5 s")
         assert_type(result, LoadResult)
         assert_type(result.failed, tuple[RequestTiming, ...])
+        assert_type(llm_client.run(each, concurrency=4, until="decided", max_requests=1000), LoadResult)
 
 
 def test_several(llm_engine_factory: LLMEngineFactory, llm_client_factory: LLMClientFactory) -> None:

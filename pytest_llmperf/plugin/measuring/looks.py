@@ -39,8 +39,6 @@ class Looks:
     What a look has decided stays decided, as the error at each look is part of that of all looks together. A look at a
     load that grows decides for the test as it is then: once the test has sent more, it no longer counts.
 
-    Attributes:
-        count: how often the test has looked; 0 for a test that is judged at its end alone.
     """
 
     def __init__(
@@ -50,7 +48,7 @@ class Looks:
         self._confidence = confidence
         self._allowance = allowance
         self._is_sequential = is_sequential
-        self.count = 0
+        self._count = 0
         self._start_ns = 0
         self._decided: dict[str, Verdict] = {}
         self._by_growth: dict[str, Verdict] = {}
@@ -58,19 +56,20 @@ class Looks:
 
     def open(self) -> None:
         """Forgets all looks: the test begins now."""
-        self.count = 0
+        self._count = 0
         self._start_ns = time.monotonic_ns()
         self._decided.clear()
         self._by_growth.clear()
 
-    def has_limits(self) -> bool:
-        """Whether the test has budgets."""
-        return bool(self._limits)
+    @property
+    def count(self) -> int | None:
+        """How often the test has looked; None for one that is judged at its end alone."""
+        return self._count if self._is_sequential else None
 
     def has_room(self, further_seconds: float) -> bool:
         """Whether the allowance has another look, after a further part of the test that takes about so long."""
         spent = (time.monotonic_ns() - self._start_ns) / 1e9
-        return self.count + 1 < self._allowance.looks and spent + further_seconds <= self._allowance.seconds
+        return self._count + 1 < self._allowance.looks and spent + further_seconds <= self._allowance.seconds
 
     def begin_growth(self) -> None:
         """Begins to look at a load that grows: from now on each verdict has the error of one look among many."""
@@ -94,7 +93,7 @@ class Looks:
         return may_be_decided([verdict for verdict in verdicts if verdict.engine in ("", engine)])
 
     def _look(self, measurement: Measurement) -> list[Verdict]:
-        self.count += 1
+        self._count += 1
         return self.judge(measurement)
 
     def judge(self, measurement: Measurement) -> list[Verdict]:

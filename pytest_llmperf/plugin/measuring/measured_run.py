@@ -25,6 +25,7 @@ from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.left_overs import LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
+from pytest_llmperf.traffic.client.listener import NoGrowth
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.left_overs import LeftOvers, Owner
     from pytest_llmperf.plugin.measuring.looks import Allowance
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
-    from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, ListPrompts, Ongoing
+    from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, Growth, ListPrompts, Ongoing
 
 _OF_SETTLED_LEVELS = ("memory.retained", "memory.idle")
 _END_TIMEOUT = 0.5
@@ -115,6 +116,7 @@ class MeasuredRun:
         self._idle_of_all: Reading | None = None
         self._prompt_caches: dict[Engine, PromptCache] = {}
         self._start_ns = 0
+        self._is_warmup = False
 
     def use(self, engine: Engine) -> None:
         """Adds an engine to the test. One that is added while the test runs is measured from then on."""
@@ -137,6 +139,21 @@ class MeasuredRun:
     def begin_load(self, engine: Engine, asked: str, prompts: ListPrompts) -> EndLoad:
         """Registers a load on this engine as the test's own; returns what takes it and its requests."""
         return self._log.begin_load(engine, asked, prompts)
+
+    def begin_growth(self, engine: Engine) -> Growth:
+        """Registers a load on this engine that grows until the budgets of the test are decided.
+
+        Raises:
+            ValueError: the test has none, or has not begun.
+        """
+        if not self._rules.limits:
+            raise ValueError("until='decided' needs a test with budgets, and this one has none: leave it out")
+        if not self._start_ns:
+            raise ValueError("until='decided' is for the test itself: what a fixture sends decides no budget")
+        if self._is_warmup:
+            return NoGrowth()
+        self._looks.begin_growth()
+        return _UntilDecided(self, engine)
 
     def record(self, name: str, value: float, unit: str) -> None:
         """Adds a number of the test's own to the reports; it is not judged."""
@@ -183,8 +200,11 @@ class MeasuredRun:
         for engine in self._engines:
             self._caches.remember(engine, (timing.prompt for timing in self._requests_to([engine])))
 
-    def open(self) -> None:
-        """Starts the window. Requests of fixtures and warm-up rounds before it are dropped, but for their prompts."""
+    def open(self, *, is_warmup: bool = False) -> None:
+        """Starts the window, or that of the warm-up rounds before it.
+
+        Requests of fixtures and warm-up rounds before it are dropped, but for their prompts.
+        """
         self._remember_requests()
         for seen in (self._unread, self._forked_by_others, self._records, self._windows):
             seen.clear()
@@ -195,6 +215,7 @@ class MeasuredRun:
         self._relays.open()
         self._log.open()
         self._telemetry.begin(self._engines, align=self._judges_energy)
+        self._is_warmup = is_warmup
         self._start_ns = time.monotonic_ns()
         self.rounds = 1
         self._round_starts_ns = [self._start_ns]
@@ -211,6 +232,18 @@ class MeasuredRun:
         """Whether another round may decide a budget that is open, none is broken, and the allowance has room for it."""
         so_far = (time.monotonic_ns() - self._start_ns) / 1e9
         return self._looks.has_room(so_far / self.rounds) and self._looks.look_at_round(self.snapshot())
+
+    def needs_more_of(self, engine: Engine, load: Load, requests: Sequence[RequestTiming], seconds: float) -> bool:
+        """Whether a further stretch of a load may decide a budget of its engine, and the allowance has room for it.
+
+        ``load`` and ``requests`` are what it has sent so far, ``seconds`` about how long the stretch takes.
+        """
+        if not self._looks.has_room(seconds):
+            return False
+        with self._log.preview(engine, load, requests):
+            measurement = self.snapshot()
+        label = measurement.parts[self._engines.index(engine)].label if measurement.parts else ""
+        return self._looks.look_at_growth(measurement, label)
 
     def cancel(self) -> None:
         """Ends it without a measurement; does nothing for one that has ended."""
@@ -413,6 +446,18 @@ class MeasuredRun:
         """The idle memory of one of several engines, or that of all engines of the test; None if none was unloaded."""
         alone = len(engines) == 1 and len(self._engines) > 1
         return self._idle.get(engines[0]) if alone else self._idle_of_all
+
+
+@dataclass(frozen=True)
+class _UntilDecided:
+    """Has a load of a test grow until the budgets of the test are decided."""
+
+    measured: MeasuredRun
+    engine: Engine
+
+    def goes_on(self, load: Load, requests: Sequence[RequestTiming], seconds: float) -> bool:
+        """Whether it needs a further stretch, which takes about so many seconds."""
+        return self.measured.needs_more_of(self.engine, load, requests, seconds)
 
 
 def _load_faults(loads: Sequence[Load]) -> tuple[str, ...]:

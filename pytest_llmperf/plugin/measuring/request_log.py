@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from pytest_llmperf.measurement.load import Load
 from pytest_llmperf.plugin.measuring.left_overs import LOAD, REQUEST, LeftOver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.prompts import Prompt
@@ -39,6 +40,15 @@ class _Open:
     period: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Preview:
+    """A load that goes on, as far as it has come."""
+
+    engine: Engine
+    load: Load
+    requests: Sequence[RequestTiming]
+
+
 class RequestLog:
     """What one test sends. A request counts if it begins in the measured period; each ends once.
 
@@ -60,6 +70,7 @@ class RequestLog:
         self._open: dict[_Open, LeftOver | None] = {}
         self._requests: list[tuple[Engine, RequestTiming]] = []
         self._loads: list[tuple[Engine, Load]] = []
+        self._previews: list[_Preview] = []
 
     def begin(self, engine: Engine, request: Ongoing) -> EndRequest:
         """Registers a request to an engine; returns what takes its timing, or None if it was never sent."""
@@ -99,6 +110,18 @@ class RequestLog:
         now_ns = time.monotonic_ns()
         self._forked.note(self.owner, LOAD, engine, now_ns, prompts())
         return lambda _load, _requests: self._forked.note(self.owner, "", engine, now_ns, prompts())
+
+    @contextmanager
+    def preview(self, engine: Engine, load: Load, requests: Sequence[RequestTiming]) -> Iterator[None]:
+        """Counts a load that has not ended, with what it has sent so far, while the ``with`` block runs."""
+        shown = _Preview(engine, load, requests)
+        with self._lock:
+            self._previews.append(shown)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._previews.remove(shown)
 
     def extend(self, requests: Sequence[tuple[Engine, RequestTiming]]) -> None:
         """Adds requests of an app, which have ended."""
@@ -165,13 +188,13 @@ class RequestLog:
     def requests(self) -> list[tuple[Engine, RequestTiming]]:
         """The requests that have ended, each with its engine."""
         with self._lock:
-            return list(self._requests)
+            return [*self._requests, *((one.engine, timing) for one in self._previews for timing in one.requests)]
 
     @property
     def loads(self) -> list[tuple[Engine, Load]]:
         """The loads that have ended, each with its engine."""
         with self._lock:
-            return list(self._loads)
+            return [*self._loads, *((one.engine, one.load) for one in self._previews)]
 
     @property
     def running_since(self) -> list[int]:

@@ -27,11 +27,11 @@ _SINGLE = {
     "--llmperf-engine-arg": "=",
     "--llmperf-engine-bin": ":",
 }
-_OF_AUTOMATIC_ROUNDS = ("--llmperf-max-rounds", "--llmperf-max-seconds")
+_ALLOWANCE = ("--llmperf-max-rounds", "--llmperf-max-seconds")
 _WARMING = ("--llmperf-engine-warmup", "--llmperf-no-engine-warmup")
 _MEASURING = (
     "--llmperf-rounds",
-    *_OF_AUTOMATIC_ROUNDS,
+    *_ALLOWANCE,
     "--llmperf-warmup",
     "--llmperf-sample-hz",
     "--llmperf-busy-gpu",
@@ -172,9 +172,6 @@ def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: 
     if settings.disable:
         for flag in (flag for flag in _MEASURING if given[flag]):
             yield f"{flag}={given[flag][-1]} has no effect with --llmperf-disable"
-    elif settings.rounds is not None:
-        for flag in (flag for flag in _OF_AUTOMATIC_ROUNDS if given[flag]):
-            yield f"{flag}={given[flag][-1]} has no effect without --llmperf-rounds=auto"
     if given["--llmperf-keep-engine"] and settings.launch["keep"]:
         if _attaches(settings):
             yield "--llmperf-keep-engine has no effect with --llmperf-url: that server runs on anyway"
@@ -194,3 +191,10 @@ def find_unrepeated(config: pytest.Config) -> Iterator[str]:
     for flag in ("--llmperf-rounds", "--llmperf-warmup"):
         for value in read_command_line(config.invocation_params.args, flag)[-1:]:
             yield f"{flag}={value} has no effect: only tests with budgets are repeated"
+
+
+def find_unspent(config: pytest.Config) -> Iterator[str]:
+    """A sentence for each option that bounds tests which go on until they are decided, for a run without such tests."""
+    for flag in _ALLOWANCE:
+        for value in read_command_line(config.invocation_params.args, flag)[-1:]:
+            yield f"{flag}={value} has no effect without --llmperf-rounds=auto or run(..., until='decided')"

@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     ListPrompts = Callable[[], Sequence[Prompt | None]]
 
 
+class Growth(Protocol):
+    """Decides how far a load grows."""
+
+    def goes_on(self, load: Load, requests: Sequence[RequestTiming], seconds: float) -> bool:
+        """Whether a load that has sent this much is to send a further stretch, which takes about so many seconds."""
+
+
+class NoGrowth:
+    """Decides at once: a load stays as it is."""
+
+    def goes_on(self, load: Load, requests: Sequence[RequestTiming], seconds: float) -> bool:
+        """Never."""
+        return False
+
+
 class Ongoing(Protocol):
     """A request that has begun and not ended."""
 
@@ -43,6 +58,8 @@ class ClientListener:
         begin_load: takes what is asked of a load when it begins, and a function that lists the prompts of its requests
             so far; returns a function that takes the load and the timings of its requests when it has ended. Neither
             ``record`` nor ``record_load`` is called then. None to be told of the ends only.
+        begin_growth: called before a load that grows; returns what decides how far, or raises ValueError if the test
+            has nothing to decide. None for a client of no test.
     """
 
     record: Callable[[RequestTiming], None] = _ignore
@@ -51,6 +68,7 @@ class ClientListener:
     say: Callable[[str], None] = _ignore
     begin: Callable[[Ongoing], EndRequest] | None = None
     begin_load: Callable[[str, ListPrompts], EndLoad] | None = None
+    begin_growth: Callable[[], Growth] | None = None
 
     def register(self, request: Ongoing) -> EndRequest:
         """Registers a request that begins; returns the function to call when it has ended."""
@@ -59,6 +77,16 @@ class ClientListener:
     def register_load(self, asked: str, prompts: ListPrompts) -> EndLoad:
         """Registers a load that begins; returns the function to call when it has ended."""
         return self._end_load if self.begin_load is None else self.begin_load(asked, prompts)
+
+    def register_growth(self) -> Growth:
+        """Registers a load that grows; returns what decides how far.
+
+        Raises:
+            ValueError: there is nothing to decide.
+        """
+        if self.begin_growth is None:
+            raise ValueError("until='decided' is for the client of a test with budgets: this one belongs to no test")
+        return self.begin_growth()
 
     def _end(self, timing: RequestTiming | None) -> None:
         if timing is not None:

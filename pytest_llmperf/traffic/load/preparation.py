@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
 class Preparation:
     """Makes the requests of a workload to one model, at the times of a schedule.
 
-    ``settings`` are fields of each body. ``texts`` makes the prompts; None for a workload that has its own. ``turns``
-    lists the turn of each request number so far, and ``prompts`` has that of each first turn.
+    ``settings`` are fields of each body. ``texts`` makes the prompts; None for a workload that has its own. ``run``
+    names the load, whose stretches share their prefixes with no other load. ``turns`` lists the turn of each request
+    number so far, and ``prompts`` has that of each first turn.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Preparation:
         dialect: Dialect,
         settings: Mapping[str, Any],
         texts: Texts | None,
+        run: str,
     ) -> None:
         self._workload = workload
         self._schedule = schedule
@@ -45,8 +46,7 @@ class Preparation:
         self._dialect = dialect
         self._settings = settings
         self._texts = texts
-        # Another run under the same seed must not find the prefixes of this one.
-        self._run = secrets.token_hex(8)
+        self._run = run
         self.turns: list[Turn] = []
         self.prompts: dict[int, Prompt | None] = {}
 
@@ -60,7 +60,7 @@ class Preparation:
         if self._schedule.rate is None:
             moments = ((script, script.at_s or 0.0) for script in scripts)
         else:
-            moments = zip(scripts, self._schedule.generate_arrivals(self._workload.seed), strict=False)
+            moments = zip(scripts, self._schedule.generate_arrivals(self._workload.draws), strict=False)
         end = math.inf if self._schedule.duration_s is None else self._schedule.duration_s
         for script, at_s in takewhile(lambda moment: moment[1] < end, moments):
             yield script, round(at_s * 1e9)

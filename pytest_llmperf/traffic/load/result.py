@@ -41,14 +41,20 @@ class LoadResult:
         """The requests without a complete answer; ``error`` says why."""
         return tuple(r for r in self.requests if r.error is not None)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it was stopped, or more of its requests failed than ``max_error_rate`` tolerates."""
+        failed = self.failed
+        return bool(failed) and len(failed) > self.load.max_error_rate * len(self.requests)
+
     def check_failures(self) -> None:
         """Raises if the load has failed.
 
         Raises:
             RequestFailed: a larger share of the requests failed than ``max_error_rate`` tolerates.
         """
-        failed = self.failed
-        if failed and len(failed) > self.load.max_error_rate * len(self.requests):
+        if self.has_failed:
+            failed = self.failed
             text = f"{len(failed)} of {len(self.requests)} requests failed, the first with: {failed[0].error}"
             raise RequestFailed(text, failed[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.measurement.load import Load
 from pytest_llmperf.traffic.answers.asked import is_told_to_go_on
 from pytest_llmperf.traffic.client.transport import create_call
+from pytest_llmperf.traffic.load.growth import join_stretches
 from pytest_llmperf.traffic.load.preparation import Preparation
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
 from pytest_llmperf.traffic.load.result import summarize
@@ -16,10 +18,11 @@ from pytest_llmperf.traffic.load.wire import Plan
 from pytest_llmperf.traffic.workloads.tokenizer import create_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
-    from pytest_llmperf.traffic.client.listener import ClientListener
+    from pytest_llmperf.traffic.client.listener import ClientListener, Growth
     from pytest_llmperf.traffic.client.request import Call
     from pytest_llmperf.traffic.client.transport import Transport
     from pytest_llmperf.traffic.load.result import LoadResult
@@ -29,6 +32,29 @@ if TYPE_CHECKING:
 _KEPT_BYTES = 256 * 2**20
 # Idle connections for an open loop: as many as it needs in a tenth of a second, within these bounds.
 _RESERVE = (8, 256)
+
+
+class _Source:
+    """Prepares the stretches of a workload one after another, by ``prepare``.
+
+    Attributes:
+        prepared: the requests of each stretch so far.
+    """
+
+    def __init__(self, workload: Workload, prepare: Callable[[Workload], Preparation]) -> None:
+        self.workload = workload
+        self.prepared: list[Preparation] = []
+        self._prepare = prepare
+
+    def prepare_stretch(self) -> Preparation:
+        """Prepares the next stretch."""
+        number = len(self.prepared)
+        self.prepared.append(self._prepare(self.workload.grow(number) if number else self.workload))
+        return self.prepared[-1]
+
+    def list_prompts(self) -> list[Prompt | None]:
+        """The prompts of all stretches so far."""
+        return [prompt for prepared in self.prepared for prompt in prepared.list_prompts()]
 
 
 @dataclass(frozen=True)
@@ -52,32 +78,63 @@ class LoadRunner:
             LoadClientDied: the process that sends them ended.
             ValueError: an argument cannot be measured; nothing has been sent.
         """
+        if schedule.grows and workload.repeats_prompts and settings.get("share_prefix"):
+            raise ValueError(
+                "until='decided' sends the same prompts again: share_prefix=True would answer them from the cache"
+            )
         texts = create_texts(workload, self.dialect.tokenizer(self.endpoint))
         settings = {**self.dialect.full_length, **settings}
-        prepared = Preparation(workload, schedule, self.endpoint, self.dialect, settings, texts)
-        first = prepared.first_post
+        # Another run under the same seed must not find the prefixes of this one.
+        run = secrets.token_hex(8)
+
+        source = _Source(
+            workload, lambda part: Preparation(part, schedule, self.endpoint, self.dialect, settings, texts, run)
+        )
+        first = source.prepare_stretch()
         if self.dialect.check_room is not None:
-            self.dialect.check_room(self.endpoint, first.body)
-        calls = None if self.transport is None else _create_calls(prepared, schedule, self.transport)
+            self.dialect.check_room(self.endpoint, first.first_post.body)
+        if self.transport is not None:
+            _check_in_process(first, schedule)
+        growth = self.listener.register_growth() if schedule.grows else None
         asked = f"{workload}; {schedule}"
-        end = self.listener.register_load(asked, prepared.list_prompts)
+        end = self.listener.register_load(asked, source.list_prompts)
         try:
-            if self.transport is None or calls is None:
-                outcome = self._run_over_http(prepared, workload, schedule)
-            else:
-                outcome = _run_in_process(calls, schedule.concurrency or 1, self.transport)
-            full_length = is_told_to_go_on(first.body)
-            result = summarize(workload, schedule, prepared.turns, outcome, full_length=full_length)
+            result, interrupted = self._send_stretches(source, schedule, growth)
         except BaseException as error:
             end(Load(asked, None, fault=_describe_loss(error)), ())
             raise
         end(result.load, result.requests)
-        if outcome.interrupted:
+        if interrupted:
             answered, sent = len(result.answered), len(result.requests)
             self.listener.say(f"load interrupted: {sent} requests sent, {answered} answered, {sent - answered} not")
             raise KeyboardInterrupt
         result.check_failures()
         return result
+
+    def _send_stretches(self, source: _Source, schedule: Schedule, growth: Growth | None) -> tuple[LoadResult, bool]:
+        """Sends the workload, and further stretches of it for as long as ``growth`` wants.
+
+        Returns what was sent as one load, and whether it was interrupted.
+        """
+        workload = source.workload
+        begun = time.monotonic()
+        stretches: list[LoadResult] = []
+        while True:
+            prepared = source.prepared[-1]
+            if self.transport is None:
+                outcome = self._run_over_http(prepared, workload, schedule)
+            else:
+                calls = _create_calls(prepared, self.transport)
+                outcome = _run_in_process(calls, schedule.concurrency or 1, self.transport)
+            full_length = is_told_to_go_on(prepared.first_post.body)
+            stretches.append(summarize(workload, schedule, prepared.turns, outcome, full_length=full_length))
+            result = join_stretches(stretches)
+            seconds = (time.monotonic() - begun) / len(stretches)
+            if growth is None or outcome.interrupted or not _has_room(schedule, stretches) or result.has_failed:
+                return result, outcome.interrupted
+            if not growth.goes_on(result.load, result.requests, seconds):
+                return result, False
+            source.prepare_stretch()
 
     def _run_over_http(self, prepared: Preparation, workload: Workload, schedule: Schedule) -> LoadOutcome:
         def show(progress: LoadProgress) -> None:
@@ -129,20 +186,30 @@ def _describe_loss(error: BaseException) -> str:
     return f"the load ended without its timings: {cause}"
 
 
-def _create_calls(prepared: Preparation, schedule: Schedule, transport: Transport) -> list[Call]:
-    """The requests of a load that this process sends itself.
+def _has_room(schedule: Schedule, stretches: Sequence[LoadResult]) -> bool:
+    """Whether a load may send as much again as its last stretch did."""
+    sent = sum(len(stretch.requests) for stretch in stretches)
+    return schedule.max_requests is None or sent + len(stretches[-1].requests) <= schedule.max_requests
+
+
+def _check_in_process(prepared: Preparation, schedule: Schedule) -> None:
+    """Checks that this process can send a load itself.
 
     Raises:
-        ValueError: the load is not one that it can send.
+        ValueError: it cannot.
     """
     if schedule.concurrency is None or schedule.ramp_s or schedule.duration_s is not None:
         raise ValueError(
             "this engine is not asked over HTTP and takes closed loops only: "
             "give concurrency, and leave out rate, ramp and duration"
         )
-    scripts = [script for script, _ in prepared.generate_scripts()]
-    if any(len(script.turns) > 1 for script in scripts):
+    if any(len(script.turns) > 1 for script, _ in prepared.generate_scripts()):
         raise ValueError("this engine is not asked over HTTP and takes no chats of several turns: leave out turns")
+
+
+def _create_calls(prepared: Preparation, transport: Transport) -> list[Call]:
+    """The requests of a load that this process sends itself."""
+    scripts = [script for script, _ in prepared.generate_scripts()]
     prepared.turns += [script.turns[0] for script in scripts]
     return [create_call(transport, prepared.build_post(script)) for script in scripts]
 

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, fields
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement.units import SECONDS, SHARE, check_count, format_value, parse
 
@@ -37,6 +37,9 @@ class ScheduleOptions:
         warmup: requests, or time, after the ramp that are not judged.
         cooldown: requests, or time, at the end that are not judged.
         max_error_rate: share of failed requests, such as ``"1 %"``, above which the load stops and fails.
+        until: ``"decided"`` to send stretch after stretch, each as long as the workload and of other requests of the
+            same mix, until the budgets of the test are decided.
+        max_requests: the most requests of a load that grows so; None for no limit.
     """
 
     concurrency: int | None = None
@@ -48,6 +51,8 @@ class ScheduleOptions:
     warmup: int | str = 0
     cooldown: int | str = 0
     max_error_rate: str = "0 %"
+    until: Literal["decided"] | None = None
+    max_requests: int | None = None
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(ScheduleOptions))
@@ -67,6 +72,8 @@ class Schedule:
         cooldown: what is not judged at the end.
         duration_s: seconds after which no request is sent any more; None for no limit.
         max_error_rate: share of failed requests above which the load stops.
+        grows: whether it goes on, stretch after stretch, until the budgets of the test are decided.
+        max_requests: the most requests of a load that grows; None for no limit.
     """
 
     concurrency: int | None = None
@@ -77,13 +84,15 @@ class Schedule:
     cooldown: Edge = 0
     duration_s: float | None = None
     max_error_rate: float = 0.0
+    grows: bool = False
+    max_requests: int | None = None
 
     @property
     def open(self) -> bool:
         """Whether requests are sent at given moments, however many are still in flight."""
         return self.concurrency is None
 
-    def generate_arrivals(self, seed: int) -> Iterator[float]:
+    def generate_arrivals(self, seed: int | str) -> Iterator[float]:
         """Yields the moments at which an open loop sends, in seconds from its start, without end.
 
         The rate rises linearly in the ramp, so the expected number of arrivals up to t is rate·t²/(2·ramp) there and
@@ -132,6 +141,8 @@ class Schedule:
         parts += [f"warm-up {_edge_text(self.warmup)}"] if self.warmup else []
         parts += [f"cool-down {_edge_text(self.cooldown)}"] if self.cooldown else []
         parts += [f"for {_seconds(self.duration_s)}"] if self.duration_s is not None else []
+        parts += ["until decided"] if self.grows else []
+        parts += [f"{self.max_requests} requests at most"] if self.max_requests is not None else []
         return ", ".join(parts)
 
 
@@ -159,12 +170,32 @@ def parse_schedule(workload: Workload, options: ScheduleOptions) -> Schedule:
         cooldown=_parse_edge("cooldown", options.cooldown),
         duration_s=None if options.duration is None else parse(options.duration, SECONDS),
         max_error_rate=parse(options.max_error_rate, SHARE),
+        grows=_parse_until(options.until),
+        max_requests=options.max_requests,
     )
     _check(found, workload)
     return found
 
 
+def _parse_until(until: str | None) -> bool:
+    if until not in (None, "decided"):
+        raise ValueError(f"until={until!r} is not known: write 'decided', or leave it out")
+    return until is not None
+
+
+def _check_growth(found: Schedule, workload: Workload) -> None:
+    if found.max_requests is not None:
+        if not found.grows:
+            raise ValueError("max_requests is for a load that grows: give until='decided' as well")
+        check_count("max_requests", found.max_requests)
+        if workload.requests is not None and found.max_requests < workload.requests:
+            raise ValueError(f"max_requests={found.max_requests} is less than the {workload.requests} of the workload")
+    if found.grows:
+        workload.grow(1)
+
+
 def _check(found: Schedule, workload: Workload) -> None:
+    _check_growth(found, workload)
     if workload.requests is None and (found.rate is None or found.duration_s is None):
         raise ValueError("a workload without requests= needs a rate and a duration; or say how many: requests=1000")
     if workload.has_times and found.ramp_s:
@@ -180,7 +211,7 @@ def _check(found: Schedule, workload: Workload) -> None:
         raise ValueError(f"warmup and cooldown leave none of the {workload.requests} requests to judge")
 
 
-def _generate_unit_arrivals(shape: float | None, seed: int) -> Iterator[float]:
+def _generate_unit_arrivals(shape: float | None, seed: int | str) -> Iterator[float]:
     """Yields arrivals of a process with one arrival per unit of time on average."""
     if shape is None:
         yield from map(float, count())

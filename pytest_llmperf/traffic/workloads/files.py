@@ -61,6 +61,12 @@ class FileWorkload(Workload):
     def has_times(self) -> bool:
         return self.times is not None
 
+    def grow(self, stretch: int) -> Workload:
+        raise ValueError(
+            f"until='decided' needs more requests than {self.name} holds, and a file is sent once: leave it out, "
+            "or give workload(prompt_tokens=..., requests=...)"
+        )
+
     def generate_scripts(self, texts: Texts | None) -> Iterator[Script]:
         for number, line in enumerate(self.lines):
             content = line.prompt if line.prompt is not None else self._generate_text(texts, number, line)

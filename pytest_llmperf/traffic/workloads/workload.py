@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,11 @@ class Workload(ABC):
     tokenizer: Callable[[str], Any] | None
 
     @property
+    def draws(self) -> str:
+        """The seed of what it draws at random: ``seed``, and of a further stretch its number as well."""
+        return str(self.seed)
+
+    @property
     def needs_texts(self) -> bool:
         """Whether prompts are made, for which tokens must be counted."""
         return False
@@ -77,6 +82,19 @@ class Workload(ABC):
     def has_times(self) -> bool:
         """Whether each script has a moment of its own, as in a trace."""
         return False
+
+    @property
+    def repeats_prompts(self) -> bool:
+        """Whether a further stretch sends the same prompts again."""
+        return False
+
+    def grow(self, stretch: int) -> Workload:
+        """The requests of a further stretch, numbered from 1: as many again of the same mix, drawn under the same seed.
+
+        Raises:
+            ValueError: it has no further requests.
+        """
+        raise ValueError(f"until='decided' needs more requests than {self}, which cannot grow: leave it out")
 
     @abstractmethod
     def generate_scripts(self, texts: Texts | None) -> Iterator[Script]:
@@ -125,6 +143,14 @@ class SyntheticWorkload(Workload):
     think_s: float
     prefix: SharedPrefix
     tokenizer: Callable[[str], Any] | None
+    stretch: int = 0
+
+    @property
+    def draws(self) -> str:
+        return _name_draws(self.seed, self.stretch)
+
+    def grow(self, stretch: int) -> Workload:
+        return replace(self, stretch=stretch)
 
     @property
     def needs_texts(self) -> bool:
@@ -136,7 +162,7 @@ class SyntheticWorkload(Workload):
         for number in count():
             if left is not None and left <= 0:
                 return
-            random = Random(f"{self.seed} script {number}")
+            random = Random(f"{self.draws} script {number}")
             turns = self.turns.draw(random)
             turns = turns if left is None else min(turns, left)
             left = None if left is None else left - turns
@@ -147,7 +173,8 @@ class SyntheticWorkload(Workload):
     def _group(self, group: int, turns: int, number: int) -> str:
         if self.prefix:
             return f"group {group}"
-        return f"chat {number}" if turns > 1 else ""
+        of_stretch = f" of stretch {self.stretch}" if self.stretch else ""
+        return f"chat {number}{of_stretch}" if turns > 1 else ""
 
     def _turn(self, random: Random, texts: Texts, group: int) -> Turn:
         tokens, output = self.prompt.draw(random), self.output.draw(random)
@@ -174,6 +201,18 @@ class PromptsWorkload(Workload):
     seed: int
     chat: bool
     tokenizer: None = None
+    stretch: int = 0
+
+    @property
+    def draws(self) -> str:
+        return _name_draws(self.seed, self.stretch)
+
+    @property
+    def repeats_prompts(self) -> bool:
+        return True
+
+    def grow(self, stretch: int) -> Workload:
+        return replace(self, stretch=stretch)
 
     @property
     def requests(self) -> int:  # type: ignore[override]
@@ -181,10 +220,14 @@ class PromptsWorkload(Workload):
 
     def generate_scripts(self, texts: Texts | None) -> Iterator[Script]:
         for number, prompt in enumerate(self.prompts):
-            yield Script((Turn(prompt, self.output.draw(Random(f"{self.seed} output {number}"))),))
+            yield Script((Turn(prompt, self.output.draw(Random(f"{self.draws} output {number}"))),))
 
     def __str__(self) -> str:
         return f"{len(self.prompts)} prompts as given, answers of {self.output}"
+
+
+def _name_draws(seed: int, stretch: int) -> str:
+    return f"{seed} stretch {stretch}" if stretch else str(seed)
 
 
 def workload(

@@ -128,7 +128,7 @@ IDLE = {
     "the most rounds of a test with one": (
         [SIMULATED, "--llmperf-max-rounds=9", "--llmperf-max-seconds=9"],
         [
-            "--llmperf-max-rounds=9 has no effect without --llmperf-rounds=auto",
+            "--llmperf-max-rounds=9 has no effect without --llmperf-rounds=auto or run(..., until='decided')",
             "--llmperf-max-seconds=9 has no effect *",
         ],
     ),

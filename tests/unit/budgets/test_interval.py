@@ -269,6 +269,24 @@ def test_loads_of_different_rates_in_one_test_are_no_noise_of_each_other() -> No
     assert verdict.status is Status.PASS
 
 
+def test_the_stretches_of_a_load_that_grew_differ_by_noise() -> None:
+    """Each is steady in itself, so that as loads of their own they would seem to be without noise."""
+    requests, spans = [], []
+    for start_s, tokens in zip(range(0, 60, 10), (20, 40, 25, 35, 30, 28), strict=True):
+        spans.append(Window(start_s * 10**9, (start_s + 8) * 10**9))
+        requests += [
+            RequestTiming((start_s + at) * 10**9, (start_s + at + 1) * 10**9, streamed=False, output_tokens=tokens)
+            for at in range(8)
+        ]
+    grown = (Load("grown", Window(0, 58 * 10**9), stretches=tuple(spans)),)
+    apart = tuple(Load("apart", span) for span in spans)
+    [noisy], [steady] = (
+        judge(limits("throughput", output="26 tok/s"), measured(*requests, loads=loads)) for loads in (grown, apart)
+    )
+    assert noisy.measured == steady.measured == pytest.approx(sum((20, 40, 25, 35, 30, 28)) / 6)
+    assert (noisy.status, steady.status) == (Status.INCONCLUSIVE, Status.PASS)
+
+
 def test_loads_at_the_same_time_are_counted_over_the_time_that_passed() -> None:
     requests = [RequestTiming(at * 10**9, (at + 1) * 10**9, streamed=False, output_tokens=50) for at in range(10)]
     loads = (Load("one", Window(0, 10 * 10**9)), Load("two", Window(0, 10 * 10**9)))

@@ -82,6 +82,7 @@ def test_another_load_has_to_decide_anew() -> None:
 
 def test_a_load_that_grows_makes_each_judgement_one_of_many() -> None:
     looks = create(is_sequential=False)
+    assert looks.count is None
     found = measure(*ENOUGH[:14])
     [before] = looks.judge(found)
     looks.begin_growth()

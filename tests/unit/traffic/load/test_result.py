@@ -44,7 +44,22 @@ def measured(*loads: Load, requests: tuple[RequestTiming, ...] = ()) -> Measurem
     return replace(sample, loads=loads, requests=requests or sample.requests)
 
 
-@pytest.mark.parametrize("load", [LOAD, Load("x", None, fault="the load client died", stopped="it was interrupted")])
+GROWN = replace(
+    LOAD, stretches=(Window(START + 100 * MS, START + 600 * MS), Window(START + 1600 * MS, START + 2100 * MS))
+)
+
+
+def test_of_a_load_that_grew_it_says_over_what_it_is_judged() -> None:
+    wire = measurement_to_wire(measured(GROWN))
+    assert "grew to 2 stretches, judged over their steady parts of 1.00 s together" in {
+        text: label for label, text in collect_evidence(wire)
+    }
+    assert [span["start_ms"] for span in wire["loads"][0]["stretches"]] == [100, 1600]
+
+
+@pytest.mark.parametrize(
+    "load", [LOAD, GROWN, Load("x", None, fault="the load client died", stopped="it was interrupted")]
+)
 def test_a_report_with_a_load_is_valid_under_the_schema(load: Load) -> None:
     report = json_report.build_report([report_samples.result(measured=measured(load))], session={})
     jsonschema.Draft202012Validator(json_report.read_schema()).validate(report)

@@ -115,6 +115,10 @@ def test_a_rate_is_written_with_its_unit(text: str, rate: float) -> None:
         ({"warmup": -1}, "warmup=-1"),
         ({"max_error_rate": 0.1}, "no unit"),
         ({"warmup": 60, "cooldown": 40}, "none of the 100 requests"),
+        ({"until": "tomorrow"}, "until='tomorrow' is not known: write 'decided'"),
+        ({"max_requests": 200}, "max_requests is for a load that grows"),
+        ({"until": "decided", "max_requests": 0}, "max_requests=0"),
+        ({"until": "decided", "max_requests": 99}, "max_requests=99 is less than the 100 of the workload"),
         ({"duration": "10 s", "ramp": "4 s", "warmup": "4 s", "cooldown": "2 s"}, "leave nothing"),
     ],
 )
@@ -157,3 +161,10 @@ def test_run_declares_the_options_of_a_schedule_with_their_types_and_defaults() 
         "timeout",
         "extra",
     }
+
+
+def test_a_further_stretch_has_arrivals_of_its_own() -> None:
+    schedule = Schedule(rate=50.0)
+    first, second = (list(islice(schedule.generate_arrivals(WORKLOAD.grow(n).draws), 50)) for n in (0, 1))
+    assert first == list(islice(schedule.generate_arrivals(WORKLOAD.seed), 50))
+    assert first != second

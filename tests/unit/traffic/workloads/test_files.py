@@ -379,3 +379,11 @@ def test_the_csv_of_burstgpt_is_a_trace_in_seconds(tmp_path: Path) -> None:
 )
 def test_a_row_that_cannot_be_read_is_refused_with_its_line(rows: str, message: str, tmp_path: Path) -> None:
     assert refusal(saved(tmp_path, rows)).startswith(message)
+
+
+def test_a_file_cannot_grow(tmp_path: Path) -> None:
+    load = workload_file(written(tmp_path, {"prompt": "a"}))
+    with pytest.raises(
+        ValueError, match=r"^until='decided' needs more requests than requests.jsonl holds, .* leave it"
+    ):
+        load.grow(1)

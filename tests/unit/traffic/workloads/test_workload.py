@@ -152,3 +152,34 @@ def test_an_engine_that_cannot_be_reached_for_its_tokenizer_is_told_in_one_line(
 def test_a_tokenizer_that_gives_something_else_is_refused() -> None:
     with pytest.raises(ValueError, match="must return tokens"):
         create_texts(workload(prompt_tokens=8, requests=1, tokenizer=lambda text: text), None)
+
+
+# ---------------------------------------------------------------------------------------------------- it may grow
+
+
+def test_a_further_stretch_has_as_many_other_requests_of_the_same_mix() -> None:
+    asked = workload(prompt_tokens="20-60", output_tokens="5-9", requests=40, shared_prefix=8, groups=2, seed=3)
+    stretches = [asked, asked.grow(1), asked.grow(2)]
+    found = [prompts(stretch) for stretch in stretches]
+    assert [len(each) for each in found] == [40, 40, 40]
+    assert len({prompt for each in found for prompt in each}) == 120
+    assert found[1] == prompts(asked.grow(1))
+    # The groups are the same ones: their prefixes are shared over the whole load.
+    beginnings = [{tuple(prompt.split()[:8]) for prompt in each} for each in found]
+    assert beginnings[0] == beginnings[1] == beginnings[2]
+    assert {script.group for script in scripts(stretches[1])} == {"group 0", "group 1"}
+
+
+def test_the_chats_of_a_further_stretch_are_other_chats() -> None:
+    chats = workload(prompt_tokens=8, turns=2, requests=8)
+    groups = [script.group for stretch in (chats, chats.grow(1)) for script in scripts(stretch)]
+    assert len(set(groups)) == len(groups) == 8
+
+
+def test_given_prompts_are_sent_again_with_other_lengths_of_answers() -> None:
+    asked = workload([f"prompt {number}" for number in range(30)], output_tokens="1-1000")
+    further = asked.grow(1)
+    assert prompts(further) == prompts(asked)
+    assert (asked.repeats_prompts, workload(prompt_tokens=8, requests=1).repeats_prompts) == (True, False)
+    lengths = [[script.turns[0].output_tokens for script in scripts(each)] for each in (asked, further)]
+    assert lengths[0] != lengths[1]
