@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.confidence.samples import measure_correlation
+from pytest_llmperf.budgets.confidence.samples import count_effective
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def estimate_noise(
     ]
     known = units - len(own) + weight
     pooled = (math.fsum(part * part for part in excess) + weight * ASSUMED_NOISE**2) / known
-    effective = max(1.0, units / measure_correlation(excess))
+    effective = count_effective(excess)
     return math.sqrt(pooled / effective), effective
 
 

@@ -27,12 +27,17 @@ def count_effective_in_time(values: Sequence[float], strata: Sequence[int] | Non
     ranks = _rank(values)
     if strata is not None:
         ranks = _centre(ranks, strata)
-    points = _average(ranks, math.ceil(count / _MOST_POINTS))
-    time = measure_correlation(points)
-    whole, between = _variance(ranks), _variance(points)
+    return count_effective(ranks)
+
+
+def count_effective(values: Sequence[float]) -> float:
+    """As :func:`count_effective_in_time`, by the values themselves instead of their ranks."""
+    count = len(values)
+    points = _average(values, max(1, math.ceil(count / _MOST_POINTS)))
+    whole, between = _variance(values), _variance(points)
     if whole == 0 or between == 0:
         return float(count)
-    return max(1.0, min(float(count), whole * len(points) / (between * time)))
+    return max(1.0, min(float(count), whole * len(points) / (between * measure_correlation(points))))
 
 
 def measure_correlation(values: Sequence[float]) -> float:
@@ -99,5 +104,7 @@ def _average(values: Sequence[float], size: int) -> list[float]:
 
 
 def _variance(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return 0.0
     mean = math.fsum(values) / len(values)
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)

@@ -9,6 +9,7 @@ from statistics import fmean
 import pytest
 
 from pytest_llmperf.budgets.confidence.samples import (
+    count_effective,
     count_effective_in_groups,
     count_effective_in_time,
     measure_correlation,
@@ -74,3 +75,11 @@ def test_groups_that_are_all_alike_count_as_one_value_each(hits: list[float]) ->
 
 def test_one_group_is_one_value() -> None:
     assert count_effective_in_groups([7.0], [700.0]) == 1
+
+
+def test_very_many_values_that_drift_are_counted_at_once() -> None:
+    """Each of their correlations alone would take as many steps as there are values."""
+    generator = random.Random(5)
+    drifting = [at / 200_000 + generator.gauss(0, 0.1) for at in range(200_000)]
+    shuffled = generator.sample(drifting, len(drifting))
+    assert count_effective(drifting) < 100 < 0.5 * len(drifting) < count_effective(shuffled)
