@@ -185,10 +185,20 @@ def _widen(value: float, bound: float, width: float) -> float:
     return value * math.exp(math.copysign(math.hypot(math.log(bound / value), width), -1 if bound < value else 1))
 
 
+def is_hidden_by_sessions(value: float, limit: float, better: Better, confidence: Confidence) -> bool:
+    """Whether the known noise between sessions alone is more than what lies between a value and its limit."""
+    if value <= 0 or limit <= 0 or not confidence.session_noise:
+        return False
+    error = confidence.find_errors(better)[limit > value]
+    return abs(math.log(limit / value)) <= _session_width(confidence, error)
+
+
 def count_missing(
     evidence: Evidence, statistic: Statistic | None, value: float, limit: float, better: Better, confidence: Confidence
 ) -> int | None:
     """About how many more units of such evidence would tell the value from its limit; None if no number would."""
+    if is_hidden_by_sessions(value, limit, better, confidence):
+        return None
     match evidence:
         case RequestValues() if statistic is not None and statistic.percentile is not None:
             return _count_missing_requests(evidence, statistic.percentile / 100, limit, confidence)
@@ -204,7 +214,6 @@ def _count_missing_requests(evidence: RequestValues, share: float, limit: float,
     needed = count_for_verdict(share, above, error)
     requests = len(evidence.values)
     missing = 0 if needed is None else math.ceil(needed * requests / count_effective(evidence, limit)) - requests
-    # Where there should be enough, it is the noise between sessions that no request can take away.
     return missing if missing > 0 else None
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.client_lag import take_off_lag
-from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval
+from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval, is_hidden_by_sessions
 from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.budgets.stamp_bounds import bound_truth
@@ -112,9 +112,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     missing: int | None = None
     if status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
         missing = count_missing(evidence, limit.statistic, reading.value, limit.value, metric.better, confidence)
-        one_session = replace(confidence, session_noise=0.0)
-        within = find_interval(evidence, limit.statistic, reading.value, metric.better, one_session)
-        is_hidden = missing is None and _compare(limit, reading.value, within) is not Status.INCONCLUSIVE
+        is_hidden = is_hidden_by_sessions(reading.value, limit.value, metric.better, confidence)
         reason = _why_inconclusive(limit, interval, missing, confidence.session_noise if is_hidden else None)
     if status in (Status.PASS, Status.FAIL, Status.INCONCLUSIVE):
         is_sure = (

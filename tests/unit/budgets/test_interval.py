@@ -228,6 +228,9 @@ def test_a_verdict_that_sessions_hide_points_to_a_comparison() -> None:
     assert "sessions differ by 5 %" in verdict.reason
     assert "compare two builds in one session" in verdict.reason
     assert not verdict.needs_more
+    percentile = judge_ttft(lognormal(400, 280), session_noise=0.1)
+    assert "sessions differ by 10 %" in percentile.reason
+    assert not percentile.needs_more
 
 
 def judge_goodput(met: Sequence[bool], limit: str = "0.95 req/s") -> Verdict:
