@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.traffic.answers.json_fields import as_count, as_text, excerpt, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 # Names of fields in which an object of any form has an error, its code or its words.
 _ERROR = re.compile(
@@ -31,12 +31,15 @@ _FINE = ("", "0", "200", "ok", "success", "none", "null", "false")
 _DETAIL_KEYS = ("detail", "error_message", "error_msg", "errorMessage")
 _MESSAGE_KEYS = ("message", "msg", "Message")
 _SIGNS_OF_LIFE = ("ping", "heartbeat", "keepalive", "keep-alive")
+_TELLING = frozenset({*_STATES, *_DETAIL_KEYS, *_MESSAGE_KEYS, "success", "ok", "native_finish_reason"})
+# Objects whose errors are not those of the answer: a tool that failed, and what has a reader of its own.
+_OTHERS_ERRORS = ("item", "part", "response")
 _MESSAGE_SIGNS = ("code", "status", "statusCode", "status_code", "type", "error_code")
 # Keys of objects that carry an answer, or a part of one.
 _ANSWER_KEYS = ("choices", "output", "response", "delta", "done")
 # Where the words of an error stand inside it.
 _WORDS = (
-    *("message", "msg", "Message", *_DETAIL_KEYS, "faultstring", "error", "reason", "description"),
+    *("message", "msg", "Message", "status_msg", *_DETAIL_KEYS, "faultstring", "error", "reason", "description"),
     *("code", "type", "status"),
 )
 
@@ -47,20 +50,30 @@ def find_error(content: Mapping[str, Any], *, refused: bool = False, by_status: 
     ``refused`` says that the status of the answer reports an error already, ``by_status`` that a status in the object
     may report one: that of a response is one of its endings.
     """
-    for part in _list_parts(content):
+    parts = _list_parts(content)
+    # Every event of a stream comes this way, and hardly any of them has a field that may tell of an error.
+    if not (refused or _is_called_error(content) or any(_may_report(tuple(part)) for part in parts)):
+        return ""
+    for part in parts:
         stated = _find_stated_error(part)
         if stated is not None:
             return describe_error(stated)
     if _is_error(content, by_status=by_status):
         return describe_error(content)
-    # Every event of a stream comes this way: what is in most of them is looked for first.
+    for part in parts[1:]:
+        if _is_bad_state(part):
+            return describe_error(part)
     if any(content.get(key) for key in _ANSWER_KEYS) or content.get("type") in _SIGNS_OF_LIFE:
         return ""
     for key in _DETAIL_KEYS:
         if content.get(key):
             return describe_error(content[key])
     said = next((content[key] for key in _MESSAGE_KEYS if isinstance(content.get(key), str)), "")
-    return excerpt(said) if refused or any(_says_something(content.get(key)) for key in _MESSAGE_SIGNS) else ""
+    signs = [content.get(key) for key in _MESSAGE_SIGNS]
+    # Choices that are none are a sign as well: an event of an answer has no message of its own.
+    if refused or any(map(_says_something, signs)) or (_says_something(said) and "choices" in content):
+        return excerpt(said)
+    return ""
 
 
 @lru_cache(maxsize=1024)
@@ -76,22 +89,26 @@ def tells_of_failure(state: object) -> bool:
     return as_count(state) in _REFUSALS
 
 
-def _list_parts(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yields an object and all in it that may report an error: its choices, their messages, a server's own fields."""
-    yield content
+@lru_cache(maxsize=4096)
+def _may_report(fields: tuple[str, ...]) -> bool:
+    """Whether an object with these fields may report an error, whatever is in them."""
+    return any(names_error(field) or _names_failure(field) or field in _TELLING for field in fields)
+
+
+def _list_parts(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns an object and all in it that may report an error: its choices, their messages, a server's own fields."""
+    parts = [content]
     choices = content.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
-            yield choice
-            yield from (choice[key] for key in ("delta", "message") if isinstance(choice.get(key), dict))
-    for key, value in content.items():
-        if isinstance(value, dict) and (key == "message" or key.startswith("x_")):
-            yield value
+            parts += [choice, *(choice[key] for key in ("delta", "message") if isinstance(choice.get(key), dict))]
+    return parts + [value for key, value in content.items() if isinstance(value, dict) and key not in _OTHERS_ERRORS]
 
 
 def _find_stated_error(part: Mapping[str, Any]) -> object:
     """Returns what a part of an answer has in its fields for errors, in words if there are; None if it has nothing."""
     found = {key: part[key] for key in part if names_error(key) and _says_something(part[key])}
+    found |= {key: key for key, value in part.items() if value is True and _names_failure(key)}
     if not found:
         # What a gateway was told by the server behind it says more than its own word for it.
         native = part.get("native_finish_reason")
@@ -102,9 +119,23 @@ def _find_stated_error(part: Mapping[str, Any]) -> object:
     return {key: value for key, value in part.items() if (key in _WORDS or key in found) and value is not True}
 
 
+def _names_failure(key: str) -> bool:
+    return key.lower().endswith(("ed", "out")) and tells_of_failure(key)
+
+
+def _is_bad_state(part: Mapping[str, Any]) -> bool:
+    """Whether a field of a server's own, such as ``base_resp``, has the code of an error and its words."""
+    words = any(as_text(part.get(key)) for key in ("message", "msg", "status_msg"))
+    return words and any(_says_something(part.get(key)) for key in ("code", "status_code"))
+
+
+def _is_called_error(content: Mapping[str, Any]) -> bool:
+    return any(as_text(content.get(key)).endswith(_ERROR_KINDS) for key in ("object", "type"))
+
+
 def _is_error(content: Mapping[str, Any], *, by_status: bool) -> bool:
     """Whether an object is an error as a whole, by what it is called or by how it says the request went."""
-    if as_text(content.get("object")).endswith(_ERROR_KINDS) or as_text(content.get("type")).endswith(_ERROR_KINDS):
+    if _is_called_error(content):
         return True
     if content.get("success") is False or content.get("ok") is False:
         return True

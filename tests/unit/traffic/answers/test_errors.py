@@ -54,6 +54,9 @@ SHAPES: list[dict[str, Any]] = [
     {"choices": [{"delta": {"error": DIED}, "finish_reason": "stop"}]},
     {"choices": [{"message": {"content": "a", "exception": DIED}}]},
     {"x_groq": {"id": "req_1", "error": DIED}},
+    {"choices": [], "message": DIED},
+    {"base_resp": {"status_code": 1004, "status_msg": DIED}},
+    {"choices": [], "header": {"code": 10013, "message": DIED}},
 ]
 CHUNK = {"choices": [{"index": 0, "text": "a", "finish_reason": None}]}
 ENDING = {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]}
@@ -119,6 +122,12 @@ def test_text_that_is_no_event_is_an_error_also_after_a_good_end(line: bytes, en
     assert read.timing.error == said
 
 
+@pytest.mark.parametrize("flag", ["aborted", "cancelled", "timed_out", "Failed"])
+def test_a_flag_that_tells_of_a_failure_is_an_error(flag: str) -> None:
+    for last in ({"choices": [], flag: True}, {"choices": [{"delta": {}, "finish_reason": "stop", flag: True}]}):
+        assert openai.read(as_stream(CHUNK, ENDING, last)).timing.error == f"the server reported an error: {flag}"
+
+
 def test_the_ending_of_the_server_behind_a_gateway_is_believed() -> None:
     choice = {"delta": {}, "finish_reason": "stop", "native_finish_reason": "ABORTED"}
     error = openai.read(as_stream(CHUNK, {"choices": [choice]})).timing.error
@@ -148,6 +157,9 @@ def test_an_error_inside_a_choice_is_an_error() -> None:
         {"choices": [], "status": "completed", "state": "done"},
         {"choices": [{"delta": {"content": "an error", "error": None}}], "error_code": "0", "default": 1},
         {"type": "ping", "message": "alive"},
+        {"base_resp": {"status_code": 0, "status_msg": "success"}},
+        {"choices": [], "message": "", "usage": {"completion_tokens": 2}},
+        {"cancelled": False, "expired": None, "finished": True},
         {"choices": [{"delta": {}, "finish_reason": "stop", "native_finish_reason": "end_turn"}]},
         {"x_groq": {"id": "req_1", "usage": {"completion_tokens": 2}}},
     ],

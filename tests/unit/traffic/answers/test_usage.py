@@ -142,6 +142,7 @@ def test_two_counts_of_one_answer_agree(outputs: tuple[int, int], fault: bool) -
     "last",
     [
         {"choices": [], "x_groq": {"id": "req_1", "usage": counted()}},
+        {"choices": [], "usage": None, "x_groq": {"id": "req_1", "usage": counted()}},
         {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": counted()}]},
     ],
 )
