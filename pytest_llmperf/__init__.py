@@ -98,6 +98,7 @@ __all__ = [
     "ServerDeployment",
     "ServerTimes",
     "Spread",
+    "StampLag",
     "Status",
     "StreamTime",
     "StreamTimes",
@@ -186,6 +187,7 @@ _HOMES = {
     "ServerClock": "pytest_llmperf.measurement.server_clock",
     "ServerTimes": "pytest_llmperf.measurement.request",
     "Spread": "pytest_llmperf.measurement.load",
+    "StampLag": "pytest_llmperf.measurement.request",
     "Status": "pytest_llmperf.budgets.verdict",
     "StreamTime": "pytest_llmperf.metrics.metric",
     "StreamTimes": "pytest_llmperf.measurement.server_clock",
@@ -245,6 +247,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.reading import Reading as Reading
     from pytest_llmperf.measurement.request import RequestTiming as RequestTiming
     from pytest_llmperf.measurement.request import ServerTimes as ServerTimes
+    from pytest_llmperf.measurement.request import StampLag as StampLag
     from pytest_llmperf.measurement.server_clock import ServerClock as ServerClock
     from pytest_llmperf.measurement.server_clock import StreamTimes as StreamTimes
     from pytest_llmperf.measurement.units import BYTES as BYTES

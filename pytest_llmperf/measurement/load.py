@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_llmperf.measurement.request import RequestTiming, Way
     from pytest_llmperf.measurement.window import Window
 
 
@@ -50,6 +51,15 @@ class Lag:
         known = (("p50", 50.0, self.p50), ("p90", 90.0, self.p90), ("p99", 99.0, self.p99))
         fitting = ((name, value) for name, at, value in known if percent is not None and percent <= at)
         return next(fitting, ("max", self.most))
+
+
+def group_lags(requests: Sequence[RequestTiming]) -> dict[Way, Lag]:
+    """By the way that requests were sent, the seconds by which the latency of each may be too long."""
+    groups: dict[Way, list[float]] = {}
+    for request in requests:
+        if request.lag is not None:
+            groups.setdefault(request.lag.way, []).append(request.lag.seconds)
+    return {way: lag for way, late in groups.items() if (lag := Lag.of(late)) is not None}
 
 
 @dataclass(frozen=True)

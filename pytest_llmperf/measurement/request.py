@@ -45,6 +45,30 @@ class ServerTimes:
         return max(0, self.total - sum(part or 0 for part in (self.startup, self.prompt, self.decode)))
 
 
+Way = Literal["call", "list", "app"]
+"""How a request was sent: by a call of ``llm_client``, in a list of prompts, or by the app through its address."""
+
+
+@dataclass(frozen=True)
+class StampLag:
+    """How late the stamps of one request may be.
+
+    Attributes:
+        way: how the request was sent.
+        sending_ns: by which it may have been sent later than its stamp says, in ns.
+        reading_ns: by which each of its arrivals may have been earlier than its stamp says, in ns.
+    """
+
+    way: Way
+    sending_ns: int
+    reading_ns: int
+
+    @property
+    def seconds(self) -> float:
+        """By which a latency from its sending on may be too long."""
+        return (self.sending_ns + self.reading_ns) / 1e9
+
+
 @dataclass(frozen=True, slots=True)
 class RequestTiming:
     """One request, time-stamped at the socket. All moments are ns of ``time.monotonic_ns()``.
@@ -67,6 +91,7 @@ class RequestTiming:
         model: the model that answered, as the server names it; empty if it did not say.
         count_fault: why the token counts cannot be those of what came, in one sentence; empty if they can.
         prompt: digests of its prompt; None if that was not read.
+        lag: how late its stamps may be; None if that is not known, or only of its whole load.
     """
 
     sent_ns: int
@@ -88,6 +113,7 @@ class RequestTiming:
     model: str = ""
     count_fault: str = ""
     prompt: Prompt | None = None
+    lag: StampLag | None = None
 
     @property
     def is_short(self) -> bool:

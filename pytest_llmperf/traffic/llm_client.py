@@ -278,7 +278,7 @@ class LLMClient:
         make = conversation if chat else completion
         posts = [make(self._endpoint, self._dialect, prompt, settings) for prompt in prompts]
         self._check_room(*posts)
-        calls = [create_call(self._transport, post) for post in posts]
+        calls = [replace(create_call(self._transport, post), way="list") for post in posts]
         ends = [self._listener.register(call) for call in calls]
         try:
             self._transport.perform_all(calls, concurrency)

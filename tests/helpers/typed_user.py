@@ -76,6 +76,7 @@ from pytest_llmperf import (
     ServerDeployment,
     ServerTimes,
     Spread,
+    StampLag,
     Status,
     StreamTime,
     StreamTimes,
@@ -181,8 +182,10 @@ def look_at_load(load: Load) -> tuple[ClientHealth | None, Lag | None, Spread | 
     return load.health, load.health.loop_lag if load.health else None, load.output_came
 
 
-def look_at_request(timing: RequestTiming) -> tuple[Sequence[Chunk], ServerTimes | None, Prompt | None]:
-    return timing.chunks, timing.server, timing.prompt
+def look_at_request(
+    timing: RequestTiming,
+) -> tuple[Sequence[Chunk], ServerTimes | None, Prompt | None, StampLag | None]:
+    return timing.chunks, timing.server, timing.prompt, timing.lag
 
 
 def look_at_calls(measurement: Measurement) -> Sequence[UnreadCall]:

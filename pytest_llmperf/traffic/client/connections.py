@@ -9,12 +9,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
+from pytest_llmperf.traffic.client.arrivals import ask_for_arrivals, measure_sending, receive
 from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError, TransportTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-
-_READ_SIZE = 65536
 
 
 def explain(error: OSError, target: Target, timeout: float) -> TransportError:
@@ -71,9 +70,11 @@ class ConnectionPool:
             connection = connection or self._connect(timeout)
             connection.settimeout(timeout)
             connection.sendall(request)
+            exchange.seen_late.sending_ns = measure_sending(connection, exchange, time.monotonic_ns())
             while not complete:
-                data = connection.recv(_READ_SIZE)
-                complete = exchange.receive(data, time.monotonic_ns())
+                data, at_ns, late_ns = receive(connection)
+                exchange.seen_late.reading_ns = max(exchange.seen_late.reading_ns, late_ns)
+                complete = exchange.receive(data, at_ns)
         except OSError as error:
             raise explain(error, self._target, timeout) from None
         finally:
@@ -87,6 +88,7 @@ class ConnectionPool:
         plain = socket.create_connection((self._target.host, self._target.port), timeout=timeout)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ask_for_arrivals(plain)
             if self._target.ssl_context is None:
                 return plain
             return self._target.ssl_context.wrap_socket(plain, server_hostname=self._target.host)
@@ -115,7 +117,10 @@ class _Receiver(asyncio.Protocol):
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).write(self._request)
+        transport = cast("asyncio.Transport", transport)
+        transport.write(self._request)
+        connection = transport.get_extra_info("socket")
+        self._exchange.seen_late.sending_ns = measure_sending(connection, self._exchange, time.monotonic_ns())
 
     def data_received(self, data: bytes) -> None:
         self._loop.call_soon(self._take, data, time.monotonic_ns())

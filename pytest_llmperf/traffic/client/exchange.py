@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import h11
 
+from pytest_llmperf.traffic.client.lag import Lateness
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
@@ -93,6 +95,7 @@ class Exchange:
     ``pieces`` are the body's bytes as (stamp, bytes); ``end_ns`` is the stamp of the latest arrival, which
     is the answer's last byte once it is complete. ``started`` says whether any byte of the answer came. ``timeout_s``
     bounds, in seconds, the connecting and every single silence of the server; None for the client's timeout.
+    ``late`` is how late the stamps may be, None if that is not known; ``seen_late`` what was seen of it at the socket.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Exchange:
         self.path = target.path + path
         self._asked = target.locate(path)
         self.timeout_s: float | None = None
+        self.late: Lateness | None = None
         self._body = body
         self._headers = [*header_lines(target, api_key, accept), ("Content-Length", str(len(body)))]
         self._reset()
@@ -116,6 +120,7 @@ class Exchange:
         self.sent_ns = 0
         self.end_ns = 0
         self.started = False
+        self.seen_late = Lateness()
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.pieces: list[tuple[int, bytes]] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.traffic.answers import openai
 from pytest_llmperf.traffic.client.connections import ConnectionPool, perform, run_in_own_loop
 from pytest_llmperf.traffic.client.exchange import Exchange, Target
+from pytest_llmperf.traffic.client.lag import find_beat_of_loop, find_beat_of_threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,11 +33,13 @@ class HttpTransport:
 
     def perform(self, attempt: Attempt) -> None:
         assert isinstance(attempt, Exchange)
-        self._pool.perform(attempt)
+        with find_beat_of_threads().beside(attempt):
+            self._pool.perform(attempt)
 
     async def aperform(self, attempt: Attempt) -> None:
         assert isinstance(attempt, Exchange)
-        await perform(attempt, self._timeout)
+        with find_beat_of_loop().beside(attempt):
+            await perform(attempt, self._timeout)
 
     def perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
         """Uses an event loop of its own, so it may be called from within a running one, which then waits."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.request import RequestTiming, StampLag
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.reading import read_or_fail
 from pytest_llmperf.traffic.client.exchange import TransportError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement.prompts import Prompt
+    from pytest_llmperf.measurement.request import Way
+    from pytest_llmperf.traffic.client.lag import Lateness
 
 
 class RequestFailed(Exception):  # noqa: N818
@@ -31,12 +33,13 @@ class Attempt(Protocol):
     """One request and what has come of it so far, in a form that its transport can ``read``.
 
     ``pieces`` are the body's bytes as (stamp, bytes). ``sent_ns`` is 0 until it is sent. Stamps are
-    ``time.monotonic_ns()``.
+    ``time.monotonic_ns()``; ``late`` is how late they may be, None if that is not known.
     """
 
     path: str
     sent_ns: int
     end_ns: int
+    late: Lateness | None
     status: int | None
     headers: dict[str, str]
 
@@ -50,7 +53,7 @@ class Call:
 
     ``find_prompt`` digests its prompt, which takes a moment and is put off until no time is taken.
     ``asked_tokens`` are the most output tokens that it asks for, None without a limit; with ``full_length`` the server
-    is told to end its answer there and not earlier.
+    is told to end its answer there and not earlier. ``way`` is how it was asked.
     """
 
     attempt: Attempt
@@ -61,6 +64,7 @@ class Call:
     fault: str = ""
     asked_tokens: int | None = None
     full_length: bool = False
+    way: Way = "call"
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -95,7 +99,9 @@ class Call:
             full_length=self.full_length,
         )
         answer = read_or_fail(self.read, arrival)
-        return replace(answer, timing=replace(answer.timing, prompt=self.find_prompt()))
+        late = attempt.late
+        lag = None if late is None else StampLag(self.way, late.sending_ns, late.reading_ns)
+        return replace(answer, timing=replace(answer.timing, prompt=self.find_prompt(), lag=lag))
 
     def describe_so_far(self, at_ns: int, error: str) -> RequestTiming:
         """The timing of the request as one that ends at ``at_ns`` with this ``error``. The request goes on."""

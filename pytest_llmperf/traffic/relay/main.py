@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pytest_llmperf.system.child_process import is_orphan
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.traffic.client.exchange import Target
+from pytest_llmperf.traffic.client.lag import LoopBeat
 from pytest_llmperf.traffic.relay.connections import AppSide, describe_cause
 from pytest_llmperf.traffic.relay.recorded_calls import RecordedCalls
 
@@ -33,6 +34,7 @@ LENGTH = struct.Struct("!Q")
 LOOPBACK = "127.0.0.1"
 _PARENT_CHECK_S = 0.25
 _POLL_S = 0.002
+_BEAT_S = 0.01
 
 
 class RelayServer:
@@ -40,6 +42,8 @@ class RelayServer:
 
     def __init__(self) -> None:
         self.recorded = RecordedCalls()
+        self._beat = LoopBeat(_BEAT_S)
+        self._beats = False
         self.target: Target
 
     async def execute(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +57,7 @@ class RelayServer:
                 self.target = Target.parse(order["url"])
             case "open":
                 self.recorded.open(time.monotonic_ns())
+                self._set_beat(on=True)
             case "take":
                 return await self._take(order["final"], order["patience_s"])
         return {}
@@ -72,6 +77,10 @@ class RelayServer:
             await asyncio.sleep(_POLL_S)
         left_over = self.recorded.left_over
         calls = self.recorded.take(time.monotonic_ns(), final=final)
+        for call in calls if self._beats else ():
+            call.late_ns = self._beat.find_worst(call.sent_ns, call.end_ns)
+        if final:
+            self._set_beat(on=False)
         outside, self.recorded.outside = self.recorded.outside, 0
         prompts, self.recorded.prompts_outside = self.recorded.prompts_outside, []
         problems, self.recorded.problems = self.recorded.problems, []
@@ -83,6 +92,12 @@ class RelayServer:
             "prompts_outside": prompts,
             "problems": problems,
         }
+
+    def _set_beat(self, *, on: bool) -> None:
+        """Measures, while a test runs, how late this process is."""
+        if on is not self._beats:
+            self._beats = on
+            (self._beat.start if on else self._beat.stop)()
 
     def note_problem(self, context: dict[str, Any]) -> None:
         """Records an error of the event loop by its type and place: its text may contain what was sent.

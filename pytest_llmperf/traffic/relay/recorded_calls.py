@@ -45,6 +45,7 @@ class RecordedCall:
         asked_tokens: the most output tokens that it asks for, from then on; None without a limit.
         full_length: whether it tells the server to end the answer there and not earlier, from then on.
         several: whether it asks for several answers at once, from then on.
+        late_ns: how late its stamps may be, in ns, from then on; None if that is not known.
     """
 
     path: str
@@ -67,6 +68,7 @@ class RecordedCall:
     asked_tokens: int | None = None
     full_length: bool = False
     several: bool = False
+    late_ns: int | None = None
 
 
 class RecordedCalls:

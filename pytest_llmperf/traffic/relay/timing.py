@@ -7,6 +7,7 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement.request import StampLag
 from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.endings import NO_ANSWER
@@ -60,7 +61,8 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
     if timing.finish_reason in NO_ANSWER:
         return None
     error = None if timing.error is None else _KEY.sub(r"\1***", timing.error)
-    return replace(timing, error=error, prompt=call.prompt)
+    lag = None if call.late_ns is None else StampLag("app", call.late_ns, call.late_ns)
+    return replace(timing, error=error, prompt=call.prompt, lag=lag)
 
 
 def _explain_hang_up(call: RecordedCall, error: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.traffic.answers.answer import Answer, Arrival
+    from pytest_llmperf.traffic.client.lag import Lateness
     from pytest_llmperf.traffic.client.request import Attempt, Call
 
 REQUEST_PREFIX = "llmperf-"
@@ -50,6 +51,7 @@ class Generation:
         self.chat = path == _CHAT
         self.request_id = ""
         self.sent_ns = self.end_ns = 0
+        self.late: Lateness | None = None  # the stamps are the engine's own
         self.status: int | None = None
         self.headers = {"content-type": "text/event-stream" if body["stream"] else "application/json"}
         self.done = False

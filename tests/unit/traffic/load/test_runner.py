@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.answers.answer import Answer, Arrival
+    from pytest_llmperf.traffic.client.lag import Lateness
     from pytest_llmperf.traffic.client.request import Attempt, Call
 
 PROMPTS = ["a", "b", "c"]
@@ -32,6 +33,7 @@ class Answered:
     body: Mapping[str, Any]
     sent_ns: int = 0
     end_ns: int = 0
+    late: Lateness | None = None
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     pieces: Sequence[tuple[int, bytes]] = ()
