@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.client_lag import take_off_lag
+from pytest_llmperf.budgets.client_lag import add_lag, find_largest_lag, is_saturated, take_off_lag
 from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval, is_hidden_by_sessions
 from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
@@ -115,12 +115,10 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         is_hidden = is_hidden_by_sessions(reading.value, limit.value, metric.better, confidence)
         reason = _why_inconclusive(limit, interval, missing, confidence.session_noise if is_hidden else None)
     if status in (Status.PASS, Status.FAIL, Status.INCONCLUSIVE):
-        is_sure = (
-            status is Status.FAIL
-            and metric.worse_with_lag
-            and _fails_without_lag(limit, measurement, interval, reading)
-        )
         holds = status is Status.PASS
+        is_sure = _is_sure_without_lag(limit, status, measurement, interval, reading)
+        if is_sure and isinstance(metric, ObjectiveMetric) and not holds:
+            is_sure = _fails_at_best(limit, metric, objectives, measurement)
         disturbed = why_disturbed(metric, measurement, limit.statistic, holds=holds, is_sure=is_sure)
         status, reason = (Status.INVALID, disturbed) if disturbed else (status, reason)
     return Verdict(
@@ -162,14 +160,30 @@ def _decides(limit: Limit, reading: Reading, interval: Interval) -> bool:
     return _compare(limit, reading.value, interval) in (Status.PASS, Status.FAIL)
 
 
-def _fails_without_lag(limit: Limit, measurement: Measurement, interval: Interval | None, reading: Reading) -> bool:
-    """Whether a limit that is broken would be so too if the client had not been late."""
-    best = reading.value
-    if interval is not None:
-        best = interval.low if limit.definition.better == "lower" else interval.high
-    if best is None:
+def _is_sure_without_lag(
+    limit: Limit, status: Status, measurement: Measurement, interval: Interval | None, reading: Reading
+) -> bool:
+    """Whether the limit would be kept, or broken, as it is, had the client not been late."""
+    low, high = (reading.value, reading.value) if interval is None else (interval.low, interval.high)
+    best, worst = (low, high) if limit.definition.better == "lower" else (high, low)
+    metric, statistic = limit.definition, limit.statistic
+    if not metric.worse_with_lag and is_saturated(measurement):
         return False
-    return not _holds(limit, take_off_lag(best, limit.definition, limit.statistic, measurement))
+    if status is Status.FAIL:
+        return best is not None and not _holds(limit, take_off_lag(best, metric, statistic, measurement))
+    if status is Status.PASS:
+        return worst is not None and _holds(limit, add_lag(worst, metric, statistic, measurement))
+    return False
+
+
+def _fails_at_best(
+    limit: Limit, metric: ObjectiveMetric, objectives: Sequence[Objective], measurement: Measurement
+) -> bool:
+    """Whether too few requests would keep their objectives if each of these were wider by the lag of the client."""
+    late = find_largest_lag(measurement)
+    wider = [replace(objective, limit=objective.limit + late) for objective in objectives]
+    best = metric.read(measurement, None, wider).value
+    return best is not None and not _holds(limit, take_off_lag(best, metric, None, measurement))
 
 
 def _holds(limit: Limit, value: float) -> bool:

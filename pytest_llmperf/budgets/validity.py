@@ -58,7 +58,7 @@ def why_disturbed(
 
     Args:
         holds: whether the limit holds.
-        is_sure: whether it would also be broken without the lag of the client.
+        is_sure: whether it would hold, or be broken, as well without the lag of the client.
     """
     if metric.known_before_test:
         return ""

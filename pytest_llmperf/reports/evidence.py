@@ -16,7 +16,7 @@ from pytest_llmperf.measurement.units import (
     format_value,
 )
 from pytest_llmperf.measurement.unread import format_unread
-from pytest_llmperf.reports.load_evidence import collect_load_evidence
+from pytest_llmperf.reports.load_evidence import collect_load_evidence, describe_client_lag
 from pytest_llmperf.reports.notes import describe_other_models, describe_short
 from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_sparkline
 
@@ -45,6 +45,7 @@ def collect_evidence(measurement: Mapping[str, Any], *, unicode: bool = True) ->
         found.append((whose, f"not measured: {measurement['memory_missing']}"))
     found += [("requests", text) for text in _requests(measurement["requests"])]
     found += [("model", text) for text in describe_other_models(measurement)]
+    found += [("client", text) for text in describe_client_lag(measurement["client_lag_s"])]
     found += [pair for load in measurement["loads"] for pair in collect_load_evidence(load)]
     if measurement["engine_stats"]:
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))

@@ -9,6 +9,8 @@ from pytest_llmperf.measurement.units import SECONDS, format_value
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_WAYS = {"call": "single requests", "list": "lists of prompts", "app": "calls of the app"}
+
 
 def collect_load_evidence(load: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Pairs of a label and a sentence about a load in its wire form."""
@@ -26,6 +28,12 @@ def collect_load_evidence(load: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "tokens", text
     if load["client"] is not None:
         yield "client", _client(load["client"])
+
+
+def describe_client_lag(lags: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """For each way that requests were sent beside loads, a sentence on how late their stamps may be."""
+    for way, lag in lags.items():
+        yield f"{_WAYS[way]} stamped late by {_lag(lag)}"
 
 
 def _tokens(kind: str, load: Mapping[str, Any]) -> str | None:

@@ -40,12 +40,13 @@ def _health(health: ClientHealth) -> dict[str, Any]:
         "event_loop": str(health.event_loop),
         "cpu_share": float(health.cpu_share),
         "connections": int(health.connections),
-        "loop_lag_s": _lag(health.loop_lag),
-        "schedule_lag_s": _lag(health.schedule_lag),
+        "loop_lag_s": lag_to_wire(health.loop_lag),
+        "schedule_lag_s": lag_to_wire(health.schedule_lag),
     }
 
 
-def _lag(lag: Lag | None) -> dict[str, float] | None:
+def lag_to_wire(lag: Lag | None) -> dict[str, float] | None:
+    """Percentiles of a lag as plain data, in seconds; None for None."""
     if lag is None:
         return None
     return {"p50": float(lag.p50), "p90": float(lag.p90), "p99": float(lag.p99), "max": float(lag.most)}

@@ -9,11 +9,12 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.measurement.load import group_lags
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric
 from pytest_llmperf.metrics.missing import why_raised
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.metrics.table import METRICS, find
-from pytest_llmperf.reports.load_wire import load_to_wire
+from pytest_llmperf.reports.load_wire import lag_to_wire, load_to_wire
 from pytest_llmperf.reports.result import TIMELINE_POINTS
 from pytest_llmperf.reports.sparkline import downsample
 
@@ -49,6 +50,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "engine": None if measurement.engine is None else _engine(measurement.engine),
         "readings": _readings(METRICS.values(), measurement, limit_names),
         "requests": {**_requests(measurement, start_ns), "unread": _unread(measurement.unread)},
+        "client_lag_s": {str(way): lag_to_wire(lag) for way, lag in group_lags(measurement.judged).items()},
         "loads": [load_to_wire(load, start_ns) for load in measurement.loads],
         "memory": None if measurement.memory is None else _memory(measurement.memory, start_ns),
         "memory_missing": str(measurement.memory_missing),

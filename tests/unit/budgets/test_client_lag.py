@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,7 @@ from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.budgets.validity import why_disturbed, why_invalid
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.measurement.load import ClientHealth, Lag, Load
+from pytest_llmperf.measurement.request import StampLag
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.metrics.table import METRICS
@@ -15,6 +17,7 @@ from tests.helpers.streams import MS, limits, measured, stream
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.request import Way
 
 
 def fault(metric: str, measurement: Measurement, statistic: Statistic | None = None) -> str:
@@ -107,10 +110,14 @@ def test_a_late_client_changes_only_a_verdict_that_it_may_have_decided(which: st
     assert judge_ttft("180 ms") is Status.FAIL
 
 
-def test_a_late_client_can_make_gaps_shorter_so_that_none_of_them_passes() -> None:
+def test_a_late_client_can_make_gaps_shorter_or_longer() -> None:
+    """A p50 of 20 ms, which may be 50 ms more or less."""
     lag = Lag(0.05, 0.05, 0.05, 0.05)
-    [verdict] = judge(limits("latency", itl_p50="1 s"), sent_by(loop_lag=lag))
-    assert verdict.status is Status.INVALID
+    found = {limit: judge(limits("latency", itl_p50=limit), sent_by(loop_lag=lag))[0].status for limit in GAPS}
+    assert found == GAPS
+
+
+GAPS = {"1 s": Status.PASS, "60 ms": Status.INVALID, "10 ms": Status.INVALID}
 
 
 def test_a_rate_is_judged_where_the_lag_makes_no_difference() -> None:
@@ -123,3 +130,70 @@ def test_a_rate_is_judged_where_the_lag_makes_no_difference() -> None:
         judge(limits("throughput", output=limit), found)[0].status for limit in ("10 tok/s", "35 tok/s", "100 tok/s")
     ]
     assert statuses == [Status.PASS, Status.INVALID, Status.FAIL]
+
+
+# ------------------------------------------------------------------------------------- the lag of each request alone
+
+
+def seen_by(way: Way, late_ms: float, *, slow_ms: float = 0) -> Measurement:
+    """Answers with 200 ms to the first token and 20 ms between tokens, of which one may be slower, stamped late."""
+    late_ns = round(late_ms * MS)
+    requests = [
+        replace(stream(*range(200, 401, 20), output_tokens=11), lag=StampLag(way, late_ns, late_ns)) for _ in range(11)
+    ]
+    if slow_ms:
+        requests.append(replace(stream(slow_ms, slow_ms + 200, output_tokens=11), lag=StampLag(way, 0, 0)))
+    return measured(*requests)
+
+
+WAYS: tuple[Way, ...] = ("call", "list", "app")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("group", "key", "passing", "undecided", "failing"),
+    [
+        # 200 ms, of which the client may have made twice 25 ms.
+        ("latency", "ttft_max", "200 ms", "160 ms", "140 ms"),
+        ("latency", "e2e_max", "400 ms", "360 ms", "340 ms"),
+        # 20 ms, of which 25 ms may be too much or too little.
+        ("latency", "itl_max", "50 ms", "44 ms", ""),
+        ("latency", "chunk_gap_max", "50 ms", "19 ms", ""),
+    ],
+)
+def test_each_way_to_ask_is_judged_by_what_its_lag_may_have_changed(
+    way: Way, group: str, key: str, passing: str, undecided: str, failing: str
+) -> None:
+    found = seen_by(way, 25)
+    [passes] = judge(limits(group, **{key: passing}), found)
+    [open_] = judge(limits(group, **{key: undecided}), found)
+    assert passes.status is Status.PASS
+    assert (open_.status, "was late by 50.0 ms (max)" in open_.reason) == (Status.INVALID, True)
+    if failing:
+        [fails] = judge(limits(group, **{key: failing}), found)
+        assert fails.status is Status.FAIL
+
+
+def test_a_request_that_was_in_time_breaks_its_limit_however_late_others_were() -> None:
+    found = seen_by("call", 200, slow_ms=900)
+    [verdict] = judge(limits("latency", ttft_max="890 ms"), found)
+    assert verdict.status is Status.FAIL
+
+
+def test_an_error_of_its_two_ends_is_spread_over_an_answer() -> None:
+    found = seen_by("call", 50)
+    statuses = [judge(limits("latency", tpot_max=limit), found)[0].status for limit in ("25 ms", "24 ms", "14 ms")]
+    assert statuses == [Status.PASS, Status.INVALID, Status.FAIL]
+
+
+def test_goodput_fails_only_if_requests_break_their_limits_without_the_lag_too() -> None:
+    def judge_goodput(ttft: str) -> Status:
+        asked = [*limits("throughput", goodput="20 req/s"), *limits("latency", ttft_max=ttft)]
+        return {v.metric: v.status for v in judge(asked, seen_by("call", 45))}["throughput.goodput"]
+
+    assert [judge_goodput(limit) for limit in ("150 ms", "100 ms")] == [Status.INVALID, Status.FAIL]
+
+
+def test_a_lag_of_less_than_a_time_slice_is_that_of_an_ordinary_host() -> None:
+    [verdict] = judge(limits("latency", ttft_max="199 ms"), seen_by("call", 2.4))
+    assert verdict.status is Status.FAIL
