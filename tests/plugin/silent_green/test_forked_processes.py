@@ -18,6 +18,7 @@ SOURCE = """
         pytest.mark.latency_budget(ttft_max="1 min"),
         pytest.mark.throughput_budget(requests="0.1 req/s"),
         pytest.mark.memory_budget(peak="10 GiB"),
+        pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
     ]
     CHILDREN = []
 

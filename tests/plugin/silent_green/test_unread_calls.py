@@ -83,13 +83,19 @@ def test_every_method_that_may_ask_and_half_a_request_are_calls(
     import socket
     from urllib.parse import urlsplit
 
-    OPEN = []
-
     def send(client, wire):
         parts = urlsplit(client.base_url)
-        OPEN.append(socket.create_connection((parts.hostname, parts.port)))
+        OPEN.append(socket.create_connection((parts.hostname, parts.port), timeout=60))
         OPEN[-1].sendall(wire)
         return OPEN[-1]
+
+    OPEN = []
+
+    @pytest.fixture(scope="module", autouse=True)
+    def closed():
+        yield
+        for connection in OPEN:
+            connection.close()
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH", "QUERY", "DELETE"])
     def test_asks(llm_client, method):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
 
 OWNER = Owner("test_it.py::test_it")
+# Python 3.12 and newer warn of the threads that tests before may have left.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 ENGINE = cast("Engine", object())
 SENT, OTHER = (Prompt.of([(text, True)]) for text in ("sent", "other"))
 
