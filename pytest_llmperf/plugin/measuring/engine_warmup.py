@@ -64,7 +64,7 @@ class EngineWarmups:
         names = {limit.metric for limit in limits}
         if not self._is_on or _STARTUP in names:
             return False
-        cold = [engine for engine in engines if engine.is_cold and engine not in self._started_by_test]
+        cold = [engine for engine in engines if engine not in self._started_by_test and _may_be_warmed_up(engine)]
         for engine in cold:
             self._warm_up(engine)
         return bool(cold) and not names.isdisjoint(_FROM_THE_LEVEL_BEFORE)
@@ -82,6 +82,11 @@ class EngineWarmups:
         seconds = time.monotonic() - begun
         engine.note_warmup(seconds)
         self._say(f"{engine.name}: warmed up by one request in {format_value(seconds, SECONDS)}")
+
+
+def _may_be_warmed_up(engine: Engine) -> bool:
+    """Whether it is cold and ready: a request to one that sleeps would wake it, and load a model that was unloaded."""
+    return engine.is_cold and engine.read_status().state is EngineState.READY
 
 
 def _ask(engine: Engine) -> None:

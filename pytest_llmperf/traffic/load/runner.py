@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.load import Load
@@ -39,18 +40,29 @@ class _Source:
 
     Attributes:
         prepared: the requests of each stretch so far.
+        calls: those of the last stretch, if ``create_calls`` makes them for this process to send.
     """
 
-    def __init__(self, workload: Workload, prepare: Callable[[Workload], Preparation]) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        prepare: Callable[[Workload], Preparation],
+        create_calls: Callable[[Preparation], list[Call]] | None,
+    ) -> None:
         self.workload = workload
         self.prepared: list[Preparation] = []
+        self.calls: list[Call] = []
         self._prepare = prepare
+        self._create_calls = create_calls
 
     def prepare_stretch(self) -> Preparation:
         """Prepares the next stretch."""
         number = len(self.prepared)
-        self.prepared.append(self._prepare(self.workload.grow(number) if number else self.workload))
-        return self.prepared[-1]
+        prepared = self._prepare(self.workload.grow(number) if number else self.workload)
+        if self._create_calls is not None:
+            self.calls = self._create_calls(prepared)
+        self.prepared.append(prepared)
+        return prepared
 
     def list_prompts(self) -> list[Prompt | None]:
         """The prompts of all stretches so far."""
@@ -86,15 +98,14 @@ class LoadRunner:
         settings = {**self.dialect.full_length, **settings}
         # Another run under the same seed must not find the prefixes of this one.
         run = secrets.token_hex(8)
-
         source = _Source(
-            workload, lambda part: Preparation(part, schedule, self.endpoint, self.dialect, settings, texts, run)
+            workload,
+            lambda part: Preparation(part, schedule, self.endpoint, self.dialect, settings, texts, run),
+            None if self.transport is None else partial(_create_calls, schedule=schedule, transport=self.transport),
         )
-        first = source.prepare_stretch()
+        first = source.prepare_stretch().first_post
         if self.dialect.check_room is not None:
-            self.dialect.check_room(self.endpoint, first.first_post.body)
-        if self.transport is not None:
-            _check_in_process(first, schedule)
+            self.dialect.check_room(self.endpoint, first.body)
         growth = self.listener.register_growth() if schedule.grows else None
         asked = f"{workload}; {schedule}"
         end = self.listener.register_load(asked, source.list_prompts)
@@ -124,8 +135,7 @@ class LoadRunner:
             if self.transport is None:
                 outcome = self._run_over_http(prepared, workload, schedule)
             else:
-                calls = _create_calls(prepared, self.transport)
-                outcome = _run_in_process(calls, schedule.concurrency or 1, self.transport)
+                outcome = _run_in_process(source.calls, schedule.concurrency or 1, self.transport)
             full_length = is_told_to_go_on(prepared.first_post.body)
             stretches.append(summarize(workload, schedule, prepared.turns, outcome, full_length=full_length))
             result = join_stretches(stretches)
@@ -192,24 +202,20 @@ def _has_room(schedule: Schedule, stretches: Sequence[LoadResult]) -> bool:
     return schedule.max_requests is None or sent + len(stretches[-1].requests) <= schedule.max_requests
 
 
-def _check_in_process(prepared: Preparation, schedule: Schedule) -> None:
-    """Checks that this process can send a load itself.
+def _create_calls(prepared: Preparation, schedule: Schedule, transport: Transport) -> list[Call]:
+    """The requests of a load that this process sends itself.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: the load is not one that it can send.
     """
     if schedule.concurrency is None or schedule.ramp_s or schedule.duration_s is not None:
         raise ValueError(
             "this engine is not asked over HTTP and takes closed loops only: "
             "give concurrency, and leave out rate, ramp and duration"
         )
-    if any(len(script.turns) > 1 for script, _ in prepared.generate_scripts()):
-        raise ValueError("this engine is not asked over HTTP and takes no chats of several turns: leave out turns")
-
-
-def _create_calls(prepared: Preparation, transport: Transport) -> list[Call]:
-    """The requests of a load that this process sends itself."""
     scripts = [script for script, _ in prepared.generate_scripts()]
+    if any(len(script.turns) > 1 for script in scripts):
+        raise ValueError("this engine is not asked over HTTP and takes no chats of several turns: leave out turns")
     prepared.turns += [script.turns[0] for script in scripts]
     return [create_call(transport, prepared.build_post(script)) for script in scripts]
 

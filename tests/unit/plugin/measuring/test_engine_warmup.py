@@ -32,7 +32,7 @@ class FakeEngine:
         self.dialect = Dialect(full_length={"ignore_eos": True}, warmup={"cold": True})
         self.spec = SimpleNamespace(startup_timeout=5.0)
         self.deployment = SimpleNamespace(log_tail=lambda: "out of memory", keep_log=lambda: "fake.log")
-        self.status = EngineStatus(EngineState.READY, "")
+        self.status = self.after = EngineStatus(EngineState.READY, "")
         self.notes: list[float | None] = []
 
     @property
@@ -43,7 +43,8 @@ class FakeEngine:
         self.notes.append(seconds)
 
     def read_status(self) -> EngineStatus:
-        return self.status
+        """As it was, and after its warm-up."""
+        return self.after if self.notes else self.status
 
 
 class Bench:
@@ -100,6 +101,10 @@ def test_no_request_goes_to_what_is_warm_or_meant_to_be_cold_or_where_it_is_off(
     for bench in (started, off, limited):
         assert not bench.engine.notes
         assert not bench.warned
+    asleep = Bench(nowhere)
+    asleep.engine.status = EngineStatus(EngineState.ASLEEP, "")
+    asleep.warm_up()
+    assert not asleep.engine.notes
     started.warmups.begin_test()
     started.warm_up()
     assert started.engine.notes == [None]  # the next test is another one
@@ -135,7 +140,7 @@ def test_a_failure_is_one_line_and_is_not_tried_again(served: tuple[ScriptedServ
 
 def test_an_engine_that_ends_over_it_is_named_with_its_own_reason_and_log() -> None:
     bench = Bench(refused_url())
-    bench.engine.status = EngineStatus(EngineState.ENDED, "fake ended with SIGILL")
+    bench.engine.after = EngineStatus(EngineState.ENDED, "fake ended with SIGILL")
     with pytest.raises(EngineError, match=r"^fake ended with SIGILL, while it was warmed up by its first") as raised:
         bench.warm_up()
     assert (raised.value.log_tail, raised.value.log_path) == ("out of memory", "fake.log")
