@@ -57,11 +57,16 @@ class LeftOvers:
         with self._lock:
             self._known.append(left_over)
 
-    def find_running(self, window: Window) -> list[LeftOver]:
-        """Those that ran in a window. What ended before it is forgotten."""
+    def forget_ended(self) -> None:
+        """Forgets those that have ended, when a test begins."""
         with self._lock:
-            self._known = [one for one in self._known if one.ended_ns is None or one.ended_ns > window.start_ns]
-            return [one for one in self._known if one.begun_ns < window.end_ns]
+            self._known = [one for one in self._known if one.ended_ns is None]
+
+    def find_running(self, window: Window) -> list[LeftOver]:
+        """Those that ran in a window."""
+        with self._lock:
+            begun = [one for one in self._known if one.begun_ns < window.end_ns]
+        return [one for one in begun if one.ended_ns is None or one.ended_ns > window.start_ns]
 
 
 def describe_left_overs(found: Iterable[LeftOver], owner: Owner) -> tuple[str, ...]:

@@ -214,6 +214,7 @@ class MeasuredRun:
         self._observations = {e: e.insight.observe() for e in self._engines if not e.has_ended_to_unload}
         self._relays.open()
         self._log.open()
+        self._left_overs.forget_ended()
         self._telemetry.begin(self._engines, align=self._judges_energy)
         self._is_warmup = is_warmup
         self._start_ns = time.monotonic_ns()
