@@ -1,7 +1,7 @@
 """Whole pytest sessions against a simulated engine of known noise, for ``verdicts.py --sessions``.
 
 Each session starts a server with a seed of its own. Its tests have limits of their own, so that one session tries all
-true values. Times are those of the simulated engine, 100 ms a request, in which this machine's own noise is small; what
+true values. Times are those of the simulated engine, 200 ms a request, in which this machine's own noise is small; what
 it adds in the mean is measured first and taken off the truth.
 """
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 TRUTHS = (0.90, 0.95, 1.00, 1.10, 1.14, 1.20)
 ROUNDS = 8
 TOKENS = 11
-SEVERAL_AT_ONCE = 4
+SEVERAL_AT_ONCE = 6
 _JUDGED = ("PASS", "FAIL", "INCONCLUSIVE")
-_QUIET = {"ttft": "50 ms", "tpot": "5 ms"}
+_QUIET = {"ttft": "100 ms", "tpot": "10 ms"}
 _TESTS = """
 import pytest
 
