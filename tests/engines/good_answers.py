@@ -31,9 +31,16 @@ COMPLETIONS: dict[str, dict[str, Any]] = {
     "of half characters": {"prompt": "😀😃😄😁😆😅🤣😂🙂🙃", "max_tokens": 3},
     "of whole characters": {"prompt": "春眠不覺曉，處處聞啼鳥。夜來風雨聲，", "max_tokens": 24},
     "that ends at a stop word": {"prompt": "one, two, three, four, five, six,", "max_tokens": 40, "stop": ["ten"]},
+    "that ends at a stop word, though told to go on": {
+        "prompt": "one, two, three, four, five, six,",
+        "max_tokens": 100,
+        "stop": ["ten"],
+        "ignore_eos": True,
+    },
 }
 CHATS: dict[str, dict[str, Any]] = {
     "that ends by itself": {"messages": "Say yes.", "max_tokens": 200},
+    "that goes on beyond its end": {"messages": "Say yes.", "max_tokens": 100, "ignore_eos": True},
     "of one token": {"messages": "Say yes.", "max_tokens": 1},
     "with log probabilities": {"messages": "Say yes.", "max_tokens": 4, "logprobs": True, "top_logprobs": 2},
     "in JSON": {
