@@ -44,6 +44,16 @@ def why_unfinished(ending: object, part: str) -> str:
     return f"{part} ended with {excerpt(repr(ending))}"
 
 
+def find_worse(ending: object, later: object) -> object:
+    """Returns the ending that counts of two in one stream: nothing that follows mends one that is not known.
+
+    Beside any other one ``stop`` says nothing: some servers send it last, whatever they have sent before.
+    """
+    if not later or (ending and (later == "stop" or why_unfinished(ending, ""))):
+        return ending or None
+    return later
+
+
 def describe_models(first: str, later: str) -> str:
     """Why an answer is not one: a model of another name went on with it."""
     return f"two models answered: {excerpt(first)!r}, then {excerpt(later)!r}"

@@ -18,7 +18,13 @@ from pytest_llmperf.traffic.answers.content import (
     read_text,
 )
 from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes
-from pytest_llmperf.traffic.answers.endings import describe_models, describe_nothing, why_empty, why_unfinished
+from pytest_llmperf.traffic.answers.endings import (
+    describe_models,
+    describe_nothing,
+    find_worse,
+    why_empty,
+    why_unfinished,
+)
 from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
 from pytest_llmperf.traffic.answers.event_template import EventTemplate
 from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list, as_text, excerpt, parse_object
@@ -75,6 +81,7 @@ class _Parts:
     events: int = 0
     choices: set[object] = field(default_factory=set)
     numbered: bool = True
+    ends: int = 0
     ending: object = None
     usage: dict[str, Any] | None = None
     timings: dict[str, Any] = field(default_factory=dict)
@@ -159,9 +166,8 @@ class _Parts:
 
     def _take_choice(self, choice: Mapping[str, Any]) -> ChunkKind | None:
         ended = self.ending
-        # An ending that is not known stays: nothing that follows can mend it.
-        if choice.get("finish_reason") and not why_unfinished(self.ending or "stop", ""):
-            self.ending = choice["finish_reason"]
+        self.ends += bool(choice.get("finish_reason"))
+        self.ending = find_worse(ended, choice.get("finish_reason"))
         kind = self._take_message(choice)
         if ended and kind is not None and not why_unfinished(self.ending, ""):
             self.reported = _AFTER_END.format(ended)
@@ -269,7 +275,7 @@ class _Parts:
     def _why_no_answer(self, arrival: Arrival, counts: TokenCounts, carries: bool) -> str:
         if not self.choices:
             return describe_nothing(arrival)
-        if arrival.several and not self.numbered:
+        if not self.numbered and (arrival.several or self.ends > 1):
             return SEVERAL_CHOICES
         unfinished = why_unfinished(self.ending, "the stream" if arrival.is_stream else "the answer")
         return unfinished or ("" if carries else why_empty(as_text(self.ending), counts.output))

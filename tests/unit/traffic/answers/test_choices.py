@@ -54,6 +54,13 @@ def test_choices_without_numbers_are_refused_where_several_were_asked_for() -> N
     assert stream(0, 0, several=True) is None
 
 
+def test_choices_without_numbers_that_end_together_are_refused() -> None:
+    texts = [{"choices": [{"text": "a", "finish_reason": None}]}] * 4
+    ends = [{"choices": [{"text": "", "finish_reason": "stop"}]}] * 2
+    assert openai.read(as_stream(*texts, ends[0])).timing.error is None
+    assert openai.read(as_stream(*texts, *ends)).timing.error == openai.SEVERAL_CHOICES
+
+
 def test_choices_without_numbers_that_end_one_after_the_other_are_refused() -> None:
     ends = [{"choices": [{"text": text, "finish_reason": finish}]} for text, finish in (("a", "stop"), ("b", "stop"))]
     assert "came after it had ended" in (openai.read(as_stream(*ends)).timing.error or "")

@@ -94,6 +94,21 @@ def test_an_answer_that_goes_on_after_its_end_is_a_failed_request(after: dict[st
     assert error.startswith("more of the answer came after it had ended with 'stop'")
 
 
+@pytest.mark.parametrize(
+    ("endings", "counts"),
+    [
+        (("length", "stop"), "length"),
+        (("stop", "length"), "length"),
+        (("tool_calls", "stop"), "tool_calls"),
+        ((None, "", "stop", None), "stop"),
+    ],
+)
+def test_no_other_ending_is_replaced_by_stop(endings: tuple[str | None, ...], counts: str) -> None:
+    events = [chat(ending) for ending in endings]
+    timing = openai.read(as_stream(chat(None, content="a"), *events)).timing
+    assert (timing.finish_reason, timing.error) == (counts, None)
+
+
 def test_an_ending_that_is_said_twice_is_one() -> None:
     events = [chat(None, content="a"), chat("stop"), {**chat("stop"), "usage": {"completion_tokens": 1}}]
     assert openai.read(as_stream(*events, "[DONE]")).timing.error is None
