@@ -44,7 +44,7 @@ def why_stamps_are_not_the_engines(metric: Metric, statistic: Statistic | None, 
 def _why_server_disagrees(metric: Metric, clock: ServerClock | None, requests: Sequence[RequestTiming]) -> str:
     if clock is None or clock.server is None or clock.client is None:
         return ""
-    if reason := _why_shorter(clock.server, clock.client):
+    if reason := _why_shorter(clock.server, clock.client, _count_unseen(requests)):
         return f"{reason}: {_CAUSE}"
     squeezed = _count_squeezed(clock.server, clock.client, requests)
     if metric.stream_time is StreamTime.GAPS and squeezed > SQUEEZED_SHARE * clock.client.gaps:
@@ -56,9 +56,16 @@ def _why_server_disagrees(metric: Metric, clock: ServerClock | None, requests: S
     return ""
 
 
-def _why_shorter(server: StreamTimes, client: StreamTimes) -> str:
+def _count_unseen(requests: Sequence[RequestTiming]) -> int:
+    """How many tokens may have been generated and not shown: the one that ends an answer."""
+    return sum(1 for request in requests if request.finish_reason not in (None, "length"))
+
+
+def _why_shorter(server: StreamTimes, client: StreamTimes, unseen: int) -> str:
+    mean_gap = client.gaps and (server.decode or 0.0) / client.gaps
+    decode = None if server.decode is None else server.decode - unseen * mean_gap
     pairs = (
-        ("from the first token to the last", server.decode, client.decode),
+        ("from the first token to the last", decode, client.decode),
         ("to the first token", server.ttft, client.ttft),
     )
     for what, theirs, ours in pairs:

@@ -116,8 +116,10 @@ def _bound_span(request: RequestTiming, clock: ServerClock | None) -> Bounds:
         return _NONE
     longest = _find_longest(request, clock)
     is_alone = clock is not None and clock.server is not None and clock.server.requests == 1
-    shortest = (_find_decode(clock) or 0.0) if is_alone else 0.0
-    return (min(shortest, longest) / tokens,), (longest / tokens,)
+    own = _find_own_decode(request)
+    shortest = own if own is not None else (_find_decode(clock) or 0.0) if is_alone else 0.0
+    # The token that ends an answer may have taken a step as well, without being seen.
+    return (min(shortest, longest) / (tokens + 1),), (longest / tokens,)
 
 
 def _bound_gaps(request: RequestTiming, clock: ServerClock | None) -> Bounds:
@@ -134,6 +136,8 @@ def _spread(gaps: int, request: RequestTiming, clock: ServerClock | None) -> Bou
 
 def _find_earliest(request: RequestTiming, clock: ServerClock | None) -> float:
     """Seconds after which the engine may have given the first token: all that was late may be of this request."""
+    if request.server is not None and request.server.first is not None:
+        return request.server.first / 1e9
     seen, mean = request.ttft, _sum_first(clock)
     if seen is None or mean is None:
         return 0.0
@@ -160,13 +164,21 @@ def _sum_first(clock: ServerClock | None) -> tuple[float, float] | None:
 
 def _find_longest(request: RequestTiming, clock: ServerClock | None) -> float:
     """Seconds that lie between two tokens of a request at most."""
-    decode, sums = _find_decode(clock), _sum_first(clock)
     whole = request.e2e if request.e2e is not None else math.inf
+    own = _find_own_decode(request)
+    if own is not None:
+        return own
+    decode, sums = _find_decode(clock), _sum_first(clock)
     if decode is None:
         return whole
     seen = clock.client.decode if clock is not None and clock.client is not None else None
     is_possible = sums is None or seen is None or decode <= sums[1] + seen
     return min(whole, decode) if is_possible else decode
+
+
+def _find_own_decode(request: RequestTiming) -> float | None:
+    """Seconds between the first token and the last, as the server states them of this answer; None if it does not."""
+    return None if request.server is None or request.server.decode is None else request.server.decode / 1e9
 
 
 def _find_decode(clock: ServerClock | None) -> float | None:

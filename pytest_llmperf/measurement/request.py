@@ -27,12 +27,21 @@ class ServerTimes:
         prompt: reading the prompt, up to and including the first token.
         decode: from the first token to the last.
         total: the whole request.
+        drafted: whether a draft was checked, which gives several tokens at a time.
     """
 
     startup: int | None = None
     prompt: int | None = None
     decode: int | None = None
     total: int | None = None
+    drafted: bool = False
+
+    @property
+    def first(self) -> int | None:
+        """Until the first token, without waiting for a slot if ``total`` is not reported; None if not known."""
+        if self.total is not None and self.decode is not None:
+            return max(0, self.total - self.decode)
+        return None if self.prompt is None else self.prompt + (self.startup or 0)
 
     @property
     def queue(self) -> int | None:

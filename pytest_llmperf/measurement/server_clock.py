@@ -42,7 +42,7 @@ class StreamTimes:
 
 @dataclass(frozen=True)
 class ServerClock:
-    """The times of a window's requests by the server's counters.
+    """The times of a window's requests by the server's counters, or by what its answers state.
 
     Attributes:
         server: by the server; None for the ``reason``.
@@ -53,6 +53,27 @@ class ServerClock:
     server: StreamTimes | None = None
     client: StreamTimes | None = None
     reason: str = ""
+
+
+def sum_stated_times(requests: Sequence[RequestTiming]) -> ServerClock | None:
+    """Both clocks' times of requests whose answers state the server's own; None if none of them does."""
+    streamed = [request for request in requests if request.streamed and request.error is None]
+    stated = [r.server for r in streamed if r.server is not None and r.server.decode is not None]
+    if not stated:
+        return None
+    if len(stated) < len(streamed):
+        return ServerClock(reason=f"the server stated its times in {len(stated)} of {len(streamed)} answers")
+    if unknown := sum(1 for request in streamed if request.output_tokens is None or not request.chunks):
+        return ServerClock(reason=f"the tokens of {unknown} of {len(streamed)} answers were not counted")
+    client = sum_client_times(streamed)
+    first = [times.first for times in stated if times.first is not None]
+    server = StreamTimes(
+        requests=len(stated),
+        ttft=sum(first) / 1e9 if len(first) == len(stated) else None,
+        decode=sum(times.decode or 0 for times in stated) / 1e9,
+        gaps=0 if any(times.drafted for times in stated) else client.gaps,
+    )
+    return ServerClock(server, client)
 
 
 def sum_client_times(requests: Sequence[RequestTiming]) -> StreamTimes:

@@ -54,7 +54,7 @@ def _find_foreign_wait(request: RequestTiming, requests: Sequence[RequestTiming]
 
 def _explain_lost_time(requests: Sequence[RequestTiming], slots: int) -> str:
     """Why the slots did not answer the test's requests for long enough while some of these waited; "" if they did."""
-    if any(request.server is None or request.error is not None for request in requests):
+    if any(r.server is None or r.server.total is None or r.error is not None for r in requests):
         return ""
     # What is in flight, and what of it is being answered, changes at these moments.
     changes = []

@@ -15,6 +15,7 @@ from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.prompts import PromptCache
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.server_clock import sum_stated_times
 from pytest_llmperf.measurement.unread import UnreadCall
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.memory import read_settled
@@ -346,19 +347,20 @@ class MeasuredRun:
 
     def _measure_these(self, engines: Sequence[Engine], window: Window, observed: Observed) -> Measurement:
         memory, missing = self._memory(window, engines)
+        requests = tuple(sorted(self._requests_to(engines), key=lambda request: request.sent_ns))
         loads = tuple(load for asked, load in self._log.loads if asked in engines)
         devices, devices_missing = self._telemetry.devices(window, engines) if engines else ((), "")
         return Measurement(
             window=window,
             engine=engines[0].info if engines else None,
-            requests=tuple(sorted(self._requests_to(engines), key=lambda request: request.sent_ns)),
+            requests=requests,
             memory=memory and memory.set_apart(observed.beside),
             memory_missing=missing,
             devices=tuple(replace(trace, memory=trace.memory.set_apart(observed.beside)) for trace in devices),
             devices_missing=devices_missing,
             engine_readings=observed.readings,
             engine_stats=observed.stats,
-            server_clock=observed.server_clock,
+            server_clock=observed.server_clock or (sum_stated_times(requests) if len(engines) < 2 else None),
             records=tuple(self._records),
             windows=tuple(self._windows),
             faults=(

@@ -186,7 +186,8 @@ class _Parts:
 
     def _times(self) -> ServerTimes:
         names = ("load_duration", "prompt_eval_duration", "eval_duration", "total_duration")
-        return ServerTimes(*(as_count(self.last.get(name)) for name in names))
+        startup, prompt, decode, total = (as_count(self.last.get(name)) for name in names)
+        return ServerTimes(startup, prompt, decode, total)
 
     def _error(self, arrival: Arrival, counts: TokenCounts) -> str | None:
         return self.reported or arrival.fault or self.malformed or self._why_no_answer(arrival, counts) or None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.measurement.chunks import LARGEST, PackedChunks
+from pytest_llmperf.measurement.request import ServerTimes
 from pytest_llmperf.traffic.answers import sse
 from pytest_llmperf.traffic.answers.answer import Answer, time_answer
 from pytest_llmperf.traffic.answers.content import (
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.answers.answer import Arrival
 
 SEVERAL_CHOICES = "the answer has several choices, whose tokens cannot be told apart: ask for one prompt, with n=1"
+# A server that states more, a year, states no time.
+_MOST_MS = 366 * 86_400_000
 _AFTER_END = "more of the answer came after it had ended with {!r}, as if it were of several choices"
 
 
@@ -231,6 +234,7 @@ class _Parts:
             chunks=self._chunks() if arrival.is_stream else (),
             finish_reason=self.finish_reason,
             model=self.model,
+            server=_read_times(self.timings),
             error=self._error(arrival, counts, carries=bool(text or reasoning or calls or self.media_bytes)),
         )
         return Answer(text, reasoning, calls, self.finish_reason, self.usage, timing, self.raw)
@@ -283,6 +287,20 @@ class _Parts:
     def _chunks(self) -> Sequence[Chunk]:
         counts = _rises([c.by_usage for c in self.carriers]) or _rises([c.by_timings for c in self.carriers])
         return PackedChunks.of([c.at_ns for c in self.carriers], [c.kind for c in self.carriers], counts)
+
+
+def _read_times(timings: Mapping[str, Any]) -> ServerTimes | None:
+    """The times that llama.cpp states of an answer; None if it states none."""
+    prompt, decode = (_as_nanoseconds(timings.get(name)) for name in ("prompt_ms", "predicted_ms"))
+    if prompt is None or decode is None:
+        return None
+    return ServerTimes(prompt=prompt, decode=decode, drafted=bool(as_count(timings.get("draft_n"))))
+
+
+def _as_nanoseconds(ms: object) -> int | None:
+    if isinstance(ms, bool) or not isinstance(ms, int | float) or not 0 <= ms < _MOST_MS:
+        return None
+    return round(ms * 1e6)
 
 
 def _identify(index: object) -> object:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import PackedChunks
-from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ PROGRESS, TIMINGS, SUMMARY = b"p", b"t", b"s"
 
 _FRAME = struct.Struct("<cI")
 _ORDER = struct.Struct("<IqqBI")
-_TIMING = struct.Struct("<IqqqqqqqhBIIIII")
-_STREAMED, _SHARED, _COUNTED, _ONES, _KINDS, _WIDE = 1, 2, 4, 8, 16, 32
+_TIMING = struct.Struct("<IqqqqqqqqqhBIIIII")
+_STREAMED, _SHARED, _COUNTED, _ONES, _KINDS, _WIDE, _DRAFTED = 1, 2, 4, 8, 16, 32, 64
 _NONE = -1
 
 
@@ -157,7 +157,9 @@ def pack_timing(number: int, timing: RequestTiming, strings: Strings) -> bytes:
         flags |= _WIDE * (packed.gaps.typecode == "q")
         rest = struct.pack("<q", packed.first_ns) + packed.gaps.tobytes() + packed.kinds
         rest += packed.tokens.tobytes() if packed.tokens is not None else b""
-    counts = (timing.output_tokens, timing.prompt_tokens, timing.cached_tokens)
+    times = timing.server or ServerTimes()
+    flags |= _DRAFTED * times.drafted
+    counts = (timing.output_tokens, timing.prompt_tokens, timing.cached_tokens, times.prompt, times.decode)
     head = _TIMING.pack(
         number,
         timing.sent_ns,
@@ -181,7 +183,8 @@ def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple
     at = 0
     while at < len(data):
         head = _TIMING.unpack_from(data, at)
-        number, sent_ns, end_ns, scheduled_ns, output, prompt, cached, hidden, status, flags, *texts, size = head
+        number, sent_ns, end_ns, scheduled_ns, output, prompt, cached, read_ns, decode_ns, hidden, *others = head
+        status, flags, *texts, size = others
         finish, error, count_fault, model = (strings[text] for text in texts)
         at += _TIMING.size
         chunks: Sequence[Any] = ()
@@ -205,8 +208,16 @@ def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple
                 hidden_tokens=hidden,
                 count_fault=count_fault or "",
                 model=model or "",
+                server=_read_times(read_ns, decode_ns, drafted=bool(flags & _DRAFTED)),
             ),
         )
+
+
+def _read_times(read_ns: int, decode_ns: int, *, drafted: bool) -> ServerTimes | None:
+    """The server's times of a prompt and its answer, None for none."""
+    if read_ns == _NONE and decode_ns == _NONE:
+        return None
+    return ServerTimes(prompt=_read_optional(read_ns), decode=_read_optional(decode_ns), drafted=drafted)
 
 
 def _unpack_chunks(data: bytes, at: int, flags: int, size: int) -> tuple[PackedChunks, int]:

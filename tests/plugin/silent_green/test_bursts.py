@@ -159,3 +159,16 @@ def test_without_a_clock_of_the_server_tokens_of_one_moment_are_told_by_themselv
     assert test["measurement"]["server_clock"] is None
     invalid = {v["name"] for v in test["verdicts"] if v["status"] == "INVALID"}
     assert invalid >= {"latency.itl_p50", "latency.tpot_max", "throughput.per_user"}
+
+
+def test_times_that_an_answer_states_tell_as_well(runs: Runs, hostile: HostileServer) -> None:
+    """All 24 tokens come after 0.5 s, a millisecond apart; by its own times the server gave one each 20 ms."""
+    words = [event(text(" w", usage={"completion_tokens": n + 1, "prompt_tokens": 3})) for n in range(24)]
+    spaced = [part for word in words for part in (0.001, word)]
+    timings = {"prompt_n": 3, "prompt_ms": 20.0, "predicted_n": 24, "predicted_ms": 460.0}
+    tail = b"".join(map(event, (text("", "length"), {**usage(24), "timings": timings}, "[DONE]")))
+    hostile.answer = lambda _: Reply([0.5, *spaced, tail])
+    [(near, measurement), (far, _)] = run(runs, source("load", NEAR) + source("generate"), *hostile.options)
+    assert select(near, "INVALID") >= {"itl_max", "chunk_gap_max", "tpot_max", "per_user", "ttft_max"}
+    assert measurement["server_clock"]["server"]["decode_s"] == pytest.approx(3 * 0.46)
+    assert select(far, "PASS") >= {"itl_max", "chunk_gap_max", "tpot_max", "per_user"}

@@ -10,9 +10,10 @@ import pytest
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines as why
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.server_clock import ServerClock, StreamTimes, sum_client_times
+from pytest_llmperf.measurement.request import ServerTimes
+from pytest_llmperf.measurement.server_clock import ServerClock, StreamTimes, sum_client_times, sum_stated_times
 from pytest_llmperf.metrics.table import METRICS, find
-from tests.helpers.streams import limits, measured, stream
+from tests.helpers.streams import MS, limits, measured, stream
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
@@ -122,6 +123,63 @@ def test_the_bounds_of_the_truth_are_the_interval_of_the_verdict() -> None:
     verdict = judge_one(found, "latency", itl_max="1 s")
     assert verdict.measured_with_interval == "500 us (500 us to 190 ms)"
     assert (verdict.reason, "held back on their way" in verdict.how) == ("", True)
+
+
+# ------------------------------------------------------------------------- times that a server states of each answer
+
+
+def stated(request: RequestTiming, *, prompt_ms: float, decode_ms: float, drafted: bool = False) -> RequestTiming:
+    times = ServerTimes(prompt=round(prompt_ms * MS), decode=round(decode_ms * MS), drafted=drafted)
+    return replace(request, server=times)
+
+
+def compared(*requests: RequestTiming) -> Measurement:
+    return measured(*requests, server_clock=sum_stated_times(requests))
+
+
+@pytest.mark.parametrize(
+    ("key", "passing", "undecided", "failing"),
+    [
+        ("tpot_max", "9.5 ms", "9 ms", "0.4 ms"),
+        ("itl_max", "190 ms", "100 ms", "0.4 ms"),
+        ("chunk_gap_max", "190 ms", "100 ms", "0.4 ms"),
+        ("ttft_max", "290 ms", "150 ms", "90 ms"),
+    ],
+)
+def test_an_answer_is_held_against_the_times_that_it_states(
+    key: str, passing: str, undecided: str, failing: str
+) -> None:
+    """Of two answers the server gave each in 100 ms and 190 ms; the client saw 290 ms and 10 ms of each."""
+    held = stated(HELD, prompt_ms=100, decode_ms=190)
+    found = [
+        judge_one(compared(held, held), "latency", **{key: limit}).status for limit in (passing, undecided, failing)
+    ]
+    assert found == [Status.PASS, Status.INVALID, Status.FAIL]
+
+
+def test_an_answer_that_came_as_it_was_given_is_judged() -> None:
+    assert invalid(compared(stated(REGULAR, prompt_ms=95, decode_ms=200))) == set()
+
+
+def test_the_token_that_ends_an_answer_takes_a_step_and_is_not_seen() -> None:
+    short = stream(100, 130, 160, counts=(1, 1, 1), prompt_tokens=5, output_tokens=4, finish_reason="stop")
+    assert invalid(compared(stated(short, prompt_ms=95, decode_ms=90))) == set()
+    cut = replace(short, finish_reason="length")
+    assert "latency.tpot" in invalid(compared(stated(cut, prompt_ms=95, decode_ms=90)))
+
+
+def test_tokens_of_a_draft_come_several_at_a_time() -> None:
+    """Twelve pairs of tokens, 20 ms apart."""
+    pairs = stream(*(at for n in range(12) for at in (100 + 20 * n, 100.01 + 20 * n)), counts=(1,) * 24,
+                   prompt_tokens=5, output_tokens=24)  # fmt: skip
+    assert invalid(compared(stated(pairs, prompt_ms=95, decode_ms=220))) == {"latency.itl", "latency.chunk_gap"}
+    assert invalid(compared(stated(pairs, prompt_ms=95, decode_ms=220, drafted=True))) == set()
+
+
+def test_answers_of_which_some_state_no_times_are_not_compared() -> None:
+    clock = sum_stated_times([HELD, stated(HELD, prompt_ms=100, decode_ms=190)])
+    assert clock == ServerClock(reason="the server stated its times in 1 of 2 answers")
+    assert sum_stated_times([HELD]) is None
 
 
 @pytest.mark.parametrize(("limit", "status"), [("60 tok/s", Status.PASS), ("110 tok/s", Status.INVALID)])
