@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.traffic.client.listener import ListPrompts
 
+BORROWED = "llm_client of another test"
+"""What a request by the client of an earlier test is called beside the paths of calls whose answers are not read."""
 REQUEST, LOAD, CALL = "request", "load", "call of the app"
 
 
@@ -35,6 +37,7 @@ class LeftOver:
         begun_ns, ended_ns: when it began and when it ended, in ns of ``time.monotonic_ns()``; None while it runs.
         engine: where it was sent.
         list_prompts: lists what it has put into the engine's cache so far, as far as that is known.
+        borrowed: whether a later test has begun it by the client of its ``owner``, as far as the thread tells.
     """
 
     owner: Owner | None
@@ -43,6 +46,7 @@ class LeftOver:
     engine: Engine
     ended_ns: int | None = None
     list_prompts: ListPrompts = tuple
+    borrowed: bool = False
 
 
 class LeftOvers:

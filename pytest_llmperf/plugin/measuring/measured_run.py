@@ -23,7 +23,7 @@ from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import find, read, why_unread
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.forked_calls import WHAT
-from pytest_llmperf.plugin.measuring.left_overs import LeftOver, describe_left_overs
+from pytest_llmperf.plugin.measuring.left_overs import BORROWED, LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
 from pytest_llmperf.traffic.client.listener import NoGrowth
@@ -325,7 +325,13 @@ class MeasuredRun:
         return [timing for asked, timing in self._log.requests if asked in engines or len(self._engines) < 2]
 
     def _unread_by(self, engines: Sequence[Engine]) -> list[UnreadCall]:
-        return [call for asked, call in self._unread if asked in engines or len(self._engines) < 2]
+        now_ns = time.monotonic_ns()
+        borrowed = [
+            (one.engine, UnreadCall(BORROWED, one.begun_ns, one.ended_ns or now_ns))
+            for one in self._left_overs.find_running(Window(self._start_ns, now_ns))
+            if one.borrowed and one.begun_ns >= self._start_ns
+        ]
+        return [call for asked, call in (*self._unread, *borrowed) if asked in engines or len(self._engines) < 2]
 
     def _asked_of(self, engine: Engine) -> list[RequestTiming]:
         """What the engine was asked for text, with the calls whose answers were not read: their tokens are unknown."""
@@ -384,7 +390,8 @@ class MeasuredRun:
     def _find_others(self, window: Window) -> list[LeftOver]:
         """What else ran on the engines of this process."""
         found = [*self._left_overs.find_running(window), *self._calls.left_over, *self._forked_by_others]
-        return [one for one in found if one.owner != self._owner or one.begun_ns < window.start_ns]
+        own = [one for one in found if one.begun_ns >= window.start_ns and (one.borrowed or one.owner == self._owner)]
+        return [one for one in found if one not in own]
 
     def _prompt_cache_of(self, engines: Sequence[Engine], window: Window, observed: Observed) -> PromptCache:
         """What the caches of an engine held; of several engines each has its own."""

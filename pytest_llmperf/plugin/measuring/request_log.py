@@ -131,7 +131,9 @@ class RequestLog:
     def _register(self, engine: Engine, request: Ongoing | None, asked: str, prompts: ListPrompts) -> _Open:
         with self._lock:
             opened = _Open(engine, request, asked, prompts, time.monotonic_ns(), self._period)
-            self._open[opened] = self._leave(opened) if self._closed else None
+            # Tests run in the main thread: what begins there is of a test, and not of this one any more.
+            borrowed = threading.current_thread() is threading.main_thread()
+            self._open[opened] = self._leave(opened, borrowed=borrowed) if self._closed else None
             return opened
 
     def _ends(self, opened: _Open) -> bool:
@@ -142,9 +144,9 @@ class RequestLog:
             self._remember(opened.engine, opened.list_prompts())
         return left is None and not self._closed and opened.period == self._period
 
-    def _leave(self, opened: _Open) -> LeftOver:
+    def _leave(self, opened: _Open, *, borrowed: bool = False) -> LeftOver:
         kind = LOAD if opened.request is None else REQUEST
-        left = LeftOver(self.owner, kind, opened.begun_ns, opened.engine, list_prompts=opened.list_prompts)
+        left = LeftOver(self.owner, kind, opened.begun_ns, opened.engine, None, opened.list_prompts, borrowed)
         self._left_overs.add(left)
         self._remember(opened.engine, opened.list_prompts())
         return left

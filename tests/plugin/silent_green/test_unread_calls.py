@@ -239,3 +239,27 @@ def test_what_came_outside_of_a_test_belongs_to_none(runs: Runs, any_path: Hosti
         *any_path.options,
     )
     result.stdout.fnmatch_lines(["budgets: 4 PASS", "1 call of the app belongs to no test: *"])
+
+
+def test_a_test_that_uses_the_client_of_another_is_told_so(runs: Runs) -> None:
+    result = runs(
+        """
+    pytestmark = [pytest.mark.latency_budget(ttft_max="1 min"), pytest.mark.memory_budget(peak="10 GiB")]
+    KEPT = []
+
+    def test_keeps_it(llm_client):
+        KEPT.append(llm_client)
+        llm_client.generate("x", max_tokens=2)
+
+    def test_borrows_it(llm_client):
+        KEPT[0].generate("x", max_tokens=2)
+
+    def test_has_only_the_borrowed(llm_engine):
+        KEPT[0].chat("x", max_tokens=2)
+""",
+        "-p",
+        "no:randomly",
+    )
+    sentence = "the test sent 1 call that is not read: llm_client of another test"
+    result.stdout.fnmatch_lines([f"why: latency ttft_max INVALID: {sentence}", "budgets: 4 PASS, 2 INVALID"])
+    result.stdout.no_fnmatch_line("*still running*")
