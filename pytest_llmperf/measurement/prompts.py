@@ -36,12 +36,14 @@ class Prompt:
         marks: digests (8 bytes each) of its beginnings at growing lengths; the last one is of the whole prompt.
         fresh: whether the request itself keeps the prompt from being taken from a cache.
         shared: whether the test has asked that it may be taken from one.
+        others: marks of the single prompts of a request for several, which are in the cache afterwards as well.
     """
 
     length: int
     marks: bytes
     fresh: bool = False
     shared: bool = False
+    others: bytes = b""
 
     @staticmethod
     def of(
@@ -75,7 +77,16 @@ class Prompt:
     @property
     def numbers(self) -> Sequence[int]:
         """The marks as numbers."""
-        return struct.unpack(f"{len(self.marks) // _MARK_BYTES}Q", self.marks)
+        return _unpack(self.marks)
+
+    @property
+    def sent_numbers(self) -> Sequence[int]:
+        """The marks of all that a request with this prompt leaves in a cache, as numbers."""
+        return _unpack(self.marks + self.others)
+
+
+def _unpack(marks: bytes) -> Sequence[int]:
+    return struct.unpack(f"{len(marks) // _MARK_BYTES}Q", marks)
 
 
 class Overlap(NamedTuple):
@@ -100,7 +111,7 @@ class PromptHistory:
 
     def add(self, prompt: Prompt) -> None:
         """Adds a prompt."""
-        self.marks.update(prompt.numbers)
+        self.marks.update(prompt.sent_numbers)
 
     def find_overlap(self, prompt: Prompt) -> Overlap:
         """What the prompt has in common with those that were added."""

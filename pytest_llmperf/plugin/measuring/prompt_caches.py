@@ -34,7 +34,7 @@ class SentPrompts:
 
     def add(self, prompts: Iterable[Prompt]) -> None:
         """Adds prompts of this process."""
-        marks = array(_MARK, (number for prompt in prompts for number in prompt.numbers))
+        marks = array(_MARK, (number for prompt in prompts for number in prompt.sent_numbers))
         self.history.marks.update(marks)
         if self._path is not None and marks:
             with self._path.open("ab") as file:

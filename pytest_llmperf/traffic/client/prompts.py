@@ -7,6 +7,7 @@ and under which name of a model changes little or nothing of what a prefix cache
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ _ASKED_IN = {
     "/responses": "input",
 }
 _ASKED = frozenset({"messages", "contents", "input", "inputs", "prompt", "text", "message"})
+# Fields that hold several prompts if they hold a list of texts, or of lists of tokens.
+_BATCHED = ("prompt", "prompt_token_ids", "input_ids", "text", "inputs")
 # Fields of a message or of a part of one that say what it is, or whose it is.
 _NOT_IN_PROMPT = frozenset(
     {"role", "type", "id", "call_id", "tool_call_id", "status", "cache_control", "detail", "format", "annotations"}
@@ -72,7 +75,10 @@ def find_prompt(
     salts = [f"{key}={body[key]}" for key in sorted(obeyed) if key != _SWITCH and body.get(key)]
     fresh = fresh or (_SWITCH in obeyed and body.get(_SWITCH) is False)
     try:
-        return Prompt.of(_list_pieces(path, body), "\n".join(salts), fresh=fresh, shared=shared)
+        context = "\n".join(salts)
+        prompt = Prompt.of(_list_pieces(path, body), context, fresh=fresh, shared=shared)
+        single = [Prompt.of(_list_pieces(path, one), context).marks for one in _list_single(body)]
+        return replace(prompt, others=b"".join(single))
     except RecursionError:
         return None
 
@@ -92,6 +98,14 @@ def parse_body(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def _list_single(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The bodies of requests for each of several prompts; nothing of a request for one."""
+    for key in _BATCHED:
+        several = body.get(key)
+        if isinstance(several, list) and len(several) > 1 and isinstance(several[0], str | list):
+            yield from ({**body, key: one} for one in several)
 
 
 def _list_pieces(path: str, body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:

@@ -119,6 +119,15 @@ def test_the_fields_of_another_protocol_are_no_part_of_the_prompt(path: str) -> 
     assert find_prompt(path, {**OTHERS, **PATHS[path]}) == find_prompt(ANY, {"prompt": "asked"})
 
 
+@pytest.mark.parametrize("key", ["prompt", "text"])
+def test_a_request_for_several_prompts_has_sent_each_of_them(key: str) -> None:
+    history = PromptHistory()
+    history.add(prompt({key: ["one", "two", "three"]}))
+    for single in ("one", "two", "three"):
+        assert history.find_overlap(prompt({"messages": [say(single)]})).whole
+    assert not history.find_overlap(prompt({key: ["two", "one"]})).whole
+
+
 def test_a_prompt_that_the_server_keeps_is_told_by_its_name() -> None:
     one, other = ({"input": "Why?", "prompt": {"id": name, "variables": {"city": "Ulm"}}} for name in "12")
     assert find_prompt("/v1/responses", one) != find_prompt("/v1/responses", other)
