@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_llmperf.traffic.client.exchange import Exchange
 
 _READ_SIZE = 65536
@@ -22,6 +24,8 @@ _ROUND_TRIP_US = struct.Struct("@68xI")
 _IS_LINUX = sys.platform == "linux"
 # Above this the clock was set meanwhile.
 _MOST_NS = 600_000_000_000
+# The last token, what ends an answer, its usage: more events at once are tokens that have waited.
+_MOST_EVENTS = 3
 # A connection takes one round trip, and the first byte of a request another half.
 _ROUND_TRIPS = 2
 
@@ -32,34 +36,47 @@ def ask_for_arrivals(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, _TIMESTAMP, 1)
 
 
-def receive(connection: socket.socket) -> tuple[bytes, int, int]:
+def receive(connection: socket.socket) -> tuple[bytes, int, int | None]:
     """Reads what has come: the bytes, their stamp, and how long before it the last of them had come, in ns.
 
-    0 where the kernel does not say when.
+    None for the last where that is not known, and where so many events came at once that the first may have come long
+    before the last.
     """
     if not _IS_LINUX or isinstance(connection, ssl.SSLSocket):
-        return connection.recv(_READ_SIZE), time.monotonic_ns(), 0
+        return connection.recv(_READ_SIZE), time.monotonic_ns(), None
     data, ancillary, _, _ = connection.recvmsg(_READ_SIZE, _ANCILLARY_SIZE)
     at_ns, now_ns = time.monotonic_ns(), time.time_ns()
+    if not data:
+        return data, at_ns, 0
+    return data, at_ns, None if data.count(b"\n\n") > _MOST_EVENTS else _find_wait(ancillary, now_ns)
+
+
+def _find_wait(ancillary: Sequence[tuple[int, int, bytes]], now_ns: int) -> int | None:
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, _TIMESTAMP) and len(content) >= _TIMESPEC.size:
             seconds, rest = _TIMESPEC.unpack_from(content)
-            late_ns = now_ns - seconds * 1_000_000_000 - rest
-            return data, at_ns, late_ns if 0 < late_ns < _MOST_NS else 0
-    return data, at_ns, 0
+            waited_ns: int = now_ns - seconds * 1_000_000_000 - rest
+            return max(0, waited_ns) if waited_ns < _MOST_NS else None
+    return None
 
 
-def measure_sending(connection: socket.socket, exchange: Exchange, now_ns: int) -> int:
+def find_longest_wait(waited: Sequence[int | None]) -> int | None:
+    """The largest of these; None if one is not known."""
+    known = [ns for ns in waited if ns is not None]
+    return max(known, default=None) if len(known) == len(waited) else None
+
+
+def measure_sending(connection: socket.socket, exchange: Exchange, now_ns: int) -> int | None:
     """How much longer than the network needs a request was under way to the socket by ``now_ns``, in ns.
 
-    0 where that is not known: a name may be looked up first, and a secure connection has more round trips.
+    None where that is not known: a name may be looked up first, and a secure connection has more round trips.
     """
     target = exchange.target
     if not _IS_LINUX or target.ssl_context is not None or not target.host.replace(".", "").isdigit():
-        return 0
+        return None
     information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
     if len(information) < _ROUND_TRIP_US.size:
-        return 0
+        return None
     round_trip_us: int
     (round_trip_us,) = _ROUND_TRIP_US.unpack_from(information)
     return max(0, now_ns - exchange.sent_ns - _ROUND_TRIPS * round_trip_us * 1000)

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_llmperf.traffic.client.arrivals import ask_for_arrivals, measure_sending, receive
+from pytest_llmperf.traffic.client.arrivals import ask_for_arrivals, find_longest_wait, measure_sending, receive
 from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError, TransportTimeoutError
 
 if TYPE_CHECKING:
@@ -70,11 +70,13 @@ class ConnectionPool:
             connection = connection or self._connect(timeout)
             connection.settimeout(timeout)
             connection.sendall(request)
-            exchange.seen_late.sending_ns = measure_sending(connection, exchange, time.monotonic_ns())
+            exchange.seen_sending_ns = measure_sending(connection, exchange, time.monotonic_ns())
+            waited: list[int | None] = []
             while not complete:
-                data, at_ns, late_ns = receive(connection)
-                exchange.seen_late.reading_ns = max(exchange.seen_late.reading_ns, late_ns)
+                data, at_ns, waited_ns = receive(connection)
+                waited.append(waited_ns)
                 complete = exchange.receive(data, at_ns)
+            exchange.seen_reading_ns = find_longest_wait(waited)
         except OSError as error:
             raise explain(error, self._target, timeout) from None
         finally:
@@ -120,7 +122,7 @@ class _Receiver(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)
         transport.write(self._request)
         connection = transport.get_extra_info("socket")
-        self._exchange.seen_late.sending_ns = measure_sending(connection, self._exchange, time.monotonic_ns())
+        self._exchange.seen_sending_ns = measure_sending(connection, self._exchange, time.monotonic_ns())
 
     def data_received(self, data: bytes) -> None:
         self._loop.call_soon(self._take, data, time.monotonic_ns())

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import h11
 
-from pytest_llmperf.traffic.client.lag import Lateness
-
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
+
+    from pytest_llmperf.traffic.client.lag import Lateness
 
 
 class TransportError(Exception):
@@ -95,7 +95,8 @@ class Exchange:
     ``pieces`` are the body's bytes as (stamp, bytes); ``end_ns`` is the stamp of the latest arrival, which
     is the answer's last byte once it is complete. ``started`` says whether any byte of the answer came. ``timeout_s``
     bounds, in seconds, the connecting and every single silence of the server; None for the client's timeout.
-    ``late`` is how late the stamps may be, None if that is not known; ``seen_late`` what was seen of it at the socket.
+    ``late`` is how late the stamps may be, None if that is not known; ``seen_sending_ns`` and ``seen_reading_ns`` are
+    what was measured of it at the socket.
     """
 
     def __init__(
@@ -120,7 +121,8 @@ class Exchange:
         self.sent_ns = 0
         self.end_ns = 0
         self.started = False
-        self.seen_late = Lateness()
+        self.seen_sending_ns: int | None = None
+        self.seen_reading_ns: int | None = None
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.pieces: list[tuple[int, bytes]] = []

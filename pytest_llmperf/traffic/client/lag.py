@@ -36,12 +36,14 @@ class Lateness:
 class Stamped(Protocol):
     """A request whose stamps are made beside a beat.
 
-    ``late`` takes how late they may be; ``seen_late`` is what was seen of it at the socket.
+    ``late`` takes how late they may be. ``seen_sending_ns`` and ``seen_reading_ns`` are what was measured of it at the
+    socket, in ns, which the beat can only estimate; None if it was not.
     """
 
     sent_ns: int
     end_ns: int
-    seen_late: Lateness
+    seen_sending_ns: int | None
+    seen_reading_ns: int | None
     late: Lateness | None
 
 
@@ -62,8 +64,9 @@ class Beat(ABC):
         try:
             yield
         finally:
-            worst, seen = self.find_worst(request.sent_ns, request.end_ns), request.seen_late
-            request.late = Lateness(max(worst, seen.sending_ns), max(worst, seen.reading_ns))
+            worst = self.find_worst(request.sent_ns, request.end_ns)
+            sending, reading = request.seen_sending_ns, request.seen_reading_ns
+            request.late = Lateness(worst if sending is None else sending, worst if reading is None else reading)
             self.stop()
 
     def start(self) -> None:

@@ -61,7 +61,9 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
     if timing.finish_reason in NO_ANSWER:
         return None
     error = None if timing.error is None else _KEY.sub(r"\1***", timing.error)
-    lag = None if call.late_ns is None else StampLag("app", call.late_ns, call.late_ns)
+    lag = (
+        None if call.late_ns is None else StampLag("app", 0, call.late_ns)
+    )  # a request that is stamped late is forwarded late
     return replace(timing, error=error, prompt=call.prompt, lag=lag)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,7 +57,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Request:
     sent_ns: int = 0
     end_ns: int = 0
-    seen_late: Lateness = field(default_factory=Lateness)
+    seen_sending_ns: int | None = None
+    seen_reading_ns: int | None = None
     late: Lateness | None = None
 
 
@@ -99,10 +100,19 @@ def test_requests_share_a_beat_that_forgets_when_the_last_has_ended(clock: Clock
         assert other.late == Lateness(25 * MS, 25 * MS)
     assert one.late == Lateness(25 * MS, 25 * MS)
     clock.now_ns = 1000 * MS
-    later = Request(sent_ns=1000 * MS, end_ns=1001 * MS, seen_late=Lateness(3 * MS, 1 * MS))
+    later = Request(sent_ns=1000 * MS, end_ns=1001 * MS)
     with beat.beside(later):
         pass
-    assert later.late == Lateness(3 * MS, 1 * MS)
+    assert later.late == Lateness(0, 0)
+
+
+def test_what_was_measured_at_the_socket_is_better_than_the_beat(clock: Clock) -> None:
+    beat = HandBeat()
+    request = Request(end_ns=40 * MS, seen_sending_ns=3 * MS)
+    with beat.beside(request):
+        beat.run_at(clock, 30)
+        request.seen_reading_ns = 1 * MS
+    assert request.late == Lateness(3 * MS, 1 * MS)
 
 
 # --------------------------------------------------------------------------------------------------- real clocks
