@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import struct
 import sys
 import time
@@ -42,7 +41,7 @@ def receive(connection: socket.socket) -> tuple[bytes, int, int | None]:
     None for the last where that is not known, and where so many events came at once that the first may have come long
     before the last.
     """
-    if not _IS_LINUX or isinstance(connection, ssl.SSLSocket):
+    if not _IS_LINUX or type(connection) is not socket.socket:  # one with TLS has no stamps
         return connection.recv(_READ_SIZE), time.monotonic_ns(), None
     data, ancillary, _, _ = connection.recvmsg(_READ_SIZE, _ANCILLARY_SIZE)
     at_ns, now_ns = time.monotonic_ns(), time.time_ns()
