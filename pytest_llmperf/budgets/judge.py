@@ -163,7 +163,10 @@ def _decides(limit: Limit, reading: Reading, interval: Interval) -> bool:
 def _is_sure_without_lag(
     limit: Limit, status: Status, measurement: Measurement, interval: Interval | None, reading: Reading
 ) -> bool:
-    """Whether the limit would be kept, or broken, as it is, had the client not been late."""
+    """Whether the limit would be kept, or broken, as it is, had the client not been late.
+
+    What is INCONCLUSIVE claims neither, so that a lag which can only have made the value worse changes nothing.
+    """
     low, high = (reading.value, reading.value) if interval is None else (interval.low, interval.high)
     best, worst = (low, high) if limit.definition.better == "lower" else (high, low)
     metric, statistic = limit.definition, limit.statistic
@@ -173,7 +176,7 @@ def _is_sure_without_lag(
         return best is not None and not _holds(limit, take_off_lag(best, metric, statistic, measurement))
     if status is Status.PASS:
         return worst is not None and _holds(limit, add_lag(worst, metric, statistic, measurement))
-    return False
+    return metric.worse_with_lag
 
 
 def _fails_at_best(

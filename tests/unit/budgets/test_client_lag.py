@@ -127,7 +127,7 @@ def test_a_rate_is_judged_where_the_lag_makes_no_difference() -> None:
     load = Load("", Window(0, 4000 * MS), ClientHealth("asyncio", lag, 0.3))
     found = measured(*requests, loads=(load,))
     statuses = [
-        judge(limits("throughput", output=limit), found)[0].status for limit in ("10 tok/s", "35 tok/s", "100 tok/s")
+        judge(limits("throughput", output=limit), found)[0].status for limit in ("10 tok/s", "45 tok/s", "100 tok/s")
     ]
     assert statuses == [Status.PASS, Status.INVALID, Status.FAIL]
 
@@ -197,3 +197,10 @@ def test_goodput_fails_only_if_requests_break_their_limits_without_the_lag_too()
 def test_a_lag_of_less_than_a_time_slice_is_that_of_an_ordinary_host() -> None:
     [verdict] = judge(limits("latency", ttft_max="199 ms"), seen_by("call", 2.4))
     assert verdict.status is Status.FAIL
+
+
+def test_what_is_inconclusive_stays_so_beside_a_late_client() -> None:
+    lag = StampLag("call", 20 * MS, 20 * MS)
+    requests = [replace(stream(at, at + 20, output_tokens=2), lag=lag) for at in range(100, 300, 10)]
+    [verdict] = judge(limits("latency", ttft_p50="205 ms"), measured(*requests))
+    assert verdict.status is Status.INCONCLUSIVE
