@@ -138,10 +138,10 @@ def _find_earliest(request: RequestTiming, clock: ServerClock | None) -> float:
     """Seconds after which the engine may have given the first token: all that was late may be of this request."""
     if request.server is not None and request.server.first is not None:
         return request.server.first / 1e9
-    seen, mean = request.ttft, _sum_first(clock)
-    if seen is None or mean is None:
+    seen, sums = request.ttft, _sum_first(clock)
+    if seen is None or sums is None:
         return 0.0
-    by_server, by_client = mean
+    by_server, by_client = sums
     return max(0.0, seen - (by_client - by_server)) if by_client >= by_server else 0.0
 
 
