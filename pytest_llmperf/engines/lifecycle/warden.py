@@ -32,6 +32,9 @@ _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
 _STATUS = "status"
+_SHARED_MEMORY = "/dev/shm"
+# As multiprocessing, vLLM and NCCL name theirs.
+_SHARED_NAMES = ("psm_", "sem.mp-", "vllm_", "nccl-")
 
 
 def _die_with_warden() -> Callable[[], None] | None:
@@ -141,9 +144,30 @@ def _end(engine: subprocess.Popen[bytes], grace: float) -> int:
         deadline = time.monotonic() + min(grace, _LINGER_SECONDS)
         while _signal_group(engine.pid, 0) and time.monotonic() < deadline:
             time.sleep(0.01)
+    left = _find_shared_memory(engine.pid)
     _signal_group(engine.pid, signal.SIGKILL)
     status = engine.wait()
+    _remove_shared_memory(left)
     return 128 - status if status < 0 else status
+
+
+def _find_shared_memory(group: int) -> set[int]:
+    """The inodes of what is mapped by the processes of the group in /dev/shm, where killed ones leave it."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError):  # there is no /proc
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            with contextlib.suppress(OSError):  # it has just ended
+                if os.getpgid(int(pid)) == group:
+                    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:
+                        found |= {int(line.split()[4]) for line in maps if f" {_SHARED_MEMORY}/" in line}
+    return found
+
+
+def _remove_shared_memory(inodes: set[int]) -> None:
+    for entry in os.scandir(_SHARED_MEMORY) if inodes else ():
+        with contextlib.suppress(OSError):
+            if entry.name.startswith(_SHARED_NAMES) and entry.inode() in inodes:
+                os.unlink(entry.path)
 
 
 def _signal_group(group: int, number: int) -> bool:

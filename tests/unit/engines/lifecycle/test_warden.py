@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from tests.helpers.waiting import PATIENCE_S, read_line, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 GRACE = "0.2"
 SLEEPER = "import signal; signal.pause()"
@@ -94,6 +94,30 @@ def test_a_server_deaf_to_sigterm_is_killed(tmp_path: Path) -> None:
         until((tmp_path / "deaf").exists)
         process.terminate()
         assert process.wait(PATIENCE_S) == 128 + signal.SIGKILL
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no /dev/shm here")
+def test_the_shared_memory_of_a_server_that_has_to_be_killed_is_removed(tmp_path: Path) -> None:
+    holder = """
+import signal, sys
+from multiprocessing import resource_tracker, shared_memory
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+block = shared_memory.SharedMemory(create=True, size=64)
+resource_tracker.unregister(block._name, "shared_memory")
+with open(sys.argv[1] + ".new", "w", encoding="utf-8") as file:
+    file.write(block.name)
+import os; os.rename(sys.argv[1] + ".new", sys.argv[1])
+while True: signal.pause()
+"""
+    name = tmp_path / "name"
+    with warden_of(tmp_path, *python(holder, name)) as (process, _):
+        until(name.exists)
+        block = Path("/dev/shm") / name.read_text(encoding="utf-8")
+        assert block.exists()
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGKILL
+        assert not block.exists()
 
 
 def test_what_a_server_leaves_behind_when_it_ends_by_itself_is_killed(tmp_path: Path) -> None:
