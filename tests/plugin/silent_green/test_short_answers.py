@@ -97,7 +97,7 @@ def test_an_answer_that_may_end_earlier_has_not_failed(runs: Runs, hostile: Host
         BUDGETS
         + f"""
     def test_asks(llm_client):
-        llm_client.generate("x", max_tokens=30, {settings})
+        llm_client.generate("another", max_tokens=30, {settings})
         post(llm_client, max_tokens=30, {settings})
 """,
         *hostile.options,
