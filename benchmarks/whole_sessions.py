@@ -30,8 +30,6 @@ TRUTHS = (0.90, 0.95, 1.00, 1.10, 1.14, 1.20)
 ROUNDS = 8
 TOKENS = 11
 SEVERAL_AT_ONCE = 8
-FIRST_SEED = 101
-"""The hundred sessions from here on are neither slow nor fast in their mean, by a hundredth of what they differ."""
 _JUDGED = ("PASS", "FAIL", "INCONCLUSIVE")
 _QUIET = {"ttft": "100 ms", "tpot": "10 ms"}
 _TESTS = """
@@ -127,7 +125,7 @@ def run_case(case: SessionCase, sessions: int, rate: float) -> dict[float, Count
 def _run_sessions(case: SessionCase, sessions: int, rate: float) -> list[dict[float, dict[str, Any]]]:
     """Several at once: they wait for most of their time."""
     with ProcessPoolExecutor(SEVERAL_AT_ONCE) as pool:
-        return list(pool.map(run_session, repeat(case), range(FIRST_SEED, FIRST_SEED + sessions), repeat(rate)))
+        return list(pool.map(run_session, repeat(case), range(1, sessions + 1), repeat(rate)))
 
 
 def render(found: Sequence[tuple[SessionCase, dict[float, Counter[str]]]], sessions: int) -> Iterator[str]:
