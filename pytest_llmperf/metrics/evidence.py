@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,7 +82,7 @@ class RateUnits:
         counts: tokens or requests of each unit.
         spans: how long each unit took, in seconds.
         unit: ``slice`` of the steady part of a load, ``round`` of the test, or ``request``, of those one after another.
-        strata: which load each unit is of, if there were several.
+        strata: which load each unit is of, if a round had several.
         hits: of a rate that counts some requests only, 1 for each request that it counts and 0 for the others, in the
             order of sending; then ``counts`` has all of them. None for other rates.
     """
@@ -121,7 +122,11 @@ def count_in_units(
             if windows[at].start_ns > request.end_ns:
                 break
             counts[at] += count(request, windows[at])
-    return RateUnits(counts, [window.seconds for window in windows], unit, _find_strata(measurement, spans, unit))
+    seconds = [window.seconds for window in windows]
+    if unit == "round":
+        rounds = [_find_round(window, measurement) for window in windows]
+        return RateUnits(_sum_by(rounds, counts), _sum_by(rounds, seconds), unit)
+    return RateUnits(counts, seconds, unit, _find_strata(measurement, spans, unit))
 
 
 def find_engines(measurement: Measurement, requests: Sequence[RequestTiming]) -> list[int] | None:
@@ -133,14 +138,39 @@ def find_engines(measurement: Measurement, requests: Sequence[RequestTiming]) ->
 
 
 def _find_strata(measurement: Measurement, spans: Sequence[Sequence[Window]], unit: str) -> list[int] | None:
-    """To which load or, of requests one after another, to which engine each unit belongs; None if that is one."""
+    """Of each unit the load of its round or, of requests one after another, the engine; None if there is only one."""
     if unit == "slice":
-        return [_find_load(window, measurement) for span in spans for window in span]
+        places = _find_places_of_loads(measurement)
+        return [places[_find_load(window, measurement)] for span in spans for window in span]
     engines = find_engines(measurement, measurement.requests)
-    if unit == "round" or engines is None:
+    if engines is None:
         return None
     starts = [request.sent_ns for request in measurement.requests]
     return [engines[bisect_left(starts, window.start_ns)] for span in spans for window in span]
+
+
+def _find_round(window: Window, measurement: Measurement) -> int:
+    """The number of the round that a window begins in, from 1; 0 if rounds are not known."""
+    return bisect_right(measurement.round_starts_ns, window.start_ns)
+
+
+def _sum_by(groups: Sequence[int], values: Sequence[float]) -> list[float]:
+    """The sum of each group's values, in the order in which the groups come first."""
+    sums: dict[int, float] = {}
+    for group, value in zip(groups, values, strict=True):
+        sums[group] = sums.get(group, 0.0) + value
+    return list(sums.values())
+
+
+def _find_places_of_loads(measurement: Measurement) -> list[int]:
+    """Of each load its place in its round: rounds repeat the loads, so that those in a place differ by noise alone."""
+    seen: Counter[int] = Counter()
+    places = []
+    for load in measurement.loads:
+        round_number = _find_round(load.spans[0], measurement) if load.spans else 0
+        places.append(seen[round_number])
+        seen[round_number] += 1
+    return places
 
 
 def _find_load(window: Window, measurement: Measurement) -> int:
@@ -165,6 +195,9 @@ def _divide(measurement: Measurement) -> tuple[list[list[Window]], str]:
     """The units of each span that is judged, and what they are."""
     spans = [span for span in measurement.spans if span.end_ns > span.start_ns]
     if measurement.loads:
+        # The slices of a round share its moment.
+        if len({_find_round(span, measurement) for span in spans}) >= ENOUGH_ROUNDS:
+            return [[span] for span in spans], "round"
         return [_slice(span, measurement) for span in spans], "slice"
     turns = _list_starts_of_turns(measurement)
     # Rounds repeat the same requests, which may differ from one another by intention.

@@ -290,6 +290,32 @@ def test_the_stretches_of_a_load_that_grew_differ_by_noise() -> None:
     assert (noisy.status, steady.status) == (Status.INCONCLUSIVE, Status.PASS)
 
 
+def test_loads_that_rounds_repeat_differ_by_the_noise_of_their_rounds() -> None:
+    """Each is steady in itself, so that its slices alone would seem to be without noise."""
+
+    def judge_rounds(tokens_of_rounds: Sequence[int]) -> Verdict:
+        requests, loads, starts = [], [], []
+        for at, tokens in enumerate(tokens_of_rounds):
+            starts.append(30 * at * 10**9)
+            for begun_s in (30 * at + 1, 30 * at + 15):
+                loads.append(Load("x", Window(begun_s * 10**9, (begun_s + 12) * 10**9)))
+                requests += [
+                    RequestTiming(
+                        (begun_s + s) * 10**9, (begun_s + s + 1) * 10**9, streamed=False, output_tokens=tokens
+                    )
+                    for s in range(12)
+                ]
+        found = measured(*requests, loads=tuple(loads), rounds=len(starts), round_starts_ns=tuple(starts))
+        [verdict] = judge(limits("throughput", output="26 tok/s"), found)
+        return verdict
+
+    few, many = judge_rounds((20, 40, 30)), judge_rounds((20, 40, 25, 35, 30, 28))
+    assert many.measured == pytest.approx(sum((20, 40, 25, 35, 30, 28)) / 6)
+    assert many.interval is not None
+    assert (many.interval.units, many.interval.unit) == (6, "round")
+    assert (few.status, many.status) == (Status.INCONCLUSIVE, Status.INCONCLUSIVE)
+
+
 def test_loads_at_the_same_time_are_counted_over_the_time_that_passed() -> None:
     requests = [RequestTiming(at * 10**9, (at + 1) * 10**9, streamed=False, output_tokens=50) for at in range(10)]
     loads = (Load("one", Window(0, 10 * 10**9)), Load("two", Window(0, 10 * 10**9)))
