@@ -23,6 +23,9 @@ _INTERVAL_S = 0.005
 # Timers of event loops count whole milliseconds, so that less is no lag.
 _LEAST_NS = 2_000_000
 _MOST_KEPT = 100_000
+# While a request is sent, its thread waits for the interpreter or a core this often at most, each time about as long as
+# the beat. What it waited beyond that was for a server which was late to accept or to read.
+_MOST_WAITS = 10
 
 
 @dataclass
@@ -66,7 +69,8 @@ class Beat(ABC):
         finally:
             worst = self.find_worst(request.sent_ns, request.end_ns)
             sending, reading = request.seen_sending_ns, request.seen_reading_ns
-            request.late = Lateness(worst if sending is None else sending, worst if reading is None else reading)
+            sending = worst if sending is None else min(sending, _MOST_WAITS * max(worst, _LEAST_NS))
+            request.late = Lateness(sending, worst if reading is None else reading)
             self.stop()
 
     def start(self) -> None:

@@ -115,6 +115,17 @@ def test_what_was_measured_at_the_socket_is_better_than_the_beat(clock: Clock) -
     assert request.late == Lateness(3 * MS, 1 * MS)
 
 
+def test_a_server_that_is_slow_to_accept_or_to_read_is_no_lag_of_the_client(clock: Clock) -> None:
+    """The kernel tries a connection again after a second, and a large request waits for what the server reads."""
+    beat = HandBeat()
+    request = Request(end_ns=2000 * MS, seen_sending_ns=1015 * MS, seen_reading_ns=0)
+    with beat.beside(request):
+        for ms in (5, 13, 18):
+            beat.run_at(clock, ms)
+        clock.now_ns = 23 * MS
+    assert request.late == Lateness(30 * MS, 0)
+
+
 # --------------------------------------------------------------------------------------------------- real clocks
 
 
