@@ -33,6 +33,7 @@ class Provisioner:
         self._progress = progress
         self._listener = listener
         self._running: dict[tuple[object, ...], Engine] = {}
+        self._retired: set[tuple[object, ...]] = set()
         self._failed: dict[tuple[object, ...], EngineError] = {}
         self._deaths = Deaths()
         self._starts: dict[tuple[object, ...], str] = {}
@@ -46,8 +47,11 @@ class Provisioner:
         """
         if spec.key in self._failed:
             raise self._failed[spec.key].with_traceback(None)
+        self._retired.discard(spec.key)
+        engine = self._running.get(spec.key)
+        if engine is None:
+            self._stop_retired()
         try:
-            engine = self._running.get(spec.key)
             if engine is None:
                 engine = self._registry.create(spec, self._listener)
                 engine.start(self._progress)
@@ -108,15 +112,19 @@ class Provisioner:
         """Takes note that the engine has lived through a test: earlier deaths no longer count."""
         self._deaths.forget(engine)
 
-    def release(self, spec: EngineSpec) -> None:
-        """Stops the engine of this spec, if it runs; one that others share is left to them."""
-        engine = self._running.pop(spec.key, None)
-        if engine is None:
-            return
-        if engine.spec.run:
-            engine.detach()
-        else:
-            engine.stop()
+    def retire(self, spec: EngineSpec) -> None:
+        """Lets the engine of this spec run on until another one starts: of several, one runs at a time."""
+        if spec.key in self._running:
+            self._retired.add(spec.key)
+
+    def _stop_retired(self) -> None:
+        """Those that others share are left to them."""
+        while self._retired:
+            engine = self._running.pop(self._retired.pop())
+            if engine.spec.run:
+                engine.detach()
+            else:
+                engine.stop()
 
     def wake(self) -> None:
         """Wakes those that were left asleep, for others who share them; one that does not wake is stopped."""

@@ -28,7 +28,7 @@ def llm_engine_args() -> dict[str, Any]:
     """A dict of engine settings. Override it in your ``conftest.py`` to return, say, ``{"ctx_size": 4096}``.
 
     ``{"llamacpp:ctx_size": 4096}`` is for one engine only. ``--llmperf-engine-arg`` beats it. Overridden again in a
-    folder, module or class, it gives the tests there an engine of their own.
+    folder, module or class, it gives the tests there an engine of their own, unless the settings are the same.
     """
     return {}
 
@@ -51,7 +51,7 @@ def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any
     engine = session.acquire_with(spec, llm_engine_args)
     yield engine
     if session.has_several_engines:
-        session.provisioner.release(engine.spec)
+        session.provisioner.retire(engine.spec)
 
 
 @pytest.fixture(scope="session")

@@ -176,7 +176,7 @@ def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: 
         if _attaches(settings):
             yield "--llmperf-keep-engine has no effect with --llmperf-url: that server runs on anyway"
         elif len(settings.engines) > 1 and not distributed:
-            yield "--llmperf-keep-engine has no effect with several engines: each ends before the next starts"
+            yield "--llmperf-keep-engine keeps the last of several engines: each other ends before the next starts"
     if given["--llmperf-busy-gpu"] and settings.engines and all(spec.url for spec in settings.engines):
         yield "--llmperf-busy-gpu has no effect with --llmperf-url: it is for engines that are started here"
     if settings.engines and all(spec.url for spec in settings.engines):

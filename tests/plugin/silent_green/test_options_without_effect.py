@@ -134,7 +134,7 @@ IDLE = {
     ),
     "several engines that would be kept": (
         [f"{SIMULATED}:a", f"{SIMULATED}:b", "--llmperf-keep-engine=9"],
-        ["--llmperf-keep-engine has no effect with several engines: *"],
+        ["--llmperf-keep-engine keeps the last of several engines: *"],
     ),
     "devices of no workers": (
         [SIMULATED, "--llmperf-share=devices"],

@@ -167,13 +167,24 @@ def test_an_engine_that_a_test_restarts_is_watched_afresh(house: House) -> None:
     assert house.made[0].fake.events == ["before", "start", "watch", "unwatch", "stop", "before", "start", "watch"]
 
 
-def test_a_released_engine_is_stopped_and_the_next_one_is_new(house: House) -> None:
-    house.provisioner.acquire(SPEC)
-    house.provisioner.release(SPEC)
-    house.provisioner.release(SPEC)
+def test_a_retired_engine_runs_until_another_starts(house: House) -> None:
+    first = house.provisioner.acquire(SPEC)
+    house.provisioner.retire(SPEC)
+    assert house.provisioner.acquire(SPEC) is first
+    house.provisioner.retire(SPEC)
+    house.provisioner.retire(SPEC)
+    assert house.provisioner.acquire(OTHER) is house.made[1]
     assert house.made[0].fake.events == ["before", "start", "watch", "unwatch", "stop"]
+    assert house.provisioner.running == (house.made[1],)
+    assert house.provisioner.acquire(SPEC) is house.made[2]
+
+
+def test_a_retired_engine_that_is_the_last_is_closed_as_any_other(house: House) -> None:
+    house.provisioner.acquire(SPEC)
+    house.provisioner.retire(SPEC)
+    house.provisioner.close()
+    assert house.made[0].fake.events[-2:] == ["unwatch", "stop"]
     assert house.provisioner.running == ()
-    assert house.provisioner.acquire(SPEC) is house.made[1]
 
 
 def test_closing_stops_every_engine_even_after_an_error() -> None:
