@@ -122,7 +122,7 @@ def _bound_percentile(
         else:
             bound = ordered.value_at(rank)
         bound = max(value, bound) if side else min(value, bound)
-        bounds.append(_widen(value, bound, _session_width(confidence, error)))
+        bounds.append(_widen(value, bound, _session_width(confidence, error), 1 if side else -1))
     return Interval(bounds[0], bounds[1], units, min(effective, float(units)), "request")
 
 
@@ -178,11 +178,11 @@ def _session_width(confidence: Confidence, error: float) -> float:
     return NormalDist().inv_cdf(1 - error) * (confidence.session_noise or 0.0)
 
 
-def _widen(value: float, bound: float, width: float) -> float:
-    """The bound of a value, moved further away from it by a noise that lies beside what the bound allows for."""
+def _widen(value: float, bound: float, width: float, sign: int) -> float:
+    """The lower (``sign`` -1) or upper (1) bound of a value, moved further away from it by a noise beside its own."""
     if value <= 0 or bound <= 0 or not width:
         return bound
-    return value * math.exp(math.copysign(math.hypot(math.log(bound / value), width), -1 if bound < value else 1))
+    return value * math.exp(sign * math.hypot(math.log(bound / value), width))
 
 
 def is_hidden_by_sessions(value: float, limit: float, better: Better, confidence: Confidence) -> bool:

@@ -118,6 +118,14 @@ def test_noise_between_sessions_widens_the_interval() -> None:
     assert (known.interval.low or math.inf) < (quiet.interval.low or 0)
 
 
+@pytest.mark.parametrize(("milliseconds", "status"), [(200, Status.PASS), (280, Status.INCONCLUSIVE)])
+def test_it_does_so_on_both_sides_of_values_that_are_all_the_same(milliseconds: float, status: Status) -> None:
+    verdict = judge_ttft([milliseconds] * 130, session_noise=0.05)
+    assert verdict.status is status
+    assert verdict.interval is not None
+    assert (verdict.interval.low or math.inf) < milliseconds / 1000 < (verdict.interval.high or 0)
+
+
 def test_the_largest_value_is_compared_as_it_is() -> None:
     [verdict] = judge(limits("latency", ttft_max="300 ms"), measured(stream(301, output_tokens=1)))
     assert (verdict.status, verdict.interval) == (Status.FAIL, None)
