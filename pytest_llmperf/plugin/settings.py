@@ -141,7 +141,7 @@ def _flag(name: str) -> str:
 
 
 def _check_at_least(values: Mapping[str, Any], name: str, least: int) -> None:
-    if values[name] < least:
+    if not values[name] >= least:  # nor is nan
         raise ValueError(f"{_flag(name)}={values[name]} must be {least} or more")
 
 

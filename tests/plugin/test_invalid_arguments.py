@@ -156,6 +156,7 @@ OPTIONS = {
     "rounds in words": (["--llmperf-rounds=many"], "--llmperf-rounds=many is neither a number from 1 nor auto"),
     "an allowance of one round": (["--llmperf-max-rounds=1"], "--llmperf-max-rounds=1 must be 2 to 30"),
     "no round": (["--llmperf-rounds=0"], "--llmperf-rounds=0 is neither a number from 1 nor auto"),
+    "no number of seconds": (["--llmperf-max-seconds=nan"], "--llmperf-max-seconds=nan must be 0 or more"),
     "negative warm-up": (["--llmperf-warmup=-1"], "--llmperf-warmup=-1 must be 0 or more"),
     "no sample": (["--llmperf-sample-hz=0"], "--llmperf-sample-hz=0 must be above 0"),
     "too many samples": (["--llmperf-sample-hz=5000"], "--llmperf-sample-hz=5000 must be 1000 or less"),
