@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.client_lag import add_lag, find_largest_lag, is_saturated, take_off_lag
+from pytest_llmperf.budgets.host_pressure import take_off_wait
 from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval, is_hidden_by_sessions
 from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
@@ -119,7 +120,10 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         is_sure = _is_sure_without_lag(limit, status, measurement, interval, reading)
         if is_sure and isinstance(metric, ObjectiveMetric) and not holds:
             is_sure = _fails_at_best(limit, metric, objectives, measurement)
-        disturbed = why_disturbed(metric, measurement, limit.statistic, holds=holds, is_sure=is_sure)
+        with_cores = status is Status.FAIL and _fails_with_cores(limit, measurement, interval, reading)
+        disturbed = why_disturbed(
+            metric, measurement, limit.statistic, holds=holds, is_sure=is_sure, fails_with_cores=with_cores
+        )
         status, reason = (Status.INVALID, disturbed) if disturbed else (status, reason)
     return Verdict(
         status,
@@ -187,6 +191,19 @@ def _fails_at_best(
     wider = [replace(objective, limit=objective.limit + late) for objective in objectives]
     best = metric.read(measurement, None, wider).value
     return best is not None and not _holds(limit, take_off_lag(best, metric, None, measurement))
+
+
+def _fails_with_cores(limit: Limit, measurement: Measurement, interval: Interval | None, reading: Reading) -> bool:
+    """Whether a limit that is broken would be so too if the engine had never waited for a core."""
+    best = _find_best(limit, interval, reading)
+    return best is not None and not _holds(limit, take_off_wait(best, limit.definition, measurement))
+
+
+def _find_best(limit: Limit, interval: Interval | None, reading: Reading) -> float | None:
+    """The end of the interval that is best for the limit, or without one the value itself."""
+    if interval is None:
+        return reading.value
+    return interval.low if limit.definition.better == "lower" else interval.high
 
 
 def _holds(limit: Limit, value: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.client_lag import why_client_lags
+from pytest_llmperf.budgets.host_pressure import why_starved
 from pytest_llmperf.budgets.prompt_reuse import explain_prompt_reuse
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.budgets.stamp_bounds import keeps_objective
@@ -49,22 +50,30 @@ def why_objectives_invalid(objectives: Sequence[Objective], measurement: Measure
 
 
 def why_disturbed(
-    metric: Metric, measurement: Measurement, statistic: Statistic | None, *, holds: bool, is_sure: bool = False
+    metric: Metric,
+    measurement: Measurement,
+    statistic: Statistic | None,
+    *,
+    holds: bool,
+    is_sure: bool = False,
+    fails_with_cores: bool = False,
 ) -> str:
     """Why something beside the engine may have decided whether a limit holds, in one sentence; empty if not.
 
-    What can only make a number worse changes no PASS: other requests on the engine, a device that was slowed down, and
-    for some metrics a client that was late.
+    What can only make a number worse changes no PASS: other requests on the engine, a device that was slowed down, a
+    host that kept the engine from computing, and for some metrics a client that was late.
 
     Args:
         holds: whether the limit holds.
         is_sure: whether it would hold, or be broken, as well without the lag of the client.
+        fails_with_cores: whether it would also be broken had the engine never waited for a core.
     """
     if metric.known_before_test:
         return ""
     found = [] if holds and metric.worse_with_others else [*measurement.disturbances]
     if metric.source is SampleSource.REQUESTS:
         found += [] if holds and metric.worse_with_others else [_why_slow(measurement)]
+        found += [] if fails_with_cores or (holds and metric.worse_with_others) else [why_starved(measurement)]
         found += (
             [] if is_sure or (holds and metric.worse_with_lag) else [why_client_lags(metric, statistic, measurement)]
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.measurement.distribution import Distribution
     from pytest_llmperf.measurement.engine_info import EngineInfo
+    from pytest_llmperf.measurement.host.state import HostState
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.reading import Reading
@@ -66,6 +67,7 @@ class Measurement:
         label: of a part, what tells its engine from the others; else empty.
         loads: the workloads that were run.
         prompt_cache: what the caches of the engine held of prompts; of several engines each part has its own.
+        host: what the host did over the window; None if it was not looked at, as for a part of a test.
         idle: the memory that was held after the test had unloaded its model or put it to sleep; None if it did not.
     """
 
@@ -83,6 +85,7 @@ class Measurement:
     windows: tuple[Window, ...] = ()
     faults: tuple[str, ...] = ()
     disturbances: tuple[str, ...] = ()
+    host: HostState | None = None
     unread: tuple[UnreadCall, ...] = ()
     rounds: int = 1
     looks: int | None = None

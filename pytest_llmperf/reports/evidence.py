@@ -16,6 +16,7 @@ from pytest_llmperf.measurement.units import (
     format_value,
 )
 from pytest_llmperf.measurement.unread import format_unread
+from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.load_evidence import collect_load_evidence, describe_client_lag
 from pytest_llmperf.reports.notes import describe_other_models, describe_short
 from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_sparkline
@@ -50,6 +51,8 @@ def collect_evidence(measurement: Mapping[str, Any], *, unicode: bool = True) ->
     if measurement["engine_stats"]:
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))
     found += [("clocks", text) for text in _clocks(measurement)]
+    if measurement["host"] is not None:
+        found += [("system", text) for text in describe_host(measurement["host"])]
     found += [("recorded", _record(record)) for record in measurement["records"]]
     found += [("window", f"{w['name']}, {_seconds(w['seconds'])}") for w in measurement["windows"]]
     found += [("engine", text) for text in _engines(measurement)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.reports.result import TestResult
@@ -18,7 +18,7 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
     ``.limit`` and ``.verdict``.
 
     Values and limits are in base units (``"17179869184 B"``), so that they can be plotted as they are.
-    A budget without a value has only its limit and its verdict.
+    A budget without a value has only its limit and its verdict. ``llmperf.host.…`` say what the host did meanwhile.
     """
     found: list[tuple[str, str]] = []
     engine = result.measurement.get("engine")
@@ -27,6 +27,7 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
         found.append((f"{PREFIX}model", engine["model"]))
         if engine["devices"]:
             found.append((f"{PREFIX}device", " + ".join(sorted({d["name"] for d in engine["devices"]}))))
+    found += _list_host(result.measurement.get("host"))
     for verdict in result.verdicts:
         scope = f"{verdict.engine}." if verdict.engine else ""
         name = f"{PREFIX}{scope}{verdict.name}" if verdict.name else PREFIX.rstrip(".")
@@ -41,6 +42,22 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
             found.append((f"{name}.limit", _in_base(verdict.limit, verdict)))
         found.append((f"{name}.verdict", verdict.status.value))
     return found
+
+
+def _list_host(host: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """What is known of the host over the test; shares are between 0 and 1."""
+    if host is None:
+        return
+    waited = {"waited": host["threads"]["share_waited"]} if host["threads"] else {}
+    numbers = {
+        **waited,
+        **{key: host[key] for key in ("other_cores", "steal")},
+        **{f"pressure.{kind}": share for kind, share in host["pressure"].items()},
+        "throttled": host["throttled_s"],
+    }
+    for name, value in numbers.items():
+        text = "not known" if value is None else f"{value:.4g}"
+        yield f"{PREFIX}host.{name}", f"{text} s" if name == "throttled" and value is not None else text
 
 
 def _in_base(value: float, verdict: Verdict) -> str:

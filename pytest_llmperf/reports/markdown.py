@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.evidence import format_engine
 from pytest_llmperf.reports.failure_table import COST, format_limit, render_failure, sort_worst_first
+from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.result import shows_cost
 from pytest_llmperf.reports.summary import compare_engines, count_statuses, format_counts
@@ -37,6 +38,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     blocks.append(_table(results))
     blocks += [_details(result) for result in results if _has_failed(result)]
     blocks.append("\n".join(f"- {_escape(note)}" for note in list_notes(results)))
+    blocks.append(_hosts(results))
     blocks.append(_side_by_side(results))
     blocks += [f"Engine: {text}" for text in _engines(results)]
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
@@ -126,6 +128,15 @@ def _engines(results: Sequence[TestResult]) -> list[str]:
     parts = [part for result in results for part in result.measurement.get("parts") or [result.measurement]]
     engines = (part.get("engine") for part in parts)
     return [_escape(text) for text in dict.fromkeys(format_engine(engine) for engine in engines if engine)]
+
+
+def _hosts(results: Sequence[TestResult]) -> str:
+    """What the host did during each test with budgets, folded."""
+    found = [(r.nodeid, host) for r in results if r.verdicts and (host := r.measurement.get("host")) is not None]
+    lines = [f"- {_code(nodeid)}: {_escape('; '.join(describe_host(host)))}" for nodeid, host in found]
+    if not lines:
+        return ""
+    return "\n".join(["<details>", "<summary>The host during each test</summary>", "", *lines, "", "</details>"])
 
 
 def _code(text: str) -> str:

@@ -34,6 +34,9 @@ def list_notes(results: Sequence[TestResult]) -> list[str]:
 def _describe(measurement: Mapping[str, Any]) -> Iterator[str]:
     """The facts of one measurement in its wire form."""
     yield from measurement["disturbances"]
+    host = measurement["host"]
+    if host is not None and host["starved"]:
+        yield host["starved"]
     unread = measurement["requests"]["unread"]
     if unread:
         yield f"the test sent {format_unread({call['call']: call['count'] for call in unread})}"

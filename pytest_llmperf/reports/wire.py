@@ -9,11 +9,13 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.budgets.host_pressure import why_starved
 from pytest_llmperf.measurement.load import group_lags
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric
 from pytest_llmperf.metrics.missing import why_raised
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.metrics.table import METRICS, find
+from pytest_llmperf.reports.host.wire import host_to_wire
 from pytest_llmperf.reports.load_wire import lag_to_wire, load_to_wire
 from pytest_llmperf.reports.result import TIMELINE_POINTS
 from pytest_llmperf.reports.sparkline import downsample
@@ -62,6 +64,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "windows": _windows(measurement),
         "faults": [str(fault) for fault in measurement.faults],
         "disturbances": [str(text) for text in measurement.disturbances],
+        "host": None if measurement.host is None else host_to_wire(measurement.host, why_starved(measurement)),
         "rounds": int(measurement.rounds),
         "looks": _count(measurement.looks),
         "engine_seconds": _number(measurement.engine_seconds),

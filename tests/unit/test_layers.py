@@ -12,15 +12,17 @@ from tests.helpers.import_graph import folder_of as folder_on_disk
 
 # Lowest first. A folder may import itself and what stands here; a folder with sub-folders is named by its own files.
 ALLOWED: dict[str, str] = {
-    "measurement": "",
+    "measurement.host": "",
+    "measurement": "measurement.host",
     "metrics": "measurement",
     "system": "",
     "telemetry.records": "measurement",
     "telemetry.analysis": "measurement telemetry.records",
-    "telemetry.sources": "system telemetry.records telemetry.sources.nvml",
+    "telemetry.sources": "measurement.host system telemetry.records telemetry.sources.nvml",
     "telemetry.sources.nvml": "measurement telemetry.records",
     "telemetry.sampler": "measurement system telemetry.analysis telemetry.records telemetry.sources",
-    "telemetry": "measurement system system telemetry.analysis telemetry.records telemetry.sampler telemetry.sources",
+    "telemetry": "measurement measurement.host system telemetry.analysis telemetry.records telemetry.sampler "
+    "telemetry.sources",
     "traffic.answers": "measurement",
     "traffic.client": "measurement traffic.answers",
     "traffic.workloads": "measurement traffic.answers traffic.client",
@@ -44,9 +46,10 @@ ALLOWED: dict[str, str] = {
     "traffic.answers traffic.client",
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
     "budgets.confidence": "",
-    "budgets": "budgets.confidence measurement metrics",
-    "reports": "budgets measurement metrics",
-    "plugin.measuring": "budgets engines.api engines.lifecycle measurement metrics system telemetry "
+    "budgets": "budgets.confidence measurement measurement.host metrics",
+    "reports.host": "measurement measurement.host",
+    "reports": "budgets measurement metrics reports.host",
+    "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "
     "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.preflight": "budgets engines engines.api plugin.markers telemetry",

@@ -282,6 +282,16 @@ class EngineTelemetry:
         ended = frozenset(self._list_keys(engine for engine in engines if engine.has_ended_to_unload))
         return self._sampler.read(window, self._list_keys(engines), ended), ""
 
+    def read_thread_times(self, engine: Engine) -> dict[int, tuple[int, int] | None]:
+        """What the threads of the engine have run and waited for a core so far, in ns, by the keys of its branches."""
+        keys = self._keys.get(engine, ())
+        times = self._sampler.read_thread_times(keys) if keys and self._sampler is not None else ()
+        return dict(zip(keys, times, strict=True))
+
+    def why_threads_unseen(self, engine: Engine, window: Window) -> str:
+        """Why the threads that compute are not seen; "" if they are."""
+        return self._why_unseen(engine, window)
+
     def _why_unseen(self, engine: Engine, window: Window) -> str:
         """Why the processes that hold the engine's model are not seen; "" if they are."""
         if not self._keys.get(engine) or self._sampler is None:

@@ -23,6 +23,7 @@ from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import find, read, why_unread
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.forked_calls import WHAT
+from pytest_llmperf.plugin.measuring.host_watch import HostWatch
 from pytest_llmperf.plugin.measuring.left_overs import BORROWED, LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
@@ -100,6 +101,7 @@ class MeasuredRun:
         self._left_overs = left_overs
         self._forked = forked
         self._log = RequestLog(owner, left_overs, caches.remember, forked)
+        self._host = HostWatch(telemetry)
         self._calls = AppCalls()
         self._unread: list[tuple[Engine, UnreadCall]] = []
         self._forked_by_others: list[LeftOver] = []
@@ -127,6 +129,7 @@ class MeasuredRun:
             if self._start_ns:
                 self._empty_cache(engine)
                 self._observations[engine] = engine.insight.observe()
+                self._host.begin([engine])
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -218,6 +221,7 @@ class MeasuredRun:
         self._left_overs.forget_ended()
         self._telemetry.begin(self._engines, align=self._judges_energy)
         self._is_warmup = is_warmup
+        self._host.begin(self._engines)
         self._start_ns = time.monotonic_ns()
         self.rounds = 1
         self._round_starts_ns = [self._start_ns]
@@ -272,6 +276,7 @@ class MeasuredRun:
         if self.measurement is not None:
             return self.measurement
         window = Window(self._start_ns, time.monotonic_ns())
+        self._host.look(self._engines)
         self._take_calls(window, final=False)
         observed = {engine: seen.read(self._asked_of(engine), window) for engine, seen in self._observations.items()}
         return self._measure(window, observed)
@@ -284,6 +289,7 @@ class MeasuredRun:
     def close(self) -> tuple[Measurement, list[Verdict]]:
         """Ends the window; returns what was measured and the verdict on each budget."""
         window = Window(self._start_ns, time.monotonic_ns())
+        self._host.look(self._engines)
         self._log.close(window.end_ns)
         self._telemetry.edge(self._engines, align=self._judges_energy)
         self._take_calls(window, final=True)  # before the observation ends, which compares them with what it saw
@@ -378,6 +384,7 @@ class MeasuredRun:
             ),
             disturbances=describe_left_overs(self._find_others(window), self._owner),
             unread=tuple(sorted(self._unread_by(engines), key=lambda call: call.sent_ns)),
+            host=self._host.compare(engines, window),
             rounds=self.rounds,
             looks=self._looks.count,
             round_starts_ns=tuple(self._round_starts_ns),

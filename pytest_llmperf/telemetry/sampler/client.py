@@ -162,6 +162,16 @@ class Sampler:
             return tuple(self.ask("contacts", key=key)["contacts"])
         return ()
 
+    def read_thread_times(self, keys: Sequence[int]) -> list[tuple[int, int] | None]:
+        """What the threads of each of these branches have run and waited for a core since they were first watched.
+
+        In ns; None where the system does not tell, the branch is not watched, or the sampler has died.
+        """
+        with contextlib.suppress(SamplerError):
+            times = self.ask("thread_times", keys=list(keys))["times"]
+            return [None if one is None else (int(one[0]), int(one[1])) for one in times]
+        return [None for _ in keys]
+
     def survey(self) -> None:
         """Lists the processes of all watched branches anew; a failure shows in the traces."""
         with contextlib.suppress(SamplerError):

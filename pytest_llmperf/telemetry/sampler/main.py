@@ -1,7 +1,8 @@
 """The sampler process: ``python -m pytest_llmperf.telemetry.sampler.main HZ SOCKET_FD ADDRESS RING_FD...``.
 
 The main thread takes orders; each lane is a thread that reads one kind of source into a ring of its own: memory at the
-full rate, the driver's slow readings, DCGM exporters with the pages of engines. An order is a line of JSON, ``{"id": 1,
+full rate, the driver's slow readings, DCGM exporters with the pages of engines. The times of the engines' threads are
+added up here and told when asked for. An order is a line of JSON, ``{"id": 1,
 "do": "watch", ...}``; its answer is ``{"id": 1, ...}``. Orders come over the socket from the process that started this
 one, its owner, and from other processes of the host, which connect to the abstract address and are given the rings.
 When a connection ends, what it alone watched is no longer read. The process ends when its owner's connection or the
@@ -35,6 +36,7 @@ from pytest_llmperf.telemetry.sources.drivers import open_backend
 from pytest_llmperf.telemetry.sources.host import open_reader
 from pytest_llmperf.telemetry.sources.pid_namespaces import ProcessMatcher, find_host_proc
 from pytest_llmperf.telemetry.sources.process_tree import BranchMemory, SharingLane
+from pytest_llmperf.telemetry.sources.thread_times import ThreadsLane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -106,12 +108,13 @@ class Control:
         self._sampled: dict[int, int] = {}
         self._facts: dict[int, DeviceFacts] = {}
         self._sharing = SharingLane()
+        self._threads = ThreadsLane()
         self._memory = MemoryLane(rings[0], Pace(round(1e9 / (EAGERNESS * hz))), self._faults.assign_number)
         matcher = ProcessMatcher(parent_pid(), host=find_host_proc())
         self._driver = DriverLane(rings[1], self._faults.assign_number, self._list_engines, matcher)
         self._exporters = ExportersLane(rings[2], self._faults.assign_number)
         self._pages = PagesLane(self._exporters.publish, self._faults.assign_number)
-        for lane in (self._sharing, self._memory, self._driver):
+        for lane in (self._sharing, self._threads, self._memory, self._driver):
             lane.start()
 
     # ------------------------------------------------------------------------------------------------ connections
@@ -176,6 +179,8 @@ class Control:
                 self._sharing.survey(partial(answer, {}))
             case "contacts":
                 answer({"contacts": self._sharing.list_contacts(order["key"])})
+            case "thread_times":
+                answer({"times": [self._threads.read(key) for key in order["keys"]]})
             case "devices":
                 self._in_driver_lane(answer, self._list_devices)
             case "sample":
@@ -234,6 +239,7 @@ class Control:
         memory = BranchMemory(key, branch, reader, partial(self._sharing.distrust, key))
         self._memory.watch(key, memory)
         self._sharing.add(key, branch, memory)
+        self._threads.add(key, branch.list_pids)
         return key
 
     def _stop_watching(self, key: int) -> None:
@@ -241,6 +247,7 @@ class Control:
             self._branches.pop(key, None)
             self._memory.stop_watching(key)
             self._sharing.remove(key)
+            self._threads.remove(key)
 
     def _list_engines(self) -> dict[int, tuple[int, ...]]:
         """The processes of each branch, by its key."""

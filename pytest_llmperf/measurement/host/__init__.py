@@ -1,0 +1,1 @@
+"""The host over a measured window, as a frozen value."""

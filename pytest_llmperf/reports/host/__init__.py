@@ -1,0 +1,1 @@
+"""The host in reports: its wire form, and sentences."""
