@@ -9,6 +9,7 @@ whose processor time over the wall time is the share; the same without a branch 
 from __future__ import annotations
 
 import argparse
+import select
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pytest_llmperf.telemetry.sources.thread_times import ThreadsLane
 
 THREADS = (8, 64, 512, 2048)
 LARGEST_SHARE = 0.01
+START_TIMEOUT_S = 60
 ENGINE = """
 import sys, threading
 for _ in range(int(sys.argv[1]) - 1):
@@ -36,8 +38,8 @@ def measure(seconds: float) -> float:
 def measure_with(lane: ThreadsLane, threads: int, seconds: float) -> float:
     command = [sys.executable, "-c", ENGINE, str(threads)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as engine:
-        assert engine.stdout is not None
-        engine.stdout.readline()
+        if not select.select([engine.stdout], [], [], START_TIMEOUT_S)[0]:
+            raise TimeoutError(f"{threads} threads did not start")
         lane.add(threads, lambda: (engine.pid,))
         share = measure(seconds)
         lane.remove(threads)
