@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.plugin.preflight.engine_variants import find_variant
 from pytest_llmperf.plugin.session import MEASURED_RUN, NO_ENGINE, SESSION
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any
         from pytest_llmperf.plugin.outcomes import NoEngine
 
         raise NoEngine(NO_ENGINE)
-    engine = session.acquire_with(spec, llm_engine_args)
+    engine = session.acquire_with(spec, llm_engine_args, find_variant(request._pyfuncitem))
     yield engine
     if session.has_several_engines:
         session.provisioner.retire(engine.spec)
@@ -114,7 +115,9 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
     It has ``generate``, ``chat``, ``agenerate``, ``achat`` and ``run``. ``base_url``, ``api_key`` and ``model`` are
     for an app under test, whose own calls are timed as well.
     """
-    factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(MEASURED_RUN, None))
+    session = request.config.stash[SESSION]
+    session.refuse_other_variant(llm_engine, request.node)
+    factory = LLMClientFactory(session, request.node.stash.get(MEASURED_RUN, None))
     with factory(llm_engine) as client:
         yield client
 

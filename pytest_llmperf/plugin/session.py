@@ -80,6 +80,7 @@ class Session:
         self._kept_logs: set[str] = set()
         self._variants: set[Variant] = set()
         self._engine_args: dict[Engine, Mapping[str, Any]] = {}
+        self._engine_variants: dict[Engine, set[Variant]] = {}
         self.clock = TimeoutClock(config)
         self.terminal = Terminal(config)
         self.findings = Findings()
@@ -187,15 +188,38 @@ class Session:
         """Whether the tests need ``llm_engine`` to be several engines, one after the other."""
         return len(self.settings.engines) > 1 or len(self._variants) > 1
 
-    def acquire_with(self, spec: EngineSpec, project_args: Mapping[str, Any]) -> Engine:
-        """The running engine of ``llm_engine``; notes with which settings of the project it runs.
+    def acquire_with(self, spec: EngineSpec, project_args: Mapping[str, Any], variant: Variant) -> Engine:
+        """The running engine of ``llm_engine``; notes with which settings of the project it runs, and whose they are.
 
         Raises:
             EngineUnavailable: as ``acquire``.
         """
         engine = self.acquire(self.complete(spec, project_args))
         self._engine_args[engine] = project_args
+        self._engine_variants.setdefault(engine, set()).add(variant)
         return engine
+
+    def refuse_other_variant(self, engine: Engine, item: pytest.Item) -> None:
+        """Fails a test that asks for ``llm_engine`` while it runs, and gets one that others have overridden.
+
+        pytest cannot know of such a test that it needs an engine of its own.
+
+        Raises:
+            EngineUnavailable: the engine was started for tests of which another place overrides the settings.
+        """
+        known = self._engine_variants.get(engine)
+        if known is None or "llm_engine" in getattr(item, "fixturenames", ()):
+            return
+        from pytest_llmperf.plugin.preflight.engine_variants import describe_variant, find_variant
+
+        own = find_variant(item)
+        if own not in known:
+            from pytest_llmperf.plugin.outcomes import EngineUnavailable
+
+            raise EngineUnavailable(
+                f"llm_engine runs with {describe_variant(min(known))}, and this test has {describe_variant(own)}, but "
+                "uses the engine by request.getfixturevalue alone: name llm_client or llm_engine among its arguments"
+            )
 
     def refuse_other_args(self, engine: Engine, values: Mapping[str, Any]) -> None:
         """Fails a test that would run on an engine with the ``llm_engine_args`` of other tests.

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_llmperf.engines.api.spec import EngineSpec
 
     Definitions = Mapping[str, Sequence[pytest.FixtureDef[Any]]]
     """The definitions of each fixture that a test can see, the one that it uses last."""
+    Find = Callable[[str], Sequence[pytest.FixtureDef[Any]] | None]
+    """Finds those of one fixture, None if there is no such fixture."""
 
 Variant = tuple[tuple[str, str], ...]
 """The fixtures that are overridden below the root, each with the folder, module or class that does; sorted."""
@@ -37,9 +39,9 @@ def parametrize_engine(metafunc: pytest.Metafunc, engines: Sequence[EngineSpec])
     if "llm_engine" not in metafunc.fixturenames:
         return None
     definitions: Definitions = metafunc._arg2fixturedefs
-    family = _find_family(definitions)
-    variant = tuple(sorted((name, definitions[name][-1].baseid) for name in family if definitions[name][-1].baseid))
-    stale = _find_stale(definitions, family)
+    family = _find_family(definitions.get, "llm_base_url", "llm_engine")
+    variant = _make_variant(family)
+    stale = _find_stale(definitions, list(family))
     if len(engines) > 1:
         choices, ids = [EngineChoice(spec, variant) for spec in engines], [spec.label for spec in engines]
         metafunc.parametrize("llm_engine", choices, ids=ids, indirect=True, scope="session")
@@ -51,15 +53,32 @@ def parametrize_engine(metafunc: pytest.Metafunc, engines: Sequence[EngineSpec])
     return variant
 
 
-def _find_family(definitions: Definitions) -> list[str]:
-    """``llm_engine``, the fixtures that it is made of, and its address."""
-    family, names = list[str](), ["llm_base_url", "llm_engine"]
+def find_variant(item: pytest.Item) -> Variant:
+    """What makes the ``llm_engine_args`` of a test, also if it asks for ``llm_engine`` only while it runs."""
+    manager = item.session._fixturemanager
+    return _make_variant(_find_family(lambda name: manager.getfixturedefs(name, item), "llm_engine_args"))
+
+
+def describe_variant(variant: Variant) -> str:
+    """``llm_engine_args of sub/test_it.py``; what the root defines is left out."""
+    return ", ".join(f"{name} of {place}" for name, place in variant) or "llm_engine_args of the root"
+
+
+def _find_family(find: Find, *first: str) -> dict[str, Sequence[pytest.FixtureDef[Any]]]:
+    """These fixtures and those that they are made of, with their definitions."""
+    family: dict[str, Sequence[pytest.FixtureDef[Any]]] = {}
+    names = list(first)
     while names:
         name = names.pop()
-        if name in definitions and name not in family:
-            family.append(name)
-            names += [argument for definition in definitions[name] for argument in definition.argnames]
+        definitions = find(name)
+        if definitions and name not in family:
+            family[name] = definitions
+            names += [argument for definition in definitions for argument in definition.argnames]
     return family
+
+
+def _make_variant(family: Definitions) -> Variant:
+    return tuple(sorted((name, chain[-1].baseid) for name, chain in family.items() if chain[-1].baseid))
 
 
 def _find_stale(definitions: Definitions, family: Sequence[str]) -> dict[str, Any]:

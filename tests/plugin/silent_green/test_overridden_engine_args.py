@@ -196,3 +196,29 @@ def test_tests_that_cannot_have_an_engine_of_their_own_are_errors_that_name_both
     result.stdout.fnmatch_lines(
         ["FAILED *EngineUnavailable: llm_engine runs with llm_engine_args={'output_tokens': 3,*: 5,*"]
     )
+
+
+ASKS_WHILE_IT_RUNS = """
+import pytest
+
+@pytest.fixture
+def client(request):
+    return request.getfixturevalue("llm_client")
+
+def test_asks(client):
+    assert client.generate("x", max_tokens=16).timing.output_tokens == NUMBER
+"""
+
+
+@pytest.mark.parametrize("order", [["test_root.py", "sub", "test_root2.py"], ["sub", "test_root.py"]], ids=" ".join)
+def test_an_engine_that_is_asked_for_by_getfixturevalue_is_never_that_of_another_place(
+    pytester: pytest.Pytester, runs: Runs, order: list[str]
+) -> None:
+    write(pytester.path, "conftest.py", ROOT)
+    for name in ("test_root.py", "test_root2.py"):
+        write(pytester.path, name, ASKS_WHILE_IT_RUNS.replace("NUMBER", "3"))
+    write(pytester.path / "sub", "conftest.py", SUB)
+    write(pytester.path / "sub", "test_sub.py", ASKS_WHILE_IT_RUNS.replace("NUMBER", "5"))
+    result = pytester.runpytest_inprocess(*runs.always, SIMULATED, *order)
+    result.assert_outcomes(passed=len(order) - 1, errors=1)
+    result.stdout.fnmatch_lines(["ERROR *EngineUnavailable: llm_engine runs with llm_engine_args of *, and this test*"])
