@@ -123,13 +123,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Measures the test, judges its budgets, and raises the failure if one fails."""
-    item.config.stash[SESSION].refuse_late_markers(item)
+    session = item.config.stash[SESSION]
+    session.refuse_late_markers(item)
     measured = item.stash.get(MEASURED_RUN, None)
     if measured is None:
-        return (yield)
+        result = yield
+        session.refuse_late_markers(item)
+        return result
     from pytest_llmperf.plugin.call_phase import judge_test, open_window, run_further_rounds
 
-    session = item.config.stash[SESSION]
     try:
         open_window(item, measured, session)
         result = yield
@@ -143,6 +145,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     failure = judge_test(item, measured)
     if failure is not None:
         raise failure
+    session.refuse_late_markers(item)
     return result
 
 

@@ -116,15 +116,15 @@ class Session:
             self.findings.add(text, error=False)
 
     def refuse_late_markers(self, item: pytest.Item) -> None:
-        """Fails a test that a fixture has given a budget while it was set up: budgets are read at collection."""
+        """Fails a test that was given a budget while it was set up or ran: budgets are read at collection."""
         from pytest_llmperf.plugin.markers import marks
 
         if item.stash.get(MARKED, None) not in (None, marks.count_budget_markers(item)):
             from pytest_llmperf.plugin.outcomes import InvalidBudget
 
             raise InvalidBudget(
-                f"{item.name}: a fixture added a budget marker; budgets are read when tests are collected: add it in "
-                "pytest_collection_modifyitems, or write it on the test"
+                f"{item.name}: a fixture, or the test itself, added a budget marker; budgets are read when tests are "
+                "collected: add it in pytest_collection_modifyitems, or write it on the test"
             )
 
     def refuse_mistakes(self, item: pytest.Item) -> None:

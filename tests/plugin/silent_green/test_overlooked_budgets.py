@@ -303,19 +303,29 @@ def test_a_base_class_passes_its_budget_on(runs: Runs) -> None:
 
 
 ADDED = """
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def limit(request):
     request.node.add_marker(pytest.mark.memory_budget(peak="1 B"))
 
-def test_it(llm_client):
+def test_it(limit, llm_client):
     llm_client.generate("x", max_tokens=2)
+
+def test_itself(request, llm_client):
+    llm_client.generate("x", max_tokens=2)
+    request.node.add_marker(pytest.mark.memory_budget(peak="1 B"))
+
+@pytest.mark.memory_budget(peak="10 GiB")
+def test_measured(request, llm_client):
+    llm_client.generate("x", max_tokens=2)
+    request.node.add_marker(pytest.mark.memory_budget(peak="1 B"))
 """
 
 
-def test_a_budget_that_a_fixture_adds_comes_too_late(runs: Runs) -> None:
+def test_a_budget_that_a_fixture_or_the_test_adds_comes_too_late(runs: Runs) -> None:
     result = runs(ADDED)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["FAILED *InvalidBudget: test_it: a fixture added a budget marker; budgets are read *"])
+    result.assert_outcomes(failed=3)
+    for name in ("test_it", "test_itself", "test_measured"):
+        result.stdout.fnmatch_lines([f"FAILED *InvalidBudget: {name}: a fixture, or the test itself, added a budget *"])
 
 
 def test_a_budget_that_a_hook_adds_is_read(pytester: pytest.Pytester, runs: Runs) -> None:
@@ -329,7 +339,7 @@ def test_a_budget_that_a_hook_adds_is_read(pytester: pytest.Pytester, runs: Runs
                 item.add_marker(pytest.mark.memory_budget(peak="1 B"))
         """
     )
-    result = runs(ADDED.replace("autouse=True", ""))
+    result = runs(ADDED)
     result.stdout.fnmatch_lines(["FAILED *BudgetExceeded: memory peak *"])
 
 
