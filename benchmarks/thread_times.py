@@ -38,6 +38,7 @@ def measure(seconds: float) -> float:
 def measure_with(lane: ThreadsLane, threads: int, seconds: float) -> float:
     command = [sys.executable, "-c", ENGINE, str(threads)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as engine:
+        assert engine.stdout is not None
         if not select.select([engine.stdout], [], [], START_TIMEOUT_S)[0]:
             raise TimeoutError(f"{threads} threads did not start")
         lane.add(threads, lambda: (engine.pid,))
