@@ -1,8 +1,9 @@
 """Whether the host kept the engine from computing, so that its times and rates are not its own.
 
-Two conditions must hold. The engine's threads were without a core for more than ``MOST_WAITED`` of the time in which
-they wanted one. And they waited for more than ``LEAST_LOST`` of the time in which a request was with the engine: a
-server that sleeps most of the time loses little by waiting for most of the rest.
+Three conditions must hold. The engine's threads were without a core for more than ``MOST_WAITED`` of the time in which
+they wanted one. They waited for more than ``LEAST_LOST`` of the time in which a request was with the engine: a server
+that sleeps most of the time loses little by waiting for most of the rest. And they waited for more than
+``SHORTEST_WAIT_S``, some time slices of the system's scheduler, which an ordinary host also takes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_WAITED = 0.2
 LEAST_LOST = 0.1
+SHORTEST_WAIT_S = 0.02
 MOST_STOLEN = 0.1
 
 
@@ -55,7 +57,7 @@ def _why_one_starved(measurement: Measurement) -> str:
 def _is_starved(host: HostState, engine_seconds: float) -> bool:
     if host.threads is None or host.threads.share_waited <= MOST_WAITED:
         return False
-    return host.threads.waited > LEAST_LOST * engine_seconds
+    return host.threads.waited > max(SHORTEST_WAIT_S, LEAST_LOST * engine_seconds)
 
 
 def _find_lost(host: HostState, engine_seconds: float) -> float:

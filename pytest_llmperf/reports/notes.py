@@ -35,7 +35,7 @@ def _describe(measurement: Mapping[str, Any]) -> Iterator[str]:
     """The facts of one measurement in its wire form."""
     yield from measurement["disturbances"]
     host = measurement["host"]
-    if host is not None and host["starved"]:
+    if host is not None and host["starved"] and measurement["requests"]["total"]:
         yield host["starved"]
     unread = measurement["requests"]["unread"]
     if unread:

@@ -16,6 +16,10 @@ Times = tuple[int, int] | None
 """What the threads of a branch have run and waited so far, in ns; None if that is not known."""
 
 
+# Below it the ticks of the counters tell little of a share.
+_SHORTEST_S = 0.1
+
+
 def compare_counters(before: HostCounters, after: HostCounters, threads: ThreadTimes | None, why: str) -> HostState:
     """What the host did between two readings of its counters.
 
@@ -28,7 +32,9 @@ def compare_counters(before: HostCounters, after: HostCounters, threads: ThreadT
     seconds = (after.at_ns - before.at_ns) / 1e9
     unknown = {**before.unknown, **after.unknown, **({} if threads else {"threads": why})}
     one, two = before.processors, after.processors
-    is_known = one is not None and two is not None and two.total > one.total and seconds > 0
+    is_known = one is not None and two is not None and two.total > one.total and seconds >= _SHORTEST_S
+    if not is_known:
+        unknown.setdefault("processors", f"the test was shorter than {_SHORTEST_S:g} s, or its clock ticks too seldom")
     throttled = _find_throttled(before.throttling, after.throttling)
     return HostState(
         seconds=seconds,

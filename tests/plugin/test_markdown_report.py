@@ -26,7 +26,7 @@ def test_the_report_has_the_verdict_the_table_and_the_failures(runs: Runs, pytes
     runs(SOURCE, "--llmperf-report=out.md")
     text = (pytester.path / "out.md").read_text(encoding="utf-8")
     assert "❌ 1 of 2 budgets broken" in text
-    assert text.count("<details>") == 1
+    assert text.count("<summary>❌") == 1
     assert "`test_it.py::test_inside`" in text
 
 

@@ -50,6 +50,7 @@ def test_throttling_is_named_as_well() -> None:
         HostState(8.0),  # nothing is known
         host(8.0, 1.9),  # 19 % of its time
         host(0.1, 0.7),  # most of its time, but that is little of the 8 s
+        host(0.01, 0.015),  # some time slices
         host(8.0, 0.0, steal=0.09),
     ],
 )
