@@ -38,6 +38,7 @@ def why_stamps_are_not_the_engines(metric: Metric, statistic: Statistic | None, 
         _why_server_disagrees(metric, measurement.server_clock, measurement.requests),
         *(_why_server_disagrees(metric, part.server_clock, part.requests) for part in measurement.parts),
     ]
+    reasons.append(_why_some_disagree(metric, statistic, measurement.judged))
     return next(filter(None, reasons), "") or _why_together(metric, statistic, measurement)
 
 
@@ -54,6 +55,35 @@ def _why_server_disagrees(metric: Metric, clock: ServerClock | None, requests: S
             f"{mean}: {_CAUSE}"
         )
     return ""
+
+
+def _why_some_disagree(metric: Metric, statistic: Statistic | None, requests: Sequence[RequestTiming]) -> str:
+    """Where answers state the server's times, those of single answers: the slow ones may be the ones held back.
+
+    A goodput, for which a metric has no statistic, hardly changes by a few.
+    """
+    is_objective = isinstance(metric, DistributionMetric) and statistic is None
+    if metric.stream_time is not StreamTime.SPAN or is_objective:
+        return ""
+    held = [own for r in requests if (own := _find_shorter(r)) is not None]
+    if not held:
+        return ""
+    ours, theirs = (format_value(seconds, SECONDS) for seconds in max(held, key=lambda own: own[1] - own[0]))
+    of = f"{len(held)} of {len(requests)} answers came in less time than the server gave them in"
+    return f"{of}, one in {ours} instead of {theirs} after its first token: {_CAUSE}"
+
+
+def _find_shorter(request: RequestTiming) -> tuple[float, float] | None:
+    """Seconds by the client and by the server of the tokens after the first chunk, if the client's are far too few."""
+    tokens, tpot = request.tokens_after_first, request.tpot
+    if not tokens or tpot is None or request.output_tokens is None or request.server is None:
+        return None
+    if request.error is not None or request.server.decode is None:
+        return None
+    steps = max(tokens, request.output_tokens - 1)
+    theirs = request.server.decode / 1e9 * min(tokens, steps - _count_unseen([request])) / steps
+    ours = tpot * tokens
+    return (ours, theirs) if ours < theirs * (1 - TOLERATED_SHARE) and theirs - ours > FLOOR_S else None
 
 
 def _count_unseen(requests: Sequence[RequestTiming]) -> int:

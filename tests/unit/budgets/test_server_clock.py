@@ -157,6 +157,37 @@ def test_an_answer_is_held_against_the_times_that_it_states(
     assert found == [Status.PASS, Status.INVALID, Status.FAIL]
 
 
+@pytest.mark.parametrize(
+    ("group", "key", "passing", "undecided", "failing"),
+    [
+        ("latency", "tpot_max", "20 ms", "15 ms", "9 ms"),
+        ("latency", "tpot_p95", "25 ms", "15 ms", "9 ms"),
+        ("throughput", "per_user", "70 tok/s", "97 tok/s", "200 tok/s"),
+    ],
+)
+def test_the_slow_answers_may_be_the_ones_held_back(
+    group: str, key: str, passing: str, undecided: str, failing: str
+) -> None:
+    """Of 300 answers every tenth took twice as long, and came at once: in the mean the client agrees within 20 %."""
+    held = stated(stream(100, *(100 + at / 5 for at in range(1, 20)), output_tokens=20), prompt_ms=100, decode_ms=380)
+    good = stated(stream(*(100 + 10 * at for at in range(20)), output_tokens=20), prompt_ms=100, decode_ms=190)
+    found = compared(*([held, *[good] * 9] * 30))
+    verdicts = [judge_one(found, group, **{key: limit}) for limit in (passing, undecided, failing)]
+    assert [verdict.status for verdict in verdicts] == [Status.PASS, Status.INVALID, Status.FAIL]
+    assert verdicts[1].reason.startswith(
+        "30 of 300 answers came in less time than the server gave them in, one in 3.80 ms instead of 380 ms"
+    )
+
+
+def test_an_answer_that_begins_with_tokens_in_one_chunk_was_not_held_back() -> None:
+    """One character may be several tokens."""
+    merged = stream(130, 140, 150, counts=(4, 1, 1), output_tokens=6)
+    found = compared(stated(merged, prompt_ms=100, decode_ms=50), *[stated(REGULAR, prompt_ms=95, decode_ms=200)] * 11)
+    verdict = judge_one(found, "latency", tpot_max="11 ms")
+    assert verdict.status is Status.PASS
+    assert verdict.interval is None
+
+
 def test_an_answer_that_came_as_it_was_given_is_judged() -> None:
     assert invalid(compared(stated(REGULAR, prompt_ms=95, decode_ms=200))) == set()
 
