@@ -95,10 +95,14 @@ class Session:
             pytest.UsageError: one line that names the option and what it needs.
         """
         if not worker.is_worker(self.config) and not self.config.getoption("help"):
+            from pytest_llmperf.plugin.options import OPTIONS
             from pytest_llmperf.plugin.preflight.unused_options import check_options
 
+            known = [option.name for option in OPTIONS]
             distributed = worker.is_controller_of_workers(self.config)
-            check_options(self.config, self.settings, self.registry, self.findings, distributed=distributed)
+            check_options(
+                self.config, self.settings, self.registry, self.findings, known=known, distributed=distributed
+            )
 
     def check_used_options(self, *, judged: bool, sequential: bool) -> None:
         """Finds options that had no effect in a run that is over.

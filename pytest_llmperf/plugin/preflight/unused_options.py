@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pytest_llmperf.engines.registry import BUILT_IN
+from pytest_llmperf.plugin.preflight.marker_names import guess_marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,11 +83,12 @@ def check_options(
     registry: EngineRegistry,
     findings: Findings,
     *,
+    known: Sequence[str],
     distributed: bool,
 ) -> None:
     """Refuses options of the command line that can have no effect, and finds those that change nothing in this run.
 
-    ``distributed`` is whether the tests run in workers.
+    ``known`` has the names of all settings of the ini file. ``distributed`` is whether the tests run in workers.
 
     Raises:
         pytest.UsageError: one line that names the option and what it needs.
@@ -100,6 +102,10 @@ def check_options(
             findings.add(missing, error=settings.strict)
     for text in _find_idle(arguments, settings, distributed=distributed):
         findings.add(text, error=False)
+    for text in _find_unknown_settings(config, known):
+        findings.add(text, error=settings.strict)
+    for text in _find_unknown_settings(config, known):
+        findings.add(text, error=settings.strict)
 
 
 def _refuse(problem: str) -> None:
@@ -184,6 +190,30 @@ def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: 
             yield f"{flag} has no effect with --llmperf-url: a server that runs already is not warmed up"
     if "devices" in read_command_line(arguments, "--llmperf-share") and not distributed:
         yield "--llmperf-share=devices has no effect without workers of pytest-xdist: -n2"
+
+
+def _find_unknown_settings(config: pytest.Config, known: Sequence[str]) -> Iterator[str]:
+    """A sentence for each setting of the ini file, or of ``-o``, that is meant for this plugin and is none of its.
+
+    pytest only warns of those in the file.
+    """
+    # Newer versions of pytest deprecate ``inicfg``, and have no other list of what a file sets.
+    written: Mapping[str, object] = config._inicfg if hasattr(config, "_inicfg") else config.inicfg
+    overrides = [text.partition("=")[0] for text in config.getoption("override_ini") or ()]
+    for name in dict.fromkeys([*written, *overrides]):
+        likely = guess_marker(name, known)
+        if name in known or not (likely or name.startswith("llmperf_")) or _is_registered(config, name):
+            continue
+        hint = f"; {likely} is" if likely else ""
+        yield f"{name} in the ini file or -o is no setting of pytest-llmperf and has no effect{hint}"
+
+
+def _is_registered(config: pytest.Config, name: str) -> bool:
+    try:
+        config.getini(name)
+    except ValueError:
+        return False
+    return True
 
 
 def find_unrepeated(config: pytest.Config) -> Iterator[str]:

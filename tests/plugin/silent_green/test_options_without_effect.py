@@ -208,3 +208,20 @@ def test_an_exporter_that_does_not_answer(
 )
 def test_values_of_the_command_line(arguments: list[str], values: list[str]) -> None:
     assert read_command_line(arguments, "--a") == values
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_setting_of_the_ini_file_that_is_none(pytester: pytest.Pytester, runs: Runs, strict: bool) -> None:
+    pytester.makeini("[pytest]\nllmperf_on_inconclusve = fail\nllmperf_nothing = 1\nllm = mine\n")
+    override = ["-o", "llm_engines=simulated", "-o", f"llmperf_strict={strict}"]
+    result = runs.plain("def test_it():\n    pass", *override, "-W", "ignore")
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if strict else pytest.ExitCode.OK)
+    level = "error" if strict else "warning"
+    result.stdout.fnmatch_lines_random(
+        [
+            f"{level}: llmperf_on_inconclusve in the ini file or -o is no setting * llmperf_on_inconclusive is",
+            f"{level}: llmperf_nothing in the ini file or -o is no setting of pytest-llmperf and has no effect",
+            f"{level}: llm_engines in the ini file or -o is no setting * llm_engine is",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*: llm in the ini file*")
