@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Names of fields in which an object of any form has an error, its code or its words.
 _ERROR = re.compile(
-    r"(?:(?:is|has|last|api|server|engine|upstream|internal)_)?(?:errors?|exceptions?|faults?|failures?|tracebacks?)"
+    r"(?:(?:is|has|last|api|server|engine|upstream|internal)_)?(?:err(?:or)?s?|exceptions?|faults?|failures?|tracebacks?)"
     r"(?:_?(?:code|details?|info|message|msg|no|reason|string|text|type))?"
 )
 _CODE = re.compile(r"(?i)(?:code|no|type)$")
