@@ -85,8 +85,12 @@ def count_media_bytes(message: Mapping[str, Any]) -> int:
 
 
 def list_calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns the tool calls in a message, or their parts, as the OpenAI API has them; also a call in its old form."""
-    calls = [as_dict(call) for call in as_list(message.get("tool_calls"))]
+    """Returns the tool calls in a message, or their parts, as the OpenAI API has them; also a call in its old form.
+
+    Some servers send a single call without a list around it.
+    """
+    stated = message.get("tool_calls")
+    calls = [stated] if isinstance(stated, dict) else [as_dict(call) for call in as_list(stated)]
     old = as_dict(message.get("function_call"))
     return [*calls, {"function": old}] if old else calls
 

@@ -162,3 +162,12 @@ def test_an_old_function_call_is_a_tool_call() -> None:
     assert [call["function"] for call in answer.tool_calls] == [{"name": "f", "arguments": '{"a": 1}'}]
     assert [chunk.kind for chunk in answer.timing.chunks] == ["tool"] * 3
     assert answer.timing.error is None
+
+
+def test_a_tool_call_without_a_list_around_it_is_read() -> None:
+    parts = [{"name": "f", "arguments": ""}, {"name": None, "arguments": '{"a": 1}'}]
+    deltas: list[dict[str, Any]] = [{"tool_calls": {"index": 0, "id": "", "function": part}} for part in parts]
+    events = [{"choices": [{"delta": delta, "finish_reason": None}]} for delta in deltas]
+    answer = openai.read(as_stream(*events, {"choices": [{"delta": {}, "finish_reason": "eos_token"}]}))
+    assert [call["function"] for call in answer.tool_calls] == [{"name": "f", "arguments": '{"a": 1}'}]
+    assert answer.timing.error is None
