@@ -37,6 +37,8 @@ _DELTAS: Mapping[str, ChunkKind] = {
     "response.audio.delta": "text",
     "response.output_audio.delta": "text",
 }
+# Events whose "code" is a program that the model wrote, and no code of an error.
+_PROGRAM = "response.code_interpreter_call_code."
 _SUMMARY = "response.reasoning_summary"
 # An event with a response in it is the last one, unless it tells that the answer begins or goes on.
 _NOT_LAST = ("response.created", "response.queued", "response.in_progress")
@@ -96,7 +98,7 @@ class _Parts:
         elif response := as_dict(event.get("response")):
             self._take_response(name, response)
         self.summarized = self.summarized or (bool(text) and name.startswith(_SUMMARY))
-        if error := find_error(event):
+        if not name.startswith(_PROGRAM) and (error := find_error(event)):
             self.reported = f"the server reported an error: {error}"
 
     def _take_response(self, name: str, response: dict[str, Any]) -> None:

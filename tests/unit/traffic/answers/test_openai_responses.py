@@ -109,3 +109,9 @@ def test_a_broken_connection_is_the_error() -> None:
 )
 def test_a_whole_answer_that_is_none_says_so(status: int, body: bytes, error: str) -> None:
     assert read(Arrival(1, 99, [(50, body)], status, "application/json")).timing.error == error
+
+
+def test_a_program_that_the_model_wrote_is_no_error() -> None:
+    program = sse({"type": "response.code_interpreter_call_code.done", "code": "err = x - 1"})
+    end = sse({"type": "response.completed", "response": response()})
+    assert streamed(delta("output_text", "one"), program, end).timing.error is None
