@@ -6,6 +6,7 @@ The events of a stream have a ``type``; the last one carries the whole response,
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 _DELTAS: Mapping[str, ChunkKind] = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "text",
-    "response.reasoning_text.delta": "reasoning",
-    "response.reasoning.delta": "reasoning",
     "response.function_call_arguments.delta": "tool",
     "response.custom_tool_call_input.delta": "tool",
     "response.mcp_call_arguments.delta": "tool",
@@ -39,6 +38,8 @@ _DELTAS: Mapping[str, ChunkKind] = {
 }
 # Events whose "code" is a program that the model wrote, and no code of an error.
 _PROGRAM = "response.code_interpreter_call_code."
+# Events of reasoning, of which servers have names of their own.
+_REASONING_DELTA = re.compile(r"response\.\w*(?:reasoning|think|thought)\w*\.delta")
 _SUMMARY = "response.reasoning_summary"
 # An event with a response in it is the last one, unless it tells that the answer begins or goes on.
 _NOT_LAST = ("response.created", "response.queued", "response.in_progress")
@@ -92,8 +93,8 @@ class _Parts:
     def _take_event(self, at_ns: int, data: str) -> None:
         event = self._parse(data)
         name, text = as_text(event.get("type")), as_text(event.get("delta"))
-        if text and name in _DELTAS:
-            self.chunks.append(Chunk(at_ns, _DELTAS[name]))
+        if text and (kind := _find_kind(name)):
+            self.chunks.append(Chunk(at_ns, kind))
             self.texts.append(text)
         elif response := as_dict(event.get("response")):
             self._take_response(name, response)
@@ -179,6 +180,13 @@ class _Parts:
         if find_finish_reason(status, reason) is not None:
             why = f" in the event {excerpt(self.ended_by)!r}"
         return f"the answer ended unfinished, its status is {excerpt(status) or 'not stated'}{why}"
+
+
+def _find_kind(name: str) -> ChunkKind | None:
+    """Returns what an event of this name carries of the answer; None for one that carries none of its tokens."""
+    if name.startswith(_SUMMARY):
+        return None
+    return _DELTAS.get(name) or ("reasoning" if _REASONING_DELTA.fullmatch(name) else None)
 
 
 def _gather(output: list[dict[str, Any]], kind: str) -> str:

@@ -115,3 +115,10 @@ def test_a_program_that_the_model_wrote_is_no_error() -> None:
     program = sse({"type": "response.code_interpreter_call_code.done", "code": "err = x - 1"})
     end = sse({"type": "response.completed", "response": response()})
     assert streamed(delta("output_text", "one"), program, end).timing.error is None
+
+
+@pytest.mark.parametrize("kind", ["reasoning", "reasoning_text", "reasoning_content", "thinking", "thinking_text"])
+def test_reasoning_is_read_from_events_of_any_name(kind: str) -> None:
+    end = sse({"type": "response.completed", "response": response()})
+    timing = streamed(delta(kind, "hm"), delta("output_text", "one"), end).timing
+    assert [chunk.kind for chunk in timing.chunks] == ["reasoning", "text"]
