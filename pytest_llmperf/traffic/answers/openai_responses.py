@@ -96,6 +96,8 @@ class _Parts:
         if text and (kind := _find_kind(name)):
             self.chunks.append(Chunk(at_ns, kind))
             self.texts.append(text)
+            if self.response:
+                self.reported = f"more of the answer came after it had ended with {excerpt(self.ended_by)}"
         elif response := as_dict(event.get("response")):
             self._take_response(name, response)
         self.summarized = self.summarized or (bool(text) and name.startswith(_SUMMARY))

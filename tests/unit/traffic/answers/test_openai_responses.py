@@ -122,3 +122,9 @@ def test_reasoning_is_read_from_events_of_any_name(kind: str) -> None:
     end = sse({"type": "response.completed", "response": response()})
     timing = streamed(delta(kind, "hm"), delta("output_text", "one"), end).timing
     assert [chunk.kind for chunk in timing.chunks] == ["reasoning", "text"]
+
+
+def test_what_comes_after_the_end_fails_the_request() -> None:
+    end = sse({"type": "response.completed", "response": response()})
+    error = streamed(delta("output_text", "one"), end, delta("output_text", "two")).timing.error
+    assert error == "more of the answer came after it had ended with response.completed"
