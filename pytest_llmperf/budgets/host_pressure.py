@@ -3,7 +3,8 @@
 Three conditions must hold. The engine's threads were without a core for more than ``MOST_WAITED`` of the time in which
 they wanted one. They waited for more than ``LEAST_LOST`` of the time in which a request was with the engine: a server
 that sleeps most of the time loses little by waiting for most of the rest. And they waited for more than
-``SHORTEST_WAIT_S``, some time slices of the system's scheduler, which an ordinary host also takes.
+``SHORTEST_WAIT_S``, some time slices of the system's scheduler, which an ordinary host also takes. Where others used
+less than ``LEAST_OTHERS`` cores, and no quota or hypervisor took any, an engine waited for its own threads.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ MOST_WAITED = 0.2
 LEAST_LOST = 0.1
 SHORTEST_WAIT_S = 0.02
 MOST_STOLEN = 0.1
+LEAST_OTHERS = 0.1
 
 
 def why_starved(measurement: Measurement) -> str:
@@ -55,9 +57,15 @@ def _why_one_starved(measurement: Measurement) -> str:
 
 
 def _is_starved(host: HostState, engine_seconds: float) -> bool:
-    if host.threads is None or host.threads.share_waited <= MOST_WAITED:
+    if host.threads is None or host.threads.share_waited <= MOST_WAITED or _waited_for_itself(host):
         return False
     return host.threads.waited > max(SHORTEST_WAIT_S, LEAST_LOST * engine_seconds)
+
+
+def _waited_for_itself(host: HostState) -> bool:
+    """Whether nothing but the engine's own threads can have taken the cores: it has more of them than cores."""
+    others = host.other_cores
+    return others is not None and others < LEAST_OTHERS and not host.throttled_seconds and (host.steal or 0.0) < 0.01
 
 
 def _find_lost(host: HostState, engine_seconds: float) -> float:

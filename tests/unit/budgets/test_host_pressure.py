@@ -43,6 +43,10 @@ def test_throttling_is_named_as_well() -> None:
     assert why_starved(on(throttled)).endswith("for a core, and its cgroup was throttled for 4.00 s")
 
 
+def test_an_engine_alone_on_its_host_is_starved_by_a_quota() -> None:
+    assert why_starved(on(host(3.8, 6.2, busy_cores=0.5, throttled_seconds=4.0)))
+
+
 @pytest.mark.parametrize(
     "calm",
     [
@@ -52,6 +56,7 @@ def test_throttling_is_named_as_well() -> None:
         host(0.1, 0.7),  # most of its time, but that is little of the 8 s
         host(0.01, 0.015),  # some time slices
         host(8.0, 0.0, steal=0.09),
+        host(62.0, 200.0, busy_cores=7.8, steal=0.002),  # of more threads than cores, which waited for each other
     ],
 )
 def test_below_the_stated_shares_it_is_no_reason(calm: HostState | None) -> None:
