@@ -116,7 +116,7 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
     for an app under test, whose own calls are timed as well.
     """
     session = request.config.stash[SESSION]
-    session.refuse_other_variant(llm_engine, request.node)
+    session.refuse_late_request(llm_engine, request.node)
     factory = LLMClientFactory(session, request.node.stash.get(MEASURED_RUN, None))
     with factory(llm_engine) as client:
         yield client

@@ -203,26 +203,31 @@ class Session:
         self._engine_variants.setdefault(engine, set()).add(variant)
         return engine
 
-    def refuse_other_variant(self, engine: Engine, item: pytest.Item) -> None:
-        """Fails a test that asks for ``llm_engine`` while it runs, and gets one that others have overridden.
+    def refuse_late_request(self, engine: Engine, item: pytest.Item) -> None:
+        """Fails a test that asks for ``llm_engine`` while it runs, and would get one that is meant for others.
 
-        pytest cannot know of such a test that it needs an engine of its own.
+        pytest cannot know of such a test that it runs on several engines, or needs an engine of its own.
 
         Raises:
-            EngineUnavailable: the engine was started for tests of which another place overrides the settings.
+            EngineUnavailable: the run has several engines, or this one was started for tests of which another place
+                overrides the settings.
         """
         known = self._engine_variants.get(engine)
         if known is None or "llm_engine" in getattr(item, "fixturenames", ()):
             return
         from pytest_llmperf.plugin.preflight.engine_variants import describe_variant, find_variant
 
-        own = find_variant(item)
-        if own not in known:
+        own, why = find_variant(item), ""
+        if len(self.settings.engines) > 1:
+            why = "this test would run on one of the several engines only"
+        elif own not in known:
+            why = f"llm_engine runs with {describe_variant(min(known))}, and this test has {describe_variant(own)}"
+        if why:
             from pytest_llmperf.plugin.outcomes import EngineUnavailable
 
             raise EngineUnavailable(
-                f"llm_engine runs with {describe_variant(min(known))}, and this test has {describe_variant(own)}, but "
-                "uses the engine by request.getfixturevalue alone: name llm_client or llm_engine among its arguments"
+                f"{why}, because it uses the engine by request.getfixturevalue alone: name llm_client or llm_engine "
+                "among its arguments"
             )
 
     def refuse_other_args(self, engine: Engine, values: Mapping[str, Any]) -> None:

@@ -222,3 +222,10 @@ def test_an_engine_that_is_asked_for_by_getfixturevalue_is_never_that_of_another
     result = pytester.runpytest_inprocess(*runs.always, SIMULATED, *order)
     result.assert_outcomes(passed=len(order) - 1, errors=1)
     result.stdout.fnmatch_lines(["ERROR *EngineUnavailable: llm_engine runs with llm_engine_args of *, and this test*"])
+
+
+def test_one_of_several_engines_is_not_asked_for_by_getfixturevalue(pytester: pytest.Pytester, runs: Runs) -> None:
+    write(pytester.path, "test_it.py", ASKS_WHILE_IT_RUNS.replace("NUMBER", "16"))
+    result = pytester.runpytest_inprocess(*runs.always, "--llm-engine=simulated:one", "--llm-engine=simulated:two")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["ERROR *EngineUnavailable: this test would run on one of the several engines only, *"])
