@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pytest_llmperf.measurement.measurement import RecordedValue
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.unread import UnreadCall
