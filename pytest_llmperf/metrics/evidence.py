@@ -196,16 +196,21 @@ def _divide(measurement: Measurement) -> tuple[list[list[Window]], str]:
     spans = [span for span in measurement.spans if span.end_ns > span.start_ns]
     if measurement.loads:
         # The slices of a round share its moment.
-        if len({_find_round(span, measurement) for span in spans}) >= ENOUGH_ROUNDS:
+        if _goes_on_by_rounds(measurement) or len({_find_round(s, measurement) for s in spans}) >= ENOUGH_ROUNDS:
             return [[span] for span in spans], "round"
         return [_slice(span, measurement) for span in spans], "slice"
     turns = _list_starts_of_turns(measurement)
     # Rounds repeat the same requests, which may differ from one another by intention.
-    if turns and len(spans) < ENOUGH_ROUNDS:
+    if turns and len(spans) < ENOUGH_ROUNDS and not _goes_on_by_rounds(measurement):
         return [_cut(span, turns) for span in spans], "request"
     if len(spans) == 1:
         return [_cut(spans[0], measurement.round_starts_ns)], "round"
     return [spans], "round"
+
+
+def _goes_on_by_rounds(measurement: Measurement) -> bool:
+    """Whether rounds go on until the budgets are decided: a round alone cannot tell how much rounds differ."""
+    return measurement.looks is not None and not any(load.stretches for load in measurement.loads)
 
 
 def _slice(span: Window, measurement: Measurement) -> list[Window]:

@@ -324,6 +324,19 @@ def test_loads_that_rounds_repeat_differ_by_the_noise_of_their_rounds() -> None:
     assert (few.status, many.status) == (Status.INCONCLUSIVE, Status.INCONCLUSIVE)
 
 
+def test_rounds_that_go_on_until_they_decide_are_never_judged_by_what_lies_within_one() -> None:
+    requests = [RequestTiming(at * 10**9, (at + 1) * 10**9, streamed=False, output_tokens=30) for at in range(12)]
+    load = Load("x", Window(0, 12 * 10**9))
+    grown = replace(load, stretches=(Window(0, 6 * 10**9), Window(6 * 10**9, 12 * 10**9)))
+    units = []
+    for loads, looks in (((), None), ((load,), None), ((), 0), ((load,), 0), ((grown,), 0)):
+        found = measured(*requests, loads=loads, looks=looks, round_starts_ns=(0,))
+        [verdict] = judge(limits("throughput", output="26 tok/s"), found)
+        assert verdict.interval is not None
+        units.append(verdict.interval.unit)
+    assert units == ["request", "slice", "round", "round", "slice"]
+
+
 def test_loads_at_the_same_time_are_counted_over_the_time_that_passed() -> None:
     requests = [RequestTiming(at * 10**9, (at + 1) * 10**9, streamed=False, output_tokens=50) for at in range(10)]
     loads = (Load("one", Window(0, 10 * 10**9)), Load("two", Window(0, 10 * 10**9)))
