@@ -120,9 +120,9 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         is_sure = _is_sure_without_lag(limit, status, measurement, interval, reading)
         if is_sure and isinstance(metric, ObjectiveMetric) and not holds:
             is_sure = _fails_at_best(limit, metric, objectives, measurement)
-        with_cores = status is Status.FAIL and _fails_with_cores(limit, measurement, interval, reading)
+        with_cores = _is_sure_with_cores(limit, status, measurement, interval, reading)
         disturbed = why_disturbed(
-            metric, measurement, limit.statistic, holds=holds, is_sure=is_sure, fails_with_cores=with_cores
+            metric, measurement, limit.statistic, holds=holds, is_sure=is_sure, is_sure_with_cores=with_cores
         )
         status, reason = (Status.INVALID, disturbed) if disturbed else (status, reason)
     return Verdict(
@@ -193,8 +193,15 @@ def _fails_at_best(
     return best is not None and not _holds(limit, take_off_lag(best, metric, None, measurement))
 
 
-def _fails_with_cores(limit: Limit, measurement: Measurement, interval: Interval | None, reading: Reading) -> bool:
-    """Whether a limit that is broken would be so too if the engine had never waited for a core."""
+def _is_sure_with_cores(
+    limit: Limit, status: Status, measurement: Measurement, interval: Interval | None, reading: Reading
+) -> bool:
+    """Whether the limit would be kept, or broken, as it is, had the engine never waited for a core.
+
+    What is INCONCLUSIVE claims neither, as in :func:`_is_sure_without_lag`.
+    """
+    if status is not Status.FAIL:
+        return limit.definition.worse_with_others
     best = _find_best(limit, interval, reading)
     return best is not None and not _holds(limit, take_off_wait(best, limit.definition, measurement))
 

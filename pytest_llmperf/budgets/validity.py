@@ -56,7 +56,7 @@ def why_disturbed(
     *,
     holds: bool,
     is_sure: bool = False,
-    fails_with_cores: bool = False,
+    is_sure_with_cores: bool = False,
 ) -> str:
     """Why something beside the engine may have decided whether a limit holds, in one sentence; empty if not.
 
@@ -66,14 +66,14 @@ def why_disturbed(
     Args:
         holds: whether the limit holds.
         is_sure: whether it would hold, or be broken, as well without the lag of the client.
-        fails_with_cores: whether it would also be broken had the engine never waited for a core.
+        is_sure_with_cores: the same had the engine never waited for a core.
     """
     if metric.known_before_test:
         return ""
     found = [] if holds and metric.worse_with_others else [*measurement.disturbances]
     if metric.source is SampleSource.REQUESTS:
         found += [] if holds and metric.worse_with_others else [_why_slow(measurement)]
-        found += [] if fails_with_cores or (holds and metric.worse_with_others) else [why_starved(measurement)]
+        found += [] if is_sure_with_cores else [why_starved(measurement)]
         found += (
             [] if is_sure or (holds and metric.worse_with_lag) else [why_client_lags(metric, statistic, measurement)]
         )

@@ -82,6 +82,11 @@ def test_a_pass_stays_one() -> None:
     assert status_of(on(STARVED), "throughput", output="1 tok/s")[0] is Status.PASS
 
 
+def test_what_is_too_close_to_tell_stays_so() -> None:
+    requests = [stream(ms, sent_ms=0, output_tokens=1) for ms in range(100, 300, 10)]
+    assert status_of(measured(*requests, host=STARVED), "latency", ttft_p50="200 ms")[0] is Status.INCONCLUSIVE
+
+
 def test_a_limit_that_would_be_broken_without_any_waiting_fails() -> None:
     waited_a_quarter = host(3.0, 2.0)
     assert status_of(on(waited_a_quarter), "latency", ttft_p50="100 ms")[0] is Status.FAIL
