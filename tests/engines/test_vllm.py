@@ -16,6 +16,7 @@ import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
+from pytest_llmperf.measurement.chunks import find_edges
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.telemetry.sampler.client import Sampler
 from pytest_llmperf.telemetry.watched_page import WatchedPage
@@ -144,14 +145,25 @@ def test_a_pool_that_overflows_preempts_requests_and_loses_no_token(
     assert stats["kv_headroom_bytes"] == 0
 
 
+def came_by_turns(seen: list[RequestTiming]) -> bool:
+    """Whether each answer had begun a while before the first of them ended."""
+    edges = [find_edges(request.chunks) for request in seen]
+    return max(first for first, _ in edges) + 50 * 10**6 < min(last for _, last in edges)
+
+
 def test_requests_that_run_together_prove_their_blocks_whatever_the_looks_saw(
     engine: Engine, client: LLMClient, seen: list[RequestTiming]
 ) -> None:
-    with Watched(engine, seen) as watched:
-        client.run([f"{n} {PROMPT}" for n in range(8)], concurrency=8, max_tokens=200, ignore_eos=True)
+    # On a busy machine tokens may come at once, and prove too little, so that the peak is not measured.
+    for attempt in range(10):
+        seen.clear()
+        with Watched(engine, seen) as watched:
+            client.run([f"{n} {attempt} {PROMPT}" for n in range(8)], concurrency=8, max_tokens=200, ignore_eos=True)
+        kv_cache = watched.result.readings["memory.kv_cache"]
+        if came_by_turns(seen) and kv_cache.value is not None:
+            break
     held = [-(-((r.prompt_tokens or 0) + (r.output_tokens or 0) - 1) // 32) for r in seen]
     assert watched.result.stats["running_peak"] == 8
-    kv_cache = watched.result.readings["memory.kv_cache"]
     assert kv_cache.value is not None
     # All but the last blocks, which the slowest may have begun after the fastest had ended.
     assert sum(held) - 8 <= kv_cache.value / 65536 <= sum(held) + 8
