@@ -44,6 +44,7 @@ class EngineInfo:
         devices: where it computes; empty if that cannot be seen from here.
         startup_seconds: from its start to ready; None if it was already running.
         warmup_seconds: of the request that warmed it up before its first test; None if there was none in this run.
+        asked_as: the name that requests give, where it is not ``model``: that of a model derived for the session.
     """
 
     name: str
@@ -52,6 +53,7 @@ class EngineInfo:
     devices: tuple[Device, ...] = ()
     startup_seconds: float | None = None
     warmup_seconds: float | None = None
+    asked_as: str = ""
 
     @property
     def label(self) -> str:

@@ -200,16 +200,17 @@ def _requests(measurement: Measurement, start_ns: int) -> dict[str, Any]:
             "prompt": _total([r.prompt_tokens for r in answered]),
             "cached": _count_cached(measurement, answered),
         },
-        "models": _count_models(answered),
+        "models": _count_models(answered, measurement.engine),
         "short": _short(answered),
         "records": [_request(r, start_ns) for r in _sample(requests)],
         "requests_left_out": max(0, len(requests) - REQUEST_RECORDS),
     }
 
 
-def _count_models(answered: Sequence[RequestTiming]) -> dict[str, int]:
-    """How many answers each model gave, by the name that the server states."""
-    return dict(Counter(str(r.model) for r in answered if r.model).most_common(REQUEST_MODELS))
+def _count_models(answered: Sequence[RequestTiming], engine: EngineInfo | None) -> dict[str, int]:
+    """How many answers each model gave, by the name that the server states; a derived one counts as the engine's."""
+    known = {engine.asked_as: engine.model} if engine is not None else {}
+    return dict(Counter(known.get(r.model, str(r.model)) for r in answered if r.model).most_common(REQUEST_MODELS))
 
 
 def _short(answered: Sequence[RequestTiming]) -> dict[str, int | None]:

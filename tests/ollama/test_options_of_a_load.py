@@ -83,6 +83,7 @@ def test_an_app_and_llm_client_have_the_same_model(
     result = ollama(f"{APP}\n{SUITE.format(expected=expected, model=MODEL)}", "--llmperf-strict", **arguments)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines([f"llmperf: ollama: {MODEL} loaded at *", "budgets: 6 PASS"])
+    result.stdout.no_fnmatch_line("note: *came from*")
     assert derived(ollama) == []
 
 
