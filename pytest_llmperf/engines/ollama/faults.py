@@ -19,11 +19,11 @@ _TRUNCATED = 'msg="truncating input prompt"'
 _IGNORED = re.compile(r'msg="invalid option provided" option=(\S+)')
 
 
-def count_loads(requests: Sequence[RequestTiming]) -> int:
-    """How many requests had to wait until their model was loaded, as the answers state it."""
-    return sum(
-        (request.server.startup or 0) / 1e9 > _WARM_SECONDS for request in requests if request.server is not None
-    )
+def count_loads(requests: Sequence[RequestTiming]) -> int | None:
+    """How many requests had to wait until their model was loaded; None if not every answer states its wait."""
+    times = [request.server for request in requests if request.error is None]
+    known = [time for time in times if time is not None]
+    return sum((time.startup or 0) / 1e9 > _WARM_SECONDS for time in known) if len(known) == len(times) else None
 
 
 def explain_reload(model: str, before: Loaded | None, now: Loaded | None, waited: float) -> str:

@@ -59,8 +59,8 @@ class OllamaObservation(Observation):
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         readings = {**self._readings(), **self._slots().readings(requests)}
         stats = summarize_server_times(requests, decoding=times_decoding(self._ollama.version))
-        if self._ollama.takes_turns:
-            stats["model_loads"] = count_loads(requests)
+        if self._ollama.takes_turns and (loads := count_loads(requests)) is not None:
+            stats["model_loads"] = loads
         with suppress(EngineError):  # an engine that has ended is reported by its status
             self._beside |= dict.fromkeys(self._ollama.list_beside())
         rises = self._read_rises()
