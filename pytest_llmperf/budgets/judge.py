@@ -105,7 +105,8 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     if reading.value is not None and not math.isfinite(reading.value):
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)
-    if not reason and (doubt := why_stamps_are_not_the_engines(metric, limit.statistic, measurement)):
+    doubt = "" if reading.needs_more else why_stamps_are_not_the_engines(metric, limit.statistic, measurement)
+    if doubt and not reason:
         interval = bound_truth(metric, limit.statistic, measurement, confidence).stretch_to(reading.value)
         reason = "" if _decides(limit, reading, interval) else doubt
         reading = replace(reading, how=f"{reading.how}; {doubt}")

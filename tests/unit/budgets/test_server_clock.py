@@ -281,3 +281,10 @@ def test_a_time_between_tokens_that_an_engine_reaches_is_judged() -> None:
     for key in ("tpot_max", "chunk_gap_max", "itl_max", "ttft_max"):
         (verdict,) = judge(limits("latency", **{key: "1 s"}), measured(REGULAR))
         assert verdict.status is Status.PASS, key
+
+
+@pytest.mark.parametrize("key", ["itl_p50", "itl_p99", "chunk_gap_p90", "tpot_p50"])
+def test_too_few_requests_are_told_before_what_their_stamps_say(key: str) -> None:
+    verdict = judge_one(measured(AT_ONCE), "latency", **{key: "1 min"})
+    assert verdict.status is Status.NOT_MEASURED
+    assert "requests, the test gave 1" in verdict.reason
