@@ -57,6 +57,7 @@ ALLOWED: dict[str, str] = {
     "plugin.markers plugin.measuring plugin.preflight reports system telemetry telemetry.sampler telemetry.sources "
     "traffic traffic.client",
     "testing": "telemetry.sources.nvml",
+    "commands": "engines.api engines.lifecycle reports",
 }
 # Other packages that only some places may import, not even for type checkers.
 RESERVED = {

@@ -1,0 +1,1 @@
+"""The commands of ``pytest-llmperf``, one file each with ``add_parser`` and ``run``; ``__main__`` joins them."""
