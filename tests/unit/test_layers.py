@@ -47,6 +47,7 @@ ALLOWED: dict[str, str] = {
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
     "budgets.confidence": "",
     "budgets": "budgets.confidence measurement measurement.host metrics",
+    "budgets.stored": "budgets measurement metrics",
     "reports.host": "measurement measurement.host",
     "reports": "budgets measurement metrics reports.host",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "
