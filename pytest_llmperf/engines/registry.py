@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine, EngineListener
     from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 
-# The class of each engine, in the package of ``pytest_llmperf.engines`` that has its name.
+# The module of each engine in ``pytest_llmperf.engines``, and its class there. Their packages import nothing by
+# themselves, so that the servers of this project that lie beside an engine start without it.
 BUILT_IN = {
-    "vllm": "VLLMEngine",
-    "ollama": "OllamaEngine",
-    "llamacpp": "LlamaCppEngine",
-    "openai": "OpenAIEngine",
-    "simulated": "SimulatedEngine",
+    "vllm": "vllm:VLLMEngine",
+    "ollama": "ollama.engine:OllamaEngine",
+    "llamacpp": "llamacpp.engine:LlamaCppEngine",
+    "openai": "openai.engine:OpenAIEngine",
+    "simulated": "simulated.engine:SimulatedEngine",
 }
 ENTRY_POINT_GROUP = "pytest_llmperf.engines"
 _NAME = r"[a-z0-9][a-z0-9_-]*"
@@ -58,7 +59,8 @@ class EngineRegistry:
         """
         added = self._added
         if name in BUILT_IN:
-            found: type[Engine] = getattr(import_module(f"pytest_llmperf.engines.{name}"), BUILT_IN[name])
+            module, _, engine = BUILT_IN[name].partition(":")
+            found: type[Engine] = getattr(import_module(f"pytest_llmperf.engines.{module}"), engine)
             return found
         if name not in added:
             raise _error(f"unknown engine {name!r}: it is one of {', '.join(self.names)}")

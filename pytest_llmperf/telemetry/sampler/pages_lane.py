@@ -12,12 +12,13 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.system.prometheus import MetricsPage
 from pytest_llmperf.telemetry.records.ring import FAULT, PAGE, SERIES, RingRecord
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pytest_llmperf.system.prometheus import MetricsPage
 
 
 class PagesLane:
@@ -38,6 +39,8 @@ class PagesLane:
         Raises:
             ValueError: the URL is not that of a page.
         """
+        from pytest_llmperf.system.prometheus import MetricsPage
+
         key = (order["url"], *order["series"], order["hz"])
         with self._lock:
             number = self._numbers.setdefault(key, len(self._numbers) + 1)

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import psutil
-
 from pytest_llmperf.telemetry.sources.host import HAS_PROC
 
 if TYPE_CHECKING:
@@ -121,6 +119,8 @@ def _read_address(text: str) -> Address:
 
 
 def _ask_psutil(pid: int) -> Iterator[_Socket]:
+    import psutil
+
     states = {
         psutil.CONN_ESTABLISHED: _ESTABLISHED,
         psutil.CONN_SYN_SENT: _SYN_SENT,

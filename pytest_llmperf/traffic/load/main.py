@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import time
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_llmperf.system.child_process import is_orphan
@@ -220,6 +219,8 @@ def main(arguments: list[str]) -> None:
         except ImportError:
             pass  # uvloop is an optional extra; the report says which loop ran
         else:
+            from importlib import metadata
+
             factory, name = uvloop.new_event_loop, f"uvloop {metadata.version('uvloop')}"
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_main(orders, results, name))
