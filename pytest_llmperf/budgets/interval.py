@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean
@@ -12,7 +11,7 @@ from pytest_llmperf.budgets.confidence.distributions import t_quantile
 from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread, bound_share, count_for_verdict, find_ranks
 from pytest_llmperf.budgets.confidence.rates import combine_noise, count_freedom, estimate_noise
 from pytest_llmperf.budgets.confidence.samples import count_effective_in_groups, count_effective_in_time
-from pytest_llmperf.metrics.evidence import RateUnits, RequestValues, SensorAccuracy
+from pytest_llmperf.metrics.evidence import BinnedValues, RateNoise, RateUnits, RequestValues, SensorAccuracy
 
 if TYPE_CHECKING:
     from pytest_llmperf.metrics.evidence import Evidence
@@ -97,37 +96,42 @@ def find_interval(
     match evidence:
         case SensorAccuracy():
             return Interval(value * (1 - evidence.share), value * (1 + evidence.share))
-        case RequestValues():
+        case RequestValues() | BinnedValues():
             return _bound_percentile(evidence, statistic, value, better, confidence)
-        case RateUnits():
+        case RateUnits() | RateNoise():
             return _bound_rate(evidence, value, better, confidence)
 
 
 def _bound_percentile(
-    evidence: RequestValues, statistic: Statistic | None, value: float, better: Better, confidence: Confidence
+    evidence: RequestValues | BinnedValues,
+    statistic: Statistic | None,
+    value: float,
+    better: Better,
+    confidence: Confidence,
 ) -> Interval | None:
     if statistic is None or statistic.percentile is None:
         return None  # the largest value is what the test saw, and stands for nothing else
-    units = len(evidence.values)
+    units = evidence.requests
     if units < 2:
         return Interval(None, None, units, float(units), "request")
-    effective = count_effective(evidence, value)
-    share, ordered = statistic.percentile / 100, evidence.ordered
+    effective, share = count_effective(evidence, value), statistic.percentile / 100
     bounds = []
     for side, error in enumerate(confidence.find_errors(better)):
         sampling = confidence.error_at_look or error
-        rank = find_ranks(ordered.count, share, effective, sampling)[side]
+        rank = find_ranks(evidence.count, share, effective, sampling)[side]
         if rank is None:
-            bound = bound_by_spread(itertools.chain.from_iterable(evidence.values), share, effective, sampling)[side]
+            bound = bound_by_spread(evidence.each_value(), share, effective, sampling)[side]
         else:
-            bound = ordered.value_at(rank)
+            bound = evidence.bound_at(rank, side)
         bound = max(value, bound) if side else min(value, bound)
         bounds.append(_widen(value, bound, _session_width(confidence, error), 1 if side else -1))
     return Interval(bounds[0], bounds[1], units, min(effective, float(units)), "request")
 
 
-def count_effective(evidence: RequestValues, value: float) -> float:
+def count_effective(evidence: RequestValues | BinnedValues, value: float) -> float:
     """The number of independent values that those of all requests are worth, to tell the share above ``value``."""
+    if isinstance(evidence, BinnedValues):
+        return min(evidence.effective, float(evidence.count))
     if evidence.is_per_request:
         alone = [found[0] for found in evidence.values]
         # The slow ones may come in bursts while the others differ at random.
@@ -143,23 +147,35 @@ def count_effective(evidence: RequestValues, value: float) -> float:
 
 
 def _bound_rate(
-    evidence: RateUnits, value: float, better: Better, confidence: Confidence, times: float = 1.0
+    evidence: RateUnits | RateNoise, value: float, better: Better, confidence: Confidence, times: float = 1.0
 ) -> Interval | None:
     """The interval of a rate; with ``times`` that of so many times as much evidence of the same kind."""
-    count, span, units = math.fsum(evidence.counts), math.fsum(evidence.spans), len(evidence.counts)
-    if not count or not span or (value <= 0 and evidence.hits is None):
+    if isinstance(evidence, RateNoise):
+        return _bound_by_noise(evidence, value, better, confidence, times) if value > 0 else None
+    if not math.fsum(evidence.counts) or not math.fsum(evidence.spans) or (value <= 0 and evidence.hits is None):
         return None
+    noise = estimate_rate_noise(evidence)
+    if evidence.hits is None:
+        return _bound_by_noise(noise, value, better, confidence, times)
+    worth = times * count_effective_in_time(evidence.hits) / len(evidence.hits)
+    hits, trials = sum(evidence.hits) * worth, len(evidence.hits) * worth
+    errors = [confidence.error_at_look or error for error in confidence.find_errors(better)]
+    least, most = (bound_share(hits, trials, error)[side] for side, error in enumerate(errors))
+    rate = value * trials / hits if hits else math.fsum(evidence.counts) / math.fsum(evidence.spans)
+    around = _bound_by_noise(noise, rate, better, confidence, times)
+    return replace(around, low=least * (around.low or 0.0), high=most * (around.high or 0.0))
+
+
+def estimate_rate_noise(evidence: RateUnits) -> RateNoise:
+    """What a report keeps of the evidence of a rate: enough for its interval, if it counts all requests."""
     noise, effective = estimate_noise(evidence.counts, evidence.spans, evidence.strata)
-    noise, freedom = noise / math.sqrt(times), count_freedom(effective * times)
+    return RateNoise(noise, len(evidence.counts), effective, evidence.unit)
+
+
+def _bound_by_noise(evidence: RateNoise, rate: float, better: Better, confidence: Confidence, times: float) -> Interval:
+    noise, freedom = evidence.noise / math.sqrt(times), count_freedom(evidence.effective * times)
     low, high = (_reach(noise, freedom, error, confidence) for error in confidence.find_errors(better))
-    least, most, rate = 1.0, 1.0, value
-    if evidence.hits is not None:
-        worth = times * count_effective_in_time(evidence.hits) / len(evidence.hits)
-        hits, trials = sum(evidence.hits) * worth, len(evidence.hits) * worth
-        errors = [confidence.error_at_look or error for error in confidence.find_errors(better)]
-        least, most = (bound_share(hits, trials, error)[side] for side, error in enumerate(errors))
-        rate = value * trials / hits if hits else count / span
-    return Interval(rate * least * math.exp(-low), rate * most * math.exp(high), units, effective, evidence.unit)
+    return Interval(rate * math.exp(-low), rate * math.exp(high), evidence.units, evidence.effective, evidence.unit)
 
 
 def _reach(noise: float, freedom: float, error: float, confidence: Confidence) -> float:
@@ -200,28 +216,30 @@ def count_missing(
     if is_hidden_by_sessions(value, limit, better, confidence):
         return None
     match evidence:
-        case RequestValues() if statistic is not None and statistic.percentile is not None:
+        case RequestValues() | BinnedValues() if statistic is not None and statistic.percentile is not None:
             return _count_missing_requests(evidence, statistic.percentile / 100, limit, confidence)
-        case RateUnits():
+        case RateUnits() | RateNoise():
             return _count_missing_units(evidence, value, limit, better, confidence)
         case _:
             return None
 
 
-def _count_missing_requests(evidence: RequestValues, share: float, limit: float, confidence: Confidence) -> int | None:
-    above = sum(sum(1 for value in found if value > limit) for found in evidence.values) / evidence.ordered.count
+def _count_missing_requests(
+    evidence: RequestValues | BinnedValues, share: float, limit: float, confidence: Confidence
+) -> int | None:
+    above = evidence.share_above(limit)
     error = confidence.error_at_look or (confidence.pass_error if above <= 1 - share else confidence.error)
     needed = count_for_verdict(share, above, error)
-    requests = len(evidence.values)
+    requests = evidence.requests
     missing = 0 if needed is None else math.ceil(needed * requests / count_effective(evidence, limit)) - requests
     return missing if missing > 0 else None
 
 
 def _count_missing_units(
-    evidence: RateUnits, value: float, limit: float, better: Better, confidence: Confidence
+    evidence: RateUnits | RateNoise, value: float, limit: float, better: Better, confidence: Confidence
 ) -> int | None:
     """Found by trying, as t and the bounds of a share shrink by no simple rule; None if 1000 times as many fail."""
-    units = len(evidence.counts)
+    units = evidence.units
     for times in (1.25**power for power in range(1, 32)):
         interval = _bound_rate(evidence, value, better, confidence, times)
         if interval is None:

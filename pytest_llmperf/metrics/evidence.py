@@ -19,7 +19,7 @@ from pytest_llmperf.measurement.distribution import Distribution
 from pytest_llmperf.measurement.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.request import RequestTiming
@@ -48,6 +48,75 @@ class RequestValues:
     def ordered(self) -> Distribution:
         """All values together, by their rank."""
         return Distribution(self.values)
+
+    @property
+    def requests(self) -> int:
+        """The number of requests that gave any."""
+        return len(self.values)
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return self.ordered.count
+
+    def bound_at(self, rank: int, _side: int) -> float:
+        """The value of a rank, from 1, which is known exactly: it lies at both sides of itself."""
+        return self.ordered.value_at(rank)
+
+    def each_value(self) -> Iterator[float]:
+        """All values, in the order of sending."""
+        return itertools.chain.from_iterable(self.values)
+
+    def share_above(self, value: float) -> float:
+        """The share of values above this one."""
+        return sum(1 for one in self.each_value() if one > value) / self.count
+
+
+@dataclass(frozen=True)
+class BinnedValues:
+    """Evidence of a percentile as a report keeps it: how many values lie in each bucket.
+
+    Attributes:
+        buckets: least and largest value of each bucket in the base unit of the metric, and the number of values in it;
+            in ascending order, none empty.
+        requests: the number of requests that gave any value.
+        effective: the number of independent values that all are worth.
+    """
+
+    buckets: Sequence[tuple[float, float, int]]
+    requests: int
+    effective: float
+
+    @cached_property
+    def _upto(self) -> list[int]:
+        return list(itertools.accumulate(number for _, _, number in self.buckets))
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return self._upto[-1] if self.buckets else 0
+
+    def bound_at(self, rank: int, side: int) -> float:
+        """The least (``side`` 0) or the largest (1) that the value of a rank, from 1, can be."""
+        return self.buckets[bisect_left(self._upto, rank)][side]
+
+    def value_at(self, rank: int) -> float:
+        """The value of a rank, to half a bucket."""
+        return _find_middle(*self.buckets[bisect_left(self._upto, rank)][:2])
+
+    def each_value(self) -> Iterator[float]:
+        """All values in ascending order, each to half a bucket."""
+        for low, high, number in self.buckets:
+            yield from itertools.repeat(_find_middle(low, high), number)
+
+    def share_above(self, value: float) -> float:
+        """The share of values above this one, with half of those in its bucket."""
+        above = sum(number if low >= value else number / 2 for low, high, number in self.buckets if high > value)
+        return above / self.count
+
+
+def _find_middle(low: float, high: float) -> float:
+    return math.sqrt(low * high)
 
 
 class ValuesOfRequests(Sequence[Sequence[float]]):
@@ -93,6 +162,28 @@ class RateUnits:
     strata: Sequence[int] | None = None
     hits: Sequence[float] | None = None
 
+    @property
+    def units(self) -> int:
+        """The number of units."""
+        return len(self.counts)
+
+
+@dataclass(frozen=True)
+class RateNoise:
+    """Evidence of a rate as a report keeps it.
+
+    Attributes:
+        noise: the standard error of its logarithm.
+        units: how many units it was counted in.
+        effective: the number of independent units that they are worth.
+        unit: as in :class:`RateUnits`.
+    """
+
+    noise: float
+    units: int
+    effective: float
+    unit: str
+
 
 @dataclass(frozen=True)
 class SensorAccuracy:
@@ -101,7 +192,7 @@ class SensorAccuracy:
     share: float
 
 
-Evidence = RequestValues | RateUnits | SensorAccuracy
+Evidence = RequestValues | BinnedValues | RateUnits | RateNoise | SensorAccuracy
 
 
 def count_in_units(
