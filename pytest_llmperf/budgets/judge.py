@@ -80,7 +80,7 @@ def select_broken(verdicts: Sequence[Verdict], *, strict: bool, inconclusive: bo
 
 def _no_budget(limits: Sequence[Limit], measurement: Measurement) -> Verdict:
     engine = measurement.engine
-    where = f"{engine.name} on {engine.device_name}" if engine else "a test without an engine"
+    where = f"{engine.title} on {engine.device_name}" if engine else "a test without an engine"
     written = ", ".join(dict.fromkeys(limit.scope for limit in limits))
     reason = f"no budget for {where}; the budgets of this test are for {written}"
     return Verdict(Status.NO_BUDGET, "", "", reason=reason)

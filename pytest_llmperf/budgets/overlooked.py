@@ -41,7 +41,7 @@ def _is_excused(limit: Limit, applied: Sequence[Limit], here: Sequence[EngineInf
 
 def _no_budget(limits: Sequence[Limit], here: Sequence[EngineInfo]) -> Verdict:
     first = limits[0]
-    where = " and ".join(dict.fromkeys(f"{engine.name} on {engine.device_name}" for engine in here))
+    where = " and ".join(dict.fromkeys(f"{engine.title} on {engine.device_name}" for engine in here))
     scopes = ", ".join(dict.fromkeys(limit.scope for limit in limits))
     return Verdict(
         Status.NO_BUDGET,

@@ -45,6 +45,7 @@ class EngineInfo:
         startup_seconds: from its start to ready; None if it was already running.
         warmup_seconds: of the request that warmed it up before its first test; None if there was none in this run.
         asked_as: the name that requests give, where it is not ``model``: that of a model derived for the session.
+        variant: the label that the run gives it; empty if it has none.
     """
 
     name: str
@@ -54,11 +55,17 @@ class EngineInfo:
     startup_seconds: float | None = None
     warmup_seconds: float | None = None
     asked_as: str = ""
+    variant: str = ""
 
     @property
     def label(self) -> str:
-        """``vllm:Qwen/Qwen3-0.6B``: name and model, which tell it from the other engines of a test."""
-        return f"{self.name}:{self.model}"
+        """What tells it from the other engines of a run: its variant, else ``vllm:Qwen/Qwen3-0.6B``, name and model."""
+        return self.variant or f"{self.name}:{self.model}"
+
+    @property
+    def title(self) -> str:
+        """Its variant, else its name: what sentences call it."""
+        return self.variant or self.name
 
     @property
     def device_name(self) -> str:
@@ -66,8 +73,9 @@ class EngineInfo:
         return " + ".join(sorted({device.name for device in self.devices})) or "unknown device"
 
     def is_called(self, glob: str) -> bool:
-        """Whether a glob matches its name or its label. A name matches itself, even one with ``[...]``."""
-        return any(name == glob or fnmatchcase(name, glob) for name in (self.name, self.label))
+        """Whether a glob matches its label, its name, or ``name:model``. One matches itself, even with ``[...]``."""
+        names = (self.label, self.name, f"{self.name}:{self.model}")
+        return any(name == glob or fnmatchcase(name, glob) for name in names)
 
     @property
     def on_cpu(self) -> bool:

@@ -37,14 +37,17 @@ def label_parts(parts: Sequence[Measurement]) -> tuple[Measurement, ...]:
 
 
 def _find_labels(engines: Sequence[EngineInfo | None]) -> list[str]:
-    """The shortest labels that differ: ``vllm``, ``ollama:qwen3:0.6b``, ``llamacpp #2``; empty for None."""
+    """A variant by its label; of others the shortest that differ: ``vllm``, ``ollama:qwen3:0.6b``, ``llamacpp #2``.
+
+    Empty for None.
+    """
     names = Counter(engine.name for engine in engines if engine)
     labels = Counter(engine.label for engine in engines if engine)
     seen: Counter[str] = Counter()
     found = []
     for engine in engines:
         if engine is None or names[engine.name] == 1:
-            found.append(engine.name if engine else "")
+            found.append(engine.title if engine else "")
         elif labels[engine.label] == 1:
             found.append(engine.label)
         else:

@@ -20,7 +20,7 @@ from pytest_llmperf.plugin.fixtures import (
 )
 from pytest_llmperf.plugin.markers.marks import register_markers
 from pytest_llmperf.plugin.preflight.budget_reader import LIMITS
-from pytest_llmperf.plugin.preflight.engine_variants import parametrize_engine
+from pytest_llmperf.plugin.preflight.engine_overrides import parametrize_engine
 from pytest_llmperf.plugin.reporter import REPORTER, Reporter, describe_run
 from pytest_llmperf.plugin.session import MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.plugin.worker import is_controller_of_workers, is_worker, run_folder
@@ -102,7 +102,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs each test that uses an engine once per ``--llm-engine``, with the settings that it has overridden."""
     session = metafunc.config.stash[SESSION]
-    session.note_variant(parametrize_engine(metafunc, session.settings.engines))
+    session.note_overrides(parametrize_engine(metafunc, session.settings.engines))
 
 
 @pytest.hookimpl(tryfirst=True)

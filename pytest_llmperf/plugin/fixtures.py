@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.plugin.preflight.engine_variants import find_variant
+from pytest_llmperf.plugin.preflight.engine_overrides import find_overrides
 from pytest_llmperf.plugin.session import MEASURED_RUN, NO_ENGINE, SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
+    from os import PathLike
 
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, MeasuredWindow
-    from pytest_llmperf.plugin.preflight.engine_variants import EngineChoice
+    from pytest_llmperf.plugin.preflight.engine_overrides import EngineChoice
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.traffic.client.listener import ClientListener
     from pytest_llmperf.traffic.llm_client import LLMClient
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
 def llm_engine_args() -> dict[str, Any]:
     """A dict of engine settings. Override it in your ``conftest.py`` to return, say, ``{"ctx_size": 4096}``.
 
-    ``{"llamacpp:ctx_size": 4096}`` is for one engine only. ``--llmperf-engine-arg`` beats it. Overridden again in a
-    folder, module or class, it gives the tests there an engine of their own, unless the settings are the same.
+    ``{"llamacpp:ctx_size": 4096}`` is for one engine only, which is given by its name or label.
+    ``--llmperf-engine-arg`` beats it. Overridden again in a folder, module or class, it gives the tests there an engine
+    of their own, unless the settings are the same.
     """
     return {}
 
@@ -49,7 +52,7 @@ def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any
         from pytest_llmperf.plugin.outcomes import NoEngine
 
         raise NoEngine(NO_ENGINE)
-    engine = session.acquire_with(spec, llm_engine_args, find_variant(request._pyfuncitem))
+    engine = session.acquire_with(spec, llm_engine_args, find_overrides(request._pyfuncitem))
     yield engine
     if session.has_several_engines:
         session.provisioner.retire(engine.spec)
@@ -71,7 +74,13 @@ class LLMEngineFactory:
         self._session = session
 
     def __call__(
-        self, engine: str, *, model: str | None = None, url: str | None = None, args: Mapping[str, Any] | None = None
+        self,
+        engine: str,
+        *,
+        model: str | None = None,
+        url: str | None = None,
+        args: Mapping[str, Any] | None = None,
+        program: str | PathLike[str] | None = None,
     ) -> Engine:
         """Returns the running engine with these settings, and starts it if there is none yet.
 
@@ -83,14 +92,16 @@ class LLMEngineFactory:
             model: the model in the engine's own words; None for the engine's default.
             url: the address of a server to attach to; None to start one.
             args: the engine's settings. Dicts and lists are passed on as JSON.
+            program: what to run, as in ``--llmperf-engine-bin``; None for what that option says, or the default.
 
         Raises:
             EngineUnavailable: unknown engine, settings it cannot work with, or a failed start.
         """
-        from pytest_llmperf.plugin.settings import argument_text
+        from pytest_llmperf.plugin.engine_options.specs import write_argument
 
-        texts = {key: argument_text(value) for key, value in (args or {}).items()}
-        return self._session.acquire(self._session.settings.further_spec(engine, model, url, texts))
+        texts = {key: write_argument(value) for key, value in (args or {}).items()}
+        path = os.fspath(program) if program is not None else None
+        return self._session.acquire(self._session.settings.further_spec(engine, model, url, texts, path))
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -239,8 +250,8 @@ class LLMPerf:
 
         Args:
             name: the metric as it is limited, with its percentile: ``memory.peak``, ``latency.ttft_p95``.
-            engine: which engine of a test with several, by name, by ``name:model`` or by a glob; None for all of them
-                together.
+            engine: which engine of a test with several, by label, by name, by ``name:model`` or by a glob; None for all
+                of them together.
 
         Raises:
             ValueError: there is no such metric, or ``engine`` does not name exactly one engine of the test.

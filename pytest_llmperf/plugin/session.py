@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, Rules
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
-    from pytest_llmperf.plugin.preflight.engine_variants import EngineChoice, Variant
+    from pytest_llmperf.plugin.preflight.engine_overrides import EngineChoice, Overrides
     from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.telemetry.sampler.client import Sampler
@@ -78,13 +78,13 @@ class Session:
         self._is_providing = False
         self.calls_outside: int | None = None
         self._kept_logs: set[str] = set()
-        self._variants: set[Variant] = set()
+        self._overrides: set[Overrides] = set()
         self._engine_args: dict[Engine, Mapping[str, Any]] = {}
-        self._engine_variants: dict[Engine, set[Variant]] = {}
+        self._engine_overrides: dict[Engine, set[Overrides]] = {}
         self.clock = TimeoutClock(config)
         self.terminal = Terminal(config)
         self.findings = Findings()
-        self.budgets = BudgetReader(config, registry, self.findings, strict=settings.strict)
+        self.budgets = BudgetReader(config, registry, settings.labels, self.findings, strict=settings.strict)
 
     # ------------------------------------------------------------------------------------------- options and budgets
 
@@ -164,8 +164,8 @@ class Session:
             from pytest_llmperf.plugin.outcomes import NoEngine
 
             raise NoEngine(NO_ENGINE)
-        if allowed is not None and spec is not None and spec.engine not in allowed:
-            pytest.skip(f"runs on {', '.join(allowed)} only, not on {spec.engine}")
+        if allowed is not None and spec is not None and not set(allowed).intersection(spec.names):
+            pytest.skip(f"runs on {', '.join(allowed)} only, not on {spec.label}")
 
     def spec_of(self, item: pytest.Item) -> EngineSpec | None:
         """The engine a test runs on: its parameter when there are several, else the only one."""
@@ -177,22 +177,22 @@ class Session:
 
     def complete(self, spec: EngineSpec, project_args: Mapping[str, Any]) -> EngineSpec:
         """The spec with the settings of the project's ``llm_engine_args`` below those of the command line."""
-        from pytest_llmperf.plugin.settings import argument_text, engine_arguments
+        from pytest_llmperf.plugin.engine_options.specs import choose_arguments, write_argument
 
-        texts = [f"{key}={argument_text(value)}" for key, value in project_args.items()]
-        return replace(spec, args={**engine_arguments(texts, spec.engine), **spec.args})
+        texts = [f"{key}={write_argument(value)}" for key, value in project_args.items()]
+        return replace(spec, args={**choose_arguments(texts, spec.engine, spec.variant), **spec.args})
 
-    def note_variant(self, variant: Variant | None) -> None:
+    def note_overrides(self, overrides: Overrides | None) -> None:
         """Notes which settings of the engine a test has overridden; None for a test that does not use the engine."""
-        if variant is not None:
-            self._variants.add(variant)
+        if overrides is not None:
+            self._overrides.add(overrides)
 
     @property
     def has_several_engines(self) -> bool:
         """Whether the tests need ``llm_engine`` to be several engines, one after the other."""
-        return len(self.settings.engines) > 1 or len(self._variants) > 1
+        return len(self.settings.engines) > 1 or len(self._overrides) > 1
 
-    def acquire_with(self, spec: EngineSpec, project_args: Mapping[str, Any], variant: Variant) -> Engine:
+    def acquire_with(self, spec: EngineSpec, project_args: Mapping[str, Any], overrides: Overrides) -> Engine:
         """The running engine of ``llm_engine``; notes with which settings of the project it runs, and whose they are.
 
         Raises:
@@ -200,7 +200,7 @@ class Session:
         """
         engine = self.acquire(self.complete(spec, project_args))
         self._engine_args[engine] = project_args
-        self._engine_variants.setdefault(engine, set()).add(variant)
+        self._engine_overrides.setdefault(engine, set()).add(overrides)
         return engine
 
     def refuse_late_request(self, engine: Engine, item: pytest.Item) -> None:
@@ -212,16 +212,16 @@ class Session:
             EngineUnavailable: the run has several engines, or this one was started for tests of which another place
                 overrides the settings.
         """
-        known = self._engine_variants.get(engine)
+        known = self._engine_overrides.get(engine)
         if known is None or "llm_engine" in getattr(item, "fixturenames", ()):
             return
-        from pytest_llmperf.plugin.preflight.engine_variants import describe_variant, find_variant
+        from pytest_llmperf.plugin.preflight.engine_overrides import describe_overrides, find_overrides
 
-        own, why = find_variant(item), ""
+        own, why = find_overrides(item), ""
         if len(self.settings.engines) > 1:
             why = "this test would run on one of the several engines only"
         elif own not in known:
-            why = f"llm_engine runs with {describe_variant(min(known))}, and this test has {describe_variant(own)}"
+            why = f"llm_engine runs with {describe_overrides(min(known))}, and this test has {describe_overrides(own)}"
         if why:
             from pytest_llmperf.plugin.outcomes import EngineUnavailable
 
@@ -304,7 +304,7 @@ class Session:
             with self.clock.paused():
                 return self.provisioner.acquire(spec)
         except EngineError as error:
-            raise _make_unavailable(spec.engine, error) from None
+            raise _make_unavailable(spec.title, error) from None
         finally:
             self._is_providing = False
 
@@ -436,7 +436,7 @@ class Session:
         return Rules(
             limits,
             Confidence(session_noise=settings.session_noise),
-            [name for spec in settings.engines for name in (spec.engine, spec.label)],
+            [name for spec in settings.engines for name in spec.names],
             is_warm,
             Allowance(settings.max_rounds, settings.max_seconds),
             is_sequential=settings.rounds is None,

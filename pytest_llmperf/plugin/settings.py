@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,10 +26,13 @@ MOST_LOOKS = 30
 class Settings(NamedTuple):
     """The checked options. ``engines`` are in the order in which they were named.
 
+    ``labels`` are those of the run's engines, and those that the ini file gives to engines which are not in this run.
+
     Not a dataclass: creating that class would take a third of the time that this plugin adds to every start of pytest.
     """
 
     engines: tuple[EngineSpec, ...]
+    labels: tuple[str, ...]
     sample_hz: float
     rounds: int | None
     max_rounds: int
@@ -46,7 +48,7 @@ class Settings(NamedTuple):
     dcgm: tuple[str, ...]
     share: str
     launch: Mapping[str, Any]
-    binaries: tuple[str, ...]
+    programs: tuple[str, ...]
 
     @staticmethod
     def from_config(config: pytest.Config, registry: EngineRegistry) -> Settings:
@@ -61,17 +63,24 @@ class Settings(NamedTuple):
                 values["llmperf_gpus"] = "auto"
             launch = _launch(values, worker.run_folder(config))
             engines = _engines(values, launch, registry) if values["llm_engine"] else ()
-            return _settings(values, launch, engines, _reports(values["llmperf_report"], config))
+            labels = _labels(engines, config.getini("llm_engine"))
+            return _settings(values, launch, engines, labels, _reports(values["llmperf_report"], config))
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
 
-    def further_spec(self, engine: str, model: str | None, url: str | None, args: Mapping[str, str]) -> EngineSpec:
-        """The spec of an engine that a test asks for: launched as the options say, with the settings given here."""
-        from pytest_llmperf.engines.api.spec import EngineSpec
+    def further_spec(
+        self, engine: str, model: str | None, url: str | None, args: Mapping[str, str], program: str | None
+    ) -> EngineSpec:
+        """The spec of an engine that a test asks for: launched as the options say, with what is given here.
 
-        named = any(spec.engine == engine for spec in self.engines)
-        texts = [text for text in self.binaries if named or text.startswith(f"{engine}:")]
-        return EngineSpec(engine, model, url, args, binary=_engine_binary(texts, engine), **self.launch)
+        Without a ``program`` it is that of the options for this engine; one for all engines is for those of the run.
+        """
+        from pytest_llmperf.engines.api.spec import EngineSpec
+        from pytest_llmperf.plugin.engine_options.specs import choose_program
+
+        is_of_run = any(spec.engine == engine for spec in self.engines)
+        binary = program or choose_program(self.programs, engine, only_own=not is_of_run)
+        return EngineSpec(engine, model, url, args, binary=binary, **self.launch)
 
 
 def _value(config: pytest.Config, name: str) -> Any:
@@ -108,6 +117,7 @@ def _settings(
     values: Mapping[str, Any],
     launch: Mapping[str, Any],
     engines: tuple[EngineSpec, ...],
+    labels: tuple[str, ...],
     reports: tuple[ReportFile, ...],
 ) -> Settings:
     if not 2 <= values["llmperf_max_rounds"] <= MOST_LOOKS:
@@ -117,6 +127,7 @@ def _settings(
     strict = values["llmperf_strict"]
     return Settings(
         engines=engines,
+        labels=labels,
         sample_hz=values["llmperf_sample_hz"],
         rounds=_rounds(values["llmperf_rounds"]),
         max_rounds=values["llmperf_max_rounds"],
@@ -132,8 +143,23 @@ def _settings(
         dcgm=_exporters(values["llmperf_dcgm"]),
         share=_check_one_of(values, "llmperf_share", worker.SHARES),
         launch=launch,
-        binaries=tuple(values["llmperf_engine_bin"]),
+        programs=tuple(values["llmperf_engine_bin"]),
     )
+
+
+def _engines(values: Mapping[str, Any], launch: Mapping[str, Any], registry: EngineRegistry) -> tuple[EngineSpec, ...]:
+    from pytest_llmperf.plugin.engine_options.specs import read_specs
+
+    return read_specs(values, launch, registry)
+
+
+def _labels(engines: Sequence[EngineSpec], in_file: Sequence[str]) -> tuple[str, ...]:
+    if not any("=" in text for text in in_file):
+        return tuple(spec.variant for spec in engines if spec.variant)
+    from pytest_llmperf.plugin.engine_options.specs import parse_engine
+
+    found = [spec.variant for spec in engines] + [parse_engine(text)[0] for text in in_file]
+    return tuple(label for label in dict.fromkeys(found) if label)
 
 
 def _flag(name: str) -> str:
@@ -224,74 +250,3 @@ def visible_devices(selection: str) -> str | None:
     from pytest_llmperf.telemetry.visible_devices import select_devices
 
     return select_devices(selection, os.environ)
-
-
-def _engines(values: Mapping[str, Any], launch: Mapping[str, Any], registry: EngineRegistry) -> tuple[EngineSpec, ...]:
-    specs: list[EngineSpec] = []
-    for text in values["llm_engine"]:
-        spec = engine_spec(text, values, launch, registry)
-        if spec.key in [other.key for other in specs]:
-            raise ValueError(f"--llm-engine={text} is given twice")
-        specs.append(spec)
-    return tuple(specs)
-
-
-def engine_spec(
-    text: str, values: Mapping[str, Any], launch: Mapping[str, Any], registry: EngineRegistry
-) -> EngineSpec:
-    """``NAME[:MODEL]`` and the options that go with it.
-
-    Raises:
-        ValueError: unknown engine, or options it cannot work with.
-    """
-    from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
-
-    name, _, model = text.partition(":")
-    try:
-        spec = EngineSpec(
-            engine=name,
-            model=model or values["llmperf_model"] or None,
-            url=values["llmperf_url"] or None,
-            args=engine_arguments(values["llmperf_engine_arg"], name),
-            binary=_engine_binary(values["llmperf_engine_bin"], name),
-            **launch,
-        )
-        registry.find(name).check(spec)
-    except EngineError as error:
-        raise ValueError(str(error)) from None
-    return spec
-
-
-def engine_arguments(texts: Sequence[str], engine: str) -> dict[str, str]:
-    """The settings for this engine among ``[ENGINE:]KEY=VALUE`` texts.
-
-    Raises:
-        ValueError: one of them has no ``=``.
-    """
-    found = {}
-    for text in texts:
-        left, equals, value = text.partition("=")
-        owner, colon, key = left.rpartition(":")
-        if not equals or not key:
-            raise ValueError(f"--llmperf-engine-arg={text} is not [ENGINE:]KEY=VALUE")
-        if not colon or owner == engine:
-            found[key] = value
-    return found
-
-
-def argument_text(value: object) -> str:
-    """A value of ``llm_engine_args`` as it would be written on the command line: dicts and lists as JSON."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value) if isinstance(value, dict | list) else str(value)
-
-
-def _engine_binary(texts: Sequence[str], engine: str) -> str | None:
-    found = None
-    for text in texts:
-        owner, colon, path = text.partition(":")
-        if not colon:
-            found = text
-        elif owner == engine:
-            return path
-    return found

@@ -126,7 +126,7 @@ OPTIONS = {
         "unknown engine 'vlm': it is one of vllm, ollama, llamacpp, openai, simulated",
     ),
     "vllm without a model": (["--llm-engine=vllm"], "vllm needs a model: --llmperf-model=ID, a hub id or a folder"),
-    "engine twice": (["--llm-engine=simulated"] * 2, "--llm-engine=simulated is given twice"),
+    "engine twice": (["--llm-engine=simulated"] * 2, "--llm-engine=simulated is given twice: *"),
     "openai without a url": (
         ["--llm-engine=openai"],
         "openai attaches to a running server: give --llmperf-url=http://*",
@@ -149,7 +149,7 @@ OPTIONS = {
     ),
     "engine argument without =": (
         ["--llm-engine=simulated", "--llmperf-engine-arg=ttft"],
-        "--llmperf-engine-arg=ttft is not [[]ENGINE:]KEY=VALUE",
+        "--llmperf-engine-arg=ttft is not [[]ENGINE or LABEL:[]]KEY=VALUE",
     ),
     "model missing": (["--llm-engine=llamacpp:/nowhere/x.gguf"], "*/nowhere/x.gguf*"),
     "no device": (["--llm-engine=simulated", "--llmperf-gpus=abc"], "--llmperf-gpus=abc: write auto, indices (0,2), *"),

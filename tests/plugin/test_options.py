@@ -20,7 +20,7 @@ NATIVE_TOML = pytest.version_tuple >= (9,)
 OPTIONS = {
     "--llm-engine": "llm_engine (linelist):",
     "--llmperf-model": "llmperf_model (string):",
-    "--llmperf-url": "llmperf_url (string):",
+    "--llmperf-url": "llmperf_url (linelist):",
     "--llmperf-engine-arg": "llmperf_engine_arg (linelist):",
     "--llmperf-engine-bin": "llmperf_engine_bin (linelist):",
     "--llmperf-startup-timeout": "llmperf_startup_timeout (float):",
@@ -139,7 +139,7 @@ def test_ini_options_of_pyproject_toml_are_read(pytester: pytest.Pytester, setti
 NATIVE: dict[str, Any] = {
     "llm_engine": '["simulated:one", "simulated:two"]',
     "llmperf_model": '"unused"',
-    "llmperf_url": '""',
+    "llmperf_url": "[]",
     "llmperf_engine_arg": '["ttft=1 ms"]',
     "llmperf_engine_bin": '["llamacpp:/bin/llama-server"]',
     "llmperf_startup_timeout": "7.0",

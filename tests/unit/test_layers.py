@@ -53,10 +53,11 @@ ALLOWED: dict[str, str] = {
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "
     "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
     "plugin.markers": "budgets engines engines.api metrics",
-    "plugin.preflight": "budgets engines engines.api plugin.markers telemetry",
+    "plugin.engine_options": "engines engines.api",
+    "plugin.preflight": "budgets engines engines.api plugin.engine_options plugin.markers telemetry",
     "plugin": "budgets engines engines.api engines.lifecycle engines.vllm.offline measurement metrics "
-    "plugin.markers plugin.measuring plugin.preflight reports system telemetry telemetry.sampler telemetry.sources "
-    "traffic traffic.client",
+    "plugin.engine_options plugin.markers plugin.measuring plugin.preflight reports system telemetry telemetry.sampler "
+    "telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "engines.api engines.lifecycle reports",
 }

@@ -56,8 +56,8 @@ class Deployment(ABC):
 
     @property
     def name(self) -> str:
-        """The name of its engine."""
-        return self.spec.engine
+        """What messages call its engine: the label that the run gives it, else its name."""
+        return self.spec.title
 
     @property
     def shown_model(self) -> str:

@@ -176,10 +176,18 @@ class Engine(ABC):
 
     @property
     def info(self) -> EngineInfo:
-        """Its name, version, model, devices, start-up and warm-up time, as a measurement holds them."""
+        """Its name, version, model, devices, start-up and warm-up time and variant, as a measurement holds them."""
         shown = self.deployment.shown_model
-        asked_as = "" if self.model == shown else self.model
-        return EngineInfo(self.name, self.version, shown, self.devices, self.startup_time, self.warmup_time, asked_as)
+        return EngineInfo(
+            self.name,
+            self.version,
+            shown,
+            self.devices,
+            self.startup_time,
+            self.warmup_time,
+            asked_as="" if self.model == shown else self.model,
+            variant=self.spec.variant,
+        )
 
     def memory(self) -> EngineMemory:
         """What the engine holds now, and what it says it is made of."""

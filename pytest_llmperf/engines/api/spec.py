@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 # Takes a line about what an engine is doing.
 Progress = Callable[[str], None]
@@ -27,6 +28,7 @@ class EngineSpec:
 
     Attributes:
         engine: the name it is registered by.
+        variant: the label that tells it from other engines of its name; empty if it was given none.
         model: in the engine's own words; None for its default.
         url: the server to attach to; None to start one.
         args: the engine's own settings, as text.
@@ -48,13 +50,38 @@ class EngineSpec:
     keep: float = 0.0
     pull: bool | None = None
     run: str = ""
+    variant: str = ""
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Equal for specs that one engine satisfies."""
-        return (self.engine, self.model, self.url, tuple(sorted(self.args.items())), self.binary)
+        """Equal for specs that one engine satisfies. Two variants are two engines, even with equal settings."""
+        return (self.engine, self.variant, self.model, self.url, tuple(sorted(self.args.items())), self.binary)
 
     @property
     def label(self) -> str:
-        """``llamacpp``, or ``llamacpp:MODEL`` if one was named: the test id when a suite runs on several engines."""
-        return self.engine if self.model is None else f"{self.engine}:{self.model}"
+        """What names it in a run of several engines, also in the ids of tests: its variant, else its name and model."""
+        return self.variant or self.name_and_model
+
+    @property
+    def name_and_model(self) -> str:
+        """``llamacpp``, or ``llamacpp:MODEL`` if one was named; of a path only the last part."""
+        return self.engine if self.model is None else f"{self.engine}:{_name_model(self.model)}"
+
+    @property
+    def title(self) -> str:
+        """Its variant, else the name of its engine: what messages call it."""
+        return self.variant or self.engine
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that a user may call it by."""
+        return tuple(dict.fromkeys((self.label, self.engine, self.name_and_model)))
+
+
+def _name_model(model: str) -> str:
+    """A file or a folder without those that it lies in; any other name as it is.
+
+    Told by the form of the name, so that it is the same on every host: ``Qwen/Qwen3-0.6B`` is that of a hub.
+    """
+    is_path = model.startswith(("/", "~", ".")) or model.lower().endswith(".gguf")
+    return PurePath(model).name or model if is_path else model

@@ -48,6 +48,7 @@ class Identity:
         return Identity(
             asked={
                 "engine": spec.engine,
+                "variant": spec.variant,
                 "model": str(path) if exists else spec.model,
                 "args": dict(sorted(spec.args.items())),
                 "binary": spec.binary,

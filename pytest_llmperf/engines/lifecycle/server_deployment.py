@@ -239,7 +239,7 @@ class ServerDeployment(Deployment):
         assert self._identity is not None
         kept = lease.Kept(
             self._identity,
-            self.name,
+            f"{self.spec.variant}={self.spec.engine}" if self.spec.variant else self.spec.engine,
             self.model,
             self.version,
             self.base_url,

@@ -122,7 +122,7 @@ def energy_budget(**limits: Unpack[EnergyLimits]) -> pytest.MarkDecorator:
 
 
 def llm_engines(*names: str) -> pytest.MarkDecorator:
-    """Runs the test on the engines of these names only, and skips it on others."""
+    """Runs the test on the engines of these names or labels only, and skips it on others."""
     return pytest.mark.llm_engines(*names)
 
 

@@ -19,7 +19,7 @@ BUDGET_MARKERS = ("memory_budget", "throughput_budget", "latency_budget", "energ
 MARKERS = (*BUDGET_MARKERS, "llm_engines", "llm_cache")
 _WARM = "warm"
 _CACHE_STATES = ("cold", _WARM)
-_ENGINES_HELP = "llm_engines(*names): run the test on these engines only, skip it on others."
+_ENGINES_HELP = "llm_engines(*names): run the test on the engines of these names or labels only, skip it on others."
 _CACHE_HELP = (
     "llm_cache(state): 'cold' empties the engine's prompt cache before each round, as without it; 'warm' leaves in it "
     "what earlier tests and rounds have sent."
@@ -119,18 +119,19 @@ def _refuse_positional(mark: pytest.Mark, source: str) -> None:
         raise BudgetError(f"{source}: {mark.args[0]!r} has no name; write KEY='...' with one of {names}")
 
 
-def find_allowed_engines(item: pytest.Item, registry: EngineRegistry) -> Sequence[str] | None:
-    """The engines a test is limited to by ``llm_engines``; None for any.
+def find_allowed_engines(item: pytest.Item, labels: Sequence[str], registry: EngineRegistry) -> Sequence[str] | None:
+    """The engines a test is limited to by ``llm_engines``: labels, names, or ``name:model``; None for any.
 
     Raises:
-        ValueError: a name that is not an engine, or two engines have one name.
+        ValueError: one that is neither among ``labels`` nor the name of an engine, or two engines have one name.
     """
     mark = item.get_closest_marker("llm_engines")
     if mark is None:
         return None
     if mark.kwargs or not mark.args:
         raise ValueError(f"{item.name}: @llm_engines takes names, such as @llm_engines('vllm', 'llamacpp')")
-    if all(name in BUILT_IN for name in mark.args):
+    unknown = [name for name in mark.args if name not in labels and str(name).partition(":")[0] not in BUILT_IN]
+    if not unknown:
         return mark.args
     from pytest_llmperf.engines.api.spec import EngineError
 
@@ -138,8 +139,8 @@ def find_allowed_engines(item: pytest.Item, registry: EngineRegistry) -> Sequenc
         known = registry.names
     except EngineError as error:
         raise ValueError(f"{item.name}: @llm_engines: {error}") from None
-    if unknown := [name for name in mark.args if name not in known]:
-        names = ", ".join(known)
+    if unknown := [name for name in unknown if str(name).partition(":")[0] not in known]:
+        names = ", ".join([*labels, *known])
         raise ValueError(f"{item.name}: @llm_engines: unknown engine {unknown[0]!r}; it is one of {names}")
     return mark.args
 

@@ -27,13 +27,23 @@ WARM_CACHE: pytest.StashKey[bool] = pytest.StashKey()
 class BudgetReader:
     """Notes on the stash of each test its limits, or the mistake in them, its engines, and if it wants a warm cache.
 
-    Budgets that no test reads are added to ``findings``. ``collection`` is to be registered as a plugin.
+    ``labels`` are those of engines, which markers and files may name beside the engines of ``registry``. Budgets that
+    no test reads are added to ``findings``. ``collection`` is to be registered as a plugin.
     """
 
-    def __init__(self, config: pytest.Config, registry: EngineRegistry, findings: Findings, *, strict: bool) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        registry: EngineRegistry,
+        labels: Sequence[str],
+        findings: Findings,
+        *,
+        strict: bool,
+    ) -> None:
         self.collection = Collection()
         self._config = config
         self._registry = registry
+        self._labels = labels
         self._findings = findings
         self._strict = strict
         self._file_budgets: tuple[FileBudget, ...] = ()
@@ -70,7 +80,7 @@ class BudgetReader:
 
         marked = item.stash[MARKED] = marks.count_budget_markers(item)
         try:
-            allowed = marks.find_allowed_engines(item, self._registry)
+            allowed = marks.find_allowed_engines(item, self._labels, self._registry)
             item.stash[WARM_CACHE] = marks.wants_warm_cache(item)
         except ValueError as error:
             item.stash[MISTAKE] = str(error)
@@ -89,7 +99,7 @@ class BudgetReader:
 
         try:
             limits = merge([*marks.limits_of(item), find_limits(name_of(item), self._file_budgets)])
-            unknown = why_engine_unknown(limits, self._registry)
+            unknown = why_engine_unknown(limits, self._labels, self._registry)
         except (BudgetError, EngineError) as error:
             item.stash[MISTAKE] = str(error)
             return

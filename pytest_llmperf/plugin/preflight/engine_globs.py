@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.registry import EngineRegistry
 
 
-def why_engine_unknown(limits: Sequence[Limit], registry: EngineRegistry) -> str:
-    """Why a limit can apply to no engine that is known here, or "".
+def why_engine_unknown(limits: Sequence[Limit], labels: Sequence[str], registry: EngineRegistry) -> str:
+    """Why a limit can apply to no engine that is known here, by one of these labels or by its name, or "".
 
     Raises:
         EngineError: the engines that other packages add cannot be told.
     """
     for limit in limits:
         glob = limit.engine
-        if glob is not None and not _may_match(glob, BUILT_IN) and not _may_match(glob, registry.names):
-            return f"{limit.source}: engine={glob!r} names no engine: there are {', '.join(registry.names)}"
+        if glob is None or _may_match(glob, BUILT_IN) or any(fnmatchcase(label, glob) for label in labels):
+            continue
+        if not _may_match(glob, registry.names):
+            known = ", ".join([*labels, *registry.names])
+            return f"{limit.source}: engine={glob!r} names no engine: there are {known}"
     return ""
 
 

@@ -20,14 +20,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.preflight.findings import Findings
 
 _ENGINES_ONLY = ("--llmperf-model", "--llmperf-url", "--llmperf-engine-arg", "--llmperf-engine-bin")
-# What is given once: the option, or its part before this sign.
-_SINGLE = {
-    "--llmperf-model": "",
-    "--llmperf-url": "",
-    "--llmperf-gpus": "",
-    "--llmperf-engine-arg": "=",
-    "--llmperf-engine-bin": ":",
-}
+_SINGLE = ("--llmperf-model", "--llmperf-gpus")
+_OWNED = ("--llmperf-url", "--llmperf-engine-arg", "--llmperf-engine-bin")
 _ALLOWANCE = ("--llmperf-max-rounds", "--llmperf-max-seconds")
 _WARMING = ("--llmperf-engine-warmup", "--llmperf-no-engine-warmup")
 _MEASURING = (
@@ -94,7 +88,7 @@ def check_options(
         pytest.UsageError: one line that names the option and what it needs.
     """
     arguments = config.invocation_params.args
-    _refuse(next(_problems(arguments, settings, registry), ""))
+    _refuse(next(_problems(config, settings, registry), ""))
     if read_command_line(arguments, "--llmperf-gpus"):
         _refuse(_why_devices_missing(settings))
     elif settings.engines and not settings.disable and not all(spec.url for spec in settings.engines):
@@ -104,8 +98,6 @@ def check_options(
         findings.add(text, error=False)
     for text in _find_unknown_settings(config, known):
         findings.add(text, error=settings.strict)
-    for text in _find_unknown_settings(config, known):
-        findings.add(text, error=settings.strict)
 
 
 def _refuse(problem: str) -> None:
@@ -113,7 +105,8 @@ def _refuse(problem: str) -> None:
         raise pytest.UsageError(f"llmperf: {problem}")
 
 
-def _problems(arguments: Sequence[str], settings: RunSettings, registry: EngineRegistry) -> Iterator[str]:
+def _problems(config: pytest.Config, settings: RunSettings, registry: EngineRegistry) -> Iterator[str]:
+    arguments = config.invocation_params.args
     if not settings.engines:
         for flag in _ENGINES_ONLY:
             yield from (
@@ -125,27 +118,46 @@ def _problems(arguments: Sequence[str], settings: RunSettings, registry: EngineR
     models = read_command_line(arguments, "--llmperf-model")
     if models and not any(spec.model == models[-1] for spec in settings.engines):
         yield f"--llmperf-model={models[-1]} has no effect: --llm-engine names a model already"
-    names = [spec.engine for spec in settings.engines]
-    for text in read_command_line(arguments, "--llmperf-engine-arg"):
-        owner = text.partition("=")[0].rpartition(":")[0]
-        if owner and owner not in names:
-            yield f"--llmperf-engine-arg={text} has no effect: the engine of this run is {', '.join(names)}"
-    for text in read_command_line(arguments, "--llmperf-engine-bin"):
-        owner = text.partition(":")[0] if ":" in text else ""
-        if owner and owner not in BUILT_IN and owner not in registry.names:
-            yield f"--llmperf-engine-bin={text}: unknown engine {owner!r}: it is one of {', '.join(registry.names)}"
+    for flag in _OWNED:
+        yield from _find_misowned(config, flag, settings, registry)
     if settings.engines and read_command_line(arguments, "--llmperf-dcgm") and not _attaches(settings):
         yield "--llmperf-dcgm has no effect: it is for engines of other hosts, given by --llmperf-url"
 
 
 def _given_twice(arguments: Sequence[str]) -> Iterator[str]:
     """A sentence for each option that is given two values, of which only the last would have an effect."""
-    for flag, sign in _SINGLE.items():
-        values: dict[str, str] = {}
-        for text in read_command_line(arguments, flag):
-            key = text.partition(sign)[0] if sign and sign in text else ""
-            if values.setdefault(key, text) != text:
-                yield f"{flag} is given twice, as {values[key]} and as {text}, and only the last would have an effect"
+    for flag in _SINGLE:
+        first, *others = dict.fromkeys(read_command_line(arguments, flag)) or [""]
+        for other in others:
+            yield f"{flag} is given twice, as {first} and as {other}, and only the last would have an effect"
+
+
+def _find_misowned(config: pytest.Config, flag: str, settings: RunSettings, registry: EngineRegistry) -> Iterator[str]:
+    """A sentence for each value of one of :data:`_OWNED` that reaches no engine, or would be replaced silently."""
+    typed = read_command_line(config.invocation_params.args, flag)
+    values = _read_all(config, flag)
+    if not values:
+        return
+    from pytest_llmperf.plugin.engine_options.owners import PROGRAM, URL, find_repeated, parse_all, why_unused
+
+    yield from find_repeated(flag, parse_all(flag, typed))
+    if flag == URL:  # settings and programs of a file may give way to later ones, but which server is meant?
+        yield from find_repeated(flag, parse_all(flag, values[: len(values) - len(typed)]))
+    if not settings.engines:
+        return
+    for value in parse_all(flag, typed):
+        if flag != PROGRAM:
+            yield from filter(None, [why_unused(flag, value, parse_all(flag, values), settings.engines)])
+        elif value.owner and value.owner not in BUILT_IN:  # an engine that is not in the run may be one of a test
+            known = [*(spec.variant for spec in settings.engines if spec.variant), *registry.names]
+            if value.owner not in known:
+                yield f"{flag}={value.text}: unknown engine {value.owner!r}: it is one of {', '.join(known)}"
+
+
+def _read_all(config: pytest.Config, flag: str) -> Sequence[str]:
+    name = flag.removeprefix("--").replace("-", "_")
+    given: Sequence[str] | None = config.getoption(name)
+    return list(config.getini(name)) if given is None else given
 
 
 def _attaches(settings: RunSettings) -> bool:

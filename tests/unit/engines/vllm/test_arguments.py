@@ -13,7 +13,7 @@ from pytest_llmperf.engines.vllm.arguments import (
     parse_kv_cache_bytes,
     sizes_kv_cache,
 )
-from pytest_llmperf.plugin.settings import argument_text
+from pytest_llmperf.plugin.engine_options.specs import write_argument
 
 GIB = 2**30
 
@@ -33,7 +33,7 @@ GIB = 2**30
     ],
 )
 def test_arguments_are_written_as_vllm_reads_them(key: str, value: object, words: list[str]) -> None:
-    assert build_command_line({key: argument_text(value)}) == words
+    assert build_command_line({key: write_argument(value)}) == words
 
 
 def test_a_kv_cache_is_written_with_its_unit() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Find = Callable[[str], Sequence[pytest.FixtureDef[Any]] | None]
     """Finds those of one fixture, None if there is no such fixture."""
 
-Variant = tuple[tuple[str, str], ...]
+Overrides = tuple[tuple[str, str], ...]
 """The fixtures that are overridden below the root, each with the folder, module or class that does; sorted."""
 
 
@@ -28,10 +28,10 @@ class EngineChoice(NamedTuple):
     """The parameter of ``llm_engine``: which engine, None in a run without one, and what is overridden for it."""
 
     spec: EngineSpec | None
-    variant: Variant = ()
+    overrides: Overrides = ()
 
 
-def parametrize_engine(metafunc: pytest.Metafunc, engines: Sequence[EngineSpec]) -> Variant | None:
+def parametrize_engine(metafunc: pytest.Metafunc, engines: Sequence[EngineSpec]) -> Overrides | None:
     """Runs a test once per engine if there are several, and on an engine with the settings that it has overridden.
 
     Returns what is overridden for it; None for a test that does not use ``llm_engine``.
@@ -40,28 +40,28 @@ def parametrize_engine(metafunc: pytest.Metafunc, engines: Sequence[EngineSpec])
         return None
     definitions: Definitions = metafunc._arg2fixturedefs
     family = _find_family(definitions.get, "llm_base_url", "llm_engine")
-    variant = _make_variant(family)
+    overrides = _make_overrides(family)
     stale = _find_stale(definitions, list(family))
     if len(engines) > 1:
-        choices, ids = [EngineChoice(spec, variant) for spec in engines], [spec.label for spec in engines]
+        choices, ids = [EngineChoice(spec, overrides) for spec in engines], [spec.label for spec in engines]
         metafunc.parametrize("llm_engine", choices, ids=ids, indirect=True, scope="session")
     elif "llm_engine" in stale:
-        _add_hidden(metafunc, "llm_engine", EngineChoice(engines[0] if engines else None, variant), "session")
+        _add_hidden(metafunc, "llm_engine", EngineChoice(engines[0] if engines else None, overrides), "session")
     for name, scope in stale.items():
         if name != "llm_engine":
-            _add_hidden(metafunc, name, variant, scope)
-    return variant
+            _add_hidden(metafunc, name, overrides, scope)
+    return overrides
 
 
-def find_variant(item: pytest.Item) -> Variant:
+def find_overrides(item: pytest.Item) -> Overrides:
     """What makes the ``llm_engine_args`` of a test, also if it asks for ``llm_engine`` only while it runs."""
     manager = item.session._fixturemanager
-    return _make_variant(_find_family(lambda name: manager.getfixturedefs(name, item), "llm_engine_args"))
+    return _make_overrides(_find_family(lambda name: manager.getfixturedefs(name, item), "llm_engine_args"))
 
 
-def describe_variant(variant: Variant) -> str:
+def describe_overrides(overrides: Overrides) -> str:
     """``llm_engine_args of sub/test_it.py``; what the root defines is left out."""
-    return ", ".join(f"{name} of {place}" for name, place in variant) or "llm_engine_args of the root"
+    return ", ".join(f"{name} of {place}" for name, place in overrides) or "llm_engine_args of the root"
 
 
 def _find_family(find: Find, *first: str) -> dict[str, Sequence[pytest.FixtureDef[Any]]]:
@@ -77,7 +77,7 @@ def _find_family(find: Find, *first: str) -> dict[str, Sequence[pytest.FixtureDe
     return family
 
 
-def _make_variant(family: Definitions) -> Variant:
+def _make_overrides(family: Definitions) -> Overrides:
     return tuple(sorted((name, chain[-1].baseid) for name, chain in family.items() if chain[-1].baseid))
 
 

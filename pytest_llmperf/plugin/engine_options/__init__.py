@@ -1,0 +1,1 @@
+"""Which engines a run has, and with what each is started."""
