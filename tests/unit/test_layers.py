@@ -48,6 +48,7 @@ ALLOWED: dict[str, str] = {
     "budgets.confidence": "",
     "budgets": "budgets.confidence measurement measurement.host metrics",
     "budgets.stored": "budgets measurement metrics",
+    "baselines": "",
     "reports.host": "measurement measurement.host",
     "reports": "budgets measurement metrics reports.host",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "

@@ -1,0 +1,1 @@
+"""What earlier runs measured: the store of their reports, and their history."""
