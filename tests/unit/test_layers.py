@@ -47,6 +47,7 @@ ALLOWED: dict[str, str] = {
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
     "budgets.confidence": "",
     "budgets": "budgets.confidence measurement measurement.host metrics",
+    "budgets.calibration": "budgets budgets.confidence measurement",
     "budgets.stored": "budgets measurement metrics",
     "baselines": "",
     "reports.host": "measurement measurement.host",

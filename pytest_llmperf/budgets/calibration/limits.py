@@ -1,0 +1,100 @@
+"""What a limit does with builds that are as good as those that were measured, and with worse ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.budgets.confidence.distributions import t_at_most
+
+if TYPE_CHECKING:
+    from pytest_llmperf.budgets.calibration.series import Series
+
+MOST_WRONG_FAILS = 0.01
+"""The share of sessions of a good build that a limit may fail."""
+
+FOUND = 0.9
+"""With which probability a limit finds what it is said to find, and a limit that fits passes a good build."""
+
+FACTOR_OF_ROOM = 2.0
+"""A limit has too much room if a build that is worse by this factor still passes."""
+
+
+@dataclass(frozen=True)
+class Characteristics:
+    """How a limit judges the next session.
+
+    Attributes:
+        fails: the probability that a build as it was measured is judged FAIL.
+        inconclusive: the same of INCONCLUSIVE.
+        finds: the change for the worse that is judged FAIL with a probability of 90 %, as a share of the value: 0.2 for
+            a latency that grows by 20 %, or a rate that falls by 20 %. None if no such change is found, or if the
+            metric has been zero or below.
+        has_room: whether a build that is twice as bad would mostly pass.
+    """
+
+    fails: float
+    inconclusive: float
+    finds: float | None
+    has_room: bool
+
+    @property
+    def fails_good_builds(self) -> bool:
+        """Whether it fails a good build too often."""
+        return self.fails > MOST_WRONG_FAILS
+
+
+def judge_limit(series: Series, limit: float) -> Characteristics:
+    """How a limit, in the base unit of the metric, would judge the next session of the build that was measured.
+
+    The next session lies around the mean of the others as Student's t says. It is a FAIL where its value lies beyond
+    the limit by more than the interval of the verdict reaches, and a PASS where it lies as far inside.
+    """
+    place = series.place(limit)
+    fails = 1 - _find_share_below(series, place + series.reach_of_fail)
+    passes = _find_share_below(series, place - series.reach_of_pass)
+    return Characteristics(
+        fails, max(0.0, 1 - fails - passes), _find_regression(series, place), _has_room(series, place)
+    )
+
+
+def _find_share_below(series: Series, place: float, shift: float = 0.0) -> float:
+    """The probability that the next session, worse by ``shift``, lies below a place or at it."""
+    off = place - series.middle - shift
+    if math.isinf(off) or not series.spread:
+        return float(off >= -1e-12)
+    return t_at_most(off / series.spread, series.freedom)
+
+
+def _find_regression(series: Series, place: float) -> float | None:
+    shift = place + series.reach_of_fail - series.middle + series.quantile(FOUND)
+    return _to_share(series, max(0.0, shift))
+
+
+def _to_share(series: Series, shift: float) -> float | None:
+    """A change for the worse as a share of the value; None if it is infinite, or no share."""
+    if not series.is_relative or math.isinf(shift) or shift > 700:
+        return None
+    return math.expm1(shift) if series.better == "lower" else -math.expm1(-shift)
+
+
+def _has_room(series: Series, place: float) -> bool:
+    if series.is_relative:
+        shift = math.log(FACTOR_OF_ROOM)
+    elif series.median > 0 and series.better == "lower":
+        shift = series.median * (FACTOR_OF_ROOM - 1)
+    else:
+        return False
+    return _find_share_below(series, place - series.reach_of_pass, shift) > 0.5
+
+
+def find_fitting_limit(series: Series) -> float | None:
+    """The tightest limit that fails a good build in at most 1 % of sessions, and passes it in at least 90 %.
+
+    In the base unit of the metric; None where no limit can: the evidence of a session does not bound its value.
+    """
+    from_fails = series.quantile(1 - MOST_WRONG_FAILS) - series.reach_of_fail
+    from_passes = series.quantile(FOUND) + series.reach_of_pass
+    place = series.middle + max(from_fails, from_passes, 0.0)
+    return None if math.isinf(place) else series.find_value(place)
