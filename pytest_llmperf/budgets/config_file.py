@@ -52,10 +52,10 @@ def read_budget_file(path: Path) -> tuple[FileBudget, ...]:
 
 
 def _refuse_twice(budgets: Sequence[FileBudget]) -> None:
-    seen: dict[tuple[str, str, str | None, str | None], Limit] = {}
+    seen: dict[tuple[str, tuple[str, str | None, str | None, bool]], Limit] = {}
     for budget in budgets:
         for limit in budget.limits:
-            slot = (budget.tests, limit.name, limit.device, limit.engine)
+            slot = (budget.tests, limit.slot)
             if slot in seen:
                 twice = f"{limit.name} is limited twice for {budget.tests!r}"
                 raise BudgetError(f"{limit.source}: {twice}; {seen[slot].source} limits it already")
@@ -84,9 +84,9 @@ def _parse(table: Mapping[str, Any], source: str) -> FileBudget:
 
 def find_limits(nodeid: str, budgets: Sequence[FileBudget]) -> list[Limit]:
     """The limits that apply to a test, the last table first; of several for one metric and place, the last one."""
-    found: dict[tuple[str, str | None, str | None], Limit] = {}
+    found: dict[tuple[str, str | None, str | None, bool], Limit] = {}
     for budget in reversed(budgets):
         if matches(nodeid, budget.tests):
             for limit in budget.limits:
-                found.setdefault((limit.name, limit.device, limit.engine), limit)
+                found.setdefault(limit.slot, limit)
     return list(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.statistics import Statistic
 
 
+_SIGNED = re.compile(r"[+-]\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)\s*%")
+_LEAST_SHARE, _MOST_SHARE = -1.0, 10.0
+
+
 class BudgetError(ValueError):
     """A budget that cannot be understood; the message is one line that names the argument and what would be right."""
 
@@ -30,10 +35,12 @@ class Limit:
     Attributes:
         metric: the metric's name, such as ``"latency.ttft"``.
         statistic: what of a distribution is limited; None for other metrics.
-        value: in the base unit of the metric.
+        value: in the base unit of the metric; of a relative limit the share by which the value may exceed its baseline,
+            or has to stay below it: 0.1 for ``"+10 %"``, -0.05 for ``"-5 %"``.
         text: the value as the user wrote it.
         source: where it was written, for messages.
         device, engine: globs that say where it applies; None for everywhere.
+        relative: whether it limits the change against a baseline. Both kinds may limit one metric.
     """
 
     metric: str
@@ -43,6 +50,7 @@ class Limit:
     source: str
     device: str | None = None
     engine: str | None = None
+    relative: bool = False
 
     @property
     def definition(self) -> Metric:
@@ -53,6 +61,11 @@ class Limit:
     def name(self) -> str:
         """``latency.ttft_p95``: the metric as it was limited."""
         return self.metric + (f"_{self.statistic.suffix}" if self.statistic else "")
+
+    @property
+    def slot(self) -> tuple[str, str | None, str | None, bool]:
+        """What a test may limit once: a metric, for a device and an engine, absolutely or against a baseline."""
+        return self.name, self.device, self.engine, self.relative
 
     @property
     def scope(self) -> str:
@@ -82,7 +95,12 @@ def parse_limits(group: str, arguments: Mapping[str, object], source: str) -> li
         BudgetError: an unknown key, a value without its unit, a percentile out of range, GB and GiB mixed.
     """
     scope = {name: _glob(name, arguments.get(name), source) for name in SCOPES}
-    limits = [_parse_limit(group, key, value, source, scope) for key, value in arguments.items() if key not in scope]
+    limits = [
+        _parse_limit(group, key, each, source, scope)
+        for key, value in arguments.items()
+        if key not in scope
+        for each in _split_pair(key, value, source)
+    ]
     if not limits:
         raise BudgetError(f"{source}: limits nothing; give at least one of {', '.join(list_keys(group))}")
     _refuse_mixed_sizes(limits, source)
@@ -93,6 +111,22 @@ def _glob(name: str, value: object, source: str) -> str | None:
     if value is None or (isinstance(value, str) and value):
         return value
     raise BudgetError(f"{source}: {name}={value!r} is not a name or glob")
+
+
+def _split_pair(key: str, value: object, source: str) -> Sequence[object]:
+    """The limits that one key was given: a single one, or an absolute and a relative one."""
+    if not isinstance(value, tuple | list):
+        return (value,)
+    if len(value) == 2 and [_is_relative(each) for each in value].count(True) == 1:
+        return value
+    example = "('300 ms', '+10 %')"
+    raise BudgetError(f"{source}: {key}={value!r} is not one limit with one against the baseline, such as {example}")
+
+
+def _is_relative(value: object) -> bool:
+    """Whether a limit is one against the baseline: it begins with a sign and is a share."""
+    text = value.strip() if isinstance(value, str) else ""
+    return text.startswith(("+", "-")) and text.endswith("%")
 
 
 def _parse_limit(group: str, key: str, value: object, source: str, scope: Mapping[str, str | None]) -> Limit:
@@ -108,11 +142,42 @@ def _parse_limit(group: str, key: str, value: object, source: str, scope: Mappin
         raise BudgetError(f"{source}: {key!r} needs a percentile, such as {key}_p95 (or {key}_max)")
     if statistic is not None and not is_distribution:
         raise BudgetError(f"{source}: {base!r} has no percentiles; write {base}=")
+    relative = _is_relative(value)
     try:
-        number = units.parse(value, metric.quantity)
+        number = _parse_share(str(value), metric) if relative else _parse_absolute(value, metric)
     except units.UnitError as error:
         raise BudgetError(f"{source}: {key}={error}") from None
-    return Limit(metric.name, statistic, number, " ".join(str(value).split()), source, scope["device"], scope["engine"])
+    text = " ".join(str(value).split())
+    return Limit(metric.name, statistic, number, text, source, scope["device"], scope["engine"], relative)
+
+
+def _parse_absolute(value: object, metric: Metric) -> float:
+    if isinstance(value, str) and value.strip().startswith("+"):
+        raise units.UnitError(
+            f"{value!r} begins with a sign, so that it is against the baseline and a share: write '+10 %', or without "
+            f"the sign, such as {metric.quantity.example!r}"
+        )
+    return units.parse(value, metric.quantity)
+
+
+def _parse_share(text: str, metric: Metric) -> float:
+    """``"+10 %"`` → 0.1.
+
+    Raises:
+        UnitError: not a number, or a share that nothing can keep or break.
+    """
+    if _SIGNED.fullmatch(text.strip()) is None:
+        raise units.UnitError(f"{text!r} is not a share of the baseline: write a string such as '+10 %'")
+    sign, digits = text.strip()[0], text.strip()[1:]
+    share = units.parse(digits, units.SHARE) * (-1 if sign == "-" else 1)
+    if not _LEAST_SHARE < share <= _MOST_SHARE:
+        can = "no value can be lower" if share <= _LEAST_SHARE else "eleven times the baseline"
+        much = "less" if metric.better == "higher" else "more"
+        raise units.UnitError(
+            f"{text!r} limits nothing ({can}): write how much {much} is allowed, such as "
+            f"{'-5 %' if metric.better == 'higher' else '+10 %'!r}"
+        )
+    return share
 
 
 def _refuse_mixed_sizes(limits: Sequence[Limit], source: str) -> None:
@@ -129,30 +194,33 @@ def _refuse_mixed_sizes(limits: Sequence[Limit], source: str) -> None:
 def merge(layers: Sequence[Sequence[Limit]]) -> list[Limit]:
     """The limits of a test from all its layers, closest first.
 
-    A closer layer replaces a farther one key by key, for the same metric and the same globs.
+    A closer layer replaces a farther one key by key, for the same metric and the same globs; a limit against the
+    baseline only replaces another such limit.
 
     Raises:
         BudgetError: one layer states the same limit twice.
     """
-    merged: dict[tuple[str, str | None, str | None], Limit] = {}
+    merged: dict[tuple[str, str | None, str | None, bool], Limit] = {}
     for layer in layers:
-        seen: dict[tuple[str, str | None, str | None], Limit] = {}
+        seen: dict[tuple[str, str | None, str | None, bool], Limit] = {}
         for limit in layer:
-            slot = (limit.name, limit.device, limit.engine)
-            if slot in seen:
+            if limit.slot in seen:
                 raise BudgetError(
-                    f"{limit.source}: {limit.name} is limited twice; {seen[slot].source} limits it already"
+                    f"{limit.source}: {limit.name} is limited twice; {seen[limit.slot].source} limits it already"
                 )
-            seen[slot] = limit
+            seen[limit.slot] = limit
         for slot, limit in seen.items():
             merged.setdefault(slot, limit)
     return list(merged.values())
 
 
 def select(limits: Sequence[Limit], engine: EngineInfo | None) -> list[Limit]:
-    """The limits that apply to this engine and device; of several on one metric the first, which is the closest."""
-    chosen: dict[str, Limit] = {}
+    """The limits that apply to this engine and device.
+
+    Of several on one metric, absolute or against a baseline, the first, which is the closest.
+    """
+    chosen: dict[tuple[str, bool], Limit] = {}
     for limit in limits:
         if limit.applies_to(engine):
-            chosen.setdefault(limit.name, limit)
+            chosen.setdefault((limit.name, limit.relative), limit)
     return list(chosen.values())

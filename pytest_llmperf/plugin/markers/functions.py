@@ -11,6 +11,9 @@ from typing import Literal, TypedDict, Unpack
 
 import pytest
 
+LimitText = str | tuple[str, str]
+"""A limit such as ``"300 ms"``, one against the baseline such as ``"+10 %"``, or both: ``("300 ms", "+10 %")``."""
+
 
 class _Scope(TypedDict, total=False):
     """Where the limits of a marker apply: everywhere, without these globs."""
@@ -22,83 +25,83 @@ class _Scope(TypedDict, total=False):
 class MemoryLimits(_Scope, total=False):
     """What ``memory_budget`` takes: sizes such as ``"16 GiB"``, shares such as ``"10 %"``."""
 
-    peak: str
-    growth: str
-    retained: str
-    idle: str
-    host_peak: str
-    weights: str
-    kv_cache: str
-    kv_reserved: str
-    required: str
-    kv_waste: str
-    offload: str
+    peak: LimitText
+    growth: LimitText
+    retained: LimitText
+    idle: LimitText
+    host_peak: LimitText
+    weights: LimitText
+    kv_cache: LimitText
+    kv_reserved: LimitText
+    required: LimitText
+    kv_waste: LimitText
+    offload: LimitText
 
 
 class ThroughputLimits(_Scope, total=False):
     """What ``throughput_budget`` takes: rates such as ``"800 tok/s"`` or ``"10 req/s"``."""
 
-    output: str
-    total: str
-    requests: str
-    goodput: str
-    per_user: str
+    output: LimitText
+    total: LimitText
+    requests: LimitText
+    goodput: LimitText
+    per_user: LimitText
 
 
 class LatencyLimits(_Scope, total=False):
     """What ``latency_budget`` takes: durations such as ``"300 ms"``, at a percentile or at the largest value."""
 
-    ttft_p50: str
-    ttft_p75: str
-    ttft_p90: str
-    ttft_p95: str
-    ttft_p99: str
-    ttft_p99_9: str
-    ttft_max: str
-    ttft_answer_p50: str
-    ttft_answer_p75: str
-    ttft_answer_p90: str
-    ttft_answer_p95: str
-    ttft_answer_p99: str
-    ttft_answer_p99_9: str
-    ttft_answer_max: str
-    tpot_p50: str
-    tpot_p75: str
-    tpot_p90: str
-    tpot_p95: str
-    tpot_p99: str
-    tpot_p99_9: str
-    tpot_max: str
-    itl_p50: str
-    itl_p75: str
-    itl_p90: str
-    itl_p95: str
-    itl_p99: str
-    itl_p99_9: str
-    itl_max: str
-    chunk_gap_p50: str
-    chunk_gap_p75: str
-    chunk_gap_p90: str
-    chunk_gap_p95: str
-    chunk_gap_p99: str
-    chunk_gap_p99_9: str
-    chunk_gap_max: str
-    e2e_p50: str
-    e2e_p75: str
-    e2e_p90: str
-    e2e_p95: str
-    e2e_p99: str
-    e2e_p99_9: str
-    e2e_max: str
-    startup: str
+    ttft_p50: LimitText
+    ttft_p75: LimitText
+    ttft_p90: LimitText
+    ttft_p95: LimitText
+    ttft_p99: LimitText
+    ttft_p99_9: LimitText
+    ttft_max: LimitText
+    ttft_answer_p50: LimitText
+    ttft_answer_p75: LimitText
+    ttft_answer_p90: LimitText
+    ttft_answer_p95: LimitText
+    ttft_answer_p99: LimitText
+    ttft_answer_p99_9: LimitText
+    ttft_answer_max: LimitText
+    tpot_p50: LimitText
+    tpot_p75: LimitText
+    tpot_p90: LimitText
+    tpot_p95: LimitText
+    tpot_p99: LimitText
+    tpot_p99_9: LimitText
+    tpot_max: LimitText
+    itl_p50: LimitText
+    itl_p75: LimitText
+    itl_p90: LimitText
+    itl_p95: LimitText
+    itl_p99: LimitText
+    itl_p99_9: LimitText
+    itl_max: LimitText
+    chunk_gap_p50: LimitText
+    chunk_gap_p75: LimitText
+    chunk_gap_p90: LimitText
+    chunk_gap_p95: LimitText
+    chunk_gap_p99: LimitText
+    chunk_gap_p99_9: LimitText
+    chunk_gap_max: LimitText
+    e2e_p50: LimitText
+    e2e_p75: LimitText
+    e2e_p90: LimitText
+    e2e_p95: LimitText
+    e2e_p99: LimitText
+    e2e_p99_9: LimitText
+    e2e_max: LimitText
+    startup: LimitText
 
 
 class EnergyLimits(_Scope, total=False):
     """What ``energy_budget`` takes: ``"500 J"``, ``"2 J/tok"``, ``"300 W"``."""
 
-    total: str
-    per_output_token: str
-    mean_power: str
+    total: LimitText
+    per_output_token: LimitText
+    mean_power: LimitText
 
 
 def memory_budget(**limits: Unpack[MemoryLimits]) -> pytest.MarkDecorator:

@@ -92,9 +92,8 @@ def find_beaten(budgets: Sequence[FileBudget], nodeids: Sequence[str]) -> Iterat
 
 
 def _has_same(budget: FileBudget, limit: Limit) -> bool:
-    """Whether a table limits the same metric for the same engine and device."""
-    place = (limit.name, limit.engine, limit.device)
-    return any((other.name, other.engine, other.device) == place for other in budget.limits)
+    """Whether a table limits the same metric in the same way for the same engine and device."""
+    return any(other.slot == limit.slot for other in budget.limits)
 
 
 class Scope:

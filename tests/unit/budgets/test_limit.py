@@ -232,3 +232,60 @@ def test_a_layer_that_limits_the_same_twice_is_refused(first: dict[str, str], se
 
 def test_nothing_is_merged_from_nothing() -> None:
     assert merge([]) == merge([[], []]) == select([], CPU) == []
+
+
+# -------------------------------------------------------------------------------------------------- against a baseline
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("+10 %", 0.1), ("+10%", 0.1), (" + 10 % ", 0.1), ("-5 %", -0.05), ("+0 %", 0.0), ("+.5 %", 0.005)],
+)
+@pytest.mark.parametrize(("group", "key"), [("latency", "ttft_p95"), ("throughput", "output"), ("memory", "kv_waste")])
+def test_a_limit_that_begins_with_a_sign_is_a_share_of_the_baseline(
+    group: str, key: str, text: str, share: float
+) -> None:
+    [limit] = limits(group, **{key: text})
+    assert limit.relative
+    assert limit.value == pytest.approx(share)
+    assert limit.text == text.strip()
+
+
+@pytest.mark.parametrize("pair", [("300 ms", "+10 %"), ("+10 %", "300 ms"), ["300 ms", "+10 %"]])
+def test_both_kinds_may_limit_one_metric(pair: object) -> None:
+    found = limits("latency", ttft_p95=pair)
+    assert sorted((limit.relative, limit.value) for limit in found) == [(False, 0.3), (True, 0.1)]
+    assert merge([found]) == found
+    assert select(found, None) == found
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value", "message"),
+    [
+        ("latency", "ttft_p95", ("1 s", "2 s"), "is not one limit with one against the baseline"),
+        ("latency", "ttft_p95", ("+1 %", "+2 %"), "is not one limit with one against the baseline"),
+        ("latency", "ttft_p95", ("1 s",), "is not one limit with one against the baseline"),
+        ("latency", "ttft_p95", [], "is not one limit with one against the baseline"),
+        ("latency", "ttft_p95", "+300 ms", "begins with a sign, so that it is against the baseline and a share"),
+        ("memory", "peak", "+1 GiB", "write '+10 %', or without the sign, such as '16 GiB'"),
+        ("memory", "peak", "-3 GiB", "is negative"),
+        ("latency", "ttft_p95", "+nan %", "is not a share of the baseline"),
+        ("latency", "ttft_p95", "+inf %", "is not a share of the baseline"),
+        ("latency", "ttft_p95", "+-1 %", "is not a share of the baseline"),
+        ("latency", "ttft_p95", "-100 %", "limits nothing (no value can be lower): write how much more is allowed"),
+        ("latency", "ttft_p95", "+5000 %", "limits nothing (eleven times the baseline)"),
+        ("throughput", "output", "-100 %", "write how much less is allowed, such as '-5 %'"),
+        ("throughput", "output", "-1e9 %", "is not a share of the baseline"),
+    ],
+)
+def test_what_is_no_limit_against_a_baseline_is_refused_in_one_line(
+    group: str, key: str, value: object, message: str
+) -> None:
+    refused = refusal(group, **{key: value})
+    assert refused.startswith(f"{key}=")
+    assert message in refused
+
+
+def test_a_closer_limit_replaces_a_farther_one_of_its_kind_only() -> None:
+    near, far = limits("latency", ttft_p95="+5 %"), limits("latency", ttft_p95=("300 ms", "+10 %"))
+    assert texts(merge([near, far])) == [("latency.ttft_p95", "+5 %"), ("latency.ttft_p95", "300 ms")]
