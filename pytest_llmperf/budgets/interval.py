@@ -30,11 +30,20 @@ class Confidence:
         error: the largest probability that a FAIL is wrong.
         session_noise: the standard deviation between sessions on this machine, as a share; None if it is unknown.
         error_at_look: the same as ``error`` at each of many looks, of a PASS too; None for a test judged once.
+        comparisons: how many limits of the session are compared with a baseline, and share the error of these.
     """
 
     error: float = 0.01
     session_noise: float | None = None
     error_at_look: float | None = None
+    comparisons: int = 1
+
+    def share_error(self, sides: int = 1) -> Confidence:
+        """For one comparison with a baseline among all of the session, each with so many ``sides``.
+
+        The noise between sessions is left to the comparison, which knows it.
+        """
+        return replace(self, error=self.error / (sides * max(1, self.comparisons)), session_noise=0.0)
 
     def at_each_look(self) -> Confidence:
         """For a test that is judged after each round: an error at each look that keeps about 1 % over 30 of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.client_lag import add_lag, find_largest_lag, is_saturated, take_off_lag
@@ -14,13 +14,14 @@ from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.budgets.stamp_bounds import bound_truth
 from pytest_llmperf.budgets.validity import why_disturbed, why_invalid, why_objectives_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.metrics.metric import DistributionMetric, Objective, ObjectiveMetric
 from pytest_llmperf.metrics.missing import why_raised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_llmperf.budgets.compared import Compare, Compared
     from pytest_llmperf.budgets.interval import Interval
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.metrics.evidence import Evidence
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 CONFIDENCE = Confidence()
 
 
-def judge(limits: Sequence[Limit], measurement: Measurement, confidence: Confidence = CONFIDENCE) -> list[Verdict]:
+def judge(
+    limits: Sequence[Limit],
+    measurement: Measurement,
+    confidence: Confidence = CONFIDENCE,
+    compare: Compare | None = None,
+) -> list[Verdict]:
     """One verdict for each limit that applies to this engine and device; limits are inclusive.
 
     A value with noise passes or fails only where its whole interval lies on one side of the limit; else its verdict is
@@ -36,11 +42,13 @@ def judge(limits: Sequence[Limit], measurement: Measurement, confidence: Confide
 
     If the test had several engines, a limit that names one is compared with that one alone, other limits with all
     together. A test that has limits of which none applies gets the single verdict NO BUDGET.
+
+    ``compare`` finds the baseline of relative limits; without it they are NO BASELINE.
     """
     verdicts = [
         verdict
         for limits_there, there, engine in _places(limits, measurement)
-        for verdict in _judge_all(select(limits_there, there.engine), there, engine, confidence)
+        for verdict in _judge_all(select(limits_there, there.engine), there, _Judge(engine, confidence, compare))
     ]
     return verdicts or ([_no_budget(limits, measurement)] if limits else [])
 
@@ -56,9 +64,24 @@ def _places(limits: Sequence[Limit], measurement: Measurement) -> Iterator[tuple
         yield scoped, part, part.label
 
 
-def _judge_all(chosen: Sequence[Limit], measurement: Measurement, engine: str, confidence: Confidence) -> list[Verdict]:
-    found = (_judge_one(limit, measurement, chosen, confidence) for limit in chosen)
-    return [replace(verdict, engine=engine, engine_seconds=measurement.engine_seconds) for verdict in found]
+@dataclass(frozen=True)
+class _Judge:
+    """How the limits on one engine are judged: its label if the test had several, and with what confidence."""
+
+    engine: str
+    confidence: Confidence
+    compare: Compare | None
+
+    def confidence_for(self, limit: Limit) -> Confidence:
+        """A relative limit shares its error with the others of the session."""
+        if not limit.relative or self.compare is None:
+            return self.confidence
+        return self.confidence.share_error(self.compare.sides)
+
+
+def _judge_all(chosen: Sequence[Limit], measurement: Measurement, judge: _Judge) -> list[Verdict]:
+    found = (_judge_one(limit, measurement, chosen, judge) for limit in chosen)
+    return [replace(verdict, engine=judge.engine, engine_seconds=measurement.engine_seconds) for verdict in found]
 
 
 def may_be_decided(verdicts: Sequence[Verdict]) -> bool:
@@ -86,8 +109,8 @@ def _no_budget(limits: Sequence[Limit], measurement: Measurement) -> Verdict:
     return Verdict(Status.NO_BUDGET, "", "", reason=reason)
 
 
-def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], confidence: Confidence) -> Verdict:
-    metric, objectives = limit.definition, _objectives(chosen)
+def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], judge: _Judge) -> Verdict:
+    metric, objectives, confidence = limit.definition, _objectives(chosen), judge.confidence_for(limit)
     evidence: Evidence | None = None
     interval: Interval | None = None
     try:
@@ -108,11 +131,19 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     doubt = "" if reading.needs_more else why_stamps_are_not_the_engines(metric, limit.statistic, measurement)
     if doubt and not reason:
         interval = bound_truth(metric, limit.statistic, measurement, confidence).stretch_to(reading.value)
+    compared: Compared | Missing | None = None
+    if limit.relative and not reason:
+        compared, limit, interval = _find_baseline(limit, reading, interval, measurement, judge)
+    if isinstance(compared, Missing):
+        return _no_baseline(limit, reading, compared)
+    if doubt and not reason and interval is not None:
         reason = "" if _decides(limit, reading, interval) else doubt
         reading = replace(reading, how=f"{reading.how}; {doubt}")
     status = Status.INVALID if reason else _compare(limit, reading.value, interval)
     missing: int | None = None
-    if status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
+    if compared is not None and not compared.is_within:
+        reason = reason or ("" if status is Status.PASS else compared.reason)
+    elif status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
         missing = count_missing(evidence, limit.statistic, reading.value, limit.value, metric.better, confidence)
         is_hidden = is_hidden_by_sessions(reading.value, limit.value, metric.better, confidence)
         reason = _why_inconclusive(limit, interval, missing, confidence.session_noise if is_hidden else None)
@@ -132,20 +163,58 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         limit.metric,
         quantity=metric.quantity,
         better=metric.better,
-        limit=limit.value,
+        limit=None if limit.relative and compared is None else limit.value,
         limit_text=limit.text,
         measured=reading.value,
         interval=interval,
-        how=reading.how,
+        how=reading.how if compared is None else f"{reading.how}; {compared.how}",
         reason=reason or reading.reason,
         needs_more=missing is not None or (status is Status.NOT_MEASURED and reading.needs_more),
+        relative=limit.relative,
+        baseline=None if compared is None else compared.baseline,
+        p_value=None if compared is None else compared.p_value,
+    )
+
+
+def _find_baseline(
+    limit: Limit, reading: Reading, interval: Interval | None, measurement: Measurement, judge: _Judge
+) -> tuple[Compared | Missing | None, Limit, Interval | None]:
+    """What a value is compared with; the limit as it stands there, in the base unit; and the interval against it.
+
+    Without a value there is nothing to compare.
+    """
+    if reading.value is None:
+        return None, limit, interval
+    if judge.compare is None:
+        return Missing("nothing to compare with here"), limit, interval
+    found = judge.compare(limit, reading, interval, measurement, judge.engine, judge.confidence)
+    if isinstance(found, Missing):
+        return found, limit, interval
+    return found, replace(limit, value=found.allowed), found.interval
+
+
+def _no_baseline(limit: Limit, reading: Reading, missing: Missing) -> Verdict:
+    metric = limit.definition
+    return Verdict(
+        Status.NO_BASELINE,
+        limit.name,
+        limit.metric,
+        quantity=metric.quantity,
+        better=metric.better,
+        limit_text=limit.text,
+        measured=reading.value,
+        how=reading.how,
+        reason=missing.reason,
+        relative=True,
     )
 
 
 def _objectives(limits: Sequence[Limit]) -> list[Objective]:
     """The limits that each request keeps or breaks by itself, whatever their percentile."""
     return [
-        Objective(limit.definition, limit.value) for limit in limits if isinstance(limit.definition, DistributionMetric)
+        Objective(limit.definition, limit.value)
+        for limit in limits
+        if isinstance(limit.definition, DistributionMetric) and not limit.relative
     ]
 
 

@@ -29,11 +29,12 @@ class Status(StrEnum):
     NOT_MEASURED = "NOT MEASURED"
     INVALID = "INVALID"
     NO_BUDGET = "NO BUDGET"
+    NO_BASELINE = "NO BASELINE"
 
     @property
     def without_verdict(self) -> bool:
         """Whether the budget could not be judged, which fails a test under ``--llmperf-strict``."""
-        return self in (Status.NOT_MEASURED, Status.INVALID, Status.NO_BUDGET)
+        return self in (Status.NOT_MEASURED, Status.INVALID, Status.NO_BUDGET, Status.NO_BASELINE)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Verdict:
     more evidence may decide it. ``engine_seconds`` is what it cost: the engine's time up to the look that decided it,
     or in the whole test; None if that is not known. A NO BUDGET verdict has no limit; it has no name and no metric
     either if no limit of the test applies.
+
+    A ``relative`` limit is one against ``baseline``, the value that the measured one is compared with. Then ``limit``
+    is what the baseline allows in the base unit, None without a baseline; ``limit_text`` is the share as written
+    (``+10 %``), and ``interval`` holds the noise of both sides. ``p_value`` is the probability that a build exactly at
+    its limit looks so bad; None if it was not computed.
     """
 
     status: Status
@@ -62,6 +68,9 @@ class Verdict:
     engine: str = ""
     needs_more: bool = False
     engine_seconds: float | None = None
+    relative: bool = False
+    baseline: float | None = None
+    p_value: float | None = None
 
     @property
     def title(self) -> str:
@@ -115,8 +124,34 @@ class Verdict:
         return format_apart(bound, self.limit, as_written(self.quantity, self.limit_text))
 
     @property
+    def change(self) -> float | None:
+        """How much the measured value differs from the baseline, as a share of it; None without either, or for 0."""
+        return self._change_of(self.measured)
+
+    def _change_of(self, value: float | None) -> float | None:
+        return None if value is None or not self.baseline else value / self.baseline - 1
+
+    @property
+    def change_text(self) -> str:
+        """``+4.1 % (+2.8 to +5.5)``: the change against the baseline and where the true one lies; empty without one."""
+        if self.change is None:
+            return ""
+        changed = format_change(self.change)
+        if self.interval is None or self.interval.low == self.interval.high == self.measured:
+            return changed
+        low, high = self._change_of(self.interval.low), self._change_of(self.interval.high)
+        if low is not None and high is not None:
+            return f"{changed} ({format_change(low).removesuffix(' %')} to {format_change(high).removesuffix(' %')})"
+        if low is None and high is None:
+            return f"{changed} (not bounded)"
+        bound = f"at most {format_change(high)}" if high is not None else f"at least {format_change(low or 0.0)}"
+        return f"{changed} ({bound})"
+
+    @property
     def measured_with_interval(self) -> str:
-        """``281 ms (268 to 303)``, or the value alone if it is exact."""
+        """``281 ms (268 to 303)``, or the value alone if it is exact; for a relative limit the change."""
+        if self.change_text:
+            return self.change_text
         return f"{self.measured_text} ({self.interval_text})" if self.interval_text else self.measured_text
 
     @property
@@ -141,5 +176,15 @@ class Verdict:
             value = f" {self.measured_with_interval}" if self.status is Status.INCONCLUSIVE else ""
             return f"{words}{value} {self.status}: {self.reason}" if self.name else f"{self.status}: {self.reason}"
         sign = ">" if self.better == "lower" else "<"
+        if self.relative:
+            return f"{words} {self.measured_with_interval} {sign} {self.limit_text}{self._beside_baseline}"
         excess = f" ({format_change(self.measured / self.limit - 1)})" if self.limit else ""
         return f"{words} {self.measured_with_interval} {sign} {self.limit_text}{excess}"
+
+    @property
+    def _beside_baseline(self) -> str:
+        """``: 343 ms against 300 ms``; empty without a baseline."""
+        if self.baseline is None or self.measured is None:
+            return ""
+        measured = format_apart(self.measured, self.baseline, self.quantity)
+        return f": {measured} against {format_apart(self.baseline, self.measured, self.quantity)}"

@@ -20,6 +20,7 @@ SEVERITY = (
     Status.INVALID,
     Status.NOT_MEASURED,
     Status.NO_BUDGET,
+    Status.NO_BASELINE,
     Status.INCONCLUSIVE,
     Status.PASS,
 )
@@ -49,8 +50,8 @@ def render_failure(result: TestResult, *, width: int = 100, unicode: bool = True
 
 
 def format_limit(verdict: Verdict) -> str:
-    """``≤ 16 GiB`` or ``≥ 800 tok/s``: the limit as the user wrote it, with its direction; ``–`` without one."""
-    if verdict.limit is None:
+    """``≤ 16 GiB``, ``≥ -5 %``: the limit as the user wrote it, with its direction; ``–`` without one."""
+    if verdict.limit is None and not verdict.relative:
         return NO_VALUE
     sign = "≥" if verdict.better == "higher" else "≤"
     return f"{sign} {verdict.limit_text}"

@@ -15,7 +15,7 @@ PREFIX = "llmperf."
 
 def list_properties(result: TestResult) -> list[tuple[str, str]]:
     """``llmperf.engine``, ``.model``, ``.device``; for each budget its value, ``.low``, ``.high``, ``.evidence``,
-    ``.limit`` and ``.verdict``.
+    ``.limit`` and ``.verdict``; for each budget against a baseline the same below ``.change``, and ``.baseline``.
 
     Values and limits are in base units (``"17179869184 B"``), so that they can be plotted as they are.
     A budget without a value has only its limit and its verdict. ``llmperf.host.…`` say what the host did meanwhile.
@@ -31,17 +31,37 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
     for verdict in result.verdicts:
         scope = f"{verdict.engine}." if verdict.engine else ""
         name = f"{PREFIX}{scope}{verdict.name}" if verdict.name else PREFIX.rstrip(".")
-        if verdict.measured is not None:
-            found.append((name, _in_base(verdict.measured, verdict)))
-        if verdict.interval is not None:
-            bounds = (("low", verdict.interval.low), ("high", verdict.interval.high))
-            found += [(f"{name}.{side}", _in_base(bound, verdict)) for side, bound in bounds if bound is not None]
-            if verdict.interval.units:
-                found.append((f"{name}.evidence", verdict.interval.evidence_text))
-        if verdict.limit is not None:
-            found.append((f"{name}.limit", _in_base(verdict.limit, verdict)))
-        found.append((f"{name}.verdict", verdict.status.value))
+        found += _list_change(f"{name}.change", verdict) if verdict.relative else _list_value(name, verdict)
     return found
+
+
+def _list_value(name: str, verdict: Verdict) -> Iterator[tuple[str, str]]:
+    if verdict.measured is not None:
+        yield name, _in_base(verdict.measured, verdict)
+    if verdict.interval is not None:
+        bounds = (("low", verdict.interval.low), ("high", verdict.interval.high))
+        yield from ((f"{name}.{side}", _in_base(bound, verdict)) for side, bound in bounds if bound is not None)
+        if verdict.interval.units:
+            yield f"{name}.evidence", verdict.interval.evidence_text
+    if verdict.limit is not None:
+        yield f"{name}.limit", _in_base(verdict.limit, verdict)
+    yield f"{name}.verdict", verdict.status.value
+
+
+def _list_change(name: str, verdict: Verdict) -> Iterator[tuple[str, str]]:
+    """The change against a baseline: shares, such as ``0.041`` for 4.1 % more."""
+    if verdict.change is not None:
+        yield name, f"{verdict.change:.4g}"
+    if verdict.baseline is not None:
+        yield f"{name}.baseline", _in_base(verdict.baseline, verdict)
+    if verdict.interval is not None and verdict.baseline:
+        bounds = (("low", verdict.interval.low), ("high", verdict.interval.high))
+        shares = ((side, bound / verdict.baseline - 1) for side, bound in bounds if bound is not None)
+        yield from ((f"{name}.{side}", f"{share:.4g}") for side, share in shares)
+        if verdict.interval.units:
+            yield f"{name}.evidence", verdict.interval.evidence_text
+    yield f"{name}.limit", verdict.limit_text
+    yield f"{name}.verdict", verdict.status.value
 
 
 def _list_host(host: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

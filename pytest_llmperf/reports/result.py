@@ -87,6 +87,9 @@ def _verdict_to_wire(verdict: Verdict) -> dict[str, Any]:
         "reason": str(verdict.reason),
         "engine": str(verdict.engine),
         "engine_seconds": None if verdict.engine_seconds is None else float(verdict.engine_seconds),
+        "relative": bool(verdict.relative),
+        "baseline": None if verdict.baseline is None else float(verdict.baseline),
+        "p_value": None if verdict.p_value is None else float(verdict.p_value),
     }
 
 
@@ -115,6 +118,9 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
         reason=data["reason"],
         engine=data["engine"],
         engine_seconds=data["engine_seconds"],
+        relative=data["relative"],
+        baseline=data["baseline"],
+        p_value=data["p_value"],
     )
 
 

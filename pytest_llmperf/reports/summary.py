@@ -33,7 +33,7 @@ SESSION_NOISE_WATCHED = 0.1
 """A verdict whose interval ends closer to the limit than this share is named if noise between sessions is unknown."""
 REASONS = 8
 _WHY = "why: "
-_EXPLAINED = (Status.INVALID, Status.NOT_MEASURED, Status.NO_BUDGET, Status.INCONCLUSIVE)
+_EXPLAINED = (Status.INVALID, Status.NOT_MEASURED, Status.NO_BUDGET, Status.NO_BASELINE, Status.INCONCLUSIVE)
 _HEADER = ("budget", "measured", "limit", "margin", "verdict")
 _ALIGNS = "<>>><>"
 _ENOUGH_OF_A_TEST_ID = 36
@@ -99,7 +99,9 @@ def warn_of_session_noise(results: Sequence[TestResult]) -> list[str]:
 
 def _is_close(verdict: Verdict) -> bool:
     """Whether noise between sessions of the size that is watched could change a PASS or a FAIL."""
-    if verdict.status not in (Status.PASS, Status.FAIL) or verdict.interval is None or not verdict.interval.units:
+    if verdict.status not in (Status.PASS, Status.FAIL) or verdict.relative:
+        return False
+    if verdict.interval is None or not verdict.interval.units:
         return False
     bounds = [bound for bound in (verdict.interval.low, verdict.interval.high) if bound is not None and bound > 0]
     limit = verdict.limit or 0.0

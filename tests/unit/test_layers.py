@@ -50,6 +50,7 @@ ALLOWED: dict[str, str] = {
     "budgets.calibration": "budgets budgets.confidence measurement",
     "budgets.stored": "budgets measurement metrics",
     "baselines": "",
+    "budgets.comparison": "budgets budgets.confidence measurement metrics",
     "reports.host": "measurement measurement.host",
     "reports": "budgets measurement metrics reports.host",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "

@@ -12,6 +12,7 @@ from pytest_llmperf.budgets.verdict import Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_llmperf.budgets.compared import Compare
     from pytest_llmperf.budgets.interval import Confidence
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
@@ -42,16 +43,23 @@ class Looks:
     """
 
     def __init__(
-        self, limits: Sequence[Limit], confidence: Confidence, allowance: Allowance, *, is_sequential: bool
+        self,
+        limits: Sequence[Limit],
+        confidence: Confidence,
+        allowance: Allowance,
+        *,
+        is_sequential: bool,
+        compare: Compare | None = None,
     ) -> None:
         self._limits = limits
         self._confidence = confidence
+        self._compare = compare
         self._allowance = allowance
         self._is_sequential = is_sequential
         self._count = 0
         self._start_ns = 0
-        self._decided: dict[str, Verdict] = {}
-        self._by_growth: dict[str, Verdict] = {}
+        self._decided: dict[tuple[str, bool], Verdict] = {}
+        self._by_growth: dict[tuple[str, bool], Verdict] = {}
         self._requests_grown = 0
 
     def open(self) -> None:
@@ -102,12 +110,13 @@ class Looks:
         decided = dict(self._decided)
         if len(measurement.requests) == self._requests_grown:
             decided = {**self._by_growth, **decided}
-        return [_keep_decided(verdict, decided) for verdict in judge(self._limits, measurement, confidence)]
+        verdicts = judge(self._limits, measurement, confidence, self._compare)
+        return [_keep_decided(verdict, decided) for verdict in verdicts]
 
 
-def _keep_decided(verdict: Verdict, decided: dict[str, Verdict]) -> Verdict:
+def _keep_decided(verdict: Verdict, decided: dict[tuple[str, bool], Verdict]) -> Verdict:
     """The verdict, or the one of an earlier look that decided it; in either case with what the first decision cost."""
-    earlier = decided.get(verdict.title)
+    earlier = decided.get((verdict.title, verdict.relative))
     if earlier is None:
         return verdict
     if verdict.status is Status.INCONCLUSIVE:
@@ -115,5 +124,5 @@ def _keep_decided(verdict: Verdict, decided: dict[str, Verdict]) -> Verdict:
     return replace(verdict, engine_seconds=earlier.engine_seconds) if verdict.status is earlier.status else verdict
 
 
-def _note_decided(decided: dict[str, Verdict], verdicts: Sequence[Verdict]) -> None:
-    decided.update((verdict.title, verdict) for verdict in verdicts if verdict.status in _DECIDED)
+def _note_decided(decided: dict[tuple[str, bool], Verdict], verdicts: Sequence[Verdict]) -> None:
+    decided.update(((verdict.title, verdict.relative), verdict) for verdict in verdicts if verdict.status in _DECIDED)

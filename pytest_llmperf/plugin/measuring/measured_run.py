@@ -32,6 +32,7 @@ from pytest_llmperf.traffic.client.listener import NoGrowth
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from pytest_llmperf.budgets.compared import Compare
     from pytest_llmperf.budgets.interval import Confidence
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
@@ -64,6 +65,7 @@ class Rules:
         is_warm: whether the test wants prompt caches as they are.
         allowance: how far the test may go until its budgets are decided.
         is_sequential: whether its rounds go on until then.
+        compare: finds the baseline of limits against one; None where no test has such a limit.
     """
 
     limits: Sequence[Limit]
@@ -72,6 +74,7 @@ class Rules:
     is_warm: bool
     allowance: Allowance
     is_sequential: bool
+    compare: Compare | None = None
 
 
 class MeasuredRun:
@@ -107,7 +110,13 @@ class MeasuredRun:
         self._forked_by_others: list[LeftOver] = []
         self.rounds = 1
         self._round_starts_ns: list[int] = []
-        self._looks = Looks(rules.limits, rules.confidence, rules.allowance, is_sequential=rules.is_sequential)
+        self._looks = Looks(
+            rules.limits,
+            rules.confidence,
+            rules.allowance,
+            is_sequential=rules.is_sequential,
+            compare=rules.compare,
+        )
         self.measurement: Measurement | None = None
         self._engines: list[Engine] = []
         self.ended: tuple[tuple[Engine, str], ...] = ()
@@ -439,7 +448,7 @@ class MeasuredRun:
             level, reason = self._telemetry.settle_memory(engines)
             memory = replace(memory, settled_bytes=level, settled_reason=reason)
         devices = []
-        settled = [limit.value for limit in self._rules.limits if limit.metric in _OF_SETTLED_LEVELS]
+        settled = [one.value for one in self._rules.limits if one.metric in _OF_SETTLED_LEVELS and not one.relative]
         for trace in measurement.devices:
             level, reason = self._telemetry.settle_device(trace.device.uuid, engines, min(settled, default=0.0))
             devices.append(replace(trace, memory=replace(trace.memory, settled_bytes=level, settled_reason=reason)))

@@ -6,7 +6,7 @@ import math
 import random
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MS = 10**6
 
 
-def judge_ttft(milliseconds: Sequence[float], limit: str = "300 ms", **confidence: float) -> Verdict:
+def judge_ttft(milliseconds: Sequence[float], limit: str = "300 ms", **confidence: Any) -> Verdict:
     """p95 of these times to first token, of requests one after another."""
     requests = [stream(1000 * at + ms, sent_ms=1000 * at, output_tokens=1) for at, ms in enumerate(milliseconds)]
     [verdict] = judge(limits("latency", ttft_p95=limit), measured(*requests), Confidence(**confidence))
@@ -146,7 +146,7 @@ def test_gaps_of_one_slow_request_of_many_are_not_many_slow_gaps() -> None:
 # --------------------------------------------------------------------------------------------------------------- rates
 
 
-def run_rounds(tokens_per_second: Sequence[float], **confidence: float) -> Verdict:
+def run_rounds(tokens_per_second: Sequence[float], **confidence: Any) -> Verdict:
     """Each round sends two requests at once that take a second."""
     starts = [at * 10**9 for at in range(len(tokens_per_second))]
     requests = [

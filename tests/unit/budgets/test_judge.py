@@ -264,7 +264,7 @@ def test_only_a_fail_breaks_a_test_unless_it_is_strict() -> None:
     every = [hand_made(status, "memory.peak", "memory.peak") for status in Status]
     assert [v.status for v in select_broken(every, strict=False)] == [Status.FAIL]
     assert [v.status for v in select_broken(every, strict=True)] == [
-        Status.FAIL, Status.NOT_MEASURED, Status.INVALID, Status.NO_BUDGET,
+        Status.FAIL, Status.NOT_MEASURED, Status.INVALID, Status.NO_BUDGET, Status.NO_BASELINE,
     ]  # fmt: skip
 
 

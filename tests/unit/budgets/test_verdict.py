@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from tests.helpers.verdicts import verdict as hand_made
 
@@ -21,12 +22,12 @@ def verdict(
     ("status", "without"),
     [
         (Status.PASS, False), (Status.FAIL, False), (Status.INCONCLUSIVE, False), (Status.NOT_MEASURED, True),
-        (Status.INVALID, True), (Status.NO_BUDGET, True),
+        (Status.INVALID, True), (Status.NO_BUDGET, True), (Status.NO_BASELINE, True),
     ],
 )  # fmt: skip
 def test_only_what_says_neither_held_nor_broken_is_without_verdict(status: Status, without: bool) -> None:
     assert status.without_verdict is without
-    assert len(Status) == 6
+    assert len(Status) == 7
 
 
 @pytest.mark.parametrize(
@@ -110,3 +111,39 @@ def test_a_measured_value_is_shown_in_the_units_of_its_limit(
 )
 def test_a_verdict_is_one_sentence(found: Verdict, sentence: str) -> None:
     assert found.sentence() == sentence
+
+
+# -------------------------------------------------------------------------------------------------- against a baseline
+
+
+@pytest.mark.parametrize(
+    ("metric", "measured", "bounds", "shown"),
+    [
+        ("latency.e2e", 0.3123, (0.3084, 0.3165), "+4.1 % (+2.8 to +5.5)"),
+        ("throughput.output", 93.0, (91.0, 99.0), "-7.0 % (-9.0 to -1.0)"),
+        ("memory.peak", 330.0, None, "+110 %"),
+        ("latency.e2e", 0.33, (None, None), "+10.0 % (not bounded)"),
+        ("latency.e2e", 0.33, (0.315, None), "+10.0 % (at least +5.0 %)"),
+        ("latency.e2e", 0.33, (None, 0.36), "+10.0 % (at most +20.0 %)"),
+    ],
+)
+def test_a_change_is_shown_with_its_interval(
+    metric: str, measured: float, bounds: tuple[float | None, float | None] | None, shown: str
+) -> None:
+    baseline = {"latency.e2e": 0.3, "throughput.output": 100.0, "memory.peak": 157.0}[metric]
+    interval = None if bounds is None else Interval(*bounds, 10, 10.0, "run")
+    found = hand_made(
+        Status.PASS, metric, metric, baseline * 1.1, "+10 %", measured,
+        relative=True, baseline=baseline, interval=interval,
+    )  # fmt: skip
+    assert found.measured_with_interval == found.change_text == shown
+
+
+def test_a_broken_change_names_both_values() -> None:
+    broken = {"relative": True, "baseline": 0.3, "interval": Interval(0.333, 0.3525, 10, 10.0, "run")}
+    slower = hand_made(Status.FAIL, "latency.e2e_p50", "latency.e2e", 0.33, "+10 %", 0.343, **broken)
+    assert slower.sentence() == "latency e2e_p50 +14.3 % (+11.0 to +17.5) > +10 %: 343 ms against 300 ms"
+    less = hand_made(
+        Status.FAIL, "throughput.output", "throughput.output", 95.0, "-5 %", 80.0, relative=True, baseline=100.0
+    )
+    assert less.sentence() == "throughput output -20.0 % < -5 %: 80.0 tok/s against 100 tok/s"

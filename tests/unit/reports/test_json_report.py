@@ -81,6 +81,7 @@ def test_the_counts_and_the_session_stand_at_the_top() -> None:
         "NOT MEASURED": 1,
         "INVALID": 0,
         "NO BUDGET": 0,
+        "NO BASELINE": 0,
     }
     assert report["session"] == SESSION
     assert report["schema"] == 1

@@ -32,6 +32,7 @@ def test_every_status_is_counted() -> None:
         Status.NOT_MEASURED: 1,
         Status.INVALID: 0,
         Status.NO_BUDGET: 0,
+        Status.NO_BASELINE: 0,
     }
 
 

@@ -1,0 +1,37 @@
+"""What earlier runs have measured of one metric of one test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PastValue:
+    """The value of one earlier run, in the base unit of its metric.
+
+    Attributes:
+        samples: how many observations it is computed from; None if that is not known.
+        name: the run, for people: its date and its commit.
+    """
+
+    value: float
+    samples: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Past:
+    """The values to compare with, newest first, or the reason why there are none.
+
+    Attributes:
+        values: those of the last runs; empty for the reason in ``why_none``.
+        anchor: that of a run which stays the same while the last ones move on, so that a slow drift is seen; None if
+            there is none.
+        why_none: one sentence; it begins with ``not comparable`` if there are runs of something else only.
+        baseline: the name under which the runs were saved.
+    """
+
+    values: tuple[PastValue, ...] = ()
+    anchor: PastValue | None = None
+    why_none: str = ""
+    baseline: str = "main"
