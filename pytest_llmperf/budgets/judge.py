@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.compared import Compare, Compared
     from pytest_llmperf.budgets.interval import Interval
+    from pytest_llmperf.measurement.engine_info import EngineInfo
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.metrics.evidence import Evidence
 
@@ -50,7 +51,7 @@ def judge(
         for limits_there, there, engine in _places(limits, measurement)
         for verdict in _judge_all(select(limits_there, there.engine), there, _Judge(engine, confidence, compare))
     ]
-    return verdicts or ([_no_budget(limits, measurement)] if limits else [])
+    return verdicts or ([find_no_budget(limits, measurement.engine)] if limits else [])
 
 
 def _places(limits: Sequence[Limit], measurement: Measurement) -> Iterator[tuple[Sequence[Limit], Measurement, str]]:
@@ -101,8 +102,8 @@ def select_broken(verdicts: Sequence[Verdict], *, strict: bool, inconclusive: bo
     return fails + [v for v in verdicts if inconclusive and v.status is Status.INCONCLUSIVE]
 
 
-def _no_budget(limits: Sequence[Limit], measurement: Measurement) -> Verdict:
-    engine = measurement.engine
+def find_no_budget(limits: Sequence[Limit], engine: EngineInfo | None) -> Verdict:
+    """The verdict on a test that has limits of which none applies to its engine and device."""
     where = f"{engine.title} on {engine.device_name}" if engine else "a test without an engine"
     written = ", ".join(dict.fromkeys(limit.scope for limit in limits))
     reason = f"no budget for {where}; the budgets of this test are for {written}"
@@ -139,14 +140,14 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     if doubt and not reason and interval is not None:
         reason = "" if _decides(limit, reading, interval) else doubt
         reading = replace(reading, how=f"{reading.how}; {doubt}")
-    status = Status.INVALID if reason else _compare(limit, reading.value, interval)
+    status = Status.INVALID if reason else compare_with_limit(limit, reading.value, interval)
     missing: int | None = None
     if compared is not None and not compared.is_within:
         reason = reason or ("" if status is Status.PASS else compared.reason)
     elif status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
         missing = count_missing(evidence, limit.statistic, reading.value, limit.value, metric.better, confidence)
         is_hidden = is_hidden_by_sessions(reading.value, limit.value, metric.better, confidence)
-        reason = _why_inconclusive(limit, interval, missing, confidence.session_noise if is_hidden else None)
+        reason = explain_inconclusive(limit, interval, missing, confidence.session_noise if is_hidden else None)
     if status in (Status.PASS, Status.FAIL, Status.INCONCLUSIVE):
         holds = status is Status.PASS
         is_sure = _is_sure_without_lag(limit, status, measurement, interval, reading)
@@ -218,7 +219,8 @@ def _objectives(limits: Sequence[Limit]) -> list[Objective]:
     ]
 
 
-def _compare(limit: Limit, value: float | None, interval: Interval | None) -> Status:
+def compare_with_limit(limit: Limit, value: float | None, interval: Interval | None) -> Status:
+    """On which side of a limit a value lies with its whole interval; None as the interval of an exact value."""
     if value is None:
         return Status.NOT_MEASURED
     if interval is None:
@@ -231,7 +233,7 @@ def _compare(limit: Limit, value: float | None, interval: Interval | None) -> St
 
 def _decides(limit: Limit, reading: Reading, interval: Interval) -> bool:
     """Whether a value lies on one side of its limit wherever in this interval the truth is."""
-    return _compare(limit, reading.value, interval) in (Status.PASS, Status.FAIL)
+    return compare_with_limit(limit, reading.value, interval) in (Status.PASS, Status.FAIL)
 
 
 def _is_sure_without_lag(
@@ -287,7 +289,7 @@ def _holds(limit: Limit, value: float) -> bool:
     return value <= limit.value if limit.definition.better == "lower" else value >= limit.value
 
 
-def _why_inconclusive(
+def explain_inconclusive(
     limit: Limit, interval: Interval | None, missing: int | None, hidden_by: float | None = None
 ) -> str:
     """What was too little to tell the value from its limit, and about how many more units would do.
