@@ -28,7 +28,7 @@ def describe_run(session: Session, *, distributed: bool) -> list[str]:
     if settings.disable:
         return ["llmperf: disabled, so nothing is measured or judged"]
     engines = [session.registry.create(spec) for spec in settings.engines]
-    named = ", ".join(f"{engine.name} ({engine.model or engine.base_url})" for engine in engines)
+    named = ", ".join(f"{_name(engine)} ({engine.model or engine.base_url})" for engine in engines)
     # Before its start, an engine does not say where it computes.
     found = [device for engine in engines for device in engine.devices or _find_local_devices(engine)]
     devices = " + ".join(dict.fromkeys(device.name for device in found))
@@ -36,6 +36,11 @@ def describe_run(session: Session, *, distributed: bool) -> list[str]:
     parts += ["strict"] if settings.strict else []
     parts += [_SHARED[settings.share]] if distributed else []
     return [f"llmperf: {'; '.join(part for part in parts if part)}"]
+
+
+def _name(engine: Engine) -> str:
+    """As ``--llm-engine`` names it, without its model."""
+    return f"{engine.spec.variant}={engine.name}" if engine.spec.variant else engine.name
 
 
 def _find_local_devices(engine: Engine) -> tuple[Device, ...]:

@@ -350,7 +350,7 @@ class Session:
         for engine, reason in measured.ended:
             self.provisioner.note_death(engine, reason)
             text = format_log(engine.deployment.log_tail(), self._keep_log(engine))
-            sections.append((f"log of {engine.name}, its last lines", text))
+            sections.append((f"log of {engine.title}, its last lines", text))
         return [(title, text) for title, text in sections if text]
 
     def _keep_log(self, engine: Engine) -> str:
@@ -358,7 +358,7 @@ class Session:
         path = engine.deployment.keep_log()
         if path and path not in self._kept_logs:
             self._kept_logs.add(path)
-            self.terminal.say(f"{engine.name}: its log is kept: {path}")
+            self.terminal.say(f"{engine.title}: its log is kept: {path}")
         return path
 
     def finish(self, *, failed: bool) -> None:

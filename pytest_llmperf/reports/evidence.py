@@ -19,6 +19,7 @@ from pytest_llmperf.measurement.unread import format_unread
 from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.load_evidence import collect_load_evidence, describe_client_lag
 from pytest_llmperf.reports.notes import describe_other_models, describe_short
+from pytest_llmperf.reports.result import find_variant
 from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_sparkline
 
 if TYPE_CHECKING:
@@ -74,14 +75,15 @@ def _engines(measurement: Mapping[str, Any]) -> Iterator[str]:
 
 
 def format_engine(engine: Mapping[str, Any]) -> str:
-    """``vllm 0.11.0, Qwen/Qwen3-0.6B, on NVIDIA L4, started in 42.1 s, warmed up in 1.30 s``."""
+    """``vllm 0.11.0, Qwen/Qwen3-0.6B, on NVIDIA L4, started in 42.1 s, warmed up in 1.30 s``; a label comes first."""
     devices = " + ".join(
         f"{count} × {name}" if count > 1 else name
         for name, count in sorted(Counter(d["name"] for d in engine["devices"]).items())
     )
     startup, warmup = engine["startup_seconds"], engine["warmup_seconds"]
+    variant = find_variant(engine)
     parts = [
-        f"{engine['name']} {engine['version']}".strip(),
+        f"{f'{variant}: ' if variant else ''}{engine['name']} {engine['version']}".strip(),
         engine["model"],
         f"on {devices or 'unknown device'}",
         "already running" if startup is None else f"started in {_seconds(startup)}",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.reports.result import find_variant
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,8 +16,9 @@ PREFIX = "llmperf."
 
 
 def list_properties(result: TestResult) -> list[tuple[str, str]]:
-    """``llmperf.engine``, ``.model``, ``.device``; for each budget its value, ``.low``, ``.high``, ``.evidence``,
-    ``.limit`` and ``.verdict``; for each budget against a baseline the same below ``.change``, and ``.baseline``.
+    """``llmperf.engine``, ``.model``, ``.label``, ``.device``; for each budget its value, ``.low``, ``.high``,
+    ``.evidence``, ``.limit`` and ``.verdict``; for each budget against a baseline the same below ``.change``, and
+    ``.baseline``.
 
     Values and limits are in base units (``"17179869184 B"``), so that they can be plotted as they are.
     A budget without a value has only its limit and its verdict. ``llmperf.host.…`` say what the host did meanwhile.
@@ -25,6 +28,8 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
     if engine:
         found.append((f"{PREFIX}engine", f"{engine['name']} {engine['version']}".strip()))
         found.append((f"{PREFIX}model", engine["model"]))
+        if variant := find_variant(engine):
+            found.append((f"{PREFIX}label", variant))
         if engine["devices"]:
             found.append((f"{PREFIX}device", " + ".join(sorted({d["name"] for d in engine["devices"]}))))
     found += _list_host(result.measurement.get("host"))

@@ -138,3 +138,9 @@ def find_part(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
 def sort_tightest_first(verdicts: Sequence[tuple[TestResult, Verdict]]) -> list[tuple[TestResult, Verdict]]:
     """Broken budgets first, then by the room that is left, then those without a number."""
     return sorted(verdicts, key=lambda pair: (pair[1].margin is None, pair[1].margin or 0.0))
+
+
+def find_variant(engine: Mapping[str, Any]) -> str:
+    """The label that the run gave to an engine in its wire form; empty if it gave none."""
+    label: str = engine["label"]
+    return "" if label == f"{engine['name']}:{engine['model']}" else label

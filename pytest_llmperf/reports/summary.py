@@ -11,7 +11,7 @@ from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.units import SECONDS, find_quantity, format_value
 from pytest_llmperf.reports.failure_table import COST, format_limit, format_reason, sort_worst_first
 from pytest_llmperf.reports.notes import list_notes
-from pytest_llmperf.reports.result import shows_cost
+from pytest_llmperf.reports.result import find_variant, shows_cost
 from pytest_llmperf.reports.text import (
     GAP,
     NO_VALUE,
@@ -81,7 +81,9 @@ def _describe_warmups(results: Sequence[TestResult]) -> list[str]:
     """One line: how long each engine took to be warmed up; none if none was."""
     parts = [part for result in results for part in result.measurement.get("parts") or [result.measurement]]
     engines = [engine for part in parts if (engine := part.get("engine")) and engine["warmup_seconds"] is not None]
-    found = dict.fromkeys(f"{e['name']} {format_value(e['warmup_seconds'], SECONDS)}" for e in engines)
+    found = dict.fromkeys(
+        f"{find_variant(e) or e['name']} {format_value(e['warmup_seconds'], SECONDS)}" for e in engines
+    )
     return [f"engine warm-up: {', '.join(found)}"] if found else []
 
 
@@ -157,17 +159,23 @@ def _engines(results: Sequence[TestResult], width: int, spell: Callable[[str], s
 
 def compare_engines(results: Sequence[TestResult]) -> list[tuple[str, ...]]:
     """A header and a row for each engine, without columns that have no value; empty for fewer than two engines."""
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         for part in result.measurement.get("parts") or [result.measurement]:
             if engine := part.get("engine"):
-                groups.setdefault((engine["name"], engine["version"], engine["model"]), []).append(part)
-    rows = [(" ".join(key), *_engine_cells(group)) for key, group in groups.items()]
+                groups.setdefault(_describe_engine(engine), []).append(part)
+    rows = [(title, *_engine_cells(group)) for title, group in groups.items()]
     if len(rows) < 2:
         return []
     header = ("engine", "tests", *(heading for heading, _, _ in _COMPARED))
     known = [column for column in zip(header, *rows, strict=True) if set(column[1:]) != {NO_VALUE}]
     return list(zip(*known, strict=True))
+
+
+def _describe_engine(engine: Mapping[str, Any]) -> str:
+    """``vllm 0.31.0 Qwen/Qwen3-0.6B``; a label comes last, since a narrow table leaves out the beginning."""
+    variant = find_variant(engine)
+    return f"{engine['name']} {engine['version']} {engine['model']}{f' ({variant})' if variant else ''}"
 
 
 def _engine_cells(group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

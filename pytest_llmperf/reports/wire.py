@@ -91,6 +91,7 @@ def _engine(engine: EngineInfo) -> dict[str, Any]:
         "name": str(engine.name),
         "version": str(engine.version),
         "model": str(engine.model),
+        "label": str(engine.label),
         "devices": [_identity(device) for device in engine.devices],
         "startup_seconds": _number(engine.startup_seconds),
         "warmup_seconds": _number(engine.warmup_seconds),

@@ -116,6 +116,11 @@ class Engine(ABC):
     # --------------------------------------------------------------------------------------------------- what it is
 
     @property
+    def title(self) -> str:
+        """The label that the run gives it, else its name: what messages call it."""
+        return self.spec.title
+
+    @property
     def version(self) -> str:
         """As the engine states it; ``"unknown"`` until it is ready."""
         return self.deployment.version

@@ -56,13 +56,14 @@ class OllamaServer(ServerDeployment):
     """
 
     environ_prefixes = ("OLLAMA_", "GGML_", "LLAMA_")
-    _shared: ClassVar[dict[tuple[object, object], OllamaServer]] = {}
+    _shared: ClassVar[dict[tuple[object, object, str], OllamaServer]] = {}
 
     @classmethod
     def of(cls, spec: EngineSpec, apart: Mapping[str, Any] = MappingProxyType({})) -> OllamaServer:
         """The server for an engine: one with the settings that it asks for, or a new one, not yet started.
 
-        An engine that asks for nothing shares whatever runs. ``apart`` are the options of a load for which the model
+        An engine that asks for nothing shares whatever runs, one with a label only what others of its label use: two
+        variants of one model are two runners. ``apart`` are the options of a load for which the model
         needs a server of its own, since the first one holds it with others.
         """
         binary = find_ollama(spec.binary)
@@ -70,9 +71,10 @@ class OllamaServer(ServerDeployment):
         if apart:
             settings["apart"] = ", ".join(f"{option}={value}" for option, value in sorted(apart.items()))
         program = (binary, spec.visible_devices, spec.keep)
-        key: tuple[object, object] = (program, tuple(sorted(settings.items())))
+        key: tuple[object, object, str] = (program, tuple(sorted(settings.items())), spec.variant)
+        running = [other for other in cls._shared if other[0] == program and spec.variant in ("", other[2])]
         if not settings:
-            key = next((other for other in cls._shared if other[0] == program), key)
+            key = next(iter(running), key)
         if key not in cls._shared:
             # What requests get that cannot say it, as those of the OpenAI API.
             settings[NUM_CTX] = spec.args.get(NUM_CTX, str(find_default_context()))

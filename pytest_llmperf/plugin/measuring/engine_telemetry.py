@@ -129,7 +129,7 @@ class EngineTelemetry:
                 self._devices.sample(self._list_sampled())
             return found
         except SamplerError as error:
-            raise EngineError(f"the memory of {engine.name} cannot be sampled: {error}") from None
+            raise EngineError(f"the memory of {engine.title} cannot be sampled: {error}") from None
 
     def _watch_page(self, url: str, series: Sequence[str], hz: float) -> WatchedPage:
         with contextlib.suppress(SamplerError):  # the page then says why it is not read
@@ -140,9 +140,12 @@ class EngineTelemetry:
     def on_stop(self, engine: Engine) -> None:
         """Ends the sampling of the engine's processes."""
         self._facts.pop(engine, None)
+        # Two engines may be one server.
+        others = {key for other in self._facts for key in self._keys[other]}
         if self._sampler is not None and self._sampler.alive:
             for key in self._keys.get(engine, ()):
-                self._sampler.stop_watching(key)
+                if key not in others:
+                    self._sampler.stop_watching(key)
 
     def mend(self, engines: Sequence[Engine]) -> None:
         """Restarts a sampler that has died, and has it watch the engines that still run.
@@ -295,7 +298,7 @@ class EngineTelemetry:
     def _why_unseen(self, engine: Engine, window: Window) -> str:
         """Why the processes that hold the engine's model are not seen; "" if they are."""
         if not self._keys.get(engine) or self._sampler is None:
-            return f"the processes of {engine.name} cannot be seen from this host"
+            return f"the processes of {engine.title} cannot be seen from this host"
         return self._why_elsewhere(engine, window)
 
     def _why_elsewhere(self, engine: Engine, window: Window) -> str:
@@ -355,7 +358,7 @@ class EngineTelemetry:
             if self._devices is not None and self._devices.remote_missing:
                 return self._devices.remote_missing
             where = "give the URL of its DCGM exporter: --llmperf-dcgm=URL"
-            return f"the GPU of {engine.name} is not one of this host; {where}"
+            return f"the GPU of {engine.title} is not one of this host; {where}"
         return self._devices.missing if self._devices is not None else "the GPU was not watched"
 
     @property

@@ -77,11 +77,11 @@ class EngineWarmups:
             engine.note_warmup(None)
             _raise_if_ended(engine)
             why = f"its warm-up request failed, so that its first test may meet it cold: {error}"
-            self._warn(f"{engine.name}: {why}; --llmperf-no-engine-warmup leaves it out")
+            self._warn(f"{engine.title}: {why}; --llmperf-no-engine-warmup leaves it out")
             return
         seconds = time.monotonic() - begun
         engine.note_warmup(seconds)
-        self._say(f"{engine.name}: warmed up by one request in {format_value(seconds, SECONDS)}")
+        self._say(f"{engine.title}: warmed up by one request in {format_value(seconds, SECONDS)}")
 
 
 def _may_be_warmed_up(engine: Engine) -> bool:

@@ -26,6 +26,7 @@ from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.host_watch import HostWatch
 from pytest_llmperf.plugin.measuring.left_overs import BORROWED, LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
+from pytest_llmperf.plugin.measuring.prompt_caches import find_cache
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
 from pytest_llmperf.traffic.client.listener import NoGrowth
 
@@ -413,7 +414,9 @@ class MeasuredRun:
         """What the caches of an engine held; of several engines each has its own."""
         state = self._prompt_caches.get(engines[0]) if len(engines) == 1 else None
         state = replace(state or PromptCache(), cached_tokens=observed.cached_tokens)
-        return state.add_others([one.list_prompts() for one in self._find_others(window) if one.engine in engines])
+        caches = [find_cache(engine) for engine in engines]
+        others = [one for one in self._find_others(window) if find_cache(one.engine) in caches]
+        return state.add_others([one.list_prompts() for one in others])
 
     def _faults(self, wait: float = 0.0) -> tuple[str, ...]:
         """Why engines of the test have ended, one sentence each. Waits up to ``wait`` seconds for the first one."""

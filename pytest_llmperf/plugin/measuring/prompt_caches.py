@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 _MARK = "Q"
 
 
+def find_cache(engine: Engine) -> tuple[object, ...]:
+    """What tells the prompt cache of an engine from others: two engines that are one running server have one."""
+    deployment = engine.deployment
+    return (deployment.base_url, engine.model) if deployment.attached else engine.spec.key
+
+
 class SentPrompts:
     """The prompts that were sent to one engine and that its caches may still hold.
 
@@ -61,12 +67,13 @@ class PromptCaches:
     def __init__(self, folder: str) -> None:
         self._lock = threading.Lock()
         self._folder = folder
-        self._sent: dict[Engine, SentPrompts] = {}
+        self._sent: dict[tuple[object, ...], SentPrompts] = {}
         self._emptied: set[Engine] = set()
 
     def forget(self, engine: Engine) -> None:
-        """Notes that an engine was started: its caches are empty."""
-        self._sent.pop(engine, None)
+        """Notes that an engine was started: its caches are empty, unless it is a server that ran before."""
+        if not engine.deployment.attached:
+            self._sent.pop(find_cache(engine), None)
 
     def remember(self, engine: Engine, prompts: Iterable[Prompt | None]) -> None:
         """Notes prompts that were sent to an engine. One whose cache can be emptied has no use for that."""
@@ -95,11 +102,12 @@ class PromptCaches:
                 sent.update()
                 return PromptCache(reason=str(error), earlier=PromptHistory(set(sent.history.marks)))
         self._emptied.add(engine)
-        self._sent.pop(engine, None)
+        self._sent.pop(find_cache(engine), None)
         return PromptCache(emptied=True)
 
     def _sent_to(self, engine: Engine) -> SentPrompts:
-        if engine not in self._sent:
-            key = hashlib.sha256(repr(engine.spec.key).encode()).hexdigest()[:16]
-            self._sent[engine] = SentPrompts(Path(self._folder, f"prompts-{key}") if self._folder else None)
-        return self._sent[engine]
+        cache = find_cache(engine)
+        if cache not in self._sent:
+            key = hashlib.sha256(repr(cache).encode()).hexdigest()[:16]
+            self._sent[cache] = SentPrompts(Path(self._folder, f"prompts-{key}") if self._folder else None)
+        return self._sent[cache]

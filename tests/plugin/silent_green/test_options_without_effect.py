@@ -21,6 +21,7 @@ def test_answers(llm_client):
 """
 STRICT = "--llmperf-strict"
 URL = "--llmperf-url=http://127.0.0.1:9"
+OLD, NEW = "--llm-engine=old=simulated", "--llm-engine=new=simulated"
 REFUSED = {
     "a URL without an engine": ([URL], f"{URL} has no effect without --llm-engine=NAME"),
     "a model without an engine": (["--llmperf-model=a"], "--llmperf-model=a has no effect without --llm-engine=NAME"),
@@ -57,6 +58,26 @@ REFUSED = {
     "a setting of no engine": (
         [SIMULATED, "--llmperf-engine-arg=simulatd:ttft=1 s"],
         "--llmperf-engine-arg=simulatd:ttft=1 s has no effect: the engine of this run is simulated",
+    ),
+    "a setting of no variant": (
+        [OLD, NEW, "--llmperf-engine-arg=odl:ttft=1 s"],
+        "--llmperf-engine-arg=odl:ttft=1 s has no effect: the engines of this run are old (simulated), new (simulated)",
+    ),
+    "a setting that every variant has of its own": (
+        [OLD, NEW, *(f"--llmperf-engine-arg={owner}ttft=1 s" for owner in ("", "old:", "new:"))],
+        "--llmperf-engine-arg=ttft=1 s has no effect: --llmperf-engine-arg=old:ttft=1 s and * beats it",
+    ),
+    "a server of no variant": (
+        [OLD, NEW, "--llmperf-url=odl:http://127.0.0.1:9"],
+        "--llmperf-url=odl:http://127.0.0.1:9 has no effect: the engines of this run are old (simulated), new *",
+    ),
+    "a second server of one variant": (
+        ["--llm-engine=old=openai", "--llmperf-url=old:http://127.0.0.1:9", "--llmperf-url=old:http://127.0.0.1:8"],
+        "--llmperf-url is given twice, as old:* and as old:*; name each server as an engine of the run, *",
+    ),
+    "a program of no variant": (
+        [OLD, NEW, "--llmperf-engine-bin=odl:/bin/vllm"],
+        "--llmperf-engine-bin=odl:/bin/vllm: unknown engine 'odl': it is one of old, new, vllm, *",
     ),
     "a program of no engine": (
         [SIMULATED, "--llmperf-engine-bin=vlm:/bin/vllm"],

@@ -16,12 +16,17 @@ from tests.helpers.streams import L4, measured, trace
         (("vllm:a", "ollama:b"), ("vllm", "ollama")),
         (("ollama:a", "ollama:b", "vllm:a"), ("ollama:a", "ollama:b", "vllm")),
         (("vllm:a", "vllm:a"), ("vllm #1", "vllm #2")),
+        (("vllm:a=old", "vllm:a=new"), ("old", "new")),
+        (("vllm:a=old", "ollama:b"), ("old", "ollama")),
+        (("vllm:a=old", "vllm:b"), ("old", "vllm:b")),
+        (("vllm:a=old", "vllm:a", "vllm:a"), ("old", "vllm #1", "vllm #2")),
     ],
 )
 def test_each_engine_has_the_shortest_label_that_no_other_has(
     engines: tuple[str, ...], labels: tuple[str, ...]
 ) -> None:
-    parts = [measured(engine=EngineInfo(name, "1", model)) for name, model in (e.split(":") for e in engines)]
+    asked = [(name, *model.partition("=")[::2]) for name, model in (engine.split(":") for engine in engines)]
+    parts = [measured(engine=EngineInfo(name, "1", model, variant=variant)) for name, model, variant in asked]
     assert tuple(part.label for part in label_parts(parts)) == labels
 
 

@@ -10,7 +10,7 @@ from pytest_llmperf.measurement.device_trace import Conditions, DeviceTrace, Ene
 from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.wire import measurement_to_wire
 from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, on
-from tests.helpers.report_samples import measurement, trace
+from tests.helpers.report_samples import ENGINE, measurement, trace
 
 
 def lines(*devices: DeviceTrace, **fields: object) -> list[tuple[str, str]]:
@@ -79,3 +79,9 @@ def test_devices_that_were_not_read_are_told_of() -> None:
 def test_host_memory_that_cannot_be_seen_beside_a_device_that_can_is_the_hosts() -> None:
     remote = lines(on(trace()), memory=None, memory_missing="the processes cannot be seen")
     assert ("host", "not measured: the processes cannot be seen") in remote
+
+
+@pytest.mark.parametrize(("variant", "text"), [("", "vllm 0.11.0, Qwen/"), ("new", "new: vllm 0.11.0, Qwen/")])
+def test_the_engine_is_called_by_its_label_first(variant: str, text: str) -> None:
+    [told] = [text for kind, text in lines(engine=replace(ENGINE, variant=variant)) if kind == "engine"]
+    assert told.startswith(text)

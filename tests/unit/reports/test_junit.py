@@ -8,7 +8,7 @@ from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.reports.junit import list_properties, replace_properties
 from pytest_llmperf.reports.result import TestResult
-from tests.helpers.report_samples import BROKEN, UNMEASURED, result
+from tests.helpers.report_samples import BROKEN, ENGINE, UNMEASURED, measurement, result
 from tests.helpers.verdicts import verdict
 
 
@@ -17,6 +17,12 @@ def test_the_engine_its_model_and_its_device_are_named() -> None:
     assert found["llmperf.engine"] == "vllm 0.11.0"
     assert found["llmperf.model"] == "Qwen/Qwen3-0.6B"
     assert found["llmperf.device"] == "AMD EPYC 7B13"
+    assert "llmperf.label" not in found
+
+
+def test_a_variant_is_named_by_its_label() -> None:
+    of_new = replace(measurement(), engine=replace(ENGINE, variant="new"))
+    assert dict(list_properties(result(measured=of_new)))["llmperf.label"] == "new"
 
 
 def test_a_budget_has_its_value_its_limit_and_its_verdict_in_base_units() -> None:

@@ -98,6 +98,25 @@ def test_several_engines_are_put_side_by_side() -> None:
     assert re.split(r"  +", second) == ["ollama 0.12.3 qwen3:0.6b", "1", "3.20 s", "–", "100.0 ms", "66.8 tok/s"]
 
 
+def test_two_variants_of_one_model_have_a_row_each() -> None:
+    results = [
+        result(f"t.py::t[{label}]", measured=replace(measurement(), engine=replace(ENGINE, variant=label)))
+        for label in ("old", "new", "old")
+    ]
+    *_, first, second = render_summary(results, width=120)
+    assert re.split(r"  +", first)[:2] == ["vllm 0.11.0 Qwen/Qwen3-0.6B (old)", "2"]
+    assert re.split(r"  +", second)[:2] == ["vllm 0.11.0 Qwen/Qwen3-0.6B (new)", "1"]
+    *_, first, second = render_summary(results, width=60)
+    assert "(old)" in first
+    assert "(new)" in second
+
+
+def test_the_warm_up_of_each_variant_is_told() -> None:
+    engines = [replace(ENGINE, variant=label, warmup_seconds=0.5) for label in ("old", "new")]
+    results = [result(f"t.py::{e.variant}", measured=replace(measurement(), engine=e)) for e in engines]
+    assert "engine warm-up: old 500 ms, new 500 ms" in render_summary(results, width=120)
+
+
 def test_a_single_engine_is_not_compared() -> None:
     assert not any(line.startswith("engine ") for line in render_summary([result(), result("t.py::b")], width=120))
 

@@ -25,7 +25,7 @@ SHORT = text_stream()
 class FakeEngine:
     """The part of an engine that a warm-up needs, asked at a real address."""
 
-    name = "fake"
+    name = title = "fake"
 
     def __init__(self, url: str) -> None:
         self.endpoint = Endpoint(url, "tiny")
