@@ -33,14 +33,14 @@ COMPLETIONS: dict[str, dict[str, Any]] = {
     "that ends at a stop word": {"prompt": "one, two, three, four, five, six,", "max_tokens": 40, "stop": ["ten"]},
     "that ends at a stop word, though told to go on": {
         "prompt": "one, two, three, four, five, six,",
-        "max_tokens": 100,
+        "max_tokens": 40,
         "stop": ["ten"],
         "ignore_eos": True,
     },
 }
 CHATS: dict[str, dict[str, Any]] = {
     "that ends by itself": {"messages": "Say yes.", "max_tokens": 200},
-    "that goes on beyond its end": {"messages": "Say yes.", "max_tokens": 100, "ignore_eos": True},
+    "that goes on beyond its end": {"messages": "Say yes.", "max_tokens": 40, "ignore_eos": True},
     "of one token": {"messages": "Say yes.", "max_tokens": 1},
     "with log probabilities": {"messages": "Say yes.", "max_tokens": 4, "logprobs": True, "top_logprobs": 2},
     "in JSON": {
