@@ -206,8 +206,8 @@ def test_waste_is_the_room_that_short_requests_leave_in_their_blocks(
             assert found.value is not None or found.reason.startswith("no look at the engine fell into")
         pytest.fail("nobody could look at the engine often enough")
 
-    # 1200 tokens leave at most 31 slots of their last block empty, which is much of what they hold at the beginning only;
-    # 13 leave 19 and more of their only one.
+    # 1200 tokens leave at most 31 slots of their last block empty, much of what they hold only at the beginning; 13
+    # leave 19 and more of their only one.
     assert waste(PROMPT, 1200, times=5) < 0.3
     assert waste("a", 12, times=40) > 19 / 32
 
