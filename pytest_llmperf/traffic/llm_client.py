@@ -63,15 +63,28 @@ class LLMClient:
         timeout: float = 120.0,
         app_url: Callable[[], str] | None = None,
     ) -> None:
+        self._timeout = timeout
+        self._app_url = app_url
+        self._aim(endpoint, dialect, listener)
+
+    def _aim(self, endpoint: Endpoint, dialect: Dialect, listener: ClientListener) -> None:
         if not (endpoint.api_key.isascii() and endpoint.api_key.isprintable()):
             raise ValueError("api_key holds characters that a header cannot carry, such as a line break")
         self._endpoint = endpoint = replace(endpoint, base_url=endpoint.base_url.rstrip("/"))
         self._dialect = dialect
         self._listener = listener
-        self._app_url = app_url
         own = dialect.transport(endpoint) if dialect.transport is not None else None
-        self._transport = own or HttpTransport(Target.parse(endpoint.url), endpoint.api_key, timeout)
-        self._loads = LoadRunner(endpoint, dialect, listener, timeout, own)
+        self._transport = own or HttpTransport(Target.parse(endpoint.url), endpoint.api_key, self._timeout)
+        self._loads = LoadRunner(endpoint, dialect, listener, self._timeout, own)
+
+    def retarget(self, endpoint: Endpoint, dialect: Dialect, listener: ClientListener) -> None:
+        """Asks another model from now on; the address for apps stays the same. No request may be on its way.
+
+        Raises:
+            ValueError: as for a new client.
+        """
+        self.close()
+        self._aim(endpoint, dialect, listener)
 
     @property
     def model(self) -> str:

@@ -60,6 +60,7 @@ class AppRelays:
         self._open = False
         self._faults: list[str] = []
         self._tests: list[tuple[Owner, Window]] = []
+        self._stand_ins: dict[Engine, Engine] = {}
         self.outside = 0
 
     def url(self, engine: Engine) -> str:
@@ -84,6 +85,15 @@ class AppRelays:
                 except RelayError as error:
                     self._faults.append(str(error))
 
+    def stand_in(self, engine: Engine, other: Engine) -> None:
+        """Has the address of an engine lead to another one, whose calls they are then; to itself again if it is that.
+
+        What comes on a connection on which a call is under way still goes where it went.
+        """
+        with self._lock:
+            self._stand_ins[engine] = other
+            self.follow(engine)
+
     def open(self) -> None:
         """Begins a test: makes sure that every relay runs and points at its engine."""
         with self._lock:
@@ -103,7 +113,8 @@ class AppRelays:
         """
         found, patience_s = AppCalls(), _PATIENCE_S if final else 0.0
         with self._lock:
-            for engine, relay in self._relays.items():
+            for addressed, relay in self._relays.items():
+                engine = self._stand_ins.get(addressed, addressed)
                 try:
                     taken = relay.take(final=final, patience_s=patience_s)
                 except RelayError as error:
@@ -151,16 +162,16 @@ class AppRelays:
 
     def _ready(self, engine: Engine) -> Relay:
         """A relay that runs and points at the engine; one that has died is started again on its port."""
-        relay = self._relays.get(engine)
+        relay, server = self._relays.get(engine), self._stand_ins.get(engine, engine)
         death = relay.why_ended() if relay else ""
         if relay is None or death:
-            fresh = self._relays[engine] = _start(engine, relay)
+            fresh = self._relays[engine] = _start(server, relay)
             if self._open:
                 self._faults += [f"{death}: the app's calls are lost"] if death else []
                 fresh.open()
             return fresh
-        if relay.server_url != engine.base_url:
-            relay.serve(engine.base_url)
+        if relay.server_url != server.base_url:
+            relay.serve(server.base_url)
         return relay
 
 

@@ -130,6 +130,7 @@ class MeasuredRun:
         self._prompt_caches: dict[Engine, PromptCache] = {}
         self._start_ns = 0
         self._is_warmup = False
+        self._is_repeated = False
 
     def use(self, engine: Engine) -> None:
         """Adds an engine to the test. One that is added while the test runs is measured from then on."""
@@ -164,7 +165,7 @@ class MeasuredRun:
             raise ValueError("until='decided' needs a test with budgets, and this one has none: leave it out")
         if not self._start_ns:
             raise ValueError("until='decided' is for the test itself: what a fixture sends decides no budget")
-        if self._is_warmup:
+        if self._is_warmup or self._is_repeated:
             return NoGrowth()
         self._looks.begin_growth()
         return _UntilDecided(self, engine)
@@ -296,8 +297,36 @@ class MeasuredRun:
         running = [*self._log.running_since, *self._calls.running_since]
         return sum(1 for at_ns in running if window.start_ns <= at_ns < window.end_ns)
 
+    def use_only(self, engine: Engine) -> None:
+        """From now on measures this engine alone, once it is reopened."""
+        self._remember_requests()
+        self._engines = [engine]
+        self._forked.know(engine)
+        self._prompt_caches.clear()
+
+    def reopen(self) -> None:
+        """Begins a further measurement by the same test, with empty prompt caches.
+
+        A load that grows until budgets are decided is sent once: each measurement is to have the same work.
+        """
+        self.measurement = None
+        self._is_repeated = True
+        self._log.reopen()
+        self.empty_caches()
+        self.open()
+
+    def count_requests_to_others(self) -> int:
+        """How many requests of the measurement went to another engine than its own."""
+        return sum(1 for engine, _ in self._log.requests if engine not in self._engines)
+
     def close(self) -> tuple[Measurement, list[Verdict]]:
         """Ends the window; returns what was measured and the verdict on each budget."""
+        measurement = self.end()
+        overlooked = judge_overlooked(self._rules.limits, measurement, self._rules.run_engines)
+        return measurement, [*self._looks.judge(measurement), *overlooked]
+
+    def end(self) -> Measurement:
+        """Ends the window; returns what was measured."""
         window = Window(self._start_ns, time.monotonic_ns())
         self._host.look(self._engines)
         self._log.close(window.end_ns)
@@ -311,8 +340,7 @@ class MeasuredRun:
         if any(limit.definition.needs_settling for limit in self._rules.limits):
             measurement = self._settle(measurement)
         self.measurement = measurement
-        overlooked = judge_overlooked(self._rules.limits, measurement, self._rules.run_engines)
-        return measurement, [*self._looks.judge(measurement), *overlooked]
+        return measurement
 
     def _take_calls(self, window: Window, *, final: bool) -> None:
         self._calls = self._relays.take(window, self._owner, final=final)

@@ -161,6 +161,11 @@ class RequestLog:
             self._loads.clear()
             self._leave_all()
 
+    def reopen(self) -> None:
+        """Lets a log that was closed register what begins from now on; ``open`` begins its next period."""
+        with self._lock:
+            self._closed = False
+
     def close(self, at_ns: int) -> None:
         """Ends the period at ``at_ns``. What still runs has failed for the test; the rest of it is left over."""
         with self._lock:

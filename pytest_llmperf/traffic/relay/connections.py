@@ -122,6 +122,11 @@ class AppSide(_Side):
         if quick is None:
             server.write(wire)
 
+    def close_if_idle(self) -> None:
+        """Closes the connection, as a server may between two calls; one with a call under way goes on."""
+        if self._exchanges.idle and not any(self._waiting) and self.transport is not None:
+            self.transport.close()
+
     def _hold(self, wire: bytes) -> None:
         """Holds data back until the connection to the server is open or has failed."""
         self._waiting.append(wire)

@@ -58,6 +58,11 @@ class Exchanges:
         self._body: list[bytes] = []
         self._body_bytes = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether no call is under way: no request has begun that is not answered, and both ends still speak HTTP."""
+        return not (self._unanswered or self._switched or self._lost) and self._requests.idle
+
     # ------------------------------------------------------------------------------------------------ from the app
 
     def address_whole(self, data: bytes) -> bytes | None:

@@ -18,6 +18,7 @@ import struct
 import sys
 import time
 import traceback
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_llmperf.system.child_process import is_orphan
@@ -45,6 +46,7 @@ class RelayServer:
         self._beat = LoopBeat(_BEAT_S)
         self._beats = False
         self.target: Target
+        self._connections: weakref.WeakSet[AppSide] = weakref.WeakSet()
 
     async def execute(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carries out an order and returns the answer, which has the key ``error`` if it failed."""
@@ -55,6 +57,8 @@ class RelayServer:
                 return await self._listen(order["port"])
             case "serve":
                 self.target = Target.parse(order["url"])
+                for connection in list(self._connections):
+                    connection.close_if_idle()
             case "open":
                 self.recorded.open(time.monotonic_ns())
                 self._set_beat(on=True)
@@ -65,10 +69,15 @@ class RelayServer:
     async def _listen(self, port: int) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(lambda: AppSide(self.recorded, self.target), LOOPBACK, port, backlog=1024)
+            server = await loop.create_server(self._take_connection, LOOPBACK, port, backlog=1024)
         except OSError as error:
             return {"error": describe_cause(error)}
         return {"port": server.sockets[0].getsockname()[1]}
+
+    def _take_connection(self) -> AppSide:
+        connection = AppSide(self.recorded, self.target)
+        self._connections.add(connection)
+        return connection
 
     async def _take(self, final: bool, patience_s: float) -> dict[str, Any]:
         """Takes the calls; an answer that the app has read may need a moment to be complete."""

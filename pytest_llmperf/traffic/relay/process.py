@@ -93,7 +93,7 @@ class Relay:
         return f"the relay died ({end})" if end else ""
 
     def serve(self, server_url: str) -> None:
-        """Forwards new connections to another server.
+        """Forwards new connections to another server, and closes those on which no call is under way.
 
         Raises:
             RelayError: the relay has ended.

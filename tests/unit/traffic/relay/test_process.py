@@ -117,15 +117,26 @@ def test_the_path_of_the_servers_address_stays(play: Played) -> None:
 
 
 def test_new_connections_go_to_the_server_of_now(play: Played) -> None:
-    old_app, old_server = play.connect()
     with played("/other") as other:
         before = play.relay.url
         play.relay.serve(other.relay.server_url)
         assert play.relay.url == before.replace("/v1", "/other")
         app, server = other.connect(play.relay.port)
-        for source, sink in ((app, server), (old_app, old_server)):
-            source.sendall(call())
-            assert read(sink, len(call())).startswith(b"POST")
+        app.sendall(call())
+        assert read(server, len(call())).startswith(b"POST")
+
+
+def test_a_connection_without_a_call_is_closed_for_the_server_of_now(play: Played) -> None:
+    idle, _ = play.connect()
+    answered, answering = called(play)
+    answering.sendall(sized_answer(b"0"))
+    assert arrives(sized_answer(b"0"), answered)
+    busy, server = called(play)
+    with played() as other:
+        play.relay.serve(other.relay.server_url)
+        assert (read(idle, 1), read(answered, 1)) == (b"", b"")
+        server.sendall(sized_answer(b"1"))
+        assert arrives(sized_answer(b"1"), busy)
 
 
 # ---------------------------------------------------------------------------------------------------- how it ends
