@@ -112,6 +112,14 @@ class Provisioner:
         """Takes note that the engine has lived through a test: earlier deaths no longer count."""
         self._deaths.forget(engine)
 
+    def forget_failure(self, spec: EngineSpec) -> None:
+        """Lets a start that failed be tried again, as what was in its way is gone."""
+        self._failed.pop(spec.key, None)
+
+    def find_running(self, spec: EngineSpec) -> Engine | None:
+        """The engine of this spec, in whatever state it is; None if it was not started."""
+        return self._running.get(spec.key)
+
     def retire(self, spec: EngineSpec) -> None:
         """Lets the engine of this spec run on until another one starts: of several, one runs at a time."""
         if spec.key in self._running:

@@ -102,7 +102,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs each test that uses an engine once per ``--llm-engine``, with the settings that it has overridden."""
     session = metafunc.config.stash[SESSION]
-    session.note_overrides(parametrize_engine(metafunc, session.settings.engines))
+    session.note_overrides(parametrize_engine(metafunc, session.settings.suite_engines))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -130,7 +130,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         result = yield
         session.refuse_late_markers(item)
         return result
-    from pytest_llmperf.plugin.call_phase import judge_test, open_window, run_further_rounds
+    from pytest_llmperf.plugin.call_phase import (
+        end_turns,
+        judge_test,
+        note_turn,
+        open_window,
+        run_further_rounds,
+    )
 
     try:
         open_window(item, measured, session)
@@ -139,10 +145,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     except (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt):
         measured.cancel()
         raise
-    except BaseException:
+    except BaseException as error:
         judge_test(item, measured)
+        note_turn(item, error)
         raise
-    failure = judge_test(item, measured)
+    else:
+        failure = judge_test(item, measured)
+    finally:
+        end_turns(item)
     if failure is not None:
         raise failure
     session.refuse_late_markers(item)

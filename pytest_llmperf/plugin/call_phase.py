@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.budgets.comparison.pairs import refuse_pairs
 from pytest_llmperf.budgets.judge import select_broken
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin import benchmark
@@ -20,10 +21,16 @@ from pytest_llmperf.reports.wire import measurement_to_wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
+    from pytest_llmperf.plugin.pairing.paired_run import PairedRun
+    from pytest_llmperf.plugin.pairing.sides import MakesClients
     from pytest_llmperf.plugin.settings import Settings
+
+PAIRED_RUN: pytest.StashKey[PairedRun] = pytest.StashKey()
+WHY_UNPAIRED: pytest.StashKey[str] = pytest.StashKey()
 
 
 def open_window(item: pytest.Item, measured: MeasuredRun, session: Session) -> None:
@@ -36,6 +43,11 @@ def open_window(item: pytest.Item, measured: MeasuredRun, session: Session) -> N
     session.warm_up(item, measured)
     for caveat in measured.find_caveats():
         item.warn(LLMPerfWarning(caveat))
+    if session.settings.against and LIMITS in item.stash:
+        _pair_engines(item, measured, session)
+    if PAIRED_RUN in item.stash:
+        item.stash[PAIRED_RUN].open()
+        return
     for _ in range(session.settings.warmup if _is_repeated(item) else 0):
         item.runtest()
     measured.empty_caches()
@@ -44,6 +56,9 @@ def open_window(item: pytest.Item, measured: MeasuredRun, session: Session) -> N
 
 def run_further_rounds(item: pytest.Item, measured: MeasuredRun, settings: Settings) -> None:
     """Runs all rounds after the first: as many as were asked for, or until the budgets of the test are decided."""
+    if PAIRED_RUN in item.stash:
+        item.stash[PAIRED_RUN].run_further()
+        return
     if not _is_repeated(item):
         return
     while measured.needs_another_round() if settings.rounds is None else measured.rounds < settings.rounds:
@@ -55,15 +70,81 @@ def _is_repeated(item: pytest.Item) -> bool:
     return LIMITS in item.stash and isinstance(item, pytest.Function) and not benchmark.repeats(item)
 
 
+def _pair_engines(item: pytest.Item, measured: MeasuredRun, session: Session) -> None:
+    """Prepares a test for its turns on two engines, or notes why it cannot have them."""
+    from pytest_llmperf.engines.api.engine import Engine
+    from pytest_llmperf.plugin.pairing.paired_run import Means, PairedRun
+    from pytest_llmperf.plugin.pairing.repeatability import why_not_repeatable
+    from pytest_llmperf.plugin.pairing.sides import CLIENT_FACTORIES, Sides
+
+    engine = getattr(item, "funcargs", {}).get("llm_engine")
+    reason = why_not_repeatable(item, engine) or session.why_not_comparable(item, engine)
+    if reason or not isinstance(engine, Engine) or not isinstance(item, pytest.Function):
+        item.stash[WHY_UNPAIRED] = reason
+        return
+    limits: list[Limit] = item.stash[LIMITS]
+    factories: list[MakesClients] = item.stash.get(CLIENT_FACTORIES, [])
+    pair = session.load_pair(engine, count_budgeted(item.session.items))
+    item.stash[PAIRED_RUN] = PairedRun(
+        item,
+        measured,
+        limits,
+        pair,
+        Sides(item, engine, factories, session.relays.stand_in),
+        Means(
+            session.acquire,
+            lambda run: session.warm_up(item, run),
+            session.take_note_of_engines,
+            session.terminal.show,
+        ),
+        seed=session.settings.seed,
+        warmup=session.settings.warmup,
+    )
+
+
+def count_budgeted(items: Sequence[pytest.Item]) -> int:
+    """How many of these tests have budgets."""
+    return sum(1 for item in items if LIMITS in item.stash)
+
+
+def note_turn(item: pytest.Item, error: BaseException) -> None:
+    """Adds to the error of a test on which of two engines it ran."""
+    if PAIRED_RUN in item.stash:
+        error.add_note(f"llmperf: the test ran on {item.stash[PAIRED_RUN].place}")
+
+
+def end_turns(item: pytest.Item) -> None:
+    """Leads a test that ran on two engines back to its own one; does nothing for other tests."""
+    if PAIRED_RUN in item.stash:
+        item.stash[PAIRED_RUN].restore()
+        del item.stash[PAIRED_RUN]
+    if WHY_UNPAIRED in item.stash:
+        del item.stash[WHY_UNPAIRED]
+
+
+def _close(item: pytest.Item, measured: MeasuredRun) -> tuple[Measurement, list[Verdict], dict[str, Any]]:
+    """Ends the measurement of a test; returns it with its verdicts and its pairs, which are empty without an A/B."""
+    paired = item.stash.get(PAIRED_RUN, None)
+    if paired is not None:
+        measurement, verdicts = paired.close()
+        return measurement, verdicts, paired.to_wire()
+    measurement, verdicts = measured.close()
+    if reason := item.stash.get(WHY_UNPAIRED, ""):
+        limits: list[Limit] = item.stash[LIMITS]
+        verdicts = refuse_pairs(limits, measurement.engine, f"it cannot run on both engines: {reason}")
+    return measurement, verdicts, {}
+
+
 def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None:
     """Closes the window and judges the budgets; returns the failure, None if they let the test pass."""
-    measurement, verdicts = measured.close()
+    measurement, verdicts, pairs = _close(item, measured)
     del item.stash[MEASURED_RUN]
     item.config.stash[SESSION].measured = None
     result = TestResult(
         item.nodeid,
         tuple(verdicts),
         measurement_to_wire(measurement, [verdict.name for verdict in verdicts if verdict.name]),
+        pairs=pairs,
     )
     item.stash[RESULT] = result
     item.stash[LOGS] = item.config.stash[SESSION].take_note_of_engines(measured)

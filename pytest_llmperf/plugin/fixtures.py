@@ -12,7 +12,7 @@ from pytest_llmperf.plugin.preflight.engine_overrides import find_overrides
 from pytest_llmperf.plugin.session import MEASURED_RUN, NO_ENGINE, SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from os import PathLike
 
@@ -54,8 +54,7 @@ def llm_engine(request: pytest.FixtureRequest, llm_engine_args: Mapping[str, Any
         raise NoEngine(NO_ENGINE)
     engine = session.acquire_with(spec, llm_engine_args, find_overrides(request._pyfuncitem))
     yield engine
-    if session.has_several_engines:
-        session.provisioner.retire(engine.spec)
+    session.retire(engine)
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +127,7 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
     """
     session = request.config.stash[SESSION]
     session.refuse_late_request(llm_engine, request.node)
-    factory = LLMClientFactory(session, request.node.stash.get(MEASURED_RUN, None))
+    factory = _make_factory(session, request.node)
     with factory(llm_engine) as client:
         yield client
 
@@ -139,9 +138,17 @@ def llm_client_factory(request: pytest.FixtureRequest) -> Iterator[LLMClientFact
 
     Their requests belong to the test as well.
     """
-    factory = LLMClientFactory(request.config.stash[SESSION], request.node.stash.get(MEASURED_RUN, None))
+    factory = _make_factory(request.config.stash[SESSION], request.node)
     yield factory
     factory.close()
+
+
+def _make_factory(session: Session, item: pytest.Item) -> LLMClientFactory:
+    from pytest_llmperf.plugin.pairing.sides import CLIENT_FACTORIES
+
+    factory = LLMClientFactory(session, item.stash.get(MEASURED_RUN, None))
+    item.stash.setdefault(CLIENT_FACTORIES, []).append(factory)
+    return factory
 
 
 class LLMClientFactory:
@@ -150,7 +157,7 @@ class LLMClientFactory:
     def __init__(self, session: Session, measured: MeasuredRun | None) -> None:
         self._session = session
         self._measured = measured
-        self._clients: list[LLMClient] = []
+        self._clients: dict[LLMClient, Engine] = {}
 
     def __call__(self, engine: Engine) -> LLMClient:
         """Returns a new client for this engine, the same in all as ``llm_client``. It is closed with the test.
@@ -169,8 +176,17 @@ class LLMClientFactory:
             listener=self._listener(engine),
             app_url=lambda: self._session.app_url(engine),
         )
-        self._clients.append(client)
+        self._clients[client] = engine
         return client
+
+    def clients_of(self, engine: Engine) -> list[LLMClient]:
+        """The clients that it made for an engine so far."""
+        return [client for client, asked in self._clients.items() if asked is engine]
+
+    def retarget(self, clients: Iterable[LLMClient], engine: Engine) -> None:
+        """Has clients ask another engine from now on."""
+        for client in clients:
+            client.retarget(engine.endpoint, engine.dialect, self._listener(engine))
 
     def _listener(self, engine: Engine) -> ClientListener:
         from pytest_llmperf.traffic.client.listener import ClientListener, NoGrowth

@@ -123,6 +123,23 @@ OPTIONS = (
     ),
     Option("--llmperf-sample-hz", "float", 200.0, "N", "Memory samples per second, up to 1000."),
     Option(
+        "--llmperf-against",
+        "string",
+        None,
+        "LABEL",
+        "Compare the other of two --llm-engine with the one of this label: each test with budgets runs on both by "
+        "turns, 3 to 24 times, and its limits are judged by the ratio. Each may be worse by what its relative limit "
+        "says, else by 10 %.",
+    ),
+    Option(
+        "--llmperf-seed",
+        "int",
+        None,
+        "N",
+        "Seed of the random order of turns under --llmperf-against.",
+        "another one in each run, which its header names",
+    ),
+    Option(
         "--llmperf-rounds",
         "string",
         "1",

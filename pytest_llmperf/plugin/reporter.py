@@ -35,7 +35,16 @@ def describe_run(session: Session, *, distributed: bool) -> list[str]:
     parts = [f"engine {named}", devices, f"memory at {settings.sample_hz:g} samples/s"]
     parts += ["strict"] if settings.strict else []
     parts += [_SHARED[settings.share]] if distributed else []
-    return [f"llmperf: {'; '.join(part for part in parts if part)}"]
+    lines = [f"llmperf: {'; '.join(part for part in parts if part)}"]
+    if settings.against:
+        from pytest_llmperf.budgets.comparison.changes import FEWEST_PAIRS, MOST_PAIRS
+
+        new, old = (spec.label for spec in settings.engines)
+        lines.append(
+            f"llmperf: A/B of {new} against {old}: {FEWEST_PAIRS} to {MOST_PAIRS} pairs of turns of each test with "
+            f"budgets, of which only the ratios are judged; --llmperf-seed={settings.seed} gives the same order"
+        )
+    return lines
 
 
 def _name(engine: Engine) -> str:

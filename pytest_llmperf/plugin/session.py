@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from pytest_llmperf.plugin.terminal import Terminal
 from pytest_llmperf.plugin.timeout import TimeoutClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.engines.api.engine import Engine
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun, Rules
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
+    from pytest_llmperf.plugin.pairing.engine_pair import EnginePair
     from pytest_llmperf.plugin.preflight.engine_overrides import EngineChoice, Overrides
     from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.reports.result import TestResult
@@ -81,6 +83,7 @@ class Session:
         self._overrides: set[Overrides] = set()
         self._engine_args: dict[Engine, Mapping[str, Any]] = {}
         self._engine_overrides: dict[Engine, set[Overrides]] = {}
+        self.pair: EnginePair | None = None
         self.clock = TimeoutClock(config)
         self.terminal = Terminal(config)
         self.findings = Findings()
@@ -190,7 +193,7 @@ class Session:
     @property
     def has_several_engines(self) -> bool:
         """Whether the tests need ``llm_engine`` to be several engines, one after the other."""
-        return len(self.settings.engines) > 1 or len(self._overrides) > 1
+        return len(self.settings.suite_engines) > 1 or len(self._overrides) > 1
 
     def acquire_with(self, spec: EngineSpec, project_args: Mapping[str, Any], overrides: Overrides) -> Engine:
         """The running engine of ``llm_engine``; notes with which settings of the project it runs, and whose they are.
@@ -218,7 +221,7 @@ class Session:
         from pytest_llmperf.plugin.preflight.engine_overrides import describe_overrides, find_overrides
 
         own, why = find_overrides(item), ""
-        if len(self.settings.engines) > 1:
+        if len(self.settings.suite_engines) > 1:
             why = "this test would run on one of the several engines only"
         elif own not in known:
             why = f"llm_engine runs with {describe_overrides(min(known))}, and this test has {describe_overrides(own)}"
@@ -297,16 +300,64 @@ class Session:
         Raises:
             EngineUnavailable: with the reason in one line and the engine's log in a section.
         """
+        with self._providing(spec):
+            if self.pair is not None:
+                self.pair.make_room(spec)
+            return self.provisioner.acquire(spec)
+
+    @contextmanager
+    def _providing(self, spec: EngineSpec) -> Iterator[None]:
+        """Starts engines for a test that did not ask to start one itself; a timeout of the test does not run meanwhile.
+
+        Raises:
+            EngineUnavailable: for the error of an engine.
+        """
         from pytest_llmperf.engines.api.spec import EngineError
 
         self._is_providing = True
         try:
             with self.clock.paused():
-                return self.provisioner.acquire(spec)
+                yield
         except EngineError as error:
-            raise _make_unavailable(spec.title, error) from None
+            raise _make_unavailable(spec.label, error) from None
         finally:
             self._is_providing = False
+
+    def why_not_comparable(self, item: pytest.Item, engine: object) -> str:
+        """Why the engine of a test has no other one to be compared with, in one sentence; empty if it has one."""
+        old = self.settings.engines[1]
+        allowed = item.stash.get(ENGINES, None)
+        if engine not in self._engine_args:
+            return "llm_engine is not the engine of --llm-engine: the project overrides it"
+        if allowed is not None and not set(allowed).intersection(old.names):
+            return f"it runs on {', '.join(allowed)} only, not on {old.label}"
+        return ""
+
+    def load_pair(self, new: Engine, tests: int) -> EnginePair:
+        """The engine of a test and the one that it is compared with, which gets the same ``llm_engine_args``.
+
+        Says what the comparison of so many ``tests`` costs when both have been loaded.
+
+        Raises:
+            EngineUnavailable: they cannot be started, or cannot take turns.
+        """
+        from pytest_llmperf.plugin.pairing.engine_pair import EnginePair
+
+        old = self.complete(self.settings.engines[1], self._engine_args[new])
+        if self.pair is None or (self.pair.new.key, self.pair.old.key) != (new.spec.key, old.key):
+            self.pair = EnginePair(new.spec, old, self.provisioner, self.terminal.say, is_shared=bool(old.run))
+        with self._providing(old):
+            if self.pair.load():
+                self.terminal.say(self.pair.describe_cost(tests))
+        return self.pair
+
+    def retire(self, engine: Engine) -> None:
+        """Lets an engine of several end when another one starts, and with it the one that it is compared with."""
+        if self.has_several_engines:
+            self.provisioner.retire(engine.spec)
+            if self.pair is not None and self.pair.new.key == engine.spec.key:
+                self.provisioner.retire(self.pair.old)
+                self.pair = None
 
     @property
     def warmups(self) -> EngineWarmups:

@@ -26,6 +26,9 @@ MOST_LOOKS = 30
 class Settings(NamedTuple):
     """The checked options. ``engines`` are in the order in which they were named.
 
+    With ``against``, the label of the engine that the other one is compared with, they are the new one and the old one;
+    ``seed`` is then that of the order of their turns.
+
     ``labels`` are those of the run's engines, and those that the ini file gives to engines which are not in this run.
 
     Not a dataclass: creating that class would take a third of the time that this plugin adds to every start of pytest.
@@ -49,6 +52,13 @@ class Settings(NamedTuple):
     share: str
     launch: Mapping[str, Any]
     programs: tuple[str, ...]
+    against: str
+    seed: int
+
+    @property
+    def suite_engines(self) -> tuple[EngineSpec, ...]:
+        """Those that the suite runs on, once each; the engine that another is compared with is none of them."""
+        return self.engines[:1] if self.against else self.engines
 
     @staticmethod
     def from_config(config: pytest.Config, registry: EngineRegistry) -> Settings:
@@ -63,7 +73,11 @@ class Settings(NamedTuple):
                 values["llmperf_gpus"] = "auto"
             launch = _launch(values, worker.run_folder(config))
             engines = _engines(values, launch, registry) if values["llm_engine"] else ()
+            if values["llmperf_against"]:
+                engines = _choose_pair(engines, values["llmperf_against"])
             labels = _labels(engines, config.getini("llm_engine"))
+            if values["llmperf_seed"] is None:
+                values["llmperf_seed"] = worker.read_seed(config)
             return _settings(values, launch, engines, labels, _reports(values["llmperf_report"], config))
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
@@ -144,6 +158,8 @@ def _settings(
         share=_check_one_of(values, "llmperf_share", worker.SHARES),
         launch=launch,
         programs=tuple(values["llmperf_engine_bin"]),
+        against=values["llmperf_against"] or "",
+        seed=_seed(values),
     )
 
 
@@ -151,6 +167,24 @@ def _engines(values: Mapping[str, Any], launch: Mapping[str, Any], registry: Eng
     from pytest_llmperf.plugin.engine_options.specs import read_specs
 
     return read_specs(values, launch, registry)
+
+
+def _choose_pair(engines: tuple[EngineSpec, ...], against: str) -> tuple[EngineSpec, ...]:
+    from pytest_llmperf.plugin.engine_options.specs import choose_pair
+
+    return choose_pair(engines, against)
+
+
+def _seed(values: Mapping[str, Any]) -> int:
+    """That of the order of turns; 0 in a run without turns."""
+    if values["llmperf_seed"] is not None:
+        _check_at_least(values, "llmperf_seed", 0)
+        return int(values["llmperf_seed"])
+    if not values["llmperf_against"]:
+        return 0
+    from pytest_llmperf.plugin.pairing.turns import draw_seed
+
+    return draw_seed()
 
 
 def _labels(engines: Sequence[EngineSpec], in_file: Sequence[str]) -> tuple[str, ...]:

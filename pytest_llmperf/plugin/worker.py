@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pytest
 
 SHARES = ("engine", "devices")
-SAMPLER, RUN, DEVICES = "llmperf_sampler", "llmperf_run", "llmperf_devices"
+SAMPLER, RUN, DEVICES, SEED = "llmperf_sampler", "llmperf_run", "llmperf_devices", "llmperf_seed"
 CALLS_OUTSIDE, FINDINGS = "llmperf_calls_outside", "llmperf_findings"
 
 
@@ -37,6 +37,12 @@ def _read_input(config: pytest.Config, what: str) -> str:
 def sampler_address(config: pytest.Config) -> str:
     """The address at which this worker joins the sampler of the run; empty if the run shares none."""
     return _read_input(config, SAMPLER)
+
+
+def read_seed(config: pytest.Config) -> int | None:
+    """The seed that the controller has drawn for its workers; None in any other process."""
+    seed = _read_input(config, SEED)
+    return int(seed) if seed else None
 
 
 def run_folder(config: pytest.Config) -> str:

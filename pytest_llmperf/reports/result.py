@@ -5,7 +5,7 @@ The wire form is built of exact builtin types only: pytest-xdist refuses everyth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.interval import Interval
@@ -29,6 +29,7 @@ class TestResult:
         measurement: in the wire form of ``reports/wire.py``; empty if nothing was measured.
         outcome: pytest's: ``passed``, ``failed`` or ``skipped``.
         duration_s: of the call phase, in seconds.
+        pairs: of a test that ran on two engines by turns, what each turn gave, as plain data; empty for other tests.
     """
 
     __test__ = False
@@ -38,6 +39,7 @@ class TestResult:
     measurement: Mapping[str, Any]
     outcome: str = ""
     duration_s: float = 0.0
+    pairs: Mapping[str, Any] = field(default_factory=dict)
 
     def with_outcome(self, outcome: str, duration_s: float) -> TestResult:
         """The same result with what is known once the test's call has ended."""
@@ -53,6 +55,7 @@ def to_wire(result: TestResult) -> dict[str, Any]:
         "duration_s": float(result.duration_s),
         "verdicts": [_verdict_to_wire(v) for v in result.verdicts],
         "measurement": dict(result.measurement),
+        **({"pairs": dict(result.pairs)} if result.pairs else {}),
     }
 
 
@@ -68,6 +71,7 @@ def from_wire(data: Mapping[str, Any]) -> TestResult:
         duration_s=data["duration_s"],
         verdicts=tuple(_verdict_from_wire(v) for v in data["verdicts"]),
         measurement=data["measurement"],
+        pairs=data.get("pairs", {}),
     )
 
 

@@ -72,9 +72,23 @@ def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], s
     lines = _table(shown, width, spell)
     if left_out > 0:
         lines.append(f"+{left_out} more; see --llmperf-report=out.json")
+    lines += [line for text in describe_pairs(shown) for line in wrap(spell(text), width)]
     notes = [line for note in list_notes(results) for line in wrap(spell(f"note: {note}"), width)]
     warmups = [line for text in _describe_warmups(results) for line in wrap(spell(text), width)]
     return [*lines, *_reasons(pairs, width, spell), *notes, *warmups, f"budgets: {format_counts(results)}"]
+
+
+def describe_pairs(verdicts: Sequence[tuple[TestResult, Verdict]]) -> list[str]:
+    """``A/B latency.tpot_p50: new 12.9 ms, old 12.4 ms, +4.1 % (+2.8 to +5.5), 6 pairs: PASS (limit +10 %)``.
+
+    One line for each budget that was judged by pairs; the test is named where there are several.
+    """
+    paired = [(result.nodeid, v) for result, v in verdicts if result.pairs and v.measured is not None]
+    is_one = len({nodeid for nodeid, _ in paired}) == 1
+    return [
+        f"A/B {'' if is_one else f'{nodeid} '}{v.name}: {v.how}: {v.status} (limit {v.limit_text})"
+        for nodeid, v in paired
+    ]
 
 
 def _describe_warmups(results: Sequence[TestResult]) -> list[str]:

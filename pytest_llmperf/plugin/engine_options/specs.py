@@ -35,6 +35,27 @@ def read_specs(
     return tuple(specs)
 
 
+def choose_pair(engines: tuple[EngineSpec, ...], against: str) -> tuple[EngineSpec, ...]:
+    """The new engine and the old one of ``--llmperf-against=LABEL``, which names the old one.
+
+    Raises:
+        ValueError: the run has not exactly two engines, or none of them is called so.
+    """
+    if len(engines) != 2:
+        given = ", ".join(spec.label for spec in engines) or "none"
+        raise ValueError(
+            f"--llmperf-against={against} compares one engine with another: give --llm-engine=LABEL=ENGINE twice; this "
+            f"run has {given}"
+        )
+    old = [spec for spec in engines if spec.label == against]
+    if not old:
+        raise ValueError(
+            f"--llmperf-against={against} is no label of an engine of this run; they are "
+            f"{' and '.join(spec.label for spec in engines)}"
+        )
+    return (*(spec for spec in engines if spec.label != against), *old)
+
+
 def _read_spec(text: str, values: Mapping[str, Any], launch: Mapping[str, Any], registry: EngineRegistry) -> EngineSpec:
     """The spec of ``[LABEL=]NAME[:MODEL]``.
 

@@ -23,6 +23,7 @@ _ENGINES_ONLY = ("--llmperf-model", "--llmperf-url", "--llmperf-engine-arg", "--
 _SINGLE = ("--llmperf-model", "--llmperf-gpus")
 _OWNED = ("--llmperf-url", "--llmperf-engine-arg", "--llmperf-engine-bin")
 _ALLOWANCE = ("--llmperf-max-rounds", "--llmperf-max-seconds")
+_INSTEAD_OF_PAIRS = ("--llmperf-rounds", *_ALLOWANCE, "--llmperf-session-noise")
 _WARMING = ("--llmperf-engine-warmup", "--llmperf-no-engine-warmup")
 _MEASURING = (
     "--llmperf-rounds",
@@ -33,6 +34,7 @@ _MEASURING = (
     "--llmperf-dcgm",
     "--llmperf-on-inconclusive",
     "--llmperf-session-noise",
+    "--llmperf-against",
 )
 
 
@@ -42,6 +44,14 @@ class RunSettings(Protocol):
     @property
     def engines(self) -> tuple[EngineSpec, ...]:
         """The engines that it asks for."""
+
+    @property
+    def suite_engines(self) -> tuple[EngineSpec, ...]:
+        """Those that the suite runs on, once each."""
+
+    @property
+    def against(self) -> str:
+        """The label of the engine that the other one is compared with; empty for a run that compares none."""
 
     @property
     def disable(self) -> bool:
@@ -114,6 +124,12 @@ def _problems(config: pytest.Config, settings: RunSettings, registry: EngineRegi
                 for value in read_command_line(arguments, flag)
                 if flag != "--llmperf-engine-bin" or ":" not in value  # the programs of engines that tests ask for
             )
+    if settings.against:
+        for flag in _INSTEAD_OF_PAIRS:
+            for value in read_command_line(arguments, flag):
+                yield f"{flag}={value} has no effect with --llmperf-against: pairs of turns take its place"
+    elif seed := read_command_line(arguments, "--llmperf-seed"):
+        yield f"--llmperf-seed={seed[-1]} has no effect without --llmperf-against=LABEL"
     yield from _given_twice(arguments)
     models = read_command_line(arguments, "--llmperf-model")
     if models and not any(spec.model == models[-1] for spec in settings.engines):
@@ -193,7 +209,7 @@ def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: 
     if given["--llmperf-keep-engine"] and settings.launch["keep"]:
         if _attaches(settings):
             yield "--llmperf-keep-engine has no effect with --llmperf-url: that server runs on anyway"
-        elif len(settings.engines) > 1 and not distributed:
+        elif len(settings.suite_engines) > 1 and not distributed:
             yield "--llmperf-keep-engine keeps the last of several engines: each other ends before the next starts"
     if given["--llmperf-busy-gpu"] and settings.engines and all(spec.url for spec in settings.engines):
         yield "--llmperf-busy-gpu has no effect with --llmperf-url: it is for engines that are started here"

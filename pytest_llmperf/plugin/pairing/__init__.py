@@ -1,0 +1,1 @@
+"""A test on two engines by turns, for ``--llmperf-against``: the turns, and what is switched between them."""
