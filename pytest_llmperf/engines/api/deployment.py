@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pytest_llmperf.engines.api.model_facts import ModelFacts
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.telemetry.sources.branch import Branch
@@ -97,6 +98,14 @@ class Deployment(ABC):
     @abstractmethod
     def read_status(self) -> EngineStatus:
         """Determines the engine's state now. May ask the server."""
+
+    def read_model_facts(self) -> ModelFacts:
+        """Which model it runs; called once after each start. May ask the server and read the model's files.
+
+        Raises:
+            EngineError, OSError, ValueError, LookupError, TypeError: it cannot be told; then it counts as unknown.
+        """
+        return ModelFacts()
 
     def log_tail(self) -> str:
         """The last lines of its log, also after its end; empty if it has none."""

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from pytest_llmperf.engines.api.model_facts import ModelFacts
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.measurement.engine_info import Device, EngineInfo
@@ -98,6 +99,7 @@ class Engine(ABC):
         self._has_told = False
         self._was_asked = False
         self._warmup: float | None = None
+        self._model_facts = ModelFacts()
 
     @classmethod
     @abstractmethod
@@ -181,7 +183,7 @@ class Engine(ABC):
 
     @property
     def info(self) -> EngineInfo:
-        """Its name, version, model, devices, start-up and warm-up time and variant, as a measurement holds them."""
+        """What it is, and how it was started, as a measurement holds it."""
         shown = self.deployment.shown_model
         return EngineInfo(
             self.name,
@@ -192,6 +194,9 @@ class Engine(ABC):
             self.warmup_time,
             asked_as="" if self.model == shown else self.model,
             variant=self.spec.variant,
+            digest=self._model_facts.digest,
+            quantisation=self._model_facts.quantisation,
+            arguments=self.spec.stated_arguments,
         )
 
     def memory(self) -> EngineMemory:
@@ -219,10 +224,18 @@ class Engine(ABC):
             self.insight.refresh()
             self.devices = self.insight.devices
             self.devices = self._listener.on_start(self)
+            self._model_facts = self._find_model_facts()
         except BaseException:
             self.deployment.stop()
             raise
         self._has_told = True
+
+    def _find_model_facts(self) -> ModelFacts:
+        """Which model runs; empty where that cannot be told, which no test depends on."""
+        try:
+            return self.deployment.read_model_facts()
+        except (EngineError, OSError, ValueError, LookupError, TypeError):
+            return ModelFacts()
 
     def stop(self) -> None:
         """Ends what ``start`` began, and only that. May be called twice."""

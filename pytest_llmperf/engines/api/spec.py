@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
+
+from pytest_llmperf.measurement.engine_info import name_model
+from pytest_llmperf.system.masking import is_secret, mask_secrets
+
+# Where a server listens, and which process it is, differs from run to run without changing what is measured.
+_ADDRESSES = ("port", "host", "pid")
+# The folders of a path that is absolute, or relative by its form; what stands before it is no part of a URL or hub id.
+_FOLDERS = re.compile(r"""(?<![\w.:/~-])(?:file://|~[\w.-]*|\.{1,2})?/(?:[^\s"',;:=/]+/)*(?=[^\s"',;:=/])""")
 
 # Takes a line about what an engine is doing.
 Progress = Callable[[str], None]
@@ -65,7 +73,7 @@ class EngineSpec:
     @property
     def name_and_model(self) -> str:
         """``llamacpp``, or ``llamacpp:MODEL`` if one was named; of a path only the last part."""
-        return self.engine if self.model is None else f"{self.engine}:{_name_model(self.model)}"
+        return self.engine if self.model is None else f"{self.engine}:{name_model(self.model)}"
 
     @property
     def title(self) -> str:
@@ -77,11 +85,11 @@ class EngineSpec:
         """All that a user may call it by."""
         return tuple(dict.fromkeys((self.label, self.engine, self.name_and_model)))
 
+    @property
+    def stated_arguments(self) -> tuple[tuple[str, str], ...]:
+        """The engine's own settings as they were given, sorted, for people and for other hosts.
 
-def _name_model(model: str) -> str:
-    """A file or a folder without those that it lies in; any other name as it is.
-
-    Told by the form of the name, so that it is the same on every host: ``Qwen/Qwen3-0.6B`` is that of a hub.
-    """
-    is_path = model.startswith(("/", "~", ".")) or model.lower().endswith(".gguf")
-    return PurePath(model).name or model if is_path else model
+        Secrets, addresses and pids are left out; of a path the last part is left.
+        """
+        stated = {key: _FOLDERS.sub("", mask_secrets(value)) for key, value in self.args.items() if not is_secret(key)}
+        return tuple(sorted((key, value) for key, value in stated.items() if key not in _ADDRESSES))
