@@ -11,6 +11,7 @@ LONGEST_PART = 100
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _FILE = re.compile(r"(\d{8}T\d{12}Z)-([0-9a-f]{12}|nogit)-[0-9a-f]{8}\.json")
+_DIGITS = 8
 _TIME = "%Y%m%dT%H%M%S%fZ"
 _COMMIT = re.compile(r"[0-9a-f]{12,}")
 NO_COMMIT = "nogit"
@@ -60,7 +61,12 @@ def make_file_name(created: datetime, commit: str, digest: str) -> str:
         digest: of the file's content, in hexadecimal digits: equal files have equal names.
     """
     revision = commit[:12] if _COMMIT.fullmatch(commit) else NO_COMMIT
-    return f"{created.astimezone(UTC).strftime(_TIME)}-{revision}-{digest[:8]}.json"
+    return f"{created.astimezone(UTC).strftime(_TIME)}-{revision}-{digest[:_DIGITS]}.json"
+
+
+def has_digest(file_name: str, digest: str) -> bool:
+    """Whether the name of a run's file was made of this digest of its content."""
+    return file_name.removesuffix(".json").endswith(f"-{digest[:_DIGITS]}")
 
 
 def parse_time(file_name: str) -> datetime:

@@ -80,29 +80,26 @@ class Store:
             raise StoreError(f"{self.path}: the run could not be stored: {error.strerror or error}") from error
         return list(files)
 
-    def set_anchor(self, run: StoredRun) -> None:
-        """Makes a run the anchor of its name and fingerprint, in place of the one before.
+    def set_anchor(self, file: Path) -> None:
+        """Makes the run of a file the anchor of its name and fingerprint, in place of the one before.
 
         Raises:
             StoreError: the folder cannot be written.
         """
-        try:
-            _write(run.path.with_name(ANCHOR), f"{run.path.name}\n")
-        except OSError as error:
-            raise StoreError(f"{run.path.parent}: the anchor could not be set: {error.strerror or error}") from error
+        self._write(file.with_name(ANCHOR), f"{file.name}\n")
 
-    def remove(self, runs: Iterable[StoredRun]) -> None:
-        """Removes runs, the folders that this leaves empty, and what killed writers have left more than a day ago.
+    def remove(self, files: Iterable[Path]) -> None:
+        """Removes files of runs, the folders that this leaves empty, and drafts that killed writers left a day ago.
 
         Raises:
             StoreError: a file cannot be removed.
         """
         folders = set()
         try:
-            for run in runs:
-                run.path.unlink(missing_ok=True)
-                self._runs.pop(run.path, None)
-                folders.add(run.path.parent)
+            for path in files:
+                path.unlink(missing_ok=True)
+                self._runs.pop(path, None)
+                folders.add(path.parent)
             for folder in folders:
                 self._remove_stale(folder)
         except OSError as error:
@@ -118,7 +115,15 @@ class Store:
         Raises:
             StoreError: the store is no folder that can be read.
         """
-        return sorted({name for name, _ in self._folders()})
+        return sorted({name for name, _ in self.folders()})
+
+    def folders(self) -> Iterator[tuple[str, str]]:
+        """The names and fingerprints that there are runs of, sorted. Nothing is read but folders.
+
+        Raises:
+            StoreError: the store is no folder that can be read.
+        """
+        yield from self._walk(self.path, (), frozenset())
 
     def find_runs(self, name: str, fingerprint: str, last: int = 20) -> list[StoredRun]:
         """The newest runs of a name and fingerprint, newest first, at most ``last``. No other file is read.
@@ -169,16 +174,42 @@ class Store:
         """
         names.check_name(name)
         found = {}
-        for other, fingerprint in self._folders():
+        for other, fingerprint in self.folders():
             if other == name and (runs := self.find_runs(name, fingerprint, last=1)):
                 found[fingerprint] = runs[0]
         return found
 
-    def read_all(self, name: str, fingerprint: str) -> Iterator[StoredRun]:
-        """All runs of a name and fingerprint, oldest first, each read when its turn comes and not kept in memory."""
-        for path in self.list_files(name, fingerprint):
+    def read(self, name: str, fingerprint: str, files: Iterable[Path]) -> Iterator[StoredRun]:
+        """The runs in some files of a name and fingerprint, each read when its turn comes and not kept in memory.
+
+        Files that are no run that can be read are left out, and named in ``faults``.
+        """
+        for path in files:
             if run := self._read(path, name, fingerprint):
                 yield run
+
+    def merge(self, other: Store) -> tuple[int, int]:
+        """Takes over the runs of another store that are not here yet, and its anchors where this one has none.
+
+        Returns:
+            How many runs came in, and how many were here already.
+
+        Raises:
+            StoreError: the other folder cannot be read, or this one cannot be written.
+        """
+        added, present = 0, 0
+        for name, fingerprint in other.folders():
+            files = other.list_files(name, fingerprint)
+            here = {path.name for path in self.list_files(name, fingerprint)}
+            new = [path for path in files if path.name not in here]
+            present += len(files) - len(new)
+            for run in other.read(name, fingerprint, new):
+                self._write(self._folder(name, fingerprint) / run.path.name, run.path.read_text(encoding="utf-8"))
+                added += 1
+            mark = other.read_anchor_mark(name, fingerprint)
+            if mark and not self.read_anchor_mark(name, fingerprint):
+                self._write(self._folder(name, fingerprint) / ANCHOR, f"{mark}\n")
+        return added, present
 
     # ---------------------------------------------------------------------------------------------------- files
 
@@ -202,9 +233,11 @@ class Store:
                 self.faults[folder / entry] = f"{folder / entry}: is not named as a run is, and counts for nothing"
         return files
 
-    def _folders(self) -> Iterator[tuple[str, str]]:
-        """The names and fingerprints that there are folders of."""
-        yield from self._walk(self.path, (), frozenset())
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            _write(path, text)
+        except OSError as error:
+            raise StoreError(f"{path}: could not be written: {error.strerror or error}") from error
 
     def _walk(self, folder: Path, parts: tuple[str, ...], above: frozenset[str]) -> Iterator[tuple[str, str]]:
         real = os.path.realpath(folder)
@@ -248,7 +281,11 @@ class Store:
 
     def _read(self, path: Path, name: str, fingerprint: str) -> StoredRun | None:
         try:
-            return parse_run(path.read_text(encoding="utf-8"), path, name, fingerprint)
+            text = path.read_text(encoding="utf-8")
+            run = parse_run(text, path, name, fingerprint)
+            if not names.has_digest(path.name, digest_text(text)):
+                raise StoreError("it was changed after it was stored")
+            return run
         except FileNotFoundError:
             if path.is_symlink():
                 self.faults[path] = f"{path}: is a link to nothing, and counts for nothing"
@@ -263,8 +300,9 @@ def _write_all(files: Mapping[Path, str]) -> None:
     written: list[Path] = []
     try:
         for path, text in files.items():
-            if not path.exists():
-                _write(path, text)
+            is_new = not path.exists()
+            _write(path, text)
+            if is_new:
                 written.append(path)
     except BaseException:
         for path in written:

@@ -68,6 +68,13 @@ def test_the_same_report_twice_is_one_run(store: Store) -> None:
     assert len(list_all(store.path)) == 1
 
 
+def test_a_run_that_is_saved_again_mends_its_broken_file(store: Store) -> None:
+    [path] = store.save("main", make_report())
+    path.write_text("", encoding="utf-8")
+    assert store.save("main", make_report()) == [path]
+    assert days(store) == [1]
+
+
 def test_each_fingerprint_has_a_file_with_its_own_tests(store: Store) -> None:
     report = make_report(make_test("a"), make_test("b", engine=make_engine(OTHER)), make_test("c"))
     assert len(store.save("main", report)) == 2
@@ -219,7 +226,7 @@ def test_the_anchor_is_the_marked_run_else_the_oldest(store: Store) -> None:
     anchor = store.find_anchor("main", FINGERPRINT)
     assert anchor is not None
     assert anchor.created.day == 1
-    store.set_anchor(store.find_runs("main", FINGERPRINT)[1])
+    store.set_anchor(store.find_runs("main", FINGERPRINT)[1].path)
     for again in (store, Store(store.path)):
         anchor = again.find_anchor("main", FINGERPRINT)
         assert anchor is not None
@@ -231,8 +238,8 @@ def test_an_anchor_that_is_gone_is_named(store: Store) -> None:
     for day in range(3):
         store.save("main", make_report(day=day))
     [run] = store.find_runs("main", FINGERPRINT, last=1)
-    store.set_anchor(run)
-    store.remove([run])
+    store.set_anchor(run.path)
+    store.remove([run.path])
     anchor = store.find_anchor("main", FINGERPRINT)
     assert anchor is not None
     assert anchor.created.day == 1
@@ -243,10 +250,10 @@ def test_what_is_removed_leaves_no_empty_folder(store: Store) -> None:
     for day in range(2):
         store.save("a/b", make_report(day=day))
     newest, oldest = store.find_runs("a/b", FINGERPRINT)
-    store.set_anchor(newest)
-    store.remove([oldest])
+    store.set_anchor(newest.path)
+    store.remove([oldest.path])
     assert days(store, "a/b") == [2]
-    store.remove([newest])
+    store.remove([newest.path])
     assert store.find_runs("a/b", FINGERPRINT) == []
     assert list(store.path.iterdir()) == []
 
@@ -290,7 +297,7 @@ def test_a_broken_file_is_named_in_one_line_and_counts_for_nothing(store: Store,
     assert line.startswith(f"{paths[2]}: counts for nothing: ")
     assert "\n" not in line
     assert store.fingerprints("main")[FINGERPRINT].created.day == 2
-    assert len(list(store.read_all("main", FINGERPRINT))) == 2
+    assert len(list(store.read("main", FINGERPRINT, paths))) == 2
 
 
 def put_bytes(folder: Path) -> None:
@@ -357,7 +364,7 @@ def test_removing_a_linked_run_leaves_what_it_points_to(store: Store, tmp_path: 
     kept = tmp_path / "kept.json"
     path.rename(kept)
     path.symlink_to(kept)
-    store.remove(store.find_runs("main", FINGERPRINT))
+    store.remove(store.list_files("main", FINGERPRINT))
     assert kept.exists()
     assert store.names() == []
 
@@ -376,8 +383,8 @@ def test_a_store_that_cannot_be_written_is_one_line_and_is_still_read(
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(StoreError, match="the run could not be stored: Read-only file system"):
         store.save("main", make_report(day=1))
-    with pytest.raises(StoreError, match="the anchor could not be set: Read-only file system"):
-        store.set_anchor(store.find_runs("main", FINGERPRINT)[0])
+    with pytest.raises(StoreError, match="anchor: could not be written: Read-only file system"):
+        store.set_anchor(store.find_runs("main", FINGERPRINT)[0].path)
     assert days(store) == [1]
     assert len(list_all(store.path)) == 1, "a draft is left"
 
@@ -442,7 +449,7 @@ def test_pruning_beside_writers_loses_no_run(store: Store) -> None:
         while not done.is_set():
             other = Store(store.path)
             runs = other.find_runs("main", FINGERPRINT, last=1000)
-            other.remove(runs)
+            other.remove(run.path for run in runs)
             pruned.extend(run.session["job"] for run in runs)
 
     pruner = threading.Thread(target=prune)
@@ -463,5 +470,59 @@ def test_only_old_drafts_are_removed(store: Store) -> None:
     for draft in (old, new):
         draft.write_text("{", encoding="utf-8")
     os.utime(old, (0, 0))
-    store.remove(store.find_runs("main", FINGERPRINT, last=1))
+    store.remove(store.list_files("main", FINGERPRINT)[-1:])
     assert (old.exists(), new.exists()) == (False, True)
+
+
+# ----------------------------------------------------------------------------------------------------------- merging
+
+
+def test_a_merge_takes_what_is_new_and_leaves_the_other_store_as_it_is(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    store.save("main", make_report(day=0))
+    for day in range(3):
+        other.save("main", make_report(day=day))
+    other.save("main", make_report(make_test(engine=make_engine(OTHER))))
+    other.save("nightly/gpu", make_report(day=5))
+    before = list_all(other.path)
+    assert store.merge(other) == (4, 1)
+    assert list_all(store.path) == before == list_all(other.path)
+    assert store.merge(Store(other.path)) == (0, 5)
+    assert days(store) == [3, 2, 1]
+
+
+def test_a_merge_leaves_out_what_is_broken_and_names_it(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    for day in range(2):
+        [path] = other.save("main", make_report(day=day))
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    assert store.merge(other) == (1, 0)
+    assert list(other.faults) == [path]
+    assert days(store) == [1]
+
+
+def test_an_anchor_is_taken_over_only_where_there_is_none(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    for day in range(3):
+        other.save("main", make_report(day=day))
+    first, second, third = other.list_files("main", FINGERPRINT)
+    other.set_anchor(second)
+    store.merge(other)
+    assert store.read_anchor_mark("main", FINGERPRINT) == second.name
+    other.set_anchor(third)
+    store.merge(other)
+    assert store.read_anchor_mark("main", FINGERPRINT) == second.name
+    assert first.exists()
+
+
+def test_a_file_that_was_changed_counts_for_nothing(store: Store) -> None:
+    [path] = store.save("main", make_report())
+    path.write_text(path.read_text(encoding="utf-8").replace("0.2", "0.1"), encoding="utf-8")
+    assert days(store) == []
+    assert "was changed after it was stored" in store.faults[path]
+
+
+def test_line_ends_that_git_has_changed_do_not_matter(store: Store) -> None:
+    [path] = store.save("main", make_report())
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert days(store) == [1]
