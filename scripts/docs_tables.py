@@ -43,7 +43,8 @@ def options_table() -> str:
 
 
 def _flags(option: Option) -> str:
-    flag = f"`{option.flag}={option.metavar}`" if option.metavar else f"`{option.flag}`"
+    value = f"={option.metavar}" if option.metavar else ""
+    flag = f"`{option.flag}{f'[{value}]' if option.kind == 'optional' else value}`"
     return f"{flag}, `{option.negative_flag}`" if option.negation else flag
 
 

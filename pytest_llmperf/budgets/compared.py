@@ -56,5 +56,6 @@ class Compare(Protocol):
 
         Args:
             interval: where its truth lies by the evidence of this session alone; None if it is exact.
-            engine: the label of its engine if the test had several, else empty.
+            measurement: that of the whole test.
+            engine: the label of the engine that it is of, if the test had several and the limit names one; else empty.
         """

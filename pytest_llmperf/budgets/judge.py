@@ -49,7 +49,9 @@ def judge(
     verdicts = [
         verdict
         for limits_there, there, engine in _places(limits, measurement)
-        for verdict in _judge_all(select(limits_there, there.engine), there, _Judge(engine, confidence, compare))
+        for verdict in _judge_all(
+            select(limits_there, there.engine), there, _Judge(engine, measurement, confidence, compare)
+        )
     ]
     return verdicts or ([find_no_budget(limits, measurement.engine)] if limits else [])
 
@@ -67,9 +69,10 @@ def _places(limits: Sequence[Limit], measurement: Measurement) -> Iterator[tuple
 
 @dataclass(frozen=True)
 class _Judge:
-    """How the limits on one engine are judged: its label if the test had several, and with what confidence."""
+    """How the limits on one engine are judged: its label if the test had several, the whole test, the confidence."""
 
     engine: str
+    whole: Measurement
     confidence: Confidence
     compare: Compare | None
 
@@ -134,7 +137,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
         interval = bound_truth(metric, limit.statistic, measurement, confidence).stretch_to(reading.value)
     compared: Compared | Missing | None = None
     if limit.relative and not reason:
-        compared, limit, interval = _find_baseline(limit, reading, interval, measurement, judge)
+        compared, limit, interval = _find_baseline(limit, reading, interval, judge)
     if isinstance(compared, Missing):
         return _no_baseline(limit, reading, compared)
     if doubt and not reason and interval is not None:
@@ -178,7 +181,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
 
 
 def _find_baseline(
-    limit: Limit, reading: Reading, interval: Interval | None, measurement: Measurement, judge: _Judge
+    limit: Limit, reading: Reading, interval: Interval | None, judge: _Judge
 ) -> tuple[Compared | Missing | None, Limit, Interval | None]:
     """What a value is compared with; the limit as it stands there, in the base unit; and the interval against it.
 
@@ -188,7 +191,7 @@ def _find_baseline(
         return None, limit, interval
     if judge.compare is None:
         return Missing("nothing to compare with here"), limit, interval
-    found = judge.compare(limit, reading, interval, measurement, judge.engine, judge.confidence)
+    found = judge.compare(limit, reading, interval, judge.whole, judge.engine, judge.confidence)
     if isinstance(found, Missing):
         return found, limit, interval
     return found, replace(limit, value=found.allowed), found.interval

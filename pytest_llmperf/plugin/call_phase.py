@@ -152,6 +152,8 @@ def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None
     benchmark.add_extra_info(item, result)
     settings = item.config.stash[SESSION].settings
     failing = select_broken(verdicts, strict=settings.strict, inconclusive=settings.fail_inconclusive)
+    if settings.baselines.makes_first:
+        failing = [verdict for verdict in failing if verdict.status is not Status.NO_BASELINE]
     return _create_failure(failing, measurement) if failing else None
 
 

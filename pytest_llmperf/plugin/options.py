@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.engines.registry import BUILT_IN
+from pytest_llmperf.plugin.baselines.asked import NAME
 
 if TYPE_CHECKING:
     import pytest
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 class Option(NamedTuple):
     """One option and its ini twin: the flag without its dashes in front, ``-`` as ``_``.
+
+    The value of an ``optional`` one may be left out.
 
     ``without`` says what holds when the option is not given, where the default value does not tell. ``negation`` is the
     help of ``--llmperf-no-NAME``; empty if there is no such flag.
@@ -177,8 +180,8 @@ OPTIONS = (
         "bool",
         None,
         None,
-        "Fail a test if one of its budgets has no verdict (not measured, invalid, no budget for this device), and a "
-        "run with budgets that no test reads.",
+        "Fail a test if one of its budgets has no verdict (not measured, invalid, no budget for this device, no "
+        "baseline), and a run with budgets that no test reads.",
         "on where CI is set",
         "Only broken budgets fail a test, in CI too.",
     ),
@@ -206,6 +209,39 @@ OPTIONS = (
         "Write a report; the suffix picks its format: .json, .md, or one that a plugin adds. Repeatable.",
     ),
     Option(
+        "--llmperf-save",
+        "optional",
+        None,
+        "NAME",
+        "Store what this run measured, as a baseline of this name, for later runs to be compared with. Not if the run "
+        "failed or a budget has no verdict.",
+        "nothing is stored; without NAME, main",
+    ),
+    Option(
+        "--llmperf-save-anyway",
+        "bool",
+        False,
+        None,
+        "With --llmperf-save: store the run even if tests failed or budgets have no verdict.",
+    ),
+    Option(
+        "--llmperf-compare",
+        "string",
+        None,
+        "NAME",
+        "The baseline that relative limits such as '+10 %' are compared with; the change of other limited metrics is "
+        "shown as well.",
+        "main, for relative limits only",
+    ),
+    Option(
+        "--llmperf-store",
+        "string",
+        None,
+        "PATH",
+        "The folder that baselines are stored in.",
+        ".llmperf beside the ini file, or in the root folder",
+    ),
+    Option(
         "--llmperf-keep-engine",
         "float",
         0.0,
@@ -223,7 +259,14 @@ OPTIONS = (
     ),
     Option("--llmperf-disable", "bool", False, None, "Collect and run the tests, but measure and judge nothing."),
 )
-_INI_TYPES = {"list": "linelist", "string": "string", "float": "float", "int": "int", "bool": "bool"}
+_INI_TYPES = {
+    "optional": "string",
+    "list": "linelist",
+    "string": "string",
+    "float": "float",
+    "int": "int",
+    "bool": "bool",
+}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -233,6 +276,8 @@ def add_options(parser: pytest.Parser) -> None:
         name, text, metavar = option.name, option.full_help.replace("%", "%%"), option.metavar
         if option.kind == "bool":
             group.addoption(option.flag, action="store_true", default=None, dest=name, help=text)
+        elif option.kind == "optional":
+            group.addoption(option.flag, nargs="?", const=NAME, default=None, dest=name, metavar=metavar, help=text)
         elif option.kind == "list":
             group.addoption(option.flag, action="append", default=None, dest=name, metavar=metavar, help=text)
         else:
@@ -241,4 +286,4 @@ def add_options(parser: pytest.Parser) -> None:
         if option.negation:
             negative = option.negative_flag
             group.addoption(negative, action="store_false", default=None, dest=name, help=option.negation)
-        parser.addini(name, option.full_help, type=_INI_TYPES[option.kind], default=option.default)  # type: ignore[arg-type]
+        parser.addini(name, option.full_help, type=_INI_TYPES.get(option.kind, "string"), default=option.default)  # type: ignore[arg-type]

@@ -81,6 +81,7 @@ class Reporter:
         self._without_engine = 0
         self._budgeted: set[str] = set()
         self._problems: list[str] = []
+        self._baseline_lines: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keeps the result of a test, and counts tests skipped because no engine was given."""
@@ -101,9 +102,49 @@ class Reporter:
         self._find_run_without_verdicts()
         is_sequential = any(result.measurement.get("looks") is not None for result in self._results.values())
         self._session.check_used_options(judged=bool(self._budgeted), sequential=is_sequential)
+        if self._session.settings.baselines.save and not session.config.getoption("collectonly", False):
+            self._store_run(session)
         if self._session.findings.fail:
             _fail(session)
         self._write_reports(session)
+
+    def _store_run(self, session: pytest.Session) -> None:
+        """Stores the run. That it cannot be stored makes a run fail that would pass: somebody counts on it."""
+        from pytest_llmperf.baselines.errors import StoreError
+        from pytest_llmperf.plugin.baselines.asked import runs_for_pull_request
+        from pytest_llmperf.plugin.baselines.saving import store_run, why_not_stored
+
+        asked, findings = self._session.settings.baselines, self._session.findings
+        if asked.makes_first and runs_for_pull_request():
+            text = (
+                f"--llmperf-save={asked.save} in the run of a pull request moves its own baseline: store runs of main"
+            )
+            findings.add(f"{text} only, or under another name", error=False)
+        failed = session.testsfailed or int(session.exitstatus != pytest.ExitCode.OK) or int(findings.fail)
+        early = session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        why = "it was interrupted" if early else str(session.shouldstop or session.shouldfail or "")
+        problem = why_not_stored(self.results, ended_early=why, failed=failed, anyway=asked.save_anyway)
+        if not problem:
+            try:
+                self._baseline_lines += store_run(self.results, self.describe_session(), asked)
+            except StoreError as error:
+                problem = str(error)
+        if problem:
+            findings.add(f"not stored as {asked.save}: {problem}", error=True)
+
+    def _describe_baselines(self) -> list[str]:
+        """What the run was compared with, and where it was stored."""
+        if not self._results:
+            return self._baseline_lines
+        from pytest_llmperf.plugin.baselines import lines
+
+        asked, results = self._session.settings.baselines, self.results
+        found = lines.list_broken_together(results)
+        if any(verdict.relative for result in results for verdict in result.verdicts):
+            found += lines.list_comparisons(results, self.describe_session(), self._session.past_runs)
+        if asked.shows_all:
+            found += lines.list_changes(results, self._session.past_runs)
+        return [*found, *self._baseline_lines]
 
     def _find_run_without_verdicts(self) -> None:
         config = self._session.config
@@ -179,6 +220,7 @@ class Reporter:
             lines += render_summary(self.results, width=width)
             if self._session.settings.session_noise is None:
                 lines += warn_of_session_noise(self.results)
+        lines += self._describe_baselines()
         if outside := self._session.calls_outside:
             if outside == 1:
                 lines.append("1 call of the app belongs to no test: it came while none was measured")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.provision import Provisioner
     from pytest_llmperf.engines.registry import EngineRegistry
     from pytest_llmperf.measurement.engine_info import Device
+    from pytest_llmperf.plugin.baselines.stored_past import PastRuns
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.engine_warmup import EngineWarmups
@@ -77,6 +78,7 @@ class Session:
         self._forked_calls: ForkedCalls | None = None
         self._prompt_caches: PromptCaches | None = None
         self._warmups: EngineWarmups | None = None
+        self._past_runs: PastRuns | None = None
         self._is_providing = False
         self.calls_outside: int | None = None
         self._kept_logs: set[str] = set()
@@ -469,7 +471,7 @@ class Session:
         limits: list[Limit] = item.stash.get(LIMITS, [])
         if self.measured is not None:
             self.measured.cancel()  # its test never got to its call
-        rules = self._find_rules(limits, is_warm=item.stash.get(WARM_CACHE, False))
+        rules = self._find_rules(item, limits)
         owner = Owner(item.nodeid, item.stash[ATTEMPTS])
         measured = MeasuredRun(
             rules, owner, self.telemetry, self.relays, self._left_overs, self.prompt_caches, self._forked_calls
@@ -478,7 +480,17 @@ class Session:
         item.stash[MEASURED_RUN] = measured
         return measured
 
-    def _find_rules(self, limits: list[Limit], *, is_warm: bool) -> Rules:
+    @property
+    def past_runs(self) -> PastRuns:
+        """The runs of the store that tests are compared with; made when first needed."""
+        if self._past_runs is None:
+            from pytest_llmperf.plugin.baselines.stored_past import PastRuns
+
+            asked = self.settings.baselines
+            self._past_runs = PastRuns(asked.store, asked.compare)
+        return self._past_runs
+
+    def _find_rules(self, item: pytest.Item, limits: list[Limit]) -> Rules:
         from pytest_llmperf.budgets.interval import Confidence
         from pytest_llmperf.plugin.measuring.looks import Allowance
         from pytest_llmperf.plugin.measuring.measured_run import Rules
@@ -486,11 +498,12 @@ class Session:
         settings = self.settings
         return Rules(
             limits,
-            Confidence(session_noise=settings.session_noise),
+            Confidence(session_noise=settings.session_noise, comparisons=max(1, self.budgets.comparisons)),
             [name for spec in settings.engines for name in spec.names],
-            is_warm,
+            item.stash.get(WARM_CACHE, False),
             Allowance(settings.max_rounds, settings.max_seconds),
             is_sequential=settings.rounds is None,
+            compare=self.past_runs.compare(item.nodeid) if any(limit.relative for limit in limits) else None,
         )
 
     def use_engines(self, item: pytest.Item, measured: MeasuredRun) -> None:

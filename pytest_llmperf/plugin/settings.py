@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pytest_llmperf.plugin import worker
+from pytest_llmperf.plugin.baselines.asked import BaselineOptions, read_baseline_options
 from pytest_llmperf.plugin.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Settings(NamedTuple):
     fail_inconclusive: bool
     session_noise: float | None
     reports: tuple[ReportFile, ...]
+    baselines: BaselineOptions
     disable: bool
     refuse_busy_gpu: bool
     dcgm: tuple[str, ...]
@@ -78,7 +80,8 @@ class Settings(NamedTuple):
             labels = _labels(engines, config.getini("llm_engine"))
             if values["llmperf_seed"] is None:
                 values["llmperf_seed"] = worker.read_seed(config)
-            return _settings(values, launch, engines, labels, _reports(values["llmperf_report"], config))
+            baselines = read_baseline_options(values, config)
+            return _settings(values, launch, engines, labels, _reports(values["llmperf_report"], config), baselines)
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None
 
@@ -133,6 +136,7 @@ def _settings(
     engines: tuple[EngineSpec, ...],
     labels: tuple[str, ...],
     reports: tuple[ReportFile, ...],
+    baselines: BaselineOptions,
 ) -> Settings:
     if not 2 <= values["llmperf_max_rounds"] <= MOST_LOOKS:
         raise ValueError(f"--llmperf-max-rounds={values['llmperf_max_rounds']} must be 2 to {MOST_LOOKS}")
@@ -152,6 +156,7 @@ def _settings(
         fail_inconclusive=_check_one_of(values, "llmperf_on_inconclusive", ("pass", "fail")) == "fail",
         session_noise=_session_noise(values["llmperf_session_noise"]),
         reports=reports,
+        baselines=baselines,
         disable=values["llmperf_disable"],
         refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
         dcgm=_exporters(values["llmperf_dcgm"]),

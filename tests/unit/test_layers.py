@@ -55,19 +55,21 @@ ALLOWED: dict[str, str] = {
     "reports": "budgets measurement metrics reports.host",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "
     "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
+    "plugin.baselines": "baselines budgets budgets.comparison measurement reports",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.engine_options": "engines engines.api",
     "plugin.preflight": "budgets engines engines.api plugin.engine_options plugin.markers telemetry",
     "plugin.pairing": "budgets budgets.comparison engines.api measurement plugin.measuring traffic",
-    "plugin": "budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline measurement "
-    "metrics plugin.engine_options plugin.markers plugin.measuring plugin.pairing plugin.preflight reports system "
+    "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
+    "measurement metrics plugin.baselines plugin.engine_options plugin.markers plugin.measuring plugin.pairing "
+    "plugin.preflight reports system "
     "telemetry telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "engines.api engines.lifecycle reports",
 }
 # Other packages that only some places may import, not even for type checkers.
 RESERVED = {
-    "pytest": ("plugin", "plugin.markers", "plugin.pairing", "plugin.preflight"),
+    "pytest": ("plugin", "plugin.baselines", "plugin.markers", "plugin.pairing", "plugin.preflight"),
     "_pytest": (),
     "xdist": ("plugin.xdist",),
     "execnet": ("plugin.xdist",),

@@ -48,7 +48,7 @@ class FindPast(Protocol):
     """Finds what earlier runs have measured of a metric of one test."""
 
     def __call__(self, limit: Limit, measurement: Measurement, engine: str) -> Past:
-        """``engine`` is the label of the engine whose value it is, if the test had several, else empty."""
+        """``measurement`` is that of the whole test, ``engine`` the label of the one that is limited of several."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class BudgetReader:
         strict: bool,
     ) -> None:
         self.collection = Collection()
+        self.comparisons = 0
         self._config = config
         self._registry = registry
         self._labels = labels
@@ -70,6 +71,7 @@ class BudgetReader:
         """Reads the budgets of the tests that are going to run, and finds those that no test reads."""
         for item in items:
             self.prepare(item)
+        self.comparisons = sum(limit.relative for item in items for limit in item.stash.get(LIMITS, ()))
         found = self.collection.check(self._config, items, self._file_budgets, self._findings, strict=self._strict)
         for item, mistake in found.items():
             item.stash.setdefault(MISTAKE, mistake)

@@ -35,6 +35,7 @@ _MEASURING = (
     "--llmperf-on-inconclusive",
     "--llmperf-session-noise",
     "--llmperf-against",
+    "--llmperf-compare",
 )
 
 
@@ -206,6 +207,8 @@ def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: 
     if settings.disable:
         for flag in (flag for flag in _MEASURING if given[flag]):
             yield f"{flag}={given[flag][-1]} has no effect with --llmperf-disable"
+    if settings.disable and any(argument.startswith("--llmperf-save") for argument in arguments):
+        yield "--llmperf-save has no effect with --llmperf-disable"
     if given["--llmperf-keep-engine"] and settings.launch["keep"]:
         if _attaches(settings):
             yield "--llmperf-keep-engine has no effect with --llmperf-url: that server runs on anyway"

@@ -1,0 +1,57 @@
+"""Stores a run at its end, or says why it is not stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.baselines.errors import StoreError
+from pytest_llmperf.budgets.verdict import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.plugin.baselines.asked import BaselineOptions
+    from pytest_llmperf.reports.result import TestResult
+
+_UNUSABLE = (Status.INVALID, Status.NOT_MEASURED, Status.NO_BUDGET)
+_ANYWAY = "--llmperf-save-anyway stores it all the same"
+
+
+def why_not_stored(results: Sequence[TestResult], *, ended_early: str, failed: int, anyway: bool) -> str:
+    """Why a run is not stored, in one sentence; empty if it is.
+
+    Args:
+        results: of the tests that were measured.
+        ended_early: why the run ended before its last test; empty if it did not. Such a run is never stored.
+        failed: how many tests failed or could not be collected.
+        anyway: whether failures and missing verdicts are to be overlooked.
+    """
+    if ended_early:
+        return f"the run ended early: {ended_early}"
+    if not any(result.measurement for result in results):
+        return "no test was measured"
+    if anyway:
+        return ""
+    if failed:
+        return f"{'1 test' if failed == 1 else f'{failed} tests'} failed ({_ANYWAY})"
+    for result in results:
+        for verdict in result.verdicts:
+            if verdict.status in _UNUSABLE:
+                return f"{result.nodeid}: {verdict.sentence()} ({_ANYWAY})"
+    return ""
+
+
+def store_run(results: Sequence[TestResult], session: Mapping[str, Any], asked: BaselineOptions) -> list[str]:
+    """Stores a run, one file for each engine; returns the lines that say where.
+
+    Raises:
+        StoreError: it could not be stored, and nothing was.
+    """
+    from pytest_llmperf.baselines.store import Store
+    from pytest_llmperf.reports.json_report import build_report
+
+    measured = [result for result in results if result.measurement]
+    paths = Store(asked.store).save(asked.save, build_report(measured, session=session))
+    if not paths:
+        raise StoreError("no test was measured")
+    return [f"stored as {asked.save}: {path}" for path in paths]
