@@ -138,11 +138,13 @@ class Reporter:
             return self._baseline_lines
         from pytest_llmperf.plugin.baselines import lines
 
-        asked, results = self._session.settings.baselines, self.results
+        settings, results = self._session.settings, self.results
+        if settings.against:  # each change is one within this session
+            return self._baseline_lines
         found = lines.list_broken_together(results)
         if any(verdict.relative for result in results for verdict in result.verdicts):
             found += lines.list_comparisons(results, self.describe_session(), self._session.past_runs)
-        if asked.shows_all:
+        if settings.baselines.shows_all:
             found += lines.list_changes(results, self._session.past_runs)
         return [*found, *self._baseline_lines]
 
