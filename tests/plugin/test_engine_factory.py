@@ -55,10 +55,14 @@ def test_the_options_of_the_start_hold_for_it_too(runs: Runs) -> None:
     [
         ("('vlm')", "unknown engine 'vlm': it is one of vllm, ollama, llamacpp, openai, simulated"),
         ("('simulated', args={'tftt': '1 s'})", "simulated: unknown setting 'tftt'; *"),
+        ("('simulated', program='/bin/x')", "simulated is always started here: it takes neither --llmperf-url nor *"),
+        ("('openai', url='http://127.0.0.1:9', program=Path('/bin/x'))", "openai with --llmperf-url starts nothing: *"),
+        ("('llamacpp', program='/nowhere/llama-server')", "llamacpp: */nowhere/llama-server* cannot be run*"),
         ("('simulated', args={'crash_on_start': True})", "simulated ended with status 3 while starting"),
     ],
 )
 def test_an_engine_that_cannot_be_had_fails_the_test_in_one_line(runs: Runs, call: str, message: str) -> None:
-    result = runs.plain(f"def test_bad(llm_engine_factory):\n    llm_engine_factory{call}\n")
+    imports = "from pathlib import Path\n" if "Path(" in call else ""
+    result = runs.plain(f"{imports}def test_bad(llm_engine_factory):\n    llm_engine_factory{call}\n")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"FAILED test_it.py::test_bad - EngineUnavailable: {message}"])

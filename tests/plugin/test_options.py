@@ -100,6 +100,17 @@ def check_ini(found: Settings) -> None:
     assert [file.path.name for file in found.reports] == ["a.json"]
 
 
+def test_the_program_of_a_further_engine_is_that_of_its_call_or_of_the_options(settings: Read) -> None:
+    programs = ("old:/bin/old", "vllm:/bin/vllm", "/bin/any")
+    found = settings("--llm-engine=openai", "--llmperf-url=http://h:1", "-o", "llmperf_engine_bin=vllm:/bin/vllm")
+    assert found.further_spec("vllm", "m", None, {}, None).binary == "/bin/vllm"
+    assert found.further_spec("vllm", "m", None, {}, "/bin/own").binary == "/bin/own"
+    assert found.further_spec("ollama", "m", None, {}, None).binary is None
+    found = found._replace(programs=programs)
+    assert found.further_spec("ollama", "m", None, {}, None).binary is None
+    assert found.further_spec("openai", "m", None, {}, None).binary == "/bin/any"
+
+
 def test_the_ini_wins_over_the_defaults(pytester: pytest.Pytester, settings: Read) -> None:
     pytester.makeini(f"[pytest]{INI}")
     check_ini(settings())

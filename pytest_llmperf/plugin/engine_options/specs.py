@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.engines.registry import BUILT_IN
 from pytest_llmperf.plugin.engine_options.owners import ARGUMENT, PROGRAM, URL, choose, is_label, parse_all
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_specs(
             spec = _read_spec(text, values, launch, registry)
             _check_label(text, spec, specs, registry)
         except EngineError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(f"{error}{_mention_strays(values)}") from None
         specs.append(spec)
     return tuple(specs)
 
@@ -54,6 +55,20 @@ def choose_pair(engines: tuple[EngineSpec, ...], against: str) -> tuple[EngineSp
             f"{' and '.join(spec.label for spec in engines)}"
         )
     return (*(spec for spec in engines if spec.label != against), *old)
+
+
+def _mention_strays(values: Mapping[str, Any]) -> str:
+    """The values that are for an unknown label, which may be why an engine lacks one; empty if there are none."""
+    known = {*BUILT_IN, *(name for text in values["llm_engine"] for name in parse_engine(text)[:2])}
+    strays = [
+        f"{flag}={value.text}"
+        for flag in (URL, ARGUMENT, PROGRAM)
+        for value in parse_all(flag, values[flag.removeprefix("--").replace("-", "_")])
+        if value.owner and value.owner not in known
+    ]
+    return (
+        f" ({' and '.join(strays)} {'is' if len(strays) == 1 else 'are'} for no engine of this run)" if strays else ""
+    )
 
 
 def _read_spec(text: str, values: Mapping[str, Any], launch: Mapping[str, Any], registry: EngineRegistry) -> EngineSpec:

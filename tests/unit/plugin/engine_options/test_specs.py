@@ -133,6 +133,14 @@ def test_each_variant_has_its_own_program() -> None:
     assert choose_program([], "vllm") is None
 
 
+def test_a_label_that_is_misspelled_is_mentioned_where_an_engine_lacks_something() -> None:
+    with pytest.raises(
+        ValueError, match=r"^new: openai attaches .* \(--llmperf-url=nwe:http://h:2 is for no engine of"
+    ) as caught:
+        read("old=openai", "new=openai", llmperf_url=("old:http://h:1", "nwe:http://h:2", "vllm:http://h:3"))
+    assert "http://h:1" not in str(caught.value)
+
+
 def test_what_an_engine_refuses_of_a_variant_names_the_variant() -> None:
     with pytest.raises(ValueError, match=r"^new: simulated .*--llmperf-url"):
         read("old=simulated", "new=simulated", llmperf_url=("new:http://h:1",))
