@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from pytest_llmperf.engines.api.deployment import Deployment
+from pytest_llmperf.engines.api.model_facts import ModelFacts
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.lifecycle.http import NO_LIST, NoModelListError, http_get, list_served_models
@@ -34,17 +35,23 @@ class AttachedDeployment(Deployment):
 
     Its memory is that of what listens there, or of the process ``pid=`` where a proxy does.
     ``read_version`` is called with the base URL, and raises an EngineError for a server of another kind; None for a
-    server that states no version.
+    server that states no version. ``read_facts`` is called with it too; None for a server that states none of them.
     """
 
     attached = True
 
-    def __init__(self, spec: EngineSpec, read_version: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self,
+        spec: EngineSpec,
+        read_version: Callable[[str], str] | None = None,
+        read_facts: Callable[[str], ModelFacts] | None = None,
+    ) -> None:
         super().__init__(spec)
         assert spec.url is not None
         self.base_url, self.query = _parse_url(spec.url)
         self.api_key = spec.args.get("api_key", os.environ.get("OPENAI_API_KEY", ""))
         self._read_version = read_version
+        self._read_facts = read_facts
         self._pids: tuple[int, ...] = ()
         self._lists_models = True
 
@@ -112,6 +119,9 @@ class AttachedDeployment(Deployment):
             return served, f"; it lists {fitting[0]}, so the name was not checked"
         asked = f"does not serve {self.model!r}" if self.model else "serves several models: name one"
         raise EngineError(f"the server at {self.base_url} {asked}; --llmperf-model is one of {', '.join(served)}")
+
+    def read_model_facts(self) -> ModelFacts:
+        return self._read_facts(self.base_url) if self._read_facts is not None else ModelFacts()
 
     def stop(self) -> None:
         """Does nothing: it was not started here."""

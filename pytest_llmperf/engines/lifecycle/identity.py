@@ -55,7 +55,9 @@ class Identity:
                 "environ": _digest(settings),
             },
             made_from={
-                "model": _stamp(path) if path is not None and exists else _stamp(_hub_refs(spec.model or "", environ)),
+                "model": _stamp(path)
+                if path is not None and exists
+                else _stamp(find_hub_folder(spec.model or "", environ) / "refs"),
                 "program": program,
                 "plugin": __version__,
             },
@@ -85,11 +87,14 @@ def _state(file: Path) -> Iterable[int]:
     return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
-def _hub_refs(model: str, environ: Mapping[str, str]) -> Path:
-    """Where the Hugging Face cache notes which commit of a model it has: rewritten when it gets another one."""
+def find_hub_folder(model: str, environ: Mapping[str, str]) -> Path:
+    """Where the Hugging Face cache has a model, whether it is there or not.
+
+    ``refs`` in it notes the commits that it has: rewritten when it gets another one.
+    """
     home = environ.get("HF_HOME") or os.path.join(environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     cache = Path(environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
-    return cache / f"models--{model.replace('/', '--')}" / "refs"
+    return cache / f"models--{model.replace('/', '--')}"
 
 
 def _digest(value: object) -> str:

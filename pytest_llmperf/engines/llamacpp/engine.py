@@ -11,7 +11,7 @@ from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeploym
 from pytest_llmperf.engines.lifecycle.http import http_post
 from pytest_llmperf.engines.llamacpp.insight import LlamaCppInsight
 from pytest_llmperf.engines.llamacpp.room import check_room
-from pytest_llmperf.engines.llamacpp.server import LlamaCppServer, read_version
+from pytest_llmperf.engines.llamacpp.server import LlamaCppServer, read_stated_facts, read_version
 from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class LlamaCppEngine(Engine):
     @classmethod
     def compose(cls, spec: EngineSpec) -> EngineParts:
         if spec.url:
-            attached = AttachedDeployment(spec, read_version)
+            attached = AttachedDeployment(spec, read_version, read_stated_facts)
             return EngineParts(attached, DIALECT, AttachedInsight(attached))
         server = LlamaCppServer(spec)
         return EngineParts(server, DIALECT, LlamaCppInsight(server))

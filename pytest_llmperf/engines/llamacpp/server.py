@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.engines.api.model_facts import ModelFacts
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.bundled_model import NAME, fetch_bundled_model
 from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get, http_post, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
+from pytest_llmperf.engines.llamacpp.gguf import read_model_facts
 from pytest_llmperf.engines.llamacpp.server_main import SETTINGS, VERBOSITY
 
 if TYPE_CHECKING:
@@ -102,6 +104,19 @@ class LlamaCppServer(ServerDeployment):
 
     def read_version(self) -> str:
         return read_version(self.base_url) if self.spec.binary else importlib.metadata.version("xllamacpp")
+
+    def read_model_facts(self) -> ModelFacts:
+        return read_model_facts(self._file) if self._file is not None else ModelFacts()
+
+
+def read_stated_facts(base_url: str) -> ModelFacts:
+    """What a server states of its model; it has no digest of it.
+
+    Raises:
+        OSError, ValueError: it does not answer as llama.cpp's server does.
+    """
+    properties = json.loads(http_get(f"{base_url.removesuffix('/v1')}/props"))
+    return ModelFacts(quantisation=str(properties.get("model_ftype", "")))
 
 
 def read_version(base_url: str) -> str:

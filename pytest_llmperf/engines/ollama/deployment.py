@@ -25,6 +25,7 @@ from pytest_llmperf.engines.ollama.models import (
     find_gguf_file,
     find_manifest,
     name_derived,
+    read_model_facts,
 )
 from pytest_llmperf.engines.ollama.options import (
     CACHE_RAM,
@@ -52,6 +53,7 @@ from pytest_llmperf.measurement.units import BYTES, format_value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_llmperf.engines.api.model_facts import ModelFacts
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
     from pytest_llmperf.engines.ollama.memory import Shape
     from pytest_llmperf.telemetry.sources.branch import Branch
@@ -161,6 +163,11 @@ class OllamaDeployment(Deployment):
     def blob(self) -> str:
         """The name of the model's file, by which the server knows what it has loaded; "" before that is known."""
         return self._shape.blob if self._shape is not None else ""
+
+    def read_model_facts(self) -> ModelFacts:
+        """Those of the model that was asked for: one derived of it differs by its options only."""
+        shown = self._api.show(self._source)
+        return read_model_facts(self._source, self._api.models(), shown, self.blob)
 
     def read_warmup(self) -> float | None:
         return self._server.read_warmup(self.model) if isinstance(self._server, OllamaServer) else None

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.engines.api.model_facts import ModelFacts
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.bundled_model import fetch_bundled_model
 from pytest_llmperf.measurement.units import BYTES, format_value
@@ -102,6 +103,18 @@ def _make_model(api: OllamaAPI, file: Path, progress: Progress, note_new: Callab
     except EngineError as error:
         raise EngineError(f"ollama cannot make a model of {file}: {error}") from None
     return name
+
+
+def read_model_facts(name: str, listed: Mapping[str, str], shown: Mapping[str, Any], blob: str) -> ModelFacts:
+    """The facts of the model ``name``, from the digests of a server's models, what it shows of it, and its file's name.
+
+    The digest is the server's, of the file with its template and parameters; that of a model which this plugin has made
+    of a file is the file's, since versions of Ollama describe such a model differently.
+    """
+    file = blob.removeprefix("sha256-")
+    made_of_file = bool(file) and name.endswith(f":{file[:12]}")
+    digest = file if made_of_file else listed.get(name, "")
+    return ModelFacts(digest, str((shown.get("details") or {}).get("quantization_level", "")))
 
 
 def name_derived(source: str, token: str) -> str:

@@ -21,12 +21,14 @@ from pytest_llmperf.engines.vllm.arguments import (
 from pytest_llmperf.engines.vllm.environment import find_vllm
 from pytest_llmperf.engines.vllm.log import Startup, find_reason, find_stage
 from pytest_llmperf.engines.vllm.model import check_model
+from pytest_llmperf.engines.vllm.model_facts import read_model_facts
 from pytest_llmperf.engines.vllm.prompt_cache import empty_server_cache
 from pytest_llmperf.engines.vllm.sleep import SERVER_ENVIRON, ServerSleeper, SleepingDeployment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_llmperf.engines.api.model_facts import ModelFacts
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
     from pytest_llmperf.engines.vllm.sleep import Sleeper
 
@@ -129,6 +131,9 @@ class VLLMServer(SleepingDeployment, ServerDeployment):
         self.startup = Startup.read(self.startup_log)
         self._shared_memory.note(self.pids)
         return read_version(self.base_url)
+
+    def read_model_facts(self) -> ModelFacts:
+        return read_model_facts(self.spec, self.folder)
 
     def empty_prompt_cache(self) -> None:
         empty_server_cache(self.base_url, self.spec.args)

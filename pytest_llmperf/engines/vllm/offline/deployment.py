@@ -35,6 +35,7 @@ from pytest_llmperf.engines.vllm.arguments import (
 from pytest_llmperf.engines.vllm.dialect import DIALECT
 from pytest_llmperf.engines.vllm.metrics import read_reserved
 from pytest_llmperf.engines.vllm.model import check_model
+from pytest_llmperf.engines.vllm.model_facts import read_model_facts
 from pytest_llmperf.engines.vllm.offline.children import Children
 from pytest_llmperf.engines.vllm.offline.observation import OfflineObservation
 from pytest_llmperf.engines.vllm.offline.requests import InProcessTransport
@@ -54,6 +55,7 @@ from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
+    from pytest_llmperf.engines.api.model_facts import ModelFacts
     from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
     from pytest_llmperf.engines.vllm.sleep import Sleeper
@@ -270,6 +272,9 @@ class InProcessVLLM(SleepingDeployment):
         if failure:
             return EngineStatus(EngineState.ENDED, failure)
         return EngineStatus(self.state, "vllm was left asleep" if self.state is EngineState.ASLEEP else "")
+
+    def read_model_facts(self) -> ModelFacts:
+        return read_model_facts(self.spec, self.folder)
 
     def empty_prompt_cache(self) -> None:
         empty_llm_cache(self.llm, self.spec.args)

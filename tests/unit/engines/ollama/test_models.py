@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.engines.api.model_facts import ModelFacts
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.ollama.models import find_gguf_file, follow_progress
+from pytest_llmperf.engines.ollama.models import find_gguf_file, follow_progress, read_model_facts
 from tests.helpers.captured import captured
 from tests.helpers.ollama_captures import lines
 
@@ -79,3 +80,16 @@ def test_a_name_is_no_file_and_a_file_is_no_name(tmp_path: Path, monkeypatch: py
     assert find_gguf_file(None) is None
     (tmp_path / "model").touch()
     assert find_gguf_file("model") == tmp_path / "model"
+
+
+def test_a_model_is_what_the_server_says_of_it() -> None:
+    shown = json.loads(captured("ollama/show.json"))
+    pulled = read_model_facts("smollm2:135m-q4", {"smollm2:135m-q4": "fd5f"}, shown, "sha256-941f309b54caaad6")
+    assert pulled == ModelFacts("fd5f", "Q4_1")
+    assert read_model_facts("gone:latest", {}, {}, "") == ModelFacts()
+
+
+def test_a_model_that_was_made_of_a_file_is_that_file_whatever_server_describes_it() -> None:
+    name, file = "smollm2:941f309b54ca", "941f309b54caaad6747569ba43712bcde44a2be3bae16c3282ff499c37c54af5"
+    for listed in ({name: "fd5f"}, {name: "d29a"}):
+        assert read_model_facts(name, listed, {}, f"sha256-{file}") == ModelFacts(file)
