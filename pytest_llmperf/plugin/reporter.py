@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,8 @@ class Reporter:
         self._budgeted: set[str] = set()
         self._problems: list[str] = []
         self._baseline_lines: list[str] = []
+        self._started = time.time()
+        self._provenance: dict[str, Any] | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keeps the result of a test, and counts tests skipped because no engine was given."""
@@ -187,13 +190,19 @@ class Reporter:
 
     def describe_session(self) -> dict[str, Any]:
         """The run itself, as plain data for the reports."""
+        from pytest_llmperf.plugin.provenance.facts import describe_provenance
         from pytest_llmperf.system.version import __version__
 
+        config = self._session.config
+        if self._provenance is None:
+            arguments = map(str, config.invocation_params.args)
+            self._provenance = describe_provenance(self._started, arguments, config.rootpath)
         return {
             "pytest_llmperf": __version__,
             "pytest": pytest.__version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
+            **self._provenance,
             "strict": self._session.settings.strict,
             "session_noise": self._session.settings.session_noise,
             "sample_hz": float(self._session.settings.sample_hz),

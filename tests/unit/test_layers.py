@@ -60,10 +60,11 @@ ALLOWED: dict[str, str] = {
     "plugin.engine_options": "engines engines.api",
     "plugin.preflight": "budgets engines engines.api plugin.engine_options plugin.markers telemetry",
     "plugin.pairing": "budgets budgets.comparison engines.api measurement plugin.measuring traffic",
+    "plugin.provenance": "system telemetry",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.engine_options plugin.markers plugin.measuring plugin.pairing "
-    "plugin.preflight reports system "
-    "telemetry telemetry.sampler telemetry.sources traffic traffic.client",
+    "plugin.preflight plugin.provenance reports system telemetry telemetry.sampler telemetry.sources traffic "
+    "traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "engines.api engines.lifecycle reports",
 }

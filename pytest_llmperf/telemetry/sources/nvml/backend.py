@@ -239,6 +239,16 @@ class NvmlBackend:
         self._driver.start()
         return str(self._ask("driver version", "nvmlSystemGetDriverVersion"))
 
+    def cuda_version(self) -> str:
+        """The newest CUDA that the driver supports: ``13.0``.
+
+        Raises:
+            SourceError: NVML cannot be used.
+        """
+        self._driver.start()
+        number = int(self._ask("CUDA version", "nvmlSystemGetCudaDriverVersion_v2"))
+        return f"{number // 1000}.{number % 1000 // 10}"
+
     def _ask(self, what: str, name: str) -> Any:
         """The answer of a function about no single device."""
         try:
