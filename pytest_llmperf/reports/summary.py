@@ -24,9 +24,11 @@ from pytest_llmperf.reports.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_llmperf.reports.result import TestResult
+
+    Settings = tuple[tuple[str, str], ...]
 
 ROWS = 20
 SESSION_NOISE_WATCHED = 0.1
@@ -173,12 +175,13 @@ def _engines(results: Sequence[TestResult], width: int, spell: Callable[[str], s
 
 def compare_engines(results: Sequence[TestResult]) -> list[tuple[str, ...]]:
     """A header and a row for each engine, without columns that have no value; empty for fewer than two engines."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, Settings], list[Mapping[str, Any]]] = {}
     for result in results:
         for part in result.measurement.get("parts") or [result.measurement]:
             if engine := part.get("engine"):
-                groups.setdefault(_describe_engine(engine), []).append(part)
-    rows = [(title, *_engine_cells(group)) for title, group in groups.items()]
+                settings = tuple(sorted(engine.get("arguments", {}).items()))
+                groups.setdefault((_describe_engine(engine), settings), []).append(part)
+    rows = [(title, *_engine_cells(group)) for title, group in zip(_tell_apart(groups), groups.values(), strict=True)]
     if len(rows) < 2:
         return []
     header = ("engine", "tests", *(heading for heading, _, _ in _COMPARED))
@@ -190,6 +193,19 @@ def _describe_engine(engine: Mapping[str, Any]) -> str:
     """``vllm 0.31.0 Qwen/Qwen3-0.6B``; a label comes last, since a narrow table leaves out the beginning."""
     variant = find_variant(engine)
     return f"{engine['name']} {engine['version']} {engine['model']}{f' ({variant})' if variant else ''}"
+
+
+def _tell_apart(engines: Collection[tuple[str, Settings]]) -> list[str]:
+    """The title of each engine; where several have one title, with the settings in which they differ."""
+    same: dict[str, list[Settings]] = {}
+    for title, settings in engines:
+        same.setdefault(title, []).append(settings)
+    found = []
+    for title, settings in engines:
+        common = set(settings).intersection(*same[title])
+        own = [f"{name}={value}" for name, value in settings if (name, value) not in common]
+        found.append(", ".join([title, *own]))
+    return found
 
 
 def _engine_cells(group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

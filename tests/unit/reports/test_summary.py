@@ -111,6 +111,17 @@ def test_two_variants_of_one_model_have_a_row_each() -> None:
     assert "(new)" in second
 
 
+def test_two_settings_of_one_model_have_a_row_each_that_tells_the_difference() -> None:
+    settings = ({"a": "1", "b": "2"}, {"a": "1"}, {"a": "1", "b": "3"}, {"a": "1"})
+    results = [result(f"t.py::t{number}") for number in range(4)]
+    for one, arguments in zip(results, settings, strict=True):
+        one.measurement["engine"]["arguments"] = arguments
+    *_, first, second, third = (re.split(r"  +", line)[:2] for line in render_summary(results, width=120))
+    assert first == ["vllm 0.11.0 Qwen/Qwen3-0.6B, b=2", "1"]
+    assert second == ["vllm 0.11.0 Qwen/Qwen3-0.6B", "2"]
+    assert third == ["vllm 0.11.0 Qwen/Qwen3-0.6B, b=3", "1"]
+
+
 def test_the_warm_up_of_each_variant_is_told() -> None:
     engines = [replace(ENGINE, variant=label, warmup_seconds=0.5) for label in ("old", "new")]
     results = [result(f"t.py::{e.variant}", measured=replace(measurement(), engine=e)) for e in engines]
