@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.confidence.distributions import t_at_most
+from pytest_llmperf.budgets.interval import PASS_ERROR_WITH_KNOWN_SESSIONS, Confidence
 
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.calibration.series import Series
@@ -16,6 +17,8 @@ MOST_WRONG_FAILS = 0.01
 
 FOUND = 0.9
 """With which probability a limit finds what it is said to find, and a limit that fits passes a good build."""
+
+_FAIL_ERROR = Confidence().error
 
 FACTOR_OF_ROOM = 2.0
 """A limit has too much room if a build that is worse by this factor still passes."""
@@ -45,18 +48,38 @@ class Characteristics:
         return self.fails > MOST_WRONG_FAILS
 
 
-def judge_limit(series: Series, limit: float) -> Characteristics:
-    """How a limit, in the base unit of the metric, would judge the next session of the build that was measured.
+@dataclass(frozen=True)
+class _Rule:
+    """Where a value must lie to be a FAIL, or a PASS: so far beyond its limit, or so far inside."""
+
+    reach_of_fail: float
+    reach_of_pass: float
+
+
+def _find_rule(series: Series, *, relative: bool) -> _Rule:
+    """A limit against a baseline is judged by how much sessions differ, which is what the store knows of them."""
+    if not relative:
+        return _Rule(series.reach_of_fail, series.reach_of_pass)
+    return _Rule(series.quantile(1 - _FAIL_ERROR), series.quantile(1 - PASS_ERROR_WITH_KNOWN_SESSIONS))
+
+
+def judge_limit(series: Series, limit: float, *, relative: bool = False) -> Characteristics:
+    """How a limit would judge the next session of the build that was measured.
 
     The next session lies around the mean of the others as Student's t says. It is a FAIL where its value lies beyond
     the limit by more than the interval of the verdict reaches, and a PASS where it lies as far inside.
+
+    Args:
+        series: what was measured.
+        limit: in the base unit of the metric, or as a share of the baseline.
+        relative: whether it is such a share; the baseline is what the sessions of the series have measured.
     """
-    place = series.place(limit)
-    fails = 1 - _find_share_below(series, place + series.reach_of_fail)
-    passes = _find_share_below(series, place - series.reach_of_pass)
-    return Characteristics(
-        fails, max(0.0, 1 - fails - passes), _find_regression(series, place), _has_room(series, place)
-    )
+    place = series.place(series.find_value(series.middle) * (1 + limit) if relative else limit)
+    rule = _find_rule(series, relative=relative)
+    fails = 1 - _find_share_below(series, place + rule.reach_of_fail)
+    passes = _find_share_below(series, place - rule.reach_of_pass)
+    regression = _find_regression(series, place, rule)
+    return Characteristics(fails, max(0.0, 1 - fails - passes), regression, _has_room(series, place, rule))
 
 
 def _find_share_below(series: Series, place: float, shift: float = 0.0) -> float:
@@ -67,8 +90,8 @@ def _find_share_below(series: Series, place: float, shift: float = 0.0) -> float
     return t_at_most(off / series.spread, series.freedom)
 
 
-def _find_regression(series: Series, place: float) -> float | None:
-    shift = place + series.reach_of_fail - series.middle + series.quantile(FOUND)
+def _find_regression(series: Series, place: float, rule: _Rule) -> float | None:
+    shift = place + rule.reach_of_fail - series.middle + series.quantile(FOUND)
     return _to_share(series, max(0.0, shift))
 
 
@@ -79,22 +102,28 @@ def _to_share(series: Series, shift: float) -> float | None:
     return math.expm1(shift) if series.better == "lower" else -math.expm1(-shift)
 
 
-def _has_room(series: Series, place: float) -> bool:
+def _has_room(series: Series, place: float, rule: _Rule) -> bool:
     if series.is_relative:
         shift = math.log(FACTOR_OF_ROOM)
     elif series.median > 0 and series.better == "lower":
         shift = series.median * (FACTOR_OF_ROOM - 1)
     else:
         return False
-    return _find_share_below(series, place - series.reach_of_pass, shift) > 0.5
+    return _find_share_below(series, place - rule.reach_of_pass, shift) > 0.5
 
 
-def find_fitting_limit(series: Series) -> float | None:
+def find_fitting_limit(series: Series, *, relative: bool = False) -> float | None:
     """The tightest limit that fails a good build in at most 1 % of sessions, and passes it in at least 90 %.
 
-    In the base unit of the metric; None where no limit can: the evidence of a session does not bound its value.
+    In the base unit of the metric, or with ``relative`` as a share of the baseline: 0.1 for ``+10 %``, -0.1 for
+    ``-10 %``. None where no limit can: the evidence of a session does not bound its value, or no share is known of it.
     """
-    from_fails = series.quantile(1 - MOST_WRONG_FAILS) - series.reach_of_fail
-    from_passes = series.quantile(FOUND) + series.reach_of_pass
-    place = series.middle + max(from_fails, from_passes, 0.0)
-    return None if math.isinf(place) else series.find_value(place)
+    rule = _find_rule(series, relative=relative)
+    from_fails = series.quantile(1 - MOST_WRONG_FAILS) - rule.reach_of_fail
+    from_passes = series.quantile(FOUND) + rule.reach_of_pass
+    shift = max(from_fails, from_passes, 0.0)
+    if math.isinf(shift) or (relative and not series.is_relative):
+        return None
+    if relative:
+        return math.expm1(shift if series.better == "lower" else -shift)
+    return series.find_value(series.middle + shift)

@@ -46,3 +46,10 @@ def round_limit(value: float, quantity: Quantity, better: Better) -> tuple[str, 
     """The text of a limit, and the value that the text stands for, in the base unit."""
     text = write_limit(value, quantity, better)
     return text, parse(text, quantity)
+
+
+def round_share(share: float) -> tuple[str, float]:
+    """The text of a limit against a baseline, in whole percent, never tighter: 0.083 → ``+9 %``; and its share."""
+    percent = max(1, math.ceil(round(abs(share) * 100, 6)))
+    sign = "-" if share < 0 else "+"
+    return f"{sign}{percent} %", float(f"{sign}{percent / 100}")

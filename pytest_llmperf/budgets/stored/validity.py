@@ -29,7 +29,7 @@ class Objection:
 
     Attributes:
         reason: one sentence.
-        undoes: which of them: ``any``, ``pass`` for a PASS only, ``fail`` for all but a PASS.
+        undoes: which of them: ``any``, ``pass`` for a PASS, ``fail`` for a FAIL or what is INCONCLUSIVE.
         metrics: the names of the metrics.
     """
 
@@ -39,9 +39,10 @@ class Objection:
 
     def applies_to(self, metric: str, status: Status) -> bool:
         """Whether a verdict with this status on this metric is INVALID."""
-        if metric not in self.metrics or status is Status.NOT_MEASURED:
+        if metric not in self.metrics:
             return False
-        return self.undoes == "any" or (self.undoes == "pass") == (status is Status.PASS)
+        undone = {"pass": (Status.PASS,), "fail": (Status.FAIL, Status.INCONCLUSIVE)}
+        return self.undoes == "any" or status in undone[self.undoes]
 
 
 def find_objections(measurement: Measurement) -> list[Objection]:
@@ -72,11 +73,11 @@ def _list_reasons(metric: Metric, measurement: Measurement) -> Iterator[tuple[Un
     except Exception as error:  # a metric may be another package's, and the others are still to be asked
         yield "any", why_raised(error)
         return
-    if reason or good == bad:
-        yield "any", reason or good
-    else:
-        yield "pass", good
-        yield "fail", bad
+    if reason:
+        yield "any", reason
+        return
+    yield "pass", good
+    yield "fail", bad
 
 
 def objections_to_wire(objections: Sequence[Objection]) -> list[dict[str, Any]]:

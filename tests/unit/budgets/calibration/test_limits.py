@@ -165,3 +165,18 @@ def test_no_limit_fits_where_a_session_does_not_bound_its_value() -> None:
 def test_an_impossible_limit_always_fails() -> None:
     assert judge_limit(make_exact(1.0, 1.1, 1.2), 0.0).fails == 1.0
     assert judge_limit(make_exact(1.0, 1.1, 1.2, better="higher"), 0.0).fails == 0.0
+
+
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_a_limit_against_the_baseline_gets_room_for_both_sessions(better: Better) -> None:
+    generator = random.Random(8)
+    series = Series([SessionValue(math.exp(0.02 * generator.gauss(0, 1))) for _ in range(20)], better)
+    share = find_fitting_limit(series, relative=True)
+    assert share is not None
+    assert 0.05 < abs(share) < 0.12
+    assert (share > 0) is (better == "lower")
+    said = judge_limit(series, share, relative=True)
+    assert said.fails < 0.001
+    assert said.inconclusive == pytest.approx(0.1, abs=0.001)
+    assert judge_limit(series, share / 10, relative=True).inconclusive > 0.5
+    assert find_fitting_limit(make_exact(0.0, 1.0), relative=True) is None

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pytest_llmperf.budgets.calibration.rounding import round_limit, write_limit
+from pytest_llmperf.budgets.calibration.rounding import round_limit, round_share, write_limit
 from pytest_llmperf.measurement.units import BYTES, JOULES, SECONDS, SHARE, TOKENS_PER_SECOND, Quantity
 
 
@@ -40,3 +40,9 @@ def test_it_is_never_tighter_and_at_most_two_percent_looser(better: str) -> None
             _, written = round_limit(value, quantity, better)  # type: ignore[arg-type]
             looser = written / value if better == "lower" else value / written
             assert 1 - 1e-9 <= looser <= 1.0205 or (quantity is BYTES and value < 1e4)
+
+
+def test_a_share_is_written_in_whole_percent() -> None:
+    assert round_share(0.083) == ("+9 %", 0.09)
+    assert round_share(-0.03) == ("-3 %", -0.03)
+    assert round_share(0.0001) == ("+1 %", 0.01)
