@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.commands import engines
+from pytest_llmperf.commands.store import command as store
 from pytest_llmperf.system.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (engines,)
+COMMANDS = (engines, store)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command. Returns 0, or 1 if something could not be done; exits with 2 for a mistake in the arguments."""
     asked = _make_parser().parse_args(argv)
-    status: int = asked.run(asked)
+    try:
+        status: int = asked.run(asked)
+        sys.stdout.flush()
+    except BrokenPipeError:  # Who reads the output, such as head, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status
 
 

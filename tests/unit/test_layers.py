@@ -66,7 +66,8 @@ ALLOWED: dict[str, str] = {
     "plugin.preflight plugin.provenance reports system telemetry telemetry.sampler telemetry.sources traffic "
     "traffic.client",
     "testing": "telemetry.sources.nvml",
-    "commands": "engines.api engines.lifecycle reports",
+    "commands": "baselines engines.api engines.lifecycle measurement reports",
+    "commands.store": "baselines commands measurement reports",
 }
 # Other packages that only some places may import, not even for type checkers.
 RESERVED = {

@@ -1,0 +1,1 @@
+"""``pytest-llmperf store``: the actions on stored runs, one file each."""
