@@ -8,7 +8,7 @@ The exceptions that public calls raise, each below its base class:
     pytest.fail.Exception       fails a test without a traceback
         BudgetFailure           the budgets of a test fail it
             BudgetExceeded      a budget is broken
-            NoVerdict           a budget is NOT MEASURED, INVALID or NO BUDGET, with --llmperf-strict
+            NoVerdict           a budget is NOT MEASURED, INVALID, NO BUDGET or NO BASELINE, with --llmperf-strict
         InvalidBudget           a marker cannot be understood
         EngineUnavailable       an engine that a fixture was asked for cannot be started
     Exception

@@ -51,7 +51,7 @@ class BudgetExceeded(BudgetFailure):
 class NoVerdict(BudgetFailure):
     """No budget is broken, and at least one has no verdict.
 
-    That is NOT MEASURED, INVALID or NO BUDGET under ``--llmperf-strict``, INCONCLUSIVE under
+    That is NOT MEASURED, INVALID, NO BUDGET or NO BASELINE under ``--llmperf-strict``, INCONCLUSIVE under
     ``--llmperf-on-inconclusive=fail``.
     """
 

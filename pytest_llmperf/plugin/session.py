@@ -426,6 +426,8 @@ class Session:
             self.add_calls_outside(self._relays.count_outside())
         worker.report_calls_outside(self.config, self.calls_outside)
         self._check_exporters()
+        for fault in self._past_runs.faults if self._past_runs is not None else ():
+            self.findings.add(fault, error=False)
         worker.report_findings(self.config, self.findings.to_wire())
 
     def _check_exporters(self) -> None:

@@ -42,6 +42,23 @@ def test_a_value_with_noise_has_its_bounds_and_what_they_come_from() -> None:
     assert found["llmperf.throughput.output.evidence"] == "8 rounds, worth 3 independent"
 
 
+def test_a_change_stands_beside_the_value_with_its_baseline() -> None:
+    slower = verdict(Status.PASS, "latency.e2e_p50", "latency.e2e", 0.33, "+10 %", 0.3123)
+    slower = replace(slower, relative=True, baseline=0.3, interval=Interval(0.3084, 0.3165, 12, 12.0, "run"))
+    unknown = verdict(Status.NO_BASELINE, "memory.peak", "memory.peak", None, "+2 %", 1.0, relative=True)
+    assert list_properties(TestResult("t", (slower, unknown), {})) == [
+        ("llmperf.latency.e2e_p50.change", "0.041"),
+        ("llmperf.latency.e2e_p50.change.baseline", "0.3 s"),
+        ("llmperf.latency.e2e_p50.change.low", "0.028"),
+        ("llmperf.latency.e2e_p50.change.high", "0.055"),
+        ("llmperf.latency.e2e_p50.change.evidence", "12 runs"),
+        ("llmperf.latency.e2e_p50.change.limit", "+10 %"),
+        ("llmperf.latency.e2e_p50.change.verdict", "PASS"),
+        ("llmperf.memory.peak.change.limit", "+2 %"),
+        ("llmperf.memory.peak.change.verdict", "NO BASELINE"),
+    ]
+
+
 def test_what_was_not_measured_has_no_value() -> None:
     assert list_properties(TestResult("t", (UNMEASURED,), {})) == [
         ("llmperf.latency.ttft_p95.limit", "0.3 s"),
