@@ -105,6 +105,7 @@ class Reporter:
         self._find_run_without_verdicts()
         is_sequential = any(result.measurement.get("looks") is not None for result in self._results.values())
         self._session.check_used_options(judged=bool(self._budgeted), sequential=is_sequential)
+        self._baseline_lines = self._describe_baselines()
         if self._session.settings.baselines.save and not session.config.getoption("collectonly", False):
             self._store_run(session)
         if self._session.findings.fail:
@@ -136,20 +137,20 @@ class Reporter:
             findings.add(f"not stored as {asked.save}: {problem}", error=True)
 
     def _describe_baselines(self) -> list[str]:
-        """What the run was compared with, and where it was stored."""
+        """What the run was compared with."""
         if not self._results:
-            return self._baseline_lines
+            return []
         from pytest_llmperf.plugin.baselines import lines
 
         settings, results = self._session.settings, self.results
         if settings.against:  # each change is one within this session
-            return self._baseline_lines
+            return []
         found = lines.list_broken_together(results)
         if any(verdict.relative for result in results for verdict in result.verdicts):
             found += lines.list_comparisons(results, self.describe_session(), self._session.past_runs)
         if settings.baselines.shows_all:
             found += lines.list_changes(results, self._session.past_runs)
-        return [*found, *self._baseline_lines]
+        return found
 
     def _find_run_without_verdicts(self) -> None:
         config = self._session.config
@@ -231,7 +232,7 @@ class Reporter:
             lines += render_summary(self.results, width=width)
             if self._session.settings.session_noise is None:
                 lines += warn_of_session_noise(self.results)
-        lines += self._describe_baselines()
+        lines += self._baseline_lines
         if outside := self._session.calls_outside:
             if outside == 1:
                 lines.append("1 call of the app belongs to no test: it came while none was measured")

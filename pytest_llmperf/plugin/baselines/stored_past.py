@@ -28,7 +28,7 @@ _RUNS_SEARCHED = 100
 
 
 class PastRuns:
-    """The runs of one name in a store, of which each process reads what its tests need.
+    """The runs of one name in a store, of which each process reads what its tests need, once.
 
     Attributes:
         name: the name under which they were saved.
@@ -40,6 +40,8 @@ class PastRuns:
         self.name = name
         self._path = path
         self._store: Store = Store(path)
+        self._runs: dict[tuple[str, int], list[StoredRun]] = {}
+        self._anchors: dict[str, StoredRun | None] = {}
 
     def compare(self, nodeid: str) -> CompareWithPast:
         """What judges the relative limits of a test."""
@@ -55,14 +57,14 @@ class PastRuns:
         """
         try:
             fingerprint = find_fingerprint(test)
-            runs = self._store.find_runs(self.name, fingerprint, last=MOST_RUNS)
+            runs = self._find_runs(fingerprint)
             found = self._search(runs, test, metric, engine)
             if len(found.values) < LEAST_RUNS and len(runs) == MOST_RUNS:
-                runs = self._store.find_runs(self.name, fingerprint, last=_RUNS_SEARCHED)
+                runs = self._find_runs(fingerprint, _RUNS_SEARCHED)
                 found = self._search(runs, test, metric, engine)
             if not found.values:
                 return Past(why_none=self._why_none(runs, found, test, metric), baseline=self.name)
-            anchor = self._store.find_anchor(self.name, fingerprint)
+            anchor = self._find_anchor(fingerprint)
             fixed = [] if anchor is None else self._search([anchor], test, metric, engine).values
             return Past(tuple(found.values[:MOST_RUNS]), fixed[0] if fixed else None, baseline=self.name)
         except StoreError as error:
@@ -71,7 +73,7 @@ class PastRuns:
     def find_newest(self, test: Mapping[str, Any]) -> tuple[StoredRun | None, int]:
         """The newest run that a test is compared with, None without one, and how many runs there are, at most 20."""
         try:
-            runs = self._store.find_runs(self.name, find_fingerprint(test), last=MOST_RUNS)
+            runs = self._find_runs(find_fingerprint(test))
         except StoreError:
             return None, 0
         return (runs[0] if runs else None), len(runs)
@@ -80,6 +82,16 @@ class PastRuns:
     def faults(self) -> list[str]:
         """A line for each file of the store that cannot be read."""
         return list(self._store.faults.values())
+
+    def _find_runs(self, fingerprint: str, last: int = MOST_RUNS) -> list[StoredRun]:
+        if (fingerprint, last) not in self._runs:
+            self._runs[fingerprint, last] = self._store.find_runs(self.name, fingerprint, last=last)
+        return self._runs[fingerprint, last]
+
+    def _find_anchor(self, fingerprint: str) -> StoredRun | None:
+        if fingerprint not in self._anchors:
+            self._anchors[fingerprint] = self._store.find_anchor(self.name, fingerprint)
+        return self._anchors[fingerprint]
 
     def _search(self, runs: Iterable[StoredRun], test: Mapping[str, Any], metric: str, engine: str) -> _Found:
         found = _Found([])
