@@ -136,6 +136,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     if doubt and not reason:
         interval = bound_truth(metric, limit.statistic, measurement, confidence).stretch_to(reading.value)
     compared: Compared | Missing | None = None
+    within = interval
     if limit.relative and not reason:
         compared, limit, interval = _find_baseline(limit, reading, interval, judge)
     if isinstance(compared, Missing):
@@ -150,7 +151,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     elif status is Status.INCONCLUSIVE and reading.value is not None and evidence is not None:
         missing = count_missing(evidence, limit.statistic, reading.value, limit.value, metric.better, confidence)
         is_hidden = is_hidden_by_sessions(reading.value, limit.value, metric.better, confidence)
-        reason = explain_inconclusive(limit, interval, missing, confidence.session_noise if is_hidden else None)
+        reason = explain_inconclusive(limit, within, missing, confidence.session_noise if is_hidden else None)
     if status in (Status.PASS, Status.FAIL, Status.INCONCLUSIVE):
         holds = status is Status.PASS
         is_sure = _is_sure_without_lag(limit, status, measurement, interval, reading)

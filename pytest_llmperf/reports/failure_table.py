@@ -104,7 +104,8 @@ def _how(verdict: Verdict, readings: Mapping[str, Any]) -> str:
     reading = readings.get(verdict.name, {})
     formula, samples = reading.get("formula", ""), reading.get("samples")
     is_whole = bool(formula) and verdict.how.startswith(f"{formula}, ")
-    parts = [verdict.how] if is_whole else [part for part in dict.fromkeys((formula, verdict.how)) if part]
+    states_formula = is_whole or (bool(formula) and verdict.how.startswith(f"{formula}; "))
+    parts = [verdict.how] if states_formula else [part for part in dict.fromkeys((formula, verdict.how)) if part]
     if samples is not None and not is_whole:
         parts.append(f"{samples} sample{'' if samples == 1 else 's'}")
     if verdict.interval is not None and verdict.interval.units:

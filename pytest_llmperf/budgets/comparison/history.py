@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.budgets.compared import Compared
-from pytest_llmperf.budgets.comparison.session_noise import MEDIAN_VARIANCE, estimate_session_noise, find_center
-from pytest_llmperf.budgets.confidence.distributions import t_at_most, t_quantile
+from pytest_llmperf.budgets.comparison.session_noise import MEDIAN_VARIANCE, Estimate, SessionNoise, find_center
 from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.measurement.units import format_apart, format_change, format_value
@@ -40,8 +39,6 @@ _NEAR_EXACT = (
     SampleSource.SETTLED_LEVEL,
     SampleSource.ENGINE,
 )
-_KNOWN = 1e9
-"""The degrees of freedom of a noise that is stated."""
 
 
 class FindPast(Protocol):
@@ -82,15 +79,6 @@ def is_near_exact(metric: Metric) -> bool:
     return metric.source in _NEAR_EXACT
 
 
-@dataclass(frozen=True)
-class _Noise:
-    """The noise of one session's value against the others, as a standard deviation of its logarithm."""
-
-    deviation: float
-    freedom: float
-    is_stated: bool = False
-
-
 def compare_with_past(
     limit: Limit,
     value: float,
@@ -127,14 +115,14 @@ def compare_with_past(
     return found.explain_drift(fixed, rolling) if found.is_broken(fixed) else rolling
 
 
-def _find_noise(limit: Limit, values: list[float], confidence: Confidence) -> _Noise | None:
+def _find_noise(limit: Limit, values: list[float], confidence: Confidence) -> SessionNoise | None:
     """None if neither the store nor the user tells it."""
     if len(values) >= LEAST_RUNS:
-        return _Noise(*estimate_session_noise(values))
+        return SessionNoise.of_runs(values)
     if is_near_exact(limit.definition):
-        return _Noise(math.log(max(values) / min(values)), _KNOWN)
+        return SessionNoise.of_known(math.log(max(values) / min(values)))
     if confidence.session_noise is not None:
-        return _Noise(confidence.session_noise, _KNOWN, is_stated=True)
+        return SessionNoise.of_known(confidence.session_noise, is_stated=True)
     return None
 
 
@@ -160,7 +148,7 @@ class _Comparison:
     confidence: Confidence
     samples: int | None
 
-    def against(self, baseline: float, noise: _Noise | None, weight: float, name: str) -> Compared:
+    def against(self, baseline: float, noise: SessionNoise | None, weight: float, name: str) -> Compared:
         """Beside one baseline, whose own variance is ``weight`` times that between sessions."""
         allowed = baseline * (1 + self.limit.value)
         how = f"against {format_value(baseline, self.limit.definition.quantity)}, {name}"
@@ -190,16 +178,21 @@ class _Comparison:
             return None
         return max(0.0, math.log(bound / self.value) * (1 if side else -1))
 
-    def _reach(self, noise: _Noise, weight: float, side: int, runs: int | None = None) -> float | None:
-        """How far the truth of all sessions may lie from the value on one side, less the baseline's own error."""
+    def _reach(self, noise: SessionNoise, weight: float, side: int) -> float | None:
+        """How far the truth may lie from the value on one side, with the error of the baseline."""
         within = self._within(side)
         if within is None:
             return None
-        error = self.confidence.find_errors(self.limit.definition.better)[side]
-        between = t_quantile(1 - error, noise.freedom) * noise.deviation * math.sqrt(1 + weight)
+        between = self._reach_between(noise, weight, side)
         if noise.is_stated:  # of sessions alone, without the noise within this one and within the runs
             return math.hypot(between, within * math.sqrt(1 + weight))
         return max(within, math.hypot(between, within * self._excess))
+
+    def _reach_between(self, noise: SessionNoise, weight: float, side: int) -> float:
+        return noise.reach(self._error(side)) * math.sqrt(1 + weight)
+
+    def _error(self, side: int) -> float:
+        return self.confidence.find_errors(self.limit.definition.better)[side]
 
     @property
     def _excess(self) -> float:
@@ -230,20 +223,21 @@ class _Comparison:
         bound = (compared.interval.low, compared.interval.high)[side]
         return None if bound is None else abs(math.log(bound / self.value))
 
-    def _describe(self, noise: _Noise, reaches: list[float | None]) -> str:
+    def _describe(self, noise: SessionNoise, reaches: list[float | None]) -> str:
         """How much sessions differ, and from which change on a FAIL is possible: a noisy host sees large ones only."""
         reach = reaches[self._fail_side]
-        if not noise.deviation or reach is None:
+        deviation = noise.find_tightest(self._error(self._fail_side)).deviation
+        if not deviation or reach is None:
             return ""
         factor = math.exp(reach if self._fail_side == 0 else -reach)
         seen = (1 + self.limit.value) * factor - 1
         source = "as stated" if noise.is_stated else "in the store"
-        return f"; sessions differ by {100 * noise.deviation:.2g} % {source}: FAIL beyond {format_change(seen)}"
+        return f"; sessions differ by {100 * deviation:.2g} % {source}: FAIL beyond {format_change(seen)}"
 
-    def _explain(self, found: Compared, noise: _Noise, weight: float, reaches: list[float | None]) -> Compared:
+    def _explain(self, found: Compared, noise: SessionNoise, weight: float, reaches: list[float | None]) -> Compared:
         beyond = self._excess_over(found.allowed)
         side = self._fail_side if beyond > 0 else 1 - self._fail_side
-        found = replace(found, p_value=self._find_p(beyond, reaches[self._fail_side], noise))
+        found = replace(found, p_value=self._find_p(beyond, reaches[self._fail_side], noise, weight))
         reach, within = reaches[side], self._within(side)
         if reach is None or within is None:
             return replace(found, is_within=True)
@@ -254,19 +248,14 @@ class _Comparison:
             return replace(found, is_within=True)
         return replace(found, reason=self._why_hidden(noise, abs(beyond), side))
 
-    def _reach_between(self, noise: _Noise, weight: float, side: int) -> float:
-        error = self.confidence.find_errors(self.limit.definition.better)[side]
-        return t_quantile(1 - error, noise.freedom) * noise.deviation * math.sqrt(1 + weight)
-
-    def _find_p(self, beyond: float, reach: float | None, noise: _Noise) -> float | None:
-        """The error at which the interval would just reach the limit, were its shape that of t at every error."""
+    def _find_p(self, beyond: float, reach: float | None, noise: SessionNoise, weight: float) -> float | None:
+        """The error at which the interval would just reach the limit, if it had the same shape at every error."""
         if reach is None:
             return None
-        error = self.confidence.find_errors(self.limit.definition.better)[self._fail_side]
-        if reach == 0:
-            return 0.0 if beyond > 0 else 1.0
-        t = beyond / reach * t_quantile(1 - error, noise.freedom)
-        return t_at_most(-t, noise.freedom)
+        between = self._reach_between(noise, weight, self._fail_side)
+        if reach and not between:  # the noise within the session is all there is
+            noise = SessionNoise.of_known(1.0)
+        return noise.find_p(beyond * noise.reach(self._error(self._fail_side)) / reach if reach else beyond)
 
     def _why_few(self, missing: int) -> str:
         runs = len(self.past.values)
@@ -276,15 +265,15 @@ class _Comparison:
             "--llmperf-session-noise"
         )
 
-    def _why_hidden(self, noise: _Noise, beyond: float, side: int) -> str:
-        close = f"too close to {self.limit.text} to tell: sessions differ by {100 * noise.deviation:.2g} %"
+    def _why_hidden(self, noise: SessionNoise, beyond: float, side: int) -> str:
+        error, runs = self._error(side), len(self.past.values)
+        found = noise.find_tightest(error)
+        close = f"too close to {self.limit.text} to tell: sessions differ by {100 * found.deviation:.2g} %"
         if noise.is_stated:
             return f"{close} as stated; compare two builds in one session instead"
-        runs = len(self.past.values)
-        error = self.confidence.find_errors(self.limit.definition.better)[side]
         for count in range(runs + 1, MOST_RUNS + 1):
-            freedom = count - 2 * (count // 8) - 1
-            if beyond > t_quantile(1 - error, freedom) * noise.deviation * math.sqrt(1 + MEDIAN_VARIANCE / count):
+            further = Estimate(found.deviation, found.freedom + count - runs, found.share)
+            if beyond > further.reach(error) * math.sqrt(1 + MEDIAN_VARIANCE / count):
                 more = count - runs
                 return f"{close} over {runs} runs; about {more} more run{'' if more == 1 else 's'} would do"
         return f"{close} over {runs} runs, and more would hardly help; compare two builds in one session instead"

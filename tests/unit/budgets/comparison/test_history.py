@@ -144,6 +144,20 @@ def test_what_sessions_hide_names_what_would_tell() -> None:
     assert not close.needs_more
 
 
+def test_one_odd_run_does_not_hide_a_change() -> None:
+    odd = past(*AROUND_300_MS[:6], 2.7)
+    assert judged(slowest(0.7), odd, "latency", ttft_max="+10 %").status is Status.FAIL
+    assert judged(slowest(0.3), odd, "latency", ttft_max="+10 %").status is not Status.FAIL
+
+
+def test_more_of_what_the_session_itself_counts_is_asked_for_in_its_own_units() -> None:
+    requests = [stream(1000 * at + 300 + 60 * (at % 5), sent_ms=1000 * at, output_tokens=2) for at in range(20)]
+    runs = past(*(value * 1.4 for value in AROUND_300_MS))
+    verdict = judged(measured(*requests), runs, "latency", ttft_p50="+10 %")
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "with 20 requests" in verdict.reason
+
+
 def test_comparisons_of_a_session_share_the_error() -> None:
     alone = judged(slowest(0.349), past(*AROUND_300_MS), "latency", ttft_max="+10 %")
     among = judged(slowest(0.349), past(*AROUND_300_MS), "latency", Confidence(comparisons=100), ttft_max="+10 %")
