@@ -107,6 +107,8 @@ def _read_round(limit: Limit, measurement: Measurement, limits: Sequence[Limit])
         for one in select(limits, measurement.engine)
         if isinstance(one.definition, DistributionMetric) and not one.relative
     ]
+    if metric.known_before_test:
+        return SideValue(None, missing="it is known from one start of each engine, and measured anew by no round")
     try:
         if reason := _why_incomparable(limit, measurement, objectives):
             return SideValue(None, invalid=reason)
@@ -130,8 +132,6 @@ def _read_round(limit: Limit, measurement: Measurement, limits: Sequence[Limit])
 def _why_incomparable(limit: Limit, measurement: Measurement, objectives: Sequence[Objective]) -> str:
     """Why a round says nothing of the metric, or says it of more than its engine; empty if it may be compared."""
     metric = limit.definition
-    if metric.known_before_test:
-        return "it is known from one start of each engine, and measured anew by no round"
     reasons = [why_invalid(metric, measurement), *measurement.disturbances]
     if isinstance(metric, ObjectiveMetric):
         reasons.append(why_objectives_invalid(objectives, measurement))

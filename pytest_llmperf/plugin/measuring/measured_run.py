@@ -316,8 +316,8 @@ class MeasuredRun:
         self.open()
 
     def count_requests_to_others(self) -> int:
-        """How many requests of the measurement went to another engine than its own."""
-        return sum(1 for engine, _ in self._log.requests if engine not in self._engines)
+        """How many requests of the measurement went to another engine than its first."""
+        return sum(1 for engine, _ in self._log.requests if engine is not self._engines[0])
 
     def close(self) -> tuple[Measurement, list[Verdict]]:
         """Ends the window; returns what was measured and the verdict on each budget."""
