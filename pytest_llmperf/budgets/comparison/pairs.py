@@ -22,7 +22,7 @@ from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.budgets.validity import why_invalid, why_objectives_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.units import as_written, format_change, format_value
-from pytest_llmperf.metrics.metric import DistributionMetric, Objective, ObjectiveMetric
+from pytest_llmperf.metrics.metric import DistributionMetric, Objective, ObjectiveMetric, SampleSource
 from pytest_llmperf.metrics.missing import why_raised
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def _read_round(limit: Limit, measurement: Measurement, limits: Sequence[Limit])
         return SideValue(None, missing=reading.reason)
     if not math.isfinite(value):
         return SideValue(None, invalid=f"the measured value is {value}")
-    return SideValue(value, requests, is_exact, diluted=why_client_lags(metric, limit.statistic, measurement))
+    lags = metric.source is SampleSource.REQUESTS and why_client_lags(metric, limit.statistic, measurement)
+    return SideValue(value, requests, is_exact, diluted=lags or "")
 
 
 def _why_incomparable(limit: Limit, measurement: Measurement, objectives: Sequence[Objective]) -> str:

@@ -49,6 +49,7 @@ class EnginePair:
         self._provider = provider
         self._say = say
         self._is_shared = is_shared
+        self._rests: Callable[[Engine], bool] = _put_to_sleep
 
     @property
     def rounds_in_turn(self) -> int:
@@ -106,7 +107,7 @@ class EnginePair:
                 self._provider.acquire(self.old)
             except EngineError:
                 continue
-            self.swaps = True
+            self.swaps, self._rests = True, rest
             self._say(f"{self.old.label} did not start beside {self.new.label}, but does alone: {error}")
             return
         raise error
@@ -120,7 +121,7 @@ class EnginePair:
         if not self.swaps or spec.key not in (self.new.key, self.old.key):
             return
         other = self._provider.find_running(self.old if spec.key == self.new.key else self.new)
-        if other is not None and other.read_status().state is EngineState.READY and not _put_to_sleep(other):
+        if other is not None and other.read_status().state is EngineState.READY and not self._rests(other):
             _stop(other)
 
 
