@@ -1,4 +1,4 @@
-"""How often A/B verdicts are right: pairs of builds of known difference are compared many times, on hosts of known noise.
+"""How often A/B verdicts are right: builds of known difference are compared many times, on hosts of known noise.
 
     python benchmarks/ab.py [--trials 300]
 

@@ -505,8 +505,11 @@ class Session:
             item.stash.get(WARM_CACHE, False),
             Allowance(settings.max_rounds, settings.max_seconds),
             is_sequential=settings.rounds is None,
-            compare=self.past_runs.compare(item.nodeid) if any(limit.relative for limit in limits) else None,
+            compare=self.past_runs.compare(item.nodeid) if self._needs_past(limits) else None,
         )
+
+    def _needs_past(self, limits: list[Limit]) -> bool:
+        return any(limit.relative for limit in limits) and not self.settings.against
 
     def use_engines(self, item: pytest.Item, measured: MeasuredRun) -> None:
         """Registers the test's engines with its measurement.

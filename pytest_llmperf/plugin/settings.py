@@ -81,6 +81,8 @@ class Settings(NamedTuple):
             if values["llmperf_seed"] is None:
                 values["llmperf_seed"] = worker.read_seed(config)
             baselines = read_baseline_options(values, config)
+            if values["llmperf_against"]:  # the ini file may have them for other runs
+                baselines = baselines._replace(save="", shows_all=False)
             return _settings(values, launch, engines, labels, _reports(values["llmperf_report"], config), baselines)
         except (TypeError, ValueError) as error:
             raise pytest.UsageError(f"llmperf: {error}") from None

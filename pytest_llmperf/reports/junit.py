@@ -16,9 +16,10 @@ PREFIX = "llmperf."
 
 
 def list_properties(result: TestResult) -> list[tuple[str, str]]:
-    """``llmperf.engine``, ``.model``, ``.label``, ``.device``; for each budget its value, ``.low``, ``.high``,
-    ``.evidence``, ``.limit`` and ``.verdict``; for each budget against a baseline the same below ``.change``, and
-    ``.baseline``.
+    """``llmperf.engine``, ``.model``, ``.label``, ``.device``, and ``.against`` of a test on two engines by turns.
+
+    For each budget its value, ``.low``, ``.high``, ``.evidence``, ``.limit`` and ``.verdict``; for each budget against
+    a baseline the same below ``.change``, and ``.baseline``.
 
     Values and limits are in base units (``"17179869184 B"``), so that they can be plotted as they are.
     A budget without a value has only its limit and its verdict. ``llmperf.host.…`` say what the host did meanwhile.
@@ -32,6 +33,8 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
             found.append((f"{PREFIX}label", variant))
         if engine["devices"]:
             found.append((f"{PREFIX}device", " + ".join(sorted({d["name"] for d in engine["devices"]}))))
+    if result.pairs:
+        found.append((f"{PREFIX}against", str(result.pairs["old"])))
     found += _list_host(result.measurement.get("host"))
     for verdict in result.verdicts:
         scope = f"{verdict.engine}." if verdict.engine else ""

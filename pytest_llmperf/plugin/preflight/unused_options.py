@@ -23,7 +23,7 @@ _ENGINES_ONLY = ("--llmperf-model", "--llmperf-url", "--llmperf-engine-arg", "--
 _SINGLE = ("--llmperf-model", "--llmperf-gpus")
 _OWNED = ("--llmperf-url", "--llmperf-engine-arg", "--llmperf-engine-bin")
 _ALLOWANCE = ("--llmperf-max-rounds", "--llmperf-max-seconds")
-_INSTEAD_OF_PAIRS = ("--llmperf-rounds", *_ALLOWANCE, "--llmperf-session-noise")
+_INSTEAD_OF_PAIRS = ("--llmperf-rounds", *_ALLOWANCE, "--llmperf-session-noise", "--llmperf-compare")
 _WARMING = ("--llmperf-engine-warmup", "--llmperf-no-engine-warmup")
 _MEASURING = (
     "--llmperf-rounds",
@@ -129,6 +129,8 @@ def _problems(config: pytest.Config, settings: RunSettings, registry: EngineRegi
         for flag in _INSTEAD_OF_PAIRS:
             for value in read_command_line(arguments, flag):
                 yield f"{flag}={value} has no effect with --llmperf-against: pairs of turns take its place"
+        if any(argument.partition("=")[0] == "--llmperf-save" for argument in arguments):
+            yield "--llmperf-save has no effect with --llmperf-against: a run of two engines is no baseline of one"
     elif seed := read_command_line(arguments, "--llmperf-seed"):
         yield f"--llmperf-seed={seed[-1]} has no effect without --llmperf-against=LABEL"
     yield from _given_twice(arguments)
