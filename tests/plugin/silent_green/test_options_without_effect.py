@@ -131,6 +131,18 @@ def test_a_file_may_hold_more_than_one_run_needs(pytester: pytest.Pytester, runs
     result.stdout.no_fnmatch_line("*given twice*")
 
 
+@pytest.mark.parametrize(
+    "lines",
+    ["llmperf_url =\n    http://h:1\n    http://h:2", "addopts = --llmperf-url=http://h:1 --llmperf-url=http://h:2"],
+    ids=["setting", "addopts"],
+)
+def test_two_servers_of_one_engine_in_a_file_are_refused(pytester: pytest.Pytester, runs: Runs, lines: str) -> None:
+    pytester.makeini(f"[pytest]\n{lines}\n")
+    result = runs.plain(SOURCE, "--llm-engine=openai")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: llmperf: --llmperf-url is given twice, as http://h:1 and as http://h:2, *"])
+
+
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_device_of_the_file_that_is_not_here(pytester: pytest.Pytester, runs: Runs, strict: bool) -> None:
     pytester.makeini("[pytest]\nllmperf_gpus = 97\n")
