@@ -24,6 +24,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # A socket's path has 103 characters at most where it has the fewest (macOS): vLLM's have 37 of their own, and lie in
 # a folder with 4.
 _LONGEST_PATH = 103 - 37 - 4
+# What a folder in /tmp may have of the name of its engine, which may be a long label.
+_LONGEST_NAME = 24
 
 
 def find_directory() -> Path:
@@ -42,7 +44,7 @@ def find_directory() -> Path:
 
 def create_folder(name: str) -> Path:
     """A new folder for the files of an engine, with a path short enough for the sockets in it."""
-    prefix = f"llmperf-{name}-"
+    prefix = f"llmperf-{name[:_LONGEST_NAME]}-"
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     if len(os.fsencode(folder)) <= _LONGEST_PATH:
         return folder

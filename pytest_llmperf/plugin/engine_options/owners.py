@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.spec import EngineSpec
 
-LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _LABEL = re.compile(LABEL)
 _OWNED_URL = re.compile(rf"({LABEL}):(https?://.*)", re.IGNORECASE | re.DOTALL)
 URL, ARGUMENT, PROGRAM = "--llmperf-url", "--llmperf-engine-arg", "--llmperf-engine-bin"
@@ -57,7 +57,7 @@ def parse_all(flag: str, texts: Iterable[str]) -> list[Owned]:
 
 
 def is_label(text: str) -> bool:
-    """Whether a text can be the label of an engine: letters, digits, ``-``, ``_`` and ``.``, the first not a sign."""
+    """Whether a text can be a label: up to 64 letters, digits, ``-``, ``_`` and ``.``, the first a letter or digit."""
     return _LABEL.fullmatch(text) is not None
 
 

@@ -108,8 +108,8 @@ def parse_engine(text: str) -> tuple[str, str, str]:
         label, named = "", text
     elif not is_label(label):
         raise ValueError(
-            f"--llm-engine={text}: the label {label!r} is not of letters, digits, '-', '_' and '.', beginning with a "
-            "letter or digit"
+            f"--llm-engine={text}: the label {label!r} is not of letters, digits, '-', '_' and '.', 64 at most, the "
+            "first a letter or a digit"
         )
     name, _, model = named.partition(":")
     return label, name, model

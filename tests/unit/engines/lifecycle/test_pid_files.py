@@ -133,11 +133,14 @@ def test_the_folder_can_be_entered_by_its_user_only(own_tmp: Path) -> None:
     assert pid_files.find_directory() == path
 
 
-def test_the_folder_for_its_sockets_has_a_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["vllm", "a-label-" * 8])
+def test_the_folder_for_its_sockets_has_a_short_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     for parent in (tmp_path / ("long" * 30), Path("/tmp")):
         parent.mkdir(exist_ok=True)
         monkeypatch.setattr(tempfile, "tempdir", str(parent))
-        folder = pid_files.create_folder("vllm")
+        folder = pid_files.create_folder(name)
         assert folder.parent == Path("/tmp")
         folder.rmdir()
     assert list((tmp_path / ("long" * 30)).iterdir()) == []

@@ -41,6 +41,7 @@ REFUSED = {
     "a space": (["a b=vllm"], "--llm-engine=a b=vllm: the label 'a b' is not of letters, digits, "),
     "no label": (["=vllm"], "--llm-engine==vllm: the label '' is not of letters"),
     "a sign in front": (["-a=vllm"], "the label '-a' is not of letters, digits, "),
+    "a long text": ([f"{'a' * 65}=vllm"], "is not of letters, digits, '-', '_' and '.', 64 at most, the first "),
     "a folder": (["a/b=vllm"], "the label 'a/b' is not of letters, digits, "),
     "no engine": (["old"], "unknown engine 'old': it is one of vllm, "),
     "an unknown engine": (["old=vlm"], "old: unknown engine 'vlm': it is one of vllm, "),
