@@ -256,8 +256,13 @@ class Session:
         if self._provisioner is None:
             from pytest_llmperf.engines.provision import Provisioner
 
-            self._provisioner = Provisioner(self.registry, self.terminal.say, self)
+            self._provisioner = Provisioner(self.registry, self._say_of_engine, self)
         return self._provisioner
+
+    def _say_of_engine(self, text: str) -> None:
+        """Says what an engine is doing; in a line that is replaced, where two take turns and start again and again."""
+        is_swapped = self.pair is not None and self.pair.swaps
+        (self.terminal.show if is_swapped else self.terminal.say)(text)
 
     @property
     def telemetry(self) -> EngineTelemetry:
@@ -368,7 +373,7 @@ class Session:
             from pytest_llmperf.plugin.measuring.engine_warmup import EngineWarmups
 
             is_on = self.settings.engine_warmup and not self.settings.disable
-            self._warmups = EngineWarmups(self.terminal.say, self._warn, is_on=is_on)
+            self._warmups = EngineWarmups(self._say_of_engine, self._warn, is_on=is_on)
         return self._warmups
 
     def _warn(self, text: str) -> None:

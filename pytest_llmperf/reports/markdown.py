@@ -13,13 +13,14 @@ from pytest_llmperf.reports.failure_table import COST, format_limit, render_fail
 from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.result import shows_cost
-from pytest_llmperf.reports.summary import compare_engines, count_statuses, format_counts
+from pytest_llmperf.reports.summary import compare_engines, count_statuses, describe_pairs, format_counts
 from pytest_llmperf.reports.text import NO_VALUE, to_one_line
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
+    from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.reports.result import TestResult
 
 STEP_SUMMARY_BYTES = 2**20
@@ -36,6 +37,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     """
     blocks = [_title(results), *(f"{_OTHER_ICON} {_escape(line)}" for line in session.get("findings", ()))]
     blocks.append(_table(results))
+    blocks.append("\n".join(f"- {_escape(line)}" for line in describe_pairs(_sort(results))))
     blocks += [_details(result) for result in results if _has_failed(result)]
     blocks.append("\n".join(f"- {_escape(note)}" for note in list_notes(results)))
     blocks.append(_hosts(results))
@@ -92,8 +94,12 @@ def _budgets(count: int) -> str:
     return "1 budget" if count == 1 else f"{count} budgets"
 
 
+def _sort(results: Sequence[TestResult]) -> list[tuple[TestResult, Verdict]]:
+    return sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
+
+
 def _table(results: Sequence[TestResult]) -> str:
-    pairs = sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
+    pairs = _sort(results)
     if not pairs:
         return ""
     costs = shows_cost(results)

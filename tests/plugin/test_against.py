@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.reports.json_report import read_schema
+
 if TYPE_CHECKING:
     from tests.conftest import Runs
 
@@ -120,8 +122,12 @@ def _run(request: pytest.FixtureRequest) -> dict[str, Any]:
 def suite(runs: Runs, pytester: pytest.Pytester, _run: dict[str, Any]) -> dict[str, Any]:
     """The output of a run of the whole suite and its tests in the JSON report by name; all tests share one run."""
     if not _run:
-        result = runs.plain(SUITE, *PAIR, *ARGUMENTS, "--llmperf-seed=7", "--llmperf-report=out.json", "-ra")
-        report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
+        reports = ("--llmperf-report=out.json", "--llmperf-report=out.md", "--junitxml=out.xml")
+        result = runs.plain(SUITE, *PAIR, *ARGUMENTS, "--llmperf-seed=7", *reports, "-ra")
+        report, _run["md"], _run["xml"] = (
+            (pytester.path / f"out.{suffix}").read_text(encoding="utf-8") for suffix in ("json", "md", "xml")
+        )
+        report = _run["report"] = json.loads(report)
         _run["text"] = result.stdout.str()
         _run["outcomes"] = result.parseoutcomes()
         _run["tests"] = {test["nodeid"].rpartition("::")[2]: test for test in report["tests"]}
@@ -164,6 +170,14 @@ def test_the_report_has_each_pair_and_whose_turn_was_first(suite: dict[str, Any]
     assert suite["tests"]["test_without_budgets"].get("pairs") is None
 
 
+def test_the_reports_for_people_and_machines_tell_the_change(suite: dict[str, Any]) -> None:
+    pytest.importorskip("jsonschema").Draft202012Validator(read_schema()).validate(suite["report"])
+    assert re.search(r"- A/B test\\_it.py::test\\_app memory.peak: new [\d.]+ MiB, old [\d.]+ MiB, ", suite["md"])
+    properties = dict(re.findall(r'<property name="([^"]+)" value="([^"]*)"', suite["xml"]))
+    assert properties["llmperf.against"] == "old"
+    assert properties["llmperf.memory.peak.change.evidence"] == "3 pairs"
+
+
 @pytest.mark.parametrize(
     ("test", "status", "reason"),
     [
@@ -201,6 +215,8 @@ def test_the_cost_is_said_before_the_first_pair(suite: dict[str, Any]) -> None:
         ([*PAIR, "--llm-engine=simulated"], "this run has new, old, simulated"),
         ([*PAIR, "--llmperf-against=older"], "--llmperf-against=older is no label of an engine of this run"),
         ([*PAIR, "--llmperf-rounds=3"], "--llmperf-rounds=3 has no effect with --llmperf-against"),
+        ([*PAIR, "--llmperf-compare=main"], "--llmperf-compare=main has no effect with --llmperf-against"),
+        ([*PAIR, "--llmperf-save"], "--llmperf-save has no effect with --llmperf-against"),
         (["--llm-engine=simulated", "--llmperf-seed=3"], "--llmperf-seed=3 has no effect without --llmperf-against"),
         ([*PAIR, "--llmperf-seed=-1"], "--llmperf-seed=-1 must be 0 or more"),
     ],
