@@ -47,3 +47,12 @@ class Distribution:
     def value_at(self, rank: int) -> float:
         """The value of this rank, from 1, the smallest, to ``count``, the largest."""
         return self._values[bisect_left(self._upto, rank) if self._upto else rank - 1]
+
+    def is_same_as(self, other: Distribution) -> bool:
+        """Whether both have the same values of as many requests."""
+        return (self.contributors, self._values, self._upto) == (other.contributors, other._values, other._upto)
+
+    def count_below(self, value: float) -> int:
+        """How many values are smaller than this one."""
+        at = bisect_left(self._values, value)
+        return self._upto[at - 1] if self._upto and at else at

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming, Way
     from pytest_llmperf.measurement.window import Window
@@ -96,6 +96,7 @@ class Load:
         prompt_asked, prompt_came, output_asked, output_came: tokens of all its requests; None if not known.
         full_answers: how many answers were as long as asked.
         stretches: the steady part of each stretch of a load that grew; empty for one that did not.
+        plan: what was to be sent and when as plain data, but for how many: equal in every run of the same load.
     """
 
     asked: str
@@ -110,6 +111,7 @@ class Load:
     output_came: Spread | None = None
     full_answers: int = 0
     stretches: tuple[Window, ...] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def spans(self) -> tuple[Window, ...]:

@@ -50,11 +50,12 @@ def _extra_info(result: TestResult) -> dict[str, Any]:
 
 def _figures(measurement: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of the test as a whole; ``parts`` has those of each engine of a test with several."""
+    from pytest_llmperf.reports.wire.readings import find_metric
+
     return {
         "readings": {
-            name: {"value": reading["value"], "unit": reading["unit"]}
+            name: {"value": reading["value"], "unit": find_metric(measurement, name)["unit"]}
             for name, reading in measurement["readings"].items()
-            if reading["value"] is not None
         },
         "requests": {key: measurement["requests"][key] for key in ("total", "failed", "tokens")},
         **{key: measurement[key] for key in ("engine", "label", "records", "faults", "attempt")},

@@ -16,7 +16,7 @@ from pytest_llmperf.plugin.session import LOGS, MEASURED_RUN, RESULT, SESSION, S
 from pytest_llmperf.reports.failure_table import render_failure
 from pytest_llmperf.reports.junit import list_properties, replace_properties
 from pytest_llmperf.reports.result import TestResult, to_wire
-from pytest_llmperf.reports.wire import measurement_to_wire
+from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

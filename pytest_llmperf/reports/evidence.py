@@ -20,7 +20,7 @@ from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.load_evidence import collect_load_evidence, describe_client_lag
 from pytest_llmperf.reports.notes import describe_other_models, describe_short
 from pytest_llmperf.reports.result import find_variant
-from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_sparkline
+from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -154,7 +154,7 @@ def _memory(memory: Mapping[str, Any], blocks: str) -> str:
         if low == high
         else f"from {format_apart(low, high, BYTES)} to {format_apart(high, low, BYTES)}"
     )
-    parts = [f"{draw_sparkline(values, _SPARKLINE_WIDTH, blocks)} {level} {span}"]
+    parts = [f"{draw_timeline(timeline, _SPARKLINE_WIDTH, blocks)} {level} {span}"]
     before, settled = memory["before_bytes"], memory["settled_bytes"]
     if before is not None:
         parts.append(f"{format_value(before, BYTES)} before")

@@ -43,7 +43,7 @@ def render_failure(result: TestResult, *, width: int = 100, unicode: bool = True
     verdicts = [verdict for _, verdict in sort_worst_first([(result, v) for v in result.verdicts])]
     blocks = [_budgets(verdicts, width, spell, costs=shows_cost([result]))] if verdicts else []
     labelled = [("why", format_reason(v)) for v in verdicts if v.status is not Status.PASS]
-    labelled += [("how", text) for v in verdicts if (text := _how(v, _readings(result.measurement, v.engine)))]
+    labelled += [("how", text) for v in verdicts if (text := _how(v, result.measurement))]
     labelled += collect_evidence(result.measurement, unicode=unicode)
     blocks.append(_paragraphs([(label, spell(text)) for label, text in labelled], width))
     return "\n\n".join("\n".join(block) for block in blocks if block)
@@ -92,17 +92,13 @@ def _paragraphs(labelled: Sequence[tuple[str, str]], width: int) -> list[str]:
     return lines
 
 
-def _readings(measurement: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = find_part(measurement, engine).get("readings", {})
-    return found
-
-
-def _how(verdict: Verdict, readings: Mapping[str, Any]) -> str:
+def _how(verdict: Verdict, measurement: Mapping[str, Any]) -> str:
     """Formula, source, number of samples and evidence of the interval, each once: ``how`` often states some already."""
     if verdict.measured is None:
         return ""
-    reading = readings.get(verdict.name, {})
-    formula, samples = reading.get("formula", ""), reading.get("samples")
+    part = find_part(measurement, verdict.engine)
+    formula = part.get("metrics", {}).get(verdict.metric, {}).get("formula", "")
+    samples = part.get("readings", {}).get(verdict.name, {}).get("samples")
     is_whole = bool(formula) and verdict.how.startswith(f"{formula}, ")
     states_formula = is_whole or (bool(formula) and verdict.how.startswith(f"{formula}; "))
     parts = [verdict.how] if states_formula else [part for part in dict.fromkeys((formula, verdict.how)) if part]

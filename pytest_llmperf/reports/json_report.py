@@ -11,9 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.reports.result import SCHEMA, to_wire
 from pytest_llmperf.reports.summary import count_statuses
+from pytest_llmperf.reports.wire.numbers import to_number
 
 if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
+
+_OF_A_TEST = ("nodeid", "outcome", "duration_s", "verdicts", "measurement")
+_OF_A_VERDICT = ("status", "name", "metric", "limit", "measured", "reason", "engine")
+_OF_A_MEASUREMENT = ("workload", "readings", "missing", "distributions", "evidence", "validity", "parts", "looks")
+_OF_AN_ENGINE = (
+    "version",
+    "version_class",
+    "model",
+    "label",
+    "devices",
+    "startup_seconds",
+    "warmup_seconds",
+    "digest",
+    "quantisation",
+    "arguments",
+)
+ALWAYS = frozenset((*_OF_A_TEST, *_OF_A_VERDICT, *_OF_A_MEASUREMENT, *_OF_AN_ENGINE))
+"""The keys inside of a test that are written even if there is nothing to say."""
+
+EXACT = frozenset({"value", "measured", "limit", "baseline"})
+"""The numbers that are written with all their digits, because a verdict may hang on the last one."""
 
 
 def describe_run(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,23 +50,59 @@ def describe_run(results: Sequence[TestResult], *, session: Mapping[str, Any]) -
 def build_report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
     """The run and every test of it, with its verdicts and its measurement.
 
-    Numbers that JSON cannot write, NaN and the infinities, are null.
+    Numbers that JSON cannot write, NaN and the infinities, are null. Inside of a test, what is null or empty is left
+    out, but for the keys in ``ALWAYS``; numbers with a fraction have six significant digits, but for those in
+    ``EXACT``.
     """
+    tests = [_replace_infinite(to_wire(result)) for result in results]
+    metrics: dict[str, Any] = {}
+    for test in tests:
+        del test["schema"]
+        _take_metrics(test["measurement"], metrics)
     return {
         **describe_run(results, session=session),
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "tests": [_replace_infinite(to_wire(result)) for result in results],
+        "metrics": metrics,
+        "tests": [_shorten(test) for test in tests],
     }
 
 
+def _take_metrics(measurement: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Moves what the names of the readings mean to a table of the whole report."""
+    metrics.update(measurement.pop("metrics", {}))
+    for part in measurement.get("parts", ()):
+        _take_metrics(part, metrics)
+
+
+def _shorten(value: Any, *, exact: bool = False) -> Any:
+    if isinstance(value, Mapping):
+        kept = {key: _shorten(inner, exact=key in EXACT) for key, inner in value.items()}
+        return {key: inner for key, inner in kept.items() if key in ALWAYS or not _is_empty(inner)}
+    if isinstance(value, list):
+        return [_shorten(inner) for inner in value]
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value if exact else to_number(value)
+    return value
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | dict) and not value)
+
+
 def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
-    """The text of the report.
+    """The text of the report: each test on one line, and each other part of the report as well.
 
     Raises:
         TypeError: ``session`` holds something that is not plain data.
     """
     content = build_report(results, session=session)
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    tests = ",\n".join(_write(test) for test in content.pop("tests"))
+    head = ",\n".join(f"{_write(key)}:{_write(value)}" for key, value in content.items())
+    return f"{{{head},\n{_write('tests')}:[\n{tests}\n]}}\n"
+
+
+def _write(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def read_schema() -> dict[str, Any]:

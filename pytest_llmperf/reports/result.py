@@ -15,8 +15,8 @@ from pytest_llmperf.measurement.units import find_quantity
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SCHEMA = 1
-TIMELINE_POINTS = 120
+SCHEMA = 2
+"""The version of the shape of a report and of a result in its wire form."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TestResult:
     Attributes:
         nodeid: pytest's.
         verdicts: one for each budget that was judged.
-        measurement: in the wire form of ``reports/wire.py``; empty if nothing was measured.
+        measurement: in the wire form of ``reports/wire/measurement.py``; empty if nothing was measured.
         outcome: pytest's: ``passed``, ``failed`` or ``skipped``.
         duration_s: of the call phase, in seconds.
         pairs: of a test that ran on two engines by turns, what each turn gave, as plain data; empty for other tests.
@@ -60,7 +60,7 @@ def to_wire(result: TestResult) -> dict[str, Any]:
 
 
 def from_wire(data: Mapping[str, Any]) -> TestResult:
-    """The result that :func:`to_wire` made the data of.
+    """The result that :func:`to_wire` made the data of; what is empty may have been left out, as reports do.
 
     Raises:
         KeyError: a part is missing.
@@ -115,17 +115,23 @@ def _verdict_from_wire(data: Mapping[str, Any]) -> Verdict:
         quantity=find_quantity(data["unit"]),
         better=data["better"],
         limit=data["limit"],
-        limit_text=data["limit_text"],
+        limit_text=data.get("limit_text", ""),
         measured=data["measured"],
-        interval=None if data["interval"] is None else Interval(**data["interval"]),
-        how=data["how"],
-        reason=data["reason"],
+        interval=_interval_from_wire(data.get("interval")),
+        how=data.get("how", ""),
+        reason=data.get("reason", ""),
         engine=data["engine"],
-        engine_seconds=data["engine_seconds"],
+        engine_seconds=data.get("engine_seconds"),
         relative=data["relative"],
-        baseline=data["baseline"],
-        p_value=data["p_value"],
+        baseline=data.get("baseline"),
+        p_value=data.get("p_value"),
     )
+
+
+def _interval_from_wire(data: Mapping[str, Any] | None) -> Interval | None:
+    if data is None:
+        return None
+    return Interval(data.get("low"), data.get("high"), data["units"], data["effective"], data.get("unit", ""))
 
 
 def shows_cost(results: Sequence[TestResult]) -> bool:

@@ -1,34 +1,16 @@
-"""A timeline in fewer points, or as a line of blocks, without losing its spikes."""
+"""A timeline as a line of blocks."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.reports.wire.timeline import split_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_Item = TypeVar("_Item")
-
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.-:=+*#"
-
-
-def downsample(samples: Sequence[tuple[int, int]], points: int) -> list[tuple[int, int]]:
-    """At most ``points`` of the (time, value) samples, in order: the smallest and the largest of each bucket.
-
-    Raises:
-        ValueError: fewer than two points are asked for.
-    """
-    if points < 2:
-        raise ValueError(f"a timeline has at least 2 points, not {points}")
-    if len(samples) <= points:
-        return list(samples)
-    kept: list[tuple[int, int]] = []
-    for bucket in _buckets(samples, points // 2):
-        extremes = {min(bucket, key=lambda s: s[1]), max(bucket, key=lambda s: s[1])}
-        kept += sorted(extremes)
-    return kept
 
 
 def draw_sparkline(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
@@ -41,9 +23,22 @@ def draw_sparkline(values: Sequence[float], width: int, blocks: str = BLOCKS) ->
         return ""
     low, high = min(values), max(values)
     scale = (len(blocks) - 1) / (high - low) if high > low else 0.0
-    return "".join(blocks[round((max(b) - low) * scale)] for b in _buckets(values, min(width, len(values))))
+    return "".join(blocks[round((max(b) - low) * scale)] for b in split_evenly(values, min(width, len(values))))
 
 
-def _buckets(items: Sequence[_Item], count: int) -> list[Sequence[_Item]]:
-    edges = [i * len(items) // count for i in range(count + 1)]
-    return [items[a:b] for a, b in pairwise(edges)]
+def draw_timeline(points: Sequence[tuple[float, float]], width: int, blocks: str = BLOCKS) -> str:
+    """Levels over time in at most ``width`` characters of equal time, each the highest level in it.
+
+    A point holds its level until the next one.
+    """
+    span = points[-1][0] - points[0][0] if points else 0.0
+    if span <= 0:
+        return draw_sparkline([level for _, level in points], width, blocks)
+    columns: list[list[float]] = [[] for _ in range(width)]
+    for at, level in points:
+        columns[min(width - 1, int((at - points[0][0]) / span * width))].append(level)
+    highest, held = [], points[0][1]
+    for column in columns:
+        highest.append(max([held, *column]))
+        held = column[-1] if column else held
+    return draw_sparkline(highest, width, blocks)

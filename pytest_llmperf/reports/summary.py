@@ -209,27 +209,29 @@ def _tell_apart(engines: Collection[tuple[str, Settings]]) -> list[str]:
 
 
 def _engine_cells(group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    return (str(len(group)), *(_over_tests(group, name, combine) for _, name, combine in _COMPARED))
+    return (str(len(group)), *(_over_tests(group, value, combine) for _, value, combine in _COMPARED))
 
 
-def _over_tests(group: Sequence[Mapping[str, Any]], name: str, combine: Callable[[Sequence[float]], float]) -> str:
-    """One value from the readings that the tests of an engine have under a name, as text."""
-    readings = [part["readings"].get(name, {}) for part in group]
-    known = [reading for reading in readings if reading.get("value") is not None]
+def _over_tests(
+    group: Sequence[Mapping[str, Any]], value: tuple[str, str, str], combine: Callable[[Sequence[float]], float]
+) -> str:
+    """One value of those that the tests of an engine have at a place of their measurements, as text."""
+    section, name, key = value
+    known = [part[section][name][key] for part in group if name in part[section]]
     if not known:
         return NO_VALUE
-    return format_value(combine([reading["value"] for reading in known]), find_quantity(known[0]["unit"]))
+    return format_value(combine(known), find_quantity(group[0]["metrics"][name]["unit"]))
 
 
 def _last(values: Sequence[float]) -> float:
     return values[-1]
 
 
-_COMPARED: tuple[tuple[str, str, Callable[[Sequence[float]], float]], ...] = (
-    ("startup", "latency.startup", max),
-    ("peak", "memory.peak", max),
-    ("idle", "memory.idle", _last),
-    ("TTFT", "latency.ttft_mean", median),
-    ("output", "throughput.output", median),
+_COMPARED: tuple[tuple[str, tuple[str, str, str], Callable[[Sequence[float]], float]], ...] = (
+    ("startup", ("readings", "latency.startup", "value"), max),
+    ("peak", ("readings", "memory.peak", "value"), max),
+    ("idle", ("readings", "memory.idle", "value"), _last),
+    ("TTFT", ("distributions", "latency.ttft", "mean"), median),
+    ("output", ("readings", "throughput.output", "value"), median),
 )
-"""The columns: heading, the reading shown, and the function that makes one value of those of an engine's tests."""
+"""The columns: heading, where the value stands, and the function that makes one of those of an engine's tests."""

@@ -59,7 +59,7 @@ def test_its_json_holds_what_each_test_measured_whether_it_passed_or_not(runs: R
         "test_wrong": "PASS",
     }
     for info in found.values():
-        assert info["schema"] == 1
+        assert info["schema"] == 2
         assert info["requests"]["total"] == 3
         assert info["readings"]["memory.peak"]["unit"] == "B"
         assert info["readings"]["memory.peak"]["value"] == info["verdicts"][0]["measured"]

@@ -67,5 +67,5 @@ def test_with_workers_too_the_verdicts_do_not_depend_on_what_is_switched_off(
     result = runs(SOURCE, *options.split(), "-n1", "--llmperf-report=out.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     report = (pytester.path / "out.json").read_text(encoding="utf-8")
-    assert [report.count(f'"status": "{status}"') for status in ("PASS", "FAIL")] == [1, 1]
+    assert [report.count(f'"status":"{status}"') for status in ("PASS", "FAIL")] == [1, 1]
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()

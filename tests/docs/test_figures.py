@@ -17,7 +17,7 @@ from pytest_llmperf.engines.simulated import server_main
 from pytest_llmperf.engines.vllm import arguments
 from pytest_llmperf.plugin.measuring import engine_telemetry
 from pytest_llmperf.plugin.xdist import _MOST_WORKERS
-from pytest_llmperf.reports.wire import REQUEST_RECORDS
+from pytest_llmperf.reports.wire.requests import REQUEST_RECORDS
 from pytest_llmperf.telemetry.analysis import cadence, conditions, energy, forwarding, timeline
 from pytest_llmperf.telemetry.sampler import client, driver_lane, memory_lane
 from pytest_llmperf.telemetry.sources import process_tree

@@ -11,7 +11,7 @@ from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.result import TestResult
-from pytest_llmperf.reports.wire import measurement_to_wire
+from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from tests.helpers.verdicts import verdict
 
 GIB = 2**30

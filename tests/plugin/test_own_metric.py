@@ -68,8 +68,11 @@ def test_it_is_judged_and_in_every_report(own: Runs, pytester: pytest.Pytester) 
         ("test_without_an_engine", "memory.mean"): "NOT MEASURED",
     }
     readings = report["tests"][0]["measurement"]["readings"]
-    assert readings["memory.mean"]["unit"] == "B"
-    assert readings["memory.mean"]["formula"] == "mean of the samples of the engine's host memory"
+    assert report["metrics"]["memory.mean"] == {
+        "unit": "B",
+        "better": "lower",
+        "formula": "mean of the samples of the engine's host memory",
+    }
     assert readings["memory.mean"]["value"] > 20 * 2**20
     assert readings["latency.longest_gap_max"]["samples"] == 1
     text = (pytester.path / "out.md").read_text(encoding="utf-8")
@@ -140,6 +143,6 @@ def test_one_whose_function_raises_costs_no_other_budget(runs: Runs, pytester: p
         ("test_not_limited", "memory.host_peak"): "PASS",
     }
     for test in report["tests"]:
-        readings = test["measurement"]["readings"]
-        assert "KeyError: 'two\\nlines' (" in readings["memory.mean"]["reason"]
-        assert "ZeroDivisionError: division by zero (" in readings["latency.longest_gap"]["reason"]
+        reasons = {name: why for why, names in test["measurement"]["missing"].items() for name in names}
+        assert "KeyError: 'two\\nlines' (" in reasons["memory.mean"]
+        assert "ZeroDivisionError: division by zero (" in reasons["latency.longest_gap"]

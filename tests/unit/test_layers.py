@@ -51,11 +51,12 @@ ALLOWED: dict[str, str] = {
     "budgets.stored": "budgets measurement metrics",
     "baselines": "",
     "budgets.comparison": "budgets budgets.confidence measurement metrics",
-    "reports.host": "measurement measurement.host",
-    "reports": "budgets measurement metrics reports.host",
+    "reports.wire": "budgets budgets.stored measurement measurement.host metrics",
+    "reports.host": "measurement",
+    "reports": "budgets measurement reports.host reports.wire",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "
     "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
-    "plugin.baselines": "baselines budgets budgets.comparison measurement reports",
+    "plugin.baselines": "baselines budgets budgets.comparison measurement reports reports.wire",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.engine_options": "engines engines.api",
     "plugin.preflight": "budgets engines engines.api plugin.engine_options plugin.markers telemetry",
@@ -63,8 +64,8 @@ ALLOWED: dict[str, str] = {
     "plugin.provenance": "system telemetry",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.engine_options plugin.markers plugin.measuring plugin.pairing "
-    "plugin.preflight plugin.provenance reports system telemetry telemetry.sampler telemetry.sources traffic "
-    "traffic.client",
+    "plugin.preflight plugin.provenance reports reports.wire system telemetry telemetry.sampler telemetry.sources "
+    "traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines engines.api engines.lifecycle measurement reports",
     "commands.store": "baselines commands measurement reports",

@@ -12,7 +12,7 @@ from pytest_llmperf.budgets.comparison.past import Past, PastValue
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin.baselines.differences import describe_engine_differences, describe_run
 from pytest_llmperf.reports.result import find_part
-from pytest_llmperf.reports.wire import measurement_to_wire
+from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

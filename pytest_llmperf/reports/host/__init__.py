@@ -1,1 +1,1 @@
-"""The host in reports: its wire form, and sentences."""
+"""The host in reports, in words."""

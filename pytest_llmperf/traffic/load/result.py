@@ -78,6 +78,7 @@ def summarize(
     steady = _find_steady_window(requests, judged)
     load = Load(
         asked=f"{workload}; {schedule}",
+        plan={**workload.describe(), **schedule.describe()},
         steady=steady,
         health=outcome.health,
         fault=_find_fault(requests, steady, outcome),

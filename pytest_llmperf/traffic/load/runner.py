@@ -112,7 +112,8 @@ class LoadRunner:
         try:
             result, interrupted = self._send_stretches(source, schedule, growth)
         except BaseException as error:
-            end(Load(asked, None, fault=_describe_loss(error)), ())
+            plan = {**workload.describe(), **schedule.describe()}
+            end(Load(asked, None, fault=_describe_loss(error), plan=plan), ())
             raise
         end(result.load, result.requests)
         if interrupted:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, fields
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_llmperf.measurement.units import SECONDS, SHARE, check_count, format_value, parse
 
@@ -128,6 +128,14 @@ class Schedule:
         else:
             stop = bisect_left(starts, starts[-1] - round(self.cooldown * 1e9))
         return slice(first, max(first, stop))
+
+    def describe(self) -> dict[str, Any]:
+        """When requests are sent, as plain data, without how many: equal in every run of the same schedule."""
+        if self.concurrency is not None:
+            found: dict[str, Any] = {"concurrency": self.concurrency}
+        else:
+            found = {"rate": self.rate, "shape": self.shape}
+        return {**found, "ramp_s": self.ramp_s} if self.ramp_s else found
 
     def __str__(self) -> str:
         if self.concurrency is not None:

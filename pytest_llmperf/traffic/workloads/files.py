@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,23 @@ class FileWorkload(Workload):
             parts.append(texts.generate(Random(f"{self.seed} block {block}"), size) if size else "")
             left -= size
         return "".join([*parts, texts.generate(Random(f"{self.seed} line {number}"), left)])
+
+    def describe(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "file": self.name,
+            "content": self._digest_lines(),
+            "output_tokens": str(self.output),
+            "chat": self.chat,
+            "seed": self.seed,
+        }
+        return {**found, "speed": self.speed} if self.times is not None else found
+
+    def _digest_lines(self) -> str:
+        """Tells the requests and their times from others, in memory that does not grow with their number."""
+        digest = hashlib.sha256(str(self.block_tokens).encode())
+        for number, line in enumerate(self.lines):
+            digest.update(repr((line, None if self.times is None else self.times[number])).encode())
+        return digest.hexdigest()[:16]
 
     def __str__(self) -> str:
         parts = [f"the {len(self.lines)} requests of {self.name}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from itertools import count
@@ -103,6 +105,10 @@ class Workload(ABC):
         ``texts`` makes the prompts; None unless ``needs_texts``.
         """
 
+    def describe(self) -> dict[str, Any]:
+        """What is sent, as plain data, without how many requests: equal in every run of the same workload."""
+        return {"workload": str(self)}
+
     @abstractmethod
     def __str__(self) -> str: ...
 
@@ -184,6 +190,12 @@ class SyntheticWorkload(Workload):
         text = texts.generate(Random(f"{self.seed} group {group}"), common) if common else ""
         return Turn(text + texts.generate(random, room - common), output, tokens)
 
+    def describe(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"prompt_tokens": str(self.prompt), "output_tokens": str(self.output)}
+        found |= {"shared_prefix": str(self.prefix)} if self.prefix else {}
+        found |= {"turns": str(self.turns), "think_s": self.think_s} if str(self.turns) != "1" else {}
+        return {**found, "chat": self.chat, "seed": self.seed}
+
     def __str__(self) -> str:
         many = "prompts" if self.requests is None else f"{self.requests} prompts"
         parts = [f"{many} of {self.prompt} tokens", f"answers of {self.output}"]
@@ -222,8 +234,25 @@ class PromptsWorkload(Workload):
         for number, prompt in enumerate(self.prompts):
             yield Script((Turn(prompt, self.output.draw(Random(f"{self.draws} output {number}"))),))
 
+    def describe(self) -> dict[str, Any]:
+        return {
+            "prompts": digest_plain([_to_plain(prompt) for prompt in self.prompts]),
+            "output_tokens": str(self.output),
+            "chat": self.chat,
+            "seed": self.seed,
+        }
+
     def __str__(self) -> str:
         return f"{len(self.prompts)} prompts as given, answers of {self.output}"
+
+
+def digest_plain(value: Any) -> str:
+    """16 hexadecimal digits that tell one plain value from another."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _to_plain(prompt: Messages) -> Any:
+    return prompt if isinstance(prompt, str) else [dict(message) for message in prompt]
 
 
 def _name_draws(seed: int, stretch: int) -> str:

@@ -142,8 +142,6 @@ def test_counters_that_others_move_as_well_are_not_compared(runs: Runs, vllm: VL
     [(found, measurement)] = run(runs, source("generate"), *vllm.options)
     assert set(found.values()) == {"INVALID"}
     assert measurement["server_clock"] == {
-        "server": None,
-        "client": None,
         "reason": "the server counts 2 first tokens, and the test sent 1 requests",
     }
 
@@ -161,7 +159,7 @@ def test_without_a_clock_of_the_server_tokens_of_one_moment_are_told_by_themselv
     )
     runs.plain(asks, "--llmperf-report=report.json", *hostile.options)
     (test,) = json.loads(Path("report.json").read_text(encoding="utf-8"))["tests"]
-    assert test["measurement"]["server_clock"] is None
+    assert "server_clock" not in test["measurement"]
     invalid = {v["name"] for v in test["verdicts"] if v["status"] == "INVALID"}
     assert invalid >= {"latency.itl_p50", "latency.tpot_max", "throughput.per_user"}
 

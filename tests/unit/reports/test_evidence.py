@@ -8,7 +8,7 @@ import pytest
 
 from pytest_llmperf.measurement.device_trace import Conditions, DeviceTrace, Energy
 from pytest_llmperf.reports.evidence import collect_evidence
-from pytest_llmperf.reports.wire import measurement_to_wire
+from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, on
 from tests.helpers.report_samples import ENGINE, measurement, trace
 

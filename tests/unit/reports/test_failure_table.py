@@ -96,7 +96,7 @@ def test_a_formula_that_names_its_samples_is_not_repeated() -> None:
 def test_memory_is_drawn_with_its_extremes_and_its_duration() -> None:
     line = flat(render_failure(result(), width=200))
     assert "█▁" in line
-    assert "from 14.2 GiB to 17.3 GiB over 3.93 s; 14.2 GiB before; 1.00 MiB more after it settled; 400 samples" in line
+    assert "from 14.2 GiB to 17.3 GiB over 3.99 s; 14.2 GiB before; 1.00 MiB more after it settled; 400 samples" in line
 
 
 def test_level_memory_is_not_drawn_as_a_rise() -> None:

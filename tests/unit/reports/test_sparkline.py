@@ -1,39 +1,8 @@
-"""Timelines in fewer points: reports/sparkline.py."""
+"""Timelines as lines of blocks: reports/sparkline.py."""
 
 from __future__ import annotations
 
-import pytest
-
-from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, downsample, draw_sparkline
-
-
-def test_a_short_timeline_is_kept_as_it_is() -> None:
-    samples = [(i, i * i) for i in range(10)]
-    assert downsample(samples, 10) == samples
-
-
-@pytest.mark.parametrize("spike_at", [0, 1, 499, 500, 998, 999])
-def test_a_single_spike_and_a_single_dip_survive(spike_at: int) -> None:
-    samples = [(i, 100) for i in range(1000)]
-    samples[spike_at] = (spike_at, 900)
-    samples[321] = (321, 3)
-    kept = downsample(samples, 20)
-    assert (spike_at, 900) in kept
-    assert (321, 3) in kept
-
-
-@pytest.mark.parametrize("count", [3, 119, 121, 250, 1001])
-def test_it_has_at_most_the_points_asked_for_and_stays_in_order(count: int) -> None:
-    samples = [(i, (i * 7919) % 101) for i in range(count)]
-    kept = downsample(samples, 120)
-    assert len(kept) <= 120
-    assert kept == sorted(kept)
-    assert set(kept) <= set(samples)
-
-
-def test_fewer_than_two_points_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 2 points, not 1"):
-        downsample([(0, 1), (1, 2)], 1)
+from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, draw_sparkline, draw_timeline
 
 
 def test_a_sparkline_goes_from_the_smallest_to_the_largest_value() -> None:
@@ -59,3 +28,15 @@ def test_without_values_or_room_there_is_no_line() -> None:
 
 def test_it_can_be_drawn_in_ascii() -> None:
     assert draw_sparkline([0, 1], 2, ASCII_BLOCKS) == "_#"
+
+
+def test_a_timeline_is_drawn_by_its_times_and_not_by_its_points() -> None:
+    level_then_rise = [(0.0, 1), (80.0, 1), (90.0, 8), (95.0, 3), (100.0, 3)]
+    assert draw_timeline(level_then_rise, 10) == "▁▁▁▁▁▁▁▁▁█"
+    assert draw_timeline([(0.0, 1), (10.0, 8), (20.0, 1), (100.0, 1)], 10) == "▁██▁▁▁▁▁▁▁"
+
+
+def test_a_timeline_of_one_moment_is_one_block() -> None:
+    assert draw_timeline([(5.0, 7)], 10) == "▁"
+    assert draw_timeline([(5.0, 7), (5.0, 8)], 10) == "▁█"
+    assert draw_timeline([], 10) == ""

@@ -93,9 +93,9 @@ def test_several_engines_are_put_side_by_side() -> None:
     ]
     *_, head, first, second = render_summary(results, width=120)
     assert head.split()[:3] == ["engine", "tests", "startup"]
-    values = ["2", "50.0 s", "17.3 GiB", "100.0 ms", "66.8 tok/s"]
+    values = ["2", "50.0 s", "17.3 GiB", "100 ms", "66.8 tok/s"]
     assert re.split(r"  +", first) == ["vllm 0.11.0 Qwen/Qwen3-0.6B", *values]
-    assert re.split(r"  +", second) == ["ollama 0.12.3 qwen3:0.6b", "1", "3.20 s", "–", "100.0 ms", "66.8 tok/s"]
+    assert re.split(r"  +", second) == ["ollama 0.12.3 qwen3:0.6b", "1", "3.20 s", "–", "100 ms", "66.8 tok/s"]
 
 
 def test_two_variants_of_one_model_have_a_row_each() -> None:

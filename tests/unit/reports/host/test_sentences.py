@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_llmperf.measurement.host.state import HostState, ThreadTimes
 from pytest_llmperf.reports.host.sentences import describe_host
-from pytest_llmperf.reports.host.wire import host_to_wire
+from pytest_llmperf.reports.wire.host import host_to_wire
 
 
 def lines(host: HostState) -> list[str]:

@@ -13,7 +13,8 @@ from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.evidence import collect_evidence
-from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
+from pytest_llmperf.reports.wire.measurement import measurement_to_wire
+from pytest_llmperf.reports.wire.requests import REQUEST_RECORDS
 from pytest_llmperf.traffic.load.process import LoadOutcome
 from pytest_llmperf.traffic.load.result import summarize
 from pytest_llmperf.traffic.load.schedule import Schedule

@@ -1,8 +1,10 @@
-"""A load in its wire form."""
+"""A load as plain data."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.wire.numbers import ROUGH, to_milliseconds, to_number
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
@@ -17,7 +19,7 @@ def load_to_wire(load: Load, start_ns: int) -> dict[str, Any]:
         "stretches": [_window(span, start_ns) for span in load.spans],
         "fault": str(load.fault),
         "stopped": str(load.stopped),
-        "max_error_rate": float(load.max_error_rate),
+        "max_error_rate": to_number(load.max_error_rate),
         "prompt_tokens": {"asked": _spread(load.prompt_asked), "came": _spread(load.prompt_came)},
         "output_tokens": {"asked": _spread(load.output_asked), "came": _spread(load.output_came)},
         "full_answers": int(load.full_answers),
@@ -25,28 +27,36 @@ def load_to_wire(load: Load, start_ns: int) -> dict[str, Any]:
     }
 
 
-def _window(window: Window, start_ns: int) -> dict[str, float]:
-    return {"start_ms": round((window.start_ns - start_ns) / 1e6, 3), "seconds": float(window.seconds)}
+def _window(window: Window, start_ns: int) -> dict[str, float | None]:
+    return {"start_ms": to_milliseconds(window.start_ns, start_ns), "seconds": to_number(window.seconds)}
 
 
-def _spread(spread: Spread | None) -> dict[str, float] | None:
+def _spread(spread: Spread | None) -> dict[str, float | None] | None:
     if spread is None:
         return None
-    return {"min": float(spread.least), "mean": float(spread.mean), "max": float(spread.most), "count": spread.count}
+    return {
+        "min": to_number(spread.least),
+        "mean": to_number(spread.mean),
+        "max": to_number(spread.most),
+        "count": int(spread.count),
+    }
 
 
 def _health(health: ClientHealth) -> dict[str, Any]:
     return {
         "event_loop": str(health.event_loop),
-        "cpu_share": float(health.cpu_share),
+        "cpu_share": to_number(health.cpu_share, ROUGH),
         "connections": int(health.connections),
         "loop_lag_s": lag_to_wire(health.loop_lag),
         "schedule_lag_s": lag_to_wire(health.schedule_lag),
     }
 
 
-def lag_to_wire(lag: Lag | None) -> dict[str, float] | None:
+def lag_to_wire(lag: Lag | None) -> dict[str, float | None] | None:
     """Percentiles of a lag as plain data, in seconds; None for None."""
     if lag is None:
         return None
-    return {"p50": float(lag.p50), "p90": float(lag.p90), "p99": float(lag.p99), "max": float(lag.most)}
+    return {
+        name: to_number(seconds, ROUGH)
+        for name, seconds in (("p50", lag.p50), ("p90", lag.p90), ("p99", lag.p99), ("max", lag.most))
+    }

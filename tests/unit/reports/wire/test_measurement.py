@@ -1,4 +1,4 @@
-"""A measurement as plain data: reports/wire.py."""
+"""A measurement as plain data: reports/wire/."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.device_trace import Conditions, Energy
 from pytest_llmperf.measurement.measurement import Measurement
 from pytest_llmperf.measurement.memory_trace import MemoryTrace
@@ -16,9 +17,12 @@ from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.result import from_wire, to_wire
-from pytest_llmperf.reports.wire import REQUEST_RECORDS, measurement_to_wire
+from pytest_llmperf.reports.wire.measurement import measurement_to_wire
+from pytest_llmperf.reports.wire.memory import TIMELINE_POINTS
+from pytest_llmperf.reports.wire.readings import find_metric, find_reason
+from pytest_llmperf.reports.wire.requests import REQUEST_RECORDS
 from tests.helpers.device_samples import THROTTLED, on
-from tests.helpers.report_samples import GIB, MS, START, measurement, request, result, trace
+from tests.helpers.report_samples import ENGINE, GIB, MS, START, measurement, request, result, trace
 
 PLAIN = (dict, list, str, int, float, bool, type(None))
 
@@ -75,41 +79,77 @@ def test_an_empty_measurement_is_plain_data_too() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_becomes_none_with_a_reason(value: float) -> None:
     wire = measurement_to_wire(replace(measurement(), engine_readings={"memory.weights": Reading(value)}))
-    assert wire["readings"]["memory.weights"]["value"] is None
-    assert wire["readings"]["memory.weights"]["reason"] == "the value is not a finite number"
+    assert "memory.weights" not in wire["readings"]
+    assert find_reason(wire, "memory.weights") == "the value is not a finite number"
 
 
 def test_a_reading_has_its_value_in_the_base_unit_and_its_origin() -> None:
-    reading = measurement_to_wire(measurement())["readings"]["memory.peak"]
-    assert reading["value"] == pytest.approx(17.3 * GIB)
-    assert (reading["unit"], reading["samples"], reading["reason"]) == ("B", 400, "")
-    assert "resident memory" in reading["how"]
+    wire = measurement_to_wire(measurement())
+    reading = wire["readings"]["memory.peak"]
+    assert reading["value"] == int(17.3 * GIB)
+    assert (reading["samples"], find_reason(wire, "memory.peak")) == (400, "")
+    assert "resident memory" in wire["memory"]["source"]
+    assert "how" not in reading
+    assert wire["readings"]["memory.kv_cache"]["how"] == "blocks in use × block size"
+    assert find_metric(wire, "memory.peak")["unit"] == "B"
+    assert find_metric(wire, "latency.ttft_p99_9") == {"unit": "s", "better": "lower", "formula": "t1 − t0"}
 
 
-def test_what_has_no_value_says_why() -> None:
-    readings = measurement_to_wire(replace(measurement(), requests=(), memory=None, memory_missing="no access"))[
-        "readings"
-    ]
-    assert readings["memory.peak"]["reason"] == "no access"
-    assert readings["latency.ttft"] == {
-        "value": None,
-        "unit": "s",
-        "how": "",
-        "reason": "the test sent no request through llm_client",
-        "samples": 0,
-        "formula": "t1 − t0",
-    }
-    assert "latency.ttft_p50" not in readings
+def test_what_has_no_value_says_why_and_each_reason_stands_once() -> None:
+    wire = measurement_to_wire(replace(measurement(), requests=(), memory=None, memory_missing="no access"))
+    assert find_reason(wire, "memory.peak") == "no access"
+    assert find_reason(wire, "latency.ttft") == "the test sent no request through llm_client"
+    assert {"latency.ttft", "latency.e2e"} <= set(wire["missing"]["the test sent no request through llm_client"])
+    named = [name for names in wire["missing"].values() for name in names]
+    assert not {"latency.ttft_p50", "throughput.goodput"} & set(named)
+    assert not set(named) & set(wire["readings"])
+    assert wire["distributions"] == {}
 
 
 def test_percentiles_stop_where_the_samples_do_but_the_extremes_are_always_there() -> None:
-    readings = measurement_to_wire(measurement())["readings"]
-    assert readings["latency.ttft_p50"]["value"] == pytest.approx(0.1)
-    assert readings["latency.ttft_p95"]["value"] is None
-    assert "needs 130 requests, the test gave 12" in readings["latency.ttft_p95"]["reason"]
-    for statistic in ("min", "mean", "max"):
-        assert readings[f"latency.ttft_{statistic}"]["value"] == pytest.approx(0.1)
-        assert readings[f"latency.ttft_{statistic}"]["samples"] == 12
+    wire = measurement_to_wire(measurement())
+    assert wire["readings"]["latency.ttft_p50"] == {"value": pytest.approx(0.1), "samples": 12}
+    assert "needs 130 requests, the test gave 12" in find_reason(wire, "latency.ttft_p95")
+    assert wire["readings"]["latency.ttft_max"]["value"] == pytest.approx(0.1)
+    spread = wire["distributions"]["latency.ttft"]
+    assert (spread["count"], spread["requests"]) == (12, 12)
+    assert spread["min"] == spread["mean"] == pytest.approx(0.1)
+
+
+def test_numbers_are_rounded_but_for_whole_ones_and_those_with_a_budget() -> None:
+    odd = replace(measurement(), requests=(replace(request(0), chunks=(Chunk(START + 123_456_789),)),))
+    assert measurement_to_wire(odd)["readings"]["latency.ttft_max"]["value"] == 0.123457
+    exact = measurement_to_wire(odd, ["latency.ttft_max"])["readings"]
+    assert exact["latency.ttft_max"]["value"] == 0.123456789
+    assert exact["memory.peak"]["value"] == int(17.3 * GIB)
+
+
+def test_the_noise_of_a_rate_and_the_accuracy_of_a_sensor_are_kept() -> None:
+    device = on(trace())
+    on_a_gpu = replace(measurement(), engine=replace(ENGINE, devices=(device.device,)), devices=(device,))
+    wire = measurement_to_wire(on_a_gpu)
+    noise = wire["evidence"]["throughput.output"]
+    assert (noise["units"], noise["unit"]) == (12, "request")
+    assert 0 < noise["noise"] < 0.1
+    assert 1 <= noise["effective"] <= 12
+    assert 0 < wire["evidence"]["energy.total"]["share"] < 0.2
+    assert "memory.peak" not in wire["evidence"]
+
+
+def test_what_makes_verdicts_invalid_is_kept() -> None:
+    assert measurement_to_wire(measurement())["validity"] == []
+    (objection,) = measurement_to_wire(replace(measurement(), faults=("it was swapped",)))["validity"]
+    assert (objection["reason"], objection["undoes"]) == ("it was swapped", "any")
+    assert "latency.ttft" in objection["metrics"]
+
+
+def test_a_latency_with_the_values_of_another_is_not_repeated_unless_it_is_limited() -> None:
+    wire = measurement_to_wire(measurement())
+    assert find_reason(wire, "latency.ttft_answer") == "all its values are those of latency.ttft"
+    assert "latency.ttft_answer" not in wire["distributions"]
+    limited = measurement_to_wire(measurement(), ["latency.ttft_answer_max"])
+    assert limited["readings"]["latency.ttft_answer_max"]["value"] == pytest.approx(0.1)
+    assert "latency.ttft_answer" in limited["distributions"]
 
 
 def test_the_statistics_of_the_limits_are_read_as_well() -> None:
@@ -150,7 +190,7 @@ def test_a_sum_of_tokens_is_not_stated_when_one_answer_was_not_counted() -> None
 
 def test_the_memory_timeline_is_small_and_keeps_its_spike() -> None:
     memory = measurement_to_wire(replace(measurement(), memory=trace(5000, peak=20 * GIB)))["memory"]
-    assert len(memory["timeline"]) <= 120
+    assert len(memory["timeline"]) <= TIMELINE_POINTS
     assert max(value for _, value in memory["timeline"]) == 20 * GIB == memory["peak_bytes"]
     assert memory["timeline"][0][0] == -10.0
     assert memory["samples"] == 5000

@@ -1,10 +1,11 @@
-"""The host in its wire form."""
+"""The host as plain data."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.host.state import RESOURCES
+from pytest_llmperf.reports.wire.numbers import ROUGH, to_number
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.host.state import HostState
@@ -17,30 +18,26 @@ def host_to_wire(host: HostState, starved: str) -> dict[str, Any]:
     """
     threads = host.threads
     return {
-        "seconds": float(host.seconds),
+        "seconds": to_number(host.seconds),
         "threads": None
         if threads is None
         else {
-            "ran_s": float(threads.ran),
-            "waited_s": float(threads.waited),
-            "share_waited": float(threads.share_waited),
+            "ran_s": to_number(threads.ran, ROUGH),
+            "waited_s": to_number(threads.waited, ROUGH),
+            "share_waited": to_number(threads.share_waited, ROUGH),
         },
         "processors": None if host.processors is None else int(host.processors),
-        "busy_cores": _number(host.busy_cores),
-        "other_cores": _number(host.other_cores),
-        "steal": _number(host.steal),
-        "pressure": {kind: _number(host.pressure.get(kind)) for kind in RESOURCES},
-        "cgroup_pressure": {kind: _number(host.cgroup_pressure.get(kind)) for kind in RESOURCES},
-        "throttled_periods": _number(host.throttled_periods),
-        "throttled_s": _number(host.throttled_seconds),
+        "busy_cores": to_number(host.busy_cores, ROUGH),
+        "other_cores": to_number(host.other_cores, ROUGH),
+        "steal": to_number(host.steal, ROUGH),
+        "pressure": {kind: to_number(host.pressure.get(kind), ROUGH) for kind in RESOURCES},
+        "cgroup_pressure": {kind: to_number(host.cgroup_pressure.get(kind), ROUGH) for kind in RESOURCES},
+        "throttled_periods": to_number(host.throttled_periods, ROUGH),
+        "throttled_s": to_number(host.throttled_seconds, ROUGH),
         "swapped_in_bytes": None if host.swapped_in_bytes is None else int(host.swapped_in_bytes),
-        "frequency_limit": _number(host.frequency_limit),
+        "frequency_limit": to_number(host.frequency_limit, ROUGH),
         "thermal_throttles": None if host.thermal_throttles is None else int(host.thermal_throttles),
         "on_battery": None if host.on_battery is None else bool(host.on_battery),
         "starved": str(starved),
         "unknown": {str(name): str(why) for name, why in host.unknown.items()},
     }
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)

@@ -1,0 +1,1 @@
+"""What was measured as plain data: for the way between processes, the JSON report, and whoever reads that again."""

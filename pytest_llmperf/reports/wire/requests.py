@@ -1,0 +1,118 @@
+"""The requests of a measurement as plain data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.wire.numbers import to_count, to_milliseconds, to_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.measurement.engine_info import EngineInfo
+    from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.unread import UnreadCall
+
+REQUEST_RECORDS = 1000
+REQUEST_ERRORS = 20
+REQUEST_MODELS = 20
+
+
+def requests_to_wire(measurement: Measurement, start_ns: int) -> dict[str, Any]:
+    """The requests counted, and up to ``REQUEST_RECORDS`` of them one by one; moments are ms from ``start_ns``."""
+    requests = measurement.requests
+    answered = [r for r in requests if r.error is None]
+    return {
+        "total": len(requests),
+        "failed": len(requests) - len(answered),
+        "streamed": sum(1 for r in requests if r.streamed),
+        "errors": _errors(requests),
+        "tokens": {
+            "output": _total([r.output_tokens for r in answered]),
+            "prompt": _total([r.prompt_tokens for r in answered]),
+            "cached": _count_cached(measurement, answered),
+        },
+        "models": _count_models(answered, measurement.engine),
+        "short": _short(answered),
+        "records": [_request(r, start_ns) for r in _sample(requests)],
+        "requests_left_out": max(0, len(requests) - REQUEST_RECORDS),
+        "unread": _unread(measurement.unread),
+    }
+
+
+def _count_models(answered: Sequence[RequestTiming], engine: EngineInfo | None) -> dict[str, int]:
+    """How many answers each model gave, by the name that the server states; a derived one counts as the engine's."""
+    known = {engine.asked_as: engine.model} if engine is not None else {}
+    return dict(Counter(known.get(r.model, str(r.model)) for r in answered if r.model).most_common(REQUEST_MODELS))
+
+
+def _short(answered: Sequence[RequestTiming]) -> dict[str, int | None]:
+    """How many answers have fewer tokens than were asked for, how many of those were cut off, and the shortest one."""
+    short = sorted(
+        ((r.output_tokens or 0, r.asked_tokens or 0, r) for r in answered if r.is_short), key=lambda s: s[:2]
+    )
+    tokens, asked = (short[0][0], short[0][1]) if short else (None, None)
+    return {
+        "answers": len(short),
+        "cut_off": sum(1 for _, _, r in short if r.finish_reason == "length"),
+        "tokens": to_count(tokens),
+        "asked_tokens": to_count(asked),
+    }
+
+
+def _unread(calls: Sequence[UnreadCall]) -> list[dict[str, Any]]:
+    """The calls that were not read, counted by method and path."""
+    counted = Counter((call.what, call.harmless) for call in calls)
+    return [
+        {"call": str(what), "count": int(count), "harmless": bool(harmless)}
+        for (what, harmless), count in sorted(counted.items())
+    ]
+
+
+def _sample(requests: Sequence[RequestTiming]) -> Sequence[RequestTiming]:
+    """All of them, or so many that lie evenly apart, the first and the last included."""
+    if len(requests) <= REQUEST_RECORDS:
+        return requests
+    return [requests[place * (len(requests) - 1) // (REQUEST_RECORDS - 1)] for place in range(REQUEST_RECORDS)]
+
+
+def _errors(requests: Sequence[RequestTiming]) -> dict[str, int]:
+    """How often each of the most frequent errors came."""
+    counted = Counter(str(r.error) for r in requests if r.error is not None)
+    return dict(counted.most_common(REQUEST_ERRORS))
+
+
+def _count_cached(measurement: Measurement, answered: Sequence[RequestTiming]) -> int | None:
+    """As the answers say; where not all of them do, as the engine counts it."""
+    found = _total([r.cached_tokens for r in answered])
+    return to_count(measurement.prompt_cache.cached_tokens) if found is None and answered else found
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    """None as soon as one answer is without a count: a sum of the others would read as the whole."""
+    known = [int(count) for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
+    return {
+        "phase": str(request.phase),
+        "scheduled_ms": to_milliseconds(request.scheduled_ns, start_ns),
+        "sent_ms": to_milliseconds(request.sent_ns, start_ns),
+        "ttft_s": to_number(request.ttft),
+        "tpot_s": to_number(request.tpot),
+        "e2e_s": to_number(request.e2e),
+        "output_tokens": to_count(request.output_tokens),
+        "asked_tokens": to_count(request.asked_tokens),
+        "prompt_tokens": to_count(request.prompt_tokens),
+        "cached_tokens": to_count(request.cached_tokens),
+        "hidden_tokens": int(request.hidden_tokens),
+        "count_fault": str(request.count_fault),
+        "chunks": len(request.chunks),
+        "finish_reason": None if request.finish_reason is None else str(request.finish_reason),
+        "status": to_count(request.status),
+        "error": None if request.error is None else str(request.error),
+        "model": str(request.model) or None,
+    }

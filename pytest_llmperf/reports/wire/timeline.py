@@ -1,0 +1,46 @@
+"""A timeline in fewer points, without losing its spikes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_Item = TypeVar("_Item")
+
+
+def downsample(samples: Sequence[tuple[int, int]], points: int) -> list[tuple[int, int]]:
+    """At most ``points`` of the (time, value) samples, in order: the smallest and the largest of each bucket.
+
+    Samples inside a stretch of equal values are left out, but for its first and its last.
+
+    Raises:
+        ValueError: fewer than two points are asked for.
+    """
+    if points < 2:
+        raise ValueError(f"a timeline has at least 2 points, not {points}")
+    samples = _leave_out_level(samples)
+    if len(samples) <= points:
+        return list(samples)
+    kept: list[tuple[int, int]] = []
+    for bucket in split_evenly(samples, points // 2):
+        extremes = {min(bucket, key=lambda s: s[1]), max(bucket, key=lambda s: s[1])}
+        kept += sorted(extremes)
+    return _leave_out_level(kept)
+
+
+def _leave_out_level(samples: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    last = len(samples) - 1
+    return [
+        sample
+        for at, sample in enumerate(samples)
+        if at in (0, last) or not samples[at - 1][1] == sample[1] == samples[at + 1][1]
+    ]
+
+
+def split_evenly(items: Sequence[_Item], count: int) -> list[Sequence[_Item]]:
+    """So many parts of almost equal length, in order; some are empty if there are fewer items."""
+    edges = [at * len(items) // count for at in range(count + 1)]
+    return [items[a:b] for a, b in pairwise(edges)]

@@ -1,0 +1,150 @@
+"""How large a test is in the JSON report, and how long a test of very many requests takes to be written."""
+
+from __future__ import annotations
+
+import json
+import math
+from random import Random
+from typing import Any
+
+from pytest_llmperf.budgets.judge import judge
+from pytest_llmperf.budgets.limit import Limit, parse_limits
+from pytest_llmperf.measurement.chunks import Chunk
+from pytest_llmperf.measurement.engine_info import Device, EngineInfo
+from pytest_llmperf.measurement.host.state import HostState, ThreadTimes
+from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
+from pytest_llmperf.measurement.measurement import Measurement
+from pytest_llmperf.measurement.memory_trace import MemoryTrace
+from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.reports import json_report
+from pytest_llmperf.reports.result import TestResult
+from pytest_llmperf.reports.wire.measurement import measurement_to_wire
+from pytest_llmperf.traffic.load.schedule import ScheduleOptions, parse_schedule
+from pytest_llmperf.traffic.workloads.workload import workload
+
+MIB = 2**20
+MS = 1_000_000
+START = 5_000_000_000_000
+USERS = 4
+ENGINE = EngineInfo(
+    "llamacpp",
+    "b11549",
+    "Qwen2.5-0.5B-Instruct-Q4_K_M.gguf",
+    (Device("cpu", "AMD EPYC 7B13 64-Core Processor"),),
+    2.31847,
+    0.413862,
+    digest="5f2c8b1d" * 8,
+    quantisation="Q4_K_M",
+    arguments=(("ctx_size", "8192"), ("parallel", "4"), ("threads", "8")),
+)
+LIMITS = [
+    *parse_limits("latency", {"ttft_p95": "400 ms", "itl_p99": "60 ms"}, "the test"),
+    *parse_limits("memory", {"peak": "2 GiB"}, "the test"),
+    *parse_limits("throughput", {"output": "150 tok/s"}, "the test"),
+]
+
+
+def stream_as_measured(random: Random, sent_ns: int, tokens: int) -> RequestTiming:
+    """A streamed answer whose times scatter as those of a server on a busy host do."""
+    at = sent_ns + round(120 * MS * math.exp(random.gauss(0, 0.25)))
+    chunks = [Chunk(at)]
+    for _ in range(tokens - 1):
+        stall = 30 * MS if random.random() < 0.005 else 0
+        at += round(18 * MS * math.exp(random.gauss(0, 0.06))) + stall
+        chunks.append(Chunk(at))
+    return RequestTiming(
+        sent_ns,
+        at + MS // 3,
+        tuple(chunks),
+        tokens,
+        300,
+        0,
+        status=200,
+        finish_reason="length",
+        asked_tokens=tokens,
+        model="model",
+    )
+
+
+def run_closed_loop(requests: int) -> list[RequestTiming]:
+    random = Random(7)
+    free = [START] * USERS
+    found = []
+    for number in range(requests):
+        found.append(stream_as_measured(random, free[number % USERS], random.randint(64, 128)))
+        free[number % USERS] = found[-1].end_ns + MS // 2
+    return sorted(found, key=lambda request: request.sent_ns)
+
+
+def measure(requests: list[RequestTiming]) -> Measurement:
+    asked = workload(prompt_tokens="128-512", output_tokens="64-128", requests=len(requests))
+    schedule = parse_schedule(asked, ScheduleOptions(concurrency=USERS))
+    end = max(request.end_ns for request in requests)
+    random = Random(3)
+    level, samples = 1100 * MIB, []
+    for at in range(START - 10 * MS, end + 10 * MS, 10 * MS):
+        level += 4096 * random.choice((0, 0, 0, 0, 1, 5)) * (level < 1300 * MIB)
+        samples.append((at, level))
+    load = Load(
+        f"{asked}; {schedule}",
+        Window(START, end, "steady"),
+        ClientHealth("uvloop", Lag(4.1e-5, 9.3e-5, 4.1e-4, 2.2e-3), 0.0617, None, USERS),
+        prompt_asked=Spread(128, 318.25, 512, 200),
+        prompt_came=Spread(128, 318.25, 512, 200),
+        output_asked=Spread(64, 96.105, 128, 200),
+        output_came=Spread(64, 96.105, 128, 200),
+        full_answers=200,
+        plan={**asked.describe(), **schedule.describe()},
+    )
+    host = HostState(
+        (end - START) / 1e9,
+        ThreadTimes(351.2271, 1.82),
+        16,
+        8.7123,
+        0.0013,
+        {"cpu": 0.0412, "memory": 0.0, "io": 0.0007},
+        {"cpu": 0.0391, "memory": 0.0, "io": 0.0},
+        0.0,
+        0.0,
+        0,
+        1.0,
+        0,
+        unknown={"on_battery": "the host names no battery"},
+    )
+    source = "resident memory of the engine's processes, every 10 ms"
+    return Measurement(
+        Window(START, end),
+        ENGINE,
+        tuple(requests),
+        MemoryTrace(tuple(samples), source, samples[0][1], samples[-1][1], max_gap_ns=11 * MS),
+        engine_readings={
+            "memory.kv_reserved": Reading(96.0 * MIB, "8192 cells × 12288 bytes, from the log"),
+            "memory.kv_cache": Reading(31.4 * MIB, "cells in use × 12288 bytes", samples=412),
+        },
+        engine_stats={"generation_tokens": 19221.0, "prompt_tokens": 60000.0},
+        host=host,
+        loads=(load,),
+    )
+
+
+def write(measurement: Measurement, limits: list[Limit]) -> dict[str, Any]:
+    """The entry of a test in a report."""
+    verdicts = judge(limits, measurement)
+    wire = measurement_to_wire(measurement, [verdict.name for verdict in verdicts])
+    result = TestResult("tests/test_chat.py::test_chat_is_fast", tuple(verdicts), wire, "passed", 91.27316)
+    test: dict[str, Any] = json.loads(json_report.render([result], {}))["tests"][0]
+    return test
+
+
+def measure_size(value: Any) -> int:
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def test_a_test_of_two_hundred_requests_takes_a_few_kilobytes() -> None:
+    test = write(measure(run_closed_loop(200)), LIMITS)
+    assert len(test["measurement"]["requests"].pop("records")) == 200
+    assert len(test["verdicts"]) == 4
+    sizes = {key: measure_size(value) for key, value in test["measurement"].items()}
+    assert measure_size(test) < 8500, sizes
