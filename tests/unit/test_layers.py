@@ -54,6 +54,8 @@ ALLOWED: dict[str, str] = {
     "reports.wire": "budgets budgets.stored measurement measurement.host metrics",
     "reports.host": "measurement",
     "reports": "budgets measurement reports.host reports.wire",
+    "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
+    "baselines.two_reports": "baselines.rejudging budgets measurement metrics",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "
     "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
     "plugin.baselines": "baselines budgets budgets.comparison measurement reports reports.wire",
@@ -63,16 +65,23 @@ ALLOWED: dict[str, str] = {
     "plugin.pairing": "budgets budgets.comparison engines.api measurement plugin.measuring traffic",
     "plugin.provenance": "system telemetry",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
-    "measurement metrics plugin.baselines plugin.engine_options plugin.markers plugin.measuring plugin.pairing "
-    "plugin.preflight plugin.provenance reports reports.wire system telemetry telemetry.sampler telemetry.sources "
-    "traffic traffic.client",
+    "measurement metrics plugin.baselines plugin.engine_options plugin.markers plugin.measuring "
+    "plugin.pairing plugin.preflight plugin.provenance reports reports.wire system telemetry telemetry.sampler "
+    "telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
-    "commands": "baselines engines.api engines.lifecycle measurement reports",
+    "commands": "baselines baselines.rejudging baselines.two_reports budgets engines.api "
+    "engines.lifecycle measurement reports",
     "commands.store": "baselines commands measurement reports",
 }
 # Other packages that only some places may import, not even for type checkers.
 RESERVED = {
-    "pytest": ("plugin", "plugin.baselines", "plugin.markers", "plugin.pairing", "plugin.preflight"),
+    "pytest": (
+        "plugin",
+        "plugin.baselines",
+        "plugin.markers",
+        "plugin.pairing",
+        "plugin.preflight",
+    ),
     "_pytest": (),
     "xdist": ("plugin.xdist",),
     "execnet": ("plugin.xdist",),
