@@ -7,14 +7,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.commands import compare, engines, history, judge
+from pytest_llmperf.commands import audit, compare, engines, history, judge, suggest
 from pytest_llmperf.commands.store import command as store
 from pytest_llmperf.system.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (engines, store, history, judge, compare)
+COMMANDS = (engines, store, history, judge, compare, suggest, audit)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,6 +51,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Runs the suite several times for ``--llmperf-calibrate``, in place of the one run."""
+    runs = settings.count_calibration_runs(config)
+    if not runs:
+        return None
+    from pytest_llmperf.plugin.calibration.command_line import calibrate
+
+    return calibrate(config, runs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Reads the options, and registers the parts of the plugin that this process needs."""
     register_markers(config)

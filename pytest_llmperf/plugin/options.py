@@ -242,6 +242,15 @@ OPTIONS = (
         ".llmperf beside the ini file, or in the root folder",
     ),
     Option(
+        "--llmperf-calibrate",
+        "int",
+        0,
+        "N",
+        "Run the suite N times, 3 or more, each with fresh engines, and tell of each budget how often it fails a good "
+        "build, what it finds, and which limit fits. The runs are saved under the name calibration.",
+        "off",
+    ),
+    Option(
         "--llmperf-keep-engine",
         "float",
         0.0,

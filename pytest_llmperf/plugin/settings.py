@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # The error at each look of --llmperf-rounds=auto is for so many looks.
 MOST_LOOKS = 30
+FEWEST_CALIBRATION_RUNS = 3
+# With these pytest shows something and runs no test.
+_SHOWING = ("help", "version", "collectonly", "showfixtures", "show_fixtures_per_test", "markers", "setupplan")
 
 
 class Settings(NamedTuple):
@@ -110,6 +113,23 @@ def _value(config: pytest.Config, name: str) -> Any:
         return config.getini(name)
     except (TypeError, ValueError, pytest.UsageError) as error:
         raise ValueError(f"the setting {name} in the configuration file: {error}") from None
+
+
+def count_calibration_runs(config: pytest.Config) -> int:
+    """How often ``--llmperf-calibrate`` asks to run the suite; 0 for a run that is no calibration.
+
+    Raises:
+        pytest.UsageError: fewer runs than tell anything.
+    """
+    runs: int = _value(config, "llmperf_calibrate")
+    if not runs or any(config.getoption(name, False) for name in _SHOWING):
+        return 0
+    if runs < FEWEST_CALIBRATION_RUNS:
+        raise pytest.UsageError(
+            f"llmperf: --llmperf-calibrate={runs} must be {FEWEST_CALIBRATION_RUNS} or more: fewer runs do not tell "
+            "how much they differ"
+        )
+    return runs
 
 
 def _launch(values: Mapping[str, Any], run: str) -> dict[str, Any]:

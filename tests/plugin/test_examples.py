@@ -21,3 +21,13 @@ def test_the_example_passes_with_all_its_budgets(example: str, budgets: int, mon
     run = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stdout
     assert f"budgets: {budgets} PASS" in run.stdout
+
+
+def test_the_example_of_baselines_is_compared_with_its_first_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "examples/baselines", "-p", "no:cacheprovider", "--llmperf-strict"]
+    command += ["--llm-engine=simulated", "--llmperf-engine-arg=tpot=2 ms", f"--llmperf-store={tmp_path}"]
+    for options in (["--llmperf-save"], ["--llmperf-session-noise=5%"]):
+        run = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=240)
+        assert run.returncode == 0, run.stdout
+        assert "budgets: " in run.stdout
+        assert ("NO BASELINE" in run.stdout) is ("--llmperf-save" in options)

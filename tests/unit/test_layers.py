@@ -55,6 +55,7 @@ ALLOWED: dict[str, str] = {
     "reports.host": "measurement",
     "reports": "budgets measurement reports.host reports.wire",
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
+    "baselines.calibration": "baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines.rejudging budgets measurement metrics",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "
     "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
@@ -63,13 +64,14 @@ ALLOWED: dict[str, str] = {
     "plugin.engine_options": "engines engines.api",
     "plugin.preflight": "budgets engines engines.api plugin.engine_options plugin.markers telemetry",
     "plugin.pairing": "budgets budgets.comparison engines.api measurement plugin.measuring traffic",
+    "plugin.calibration": "baselines.calibration engines.lifecycle plugin.preflight reports",
     "plugin.provenance": "system telemetry",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
-    "measurement metrics plugin.baselines plugin.engine_options plugin.markers plugin.measuring "
+    "measurement metrics plugin.baselines plugin.calibration plugin.engine_options plugin.markers plugin.measuring "
     "plugin.pairing plugin.preflight plugin.provenance reports reports.wire system telemetry telemetry.sampler "
     "telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
-    "commands": "baselines baselines.rejudging baselines.two_reports budgets engines.api "
+    "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
     "engines.lifecycle measurement reports",
     "commands.store": "baselines commands measurement reports",
 }
@@ -78,6 +80,7 @@ RESERVED = {
     "pytest": (
         "plugin",
         "plugin.baselines",
+        "plugin.calibration",
         "plugin.markers",
         "plugin.pairing",
         "plugin.preflight",

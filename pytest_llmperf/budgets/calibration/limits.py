@@ -10,7 +10,7 @@ from pytest_llmperf.budgets.confidence.distributions import t_at_most
 from pytest_llmperf.budgets.interval import PASS_ERROR_WITH_KNOWN_SESSIONS, Confidence
 
 if TYPE_CHECKING:
-    from pytest_llmperf.budgets.calibration.series import Series
+    from pytest_llmperf.budgets.calibration.series import SessionSeries
 
 MOST_WRONG_FAILS = 0.01
 """The share of sessions of a good build that a limit may fail."""
@@ -56,14 +56,14 @@ class _Rule:
     reach_of_pass: float
 
 
-def _find_rule(series: Series, *, relative: bool) -> _Rule:
+def _find_rule(series: SessionSeries, *, relative: bool) -> _Rule:
     """A limit against a baseline is judged by how much sessions differ, which is what the store knows of them."""
     if not relative:
         return _Rule(series.reach_of_fail, series.reach_of_pass)
     return _Rule(series.quantile(1 - _FAIL_ERROR), series.quantile(1 - PASS_ERROR_WITH_KNOWN_SESSIONS))
 
 
-def judge_limit(series: Series, limit: float, *, relative: bool = False) -> Characteristics:
+def judge_limit(series: SessionSeries, limit: float, *, relative: bool = False) -> Characteristics:
     """How a limit would judge the next session of the build that was measured.
 
     The next session lies around the mean of the others as Student's t says. It is a FAIL where its value lies beyond
@@ -82,7 +82,7 @@ def judge_limit(series: Series, limit: float, *, relative: bool = False) -> Char
     return Characteristics(fails, max(0.0, 1 - fails - passes), regression, _has_room(series, place, rule))
 
 
-def _find_share_below(series: Series, place: float, shift: float = 0.0) -> float:
+def _find_share_below(series: SessionSeries, place: float, shift: float = 0.0) -> float:
     """The probability that the next session, worse by ``shift``, lies below a place or at it."""
     off = place - series.middle - shift
     if math.isinf(off) or not series.spread:
@@ -90,19 +90,19 @@ def _find_share_below(series: Series, place: float, shift: float = 0.0) -> float
     return t_at_most(off / series.spread, series.freedom)
 
 
-def _find_regression(series: Series, place: float, rule: _Rule) -> float | None:
+def _find_regression(series: SessionSeries, place: float, rule: _Rule) -> float | None:
     shift = place + rule.reach_of_fail - series.middle + series.quantile(FOUND)
     return _to_share(series, max(0.0, shift))
 
 
-def _to_share(series: Series, shift: float) -> float | None:
+def _to_share(series: SessionSeries, shift: float) -> float | None:
     """A change for the worse as a share of the value; None if it is infinite, or no share."""
     if not series.is_relative or math.isinf(shift) or shift > 700:
         return None
     return math.expm1(shift) if series.better == "lower" else -math.expm1(-shift)
 
 
-def _has_room(series: Series, place: float, rule: _Rule) -> bool:
+def _has_room(series: SessionSeries, place: float, rule: _Rule) -> bool:
     if series.is_relative:
         shift = math.log(FACTOR_OF_ROOM)
     elif series.median > 0 and series.better == "lower":
@@ -112,7 +112,7 @@ def _has_room(series: Series, place: float, rule: _Rule) -> bool:
     return _find_share_below(series, place - rule.reach_of_pass, shift) > 0.5
 
 
-def find_fitting_limit(series: Series, *, relative: bool = False) -> float | None:
+def find_fitting_limit(series: SessionSeries, *, relative: bool = False) -> float | None:
     """The tightest limit that fails a good build in at most 1 % of sessions, and passes it in at least 90 %.
 
     In the base unit of the metric, or with ``relative`` as a share of the baseline: 0.1 for ``+10 %``, -0.1 for

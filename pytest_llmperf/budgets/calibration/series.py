@@ -43,7 +43,7 @@ class SessionValue:
     noise: float = 0.0
 
 
-class Series:
+class SessionSeries:
     """The values of several sessions, of which there are two at least, and their noise.
 
     The noise is that of the logarithm of the value. A metric that has been zero or negative is taken as it is: then

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.budgets.calibration.limits import FOUND, find_fitting_limit, judge_limit
-from pytest_llmperf.budgets.calibration.series import Series, SessionValue
+from pytest_llmperf.budgets.calibration.series import SessionSeries, SessionValue
 from pytest_llmperf.budgets.interval import Confidence, Interval, find_interval
 from pytest_llmperf.metrics.evidence import RateUnits, RequestValues
 from pytest_llmperf.metrics.statistics import Statistic
@@ -67,7 +67,7 @@ def calibrate_often(kind: str, between: float, sessions: int) -> dict[str, float
     later = [simulate(generator, 0.0, between) for _ in range(300)]
     sums: dict[str, float] = dict.fromkeys(("fails", "said fails", "inconclusive", "said inconclusive", "found"), 0.0)
     for _ in range(CALIBRATIONS):
-        series = Series([simulate(generator, 0.0, between) for _ in range(sessions)], better)
+        series = SessionSeries([simulate(generator, 0.0, between) for _ in range(sessions)], better)
         limit = find_fitting_limit(series)
         assert limit is not None
         said = judge_limit(series, limit)
@@ -106,7 +106,7 @@ def test_the_probability_of_a_wrong_fail_is_that_of_the_judge(kind: str) -> None
     simulate, better = KINDS[kind]
     generator = random.Random(kind)
     sessions = [simulate(generator, 0.0, 0.05) for _ in range(400)]
-    series = Series(sessions, better)
+    series = SessionSeries(sessions, better)
     for place in (-0.06, 0.0, 0.06):
         limit = series.find_value(series.middle + place)
         said, judged = judge_limit(series, limit), [judge(one, limit, better) for one in sessions]
@@ -114,8 +114,8 @@ def test_the_probability_of_a_wrong_fail_is_that_of_the_judge(kind: str) -> None
         assert said.inconclusive == pytest.approx(judged.count("INCONCLUSIVE") / 400, abs=0.1)
 
 
-def make_exact(*values: float, better: Better = "lower", unit: str = "B") -> Series:
-    return Series([SessionValue(value) for value in values], better, unit)
+def make_exact(*values: float, better: Better = "lower", unit: str = "B") -> SessionSeries:
+    return SessionSeries([SessionValue(value) for value in values], better, unit)
 
 
 def test_memory_that_is_always_the_same_gets_a_little_room() -> None:
@@ -156,7 +156,7 @@ def test_room_for_a_build_twice_as_bad_is_named(better: Better, limit: float, ha
 
 
 def test_no_limit_fits_where_a_session_does_not_bound_its_value() -> None:
-    series = Series([SessionValue(0.2, Interval(None, None, 1, 1.0, "request"), 0.1)] * 3, "lower")
+    series = SessionSeries([SessionValue(0.2, Interval(None, None, 1, 1.0, "request"), 0.1)] * 3, "lower")
     assert find_fitting_limit(series) is None
     said = judge_limit(series, 0.3)
     assert (said.fails, said.inconclusive, said.finds) == (0.0, 1.0, None)
@@ -170,7 +170,7 @@ def test_an_impossible_limit_always_fails() -> None:
 @pytest.mark.parametrize("better", ["lower", "higher"])
 def test_a_limit_against_the_baseline_gets_room_for_both_sessions(better: Better) -> None:
     generator = random.Random(8)
-    series = Series([SessionValue(math.exp(0.02 * generator.gauss(0, 1))) for _ in range(20)], better)
+    series = SessionSeries([SessionValue(math.exp(0.02 * generator.gauss(0, 1))) for _ in range(20)], better)
     share = find_fitting_limit(series, relative=True)
     assert share is not None
     assert 0.05 < abs(share) < 0.12

@@ -7,13 +7,15 @@ import random
 
 import pytest
 
-from pytest_llmperf.budgets.calibration.series import Series, SessionValue
+from pytest_llmperf.budgets.calibration.series import SessionSeries, SessionValue
 
 
-def draw(between: float, within: float, count: int, seed: int = 3) -> Series:
+def draw(between: float, within: float, count: int, seed: int = 3) -> SessionSeries:
     generator = random.Random(seed)
     noise = math.hypot(between, within)
-    return Series([SessionValue(math.exp(noise * generator.gauss(0, 1)), noise=within) for _ in range(count)], "lower")
+    return SessionSeries(
+        [SessionValue(math.exp(noise * generator.gauss(0, 1)), noise=within) for _ in range(count)], "lower"
+    )
 
 
 @pytest.mark.parametrize(("between", "within"), [(0.05, 0.01), (0.03, 0.03)])
@@ -43,13 +45,13 @@ def test_the_bounds_hold_as_often_as_they_say() -> None:
 
 @pytest.mark.parametrize("better", ["lower", "higher"])
 def test_a_worse_value_lies_higher_and_places_are_found_back(better: str) -> None:
-    series = Series([SessionValue(1.0), SessionValue(2.0)], better)  # type: ignore[arg-type]
+    series = SessionSeries([SessionValue(1.0), SessionValue(2.0)], better)  # type: ignore[arg-type]
     assert (series.place(2.0) > series.place(1.0)) is (better == "lower")
     assert series.find_value(series.place(1.7)) == pytest.approx(1.7)
     assert series.median == 1.5
 
 
 def test_chance_does_not_make_a_build_quieter_than_a_session_knows_itself_to_be() -> None:
-    series = Series([SessionValue(1.0, noise=0.03)] * 3, "lower")
+    series = SessionSeries([SessionValue(1.0, noise=0.03)] * 3, "lower")
     assert series.total_noise == 0.0
     assert series.spread == pytest.approx(0.03 * math.sqrt(4 / 3))
