@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.budgets.client_lag import why_client_lags
+from pytest_llmperf.budgets.client_lag import is_saturated, take_off_lag, why_client_lags
 from pytest_llmperf.budgets.comparison.changes import (
     FEWEST_PAIRS,
     LOOKS,
@@ -51,6 +51,7 @@ class SideValue:
         missing: why it was not measured, in one sentence.
         diluted: what was added to the values of both engines alike, so that a change looks smaller than it is, in one
             sentence; empty if nothing was.
+        undiluted: the value without that; None if it is not known.
     """
 
     value: float | None
@@ -59,6 +60,13 @@ class SideValue:
     invalid: str = ""
     missing: str = ""
     diluted: str = ""
+    undiluted: float | None = None
+
+    @property
+    def core(self) -> float | None:
+        """The value without what may have been added to it; None if that is not known, or is not above 0."""
+        core = self.undiluted if self.diluted else self.value
+        return core if core is not None and 0 < core < math.inf else None
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,9 @@ def read_turn(limit: Limit, rounds: Sequence[Measurement], limits: Sequence[Limi
     values = [one.value for one in found if one.value is not None]
     requests = None if found[0].requests is None else sum(one.requests or 0 for one in found)
     diluted = next((one.diluted for one in found if one.diluted), "")
-    return SideValue(average(values), requests, all(one.is_exact for one in found), diluted=diluted)
+    cores = [core for one in found if (core := one.core) is not None]
+    undiluted = average(cores) if diluted and len(cores) == len(found) else None
+    return SideValue(average(values), requests, all(one.is_exact for one in found), "", "", diluted, undiluted)
 
 
 def _read_round(limit: Limit, measurement: Measurement, limits: Sequence[Limit]) -> SideValue:
@@ -126,8 +136,10 @@ def _read_round(limit: Limit, measurement: Measurement, limits: Sequence[Limit])
         return SideValue(None, missing=reading.reason)
     if not math.isfinite(value):
         return SideValue(None, invalid=f"the measured value is {value}")
-    lags = metric.source is SampleSource.REQUESTS and why_client_lags(metric, limit.statistic, measurement)
-    return SideValue(value, requests, is_exact, diluted=lags or "")
+    late = why_client_lags(metric, limit.statistic, measurement) if metric.source is SampleSource.REQUESTS else ""
+    is_known = bool(late) and not (is_saturated(measurement) and not metric.worse_with_lag)
+    core = take_off_lag(value, metric, limit.statistic, measurement) if is_known else None
+    return SideValue(value, requests, is_exact, "", "", late, core)
 
 
 def _why_incomparable(limit: Limit, measurement: Measurement, objectives: Sequence[Objective]) -> str:
@@ -198,11 +210,7 @@ class PairedLimit:
         return self._compare(found, is_last=is_last)
 
     def _compare(self, found: Sequence[tuple[float, float]], *, is_last: bool) -> Verdict:
-        fail, hold = find_errors(len(found))
-        is_worse_above = self.limit.definition.better == "lower"
-        is_exact = all(pair.new.is_exact and pair.old.is_exact for pair in self.pairs if pair.values)
-        change = estimate_change(found, *((fail, hold) if is_worse_above else (hold, fail)), exact=is_exact)
-        best, worst = (change.low, change.high) if is_worse_above else (change.high, change.low)
+        change, best, worst = self._estimate(found)
         diluted = self._why_diluted()
         if self._holds(worst) and not diluted:
             return self._make(Status.PASS, change)
@@ -213,15 +221,29 @@ class PairedLimit:
         reason = f"too close to {self.text} to tell with {len(found)} pairs"
         return self._make(Status.INCONCLUSIVE, change, reason)
 
+    def _estimate(self, found: Sequence[tuple[float, float]]) -> tuple[Change, float, float]:
+        """The change, and what it is at best and at worst."""
+        fail, hold = find_errors(len(found))
+        is_exact = all(pair.new.is_exact and pair.old.is_exact for pair in self.pairs if pair.values)
+        if self.limit.definition.better == "lower":
+            change = estimate_change(found, fail, hold, exact=is_exact)
+            return change, change.low, change.high
+        change = estimate_change(found, hold, fail, exact=is_exact)
+        return change, change.high, change.low
+
     @property
     def _tolerated(self) -> int:
         """The number of pairs with which something may be wrong."""
         return max(1, len(self.pairs) // _LEFT_OUT_SHARE)
 
     def _why_diluted(self) -> str:
-        """Why a change may be larger than it looks, in one sentence; empty if too few pairs say so."""
-        found = [text for pair in self.pairs if (text := pair.new.diluted or pair.old.diluted)]
+        """Why a change within the limit may be beyond it, in one sentence; empty if it is within it all the same."""
+        counted = [pair for pair in self.pairs if pair.values is not None]
+        found = [text for pair in counted if (text := pair.new.diluted or pair.old.diluted)]
         if len(found) <= self._tolerated:
+            return ""
+        cores = [(new, old) for pair in counted if (new := pair.new.core) and (old := pair.old.core)]
+        if len(cores) == len(counted) and self._holds(self._estimate(cores)[2]):
             return ""
         return f"in {len(found)} of {len(self.pairs)} pairs a change may be larger than it looks, the first: {found[0]}"
 

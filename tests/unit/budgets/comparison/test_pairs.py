@@ -116,12 +116,26 @@ def test_a_single_pair_that_is_left_out_is_named() -> None:
     assert verdict.how.endswith(" pairs, 1 left out: the engine ended")
 
 
-@pytest.mark.parametrize(("ratio", "status"), [(1.3, "FAIL"), (1.0, "INVALID")])
-def test_what_was_added_to_both_sides_undoes_a_pass_and_no_fail(ratio: float, status: str) -> None:
-    late = [(SideValue(new, 1, diluted="late by 5 ms"), old) for new, old in noisy(ratio) if isinstance(new, float)]
-    verdict, _ = judge(E2E, list(late))
+@pytest.mark.parametrize(
+    ("ratio", "lag", "status"),
+    [
+        (1.3, None, "FAIL"),
+        (1.0, None, "INVALID"),  # how late the client was is not known
+        (1.0, 0.01, "PASS"),
+        (1.05, 0.6, "INVALID"),  # without the lag it is 0.45 against 0.4
+        (1.0, 1.5, "INVALID"),
+    ],
+)
+def test_what_was_added_to_both_sides_undoes_a_pass_that_it_may_have_made(
+    ratio: float, lag: float | None, status: str
+) -> None:
+    def late(value: float | SideValue) -> SideValue:
+        assert isinstance(value, float)
+        return SideValue(value, 1, diluted="late", undiluted=None if lag is None else value - lag)
+
+    verdict, _ = judge(E2E, [(late(new), late(old)) for new, old in noisy(ratio, noise=0.005)])
     assert verdict.status == status
-    assert ("late by 5 ms" in verdict.reason) is (status == "INVALID")
+    assert ("the first: late" in verdict.reason) is (status == "INVALID")
 
 
 def test_a_percentile_needs_its_requests_over_all_pairs_on_each_side() -> None:
