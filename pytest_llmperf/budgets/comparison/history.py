@@ -284,6 +284,6 @@ class _Comparison:
         change = format_change(self.value / rolling.baseline - 1)
         reason = (
             f"drift: {change} against the last {len(self.past.values)} runs ({shown}), which have moved away from the "
-            "anchor; if that is meant, make a newer run the anchor"
+            "anchor; if that is meant, mark a newer run: pytest-llmperf store anchor RUN"
         )
         return replace(fixed, reason=reason)

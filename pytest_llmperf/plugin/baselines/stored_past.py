@@ -12,7 +12,8 @@ from pytest_llmperf.budgets.comparison.past import Past, PastValue
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin.baselines.differences import describe_engine_differences, describe_run
 from pytest_llmperf.reports.result import find_part
-from pytest_llmperf.reports.wire.measurement import measurement_to_wire
+from pytest_llmperf.reports.wire.engine import engine_to_wire
+from pytest_llmperf.reports.wire.workload import workload_to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -135,8 +136,18 @@ class _PastOfTest:
     nodeid: str
 
     def __call__(self, limit: Limit, measurement: Measurement, engine: str) -> Past:
-        wire = measurement_to_wire(measurement, [limit.name])
-        return self.runs.find({"nodeid": self.nodeid, "measurement": wire}, limit.name, engine)
+        test = {"nodeid": self.nodeid, "measurement": _identify(measurement)}
+        return self.runs.find(test, limit.name, engine)
+
+
+def _identify(measurement: Measurement) -> dict[str, Any]:
+    """What tells with which measurements this one may be compared, as a report has it."""
+    return {
+        "engine": None if measurement.engine is None else engine_to_wire(measurement.engine),
+        "workload": workload_to_wire(measurement),
+        "devices": [{"device": {"name": trace.device.name}} for trace in measurement.devices],
+        "parts": [_identify(part) for part in measurement.parts],
+    }
 
 
 def _find_entry(run: StoredRun, test: Mapping[str, Any]) -> Mapping[str, Any] | None:
