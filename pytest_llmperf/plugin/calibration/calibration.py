@@ -83,7 +83,7 @@ class Calibration:
 
     def _describe(self, run: SuiteRun, report: Mapping[str, Any] | None) -> str:
         left = round(fmean(one.seconds for one in self._done) * (self._runs - len(self._done)))
-        ended = run.last_line or f"took {run.seconds:.0f} s"
+        ended = run.summary or f"took {run.seconds:.0f} s"
         if run.status:
             ended = f"ended with status {run.status}: {ended}"
         if report is None or run.status not in (_PASSED, _TESTS_FAILED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pytest_llmperf.reports.text import to_one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_COUNTED = re.compile(r" in [0-9.]+s( \([0-9:]+\))?$")
 _GRACE_S = 60.0
 _KILL_TIMEOUT_S = 10.0
 
@@ -37,10 +39,14 @@ class SuiteRun:
     seconds: float
 
     @property
-    def last_line(self) -> str:
-        """``4 passed in 12.31s``: pytest's last line without what surrounds it; empty if there is none."""
-        lines = (to_one_line(line).strip("= ") for line in reversed(self.output.splitlines()))
-        return next(filter(None, lines), "")
+    def summary(self) -> str:
+        """``4 passed in 12.31s``: what pytest says last of all, without what surrounds it; empty without a terminal.
+
+        Of a run in which no test could run, whatever it wrote last.
+        """
+        lines = [line for text in reversed(self.output.splitlines()) if (line := to_one_line(text).strip("= "))]
+        counted = next((line for line in lines if _COUNTED.search(line)), "")
+        return counted or ("" if self.status in (0, 1) or not lines else lines[0])
 
 
 def run_suite(arguments: Sequence[str], folder: Path) -> SuiteRun:

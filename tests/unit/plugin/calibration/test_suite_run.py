@@ -38,14 +38,23 @@ def test_a_run_tells_its_status_and_its_last_line(tmp_path: Path) -> None:
     tmp_path.joinpath("test_it.py").write_text("def test_a(): assert 0\ndef test_b(): pass\n", encoding="utf-8")
     run = run_suite([*PLAIN, "--rootdir=."], tmp_path)
     assert run.status == 1
-    assert run.last_line.startswith("1 failed, 1 passed in ")
+    assert run.summary.startswith("1 failed, 1 passed in ")
     assert "FAILED test_it.py::test_a" in run.output
     assert run.seconds > 0
 
 
-def test_lines_around_the_last_one_are_left_out() -> None:
-    assert SuiteRun(0, "x\n===== \x1b[32m4 passed\x1b[0m in 1.2s =====\n\n", 1.0).last_line == "4 passed in 1.2s"
-    assert SuiteRun(0, "", 1.0).last_line == ""
+@pytest.mark.parametrize(
+    ("status", "output", "summary"),
+    [
+        (0, "x\n===== \x1b[32m4 passed\x1b[0m in 1.2s =====\n\n", "4 passed in 1.2s"),
+        (1, "= 1 failed in 101.06s (0:01:41) =\na warning at exit", "1 failed in 101.06s (0:01:41)"),
+        (0, "a warning of a plugin", ""),
+        (4, "usage: pytest\nERROR: unrecognized arguments: --x\n", "ERROR: unrecognized arguments: --x"),
+        (4, "", ""),
+    ],
+)
+def test_what_surrounds_the_summary_is_left_out(status: int, output: str, summary: str) -> None:
+    assert SuiteRun(status, output, 1.0).summary == summary
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
