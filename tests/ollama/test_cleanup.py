@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids
 from pytest_llmperf.engines.ollama.api import OllamaAPI
+from pytest_llmperf.engines.ollama.cleanup.found import FoundModel
 from pytest_llmperf.engines.ollama.cleanup.process import Cleanup
 from pytest_llmperf.engines.ollama.models import derive_model, find_manifest
+from pytest_llmperf.engines.ollama.runner import find_runner, list_runners
 from tests.helpers.engine_processes import own_tmp
 from tests.helpers.waiting import PATIENCE_S, until
 from tests.ollama_double import MODEL
@@ -82,6 +86,85 @@ def test_a_server_that_has_ended_has_the_file_of_a_model_removed(ollama: OllamaR
     user.note_new("llmperf/x:1", str(manifest))
     assert user.finish() == ""
     assert not manifest.exists()
+
+
+def find(api: OllamaAPI) -> FoundModel:
+    (entry,) = api.list_loaded()
+    runner = find_runner("", list_runners(find_listening_pids(api.root)))
+    assert runner is not None
+    found = FoundModel.of(entry, runner.load_options, runner.pid)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("keep_alive", "options", "change"),
+    [
+        (-1, {"num_ctx": 2048, "num_thread": 1, "num_batch": 64}, {}),
+        (600, {"num_ctx": 2048}, {}),
+        (-1, {"num_thread": 1}, {"keep_alive": "5m", "options": {"num_thread": 1}}),
+        (-1, {"num_thread": 1}, {"keep_alive": -1, "options": {"num_thread": 2}}),
+        (600, {"num_ctx": 2048}, {"keep_alive": 0}),
+    ],
+)
+def test_what_was_found_is_given_back_as_it_was(
+    api: OllamaAPI, keep_alive: int, options: dict[str, int], change: dict[str, object]
+) -> None:
+    api.start_model(MODEL, options, keep_alive, PATIENCE_S)
+    before = find(api)
+    user = Cleanup(api.root)
+    user.note_found([before])
+    api.generate({"model": MODEL, "prompt": "Hi", **change}, PATIENCE_S)
+    assert user.finish() == ""
+    assert user.restored == [
+        f"{MODEL} is loaded at {api.root} again as it was found, with a context of {before.context} tokens"
+    ]
+    after = find(api)
+    assert (after.context, after.options) == (before.context, before.options)
+    assert abs(after.seconds - before.seconds) < PATIENCE_S
+
+
+def test_what_is_as_it_was_found_is_left_alone(api: OllamaAPI) -> None:
+    api.start_model(MODEL, {"num_ctx": 2048}, 600, PATIENCE_S)
+    before, user = find(api), Cleanup(api.root)
+    user.note_found([before])
+    user.note_found([before], evicted=True)
+    api.generate({"model": MODEL, "prompt": "Hi", "options": {"num_ctx": 2048}}, PATIENCE_S)
+    assert (user.finish(), user.restored) == ("", [])
+    assert find(api).pid == before.pid
+
+
+@pytest.mark.parametrize("stayed", [False, True])
+def test_what_was_put_out_is_loaded_again_and_what_its_owner_has_unloaded_is_not(api: OllamaAPI, stayed: bool) -> None:
+    api.start_model("qwen:tiny", {"num_ctx": 2048}, -1, PATIENCE_S)
+    user = Cleanup(api.root)
+    user.note_found([find(api)], evicted=True)
+    if stayed:
+        user.note_stayed(["qwen:tiny"])
+    api.unload("qwen:tiny")
+    until(lambda: api.list_loaded() == [])
+    assert user.finish() == ""
+    assert [entry["context_length"] for entry in api.list_loaded()] == ([] if stayed else [2048])
+
+
+def test_what_would_be_gone_by_now_is_not_loaded_again(api: OllamaAPI) -> None:
+    user = Cleanup(api.root)
+    user.note_found([FoundModel(MODEL, 4096, {}, datetime.now(UTC) - timedelta(seconds=1), None)], evicted=True)
+    assert (user.finish(), user.restored) == ("", [])
+    assert api.list_loaded() == []
+
+
+def test_a_model_that_cannot_be_loaded_again_is_named(api: OllamaAPI) -> None:
+    user = Cleanup(api.root)
+    user.note_found([FoundModel("gone:1", 4096, {}, datetime.now(UTC) + timedelta(days=1), None)])
+    what = "loading gone:1 again with a context of 4096 tokens, as it was found"
+    assert user.finish().startswith(f"exit status 1: HTTP 404 for {what}: ")
+    assert user.restored == []
+
+
+@pytest.mark.parametrize("until", [None, "", "soon", "2020-01-01T00:00:00Z"])
+def test_a_model_that_does_not_say_how_long_it_stays_is_not_noted(until: str | None) -> None:
+    assert FoundModel.of({"name": MODEL, "context_length": 4096, "expires_at": until}) is None
 
 
 class Refusing(BaseHTTPRequestHandler):

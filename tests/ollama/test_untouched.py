@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids
 from pytest_llmperf.engines.ollama.api import OllamaAPI
+from pytest_llmperf.engines.ollama.runner import find_runner, list_runners
 from tests.helpers.engine_processes import own_tmp
 from tests.helpers.waiting import PATIENCE_S, until
 from tests.ollama_double import MODEL
@@ -35,6 +38,7 @@ def app(llm_client, **body):
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
 """
+BUDGET = "@pytest.mark.throughput_budget(output='0.01 tok/s')"
 ONE = """
 @pytest.mark.throughput_budget(output="0.01 tok/s")
 def test_one(llm_client, llm_engine):
@@ -55,6 +59,25 @@ class Owner:
 
     def load(self, model: str = MODEL, keep_alive: str = "10m", **options: int) -> None:
         self.ask("/api/generate", model=model, keep_alive=keep_alive, options=options)
+
+    def load_for_ever(self, model: str = MODEL, /, **options: int) -> dict[str, Any]:
+        self.load(model, "-1m", **options)
+        (found,) = self.found()
+        return found
+
+    def found(self) -> list[dict[str, Any]]:
+        """What is loaded: its name, context and the options of its process, and the century until which it stays."""
+        pids = find_listening_pids(self.url)
+        loaded = [(entry, find_runner("", list_runners(pids))) for entry in self.api.list_loaded()]
+        return [
+            {
+                "name": entry["name"],
+                "context": entry["context_length"],
+                "options": runner.options if runner is not None else None,
+                "until": entry["expires_at"][:2],
+            }
+            for entry, runner in loaded
+        ]
 
     def loaded(self) -> list[tuple[str, int, bool]]:
         """The name, the context, and whether it stays for about ten minutes, of each model that is loaded."""
@@ -109,21 +132,71 @@ def test_an_app_behind_the_openai_api_finds_what_its_users_find(owner: Owner, ru
     assert owner.loaded() == [(MODEL, 4096, True)]
 
 
+@pytest.mark.parametrize("options", [{"num_ctx": 8192, "num_thread": 1}, {"num_batch": 64}, {}], ids=str)
+def test_an_app_without_settings_is_answered_by_what_its_owner_has_loaded(
+    owner: Owner, runs: Runs, options: dict[str, int]
+) -> None:
+    before, models = owner.load_for_ever(**options), list(owner.api.models())
+    suite = f"""
+import json, urllib.request
+{APP}
+{BUDGET}
+@pytest.mark.parametrize("number", range(2))
+def test_app(llm_client, llm_perf, number):
+    assert (llm_client.model == "{MODEL}") is {not options}
+    app(llm_client)
+    data = {{"model": llm_client.model, "messages": [{{"role": "user", "content": "Hi"}}], "stream": False}}
+    url = llm_client.base_url.removesuffix("/v1") + "/api/chat"
+    urllib.request.urlopen(urllib.request.Request(url, json.dumps(data).encode())).close()
+    llm_client.chat("Hello", max_tokens=4)
+    assert llm_perf.measurement.engine.model == "{MODEL}"
+"""
+    result = runs.plain(suite, *attached(owner), "--llmperf-strict")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["budgets: 2 PASS"])
+    result.stdout.no_fnmatch_line("llmperf: ollama: *load*")
+    assert owner.found() == [before]
+    assert list(owner.api.models()) == models
+
+
 def test_a_client_that_loads_it_otherwise_makes_one_test_invalid_and_the_next_takes_it_as_it_is(
     owner: Owner, runs: Runs
 ) -> None:
-    owner.load(num_ctx=2048)
+    before = owner.load_for_ever(num_ctx=2048, num_thread=1)
     suite = f"""
 {APP}
-@pytest.mark.throughput_budget(output="0.01 tok/s")
-@pytest.mark.parametrize("number", range(2))
-def test_app(llm_client, llm_engine, number):
+{BUDGET}
+def test_by_name(llm_client):
+    llm_client.chat("Hello", max_tokens=4)
+    app(llm_client, model="{MODEL}")
+
+{BUDGET}
+def test_app(llm_client):
     llm_client.chat("Hello", max_tokens=4)
     app(llm_client)
+    app(llm_client, model="{MODEL}")
 """
     result = runs.plain(suite, *attached(owner))
-    result.stdout.fnmatch_lines(["*context 2048 → 4096*", "budgets: 1 PASS, 1 INVALID"])
-    assert owner.loaded() == [(MODEL, 4096, False)]
+    told = f"only requests to llmperf/{MODEL}-* (llm_client.model) have the options that it is to be loaded with*"
+    again = f"llmperf: ollama: {MODEL} is loaded at {owner.url} again as it was found, with a context of 2048 tokens"
+    result.stdout.fnmatch_lines([f"*context 2048 → 4096*; {told}", "budgets: 1 PASS, 1 INVALID", again])
+    assert owner.found() == [before]
+
+
+def test_where_no_model_can_be_derived_what_runs_is_used_by_its_own_name(
+    owner: Owner, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = owner.load_for_ever(num_ctx=2048)
+
+    def refuse(*_: object) -> None:
+        raise EngineError("the store is read-only")
+
+    monkeypatch.setattr("pytest_llmperf.engines.ollama.deployment.derive_model", refuse)
+    result = runs.plain(ONE, *attached(owner))
+    result.assert_outcomes(passed=1)
+    told = f"llmperf: ollama: the store is read-only: a request that does not say how {MODEL} runs may load it again"
+    result.stdout.fnmatch_lines([told, "budgets: 1 PASS"])
+    assert owner.found() == [before]
 
 
 @pytest.mark.parametrize(
@@ -244,3 +317,41 @@ def test_a_model_that_has_to_go_for_that_of_the_tests_is_named(
         owner.load(model, "20m" if model == "qwen:tiny" else "10m")
     result = runs.plain(ONE, *attached(owner))
     result.stdout.fnmatch_lines([f"llmperf: ollama: the server at {owner.url} has unloaded * to load {MODEL}"])
+    assert len(owner.loaded()) == 3
+    assert MODEL not in [name for name, *_ in owner.loaded()]
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Owner:
+    """Whoever has started a server that holds one model at a time."""
+    monkeypatch.setenv("OLLAMA_MAX_LOADED_MODELS", "1")
+    return Owner(request.getfixturevalue("server"))
+
+
+def test_what_had_to_go_is_loaded_again_as_it_was(narrow: Owner, runs: Runs) -> None:
+    before = narrow.load_for_ever("qwen:tiny", num_ctx=2048, num_thread=1, num_batch=64)
+    result = runs.plain(ONE, *attached(narrow))
+    gone = f"llmperf: ollama: the server at {narrow.url} has unloaded qwen:tiny to load {MODEL}"
+    again = f"llmperf: ollama: qwen:tiny is loaded at {narrow.url} again as it was found, with a context of 2048 tokens"
+    result.stdout.fnmatch_lines([gone, "budgets: 1 PASS", again])
+    assert narrow.found() == [before]
+
+
+def test_a_run_that_is_killed_gives_back_what_it_has_changed(
+    narrow: Owner, runs: Runs, pytester: pytest.Pytester
+) -> None:
+    before = narrow.load_for_ever("qwen:tiny", num_ctx=2048)
+    runs.write("""
+        import time
+
+        def test_one(llm_client):
+            llm_client.chat("Hello", max_tokens=4)
+            open("reached", "w").close()
+            time.sleep(600)
+        """)
+    command = [sys.executable, "-m", "pytest", *runs.always, *attached(narrow)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
+        until((pytester.path / "reached").exists)
+        run.kill()
+        run.wait(PATIENCE_S)
+    until(lambda: narrow.found() == [before])

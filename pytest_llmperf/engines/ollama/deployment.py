@@ -14,6 +14,7 @@ from pytest_llmperf.engines.lifecycle import shared_run
 from pytest_llmperf.engines.lifecycle.http import http_post
 from pytest_llmperf.engines.lifecycle.listeners import parse_address
 from pytest_llmperf.engines.ollama.api import NotFoundError, OllamaAPI
+from pytest_llmperf.engines.ollama.cleanup.found import FoundModel
 from pytest_llmperf.engines.ollama.cleanup.process import Cleanup
 from pytest_llmperf.engines.ollama.counters import Counts, count_template_tokens
 from pytest_llmperf.engines.ollama.faults import explain_reload
@@ -29,6 +30,7 @@ from pytest_llmperf.engines.ollama.models import (
 )
 from pytest_llmperf.engines.ollama.options import (
     CACHE_RAM,
+    DEFAULTS,
     FOR_EVER,
     KEEP_ALIVE,
     NUM_CTX,
@@ -46,12 +48,17 @@ from pytest_llmperf.engines.ollama.runner import (
     find_runner,
     list_runners,
 )
-from pytest_llmperf.engines.ollama.server import AttachedOllamaServer, OllamaServer, find_default_context
+from pytest_llmperf.engines.ollama.server import (
+    AttachedOllamaServer,
+    OllamaServer,
+    find_default_context,
+    find_default_context_of,
+)
 from pytest_llmperf.engines.ollama.versions import counts_uncached_only
 from pytest_llmperf.measurement.units import BYTES, format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pytest_llmperf.engines.api.model_facts import ModelFacts
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
@@ -73,9 +80,10 @@ _ATTACHED_KEEP_ALIVE = 600
 class OllamaDeployment(Deployment):
     """A model by its name, pulled if need be, or made of a GGUF file; without one, the bundled SmolLM2-135M-Instruct.
 
-    On a server that is not ours, what runs there is used as it is. What was not loaded is loaded, and unloaded in the
-    end. Options that were asked for are those of a model derived from the one that was named: requests of the OpenAI
-    API cannot say them. It is deleted in the end.
+    On a server that is not ours, what runs there is used as it is, and held so again in the end. What was not loaded is
+    loaded, and unloaded in the end; what had to go for it is loaded again. Options that were asked for, and those of
+    what runs, are those of a model derived from the one that was named: requests of the OpenAI API cannot say them. It
+    is deleted in the end.
 
     Attributes:
         footprint: what the loaded model takes; None before it was loaded.
@@ -202,7 +210,7 @@ class OllamaDeployment(Deployment):
                 seconds += self._join(server, progress)
             if turns := server.explain_turns():
                 progress(f"{self.name}: {turns}")
-            self._give_options()
+            self._give_options(progress)
             loading = self._start_model(progress)
             self.startup_time = None if self._was_there else seconds + loading
         except BaseException as error:
@@ -238,43 +246,65 @@ class OllamaDeployment(Deployment):
                 f"ollama: num_ctx={asked} is more than {self._source} was trained for: its context is {trained} tokens"
             )
 
-    def _give_options(self) -> None:
-        """Derives a model with the options that were asked for, unless every request has them anyway."""
-        if self.attached:
-            self._refuse_to_reload()
-        options = self._find_missing_options()
-        if not options:
-            return
+    def _give_options(self, progress: Progress) -> None:
+        """Derives a model with the options of what runs, or those asked for, unless every request has them anyway."""
+        running = self.look() if self.attached else None
+        if running is not None:
+            self._refuse_to_reload(running)
+            if self._is_loaded_for_tests(running):
+                running = None
+        options = self._find_missing_options(running)
+        self._cleanup = self._cleanup or (Cleanup(self._api.root) if options else None)
+        if running is not None:
+            assert self._cleanup is not None
+            self._cleanup.note_found(_list_found([running]))
+        if options:
+            self._derive(options, running, progress)
+
+    def _find_missing_options(self, running: Loaded | None) -> dict[str, Any]:
+        """The options that a request would have to say, to be answered by what somebody else has loaded if it is."""
         assert self._server is not None
+        assert self._shape is not None
+        context, has = self._server.default_context, {**self._parameters}
+        if running is not None:
+            context = find_default_context_of(running, self.pids, self._shape.trained_context)
+            has = {**DEFAULTS, **has}
+        if context is not None:
+            has = {NUM_CTX: context, **has}
+        wanted = {**(running.options if running is not None else {}), **self.wanted}
+        missing = {key: value for key, value in wanted.items() if has.get(key) != value}
+        # What a server has chosen by itself looks as what it was told to: said as well, it fits in either case.
+        return wanted if missing and running is not None else missing
+
+    def _derive(self, options: Mapping[str, Any], running: Loaded | None, progress: Progress) -> None:
+        assert self._server is not None
+        assert self._cleanup is not None
         self.model = name_derived(self._source, self._token)
         folder = self._server.models_folder
-        self._cleanup = self._cleanup or Cleanup(self._server.url)
         self._cleanup.note_new(self.model, str(find_manifest(folder, self.model)) if folder is not None else "")
-        derive_model(self._api, self._source, self.model, options)
+        if running is not None:
+            self._cleanup.note_load(self.model, None)  # by a request, if its user unloads it meanwhile
+        try:
+            derive_model(self._api, self._source, self.model, options)
+        except EngineError as error:
+            if self._asked:
+                raise
+            self.model = self._source
+            progress(f"{self.name}: {error}: a request that does not say how {self._source} runs may load it again")
 
-    def _find_missing_options(self) -> dict[str, Any]:
-        """The options that a request would have to say."""
-        assert self._server is not None
-        context = self._server.default_context
-        has = {**({} if context is None else {NUM_CTX: context}), **self._parameters}
-        return {key: value for key, value in self.wanted.items() if has.get(key) != value}
-
-    def _refuse_to_reload(self) -> None:
+    def _refuse_to_reload(self, running: Loaded) -> None:
         """Refuses what would change a model that somebody else has loaded.
 
         Raises:
             EngineError: naming what runs and what would change it.
         """
-        running = self.look()
-        if running is None:
-            return
         ours = self._is_loaded_for_tests(running)
         if KEEP_ALIVE in self.spec.args and not ours:
             raise EngineError(
                 f"ollama: {self._source} is loaded at {self._url} already, for as long as its user asked for: "
                 f"leave out keep_alive={self.spec.args[KEEP_ALIVE]}"
             )
-        known = {NUM_CTX: running.context, **(running.runner.options if running.runner is not None else {})}
+        known = running.options
         for key, value in self._asked.items():
             if known.get(key) != value and (key in known or not ours):
                 runs = f" with {key}={known[key]}" if key in known else ""
@@ -315,19 +345,39 @@ class OllamaDeployment(Deployment):
             options = {key: value for key, value in self._options.items() if key == NUM_CTX}
             assert self._cleanup is not None
             self._cleanup.note_load(self.model, None if KEEP_ALIVE in self.spec.args else _ATTACHED_KEEP_ALIVE)
-        others = {str(entry.get("name")) for entry in self._api.list_loaded()}
+        others = self._list_others() if self.attached else []
+        if self._cleanup is not None:
+            self._cleanup.note_found(_list_found(others), evicted=True)
         try:
             self._api.start_model(self.model, options, self._keep_alive, self.spec.startup_timeout)
         except EngineError as error:
             raise EngineError(f"ollama cannot load {self.shown_model}: {error}", self.log_tail()) from None
-        gone = others - {str(entry.get("name")) for entry in self._api.list_loaded()}
-        if self.attached and gone:
+        self._tell_evicted({str(loaded.entry.get("name")) for loaded in others}, progress)
+
+    def _tell_evicted(self, others: set[str], progress: Progress) -> None:
+        """Says which of these models were put out by the load of this one."""
+        if not others:
+            return
+        stayed = others & {str(entry.get("name")) for entry in self._api.list_loaded()}
+        assert self._cleanup is not None
+        self._cleanup.note_stayed(stayed)
+        if gone := others - stayed:
             names = ", ".join(sorted(gone))
             progress(f"{self.name}: the server at {self._url} has unloaded {names} to load {self.shown_model}")
 
+    def _list_others(self) -> list[Loaded]:
+        """The other models that its server holds now, with their processes where they are seen."""
+        runners = list_runners(self.pids)
+        others = [entry for entry in self._api.list_loaded() if not self._is_ours(entry)]
+        files = [self._blobs.get(str(entry.get("digest")), "") for entry in others]
+        return [
+            Loaded(entry, find_runner(file, runners) if file else None)
+            for entry, file in zip(others, files, strict=True)
+        ]
+
     def _expect(self, now: Loaded, log: str = "") -> None:
         """Makes the model as it is loaded now the one that later tests expect."""
-        known = now.runner.options if self.attached and now.runner is not None and self._was_there else {}
+        known = now.options if self.attached and self._was_there else {}
         context = {NUM_CTX: now.context} if now.context else {}
         self._options.clear()
         self._options.update({**known, **self._asked, **context})
@@ -418,8 +468,11 @@ class OllamaDeployment(Deployment):
     def _clean_up(self) -> None:
         """Undoes what was made, and on a server that is not ours also what was loaded."""
         cleanup, self._cleanup = self._cleanup, None
-        if cleanup is not None and (failure := cleanup.finish()):
-            self._progress(f"{self.name}: the server at {self._api.root} may hold what tests have left: {failure}")
+        failure = cleanup.finish() if cleanup is not None else ""
+        for line in cleanup.restored if cleanup is not None else ():
+            self._progress(f"{self.name}: {line}")
+        if failure:
+            self._progress(f"{self.name}: the server at {self._api.root} is not as it was before the tests: {failure}")
 
     # ----------------------------------------------------------------------------------------------- what it is doing
 
@@ -473,9 +526,18 @@ class OllamaDeployment(Deployment):
         if explain_reload(self.shown_model, before, now, 0.0):
             if self.attached and not self._asked:
                 self._expect(now)  # it is used as its users have it
-                return EngineStatus(EngineState.READY)
+                return self._renew_options(now)
             left = f"{self.name} was left with {self.shown_model} loaded in another way"
             return EngineStatus(EngineState.ENDED if self.attached else EngineState.UNLOADED, left)
+        return EngineStatus(EngineState.READY)
+
+    def _renew_options(self, now: Loaded) -> EngineStatus:
+        """Gives the derived model, if there is one, the options of what runs now."""
+        try:
+            if self.model != self._source:
+                derive_model(self._api, self._source, self.model, now.options)
+        except EngineError as error:
+            return EngineStatus(EngineState.ENDED, str(error))
         return EngineStatus(EngineState.READY)
 
     def _explain_silence(self, symptom: str) -> str:
@@ -580,3 +642,12 @@ class OllamaDeployment(Deployment):
 
     def log_tail(self) -> str:
         return self._server.log_tail() if self._server is not None else self._last_log
+
+
+def _list_found(models: Iterable[Loaded]) -> list[FoundModel]:
+    runners = [(loaded, loaded.runner) for loaded in models]
+    found = [
+        FoundModel.of(loaded.entry, runner.load_options, runner.pid) if runner else FoundModel.of(loaded.entry)
+        for loaded, runner in runners
+    ]
+    return [model for model in found if model is not None]

@@ -26,10 +26,11 @@ def count_loads(requests: Sequence[RequestTiming]) -> int | None:
     return sum((time.startup or 0) / 1e9 > _WARM_SECONDS for time in known) if len(known) == len(times) else None
 
 
-def explain_reload(model: str, before: Loaded | None, now: Loaded | None, waited: float) -> str:
+def explain_reload(model: str, before: Loaded | None, now: Loaded | None, waited: float, *, derived: str = "") -> str:
     """Why the model counts as loaded again between two looks; ``waited`` is the longest wait of a request for it, in s.
 
-    Its process tells it for sure; if that cannot be seen, the wait does.
+    Its process tells it for sure; if that cannot be seen, the wait does. ``derived`` is the name of a model by which a
+    request has the options of the load, "" if there is none.
     """
     if now is None:
         return ""
@@ -46,7 +47,9 @@ def explain_reload(model: str, before: Loaded | None, now: Loaded | None, waited
     else:
         return ""
     advice = ""
-    if before.context != now.context:
+    if derived:
+        advice = f"; only requests to {derived} (llm_client.model) have the options that it is to be loaded with"
+    elif before.context != now.context:
         advice = f"; num_ctx={before.context} as an engine argument gives an app a model with that context"
     return (
         f"{model} was loaded again during the test ({cause}): its runner ended, or a request had other options{advice}"

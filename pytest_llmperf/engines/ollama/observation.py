@@ -88,11 +88,10 @@ class OllamaObservation(Observation):
             self._ollama.adopt(now)  # the test itself unloaded the model and loaded it again
             return faults
         waited = max((r.server.startup or 0 for r in requests if r.server is not None), default=0) / 1e9
-        anew = explain_reload(self._ollama.shown_model, self._before, now, waited)
+        model, asked = self._ollama.shown_model, self._ollama.model
+        anew = explain_reload(model, self._before, now, waited, derived=asked if asked != model else "")
         if not anew:
             return [*faults, *self._compare(requests)]
-        if self._ollama.model != self._ollama.shown_model:
-            anew += f"; only requests to {self._ollama.model} (llm_client.model) have the options that were asked for"
         return faults if self._ollama.takes_turns and self._ollama.is_as_expected(now) else [anew, *faults]
 
     def _compare(self, requests: Sequence[RequestTiming]) -> list[str]:

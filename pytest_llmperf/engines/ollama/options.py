@@ -42,6 +42,8 @@ REQUEST_OPTIONS: Mapping[str, type] = {
     "frequency_penalty": float,
     "stop": list,
 }
+# Options of a request that says nothing, where a model is loaded already.
+DEFAULTS: Mapping[str, int] = {"num_batch": 512, "use_mmap": False}
 # The context of models on a server that is started here, if neither the user nor the model asks for another.
 DEFAULT_CONTEXT = 4096
 

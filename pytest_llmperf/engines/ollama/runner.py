@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from pytest_llmperf.engines.lifecycle.listeners import describe_processes
+from pytest_llmperf.engines.ollama.options import NUM_CTX
 from pytest_llmperf.telemetry.sources.branch import Branch
 from pytest_llmperf.telemetry.sources.host import process_tree
 
@@ -22,6 +23,8 @@ _FLAGS = {
     "num_batch": ("-b", "--batch-size"),
     "main_gpu": ("-mg", "--main-gpu"),
 }
+# What a server chooses by itself where it was told nothing: a model that has it was not necessarily told to.
+_OWN_CHOICES = {("num_batch", 512), ("num_batch", 1024), ("num_batch", 2048), ("use_mmap", False)}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,13 @@ class Runner:
         return found
 
     @property
+    def load_options(self) -> dict[str, int | bool]:
+        """Options by which another runner would be started like it, without those that a server chooses by itself."""
+        layers = self.argument("-ngl", "--n-gpu-layers") if self.is_llama_server else None
+        given = {key: value for key, value in self.options.items() if (key, value) not in _OWN_CHOICES}
+        return {**given, **({"num_gpu": int(layers)} if layers and layers.isdecimal() else {})}
+
+    @property
     def url(self) -> str:
         """Where it answers on this host; "" if it has no API of its own."""
         port = self.argument("--port")
@@ -112,6 +122,12 @@ class Loaded:
     @property
     def context(self) -> int:
         return int(self.entry.get("context_length", 0))
+
+    @property
+    def options(self) -> dict[str, int | bool]:
+        """The options it was loaded with, as far as they can be seen: requests with others would load it again."""
+        context = {NUM_CTX: self.context} if self.context else {}
+        return {**context, **(self.runner.options if self.runner is not None else {})}
 
     @property
     def size(self) -> int:

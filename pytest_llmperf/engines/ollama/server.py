@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import psutil
+
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.lifecycle.http import get_http_status
@@ -21,9 +23,10 @@ from pytest_llmperf.engines.ollama.options import DEFAULT_CONTEXT, NUM_CTX, SERV
 from pytest_llmperf.engines.ollama.versions import check_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
+    from pytest_llmperf.engines.ollama.runner import Loaded
 
 _LISTENING = re.compile(r'msg="Listening on (127\.0\.0\.1:\d+)')
 _FAILED = re.compile(r"^Error: (.*)$", re.MULTILINE)
@@ -46,6 +49,24 @@ def find_default_context() -> int:
     """The context of models on a server that is started here: that of the environment, else the same everywhere."""
     told = os.environ.get("OLLAMA_CONTEXT_LENGTH", "")
     return int(told) if told.isdecimal() and int(told) else DEFAULT_CONTEXT
+
+
+def find_default_context_of(running: Loaded, pids: Iterable[int], trained: int | None) -> int | None:
+    """The context of requests that say none, on a server that runs already; None if that cannot be seen.
+
+    Its environment tells. Without a word there, it is known of a server that found no GPU to put ``running`` on.
+    """
+    for pid in pids:
+        try:
+            told = psutil.Process(pid).environ().get("OLLAMA_CONTEXT_LENGTH", "")
+        except psutil.Error:
+            continue
+        if told.isdecimal() and int(told):
+            return min(int(told), trained or int(told))
+        runner = running.runner
+        on_cpu = runner is not None and not running.size_vram and "num_gpu" not in runner.load_options
+        return min(DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT) if on_cpu else None
+    return None
 
 
 class OllamaServer(ServerDeployment):

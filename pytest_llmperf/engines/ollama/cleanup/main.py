@@ -12,6 +12,14 @@ user cleans up, and removes the list. Its lines are
   user, who asked for that, and is left alone; with null none is.
 - ``{"delete": MODEL, "manifest": PATH}``: a model to delete, and its file, for a server that has ended by then; "" if
   the file is not on this host.
+- ``{"restore": MODEL, "context": N, "options": {...}, "seconds": S, "until": TIME, "pid": PID, "evicted": BOOL}``: a
+  model that somebody else had loaded, with N tokens of context, in the process PID if that is known, to stay S seconds
+  after a request, and until TIME without one. It is loaded again unless it is loaded as it was, or would be gone by
+  now. With ``evicted`` it may have been put out for the tests: it is loaded again only if it is not loaded at all. Of
+  several for one model the first counts.
+- ``{"stayed": MODEL}``: a model with ``evicted`` was not put out.
+
+It prints a line for each model that it has loaded again.
 """
 
 from __future__ import annotations
@@ -33,6 +41,10 @@ _REQUEST_SECONDS = 10.0
 _UNLOAD_SECONDS = 10.0
 # By so much the clock of the server may be ahead of this one.
 _CLOCK = timedelta(seconds=60)
+# Between two statements of one time.
+_ROUNDING = timedelta(seconds=2)
+RESTORE_SECONDS = 300.0
+"""For how long a model may take to be loaded again."""
 
 
 def main(root: str, path: Path, lock: int) -> None:
@@ -41,20 +53,39 @@ def main(root: str, path: Path, lock: int) -> None:
         return
     failures = []
     tasks = [json.loads(line) for line in os.pread(lock, os.fstat(lock).st_size, 0).splitlines()]
-    # A model is unloaded by its name, so it must still have one.
-    for task in sorted(tasks, key=lambda task: "unload" not in task):
+    # A model is unloaded by its name, so it must still have one; those of others get the room that this makes.
+    unloads, deletes = ([task for task in tasks if verb in task] for verb in ("unload", "delete"))
+    for task in (*unloads, *_list_restores(tasks), *deletes):
         try:
             if "unload" in task:
                 _unload(root, task["unload"], task["seconds"])
+            elif "restore" in task:
+                _restore(root, task)
             else:
                 _delete(root, task["delete"], task["manifest"])
         except urllib.error.HTTPError as error:
-            failures.append(f"HTTP {error.code} for {task}: {error.read().decode(errors='replace')}")
+            failures.append(f"HTTP {error.code} for {_name(task)}: {error.read().decode(errors='replace')}")
         except OSError as error:
-            failures.append(f"{error} for {task}")
+            failures.append(f"{error} for {_name(task)}")
     path.unlink(missing_ok=True)
     if failures:
         raise SystemExit("; ".join(failures))
+
+
+def _name(task: dict[str, Any]) -> str:
+    if "restore" in task:
+        return f"loading {task['restore']} again with a context of {task['context']} tokens, as it was found"
+    return str(task)
+
+
+def _list_restores(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        if "restore" in task:
+            found.setdefault(task["restore"], task)
+        elif "stayed" in task and found.get(task["stayed"], {}).get("evicted"):
+            del found[task["stayed"]]
+    return list(found.values())
 
 
 def _wait_for_the_end(parent: int) -> None:
@@ -83,6 +114,37 @@ def _unload(root: str, model: str, seconds: float | None) -> None:
     deadline = time.monotonic() + _UNLOAD_SECONDS
     while _find(root, model) is not None and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def _restore(root: str, task: dict[str, Any]) -> None:
+    if not _is_up(root):
+        return
+    model, loaded = task["restore"], _find(root, task["restore"])
+    if loaded is None and datetime.fromisoformat(task["until"]) < datetime.now(UTC):
+        return
+    if loaded is not None and (task["evicted"] or _is_as_found(loaded, task)):
+        return
+    options = {**task["options"], "num_ctx": task["context"]}
+    body = {"model": model, "options": options, "keep_alive": task["seconds"], "stream": False}
+    _ask(root, "POST", "/api/generate", body, RESTORE_SECONDS)
+    print(f"{model} is loaded at {root} again as it was found, with a context of {task['context']} tokens", flush=True)
+
+
+def _is_as_found(loaded: dict[str, Any], task: dict[str, Any]) -> bool:
+    """Whether it is the same load, and stays at least as long as it would have without any request."""
+    stays = datetime.fromisoformat(str(loaded["expires_at"])) >= datetime.fromisoformat(task["until"]) - _ROUNDING
+    return stays and loaded.get("context_length") == task["context"] and _is_alive(task["pid"])
+
+
+def _is_alive(pid: int | None) -> bool:
+    try:
+        if pid is not None:
+            os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _delete(root: str, model: str, manifest: str) -> None:
@@ -118,11 +180,11 @@ def _stays_longer(loaded: dict[str, Any], seconds: float) -> bool:
     return until > datetime.now(UTC) + timedelta(seconds=seconds) + _CLOCK
 
 
-def _ask(root: str, method: str, path: str, body: object = None) -> bytes:
+def _ask(root: str, method: str, path: str, body: object = None, seconds: float = _REQUEST_SECONDS) -> bytes:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(root + path, data, {"Content-Type": "application/json"}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=_REQUEST_SECONDS) as answer:
+    with opener.open(request, timeout=seconds) as answer:
         content: bytes = answer.read()
         return content
 
