@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
 
 _ARGUMENTS = ("api_key", "pid")
+# The tag of a name that has none.
+_LATEST = ":latest"
 _CALLS = ("/chat/completions", "/completions", "/responses", "/models")
 
 
@@ -85,7 +87,7 @@ class AttachedDeployment(Deployment):
         pid = _parse_pid(self.spec)
         self._pids = find_listening_pids(self.base_url) if pid is None else (pid,)
         self.may_forward = pid is None
-        self.stated_weights = served.get(self.model)
+        self.stated_weights = served.get(self.model, served.get(f"{self.model}{_LATEST}"))
         self.state = EngineState.READY
         progress(f"{self.name}: attached to {self.model} at {self.base_url}{remark}")
 
@@ -107,7 +109,7 @@ class AttachedDeployment(Deployment):
         patterns = [name for name in served if "*" in name]
         if not self.model and len(served) == 1 and not patterns:
             self.model = next(iter(served))
-        if self.model in served:
+        if self.model in served or (self.model and f"{self.model}{_LATEST}" in served):
             return served, ""
         if not self.model and patterns == list(served):
             asked = "lists no model" if not served else f"lists only the pattern {', '.join(patterns)}"

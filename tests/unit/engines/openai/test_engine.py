@@ -195,6 +195,14 @@ def test_a_model_that_the_server_does_not_serve_is_refused(server: ModelServer) 
     assert "does not serve 'gpt'; --llmperf-model is one of llama" in refusal(server.url, model="gpt")
 
 
+def test_a_name_without_a_tag_is_that_of_the_latest(server: ModelServer) -> None:
+    server.serves("smol:latest", "qwen:1b")
+    assert attach(server.url, model="smol").model == "smol"
+    assert "does not serve 'qwen'" in refusal(server.url, model="qwen")
+    server.serves("smol:1b")
+    assert "does not serve 'smol:latest'" in refusal(server.url, model="smol:latest")
+
+
 def test_a_server_without_any_model_is_refused(server: ModelServer) -> None:
     server.serves()
     assert refusal(server.url).endswith("lists no model; give --llmperf-model=NAME")
