@@ -103,7 +103,7 @@ class PastRuns:
             found.tests += 1
             if _differ(_read_workload(entry), _read_workload(test)):
                 found.other_workloads += 1
-            elif (value := _read_value(entry, metric, engine, describe_run(run))) is not None:
+            elif (value := _read_value(run, entry, metric, engine)) is not None:
                 found.values.append(value)
         return found
 
@@ -185,22 +185,24 @@ def _differ(one: str, other: str) -> bool:
     return bool(one and other) and one != other
 
 
-def _read_value(entry: Mapping[str, Any], metric: str, engine: str, run: str) -> PastValue | None:
+def _read_value(run: StoredRun, entry: Mapping[str, Any], metric: str, engine: str) -> PastValue | None:
     """The value of a metric in one run; None if there is none that may be used.
 
     A budget that is broken does not make its value unusable: who stored that run anyway meant it to count.
     """
     verdicts = [one for one in entry["verdicts"] if one["name"] == metric and one["engine"] in ("", engine)]
-    if any(one["status"] == Status.INVALID for one in verdicts) or _failed_by_itself(entry):
+    if any(one["status"] == Status.INVALID for one in verdicts) or _failed_by_itself(run, entry):
         return None
     reading = find_part(entry["measurement"], engine)["readings"].get(metric)
     value = reading and reading.get("value")
     if reading is None and verdicts:  # what depends on the limits of the test stands in its verdict alone
         value = verdicts[0]["measured"]
-    return None if value is None else PastValue(float(value), (reading or {}).get("samples"), run)
+    return None if value is None else PastValue(float(value), (reading or {}).get("samples"), describe_run(run))
 
 
-def _failed_by_itself(entry: Mapping[str, Any]) -> bool:
-    """Whether a test failed although its budgets did not fail it."""
-    by_budget = {Status.FAIL, *(status for status in Status if status.without_verdict), Status.INCONCLUSIVE}
+def _failed_by_itself(run: StoredRun, entry: Mapping[str, Any]) -> bool:
+    """Whether a test failed although its budgets did not fail it. One without a verdict fails in a strict run only."""
+    by_budget = {Status.FAIL, Status.INCONCLUSIVE}
+    if run.session.get("strict", True):
+        by_budget |= {status for status in Status if status.without_verdict}
     return entry["outcome"] == "failed" and not any(one["status"] in by_budget for one in entry["verdicts"])

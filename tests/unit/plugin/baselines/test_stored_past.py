@@ -44,10 +44,10 @@ class Stored:
         self.path = path
         self._minute = 0
 
-    def save(self, *tests: dict[str, Any], name: str = "main") -> None:
+    def save(self, *tests: dict[str, Any], name: str = "main", **facts: Any) -> None:
         created = f"2026-11-{1 + self._minute // 60:02}T10:{self._minute % 60:02}:00Z"
         self._minute += 1
-        session = {"git": {"commit": f"{self._minute:040x}"}}
+        session = {"git": {"commit": f"{self._minute:040x}"}, **facts}
         report = {"schema": 2, "created": created, "session": session, "metrics": {}, "counts": {}, "tests": [*tests]}
         assert Store(self.path).save(name, report)
 
@@ -101,6 +101,12 @@ def test_runs_of_other_tests_do_not_push_a_test_out(stored: Stored) -> None:
 def test_only_values_that_hold_are_used(stored: Stored, other: dict[str, Any], used: bool) -> None:
     stored.save(entry(**other))
     assert bool(values(stored)) is used
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_no_verdict_fails_a_test_in_a_strict_run_only(stored: Stored, strict: bool) -> None:
+    stored.save(entry(verdicts=[verdict("NO BASELINE")], outcome="failed"), strict=strict)
+    assert bool(values(stored)) is strict
 
 
 def test_what_only_a_verdict_holds_is_read_from_it(stored: Stored) -> None:
