@@ -75,10 +75,10 @@ def _why_some_disagree(metric: Metric, statistic: Statistic | None, requests: Se
 
 def _find_shorter(request: RequestTiming) -> tuple[float, float] | None:
     """Seconds by the client and by the server of the tokens after the first chunk, if the client's are far too few."""
-    tokens, tpot = request.tokens_after_first, request.tpot
-    if not tokens or tpot is None or request.output_tokens is None or request.server is None:
+    if request.server is None or request.server.decode is None or request.error is not None:
         return None
-    if request.error is not None or request.server.decode is None:
+    tokens, tpot = request.tokens_after_first, request.tpot
+    if not tokens or tpot is None or request.output_tokens is None:
         return None
     steps = max(tokens, request.output_tokens - 1)
     theirs = request.server.decode / 1e9 * min(tokens, steps - _count_unseen([request])) / steps

@@ -16,7 +16,7 @@ def load_to_wire(load: Load, start_ns: int) -> dict[str, Any]:
     return {
         "asked": str(load.asked),
         "steady": None if load.steady is None else _window(load.steady, start_ns),
-        "stretches": [_window(span, start_ns) for span in load.spans],
+        "stretches": [_window(span, start_ns) for span in load.stretches],
         "fault": str(load.fault),
         "stopped": str(load.stopped),
         "max_error_rate": to_number(load.max_error_rate),

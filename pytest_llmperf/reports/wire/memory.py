@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
 
-TIMELINE_POINTS = 40
+TIMELINE_POINTS = 32
 
 
 def memory_to_wire(trace: MemoryTrace, start_ns: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.interval import count_effective, estimate_rate_noise
@@ -46,8 +47,9 @@ def readings_to_wire(
     """``readings``: the values by name as limited; ``missing``: the names without a value by the reason for it.
 
     A latency has a reading for each statistic (``latency.ttft_p95``), and one for that of each of ``limit_names``;
-    where it has no sample at all, or only those of another latency, it is missing under its own name. Of
-    ``limit_names`` the values are exact.
+    where it has no sample at all, or only those of another latency, it is missing under its own name. A percentile
+    that needs more requests than there were is named only if it is one of ``limit_names``. The values of these are
+    exact.
     """
     names = list(limit_names)
     found: dict[str, Reading] = {}
@@ -63,6 +65,8 @@ def readings_to_wire(
     readings = {}
     for name, reading in found.items():
         value = to_number(reading.value)
+        if value is None and reading.needs_more and name not in names:
+            continue
         if value is None:
             reason = reading.reason if reading.value is None else "the value is not a finite number"
             missing.setdefault(str(reason), []).append(name)
@@ -165,20 +169,13 @@ def _distribution_to_wire(metric: DistributionMetric, measurement: Measurement) 
 
 def _count_effective(metric: DistributionMetric, measurement: Measurement) -> float:
     """The number of independent values that all are worth: the least of that at p50, at p95 and at p99."""
-    evidence = metric.find_evidence(measurement)
-    if not isinstance(evidence, RequestValues):
+    step = -(-len(measurement.judged) // MOST_REQUESTS)
+    few = measurement if step <= 1 else replace(measurement, requests=measurement.judged[::step])
+    evidence = metric.find_evidence(few)
+    if not isinstance(evidence, RequestValues) or not evidence.requests:
         return 0.0
-    evidence = _thin_out(evidence)
     values = metric.distribution(measurement)
     return min(count_effective(evidence, statistic.of(values)) for statistic in _DECIDING)
-
-
-def _thin_out(evidence: RequestValues) -> RequestValues:
-    step = -(-evidence.requests // MOST_REQUESTS)
-    if step <= 1:
-        return evidence
-    strata = None if evidence.strata is None else evidence.strata[::step]
-    return RequestValues(evidence.values[::step], evidence.is_per_request, strata)
 
 
 def _keep_evidence(metric: Metric, measurement: Measurement) -> dict[str, Any] | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -18,6 +20,7 @@ from pytest_llmperf.measurement.memory_trace import MemoryTrace
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.metrics.table import METRICS
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
@@ -142,9 +145,28 @@ def measure_size(value: Any) -> int:
     return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def test_a_test_of_two_hundred_requests_takes_a_few_kilobytes() -> None:
+def test_a_test_takes_few_kilobytes_and_less_than_four_where_files_are_compressed() -> None:
     test = write(measure(run_closed_loop(200)), LIMITS)
     assert len(test["measurement"]["requests"].pop("records")) == 200
     assert len(test["verdicts"]) == 4
     sizes = {key: measure_size(value) for key, value in test["measurement"].items()}
-    assert measure_size(test) < 8500, sizes
+    assert measure_size(test) < 8192, sizes
+    assert len(gzip.compress(json.dumps(test, separators=(",", ":")).encode())) < 4096
+
+
+def test_the_size_does_not_grow_with_the_requests() -> None:
+    few, many = (write(measure(run_closed_loop(requests)), LIMITS) for requests in (200, 2000))
+    for test in (few, many):
+        del test["measurement"]["requests"]["records"]
+    assert measure_size(many) < 1.25 * measure_size(few)
+
+
+def test_rounding_changes_no_verdict() -> None:
+    """A limit that differs from the value in its last digit is judged by what is written as it was before."""
+    measured = measure(run_closed_loop(20))
+    value = METRICS["throughput.output"].read(measured).value
+    assert value is not None
+    for limit, status in ((value, "PASS"), (math.nextafter(value, math.inf), "FAIL")):
+        exact = replace(LIMITS[-1], value=limit)
+        report = write(measured, [exact])["measurement"]["readings"]["throughput.output"]
+        assert (report["value"] >= limit) == (status == "PASS")
