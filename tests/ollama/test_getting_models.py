@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,18 +13,25 @@ if TYPE_CHECKING:
     from tests.ollama.conftest import OllamaRuns
 
 SUITE = """
-def test_one(llm_client):
+def test_one(llm_client, llm_engine):
     assert llm_client.generate("Hello", max_tokens=2).text
     with open("model", "w") as file:
         file.write(llm_client.model)
+    with open("digest", "w") as file:
+        file.write(llm_engine.info.digest)
 """
 
 
-def test_a_missing_model_is_pulled_once(ollama: OllamaRuns) -> None:
+def test_a_missing_model_is_pulled_once(ollama: OllamaRuns, pytester: pytest.Pytester) -> None:
     result = ollama(SUITE, model="hub:1b")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["llmperf: ollama: pulling hub:1b", "llmperf: ollama: hub:1b loaded at *"])
-    ollama(SUITE, model="hub:1b").stdout.no_fnmatch_line("*pulling*")
+    digest = (pytester.path / "digest").read_text(encoding="utf-8")
+    assert len(digest) == 64
+    again = ollama(SUITE, model="hub:1b", num_batch=256)
+    again.stdout.no_fnmatch_line("*pulling*")
+    assert (pytester.path / "model").read_text(encoding="utf-8") != "hub:1b", "a derived model has the options"
+    assert (pytester.path / "digest").read_text(encoding="utf-8") == digest, "and counts as the one it is derived of"
 
 
 def test_a_file_becomes_a_model_that_is_known_by_its_digest(
@@ -35,6 +43,8 @@ def test_a_file_becomes_a_model_that_is_known_by_its_digest(
     result.assert_outcomes(passed=1)
     name = (pytester.path / "model").read_text(encoding="utf-8")
     assert name == "my-model:144581c14596"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (pytester.path / "digest").read_text(encoding="utf-8") == digest
     result.stdout.fnmatch_lines([f"llmperf: ollama: making the model {name} of My Model.gguf"])
     ollama(SUITE, model=str(file)).stdout.no_fnmatch_line("*making*")
 

@@ -56,7 +56,13 @@ def test_it_holds_every_measured_test_and_is_valid_under_its_schema(runs: Runs, 
     statuses = [verdict["status"] for test in content["tests"] for verdict in test["verdicts"]]
     assert statuses.count("NOT MEASURED") == 3
     assert content["counts"]["INVALID"] == 1
-    assert content["session"]["strict"] is False
+    session = content["session"]
+    assert session["strict"] is False
+    assert session["command_line"][0] == "pytest"
+    assert "--llmperf-report=reports/out.json" in session["command_line"]
+    assert session["started"] <= content["created"]
+    assert session["git"] is None or len(session["git"]["commit"]) >= 40
+    assert session.keys() >= {"host", "kernel", "driver", "cuda"}
 
 
 def test_a_run_without_results_gives_an_empty_report(runs: Runs, pytester: pytest.Pytester) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.engines.api.model_facts import ModelFacts
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.llamacpp.engine import LlamaCppEngine
 from pytest_llmperf.engines.llamacpp.insight import is_only_on_cpu, parse_sizes, parse_slots
@@ -294,3 +295,19 @@ def test_prompts_in_host_memory_cannot_be_forgotten(gguf: Path) -> None:
     server = LlamaCppServer(EngineSpec("llamacpp", model=str(gguf), args={"cache_ram": "64"}))
     with pytest.raises(EngineError, match=r"^llamacpp keeps old prompts in host memory \(cache_ram\)$"):
         server.empty_prompt_cache()
+
+
+@pytest.mark.parametrize(("properties", "name"), [({"model_ftype": "Q4_K - Medium"}, "Q4_K - Medium"), ({}, "")])
+def test_a_running_server_states_how_its_weights_are_quantised(
+    slots: Slots, properties: dict[str, str], name: str
+) -> None:
+    slots.slots = properties
+    deployment = LlamaCppEngine(EngineSpec("llamacpp", url=f"http://127.0.0.1:{slots.server_port}")).deployment
+    assert deployment.read_model_facts() == ModelFacts(quantisation=name)
+
+
+def test_the_model_of_a_server_is_its_file(gguf: Path) -> None:
+    facts = LlamaCppServer(EngineSpec("llamacpp", model=str(gguf))).read_model_facts()
+    assert len(facts.digest) == 64
+    gguf.write_bytes(b"GGUF and more")
+    assert LlamaCppServer(EngineSpec("llamacpp", model=str(gguf))).read_model_facts() != facts
