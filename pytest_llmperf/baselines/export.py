@@ -191,11 +191,17 @@ def _format_row(cells: Sequence[Any]) -> str:
 
 
 def to_openmetrics(values: Iterable[Value]) -> str:
-    """Gauges in the OpenMetrics text format, one family for each metric, with the statistic as a label."""
+    """Gauges in the OpenMetrics text format, one family for each metric, with the statistic as a label.
+
+    What differs from run to run is in a family of its own, ``llmperf_run_info``, so that the series go on.
+    """
     families: dict[str, list[Value]] = {}
+    runs: dict[str, StoredRun] = {}
     for value in values:
         families.setdefault(value.metric, []).append(value)
+        runs.setdefault(value.run.identity, value.run)
     lines = [line for metric, members in families.items() for line in _format_family(metric, members)]
+    lines += _format_runs(list(runs.values()))
     return "".join(f"{line}\n" for line in [*lines, "# EOF"])
 
 
@@ -207,22 +213,43 @@ def _format_family(metric: str, members: Sequence[Value]) -> list[str]:
         lines.append(f"# UNIT {name} {unit}")
     if formula := str(members[0].facts.get("formula") or ""):
         lines.append(f"# HELP {name} {_escape(formula)}")
-    return [*lines, *(f"{name}{{{_format_labels(value)}}} {float(value.entry['value'])!r}" for value in members)]
+    samples = [f"{name}{{{_format_labels(_label(value))}}} {float(value.entry['value'])!r}" for value in members]
+    return [*lines, *samples]
 
 
-def _format_labels(value: Value) -> str:
-    run, words = value.run, describe_engines(value.run)
-    labels = {
+def _label(value: Value) -> dict[str, str]:
+    words = describe_engines(value.run)
+    return {
         "test": value.test,
         "statistic": value.statistic,
-        "engine": words.engine,
+        "engine": str(value.run.engine.get("label") or words.engine),
         "model": words.model,
         "devices": words.devices,
-        "name": run.name,
-        "fingerprint": run.fingerprint,
-        "run": run.identity,
-        "commit": run.commit,
+        "name": value.run.name,
+        "fingerprint": value.run.fingerprint,
     }
+
+
+def _format_runs(runs: Sequence[StoredRun]) -> list[str]:
+    """What the values are of: facts on each run, and when it was reported."""
+    if not runs:
+        return []
+    info = ["# TYPE llmperf_run info"]
+    times = ["# TYPE llmperf_run_time_seconds gauge", "# UNIT llmperf_run_time_seconds seconds"]
+    for run in runs:
+        group = {"name": run.name, "fingerprint": run.fingerprint}
+        facts = {
+            "run": run.identity,
+            "commit": run.commit,
+            "version": str(run.engine.get("version") or ""),
+            "host": str(run.session.get("host") or ""),
+        }
+        info.append(f"llmperf_run_info{{{_format_labels({**group, **facts})}}} 1")
+        times.append(f"llmperf_run_time_seconds{{{_format_labels(group)}}} {run.created.timestamp()!r}")
+    return [*info, *times]
+
+
+def _format_labels(labels: Mapping[str, str]) -> str:
     return ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items() if text)
 
 

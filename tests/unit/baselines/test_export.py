@@ -18,7 +18,16 @@ from pytest_llmperf.baselines.export import (
     to_openmetrics,
 )
 from pytest_llmperf.baselines.store import Store
-from tests.helpers.stored_reports import COMMIT, FINGERPRINT, METRICS, OTHER, make_engine, make_report, make_test
+from tests.helpers.stored_reports import (
+    COMMIT,
+    FINGERPRINT,
+    FIRST_DAY,
+    METRICS,
+    OTHER,
+    make_engine,
+    make_report,
+    make_test,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +136,7 @@ LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)'
 
 
 def parse_openmetrics(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
-    """The samples of each family, by the rules of OpenMetrics 1.0 that concern gauges."""
+    """The samples of each family, by the rules of OpenMetrics 1.0 that concern gauges and infos."""
     *lines, end, rest = text.split("\n")
     assert (end, rest) == ("# EOF", ""), "it ends with # EOF and a line feed"
     families: dict[str, list[tuple[dict[str, str], float]]] = {}
@@ -141,13 +150,15 @@ def parse_openmetrics(text: str) -> dict[str, list[tuple[dict[str, str], float]]
             continue
         sample = SAMPLE.fullmatch(line)
         assert sample, line
-        assert sample[1] == list(families)[-1], "the samples of a family stand together"
+        family = sample[1].removesuffix("_info")
+        assert family == list(families)[-1], "the samples of a family stand together"
+        assert sample[1] == family + "_info" * (facts["TYPE", family] == "info")
         labels = LABEL.findall(sample[2])
         assert "".join(f'{key}="{value}",' for key, value in labels) == f"{sample[2]},"
         assert len(dict(labels)) == len(labels)
-        families[sample[1]].append((dict(labels), float(sample[3])))
+        families[family].append((dict(labels), float(sample[3])))
     for (what, name), fact_text in facts.items():
-        assert what != "TYPE" or fact_text == "gauge"
+        assert what != "TYPE" or fact_text in ("gauge", "info")
         assert what != "UNIT" or name.endswith(f"_{fact_text}"), "a family is named by its unit"
     for samples in families.values():
         keys = [tuple(sorted(labels.items())) for labels, _ in samples]
@@ -161,11 +172,16 @@ def test_openmetrics_has_a_family_for_each_metric(store: Store) -> None:
         "llmperf_latency_ttft_seconds": [0.25],
         "llmperf_memory_peak_bytes": [2.0**34],
         "llmperf_throughput_output_tokens_per_second": [800.0],
+        "llmperf_run": [1.0],
+        "llmperf_run_time_seconds": [FIRST_DAY.timestamp()],
     }
     [(labels, _)] = families["llmperf_latency_ttft_seconds"]
     assert labels["test"] == TEST.replace("\\", "\\\\").replace('"', '\\"')
     assert labels["statistic"] == "p50"
-    assert labels["devices"] == "NVIDIA L4"
+    assert (labels["engine"], labels["devices"]) == ("vllm:Qwen/Qwen3-0.6B", "NVIDIA L4")
+    assert not {"run", "commit", "version"} & set(labels), "a new run would begin a new series"
+    [(facts, _)] = families["llmperf_run"]
+    assert (facts["commit"], facts["version"], facts["fingerprint"]) == (COMMIT, "0.31.2", FINGERPRINT)
 
 
 def test_openmetrics_of_several_tests_engines_and_statistics(store: Store) -> None:
@@ -174,14 +190,14 @@ def test_openmetrics_of_several_tests_engines_and_statistics(store: Store) -> No
         "main", make_report(make_test("a", two), make_test("b", two), make_test("a", two, make_engine(OTHER)), day=1)
     )
     families = parse_openmetrics(to_openmetrics(values_of(store)))
-    assert [len(samples) for samples in families.values()] == [6]
+    assert [len(samples) for samples in families.values()] == [6, 2, 2]
 
 
 def test_openmetrics_of_units_and_names_that_are_not_ours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METRICS, "latency.cost", {"unit": "€/1k tok", "better": "lower", "formula": 'a\nb "c" \\'})
     store.save("main", make_report(make_test("a", {"latency.cost": 1.5, "latency.un-known": 2.0}), day=1))
     families = parse_openmetrics(to_openmetrics(values_of(store)))
-    assert set(families) == {"llmperf_latency_cost_1k_tok", "llmperf_latency_un_known_ratio"}
+    assert list(families)[:2] == ["llmperf_latency_cost_1k_tok", "llmperf_latency_un_known_ratio"]
 
 
 def test_openmetrics_without_values_is_still_whole() -> None:
