@@ -65,7 +65,7 @@ _NO_NAME = re.compile(r"[^a-zA-Z0-9_]+")
 
 
 @dataclass(frozen=True)
-class Value:
+class ExportedValue:
     """One value of a run.
 
     Attributes:
@@ -104,7 +104,9 @@ class Value:
         return None, None
 
 
-def list_values(runs: Iterable[StoredRun], test_glob: str = "*", metric_globs: Sequence[str] = ("*",)) -> list[Value]:
+def list_values(
+    runs: Iterable[StoredRun], test_glob: str = "*", metric_globs: Sequence[str] = ("*",)
+) -> list[ExportedValue]:
     """All values of some runs that are asked for."""
     runs = list(runs)
     words = {run.fingerprint: _describe(run) for run in runs}
@@ -117,7 +119,7 @@ def list_values(runs: Iterable[StoredRun], test_glob: str = "*", metric_globs: S
             for reading in readings:
                 metric, statistic = find_metric(reading, run.metrics)
                 entry = run.tests[test]["measurement"]["readings"][reading]
-                found.append(Value(run, f"{test} ({engine}{suffix})", test, reading, metric, statistic, entry))
+                found.append(ExportedValue(run, f"{test} ({engine}{suffix})", test, reading, metric, statistic, entry))
     return found
 
 
@@ -128,7 +130,7 @@ def _describe(run: StoredRun) -> str:
     return ", ".join(part for part in (engine, words.devices) if part)
 
 
-def to_github_action_benchmark(values: Iterable[Value]) -> tuple[str, str]:
+def to_github_action_benchmark(values: Iterable[ExportedValue]) -> tuple[str, str]:
     """The lists of the values of which smaller ones are better, and of those of which bigger ones are."""
     lists: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
     for value in values:
@@ -142,7 +144,7 @@ def to_github_action_benchmark(values: Iterable[Value]) -> tuple[str, str]:
     return smaller, bigger
 
 
-def to_bencher(values: Iterable[Value]) -> str:
+def to_bencher(values: Iterable[ExportedValue]) -> str:
     """Bencher Metric Format: a benchmark for each test and engine, with a measure for each metric."""
     benchmarks: dict[str, dict[str, dict[str, float]]] = {}
     for value in values:
@@ -152,7 +154,7 @@ def to_bencher(values: Iterable[Value]) -> str:
     return json.dumps(benchmarks, indent=1) + "\n"
 
 
-def to_csv(values: Iterable[Value]) -> Iterator[str]:
+def to_csv(values: Iterable[ExportedValue]) -> Iterator[str]:
     """The heading, then a line for each value."""
     yield _format_row(CSV_COLUMNS)
     for value in values:
@@ -190,12 +192,12 @@ def _format_row(cells: Sequence[Any]) -> str:
     return text.getvalue()
 
 
-def to_openmetrics(values: Iterable[Value]) -> str:
+def to_openmetrics(values: Iterable[ExportedValue]) -> str:
     """Gauges in the OpenMetrics text format, one family for each metric, with the statistic as a label.
 
     What differs from run to run is in a family of its own, ``llmperf_run_info``, so that the series go on.
     """
-    families: dict[str, list[Value]] = {}
+    families: dict[str, list[ExportedValue]] = {}
     runs: dict[str, StoredRun] = {}
     for value in values:
         families.setdefault(value.metric, []).append(value)
@@ -205,7 +207,7 @@ def to_openmetrics(values: Iterable[Value]) -> str:
     return "".join(f"{line}\n" for line in [*lines, "# EOF"])
 
 
-def _format_family(metric: str, members: Sequence[Value]) -> list[str]:
+def _format_family(metric: str, members: Sequence[ExportedValue]) -> list[str]:
     unit = _UNIT_WORDS.get(members[0].unit) or _make_name(members[0].unit)
     name = _make_name(f"llmperf_{metric}_{unit}")
     lines = [f"# TYPE {name} gauge"]
@@ -217,7 +219,7 @@ def _format_family(metric: str, members: Sequence[Value]) -> list[str]:
     return [*lines, *samples]
 
 
-def _label(value: Value) -> dict[str, str]:
+def _label(value: ExportedValue) -> dict[str, str]:
     words = describe_engines(value.run)
     return {
         "test": value.test,

@@ -24,7 +24,7 @@ WORDS = {
     "llmperf_dcgm": ["localhost:9400"],
     "llmperf_report": ["out.json"],
 }
-KINDS = {"list": [], "string": "", "float": 2.0, "int": 2, "bool": False}
+KINDS = {"list": [], "string": "", "optional": "", "float": 2.0, "int": 2, "bool": False}
 
 
 def value_of(option: Option) -> Any:

@@ -125,6 +125,9 @@ def test_a_run_that_passes_fails_if_it_cannot_be_stored(runs: Runs, pytester: py
         ),
         (("--llmperf-save=a b",), "--llmperf-save=a b: 'a b' cannot name stored runs: *"),
         (("--llmperf-compare=../x",), "--llmperf-compare=../x: '../x' cannot name stored runs: *"),
+        (("--llmperf-save=",), "--llmperf-save= has no value: give it one, or leave the option out"),
+        (("--llmperf-compare=",), "--llmperf-compare= has no value: *"),
+        (("--llmperf-store=",), "--llmperf-store= has no value: *"),
         (("--llmperf-save-anyway",), "--llmperf-save-anyway has no effect without --llmperf-save"),
     ],
 )

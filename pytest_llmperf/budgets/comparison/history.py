@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.metric import Metric
 
 LEAST_RUNS = 5
+# One run that measured nothing must not hide a change; where more than this share did, nothing is the usual value.
+MOST_ZEROS = 1 / 8
 """From so many runs on their noise is known; with fewer, t bounds would be wider than any change worth finding."""
 
 MOST_RUNS = 20
@@ -100,10 +102,11 @@ def compare_with_past(
             store has too few runs to tell.
         samples: how many observations the value is computed from.
     """
-    values = [one.value for one in past.values]
+    measured = [one.value for one in past.values]
+    values = [one for one in measured if one > 0]
+    if len(measured) - len(values) > MOST_ZEROS * len(measured):
+        return _compare_with_zero(limit, value, find_center(measured), past)
     center = find_center(values)
-    if center <= 0 or min(values) <= 0:
-        return _compare_with_zero(limit, value, center, past)
     found = _Comparison(limit, max(value, center * 1e-9), interval, past, confidence.share_error(SIDES), samples)
     noise = _find_noise(limit, values, confidence)
     runs = "1 run" if len(values) == 1 else f"the median of {len(values)} runs"

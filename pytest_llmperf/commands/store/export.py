@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from pytest_llmperf.baselines.export import Value
+    from pytest_llmperf.baselines.export import ExportedValue
     from pytest_llmperf.baselines.store import Store
 
 GITHUB = "github-action-benchmark"
@@ -69,7 +69,7 @@ def act(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _read_all(store: Store, asked: argparse.Namespace) -> Iterator[Value]:
+def _read_all(store: Store, asked: argparse.Namespace) -> Iterator[ExportedValue]:
     """The values of all runs, of one run after the other."""
     for name, fingerprint in store.folders():
         if name == asked.name:
@@ -77,7 +77,7 @@ def _read_all(store: Store, asked: argparse.Namespace) -> Iterator[Value]:
                 yield from list_values([run], asked.test, asked.metric or ["*"])
 
 
-def _render(format_name: str, values: list[Value]) -> dict[str, str]:
+def _render(format_name: str, values: list[ExportedValue]) -> dict[str, str]:
     """The texts of the files by their names; one without a name goes where ``--output`` says."""
     if format_name == GITHUB:
         return dict(zip(GITHUB_FILES, to_github_action_benchmark(values), strict=True))

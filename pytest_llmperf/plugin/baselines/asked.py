@@ -55,6 +55,7 @@ def read_baseline_options(values: Mapping[str, Any], config: pytest.Config) -> B
     Raises:
         ValueError: one line that names the option and what would be right.
     """
+    _refuse_empty(config)
     save = _check_name("--llmperf-save", values["llmperf_save"] or "")
     _refuse_swallowed(save, config)
     compare = _check_name("--llmperf-compare", values["llmperf_compare"] or NAME)
@@ -66,10 +67,19 @@ def read_baseline_options(values: Mapping[str, Any], config: pytest.Config) -> B
 
 def find_store(values: Mapping[str, Any], config: pytest.Config) -> Path:
     """Where the store is: as the command line says from where pytest was called, else beside the configuration."""
+    from pathlib import Path
+
     if config.getoption("llmperf_store") is not None:
-        return config.invocation_params.dir / str(values["llmperf_store"])
+        return config.invocation_params.dir / Path(values["llmperf_store"]).expanduser()
     root = config.inipath.parent if config.inipath else config.rootpath
-    return root / str(values["llmperf_store"] or FOLDER)
+    return root / Path(values["llmperf_store"] or FOLDER).expanduser()
+
+
+def _refuse_empty(config: pytest.Config) -> None:
+    """Refuses a value that is empty, as one is whose variable is not set, where the command line gives it."""
+    for flag in ("--llmperf-save", "--llmperf-compare", "--llmperf-store"):
+        if config.getoption(flag.removeprefix("--").replace("-", "_")) == "":
+            raise ValueError(f"{flag}= has no value: give it one, or leave the option out")
 
 
 def _check_name(flag: str, name: str) -> str:

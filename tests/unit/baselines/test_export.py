@@ -32,7 +32,7 @@ from tests.helpers.stored_reports import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_llmperf.baselines.export import Value
+    from pytest_llmperf.baselines.export import ExportedValue
 
 TEST = 'test_chat.py::test_fast[a "quoted\\ name]'
 VALUES = {"latency.ttft_p50": 0.25, "latency.ttft_p95": None, "throughput.output": 800.0, "memory.peak": 2.0**34}
@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def values_of(store: Store, **asked: Any) -> list[Value]:
+def values_of(store: Store, **asked: Any) -> list[ExportedValue]:
     return list_values(store.fingerprints("main").values(), **asked)
 
 

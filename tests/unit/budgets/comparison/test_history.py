@@ -150,6 +150,14 @@ def test_one_odd_run_does_not_hide_a_change() -> None:
     assert judged(slowest(0.3), odd, "latency", ttft_max="+10 %").status is not Status.FAIL
 
 
+def test_one_run_that_measured_nothing_does_not_hide_a_change() -> None:
+    quiet = [1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 1.0, 1.01, 0.99]
+    assert judged(slowest(1.3), past(*quiet, 0.0), "latency", e2e_max="+10 %").status is Status.FAIL
+    assert judged(slowest(1.0), past(*quiet, 0.0), "latency", e2e_max="+10 %").status is Status.PASS
+    half = judged(slowest(1.3), past(*quiet[:3], 0.0, 0.0, 0.0), "latency", e2e_max="+10 %")
+    assert half.status is Status.INCONCLUSIVE
+
+
 def test_more_of_what_the_session_itself_counts_is_asked_for_in_its_own_units() -> None:
     requests = [stream(1000 * at + 300 + 60 * (at % 5), sent_ms=1000 * at, output_tokens=2) for at in range(20)]
     runs = past(*(value * 1.4 for value in AROUND_300_MS))
