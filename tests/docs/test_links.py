@@ -22,7 +22,15 @@ TOP = r"(?:pytest_llmperf|tests|scripts|examples|benchmarks|docs|requirements)/"
 ROOMS = "|".join(sorted(folder.name for folder in PACKAGE.iterdir() if folder.is_dir() and folder.name[0] != "_"))
 PATH = re.compile(rf"(?<![\w./<-])((?:{TOP}|(?:{ROOMS})/)(?:[\w.*-]+/)*[\w.*-]*)")
 FILE = re.compile(r"`(?:[\w-]+/)*[\w-]+\.(?:py|sh|json|toml)`")
-MADE_BY_USERS = {"conftest.py", "llmperf.toml", "pyproject.toml", "out.json", "llmperf.json"}
+MADE_BY_USERS = {
+    "bigger-is-better.json",
+    "conftest.py",
+    "llmperf.json",
+    "llmperf.toml",
+    "out.json",
+    "pyproject.toml",
+    "smaller-is-better.json",
+}
 
 
 def _headings(page: Path) -> set[str]:
