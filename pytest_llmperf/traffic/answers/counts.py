@@ -83,6 +83,21 @@ def check_whole(counts: TokenCounts, whole: Whole) -> str:
     return f"the server counted {shown} tokens, and the answer has {size} bytes of text"
 
 
+def describe_other_count(output: int | None, reasoning: int, others: Sequence[int | None]) -> str:
+    """Why a count of the same answer contradicts the last one in its usage, in one sentence, or "".
+
+    ``others`` are what the server counted where the answer ended, and in the times that it states; None or 0 where it
+    did not. They may leave out tokens without text, or the reasoning.
+    """
+    if not output:
+        return ""
+    for other in others:
+        missing = output - other if other else 0
+        if not (0 <= missing <= _WITHOUT_TEXT or missing == reasoning):
+            return f"the server counted the answer twice: {other} and {output} tokens"
+    return ""
+
+
 def check_streamed(counts: TokenCounts, hidden: int, streamed: Streamed) -> str:
     """Why the count and the chunks cannot be of the same tokens, in one sentence, or ""."""
     if counts.output is None:

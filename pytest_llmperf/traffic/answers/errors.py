@@ -31,9 +31,14 @@ _FINE = ("", "0", "200", "ok", "success", "none", "null", "false")
 _DETAIL_KEYS = ("detail", "error_message", "error_msg", "errorMessage")
 _MESSAGE_KEYS = ("message", "msg", "Message")
 _SIGNS_OF_LIFE = ("ping", "heartbeat", "keepalive", "keep-alive")
-_TELLING = frozenset({*_STATES, *_DETAIL_KEYS, *_MESSAGE_KEYS, "success", "ok", "native_finish_reason"})
-# Objects whose errors are not those of the answer: a tool that failed, and what has a reader of its own.
-_OTHERS_ERRORS = ("item", "part", "response")
+# How the server behind a gateway ended, and how LM Studio says it in its statistics.
+_FURTHER_ENDINGS = ("native_finish_reason", "stop_reason")
+_TELLING = frozenset({*_STATES, *_DETAIL_KEYS, *_MESSAGE_KEYS, *_FURTHER_ENDINGS, "success", "ok", "title"})
+# The beginnings of the "type" of a problem document (RFC 9457).
+_PROBLEM_TYPES = ("about:", "http://", "https://", "urn:")
+# Objects whose errors are not those of the answer: a tool that failed, what has a reader of its own, and words of the
+# request that a server repeats.
+_OTHERS_ERRORS = ("item", "part", "response", "metadata")
 _MESSAGE_SIGNS = ("code", "status", "statusCode", "status_code", "type", "error_code")
 # Keys of objects that carry an answer, or a part of one.
 _ANSWER_KEYS = ("choices", "output", "response", "delta", "done")
@@ -68,6 +73,8 @@ def find_error(content: Mapping[str, Any], *, refused: bool = False, by_status: 
     for key in _DETAIL_KEYS:
         if content.get(key):
             return describe_error(content[key])
+    if _is_problem(content):
+        return excerpt(content["title"])
     said = next((content[key] for key in _MESSAGE_KEYS if isinstance(content.get(key), str)), "")
     signs = [content.get(key) for key in _MESSAGE_SIGNS]
     # Choices that are none are a sign as well: an event of an answer has no message of its own.
@@ -111,8 +118,8 @@ def _find_stated_error(part: Mapping[str, Any]) -> object:
     found |= {key: key for key, value in part.items() if value is True and _names_failure(key)}
     if not found:
         # What a gateway was told by the server behind it says more than its own word for it.
-        native = part.get("native_finish_reason")
-        return f"native_finish_reason is {native!r}" if tells_of_failure(native) else None
+        ended = next((key for key in _FURTHER_ENDINGS if tells_of_failure(part.get(key))), None)
+        return f"{ended} is {part[ended]!r}" if ended else None
     verbal = [key for key, value in found.items() if isinstance(value, str | dict | list) and not _CODE.search(key)]
     if verbal:
         return found[min(verbal, key=len)]
@@ -127,6 +134,12 @@ def _is_bad_state(part: Mapping[str, Any]) -> bool:
     """Whether a field of a server's own, such as ``base_resp``, has the code of an error and its words."""
     words = any(as_text(part.get(key)) for key in ("message", "msg", "status_msg"))
     return words and any(_says_something(part.get(key)) for key in ("code", "status_code"))
+
+
+def _is_problem(content: Mapping[str, Any]) -> bool:
+    """Whether an object is a problem document of RFC 9457 with a title alone."""
+    is_typed = as_text(content.get("type")).startswith(_PROBLEM_TYPES) or "instance" in content
+    return bool(as_text(content.get("title"))) and is_typed
 
 
 def _is_called_error(content: Mapping[str, Any]) -> bool:

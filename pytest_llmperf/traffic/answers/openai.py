@@ -18,7 +18,7 @@ from pytest_llmperf.traffic.answers.content import (
     read_reasoning,
     read_text,
 )
-from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes
+from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes, describe_other_count
 from pytest_llmperf.traffic.answers.endings import (
     describe_models,
     describe_nothing,
@@ -86,6 +86,7 @@ class _Parts:
     numbered: bool = True
     ends: int = 0
     ending: object = None
+    counted_at_end: int | None = None
     usage: dict[str, Any] | None = None
     timings: dict[str, Any] = field(default_factory=dict)
     no_count: str = ""
@@ -141,6 +142,8 @@ class _Parts:
         usage, timings = _find_usage(content, choices), as_dict(content.get("timings"))
         self._take_counts(usage, timings)
         kind = self._take_choices(choices)
+        if self.ending and self.counted_at_end is None:
+            self.counted_at_end = as_count(usage.get("completion_tokens"))
         if kind is not None:
             by_usage, by_timings = as_count(usage.get("completion_tokens")), as_count(timings.get("predicted_n"))
             self.carriers.append(_Carrier(at_ns, kind, by_usage, by_timings))
@@ -247,7 +250,10 @@ class _Parts:
         if self.usage is not None:
             counts = read_usage(self.usage)
             largest = max((count for count in (counts.cached, cached) if count is not None), default=None)
-            return replace(counts, cached=largest, fault=counts.fault or fault)
+            last = as_count(self.usage.get("completion_tokens"))
+            others = (self.counted_at_end, as_count(timings.get("predicted_n")))
+            fault = counts.fault or fault or describe_other_count(last, counts.reasoning or 0, others)
+            return replace(counts, cached=largest, fault=fault)
         prompt = as_count(timings.get("prompt_n"))
         # llama.cpp leaves the tokens it found in its cache out of prompt_n.
         whole = None if prompt is None else prompt + (cached or 0)

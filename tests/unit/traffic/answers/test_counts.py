@@ -221,3 +221,26 @@ def test_tokens_without_text_in_a_whole_answer_are_no_fault() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     assert whole("", counted(60), {"tool_calls": [call]}) == ""
     assert whole("Yes", counted(500), full_length=True) == ""
+
+
+def ended(at_the_end: int, later: dict[str, object], **event: object) -> RequestTiming:
+    """A stream whose chunk with the finish reason states one count, and whose last event another."""
+    chunk = {"choices": [{"delta": {"content": "a b c d e f g h i " * 4}}]}
+    end = {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": counted(at_the_end)}
+    return openai.read(as_stream(chunk, end, {"choices": [], "usage": later, **event})).timing
+
+
+def test_two_counts_of_one_answer_that_differ_are_a_fault() -> None:
+    assert ended(9, counted(60)).count_fault == "the server counted the answer twice: 9 and 60 tokens"
+    assert ended(60, counted(9)).count_fault == "the server counted the answer twice: 60 and 9 tokens"
+    beside = ended(0, counted(60), timings={"predicted_n": 9})
+    assert beside.count_fault == "the server counted the answer twice: 9 and 60 tokens"
+
+
+@pytest.mark.parametrize("at_the_end", [0, 9, 10])
+def test_a_count_that_grows_by_the_end_of_the_sequence_is_no_fault(at_the_end: int) -> None:
+    assert ended(at_the_end, counted(10), timings={"predicted_n": 10}).count_fault == ""
+
+
+def test_a_count_that_grows_by_the_reasoning_is_no_fault() -> None:
+    assert ended(9, {**counted(60), **reasoned(51)}).count_fault == ""

@@ -137,6 +137,18 @@ def test_the_ending_of_the_server_behind_a_gateway_is_believed() -> None:
     assert error == "the server reported an error: native_finish_reason is 'ABORTED'"
 
 
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ({"type": "about:blank", "title": "Too Many Requests"}, "Too Many Requests"),
+        ({"title": "The model went away", "instance": "/v1/chat/completions"}, "The model went away"),
+        ({"choices": [], "stats": {"stop_reason": "failed", "tokens": 3}}, "stop_reason is 'failed'"),
+    ],
+)
+def test_signs_of_an_error_without_its_words_are_one(last: dict[str, Any], words: str) -> None:
+    assert openai.read(as_stream(CHUNK, ENDING, last)).timing.error == f"the server reported an error: {words}"
+
+
 def test_an_error_inside_a_choice_is_an_error() -> None:
     choice = {"delta": {"content": ""}, "finish_reason": "error", "error": {"code": 502, "message": DIED}}
     assert openai.read(as_stream(CHUNK, {"choices": [choice]})).timing.error == f"the server reported an error: {DIED}"
@@ -165,6 +177,9 @@ def test_an_error_inside_a_choice_is_an_error() -> None:
         {"choices": [], "message": "", "usage": {"completion_tokens": 2}},
         {"cancelled": False, "expired": None, "finished": True},
         {"choices": [{"delta": {}, "finish_reason": "stop", "native_finish_reason": "end_turn"}]},
+        {"choices": [], "stats": {"stop_reason": "eosFound"}},
+        {"choices": [], "metadata": {"error": "what the request said"}},
+        {"type": "title", "title": "About cats"},
         {"x_groq": {"id": "req_1", "usage": {"completion_tokens": 2}}},
     ],
 )
