@@ -406,11 +406,12 @@ def test_on_a_host_without_a_gpu_nothing_lies_on_one(engine: OllamaEngine) -> No
 
 @pytest.fixture
 def owner(ollama_installed: str, tmp_path: Path) -> Iterator[OllamaAPI]:
-    """A server that somebody else has started, with the bundled model."""
+    """A server that somebody else has started, with the bundled model. It holds one model at a time."""
     host = f"127.0.0.1:{find_free_port()}"
     folder = tmp_path / "owner"
     folder.mkdir()
     environ = {**os.environ, "OLLAMA_HOST": host, "OLLAMA_MODELS": str(folder / "models"), "HOME": str(folder)}
+    environ["OLLAMA_MAX_LOADED_MODELS"] = "1"
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([ollama_installed, "serve"], env=environ, stdout=log, stderr=log)
     api = OllamaAPI(f"http://{host}")
@@ -464,6 +465,38 @@ def test_what_runs_there_is_used_as_it_runs_and_stays_for_as_long_as_it_was_to(o
     refused = runs.plain(NATIVE, *attached(owner, num_ctx=2048))
     refused.stdout.fnmatch_lines(["*with num_ctx=1024, and num_ctx=2048 would load it again for all its users*"])
     assert _runner_pid(owner) == pid
+
+
+def test_an_app_without_settings_is_answered_by_what_its_owner_holds(owner: OllamaAPI, runs: Runs) -> None:
+    owner.start_model(next(iter(owner.models())), {NUM_CTX: 8192, "num_thread": 1}, "-1m", 300)
+    (before,), models, pid = owner.list_loaded(), owner.models(), _runner_pid(owner)
+    runs.plain(APP, *attached(owner), "--llmperf-strict").assert_outcomes(passed=1)
+    (after,) = owner.list_loaded()
+    assert (after["name"], after["context_length"], _runner_pid(owner)) == (before["name"], 8192, pid)
+    assert minutes_left(after) > 60 * 24 * 365
+    assert owner.models() == models
+
+
+def test_what_a_run_has_changed_is_given_back(owner: OllamaAPI, runs: Runs) -> None:
+    name = next(iter(owner.models()))
+    owner.start_model(name, {NUM_CTX: 8192, "num_thread": 1}, "-1m", 300)
+    result = runs.plain(APP.replace("llm_client.model", repr(name)), *attached(owner))
+    result.stdout.fnmatch_lines(
+        ["budgets: 1 INVALID", f"llmperf: ollama: {name} is loaded at * again as it was found*"]
+    )
+    (after,) = owner.list_loaded()
+    assert (after["name"], after["context_length"]) == (name, 8192)
+    assert minutes_left(after) > 60 * 24 * 365
+
+
+def test_a_model_that_had_to_go_is_loaded_again(owner: OllamaAPI, runs: Runs) -> None:
+    name = next(iter(owner.models()))
+    order(owner, "POST", "/api/create", **{"model": "other", "from": name})
+    owner.start_model("other:latest", {NUM_CTX: 2048}, "-1m", 300)
+    runs.plain(NATIVE, "--llm-engine=ollama:" + name, f"--llmperf-url={owner.root}").assert_outcomes(passed=1)
+    (after,) = owner.list_loaded()
+    assert (after["name"], after["context_length"]) == ("other:latest", 2048)
+    assert minutes_left(after) > 60 * 24 * 365
 
 
 @pytest.mark.parametrize("arguments", [{}, {"num_ctx": 1024, "num_thread": 1}])
