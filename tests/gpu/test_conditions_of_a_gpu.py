@@ -65,7 +65,7 @@ def test_a_power_cap_is_told_of_and_no_reason_against_a_verdict(gpu_runs: Host) 
     (measured,) = runs.measurements
     state = measured["devices"][0]["conditions"]
     assert state["throttled_s"]["software power cap"] > 0
-    assert state["slowdown"] == ""
+    assert "slowdown" not in state
 
 
 def test_a_stranger_that_comes_during_a_test_breaks_no_limit_on_its_times(gpu_runs: Host) -> None:
