@@ -489,13 +489,13 @@ def test_what_a_run_has_changed_is_given_back(owner: OllamaAPI, runs: Runs) -> N
     assert minutes_left(after) > 60 * 24 * 365
 
 
-def test_a_model_that_had_to_go_is_loaded_again(owner: OllamaAPI, runs: Runs) -> None:
-    name = next(iter(owner.models()))
-    order(owner, "POST", "/api/create", **{"model": "other", "from": name})
-    owner.start_model("other:latest", {NUM_CTX: 2048}, "-1m", 300)
-    runs.plain(NATIVE, "--llm-engine=ollama:" + name, f"--llmperf-url={owner.root}").assert_outcomes(passed=1)
+def test_a_model_that_had_to_go_is_loaded_again(owner: OllamaAPI, runs: Runs, two_files: list[str]) -> None:
+    options = attached(owner)
+    other = ensure_model(owner, two_files[1], pull=False, progress=lambda _: None, note_new=lambda _: None)
+    owner.start_model(other, {NUM_CTX: 2048}, "-1m", 300)
+    runs.plain(NATIVE, *options).assert_outcomes(passed=1)
     (after,) = owner.list_loaded()
-    assert (after["name"], after["context_length"]) == ("other:latest", 2048)
+    assert (after["name"], after["context_length"]) == (other, 2048)
     assert minutes_left(after) > 60 * 24 * 365
 
 
