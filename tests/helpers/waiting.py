@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 from typing import IO, TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,3 +40,9 @@ def read_line(pipe: IO[Any] | None) -> str:
             break
         line += byte
     return line.decode()
+
+
+def halt(pid: int) -> None:
+    """Stops a process as SIGSTOP does, and returns once it stands still: the signal arrives some time later."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)

@@ -17,7 +17,7 @@ from pytest_llmperf.engines.lifecycle import lease as keep
 from pytest_llmperf.engines.lifecycle import pid_files
 from tests.helpers.engine_processes import own_tmp
 from tests.helpers.engine_processes import runs as is_running
-from tests.helpers.waiting import until
+from tests.helpers.waiting import halt, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +123,7 @@ def test_stopping_ends_the_engine_and_its_warden_and_removes_their_files(
 
 
 def test_stopping_ends_an_engine_that_hears_nothing_any_more(kept: int) -> None:
-    os.kill(kept, signal.SIGSTOP)
+    halt(kept)
     assert command("stop", str(kept)) == 0
     assert not is_running(kept)
 

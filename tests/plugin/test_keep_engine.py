@@ -15,7 +15,7 @@ from pytest_llmperf.engines.lifecycle import lease as keep
 from pytest_llmperf.engines.lifecycle import pid_files
 from pytest_llmperf.engines.simulated.engine import SimulatedServer
 from tests.helpers.engine_processes import own_tmp
-from tests.helpers.waiting import until
+from tests.helpers.waiting import halt, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +111,7 @@ def test_one_whose_program_was_installed_anew_is_stopped_and_replaced(
 def test_one_that_hears_nothing_any_more_is_stopped_and_replaced(
     kept: int, runs: Runs, pytester: pytest.Pytester
 ) -> None:
-    os.kill(kept, signal.SIGSTOP)
+    halt(kept)
     _expect_replacement(runs(SUITE, *KEEP), kept, "it no longer answers", pytester.path)
 
 

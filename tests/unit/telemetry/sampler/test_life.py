@@ -13,7 +13,7 @@ from pytest_llmperf.telemetry.sampler import process as sampler_process
 from pytest_llmperf.telemetry.sampler.client import STALL_NS, Sampler, SamplerError
 from pytest_llmperf.telemetry.sources.host import HAS_PROC
 from tests.helpers.memory_process import MIB, MemoryProcess
-from tests.helpers.waiting import read_line, until
+from tests.helpers.waiting import halt, read_line, until
 from tests.helpers.watching import level, pid_of, runs, ticks
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
@@ -57,7 +57,7 @@ def test_a_sampler_that_died_can_be_started_again(sampler: Sampler, process: Mem
 
 def test_a_sampler_that_stands_still_is_a_fault(sampler: Sampler, process: MemoryProcess) -> None:
     start = time.monotonic_ns()
-    os.kill(pid_of(sampler), signal.SIGSTOP)
+    halt(pid_of(sampler))
     try:
         ring = sampler._require_child().ring
         until(lambda: time.monotonic_ns() - ring.published_ns > STALL_NS)

@@ -18,7 +18,7 @@ from pytest_llmperf.telemetry.sources.host import HAS_PROC
 from tests.helpers.dcgm_exporter import Exporter, Gpu, full_fields
 from tests.helpers.memory_process import MIB, MemoryProcess
 from tests.helpers.metrics_server import MetricsServer, serving
-from tests.helpers.waiting import PATIENCE_S, until
+from tests.helpers.waiting import PATIENCE_S, halt, until
 from tests.helpers.watching import level, pid_of, ticks
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def test_who_gives_no_rings_is_not_joined(fds: int) -> None:
 
 
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(shared: Sampler) -> None:
-    os.kill(pid_of(shared), signal.SIGSTOP)
+    halt(pid_of(shared))
     try:
         with pytest.raises(SamplerError, match=r"the sampler did not answer within 0\.05 s"):
             shared.ask("faults", 0.05)
@@ -209,7 +209,7 @@ def test_a_call_that_has_not_returned_for_a_second_is_a_hang(shared: Sampler) ->
 
 
 def test_a_call_that_hangs_is_why_there_is_no_answer(shared: Sampler) -> None:
-    os.kill(pid_of(shared), signal.SIGSTOP)
+    halt(pid_of(shared))
     shared.driver.enter(CALL, time.monotonic_ns() - 2 * STALL_NS)
     with pytest.raises(SamplerError, match="the driver hangs"):
         shared.ask("edge", 0.05, align=False)
@@ -227,7 +227,7 @@ def test_memory_is_missing_and_does_not_settle_while_the_lane_that_reads_it_hang
     shared: Sampler, process: MemoryProcess
 ) -> None:
     shared.watch(process.pid)
-    os.kill(pid_of(shared), signal.SIGSTOP)
+    halt(pid_of(shared))
     try:
         beat = shared.memory.published_ns
         shared.memory.enter("nvmlDeviceGetMemoryInfo", time.monotonic_ns() - 2 * STALL_NS)

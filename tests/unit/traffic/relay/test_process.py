@@ -19,7 +19,7 @@ from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP, UNENDED
 from tests.helpers.relay_wires import STREAM, call, sized_answer
 from tests.helpers.relayed_server import Played, played, read
 from tests.helpers.scripted_server import refused_url, reset
-from tests.helpers.waiting import PATIENCE_S, read_line
+from tests.helpers.waiting import PATIENCE_S, halt, read_line
 from tests.plugin.test_signals import assert_gone
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def test_one_that_was_killed_says_so_and_another_takes_its_place(play: Played) -
 
 def test_one_that_does_not_answer_is_ended(play: Played, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TIMEOUT_S", 0.2)
-    os.kill(play.relay.pid, signal.SIGSTOP)
+    halt(play.relay.pid)
     with pytest.raises(RelayError, match=r"^the relay did not answer within 0\.2 s$"):
         play.relay.take(final=True)
     assert_gone([play.relay.pid])
