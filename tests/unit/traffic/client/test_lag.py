@@ -15,7 +15,7 @@ from pytest_llmperf.traffic.client.dialect import Endpoint
 from pytest_llmperf.traffic.client.lag import Beat, Lateness, LoopBeat, ThreadBeat
 from pytest_llmperf.traffic.llm_client import LLMClient
 from tests.helpers.hostile_server import HostileServer, Reply, event, text, usage
-from tests.helpers.waiting import PATIENCE_S
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,9 +147,7 @@ def test_a_thread_that_holds_the_interpreter_makes_others_late() -> None:
     beat.start()
     began = time.monotonic_ns()
     with holding_the_interpreter():
-        time.sleep(0.2)
-        ended = time.monotonic_ns()
-    assert beat.find_worst(began, ended) > 3 * MS
+        until(lambda: beat.find_worst(began, time.monotonic_ns()) > 3 * MS)
     beat.stop()
 
 
@@ -199,6 +197,12 @@ def test_every_way_to_ask_says_how_late_it_may_have_been(client: LLMClient) -> N
 
 
 def test_beside_a_thread_that_holds_the_interpreter_requests_were_late(client: LLMClient) -> None:
-    with holding_the_interpreter():
+    late: set[int] = set()  # the places in the list at which a request was late once
+
+    def find_all_late() -> bool:
         lags = [timing.lag for timing in ask_in_every_way(client)]
-    assert [found for found in lags if found is not None and found.seconds > 0.002] == lags
+        late.update(place for place, found in enumerate(lags) if found is not None and found.seconds > 0.002)
+        return len(late) == len(lags)
+
+    with holding_the_interpreter():  # a host without a free core keeps the other thread from it for a while
+        until(find_all_late)
