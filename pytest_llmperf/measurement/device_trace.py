@@ -68,6 +68,8 @@ class Conditions:
         newcomers: foreign processes that came to the device since the session began.
         slowdown: why times and rates are not the engine's own; empty if they are.
         unknown: for each value that the device does not give, why.
+        clock_samples: pairs of time in ns and the clock in MHz, inside the window.
+        throttled_spans: from when to when, in ns, and for which reason samples show the clocks held back.
     """
 
     throttled_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -78,6 +80,8 @@ class Conditions:
     newcomers: tuple[DeviceProcess, ...] = ()
     slowdown: str = ""
     unknown: tuple[str, ...] = ()
+    clock_samples: tuple[tuple[int, int], ...] = ()
+    throttled_spans: tuple[tuple[int, int, str], ...] = ()
 
 
 @dataclass(frozen=True)

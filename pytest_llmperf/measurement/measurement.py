@@ -68,6 +68,7 @@ class Measurement:
         loads: the workloads that were run.
         prompt_cache: what the caches of the engine held of prompts; of several engines each part has its own.
         host: what the host did over the window; None if it was not looked at, as for a part of a test.
+        kv_levels: pairs of time in ns and the bytes of the KV cache in use from then on, in order; empty if not known.
         idle: the memory that was held after the test had unloaded its model or put it to sleep; None if it did not.
     """
 
@@ -94,6 +95,7 @@ class Measurement:
     parts: tuple[Measurement, ...] = ()
     label: str = ""
     loads: tuple[Load, ...] = ()
+    kv_levels: tuple[tuple[int, int], ...] = ()
     idle: Reading | None = None
     prompt_cache: PromptCache = field(default_factory=PromptCache)
 
@@ -167,6 +169,7 @@ class Measurement:
             devices=tuple(trace.cut(window) for trace in self.devices),
             devices_missing=self.devices_missing,
             engine_readings=self.engine_readings,
+            kv_levels=tuple(level for level in self.kv_levels if window.start_ns <= level[0] < window.end_ns),
             idle=self.idle,
             prompt_cache=self.prompt_cache,
             faults=self.faults,

@@ -31,6 +31,7 @@ _OF_AN_ENGINE = (
     "quantisation",
     "arguments",
 )
+_DRAWN = ("series", "lanes", "lanes_of")
 ALWAYS = frozenset((*_OF_A_TEST, *_OF_A_VERDICT, *_OF_A_MEASUREMENT, *_OF_AN_ENGINE))
 """The keys inside of a test that are written even if there is nothing to say."""
 
@@ -59,6 +60,7 @@ def build_report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -
     for test in tests:
         del test["schema"]
         _take_metrics(test["measurement"], metrics)
+        _drop_drawn(test["measurement"])
     return {
         **describe_run(results, session=session),
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -72,6 +74,14 @@ def _take_metrics(measurement: dict[str, Any], metrics: dict[str, Any]) -> None:
     metrics.update(measurement.pop("metrics", {}))
     for part in measurement.get("parts", ()):
         _take_metrics(part, metrics)
+
+
+def _drop_drawn(measurement: dict[str, Any]) -> None:
+    """Removes what is there to be drawn."""
+    for key in _DRAWN:
+        measurement.pop(key, None)
+    for part in measurement.get("parts", ()):
+        _drop_drawn(part)
 
 
 def _shorten(value: Any, *, exact: bool = False) -> Any:

@@ -24,7 +24,8 @@ class Observed:
     ``cached_tokens`` are the tokens of prompts that came from the engine's caches; None if it does not count them.
     ``stats`` are numbers for the reports that no budget limits; a name ends in ``_seconds``, ``_bytes``, ``_share`` or
     ``_rate`` (tokens per second) where that is its unit, else it is a count. ``server_clock`` holds the times of the
-    requests by the server's own clock; None if it states none.
+    requests by the server's own clock; None if it states none. ``kv_levels`` are pairs of time in ns and the bytes of
+    its KV cache in use from then on; empty if they are not known.
     """
 
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Observed:
     beside: tuple[str, ...] = ()
     server_clock: ServerClock | None = None
     cached_tokens: int | None = None
+    kv_levels: tuple[tuple[int, int], ...] = ()
 
 
 class Observation:

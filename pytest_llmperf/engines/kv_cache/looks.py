@@ -57,6 +57,12 @@ class KVPoll:
     took_ns: int = 0
 
 
+def list_levels(pool: KVPool, polls: Sequence[KVPoll]) -> tuple[tuple[int, int], ...]:
+    """Time in ns and bytes in use of each poll; empty if the size of a block is not known."""
+    size = pool.block_bytes
+    return () if size is None else tuple((poll.at_ns, round(poll.used_blocks * size)) for poll in polls)
+
+
 class TokensOverTime:
     """The tokens that a request held in the KV cache, from its first token to its last."""
 

@@ -6,7 +6,7 @@ Such a server need not be polled: the tokens of a request say how much its slot 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.engines.api.observation import Observation, Observed
@@ -43,6 +43,14 @@ class Slots:
         how = f"{tokens} tokens of {self.token_bytes:g} B each, by the requests' own counts"
         return Reading(tokens * self.token_bytes, how, samples=len(requests))
 
+    def levels(self, requests: Sequence[RequestTiming]) -> tuple[tuple[int, int], ...]:
+        """Time in ns and KV bytes in use after each change; empty if they are not known."""
+        changes = _changes(requests)
+        if self.token_bytes is None or isinstance(changes, Missing):
+            return ()
+        held = itertools.accumulate(change.tokens for change in changes)
+        return tuple((change.at_ns, round(n * self.token_bytes)) for change, n in zip(changes, held, strict=True))
+
     def waste(self, requests: Sequence[RequestTiming]) -> Reading:
         """1 − tokens held ÷ room of the slots that ran, over the time from first tokens to last ones."""
         changes = _changes(requests)
@@ -70,6 +78,10 @@ class SlotObservation(Observation):
         if self._slots is None:
             return super().read(requests, window)
         return Observed({**self._readings(), **self._slots.readings(requests)})
+
+    def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
+        seen = self.read(requests, window)
+        return seen if self._slots is None else replace(seen, kv_levels=self._slots.levels(requests))
 
 
 class _Change(NamedTuple):

@@ -70,7 +70,8 @@ class OllamaObservation(Observation):
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         self._others.stop()
         seen = self.read(requests, window)
-        return replace(seen, faults=tuple(fault for fault in self._faults(requests) if fault))
+        faults = tuple(fault for fault in self._faults(requests) if fault)
+        return replace(seen, faults=faults, kv_levels=self._slots().levels(requests))
 
     def close(self) -> None:
         self._others.stop()

@@ -80,7 +80,7 @@ class VLLMObservation(Observation):
 
     def _look(self, requests: Sequence[RequestTiming], window: Window, *, final: bool) -> Observed:
         rises, fault = self._rises(requests, final=final)
-        readings, stats = self._kv(requests, window, rises)
+        readings, stats, levels = self._kv(requests, window, rises)
         faults = (fault,) if fault else ()
         clock = compare_clocks(rises, requests) if final else None
         hits = rises.get("prefix_cache_hits")
@@ -90,6 +90,7 @@ class VLLMObservation(Observation):
             {**select_counts(rises), **stats},
             server_clock=clock,
             cached_tokens=None if hits is None else round(hits),
+            kv_levels=levels if final else (),
         )
 
     def _rises(self, requests: Sequence[RequestTiming], *, final: bool) -> tuple[dict[str, float], str]:
@@ -113,11 +114,11 @@ class VLLMObservation(Observation):
 
     def _kv(
         self, requests: Sequence[RequestTiming], window: Window, rises: Mapping[str, float]
-    ) -> tuple[dict[str, Reading], dict[str, float]]:
+    ) -> tuple[dict[str, Reading], dict[str, float], tuple[tuple[int, int], ...]]:
         pool = self._pool
         if pool is None:
             missing = Reading.missing("the server does not state the size of its KV cache")
-            return {"memory.kv_cache": missing, "memory.kv_waste": missing}, {}
+            return {"memory.kv_cache": missing, "memory.kv_waste": missing}, {}, ()
         polls, failure = self._polls(pool, window)
         hits = rises.get("prefix_cache_hits")
         seen = Seen(polls, failure, requests, preemptions=round(rises.get("preemptions", 0)), prefix_hits=hits)
@@ -126,9 +127,8 @@ class VLLMObservation(Observation):
         waste = looks.compute_waste(polls, requests, pool.block_tokens)
         # A request that was preempted waits between two of its tokens.
         running = 0 if seen.preemptions else proven.running
-        return {"memory.kv_cache": _peak(fullest, pool), "memory.kv_waste": waste}, _stats(
-            fullest, pool, polls, running
-        )
+        readings = {"memory.kv_cache": _peak(fullest, pool), "memory.kv_waste": waste}
+        return readings, _stats(fullest, pool, polls, running), looks.list_levels(pool, polls)
 
     def _polls(self, pool: KVPool, window: Window) -> tuple[list[KVPoll], str]:
         """The looks at the pool in a window, and why there are none, or no more."""

@@ -428,6 +428,7 @@ class MeasuredRun:
             round_starts_ns=tuple(self._round_starts_ns),
             attempt=self._owner.attempt,
             loads=loads,
+            kv_levels=observed.kv_levels,
             idle=self._idle_of(engines),
             prompt_cache=self._prompt_cache_of(engines, window, observed),
         )

@@ -10,11 +10,13 @@ from pytest_llmperf.measurement.load import group_lags
 from pytest_llmperf.metrics.table import METRICS
 from pytest_llmperf.reports.wire.engine import engine_to_wire
 from pytest_llmperf.reports.wire.host import host_to_wire
+from pytest_llmperf.reports.wire.lanes import lanes_to_wire
 from pytest_llmperf.reports.wire.load import lag_to_wire, load_to_wire
 from pytest_llmperf.reports.wire.memory import memory_to_wire, trace_to_wire
 from pytest_llmperf.reports.wire.numbers import to_count, to_milliseconds, to_number
 from pytest_llmperf.reports.wire.readings import evidence_to_wire, metrics_to_wire, readings_to_wire
 from pytest_llmperf.reports.wire.requests import requests_to_wire
+from pytest_llmperf.reports.wire.series import series_to_wire
 from pytest_llmperf.reports.wire.workload import workload_to_wire
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "faults": [str(fault) for fault in measurement.faults],
         "disturbances": [str(text) for text in measurement.disturbances],
         "host": None if measurement.host is None else host_to_wire(measurement.host, why_starved(measurement)),
+        "series": series_to_wire(measurement),
+        **lanes_to_wire(measurement.requests, start_ns),
         "rounds": int(measurement.rounds),
         "looks": to_count(measurement.looks),
         "engine_seconds": to_number(measurement.engine_seconds),

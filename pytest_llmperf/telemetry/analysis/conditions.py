@@ -23,7 +23,7 @@ from pytest_llmperf.telemetry.records.ring import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.telemetry.records.ring import RingRecord
@@ -67,6 +67,8 @@ def read_conditions(
         utilization=_mean(_select_lane(ordered, UTILIZATION), window, 100),
         newcomers=newcomers,
         slowdown=_slowdown(held, newcomers, window),
+        clock_samples=tuple((r.t_ns, r.value) for r in _select_inside(_select_lane(ordered, SM_CLOCK), window)),
+        throttled_spans=tuple(_list_spans(_select_inside(_select_lane(ordered, REASONS), window), window)),
     )
 
 
@@ -113,6 +115,20 @@ def _measure_slowdowns(records: Sequence[RingRecord], window: Window) -> dict[Ev
             shown = sum(1 for mask in masks if mask & reason)
             held[reason] = _Held(window.seconds * shown / len(masks), passing=shown == 1 < len(masks))
     return held
+
+
+def _list_spans(samples: Sequence[RingRecord], window: Window) -> Iterator[tuple[int, int, str]]:
+    """From when to when, and why, samples in a row show the clocks held back; what one shows holds until the next."""
+    for reason in EventReason:
+        since: int | None = None
+        for sample in samples:
+            if sample.value & reason and since is None:
+                since = sample.t_ns
+            elif not sample.value & reason and since is not None:
+                yield since, sample.t_ns, reason.label
+                since = None
+        if since is not None:
+            yield since, window.end_ns, reason.label
 
 
 def _read_counter(counter: Sequence[RingRecord], window: Window) -> float | None:

@@ -43,7 +43,8 @@ class OfflineObservation(Observation):
         }
         rises = {key: float(value - self._before[key]) for key, value in self._steps.counts.items()}
         stats = {**select_counts(rises), **self._stats(looks)}
-        return Observed(readings, stats=stats, cached_tokens=round(rises.get("prefix_cache_hits", 0.0)))
+        cached = round(rises.get("prefix_cache_hits", 0.0))
+        return Observed(readings, stats=stats, cached_tokens=cached, kv_levels=kv.list_levels(self._pool, looks))
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         seen = self.read(requests, window)

@@ -55,3 +55,14 @@ def test_an_observation_adds_them_to_what_the_engine_states() -> None:
     readings = SlotObservation(dict, SLOTS).end(requests, window).readings
     assert readings["memory.kv_cache"].value == 11 * 8
     assert readings["memory.kv_waste"].value == pytest.approx(0.9)
+
+
+def test_the_level_after_each_change_is_seen_once_the_test_has_ended() -> None:
+    requests = [stream(10, 20, prompt_tokens=9, output_tokens=2)]
+    levels = SLOTS.levels(requests)
+    assert [at // 1_000_000 for at, _ in levels] == [10, 10, 20, 20]
+    assert [held for _, held in levels][1:] == [10 * 8, 11 * 8, 0]
+    assert max(held for _, held in levels) == SLOTS.in_use(requests).value
+    assert SlotObservation(dict, SLOTS).end(requests, Window(0, 1)).kv_levels == levels
+    assert SlotObservation(dict, SLOTS).read(requests, Window(0, 1)).kv_levels == ()
+    assert SLOTS.levels([]) == Slots(100, None, "uneven").levels(requests) == ()

@@ -197,6 +197,7 @@ def test_the_peak_of_the_kv_cache_is_the_fullest_of_all_looks(engine: Deployment
     assert peak.value == 64 * 65536
     assert peak.how.startswith("64 of 129 blocks of 32 tokens; ")
     assert observed.stats["kv_usage_peak_share"] == 0.5
+    assert max(held for _, held in observed.kv_levels) == observed.readings["memory.kv_cache"].value
     assert (observed.stats["running_peak"], observed.stats["waiting_peak"]) == (4, 2)
     assert observed.stats["kv_headroom_bytes"] == 64 * 65536
 

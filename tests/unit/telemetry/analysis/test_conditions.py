@@ -77,6 +77,23 @@ def test_clock_and_utilization_are_the_mean_over_the_window() -> None:
     assert (found.sm_clock_mhz, found.utilization) == (1800, 0.75)
 
 
+def test_clocks_inside_the_window_are_kept_one_by_one() -> None:
+    found = state(*curve(SM_CLOCK, {9000: 300, 11_000: 1900, 19_000: 1700, 21_000: 300}))
+    assert found.clock_samples == ((11_000 * MS, 1900), (19_000 * MS, 1700))
+
+
+def test_times_held_back_go_from_the_first_sample_that_shows_them_to_the_first_that_does_not() -> None:
+    hot, capped = EventReason.HARDWARE_THERMAL, EventReason.SOFTWARE_POWER_CAP
+    found = state(
+        *curve(REASONS, {11_000: 0, 12_000: hot, 13_000: hot | capped, 14_000: capped, 15_000: 0, 19_000: hot})
+    )
+    assert set(found.throttled_spans) == {
+        (12_000 * MS, 14_000 * MS, "hardware thermal"),
+        (13_000 * MS, 15_000 * MS, "software power cap"),
+        (19_000 * MS, 20_000 * MS, "hardware thermal"),
+    }
+
+
 def test_records_may_come_in_any_order() -> None:
     points = curve(TEMPERATURE, {9900: 45, 15_000: 70, 20_100: 65})
     assert state(*reversed(points)).temperature_c == (45, 65)
