@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_llmperf.engines.api.engine import Engine
-    from pytest_llmperf.reports.formats import Render
+    from pytest_llmperf.reports.files.formats import Render
 
 
 def pytest_llmperf_engines() -> Mapping[str, type[Engine]]:  # type: ignore[empty-body]

@@ -169,7 +169,7 @@ class Reporter:
         if not self._session.settings.reports and not (summary_file and self._results):
             return
         from pytest_llmperf.reports import markdown
-        from pytest_llmperf.reports.atomic_write import write_whole
+        from pytest_llmperf.reports.files.atomic_write import write_whole
 
         results, facts = self.results, self.describe_session()
         for path, render in self._session.settings.reports:

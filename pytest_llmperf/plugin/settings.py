@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.spec import EngineSpec
     from pytest_llmperf.engines.registry import EngineRegistry
-    from pytest_llmperf.reports.formats import ReportFile
+    from pytest_llmperf.reports.files.formats import ReportFile
 
 
 # The error at each look of --llmperf-rounds=auto is for so many looks.
@@ -283,7 +283,7 @@ def _runs_in_ci() -> bool:
 def _reports(texts: Sequence[str], config: pytest.Config) -> tuple[ReportFile, ...]:
     if not texts:
         return ()
-    from pytest_llmperf.reports.formats import ReportFile, merge_formats
+    from pytest_llmperf.reports.files.formats import ReportFile, merge_formats
 
     formats = merge_formats(config.hook.pytest_llmperf_reports())
     paths = [_report_path(text, config.invocation_params.dir, formats) for text in texts]

@@ -12,7 +12,7 @@ from pytest_llmperf.metrics import table
 from pytest_llmperf.plugin import hookspecs
 from pytest_llmperf.plugin.markers.marks import MARKERS
 from pytest_llmperf.plugin.options import OPTIONS
-from pytest_llmperf.reports.formats import FORMATS
+from pytest_llmperf.reports.files.formats import FORMATS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

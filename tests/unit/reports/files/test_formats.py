@@ -1,4 +1,4 @@
-"""Which suffix stands for which format of report: reports/formats.py."""
+"""Which suffix stands for which format of report: reports/files/formats.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.reports.formats import FORMATS, merge_formats
+from pytest_llmperf.reports.files.formats import FORMATS, merge_formats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
