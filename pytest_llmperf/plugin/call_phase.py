@@ -13,9 +13,9 @@ from pytest_llmperf.plugin import benchmark
 from pytest_llmperf.plugin.outcomes import BudgetExceeded, BudgetFailure, LLMPerfWarning, NoEngine, NoVerdict
 from pytest_llmperf.plugin.preflight.budget_reader import LIMITS
 from pytest_llmperf.plugin.session import LOGS, MEASURED_RUN, RESULT, SESSION, Session
-from pytest_llmperf.reports.failure_table import render_failure
 from pytest_llmperf.reports.junit import list_properties, replace_properties
 from pytest_llmperf.reports.result import TestResult, to_wire
+from pytest_llmperf.reports.terminal.failure_table import render_failure
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 
 if TYPE_CHECKING:

@@ -168,8 +168,8 @@ class Reporter:
         summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
         if not self._session.settings.reports and not (summary_file and self._results):
             return
-        from pytest_llmperf.reports import markdown
         from pytest_llmperf.reports.files.atomic_write import write_whole
+        from pytest_llmperf.reports.markdown import report as markdown
 
         results, facts = self.results, self.describe_session()
         for path, render in self._session.settings.reports:
@@ -226,7 +226,7 @@ class Reporter:
     def _summary(self, terminalreporter: pytest.TerminalReporter) -> list[str]:
         lines = []
         if self._results:
-            from pytest_llmperf.reports.summary import render_summary, warn_of_session_noise
+            from pytest_llmperf.reports.terminal.summary import render_summary, warn_of_session_noise
 
             width = terminalreporter.config.get_terminal_writer().fullwidth
             lines += render_summary(self.results, width=width)

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.reports.result import SCHEMA, to_wire
-from pytest_llmperf.reports.summary import count_statuses
+from pytest_llmperf.reports.result import SCHEMA, count_statuses, to_wire
 from pytest_llmperf.reports.wire.numbers import to_number
 
 if TYPE_CHECKING:

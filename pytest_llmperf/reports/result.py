@@ -5,6 +5,7 @@ The wire form is built of exact builtin types only: pytest-xdist refuses everyth
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,12 @@ def _interval_from_wire(data: Mapping[str, Any] | None) -> Interval | None:
     if data is None:
         return None
     return Interval(data.get("low"), data.get("high"), data["units"], data["effective"], data.get("unit", ""))
+
+
+def count_statuses(results: Sequence[TestResult]) -> dict[Status, int]:
+    """The number of budgets with each status; every status is a key."""
+    found = Counter(verdict.status for result in results for verdict in result.verdicts)
+    return {status: found[status] for status in Status}
 
 
 def shows_cost(results: Sequence[TestResult]) -> bool:

@@ -54,7 +54,9 @@ ALLOWED: dict[str, str] = {
     "reports.wire": "budgets budgets.stored measurement measurement.host metrics",
     "reports.host": "measurement",
     "reports": "budgets measurement reports.host reports.wire",
-    "reports.files": "reports",
+    "reports.terminal": "budgets measurement reports",
+    "reports.markdown": "budgets reports reports.host reports.terminal",
+    "reports.files": "reports reports.markdown",
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
     "baselines.calibration": "baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines.rejudging budgets measurement metrics",
@@ -69,8 +71,8 @@ ALLOWED: dict[str, str] = {
     "plugin.provenance": "system telemetry",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.calibration plugin.engine_options plugin.markers plugin.measuring "
-    "plugin.pairing plugin.preflight plugin.provenance reports reports.files reports.wire system telemetry "
-    "telemetry.sampler telemetry.sources traffic traffic.client",
+    "plugin.pairing plugin.preflight plugin.provenance reports reports.files reports.markdown reports.terminal "
+    "reports.wire system telemetry telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
     "engines.lifecycle measurement reports reports.files",

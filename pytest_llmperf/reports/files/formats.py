@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_llmperf.reports import json_report, markdown
+from pytest_llmperf.reports import json_report
+from pytest_llmperf.reports.markdown import report as markdown
 from pytest_llmperf.reports.result import TestResult
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import pytest
 
 from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.reports import markdown
-from pytest_llmperf.reports.failure_table import render_failure
+from pytest_llmperf.reports.markdown import report as markdown
 from pytest_llmperf.reports.result import from_wire, to_wire
-from pytest_llmperf.reports.summary import render_summary, warn_of_session_noise
+from pytest_llmperf.reports.terminal.failure_table import render_failure
+from pytest_llmperf.reports.terminal.summary import render_summary, warn_of_session_noise
 from tests.helpers.report_samples import result
 from tests.helpers.verdicts import verdict
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.units import SECONDS, find_quantity, format_value
-from pytest_llmperf.reports.failure_table import COST, format_limit, format_reason, sort_worst_first
 from pytest_llmperf.reports.notes import list_notes
-from pytest_llmperf.reports.result import find_variant, shows_cost
+from pytest_llmperf.reports.result import count_statuses, find_variant, shows_cost
+from pytest_llmperf.reports.terminal.failure_table import COST, format_limit, format_reason, sort_worst_first
 from pytest_llmperf.reports.text import (
     GAP,
     NO_VALUE,
@@ -40,12 +39,6 @@ _HEADER = ("budget", "measured", "limit", "margin", "verdict")
 _ALIGNS = "<>>><>"
 _ENOUGH_OF_A_TEST_ID = 36
 _INDENT = "  "
-
-
-def count_statuses(results: Sequence[TestResult]) -> dict[Status, int]:
-    """The number of budgets with each status; every status is a key."""
-    found = Counter(verdict.status for result in results for verdict in result.verdicts)
-    return {status: found[status] for status in Status}
 
 
 def format_counts(results: Sequence[TestResult]) -> str:

@@ -1,4 +1,4 @@
-"""The section below a failed test: reports/failure_table.py, reports/evidence.py and the numbers they show."""
+"""The section below a failed test: reports/terminal/failure_table.py, reports/evidence.py and the numbers they show."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.engine_info import Device
 from pytest_llmperf.measurement.memory_trace import MemoryTrace
 from pytest_llmperf.measurement.units import BYTES, SECONDS, as_written, format_apart, format_change
-from pytest_llmperf.reports.failure_table import render_failure, sort_worst_first
 from pytest_llmperf.reports.result import TestResult
+from pytest_llmperf.reports.terminal.failure_table import render_failure, sort_worst_first
 from pytest_llmperf.reports.text import measure_width
 from tests.helpers.report_samples import (
     BROKEN,

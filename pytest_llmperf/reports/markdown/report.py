@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.evidence import format_engine
-from pytest_llmperf.reports.failure_table import COST, format_limit, render_failure, sort_worst_first
 from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.notes import list_notes
-from pytest_llmperf.reports.result import shows_cost
-from pytest_llmperf.reports.summary import compare_engines, count_statuses, describe_pairs, format_counts
+from pytest_llmperf.reports.result import count_statuses, shows_cost
+from pytest_llmperf.reports.terminal.failure_table import COST, format_limit, render_failure, sort_worst_first
+from pytest_llmperf.reports.terminal.summary import compare_engines, describe_pairs, format_counts
 from pytest_llmperf.reports.text import NO_VALUE, to_one_line
 
 if TYPE_CHECKING:

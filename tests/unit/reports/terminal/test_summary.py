@@ -1,4 +1,4 @@
-"""The end of the run: reports/summary.py."""
+"""The end of the run: reports/terminal/summary.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.engine_info import EngineInfo
-from pytest_llmperf.reports.result import TestResult
-from pytest_llmperf.reports.summary import ROWS, count_statuses, render_summary, warn_of_session_noise
+from pytest_llmperf.reports.result import TestResult, count_statuses
+from pytest_llmperf.reports.terminal.summary import ROWS, render_summary, warn_of_session_noise
 from pytest_llmperf.reports.text import measure_width
 from tests.helpers.report_samples import BROKEN, ENGINE, GIB, PASSING, measurement, result
 from tests.helpers.verdicts import verdict

@@ -1,4 +1,4 @@
-"""The report for a web page: reports/markdown.py."""
+"""The report for a web page: reports/markdown/report.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.reports.markdown import STEP_SUMMARY_BYTES, append, render
+from pytest_llmperf.reports.markdown.report import STEP_SUMMARY_BYTES, append, render
 from tests.helpers.report_samples import BROKEN, PASSING, UNMEASURED, result
 
 if TYPE_CHECKING:
