@@ -157,7 +157,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         measured.cancel()
         raise
     except BaseException as error:
-        judge_test(item, measured)
+        judge_test(item, measured, is_whole=False)
         note_turn(item, error)
         raise
     else:

@@ -12,6 +12,7 @@ from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin import benchmark
 from pytest_llmperf.plugin.outcomes import BudgetExceeded, BudgetFailure, LLMPerfWarning, NoEngine, NoVerdict
 from pytest_llmperf.plugin.preflight.budget_reader import LIMITS
+from pytest_llmperf.plugin.preflight.engine_overrides import EngineChoice
 from pytest_llmperf.plugin.session import LOGS, MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.reports.junit import list_properties, replace_properties
 from pytest_llmperf.reports.result import TestResult, to_wire
@@ -135,8 +136,11 @@ def _close(item: pytest.Item, measured: MeasuredRun) -> tuple[Measurement, list[
     return measurement, verdicts, {}
 
 
-def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None:
-    """Closes the window and judges the budgets; returns the failure, None if they let the test pass."""
+def judge_test(item: pytest.Item, measured: MeasuredRun, *, is_whole: bool = True) -> BudgetFailure | None:
+    """Closes the window and judges the budgets; returns the failure, None if they let the test pass.
+
+    ``is_whole`` says whether the body of the test ran to its end.
+    """
     measurement, verdicts, pairs = _close(item, measured)
     del item.stash[MEASURED_RUN]
     item.config.stash[SESSION].measured = None
@@ -145,6 +149,8 @@ def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None
         tuple(verdicts),
         measurement_to_wire(measurement, [verdict.name for verdict in verdicts if verdict.name]),
         pairs=pairs,
+        engine=_find_engine_of_suite(item),
+        is_whole=is_whole,
     )
     item.stash[RESULT] = result
     item.stash[LOGS] = item.config.stash[SESSION].take_note_of_engines(measured)
@@ -155,6 +161,13 @@ def judge_test(item: pytest.Item, measured: MeasuredRun) -> BudgetFailure | None
     if settings.baselines.makes_first:
         failing = [verdict for verdict in failing if verdict.status is not Status.NO_BASELINE]
     return _create_failure(failing, measurement) if failing else None
+
+
+def _find_engine_of_suite(item: pytest.Item) -> str:
+    """The label of the engine that the id of a test names; empty if the run has one engine only."""
+    choice = getattr(getattr(item, "callspec", None), "params", {}).get("llm_engine")
+    is_one = len(item.config.stash[SESSION].settings.suite_engines) < 2
+    return choice.spec.label if isinstance(choice, EngineChoice) and choice.spec is not None and not is_one else ""
 
 
 def _create_failure(failing: Sequence[Verdict], measurement: Measurement) -> BudgetFailure:

@@ -204,6 +204,7 @@ class Reporter:
             "python": platform.python_version(),
             "platform": platform.platform(),
             **self._provenance,
+            "engines": [spec.label for spec in self._session.settings.suite_engines],
             "strict": self._session.settings.strict,
             "session_noise": self._session.settings.session_noise,
             "sample_hz": float(self._session.settings.sample_hz),

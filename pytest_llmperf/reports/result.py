@@ -31,6 +31,8 @@ class TestResult:
         outcome: pytest's: ``passed``, ``failed`` or ``skipped``.
         duration_s: of the call phase, in seconds.
         pairs: of a test that ran on two engines by turns, what each turn gave, as plain data; empty for other tests.
+        engine: in a run of several, the label of the one that it ran on, as it stands in its id; else empty.
+        is_whole: whether its body ran to the end. It did not if the test failed by itself.
     """
 
     __test__ = False
@@ -41,6 +43,8 @@ class TestResult:
     outcome: str = ""
     duration_s: float = 0.0
     pairs: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = ""
+    is_whole: bool = True
 
     def with_outcome(self, outcome: str, duration_s: float) -> TestResult:
         """The same result with what is known once the test's call has ended."""
@@ -57,6 +61,8 @@ def to_wire(result: TestResult) -> dict[str, Any]:
         "verdicts": [_verdict_to_wire(v) for v in result.verdicts],
         "measurement": dict(result.measurement),
         **({"pairs": dict(result.pairs)} if result.pairs else {}),
+        **({"engine": str(result.engine)} if result.engine else {}),
+        **({} if result.is_whole else {"is_whole": False}),
     }
 
 
@@ -73,6 +79,8 @@ def from_wire(data: Mapping[str, Any]) -> TestResult:
         verdicts=tuple(_verdict_from_wire(v) for v in data["verdicts"]),
         measurement=data["measurement"],
         pairs=data.get("pairs", {}),
+        engine=data.get("engine", ""),
+        is_whole=data.get("is_whole", True),
     )
 
 
