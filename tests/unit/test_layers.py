@@ -54,13 +54,10 @@ ALLOWED: dict[str, str] = {
     "reports.wire": "budgets budgets.stored measurement measurement.host metrics",
     "reports.host": "measurement",
     "reports": "budgets measurement reports.host reports.wire",
-<<<<<<< HEAD
+    "reports.matrix": "budgets measurement metrics reports reports.wire",
     "reports.terminal": "budgets measurement reports",
     "reports.markdown": "budgets reports reports.host reports.terminal",
     "reports.files": "reports reports.markdown",
-=======
-    "reports.matrix": "budgets measurement metrics reports reports.wire",
->>>>>>> 95ec3eb (Put the tests that all engines ran side by side)
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
     "baselines.calibration": "baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines.rejudging budgets measurement metrics",
