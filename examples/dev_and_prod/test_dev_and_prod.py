@@ -31,8 +31,8 @@ def test_an_answer_is_checked_by_a_small_model(llm_client, llm_client_factory, c
 
 
 @pytest.mark.llm_engines("ollama", "simulated")
-@pytest.mark.memory_budget(idle="1 GiB", engine="ollama")
-@pytest.mark.memory_budget(idle="1 GiB", engine="simulated")
+@pytest.mark.memory_budget(unloaded="1 GiB", engine="ollama")
+@pytest.mark.memory_budget(unloaded="1 GiB", engine="simulated")
 def test_the_large_model_leaves_its_memory_to_others(llm_client, llm_engine):
     assert llm_client.chat(QUESTION, max_tokens=4).text
     llm_engine.unload()

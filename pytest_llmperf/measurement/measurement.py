@@ -69,7 +69,9 @@ class Measurement:
         prompt_cache: what the caches of the engine held of prompts; of several engines each part has its own.
         host: what the host did over the window; None if it was not looked at, as for a part of a test.
         kv_levels: pairs of time in ns and the bytes of the KV cache in use from then on, in order; empty if not known.
-        idle: the memory that was held after the test had unloaded its model or put it to sleep; None if it did not.
+        idle: the memory that was held while all models of the test were loaded and no request ran; None if the test
+            does not limit it.
+        unloaded: the memory that was held after the test had unloaded its model or put it to sleep; None if it did not.
     """
 
     window: Window
@@ -97,6 +99,7 @@ class Measurement:
     loads: tuple[Load, ...] = ()
     kv_levels: tuple[tuple[int, int], ...] = ()
     idle: Reading | None = None
+    unloaded: Reading | None = None
     prompt_cache: PromptCache = field(default_factory=PromptCache)
 
     def select_engine(self, engine: str) -> Measurement:
@@ -171,6 +174,7 @@ class Measurement:
             engine_readings=self.engine_readings,
             kv_levels=tuple(level for level in self.kv_levels if window.start_ns <= level[0] < window.end_ns),
             idle=self.idle,
+            unloaded=self.unloaded,
             prompt_cache=self.prompt_cache,
             faults=self.faults,
             disturbances=self.disturbances,

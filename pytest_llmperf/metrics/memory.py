@@ -41,14 +41,25 @@ def read_host_peak(measurement: Measurement, metric: Metric) -> Reading:
 
 
 def read_settled(measurement: Measurement) -> Reading:
-    """The level that memory has settled at, for a measurement that was taken after the model was unloaded."""
+    """The level that memory has settled at, for a measurement that ends at a moment without requests."""
     return _read_fullest(find_traces(measurement), _read_settled_level)
 
 
 def read_idle(measurement: Measurement, metric: Metric) -> Reading:
-    """The level at which memory settled after the test had unloaded a model or put it to sleep."""
+    """The level at which memory had settled while all models of the test were loaded and no request ran."""
     if measurement.idle is not None:
         return measurement.idle
+    return Reading.missing(
+        "the test used no engine"
+        if measurement.engine is None
+        else "it is measured at the end of a test that limits it, or before the test unloads an engine"
+    )
+
+
+def read_unloaded(measurement: Measurement, metric: Metric) -> Reading:
+    """The level at which memory settled after the test had unloaded a model or put it to sleep."""
+    if measurement.unloaded is not None:
+        return measurement.unloaded
     return Reading.missing(
         "the test used no engine"
         if measurement.engine is None

@@ -27,7 +27,7 @@ class SampleSource(Enum):
 
     MEMORY_SAMPLES = "samples of the engine's memory during the test: of its devices, or of the host on a CPU"
     HOST_SAMPLES = "samples of the engine's host memory during the test"
-    SETTLED_LEVEL = "the level at which memory settled after the model was unloaded"
+    SETTLED_LEVEL = "a level at which memory settled: while the models were unasked, or after they were unloaded"
     REQUESTS = "the timed requests of the test"
     ENERGY_COUNTERS = "the energy counters of the engine's devices"
     ENGINE = "what the engine states of itself"
@@ -62,6 +62,7 @@ class Metric(ABC):
         needs_prefill: whether a prompt that comes from a cache, which the test did not ask for, makes it invalid.
         includes_prefill: the same, if the greater part of a prompt does.
         needs_settling: whether memory must settle after the test before it can be read.
+        needs_idle: whether it is computed from the memory that is held while the models are loaded and unasked.
         worse_with_others: whether other requests that the engine serves meanwhile can only make it worse; if not, they
             make it invalid.
         worse_with_lag: whether a client that is late can only make it worse; if not, a late client makes it invalid.
@@ -81,6 +82,7 @@ class Metric(ABC):
     needs_prefill: bool = False
     includes_prefill: bool = False
     needs_settling: bool = False
+    needs_idle: bool = False
     worse_with_others: bool = False
     worse_with_lag: bool = False
     counts_tokens: bool = False

@@ -296,10 +296,15 @@ class Session:
         """Stops sampling an engine."""
         self.telemetry.on_stop(engine)
 
-    def on_idle(self, engine: Engine) -> None:
-        """Notes the idle memory of an engine that a measured test has unloaded or put to sleep."""
+    def before_unload(self, engine: Engine) -> None:
+        """Notes the memory of the engines of a measured test while they are loaded, before one of them unloads."""
         if self.measured is not None:
-            self.measured.note_idle(engine)
+            self.measured.note_before_unload()
+
+    def on_unload(self, engine: Engine) -> None:
+        """Notes the memory that is left of an engine that a measured test has unloaded or put to sleep."""
+        if self.measured is not None:
+            self.measured.note_unloaded(engine)
 
     def acquire(self, spec: EngineSpec) -> Engine:
         """The running engine.

@@ -1,4 +1,4 @@
-"""Idle memory of several models, with all of them loaded and after some were unloaded: a server for each of them."""
+"""Memory of several models, with all of them loaded and after some were unloaded: a server for each of them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ SUITE = """
 def engines(llm_engine_factory):
     return [llm_engine_factory({name!r}, model=model, args=args) for model, args in {models!r}]
 
-@pytest.mark.memory_budget(idle="8 GiB")
-def test_idle(engines, llm_client_factory, llm_perf):
+@pytest.mark.memory_budget(unloaded="8 GiB")
+def test_unloaded(engines, llm_client_factory, llm_perf):
     for engine in engines:
         assert llm_client_factory(engine).generate("Hello", max_tokens=2).text is not None
     full = llm_perf.read("memory.peak").value
     engines[1].unload()
-    after_one = llm_perf.read("memory.idle").value
+    after_one = llm_perf.read("memory.unloaded").value
     assert full - after_one > 20 * 2**20
     for engine in engines:
         engine.unload()
-    assert llm_perf.read("memory.idle").value == 0
+    assert llm_perf.read("memory.unloaded").value == 0
 """
 AGAIN = """
 def test_it_is_loaded_again_for_whoever_asks(engines, llm_engine_factory):

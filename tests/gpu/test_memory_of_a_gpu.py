@@ -153,10 +153,10 @@ def test_memory_that_does_not_settle_is_not_measured_and_who_holds_it_is_named(g
 
 
 @pytest.mark.parametrize("order", ["unload", "sleep"])
-def test_idle_memory_is_what_is_left_after_unloading_or_falling_asleep(gpu_runs: Host, order: str) -> None:
+def test_unloaded_memory_is_what_is_left_after_unloading_or_falling_asleep(gpu_runs: Host, order: str) -> None:
     result = gpu_runs(one_gpu())(
         """
-        @pytest.mark.memory_budget(idle="100 MiB")
+        @pytest.mark.memory_budget(unloaded="100 MiB")
         @pytest.mark.parametrize("left", [64, 128])
         def test_unload(on_gpu, llm_engine, llm_client, left):
             assert llm_client.generate("x", max_tokens=4).text
@@ -167,7 +167,7 @@ def test_idle_memory_is_what_is_left_after_unloading_or_falling_asleep(gpu_runs:
         """.replace("{order}", order)
     )
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["FAILED *128* - BudgetExceeded: memory idle 128 MiB > 100 MiB (+28.0 %) on NVIDIA L4"])
+    result.stdout.fnmatch_lines(["FAILED *128* - *: memory unloaded 128 MiB > 100 MiB (+28.0 %) on NVIDIA L4"])
 
 
 def test_a_device_without_memory_of_its_own_is_measured_in_the_hosts(gpu_runs: Host) -> None:

@@ -87,7 +87,10 @@ class NotingListener:
         self._fail(engine)
         self._note(engine, "unwatch")
 
-    def on_idle(self, engine: Engine) -> None:
+    def before_unload(self, engine: Engine) -> None:
+        self._note(engine, "loaded")
+
+    def on_unload(self, engine: Engine) -> None:
         self._note(engine, "unloaded")
 
     @staticmethod

@@ -98,8 +98,8 @@ def test_the_level_after_unloading_is_the_servers_own_whatever_else_it_holds(oll
     result = ollama(
         BESIDE
         + """
-@pytest.mark.memory_budget(idle="80 MiB", engine="ollama:smollm2*")
-def test_idle(other, llm_engine):
+@pytest.mark.memory_budget(unloaded="80 MiB", engine="ollama:smollm2*")
+def test_unloaded(other, llm_engine):
     assert llm_engine.memory().resident < 150 * 2**20 < other.memory().resident
     llm_engine.unload()
 """

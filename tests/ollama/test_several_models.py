@@ -1,4 +1,4 @@
-"""Several models share one server: idle memory with all of them, after one is unloaded, and after time has run out."""
+"""Several models share one server: memory with all of them, after one is unloaded, and after time has run out."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def test_one_server(engines, llm_engine_factory, llm_perf):
     assert [engine.memory().weights for engine in engines] == [96576768] * 3
     assert not any(engine.read_status().state.value == "ended" for engine in engines)
 
-@pytest.mark.memory_budget(idle="2 GiB")
-def test_idle(engines, llm_engine_factory, llm_perf):
+@pytest.mark.memory_budget(unloaded="2 GiB")
+def test_unloaded(engines, llm_engine_factory, llm_perf):
     full = llm_perf.read("memory.peak").value
     engines[1].unload()
-    after_one = llm_perf.read("memory.idle").value
+    after_one = llm_perf.read("memory.unloaded").value
     assert full - after_one > 20 * 2**20
     assert not any(engine.read_status().state.value == "ended" for engine in engines)
     engines[0].unload()
     engines[2].unload()
-    assert after_one - llm_perf.read("memory.idle").value > 40 * 2**20
+    assert after_one - llm_perf.read("memory.unloaded").value > 40 * 2**20
 
 def test_it_is_loaded_again_for_whoever_asks(engines, llm_engine_factory):
     again = llm_engine_factory("ollama", model="qwen:tiny", args=ARGS)
@@ -164,14 +164,14 @@ def test_both(llm_engine, llm_client, llm_engine_factory, llm_client_factory):
     result.stdout.fnmatch_lines(["budgets: 1 PASS"])
 
 
-def test_a_model_whose_time_runs_out_has_an_idle_memory_and_is_no_fault(ollama: OllamaRuns) -> None:
+def test_a_model_whose_time_runs_out_has_a_level_without_it_and_is_no_fault(ollama: OllamaRuns) -> None:
     result = ollama(
         """
-        @pytest.mark.memory_budget(idle="2 GiB")
-        def test_idle(llm_engine, llm_client, llm_perf):
+        @pytest.mark.memory_budget(unloaded="2 GiB")
+        def test_unloaded(llm_engine, llm_client, llm_perf):
             llm_client.generate("Hello", max_tokens=2)
             llm_engine.wait_until_unloaded(30)
-            assert llm_perf.read("memory.peak").value - llm_perf.read("memory.idle").value > 20 * 2**20
+            assert llm_perf.read("memory.peak").value - llm_perf.read("memory.unloaded").value > 20 * 2**20
 
         def test_loaded_again(llm_engine):
             assert llm_engine.deployment.look() is not None

@@ -98,10 +98,10 @@ def test_both_stand_side_by_side_at_the_end_and_in_markdown(runs: Runs, pytester
     assert "| simulated 1 small | 1 |" in text
 
 
-def test_the_idle_memory_of_one_engine_is_its_own(runs: Runs, pytester: pytest.Pytester) -> None:
+def test_the_memory_that_is_left_of_one_engine_is_its_own(runs: Runs, pytester: pytest.Pytester) -> None:
     source = """
-    @pytest.mark.memory_budget(idle="40 MiB", engine="simulated:large")
-    def test_idle(llm_client, llm_engine, llm_client_factory, llm_engine_factory):
+    @pytest.mark.memory_budget(unloaded="40 MiB", engine="simulated:large")
+    def test_unloaded(llm_client, llm_engine, llm_client_factory, llm_engine_factory):
         other = llm_engine_factory("simulated", model="small", args={"memory": "64 MiB"})
         assert llm_client_factory(other).generate("x", max_tokens=2).text
         assert llm_client.generate("x", max_tokens=2).text
@@ -109,10 +109,10 @@ def test_the_idle_memory_of_one_engine_is_its_own(runs: Runs, pytester: pytest.P
     """
     runs(source, *OPTIONS, "--llmperf-strict", memory="64 MiB").assert_outcomes(passed=1)
     whole = measured(pytester)
-    idle = {part["engine"]["model"]: part["readings"].get("memory.idle") for part in whole["parts"]}
-    assert idle["large"]["value"] < 40 * 2**20
-    assert idle["small"] is None
-    assert whole["readings"]["memory.idle"]["value"] > 100 * 2**20
+    left = {part["engine"]["model"]: part["readings"].get("memory.unloaded") for part in whole["parts"]}
+    assert left["large"]["value"] < 40 * 2**20
+    assert left["small"] is None
+    assert whole["readings"]["memory.unloaded"]["value"] > 100 * 2**20
 
 
 def test_an_app_may_call_both_and_each_call_goes_to_its_engine(runs: Runs, pytester: pytest.Pytester) -> None:

@@ -1,4 +1,4 @@
-"""An engine of one server and one model unloads by ending: idle memory is what the others hold, and it comes back."""
+"""An engine of one server and one model unloads by ending: what is left is what the others hold, and it comes back."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def llamacpp(tmp_path: Path) -> Options:
     return ["--llm-engine=llamacpp", f"--llmperf-model={model}", f"--llmperf-engine-bin={server}"]
 
 
-def test_its_idle_memory_is_none_and_the_next_test_finds_it_started(runs: Runs, llamacpp: Options) -> None:
+def test_nothing_is_left_of_it_and_the_next_test_finds_it_started(runs: Runs, llamacpp: Options) -> None:
     result = runs.plain(
         """
         import time
 
-        @pytest.mark.memory_budget(peak="1 GiB", idle="1 MiB")
-        def test_idle(llm_engine, llm_perf):
+        @pytest.mark.memory_budget(peak="1 GiB", unloaded="1 MiB")
+        def test_unloaded(llm_engine, llm_perf):
             before = llm_engine.pids
             llm_engine.unload()
             assert (llm_engine.pids, llm_engine.state.value) == ((), "unloaded")
-            assert llm_perf.read("memory.idle").value == 0
+            assert llm_perf.read("memory.unloaded").value == 0
             assert llm_perf.read("memory.peak").value > 2**20
             with llm_perf.window("empty") as window:
                 time.sleep(0.3)
@@ -45,7 +45,7 @@ def test_its_idle_memory_is_none_and_the_next_test_finds_it_started(runs: Runs, 
         def test_next(llm_engine):
             assert llm_engine.pids and llm_engine.state.value == "ready"
 
-        @pytest.mark.memory_budget(idle="1 GiB")
+        @pytest.mark.memory_budget(unloaded="1 GiB")
         def test_it_wakes(llm_engine):
             llm_engine.unload()
             llm_engine.wake()
@@ -64,11 +64,11 @@ def test_of_two_engines_the_other_is_what_is_left(runs: Runs, llamacpp: Options)
         def simulated(llm_engine_factory):
             return llm_engine_factory("simulated", args={"memory": "64 MiB"})
 
-        @pytest.mark.memory_budget(peak="1 GiB", idle="1 GiB")
-        def test_idle(llm_engine, simulated, llm_engine_factory, llm_perf):
+        @pytest.mark.memory_budget(peak="1 GiB", unloaded="1 GiB")
+        def test_unloaded(llm_engine, simulated, llm_engine_factory, llm_perf):
             full = llm_perf.read("memory.peak").value
             llm_engine.unload()
-            assert 64 * 2**20 < llm_perf.read("memory.idle").value < full - 2**20
+            assert 64 * 2**20 < llm_perf.read("memory.unloaded").value < full - 2**20
 
         @pytest.mark.memory_budget(peak="1 GiB")
         def test_the_one_that_stays_unloaded_disturbs_nobody(llm_engine_factory, llm_perf):

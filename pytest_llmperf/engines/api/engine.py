@@ -47,8 +47,11 @@ class EngineListener(Protocol):
     def on_stop(self, engine: Engine) -> None:
         """Called once for each ``on_start``, before the engine's processes end or after they have ended."""
 
-    def on_idle(self, engine: Engine) -> None:
-        """Called when a test has unloaded the engine's model or put it to sleep."""
+    def before_unload(self, engine: Engine) -> None:
+        """Called before a test unloads the engine's model, puts it to sleep, or waits until it has unloaded."""
+
+    def on_unload(self, engine: Engine) -> None:
+        """Called when the engine's model has been unloaded, or it sleeps."""
 
 
 class _Silent:
@@ -62,7 +65,9 @@ class _Silent:
 
     def on_stop(self, engine: Engine) -> None: ...
 
-    def on_idle(self, engine: Engine) -> None: ...
+    def before_unload(self, engine: Engine) -> None: ...
+
+    def on_unload(self, engine: Engine) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -294,7 +299,7 @@ class Engine(ABC):
         return self.state is EngineState.UNLOADED and self.deployment.ends_to_unload
 
     def unload(self) -> None:
-        """Frees the model's memory; what the engine holds then is the test's ``memory.idle``.
+        """Frees the model's memory; what the engine holds then is the test's ``memory.unloaded``.
 
         If one server has several models, the next request loads it again. If it has but this one, the server ends,
         and is started again by ``wake``, or for the next test.
@@ -302,26 +307,31 @@ class Engine(ABC):
         Raises:
             EngineError: this engine cannot.
         """
+        self._listener.before_unload(self)
         self.deployment.unload()
-        self._listener.on_idle(self)
+        self._listener.on_unload(self)
 
     def wait_until_unloaded(self, seconds: float = 60.0) -> None:
-        """Waits until the engine has unloaded its model by itself; what it holds then is the test's ``memory.idle``.
+        """Waits until the engine has unloaded its model by itself.
+
+        What it holds then is the test's ``memory.unloaded``.
 
         Raises:
             EngineError: it does not do that, or not within so many seconds.
         """
+        self._listener.before_unload(self)
         self.deployment.wait_until_unloaded(seconds)
-        self._listener.on_idle(self)
+        self._listener.on_unload(self)
 
     def sleep(self, level: int = 1) -> None:
-        """Frees its memory and keeps the engine, until ``wake``; what it holds then is the test's ``memory.idle``.
+        """Frees its memory and keeps the engine, until ``wake``; what it holds then is the test's ``memory.unloaded``.
 
         Raises:
             EngineError: this engine cannot.
         """
+        self._listener.before_unload(self)
         self.deployment.sleep(level)
-        self._listener.on_idle(self)
+        self._listener.on_unload(self)
 
     def wake(self) -> None:
         """Makes a sleeping or unloaded engine ready again; does nothing for one that is.

@@ -29,6 +29,7 @@ class MemoryLimits(_Scope, total=False):
     growth: LimitText
     retained: LimitText
     idle: LimitText
+    unloaded: LimitText
     host_peak: LimitText
     weights: LimitText
     kv_cache: LimitText

@@ -18,7 +18,6 @@ from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.server_clock import sum_stated_times
 from pytest_llmperf.measurement.unread import UnreadCall
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.metrics.memory import read_settled
 from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import find, read, why_unread
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
@@ -28,6 +27,7 @@ from pytest_llmperf.plugin.measuring.left_overs import BORROWED, LeftOver, descr
 from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.prompt_caches import find_cache
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
+from pytest_llmperf.plugin.measuring.settled_levels import SettledLevels
 from pytest_llmperf.traffic.client.listener import NoGrowth
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
     from pytest_llmperf.traffic.client.listener import EndLoad, EndRequest, Growth, ListPrompts, Ongoing
 
-_OF_SETTLED_LEVELS = ("memory.retained", "memory.idle")
+_OF_SETTLED_LEVELS = ("memory.retained", "memory.idle", "memory.unloaded")
 _END_TIMEOUT = 0.5
 # It doubles with each look: a server that runs elsewhere is asked a few times, and not a hundred times a second.
 _FIRST_PAUSE = 0.02
@@ -125,8 +125,8 @@ class MeasuredRun:
         self._records: list[RecordedValue] = []
         self._windows: list[Window] = []
         self._observations: dict[Engine, Observation] = {}
-        self._idle: dict[Engine, Reading] = {}
-        self._idle_of_all: Reading | None = None
+        self._idle = SettledLevels()
+        self._unloaded = SettledLevels()
         self._prompt_caches: dict[Engine, PromptCache] = {}
         self._start_ns = 0
         self._is_warmup = False
@@ -223,8 +223,8 @@ class MeasuredRun:
         self._remember_requests()
         for seen in (self._unread, self._forked_by_others, self._records, self._windows):
             seen.clear()
-        self._idle.clear()
-        self._idle_of_all = None
+        self._idle.forget()
+        self._unloaded.forget()
         self._end_observations()
         self._observations = {e: e.insight.observe() for e in self._engines if not e.has_ended_to_unload}
         self._relays.open()
@@ -337,8 +337,11 @@ class MeasuredRun:
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
             measurement = replace(measurement, faults=(*self._faults(wait=_END_TIMEOUT), *measurement.faults))
-        if any(limit.definition.needs_settling for limit in self._rules.limits):
+        if self._judges_idle or any(limit.definition.needs_settling for limit in self._rules.limits):
             measurement = self._settle(measurement)
+        if self._judges_idle and not self._idle.is_noted:
+            self._take_idle(measurement)
+            measurement = self._add_idle(measurement)
         self.measurement = measurement
         return measurement
 
@@ -429,7 +432,8 @@ class MeasuredRun:
             attempt=self._owner.attempt,
             loads=loads,
             kv_levels=observed.kv_levels,
-            idle=self._idle_of(engines),
+            idle=self._idle.read(self._find_one_of_several(engines)),
+            unloaded=self._unloaded.read(self._find_one_of_several(engines)),
             prompt_cache=self._prompt_cache_of(engines, window, observed),
         )
 
@@ -465,6 +469,10 @@ class MeasuredRun:
         return self._telemetry.memory(window, engines) if engines else (None, "the test used no engine")
 
     @property
+    def _judges_idle(self) -> bool:
+        return any(limit.definition.needs_idle for limit in self._rules.limits)
+
+    @property
     def _judges_energy(self) -> bool:
         return any(limit.definition.source is SampleSource.ENERGY_COUNTERS for limit in self._rules.limits)
 
@@ -488,22 +496,47 @@ class MeasuredRun:
 
     def wait_until_settled(self) -> None:
         """Waits until the memory of the engines has settled, for some seconds at most."""
-        at = time.monotonic_ns()
-        self._settle(self._measure(Window(at, at + 1), {}))
+        self._measure_settled()
 
-    def note_idle(self, engine: Engine) -> None:
-        """Measures ``memory.idle`` of an engine that has unloaded its model or sleeps, once its memory has settled."""
+    def _measure_settled(self) -> Measurement:
+        """A measurement of this moment, with the level that memory has settled at."""
         at = time.monotonic_ns()
-        settled = self._settle(self._measure(Window(at, at + 1), {}))
-        for own, part in zip(self._engines, settled.parts, strict=False):
-            if own is engine:
-                self._idle[engine] = read_settled(part)
-        self._idle_of_all = read_settled(settled)
+        return self._settle(self._measure(Window(at, at + 1), {}))
 
-    def _idle_of(self, engines: Sequence[Engine]) -> Reading | None:
-        """The idle memory of one of several engines, or that of all engines of the test; None if none was unloaded."""
-        alone = len(engines) == 1 and len(self._engines) > 1
-        return self._idle.get(engines[0]) if alone else self._idle_of_all
+    def note_before_unload(self) -> None:
+        """Measures ``memory.idle``, if the test limits it, before the first of its engines unloads or falls asleep."""
+        if not self._start_ns or not self._judges_idle or self._idle.is_noted:
+            return
+        self._take_calls(Window(self._start_ns, time.monotonic_ns()), final=False)
+        if self._log.running_since or self._calls.running_since:
+            self._idle.note_missing(self._engines, "a request was running when the test unloaded an engine")
+        else:
+            self._take_idle(self._measure_settled())
+
+    def note_unloaded(self, engine: Engine) -> None:
+        """Measures ``memory.unloaded`` of an engine that has unloaded its model or sleeps, once memory has settled."""
+        self._unloaded.note(self._measure_settled(), self._engines, [engine])
+
+    def _take_idle(self, settled: Measurement) -> None:
+        """Takes ``memory.idle`` from a measurement of a moment in which no request ran and memory had settled."""
+        statuses = [(engine, engine.read_status()) for engine in self._engines]
+        left = [status.reason or engine.title for engine, status in statuses if status.state is not EngineState.READY]
+        if left:
+            self._idle.note_missing(self._engines, f"not all models of the test were loaded: {', '.join(left)}")
+        else:
+            self._idle.note(settled, self._engines, self._engines)
+
+    def _add_idle(self, measurement: Measurement) -> Measurement:
+        parts = zip(self._engines, measurement.parts, strict=False)
+        return replace(
+            measurement,
+            idle=self._idle.read(None),
+            parts=tuple(replace(part, idle=self._idle.read(engine)) for engine, part in parts),
+        )
+
+    def _find_one_of_several(self, engines: Sequence[Engine]) -> Engine | None:
+        """The engine, if these are but one of several that the test has."""
+        return engines[0] if len(engines) == 1 and len(self._engines) > 1 else None
 
 
 @dataclass(frozen=True)

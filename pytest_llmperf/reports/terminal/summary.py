@@ -223,7 +223,8 @@ def _last(values: Sequence[float]) -> float:
 _COMPARED: tuple[tuple[str, tuple[str, str, str], Callable[[Sequence[float]], float]], ...] = (
     ("startup", ("readings", "latency.startup", "value"), max),
     ("peak", ("readings", "memory.peak", "value"), max),
-    ("idle", ("readings", "memory.idle", "value"), _last),
+    ("idle", ("readings", "memory.idle", "value"), max),
+    ("unloaded", ("readings", "memory.unloaded", "value"), _last),
     ("TTFT", ("distributions", "latency.ttft", "mean"), median),
     ("output", ("readings", "throughput.output", "value"), median),
 )

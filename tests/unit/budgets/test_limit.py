@@ -67,7 +67,7 @@ def test_shares_are_limited_in_percent() -> None:
         (
             "memory",
             {"peek": "16 GiB"},
-            "unknown key 'peek'; it takes peak, growth, retained, idle, host_peak, weights, "
+            "unknown key 'peek'; it takes peak, growth, retained, idle, unloaded, host_peak, weights, "
             "kv_cache, kv_reserved, required, kv_waste, offload, device, engine",
         ),
         (
@@ -111,8 +111,8 @@ def test_shares_are_limited_in_percent() -> None:
         (
             "memory",
             {},
-            "limits nothing; give at least one of peak, growth, retained, idle, host_peak, weights, kv_cache, "
-            "kv_reserved, required, kv_waste, offload",
+            "limits nothing; give at least one of peak, growth, retained, idle, unloaded, host_peak, weights, "
+            "kv_cache, kv_reserved, required, kv_waste, offload",
         ),
         ("energy", {"device": "NVIDIA*"}, "limits nothing; give at least one of total, per_output_token, mean_power"),
         ("memory", {"peak": "1 GiB", "device": 7}, "device=7 is not a name or glob"),

@@ -77,7 +77,7 @@ def test_a_trace_that_does_not_have_the_number_says_why(key: str, fields: dict[s
     assert read(f"memory.{key}", on_gpu(on(trace(*levels, **fields)))).reason == f"NVIDIA L4 GPU-11111111: {reason}"
 
 
-def test_idle_is_the_level_that_the_device_settled_at_and_not_what_rose() -> None:
+def test_a_settled_level_is_what_the_device_settled_at_and_not_what_rose() -> None:
     assert read_settled(on_gpu(on(trace(5, 9, settled_bytes=4)))).value == 4
     assert read_settled(on_gpu(on(trace(5, 9, settled_bytes=0, before_bytes=None)))).value == 0
     assert read_settled(on_gpu(on(trace(5, settled_reason="it moved")))).value is None
@@ -101,8 +101,15 @@ def test_a_part_of_a_test_has_memory_of_its_own() -> None:
     assert read("memory.peak", part).value == 9
 
 
-def test_idle_memory_is_what_the_test_noted_when_it_unloaded_the_model() -> None:
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("idle", "it is measured at the end of a test that limits it, or before the test unloads an engine"),
+        ("unloaded", "the test did not call llm_engine.unload() or sleep()"),
+    ],
+)
+def test_levels_that_the_test_noted_are_read_as_they_are(key: str, reason: str) -> None:
     noted = Reading(7.0, "resident memory")
-    assert read("memory.idle", measured(idle=noted)) is noted
-    assert read("memory.idle", measured()).reason == "the test did not call llm_engine.unload() or sleep()"
-    assert read("memory.idle", measured(engine=None)).reason == "the test used no engine"
+    assert read(f"memory.{key}", measured(**{key: noted})) is noted
+    assert read(f"memory.{key}", measured()).reason == reason
+    assert read(f"memory.{key}", measured(engine=None)).reason == "the test used no engine"

@@ -191,7 +191,7 @@ def test_a_test_that_gives_memory_back_retains_less_than_nothing() -> None:
         ("retained", {"memory": trace(100, before_bytes=None, settled_bytes=9)}, "no sample from before the test"),
         ("retained", {"memory": trace(100)}, "the run did not wait for the memory to settle"),
         ("retained", {"memory": trace(100, settled_reason="it still moved")}, "it still moved"),
-        ("idle", {}, "the test did not call llm_engine.unload() or sleep()"),
+        ("unloaded", {}, "the test did not call llm_engine.unload() or sleep()"),
         ("kv_cache", {}, "the engine llamacpp does not state it"),
         ("kv_cache", {"engine": None}, "the test used no engine"),
     ],

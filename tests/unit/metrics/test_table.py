@@ -40,8 +40,8 @@ def test_every_metric_has_a_formula_a_unit_and_a_direction(name: str) -> None:
 
 def test_the_groups_hold_what_the_markers_take() -> None:
     assert list_keys("memory") == [
-        "peak", "growth", "retained", "idle", "host_peak", "weights", "kv_cache", "kv_reserved", "required",
-        "kv_waste", "offload",
+        "peak", "growth", "retained", "idle", "unloaded", "host_peak", "weights", "kv_cache", "kv_reserved",
+        "required", "kv_waste", "offload",
     ]  # fmt: skip
     assert list_keys("throughput") == ["output", "total", "requests", "goodput", "per_user"]
     assert list_keys("latency") == [
