@@ -14,6 +14,9 @@ _IN_WHEEL = (
     f"{_PACKAGE}/py.typed",
     f"{_PACKAGE}/engines/tested_versions.json",
     f"{_PACKAGE}/reports/report.schema.json",
+    f"{_PACKAGE}/reports/page/page.html",
+    f"{_PACKAGE}/reports/page/page.css",
+    f"{_PACKAGE}/reports/page/page.js",
 )
 _IN_SDIST = (
     *_IN_WHEEL,

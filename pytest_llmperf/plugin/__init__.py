@@ -21,7 +21,7 @@ from pytest_llmperf.plugin.fixtures import (
 from pytest_llmperf.plugin.markers.marks import register_markers
 from pytest_llmperf.plugin.preflight.budget_reader import LIMITS
 from pytest_llmperf.plugin.preflight.engine_overrides import parametrize_engine
-from pytest_llmperf.plugin.reporter import REPORTER, Reporter, describe_run
+from pytest_llmperf.plugin.reporter import PAGE_FACTS, REPORTER, Reporter, collect_page_facts, describe_run
 from pytest_llmperf.plugin.session import MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.plugin.worker import is_controller_of_workers, is_worker, run_folder
 from pytest_llmperf.plugin.xdist import Controller, MeasuringLock, WorkerResults, propose_workers
@@ -72,6 +72,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = session
     if not is_worker(config):
         config.pluginmanager.register(Reporter(session), REPORTER)
+        if any(file.shows_run for file in session.settings.reports):
+            config.pluginmanager.register(collect_page_facts(session), PAGE_FACTS)
     if is_controller_of_workers(config):
         config.pluginmanager.register(WorkerResults(session), "llmperf_worker_results")
         if session.settings.engines and not session.settings.disable:

@@ -206,7 +206,7 @@ OPTIONS = (
         "list",
         (),
         "PATH",
-        "Write a report; the suffix picks its format: .json, .md, or one that a plugin adds. Repeatable.",
+        "Write a report; the suffix picks its format: .json, .md, .html, or one that a plugin adds. Repeatable.",
     ),
     Option(
         "--llmperf-save",

@@ -14,10 +14,12 @@ import pytest
 if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.engine_info import Device
+    from pytest_llmperf.plugin.page.facts import PageFacts
     from pytest_llmperf.plugin.session import Session
     from pytest_llmperf.reports.result import TestResult
 
 REPORTER = "llmperf_reporter"
+PAGE_FACTS = "llmperf_page_facts"
 _SHARED = {"engine": "one engine for all workers", "devices": "devices and an engine for each worker"}
 
 
@@ -71,6 +73,17 @@ def _fail(session: pytest.Session) -> None:
     """Makes a run that would pass fail."""
     if session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def collect_page_facts(session: Session) -> PageFacts:
+    """The plugin that collects what only the page shows of a run."""
+    from pytest_llmperf.plugin.page.facts import PageFacts, list_failing
+
+    settings = session.settings
+    failing = list_failing(
+        strict=settings.strict, inconclusive=settings.fail_inconclusive, is_first=settings.baselines.makes_first
+    )
+    return PageFacts(session.config, failing)
 
 
 class Reporter:
@@ -172,9 +185,11 @@ class Reporter:
         from pytest_llmperf.reports.markdown import report as markdown
 
         results, facts = self.results, self.describe_session()
-        for path, render in self._session.settings.reports:
+        for path, render, shows_run in self._session.settings.reports:
             try:
-                write_whole(path, render(results, facts))
+                write_whole(
+                    path, render(results, {**facts, "run": self._describe_run(session)} if shows_run else facts)
+                )
             except Exception as error:  # the renderer may be another package's, and the summary is still to come
                 self._problems.append(f"the report {path} could not be written: {_describe_error(error)}")
                 _fail(session)
@@ -183,6 +198,11 @@ class Reporter:
                 markdown.append(Path(summary_file), markdown.render(results, facts))
             except OSError as error:
                 self._problems.append(f"GITHUB_STEP_SUMMARY could not be written: {error.strerror}")
+
+    def _describe_run(self, session: pytest.Session) -> dict[str, Any]:
+        """What only the page shows of the run."""
+        page: PageFacts | None = session.config.pluginmanager.get_plugin(PAGE_FACTS)
+        return {} if page is None else page.describe(session.exitstatus, self._baseline_lines)
 
     @property
     def results(self) -> list[TestResult]:

@@ -283,11 +283,11 @@ def _runs_in_ci() -> bool:
 def _reports(texts: Sequence[str], config: pytest.Config) -> tuple[ReportFile, ...]:
     if not texts:
         return ()
-    from pytest_llmperf.reports.files.formats import ReportFile, merge_formats
+    from pytest_llmperf.reports.files.formats import make_report_file, merge_formats
 
     formats = merge_formats(config.hook.pytest_llmperf_reports())
     paths = [_report_path(text, config.invocation_params.dir, formats) for text in texts]
-    return tuple(ReportFile(path, formats[path.suffix.lower()]) for path in paths)
+    return tuple(make_report_file(path, formats) for path in paths)
 
 
 def _report_path(text: str, invoked_in: Path, suffixes: Collection[str]) -> Path:

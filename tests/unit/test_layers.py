@@ -57,7 +57,8 @@ ALLOWED: dict[str, str] = {
     "reports.matrix": "budgets measurement metrics reports reports.wire",
     "reports.terminal": "budgets measurement reports",
     "reports.markdown": "budgets reports reports.host reports.terminal",
-    "reports.files": "reports reports.markdown",
+    "reports.page": "budgets measurement reports reports.terminal",
+    "reports.files": "reports reports.markdown reports.page",
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
     "baselines.calibration": "baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines.rejudging budgets measurement metrics",
@@ -70,10 +71,11 @@ ALLOWED: dict[str, str] = {
     "plugin.pairing": "budgets budgets.comparison engines.api measurement plugin.measuring traffic",
     "plugin.calibration": "baselines.calibration engines.lifecycle plugin.preflight reports",
     "plugin.provenance": "system telemetry",
+    "plugin.page": "budgets system",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.calibration plugin.engine_options plugin.markers plugin.measuring "
-    "plugin.pairing plugin.preflight plugin.provenance reports reports.files reports.markdown reports.terminal "
-    "reports.wire system telemetry telemetry.sampler telemetry.sources traffic traffic.client",
+    "plugin.page plugin.pairing plugin.preflight plugin.provenance reports reports.files reports.markdown "
+    "reports.terminal reports.wire system telemetry telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
     "engines.lifecycle measurement reports reports.files",
@@ -86,6 +88,7 @@ RESERVED = {
         "plugin.baselines",
         "plugin.calibration",
         "plugin.markers",
+        "plugin.page",
         "plugin.pairing",
         "plugin.preflight",
     ),

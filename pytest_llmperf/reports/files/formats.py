@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.reports import json_report
 from pytest_llmperf.reports.markdown import report as markdown
+from pytest_llmperf.reports.page import render as page
 from pytest_llmperf.reports.result import TestResult
 
 if TYPE_CHECKING:
@@ -18,13 +19,26 @@ Render = Callable[[Sequence[TestResult], Mapping[str, Any]], str]
 
 
 class ReportFile(NamedTuple):
-    """A report to write at the end of the run: where, and the function that gives its text."""
+    """A report to write at the end of the run: where, and the function that gives its text.
+
+    ``shows_run`` says that it also takes what no other report shows of the run, in ``run`` of the session.
+    """
 
     path: Path
     render: Render
+    shows_run: bool = False
 
 
-FORMATS: Mapping[str, Render] = MappingProxyType({".json": json_report.render, ".md": markdown.render})
+FORMATS: Mapping[str, Render] = MappingProxyType(
+    {".json": json_report.render, ".md": markdown.render, ".html": page.render}
+)
+_SHOWING_RUN = frozenset({".html"})
+
+
+def make_report_file(path: Path, formats: Mapping[str, Render]) -> ReportFile:
+    """The report at a path, whose suffix must be one of ``formats``."""
+    suffix = path.suffix.lower()
+    return ReportFile(path, formats[suffix], suffix in _SHOWING_RUN)
 
 
 def merge_formats(additions: Sequence[Mapping[str, Render]]) -> dict[str, Render]:

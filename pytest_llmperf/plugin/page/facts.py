@@ -1,0 +1,83 @@
+"""The facts of a run that only the HTML report shows, as plain data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.plugin.page.words import list_words_for_one_test
+from pytest_llmperf.system.masking import mask_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+
+class PageFacts:
+    """Collects the failures of a run that no budget explains; registered in the process that writes the reports.
+
+    ``failing`` are the statuses of budgets that fail a test of this run.
+    """
+
+    def __init__(self, config: pytest.Config, failing: Sequence[Status]) -> None:
+        self._config = config
+        self._failing = failing
+        self._failures: dict[tuple[str, str], str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keeps a failure. What a rerun of the test does takes the place of what it did before."""
+        key = (report.nodeid, str(report.when))
+        self._failures.pop(key, None)
+        if report.failed and not getattr(report, "llmperf_by_budget", False):
+            self._failures[key] = describe_failure(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keeps a failure of the collection."""
+        if report.failed:
+            self._failures[report.nodeid, "collect"] = describe_failure(report)
+
+    def describe(self, exit_status: int, comparisons: Sequence[str]) -> dict[str, Any]:
+        """What ``describe_decision`` and ``format_command`` of the page need.
+
+        Args:
+            exit_status: of pytest, so far as it is known when reports are written.
+            comparisons: lines on the runs that this one was compared with.
+        """
+        config = self._config
+        words = list_words_for_one_test(list(map(str, config.invocation_params.args)), config.option.file_or_dir)
+        return {
+            "exit_status": int(exit_status),
+            "failing": [status.value for status in self._failing],
+            "failures": [[nodeid, phase, message] for (nodeid, phase), message in self._failures.items()],
+            "comparisons": list(comparisons),
+            "options": mask_words(words),
+            "root": Path(os.path.relpath(config.rootpath, config.invocation_params.dir)).as_posix(),
+            "groups": config.getoption("dist", "no") == "loadgroup",
+        }
+
+
+def list_failing(*, strict: bool, inconclusive: bool, is_first: bool) -> list[Status]:
+    """The statuses that fail a test.
+
+    Args:
+        strict: whether a budget without a verdict does.
+        inconclusive: whether INCONCLUSIVE does.
+        is_first: whether the run may be the first of those that it is compared with, so that it needs no baseline.
+    """
+    found = [Status.FAIL]
+    found += [status for status in Status if strict and status.without_verdict]
+    found += [Status.INCONCLUSIVE] if inconclusive else []
+    return [status for status in found if not (is_first and status is Status.NO_BASELINE)]
+
+
+def describe_failure(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Why a test failed, in one line: the first of the message of its exception."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash is not None else report.longrepr or "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "it failed"
+    return lines[0] if crash is not None else lines[-1]

@@ -1,0 +1,179 @@
+"""What decided a run: each thing that made it fail, or what it proves if nothing did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.reports.page.entries import make_anchor
+from pytest_llmperf.reports.page.states import TEST_FAILED, find_tone
+from pytest_llmperf.reports.result import count_statuses
+from pytest_llmperf.reports.terminal.failure_table import format_limit, sort_worst_first
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_llmperf.budgets.verdict import Verdict
+    from pytest_llmperf.reports.result import TestResult
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One thing that failed the run, or that would have under stricter options.
+
+    Attributes:
+        state: the status of a budget, or ``TEST FAILED``.
+        nodeid: of the test.
+        anchor: of the test in the page; empty if it was not measured.
+        budget: the metric as limited; empty if it is not about a budget.
+        measured: the value with its interval.
+        limit: with its direction.
+        reason: in one sentence.
+    """
+
+    state: str
+    nodeid: str
+    anchor: str
+    budget: str = ""
+    measured: str = ""
+    limit: str = ""
+    reason: str = ""
+
+    @property
+    def tone(self) -> str:
+        """``fail`` or ``warn``."""
+        return find_tone(self.state)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome of a run.
+
+    Attributes:
+        failed: whether the run failed.
+        headline: in a few words.
+        causes: what failed it, the worst first.
+        open: budgets without a PASS that failed nothing.
+        findings: sentences about the run as a whole.
+        proof: sentences on what a run that held all its budgets proves; empty for others.
+    """
+
+    failed: bool
+    headline: str
+    causes: tuple[Cause, ...]
+    open: tuple[Cause, ...]
+    findings: tuple[str, ...]
+    proof: tuple[str, ...]
+
+
+def describe_decision(results: Sequence[TestResult], session: Mapping[str, Any], run: Mapping[str, Any]) -> Decision:
+    """What decided a run.
+
+    Args:
+        results: of its measured tests.
+        session: the facts that every report has.
+        run: what only the page has: ``exit_status``; ``failing``, the statuses that fail a test of this run; and
+            ``failures``, a list of node id, phase and message for each failure that no budget explains.
+    """
+    pairs = sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
+    failing = run.get("failing", (Status.FAIL.value,))
+    causes: list[Cause] = []
+    others: list[Cause] = []
+    for result, verdict in pairs:
+        if result.outcome == "failed" and verdict.status.value in failing:
+            causes.append(_make_cause(result, verdict))
+        elif verdict.status is not Status.PASS:
+            others.append(_make_cause(result, verdict))
+    measured = {result.nodeid for result in results}
+    own = list(_list_own_failures(run.get("failures", ()), measured))
+    broken = sum(1 for cause in causes if cause.state == Status.FAIL)
+    causes = [*causes[:broken], *own, *causes[broken:]]
+    status = run.get("exit_status")
+    failed = bool(causes) or (status is not None and int(status) not in (0, 5))
+    return Decision(
+        failed=failed,
+        headline=_headline(results, causes, failed=failed),
+        causes=tuple(causes),
+        open=tuple(others),
+        findings=tuple(str(line) for line in session.get("findings", ())),
+        proof=() if failed else tuple(_prove(results, others, session)),
+    )
+
+
+def _make_cause(result: TestResult, verdict: Verdict) -> Cause:
+    return Cause(
+        state=verdict.status.value,
+        nodeid=result.nodeid,
+        anchor=make_anchor(result.nodeid),
+        budget=verdict.title,
+        measured=verdict.measured_with_interval if verdict.measured is not None else "",
+        limit=format_limit(verdict),
+        reason=verdict.reason or _exceeds(verdict),
+    )
+
+
+def _exceeds(verdict: Verdict) -> str:
+    """How far beyond its limit a value is."""
+    if verdict.margin is None or verdict.margin >= 0:
+        return ""
+    side = "below" if verdict.better == "higher" else "above"
+    return f"{verdict.margin_text.lstrip('-')} {side} the limit"
+
+
+def _list_own_failures(failures: Sequence[Sequence[str]], measured: set[str]) -> Iterator[Cause]:
+    for nodeid, phase, message in failures:
+        where = "" if phase == "call" else f"in {phase}: "
+        yield Cause(TEST_FAILED, nodeid, make_anchor(nodeid) if nodeid in measured else "", reason=f"{where}{message}")
+
+
+def _headline(results: Sequence[TestResult], causes: Sequence[Cause], *, failed: bool) -> str:
+    found = count_statuses(results)
+    total = sum(found.values())
+    if failed:
+        broken = sum(1 for cause in causes if cause.state == Status.FAIL)
+        own = sum(1 for cause in causes if cause.state == TEST_FAILED)
+        open_ = len(causes) - broken - own
+        parts = [f"{broken} of {_count(total, 'budget')} broken"] if broken else []
+        parts += [f"{_count(open_, 'budget')} without a verdict"] if open_ else []
+        parts += [f"{_count(own, 'test')} failed without a budget"] if own else []
+        return f"Failed: {', '.join(parts) or 'see the findings'}"
+    if not total:
+        return f"Passed: {_count(len(results), 'test')} measured, no budgets" if results else "Nothing was measured"
+    passed = found[Status.PASS]
+    if passed == total:
+        return f"Passed: {'the budget' if total == 1 else f'all {total} budgets'} held"
+    return f"Passed: {passed} of {_count(total, 'budget')} held, {total - passed} without a PASS"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _were(budgets: int) -> str:
+    return "1 budget was" if budgets == 1 else f"{budgets} budgets were"
+
+
+def _prove(results: Sequence[TestResult], others: Sequence[Cause], session: Mapping[str, Any]) -> Iterator[str]:
+    """What the numbers of a run that passed are worth."""
+    verdicts = [verdict for result in results for verdict in result.verdicts]
+    if not verdicts:
+        yield "No test has a budget, so nothing was judged: this run shows numbers and proves nothing about them."
+        return
+    passed = [verdict for verdict in verdicts if verdict.status is Status.PASS]
+    judged = [verdict for verdict in passed if verdict.interval is not None and verdict.interval.units]
+    exact = len(passed) - len(judged)
+    if judged:
+        noise = session.get("session_noise")
+        error = "1 %" if noise is None else "5 %"
+        beside = (
+            "Noise between sessions is not known and not part of that."
+            if noise is None
+            else f"That includes a noise between sessions of {noise:.0%}.".replace("%", " %")
+        )
+        exact_limit = f"a build exactly at its limit passes in at most {error} of runs."
+        yield f"{_were(len(judged))} judged with confidence: {exact_limit} {beside}"
+    if exact:
+        yield f"{_were(exact)} compared with the limit directly."
+    if others:
+        yield f"{_count(len(others), 'budget')} had no PASS and failed nothing: see below."
