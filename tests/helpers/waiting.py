@@ -8,8 +8,6 @@ import signal
 import time
 from typing import IO, TYPE_CHECKING, Any
 
-import psutil
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,5 +42,7 @@ def read_line(pipe: IO[Any] | None) -> str:
 
 def halt(pid: int) -> None:
     """Stops a process as SIGSTOP does, and returns once it stands still: the signal arrives some time later."""
+    import psutil  # the double of Ollama waits as well, and runs without other packages
+
     os.kill(pid, signal.SIGSTOP)
     until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
