@@ -224,7 +224,7 @@ class Reporter:
             "python": platform.python_version(),
             "platform": platform.platform(),
             **self._provenance,
-            "engines": [spec.label for spec in self._session.settings.suite_engines],
+            "engines": self._session.settings.suite_labels,
             "strict": self._session.settings.strict,
             "session_noise": self._session.settings.session_noise,
             "sample_hz": float(self._session.settings.sample_hz),
@@ -250,7 +250,7 @@ class Reporter:
             from pytest_llmperf.reports.terminal.summary import render_summary, warn_of_session_noise
 
             width = terminalreporter.config.get_terminal_writer().fullwidth
-            lines += render_summary(self.results, width=width)
+            lines += render_summary(self.results, width=width, engines=self._session.settings.suite_labels)
             if self._session.settings.session_noise is None:
                 lines += warn_of_session_noise(self.results)
         lines += self._baseline_lines

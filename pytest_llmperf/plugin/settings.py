@@ -65,6 +65,11 @@ class Settings(NamedTuple):
         """Those that the suite runs on, once each; the engine that another is compared with is none of them."""
         return self.engines[:1] if self.against else self.engines
 
+    @property
+    def suite_labels(self) -> list[str]:
+        """What those are called, in order."""
+        return [spec.label for spec in self.suite_engines]
+
     @staticmethod
     def from_config(config: pytest.Config, registry: EngineRegistry) -> Settings:
         """Reads every option once; ``registry`` knows the engines.

@@ -58,9 +58,11 @@ def test_several_engines_run_the_suite_once_each_and_are_compared(runs: Runs) ->
             "test_it.py::test_asks[[]simulated:small] *",
             "test_it.py::test_asks[[]simulated:large] *",
             "test_it.py::test_other PASSED*",
-            "engine * tests * startup * peak * TTFT * output",
-            "simulated 1 small * 2 * tok/s",
-            "simulated 1 large * 2 * tok/s",
+            "2 tests on 2 engines, each value beside its multiple of that of simulated:small:",
+            "simulated:large: simulated 1 large",
+            "  latency.startup * s *s ×*",
+            "test_it.py::test_asks",
+            "  throughput.output * tok/s *",
         ]
     )
 

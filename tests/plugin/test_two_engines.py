@@ -88,14 +88,13 @@ def test_both_stand_side_by_side_at_the_end_and_in_markdown(runs: Runs, pytester
     result = runs(pair(""), *OPTIONS, "--llmperf-report=out.md")
     result.stdout.fnmatch_lines(
         [
-            "engine *tests *startup *peak *TTFT *output",
-            "simulated 1 large * 1 * MiB * ms * tok/s",
-            "simulated 1 small * 1 * MiB * ms * tok/s",
+            "1 test on 2 engines, each value beside its multiple of that of simulated:large:",
+            "  throughput.output * tok/s * tok/s ×*",
         ]
     )
     text = (pytester.path / "out.md").read_text(encoding="utf-8")
-    assert "| engine | tests | startup | peak | TTFT | output |" in text
-    assert "| simulated 1 small | 1 |" in text
+    assert "| test | metric | simulated:large | simulated:small |" in text
+    assert "| `test_it.py::test_pair` | `memory.peak` |" in text
 
 
 def test_the_memory_that_is_left_of_one_engine_is_its_own(runs: Runs, pytester: pytest.Pytester) -> None:

@@ -53,13 +53,17 @@ def test_each_variant_has_its_settings_its_budgets_and_its_rows(runs: Runs, pyte
             "test_it.py::test_both[[]new[]] PASSED*",
             "test_it.py::test_new_only[[]old[]] SKIPPED (runs on new, vllm only, not on old)*",
             "engine warm-up: old *, new *",
-            "simulated 1 simulated (old) * 1 *",
-            "simulated 1 /models/m.gguf (new) * 2 *",
+            "old: simulated 1 simulated",
+            "new: simulated 1 /models/m.gguf",
+            "test_it.py::test_both",
+            "  throughput.output * tok/s * tok/s ×*",
+            "not shown: 1 test that not all of these engines ran",
             "budgets: 5 PASS",
         ]
     )
     tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     found = {test["nodeid"].rpartition("::")[2]: test["measurement"] for test in tests}
+    assert [test["engine"] for test in tests] == ["old", "new", "new"]
     assert {name: one["engine"]["label"] for name, one in found.items()} == {
         "test_both[old]": "old",
         "test_both[new]": "new",
@@ -67,7 +71,7 @@ def test_each_variant_has_its_settings_its_budgets_and_its_rows(runs: Runs, pyte
     }
     markdown = (pytester.path / "out.md").read_text(encoding="utf-8")
     assert "Engine: old: simulated 1, simulated" in markdown
-    assert "| simulated 1 /models/m.gguf (new) | 2 |" in markdown
+    assert "| test | metric | old | new |" in markdown
     cases = {case.get("name"): case for case in ElementTree.parse(pytester.path / "out.xml").iter("testcase")}
     properties = cases["test_both[new]"].iterfind("properties/property")
     assert ("llmperf.label", "new") in [(one.get("name"), one.get("value")) for one in properties]

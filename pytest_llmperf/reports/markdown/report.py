@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.evidence import format_engine
 from pytest_llmperf.reports.host.sentences import describe_host
+from pytest_llmperf.reports.matrix.build import build_matrix
+from pytest_llmperf.reports.matrix.tables import describe_matrix, list_cells
 from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.result import count_statuses, shows_cost
 from pytest_llmperf.reports.terminal.failure_table import COST, format_limit, render_failure, sort_worst_first
-from pytest_llmperf.reports.terminal.summary import compare_engines, describe_pairs, format_counts
+from pytest_llmperf.reports.terminal.summary import describe_pairs, format_counts
 from pytest_llmperf.reports.text import NO_VALUE, to_one_line
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     blocks += [_details(result) for result in results if _has_failed(result)]
     blocks.append("\n".join(f"- {_escape(note)}" for note in list_notes(results)))
     blocks.append(_hosts(results))
-    blocks.append(_side_by_side(results))
+    blocks.append(_side_by_side(results, session.get("engines", ())))
     blocks += [f"Engine: {text}" for text in _engines(results)]
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
     blocks.append(" · ".join(_escape(f"{key} {value}") for key, value in facts.items()))
@@ -122,12 +124,16 @@ def _details(result: TestResult) -> str:
     return f"<details>\n{title}\n\n{fence}text\n{table}\n{fence}\n\n</details>"
 
 
-def _side_by_side(results: Sequence[TestResult]) -> str:
-    header, *rows = compare_engines(results) or [()]
-    if not rows:
+def _side_by_side(results: Sequence[TestResult], order: Sequence[str]) -> str:
+    """The tests that all engines of the run have in common; of an A/B run each budget has a line already."""
+    matrix = None if any(result.pairs for result in results) else build_matrix(results, order)
+    if matrix is None:
         return ""
-    lines = [f"| {' | '.join(header)} |", f"| :-- |{' --: |' * (len(header) - 1)}"]
-    return "\n".join(lines + [f"| {' | '.join(map(_escape, row))} |" for row in rows])
+    header, *rows = list_cells(matrix)
+    lines = [f"| {' | '.join(map(_escape, header))} |", f"| :-- | :-- |{' --: |' * len(matrix.columns)}"]
+    for test, metric, *cells in rows:
+        lines.append(f"| {' | '.join([_code(test) if test else '', _code(metric), *map(_escape, cells)])} |")
+    return "\n".join([*lines, "", *(_escape(text) for text in describe_matrix(matrix))])
 
 
 def _engines(results: Sequence[TestResult]) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.units import SECONDS, find_quantity, format_value
+from pytest_llmperf.measurement.units import SECONDS, format_value
+from pytest_llmperf.reports.matrix.build import build_matrix
+from pytest_llmperf.reports.matrix.tables import render_matrix
 from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.result import count_statuses, find_variant, shows_cost
 from pytest_llmperf.reports.terminal.failure_table import COST, format_limit, format_reason, sort_worst_first
@@ -23,11 +24,9 @@ from pytest_llmperf.reports.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_llmperf.reports.result import TestResult
-
-    Settings = tuple[tuple[str, str], ...]
 
 ROWS = 20
 SESSION_NOISE_WATCHED = 0.1
@@ -46,17 +45,19 @@ def format_counts(results: Sequence[TestResult]) -> str:
     return ", ".join(f"{count} {status}" for status, count in count_statuses(results).items() if count) or "none"
 
 
-def render_summary(results: Sequence[TestResult], *, width: int, unicode: bool = True) -> list[str]:
+def render_summary(
+    results: Sequence[TestResult], *, width: int, unicode: bool = True, engines: Sequence[str] = ()
+) -> list[str]:
     """The lines of the summary, without a title and without colour; none when no test had a budget.
 
     What did not pass comes first, then the tightest. Where a column for the tests would be too narrow to tell
     them apart, each test gets a line of its own above its budgets, the test with the worst of them first.
-    With ``unicode=False`` in plain ASCII.
+    With ``unicode=False`` in plain ASCII. ``engines`` are the labels of the run's engines in order.
     """
     spell: Callable[[str], str] = to_one_line if unicode else lambda text: to_ascii(to_one_line(text))
     lines = _budgets(results, width, spell)
-    engines = _engines(results, width, spell)
-    return [*lines, *([""] if lines and engines else []), *engines]
+    matrix = _engines(results, engines, width, spell)
+    return [*lines, *([""] if lines and matrix else []), *matrix]
 
 
 def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
@@ -153,79 +154,9 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
     return (name, verdict.measured_with_interval, format_limit(verdict), verdict.margin_text, verdict.status.value)
 
 
-# ---------------------------------------------------------------------------------- side by side, per engine
-
-
-def _engines(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
-    """A row for each engine if there were several."""
-    rows = compare_engines(results)
-    if not rows:
+def _engines(results: Sequence[TestResult], order: Sequence[str], width: int, spell: Callable[[str], str]) -> list[str]:
+    """The tests that all engines ran, if there were several; of an A/B run each budget has a line already."""
+    if any(result.pairs for result in results):
         return []
-    return align_columns(
-        [[spell(cell) for cell in row] for row in rows], "<" + ">" * (len(rows[0]) - 1), width, spell("…")
-    )
-
-
-def compare_engines(results: Sequence[TestResult]) -> list[tuple[str, ...]]:
-    """A header and a row for each engine, without columns that have no value; empty for fewer than two engines."""
-    groups: dict[tuple[str, Settings], list[Mapping[str, Any]]] = {}
-    for result in results:
-        for part in result.measurement.get("parts") or [result.measurement]:
-            if engine := part.get("engine"):
-                settings = tuple(sorted(engine.get("arguments", {}).items()))
-                groups.setdefault((_describe_engine(engine), settings), []).append(part)
-    rows = [(title, *_engine_cells(group)) for title, group in zip(_tell_apart(groups), groups.values(), strict=True)]
-    if len(rows) < 2:
-        return []
-    header = ("engine", "tests", *(heading for heading, _, _ in _COMPARED))
-    known = [column for column in zip(header, *rows, strict=True) if set(column[1:]) != {NO_VALUE}]
-    return list(zip(*known, strict=True))
-
-
-def _describe_engine(engine: Mapping[str, Any]) -> str:
-    """``vllm 0.31.0 Qwen/Qwen3-0.6B``; a label comes last, since a narrow table leaves out the beginning."""
-    variant = find_variant(engine)
-    return f"{engine['name']} {engine['version']} {engine['model']}{f' ({variant})' if variant else ''}"
-
-
-def _tell_apart(engines: Collection[tuple[str, Settings]]) -> list[str]:
-    """The title of each engine; where several have one title, with the settings in which they differ."""
-    same: dict[str, list[Settings]] = {}
-    for title, settings in engines:
-        same.setdefault(title, []).append(settings)
-    found = []
-    for title, settings in engines:
-        common = set(settings).intersection(*same[title])
-        own = [f"{name}={value}" for name, value in settings if (name, value) not in common]
-        found.append(", ".join([title, *own]))
-    return found
-
-
-def _engine_cells(group: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    return (str(len(group)), *(_over_tests(group, value, combine) for _, value, combine in _COMPARED))
-
-
-def _over_tests(
-    group: Sequence[Mapping[str, Any]], value: tuple[str, str, str], combine: Callable[[Sequence[float]], float]
-) -> str:
-    """One value of those that the tests of an engine have at a place of their measurements, as text."""
-    section, name, key = value
-    known = [part[section][name][key] for part in group if name in part[section]]
-    if not known:
-        return NO_VALUE
-    return format_value(combine(known), find_quantity(group[0]["metrics"][name]["unit"]))
-
-
-def _last(values: Sequence[float]) -> float:
-    return values[-1]
-
-
-_COMPARED: tuple[tuple[str, tuple[str, str, str], Callable[[Sequence[float]], float]], ...] = (
-    ("startup", ("readings", "latency.startup", "value"), max),
-    ("peak", ("readings", "memory.peak", "value"), max),
-    ("idle", ("readings", "memory.idle", "value"), max),
-    ("unloaded", ("readings", "memory.unloaded", "value"), _last),
-    ("TTFT", ("distributions", "latency.ttft", "mean"), median),
-    ("output", ("readings", "throughput.output", "value"), median),
-)
-"""The columns: heading, where the value stands, and the function that makes one of those of an engine's tests."""
+    matrix = build_matrix(results, order)
+    return [] if matrix is None else render_matrix(matrix, width, spell, more="--llmperf-report=out.md")

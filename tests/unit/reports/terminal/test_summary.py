@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
@@ -14,6 +13,7 @@ from pytest_llmperf.reports.result import TestResult, count_statuses
 from pytest_llmperf.reports.terminal.summary import ROWS, render_summary, warn_of_session_noise
 from pytest_llmperf.reports.text import measure_width
 from tests.helpers.report_samples import BROKEN, ENGINE, GIB, PASSING, measurement, result
+from tests.helpers.suite_results import run_on
 from tests.helpers.verdicts import verdict
 
 OLLAMA = EngineInfo("ollama", "0.12.3", "qwen3:0.6b", ENGINE.devices, 3.2)
@@ -84,52 +84,26 @@ def test_it_fits_the_width(width: int, unicode: bool) -> None:
     assert "\n".join(lines).isascii() is not unicode
 
 
-def test_several_engines_are_put_side_by_side() -> None:
-    slower = replace(ENGINE, startup_seconds=50.0)
-    results = [
-        result("t.py::a"),
-        result("t.py::b", measured=replace(measurement(), engine=slower)),
-        result("t.py::c", measured=replace(measurement(), engine=OLLAMA, memory=None)),
-    ]
-    *_, head, first, second = render_summary(results, width=120)
-    assert head.split()[:3] == ["engine", "tests", "startup"]
-    values = ["2", "50.0 s", "17.3 GiB", "100 ms", "66.8 tok/s"]
-    assert re.split(r"  +", first) == ["vllm 0.11.0 Qwen/Qwen3-0.6B", *values]
-    assert re.split(r"  +", second) == ["ollama 0.12.3 qwen3:0.6b", "1", "3.20 s", "–", "100 ms", "66.8 tok/s"]
+def test_what_all_engines_ran_stands_side_by_side_below_the_budgets() -> None:
+    results = [run_on("old", PASSING), run_on("new", PASSING)]
+    lines = render_summary(results, width=120, engines=("new", "old"))
+    at = lines.index("budgets: 2 PASS")
+    assert lines[at + 1 : at + 3] == ["", "1 test on 2 engines, each value beside its multiple of that of new:"]
+    assert lines[-1] == "  throughput.output  66.7 tok/s  66.7 tok/s ×1.00"
 
 
-def test_two_variants_of_one_model_have_a_row_each() -> None:
-    results = [
-        result(f"t.py::t[{label}]", measured=replace(measurement(), engine=replace(ENGINE, variant=label)))
-        for label in ("old", "new", "old")
-    ]
-    *_, first, second = render_summary(results, width=120)
-    assert re.split(r"  +", first)[:2] == ["vllm 0.11.0 Qwen/Qwen3-0.6B (old)", "2"]
-    assert re.split(r"  +", second)[:2] == ["vllm 0.11.0 Qwen/Qwen3-0.6B (new)", "1"]
-    *_, first, second = render_summary(results, width=60)
-    assert "(old)" in first
-    assert "(new)" in second
-
-
-def test_two_settings_of_one_model_have_a_row_each_that_tells_the_difference() -> None:
-    settings = ({"a": "1", "b": "2"}, {"a": "1"}, {"a": "1", "b": "3"}, {"a": "1"})
-    results = [result(f"t.py::t{number}") for number in range(4)]
-    for one, arguments in zip(results, settings, strict=True):
-        one.measurement["engine"]["arguments"] = arguments
-    *_, first, second, third = (re.split(r"  +", line)[:2] for line in render_summary(results, width=120))
-    assert first == ["vllm 0.11.0 Qwen/Qwen3-0.6B, b=2", "1"]
-    assert second == ["vllm 0.11.0 Qwen/Qwen3-0.6B", "2"]
-    assert third == ["vllm 0.11.0 Qwen/Qwen3-0.6B, b=3", "1"]
+def test_an_ab_run_has_its_own_lines_and_no_table_of_engines() -> None:
+    judged = replace(PASSING, relative=True, baseline=60.0, how="new 66.7 tok/s, old 60 tok/s, +11 %, 6 pairs")
+    paired = replace(result(verdicts=(judged,)), pairs={"new": "new", "old": "old"})
+    lines = render_summary([paired], width=120)
+    assert any(line.startswith("A/B throughput.output") for line in lines)
+    assert not any("2 engines" in line for line in lines)
 
 
 def test_the_warm_up_of_each_variant_is_told() -> None:
     engines = [replace(ENGINE, variant=label, warmup_seconds=0.5) for label in ("old", "new")]
     results = [result(f"t.py::{e.variant}", measured=replace(measurement(), engine=e)) for e in engines]
     assert "engine warm-up: old 500 ms, new 500 ms" in render_summary(results, width=120)
-
-
-def test_a_single_engine_is_not_compared() -> None:
-    assert not any(line.startswith("engine ") for line in render_summary([result(), result("t.py::b")], width=120))
 
 
 def test_without_budgets_there_is_nothing_to_say() -> None:
