@@ -111,7 +111,6 @@ class Matrix:
 
 
 def format_ratio(ratio: float) -> str:
-    """``0.345``, ``1.23``, ``12.3``, ``1234``: three significant digits or more."""
-    if ratio <= 0:
-        return "0"
-    return f"{ratio:.{min(12, max(0, 2 - math.floor(math.log10(ratio))))}f}"
+    """``0.345``, ``1.23``, ``12.3``, ``1230``: three significant digits."""
+    rounded = float(f"{ratio:.3g}")
+    return f"{rounded:.{min(12, max(0, 2 - math.floor(math.log10(rounded))))}f}" if rounded > 0 else "0"

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.matrix.build import build_matrix
+from pytest_llmperf.reports.matrix.matrix import format_ratio
 from pytest_llmperf.reports.matrix.tables import MOST_ROWS, list_cells, render_matrix
 from pytest_llmperf.reports.text import measure_width, to_ascii, to_one_line
 from tests.helpers.report_samples import BROKEN, ENGINE, PASSING
@@ -42,6 +43,22 @@ def test_each_test_stands_above_its_metrics() -> None:
         "t.py::test",
         "  throughput.output  66.7 tok/s  133 tok/s ×2.00",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (0.0, "0"),
+        (0.99971, "1.00"),
+        (1.0, "1.00"),
+        (0.3345, "0.335"),
+        (12.34, "12.3"),
+        (1234.0, "1230"),
+        (1e-5, "0.0000100"),
+    ],
+)
+def test_a_multiple_has_three_digits(ratio: float, text: str) -> None:
+    assert format_ratio(ratio) == text
 
 
 def test_a_sign_stands_behind_its_value_and_its_reason_below() -> None:
