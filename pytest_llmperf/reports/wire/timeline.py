@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _Item = TypeVar("_Item")
+_Sample = TypeVar("_Sample", bound="tuple[float, float]")
 
 
-def downsample(samples: Sequence[tuple[int, int]], points: int) -> list[tuple[int, int]]:
+def downsample(samples: Sequence[_Sample], points: int) -> list[_Sample]:
     """At most ``points`` of the (time, value) samples, in order: the smallest and the largest of each bucket.
 
     Samples inside a stretch of equal values are left out, but for its first and its last.
@@ -24,14 +25,14 @@ def downsample(samples: Sequence[tuple[int, int]], points: int) -> list[tuple[in
     samples = _leave_out_level(samples)
     if len(samples) <= points:
         return list(samples)
-    kept: list[tuple[int, int]] = []
+    kept: list[_Sample] = []
     for bucket in split_evenly(samples, points // 2):
         extremes = {min(bucket, key=lambda s: s[1]), max(bucket, key=lambda s: s[1])}
         kept += sorted(extremes)
     return _leave_out_level(kept)
 
 
-def _leave_out_level(samples: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _leave_out_level(samples: Sequence[_Sample]) -> list[_Sample]:
     last = len(samples) - 1
     return [
         sample

@@ -1,0 +1,171 @@
+"""SVG as text: paths and texts on a canvas, with few bytes and with nothing in it that a browser would run."""
+
+from __future__ import annotations
+
+import unicodedata
+from html import escape
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Point = tuple[float, float]
+"""A place on a canvas, x and y in its units; y counts downwards."""
+
+EM_OF_CHARACTER = 0.56
+"""The mean width of a character by the font's size: of a sans-serif font, with some room to spare."""
+FONT_SIZE = 11
+"""Of labels, in units of a canvas."""
+_ISOLATE, _END_OF_ISOLATE = "\u2068", "\u2069"
+
+
+class Canvas:
+    """What is drawn on an area of ``width`` × ``height`` units, in the order in which it is added."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self._parts: list[str] = []
+
+    def add_path(self, css: str, data: str, stroke_width: float | None = None) -> None:
+        """Adds a path in a class of the style sheet; one without data is left out."""
+        if data:
+            wide = "" if stroke_width is None else f' stroke-width="{write_number(stroke_width)}"'
+            self._parts.append(f'<path class="{css}" d="{data}"{wide}/>')
+
+    def add_text(self, at: Point, text: str, css: str = "") -> None:
+        """Adds a label that begins at a place, or ends or is centred there by its class (``e``, ``m``)."""
+        x, y = (write_number(value) for value in at)
+        chosen = f' class="{css}"' if css else ""
+        self._parts.append(f'<text x="{x}" y="{y}"{chosen}>{escape_text(text)}</text>')
+
+    def render(self, title: str, description: str) -> str:
+        """The SVG, with its name and the same in words for those who do not see it."""
+        width, height = write_number(self.width), write_number(self.height)
+        return (
+            f'<svg class="plot" role="img" viewBox="0 0 {width} {height}"><title>{escape_text(title)}</title>'
+            f"<desc>{escape_text(description)}</desc>{''.join(self._parts)}</svg>"
+        )
+
+
+def escape_text(text: str) -> str:
+    """``text`` for XML and HTML, without characters that neither may hold or that turn the direction of others."""
+    return escape("".join(char if _may_stand(char) else "�" for char in text))
+
+
+def _may_stand(char: str) -> bool:
+    return char.isprintable() or unicodedata.category(char) == "Zs" or char in (_ISOLATE, _END_OF_ISOLATE, "\u200d")
+
+
+def isolate(label: str) -> str:
+    """A label of a user inside of a text: one that is written from right to left is set apart from what follows it."""
+    bare = label.replace(_ISOLATE, "").replace(_END_OF_ISOLATE, "")
+    return f"{_ISOLATE}{bare}{_END_OF_ISOLATE}" if any(map(_is_from_right, bare)) else bare
+
+
+def _is_from_right(char: str) -> bool:
+    return unicodedata.bidirectional(char) in ("R", "AL", "AN")
+
+
+def measure_text(text: str) -> float:
+    """About how wide a label is, in units of a canvas."""
+    return sum(map(_measure_character, text)) * FONT_SIZE
+
+
+def shorten(text: str, width: float) -> str:
+    """``text``, or its beginning and its end around ``…``, in at most so many units; tests differ at their ends."""
+    if measure_text(text) <= width:
+        return text
+    room = max(0.0, width - measure_text("…"))
+    head, tail = _fit(text, room / 3), _fit(text[::-1], room * 2 / 3)
+    return f"{text[:head]}…{text[len(text) - tail :]}"
+
+
+def _fit(text: Iterable[str], width: float) -> int:
+    """How many of the first characters fit."""
+    taken = 0.0
+    for count, char in enumerate(text):
+        taken += _measure_character(char) * FONT_SIZE
+        if taken > width:
+            return count
+    return 0
+
+
+def _measure_character(char: str) -> float:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0.0
+    return 1.0 if unicodedata.east_asian_width(char) in ("W", "F") else EM_OF_CHARACTER
+
+
+# ----------------------------------------------------------------------------------------------------- path data
+
+
+def write_number(value: float) -> str:
+    """With one decimal at most, and none of the characters that a path can do without."""
+    return _write_tenths(round(value * 10))
+
+
+def trace(points: Sequence[Point]) -> str:
+    """Path data of a line through the points; a single point is a dot where lines have round ends."""
+    if not points:
+        return ""
+    tenths = [(round(x * 10), round(y * 10)) for x, y in points]
+    steps = [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(tenths)]
+    moved = [step for step in steps if step != (0, 0)] or [(0, 0)]
+    return f"M{_join(tenths[0])}l{_join(value for step in moved for value in step)}"
+
+
+def trace_area(points: Sequence[Point], floor: float) -> str:
+    """Path data of the area between a line and the height ``floor``."""
+    if not points:
+        return ""
+    return trace([(points[0][0], floor), *points, (points[-1][0], floor)]) + "z"
+
+
+def trace_across(spans: Iterable[tuple[float, float, float]]) -> str:
+    """Path data of level lines: from x, to x, and their y."""
+    found: list[str] = []
+    for start, end, y in spans:
+        begin = round(start * 10)
+        found.append(f"M{_join((begin, round(y * 10)))}h{_write_tenths(round(end * 10) - begin)}")
+    return "".join(found)
+
+
+def trace_upright(lines: Iterable[tuple[float, float, float]]) -> str:
+    """Path data of upright lines: their x, from y, to y."""
+    found: list[str] = []
+    for x, top, bottom in lines:
+        begin = round(top * 10)
+        found.append(f"M{_join((round(x * 10), begin))}v{_write_tenths(round(bottom * 10) - begin)}")
+    return "".join(found)
+
+
+def trace_crosses(points: Iterable[Point], size: float) -> str:
+    """Path data of crosses: the sign of what failed, which does without a colour."""
+    whole = write_number(size)
+    stroke = f"l{whole} {whole}m0-{whole}l-{whole} {whole}"
+    return "".join(f"M{write_pair((x - size / 2, y - size / 2))}{stroke}" for x, y in points)
+
+
+def trace_dots(points: Iterable[Point]) -> str:
+    """Path data of dots: lines without a length, which round ends make as wide as they are."""
+    return "".join(f"M{write_pair(point)}h0" for point in points)
+
+
+def write_pair(point: Point) -> str:
+    """``12.5-3``: two numbers as path data."""
+    return _join(round(value * 10) for value in point)
+
+
+def _join(tenths: Iterable[int]) -> str:
+    """Numbers as path data: a minus sign parts two numbers as well as a blank does."""
+    texts = [_write_tenths(value) for value in tenths]
+    return "".join(text if place == 0 or text.startswith("-") else f" {text}" for place, text in enumerate(texts))
+
+
+def _write_tenths(value: int) -> str:
+    whole, tenth = divmod(abs(value), 10)
+    sign = "-" if value < 0 else ""
+    if not tenth:
+        return f"{sign}{whole}"
+    return f"{sign}{whole or ''}.{tenth}"
