@@ -53,6 +53,7 @@ ALLOWED: dict[str, str] = {
     "budgets.comparison": "budgets budgets.confidence measurement metrics",
     "reports.wire": "budgets budgets.stored measurement measurement.host metrics",
     "reports.host": "measurement",
+    "reports.plots": "budgets measurement metrics reports.wire",
     "reports": "budgets measurement reports.host reports.wire",
     "reports.matrix": "budgets measurement metrics reports reports.wire",
     "reports.terminal": "budgets measurement reports reports.matrix",

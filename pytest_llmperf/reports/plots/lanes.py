@@ -39,28 +39,13 @@ class Lane(NamedTuple):
 
 def list_lanes(measurement: Mapping[str, Any]) -> list[Lane]:
     """The requests that are drawn, by the time of their sending."""
-    if "lanes" in measurement:
-        found = [_read_lane(lane) for lane in measurement["lanes"]]
-    else:
-        found = [_read_record(record) for record in measurement["requests"]["records"]]
-    return sorted(_choose([lane for lane in found if lane is not None]), key=lambda lane: lane.sent)
+    found = [_read_lane(lane) for lane in measurement.get("lanes") or ()]
+    return sorted(_choose(found), key=lambda lane: lane.sent)
 
 
-def _read_lane(lane: Sequence[Any]) -> Lane | None:
+def _read_lane(lane: Sequence[Any]) -> Lane:
     sent, first, end, ending, waited = lane
-    if sent is None or end is None:
-        return None
-    return Lane(sent, sent + (waited or 0.0), first, end, ending not in ("", "ok", None))
-
-
-def _read_record(record: Mapping[str, Any]) -> Lane | None:
-    if record["sent_ms"] is None:
-        return None
-    sent = record["sent_ms"] / 1e3
-    begun = (record["scheduled_ms"] if record["scheduled_ms"] is not None else record["sent_ms"]) / 1e3
-    first = None if record["ttft_s"] is None else begun + record["ttft_s"]
-    end = begun + record["e2e_s"] if record["e2e_s"] is not None else first or sent
-    return Lane(sent, sent, first, max(end, sent), record["error"] is not None)
+    return Lane(sent, sent + (waited or 0.0), first, max(sent, end), ending == "failed")
 
 
 def _choose(lanes: Sequence[Lane]) -> Sequence[Lane]:

@@ -74,7 +74,7 @@ def draw_memory(measurement: Mapping[str, Any], verdicts: Sequence[Verdict]) -> 
 
 def list_lines(measurement: Mapping[str, Any], verdicts: Sequence[Verdict]) -> list[Line]:
     """What is known of the memory over time: a line for each device, or for the host."""
-    series = (measurement.get("series") or {}).get("memory") or _read_timelines(measurement)
+    series = (measurement.get("series") or {}).get("memory") or {}
     found = []
     for name, points in series.items():
         on_host = name == "host"
@@ -84,13 +84,6 @@ def list_lines(measurement: Mapping[str, Any], verdicts: Sequence[Verdict]) -> l
             levels = [(level, verdict) for verdict in judged if (level := _find_level(verdict, known)) is not None]
             found.append(Line(name, known, levels))
     return found
-
-
-def _read_timelines(measurement: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
-    traces = {trace["device"]["name"]: trace["memory"] for trace in measurement.get("devices") or ()}
-    if not traces and measurement.get("memory"):
-        traces = {"host": measurement["memory"]}
-    return {name: [(at / 1e3, level) for at, level in trace["timeline"]] for name, trace in traces.items()}
 
 
 def _is_of(verdict: Verdict, *, on_host: bool, alone: bool) -> bool:
