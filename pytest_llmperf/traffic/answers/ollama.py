@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.measurement.request import ServerTimes
 from pytest_llmperf.traffic.answers.answer import Answer, time_answer
+from pytest_llmperf.traffic.answers.asked import check_asked
 from pytest_llmperf.traffic.answers.content import list_calls, read_reasoning, read_text
 from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes
 from pytest_llmperf.traffic.answers.endings import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 # After more equal chunks in a row than this, but for white space, the server ends the answer.
 _REPEATS = 30
+_LENGTH_HINT = "Ollama's own API takes options.num_predict, and ignores max_tokens"
 
 
 def read(arrival: Arrival) -> Answer:
@@ -123,7 +125,7 @@ class _Parts:
         return {"id": as_text(call.get("id")), "type": "function", "function": asked}
 
     def answer(self, arrival: Arrival) -> Answer:
-        counts = self._count()
+        counts = self._count(arrival)
         usage = None
         if counts.output is not None and counts.prompt is not None:
             usage = {"prompt_tokens": counts.prompt, "completion_tokens": counts.output}
@@ -164,13 +166,15 @@ class _Parts:
         """Whether the last line has counts; they are left out of answers to requests that ask for no tokens."""
         return self._done and as_text(self._ending) not in NO_ANSWER
 
-    def _count(self) -> TokenCounts:
+    def _count(self, arrival: Arrival) -> TokenCounts:
         if not self._counted:
             return TokenCounts()
+        output = as_count(self.last.get("eval_count", 0))
+        beyond = check_asked(output, arrival.asked_tokens)
         return TokenCounts(
-            output=as_count(self.last.get("eval_count", 0)),
+            output=output,
             prompt=as_count(self.last.get("prompt_eval_count", 0)),
-            fault=find_no_count(self.last, COUNTS_OF_OLLAMA),
+            fault=find_no_count(self.last, COUNTS_OF_OLLAMA) or (f"{beyond}; {_LENGTH_HINT}" if beyond else ""),
         )
 
     def _measure(self, text: str, reasoning: str) -> int:
