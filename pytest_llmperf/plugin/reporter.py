@@ -83,7 +83,7 @@ def collect_page_facts(session: Session) -> PageFacts:
     failing = list_failing(
         strict=settings.strict, inconclusive=settings.fail_inconclusive, is_first=settings.baselines.makes_first
     )
-    return PageFacts(session.config, failing)
+    return PageFacts(session.config, failing, [spec.label for spec in settings.engines])
 
 
 class Reporter:

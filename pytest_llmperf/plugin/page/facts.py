@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 class PageFacts:
     """Collects the failures of a run that no budget explains; registered in the process that writes the reports.
 
-    ``failing`` are the statuses of budgets that fail a test of this run.
+    ``failing`` are the statuses of budgets that fail a test of this run, ``engines`` the labels of its engines.
     """
 
-    def __init__(self, config: pytest.Config, failing: Sequence[Status]) -> None:
+    def __init__(self, config: pytest.Config, failing: Sequence[Status], engines: Sequence[str]) -> None:
         self._config = config
+        self._engines = engines
         self._failing = failing
         self._failures: dict[tuple[str, str], str] = {}
 
@@ -53,6 +54,7 @@ class PageFacts:
             "failing": [status.value for status in self._failing],
             "failures": [[nodeid, phase, message] for (nodeid, phase), message in self._failures.items()],
             "comparisons": list(comparisons),
+            "engines": list(self._engines),
             "options": mask_words(words),
             "root": Path(os.path.relpath(config.rootpath, config.invocation_params.dir)).as_posix(),
             "groups": config.getoption("dist", "no") == "loadgroup",

@@ -16,6 +16,7 @@ from pytest_llmperf.reports.page.decided import describe_decision
 from pytest_llmperf.reports.page.entries import Entry, group_tests
 from pytest_llmperf.reports.page.facts import describe_engines, describe_session
 from pytest_llmperf.reports.page.readings import Readings, find_common_missing, group_by_reason, read_readings
+from pytest_llmperf.reports.page.sides import find_arrow, find_side_by_side
 from pytest_llmperf.reports.page.states import STATES, find_tone
 from pytest_llmperf.reports.terminal.failure_table import format_limit, format_reason
 
@@ -67,7 +68,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
             style=style,
             script_hash=_hash(script),
             style_hash=_hash(style),
-            matrix="",
+            matrix=find_side_by_side(results, run.get("engines", ())),
             trends="",
             version=session.get("pytest_llmperf", ""),
             started=session.get("started", ""),
@@ -111,7 +112,13 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         finalize=_finalize,
     )
-    environment.filters |= {"limit": format_limit, "reason": format_reason, "tone": find_tone, "seconds": _seconds}
+    environment.filters |= {
+        "limit": format_limit,
+        "reason": format_reason,
+        "tone": find_tone,
+        "arrow": find_arrow,
+        "seconds": _seconds,
+    }
     return environment
 
 
