@@ -15,6 +15,7 @@ _IN_WHEEL = (
     f"{_PACKAGE}/engines/tested_versions.json",
     f"{_PACKAGE}/reports/report.schema.json",
     f"{_PACKAGE}/reports/page/page.html",
+    f"{_PACKAGE}/reports/page/parts.html",
     f"{_PACKAGE}/reports/page/page.css",
     f"{_PACKAGE}/reports/page/page.js",
 )

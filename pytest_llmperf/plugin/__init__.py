@@ -71,9 +71,15 @@ def pytest_configure(config: pytest.Config) -> None:
     session.budgets.load_file()
     config.stash[SESSION] = session
     if not is_worker(config):
-        config.pluginmanager.register(Reporter(session), REPORTER)
-        if any(file.shows_run for file in session.settings.reports):
+        reporter = Reporter(session)
+        config.pluginmanager.register(reporter, REPORTER)
+        pytest_html = bool(config.getoption("htmlpath", None))
+        if pytest_html or any(file.shows_run for file in session.settings.reports):
             config.pluginmanager.register(collect_page_facts(session), PAGE_FACTS)
+        if pytest_html:
+            from pytest_llmperf.plugin.page.pytest_html import PytestHtmlBridge
+
+            config.pluginmanager.register(PytestHtmlBridge(reporter.describe_for_page), "llmperf_pytest_html")
     if is_controller_of_workers(config):
         config.pluginmanager.register(WorkerResults(session), "llmperf_worker_results")
         if session.settings.engines and not session.settings.disable:

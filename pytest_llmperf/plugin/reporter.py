@@ -187,9 +187,8 @@ class Reporter:
         results, facts = self.results, self.describe_session()
         for path, render, shows_run in self._session.settings.reports:
             try:
-                write_whole(
-                    path, render(results, {**facts, "run": self._describe_run(session)} if shows_run else facts)
-                )
+                given = self.describe_for_page(int(session.exitstatus))[1] if shows_run else facts
+                write_whole(path, render(results, given))
             except Exception as error:  # the renderer may be another package's, and the summary is still to come
                 self._problems.append(f"the report {path} could not be written: {_describe_error(error)}")
                 _fail(session)
@@ -199,10 +198,11 @@ class Reporter:
             except OSError as error:
                 self._problems.append(f"GITHUB_STEP_SUMMARY could not be written: {error.strerror}")
 
-    def _describe_run(self, session: pytest.Session) -> dict[str, Any]:
-        """What only the page shows of the run."""
-        page: PageFacts | None = session.config.pluginmanager.get_plugin(PAGE_FACTS)
-        return {} if page is None else page.describe(session.exitstatus, self._baseline_lines)
+    def describe_for_page(self, exit_status: int | None = None) -> tuple[list[TestResult], dict[str, Any]]:
+        """The results so far, and the run with what only the page shows of it; None for a run that goes on."""
+        page: PageFacts | None = self._session.config.pluginmanager.get_plugin(PAGE_FACTS)
+        run = {} if page is None else page.describe(exit_status, self._baseline_lines)
+        return self.results, {**self.describe_session(), "run": run}
 
     @property
     def results(self) -> list[TestResult]:

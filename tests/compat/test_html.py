@@ -1,4 +1,4 @@
-"""pytest-html: the page shows the table of a broken budget."""
+"""pytest-html: the page shows what decided the run, the budgets of each test, and the table of a broken one."""
 
 from __future__ import annotations
 
@@ -27,4 +27,6 @@ def test_the_page_shows_the_table(runs: Runs, pytester: pytest.Pytester, workers
     result.assert_outcomes(failed=1)
     page = unescape(unescape((pytester.path / "out.html").read_text(encoding="utf-8")))
     assert "memory.peak" in page
+    assert "<h2>Failed: 1 of 1 budget broken</h2>" in page
+    assert page.count('<b class="fail">FAIL</b>') + page.count('<b class=\\"fail\\">FAIL</b>') == 2
     assert "largest sample of the engine's memory during the test" in page.replace("\\u0027", "'")

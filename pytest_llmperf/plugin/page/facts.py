@@ -40,17 +40,17 @@ class PageFacts:
         if report.failed:
             self._failures[report.nodeid, "collect"] = describe_failure(report)
 
-    def describe(self, exit_status: int, comparisons: Sequence[str]) -> dict[str, Any]:
+    def describe(self, exit_status: int | None, comparisons: Sequence[str]) -> dict[str, Any]:
         """What ``describe_decision`` and ``format_command`` of the page need.
 
         Args:
-            exit_status: of pytest, so far as it is known when reports are written.
+            exit_status: of pytest; None as long as the run goes on.
             comparisons: lines on the runs that this one was compared with.
         """
         config = self._config
         words = list_words_for_one_test(list(map(str, config.invocation_params.args)), config.option.file_or_dir)
         return {
-            "exit_status": int(exit_status),
+            "exit_status": exit_status,
             "failing": [status.value for status in self._failing],
             "failures": [[nodeid, phase, message] for (nodeid, phase), message in self._failures.items()],
             "comparisons": list(comparisons),

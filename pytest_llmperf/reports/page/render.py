@@ -5,29 +5,23 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.page.command import format_command
 from pytest_llmperf.reports.page.decided import describe_decision
 from pytest_llmperf.reports.page.entries import Entry, group_tests
 from pytest_llmperf.reports.page.facts import describe_engines, describe_session
 from pytest_llmperf.reports.page.readings import Readings, find_common_missing, group_by_reason, read_readings
-from pytest_llmperf.reports.page.sides import find_arrow, find_side_by_side
-from pytest_llmperf.reports.page.states import STATES, find_tone
-from pytest_llmperf.reports.terminal.failure_table import format_limit, format_reason
+from pytest_llmperf.reports.page.sides import find_side_by_side
+from pytest_llmperf.reports.page.states import STATES
+from pytest_llmperf.reports.page.templates import open_templates, read_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jinja2 import Environment
-
     from pytest_llmperf.reports.result import TestResult
 
-_FOLDER = "pytest_llmperf.reports.page"
 _LEFT_OUT_OF_EVIDENCE = frozenset({"recorded", "engine", "inside"})
 """Labels of evidence that the page shows in tables of their own."""
 
@@ -50,9 +44,9 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     entries = [entry for group in groups for entry in group.entries]
     common = find_common_missing(results)
     states = [entry.state for entry in entries]
-    script, style = _read("page.js"), _read("page.css")
+    script, style = read_part("page.js"), read_part("page.css")
     return (
-        _environment()
+        open_templates()
         .get_template("page.html")
         .render(
             decision=describe_decision(results, session, run),
@@ -96,47 +90,6 @@ def _list_formulas(results: Sequence[TestResult]) -> list[tuple[str, str]]:
             if name not in found and any(reading.startswith(name) for reading in readings):
                 found[name] = metric["formula"]
     return sorted(found.items())
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import DictLoader, Environment, StrictUndefined
-
-    folder = files(_FOLDER)
-    templates = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name.endswith("html")}
-    environment = Environment(
-        loader=DictLoader(templates),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-    )
-    environment.filters |= {
-        "limit": format_limit,
-        "reason": format_reason,
-        "tone": find_tone,
-        "arrow": find_arrow,
-        "seconds": _seconds,
-    }
-    return environment
-
-
-def _seconds(value: float) -> str:
-    return format_value(value, SECONDS)
-
-
-def _finalize(value: object) -> object:
-    """Text without characters that no page may have, or that turn the direction of what follows."""
-    if type(value) is str:
-        return "".join(char if char.isprintable() or char == "\n" else " " for char in value)
-    return value
-
-
-def _read(name: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(files(_FOLDER).joinpath(name).read_text(encoding="utf-8"))
 
 
 def _hash(text: str) -> str:

@@ -1,0 +1,43 @@
+"""Parts of the page for the pages of others, such as that of pytest-html: HTML with its own style, and no script."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.page.decided import Cause, describe_decision
+from pytest_llmperf.reports.page.sides import find_side_by_side
+from pytest_llmperf.reports.page.states import list_verdicts
+from pytest_llmperf.reports.page.templates import open_templates, read_part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_llmperf.reports.result import TestResult
+
+
+def render_summary(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
+    """What decided the run, and the engines side by side; ``session`` as for the page."""
+    run: Mapping[str, Any] = session.get("run", {})
+    decision = describe_decision(results, session, run)
+    return (
+        open_templates()
+        .get_template("summary.html")
+        .render(
+            style=read_part("fragment.css"),
+            decision=replace(decision, causes=_unlink(decision.causes), open=_unlink(decision.open)),
+            matrix=find_side_by_side(results, run.get("engines", ())),
+        )
+    )
+
+
+def _unlink(causes: Sequence[Cause]) -> tuple[Cause, ...]:
+    """The same without links, whose aims the other page does not have."""
+    return tuple(replace(cause, anchor="") for cause in causes)
+
+
+def render_test(result: TestResult) -> str:
+    """The budgets of one test; empty without any."""
+    if not result.verdicts:
+        return ""
+    return open_templates().get_template("test.html").render(verdicts=list_verdicts(result))

@@ -1,0 +1,60 @@
+"""The templates of the page, and what they know."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.measurement.units import SECONDS, format_value
+from pytest_llmperf.reports.page.sides import find_arrow
+from pytest_llmperf.reports.page.states import find_tone
+from pytest_llmperf.reports.terminal.failure_table import format_limit, format_reason
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_FOLDER = "pytest_llmperf.reports.page"
+
+
+@cache
+def open_templates() -> Environment:
+    """The templates, which escape all that is put into them."""
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
+    folder = files(_FOLDER)
+    templates = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name.endswith("html")}
+    environment = Environment(
+        loader=DictLoader(templates),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+    )
+    environment.filters |= {
+        "limit": format_limit,
+        "reason": format_reason,
+        "tone": find_tone,
+        "arrow": find_arrow,
+        "seconds": _seconds,
+    }
+    return environment
+
+
+def _seconds(value: float) -> str:
+    return format_value(value, SECONDS)
+
+
+def _finalize(value: object) -> object:
+    """Text without characters that no page may have, or that turn the direction of what follows."""
+    if type(value) is str:
+        return "".join(char if char.isprintable() or char == "\n" else " " for char in value)
+    return value
+
+
+def read_part(name: str) -> Any:
+    """The style or the script of the page as text that is not escaped."""
+    from markupsafe import Markup
+
+    return Markup(files(_FOLDER).joinpath(name).read_text(encoding="utf-8"))
