@@ -58,7 +58,7 @@ ALLOWED: dict[str, str] = {
     "reports.matrix": "budgets measurement metrics reports reports.wire",
     "reports.terminal": "budgets measurement reports reports.matrix",
     "reports.markdown": "budgets reports reports.host reports.matrix reports.terminal",
-    "reports.page": "budgets measurement reports reports.matrix reports.terminal",
+    "reports.page": "budgets measurement reports reports.matrix reports.plots reports.terminal",
     "reports.files": "reports reports.markdown reports.page",
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
     "baselines.calibration": "baselines.rejudging budgets budgets.calibration measurement metrics reports",

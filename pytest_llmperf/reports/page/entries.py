@@ -73,12 +73,13 @@ class Group:
 def group_tests(results: Sequence[TestResult]) -> list[Group]:
     """All tests by function; the function with the worst test comes first."""
     groups: dict[str, list[Entry]] = {}
-    for entry in sorted(map(_make_entry, results), key=lambda one: one.place):
+    for entry in sorted(map(make_entry, results), key=lambda one: one.place):
         groups.setdefault(entry.function, []).append(entry)
     return [Group(function, tuple(entries)) for function, entries in groups.items()]
 
 
-def _make_entry(result: TestResult) -> Entry:
+def make_entry(result: TestResult) -> Entry:
+    """The entry of one test."""
     function, bracket, rest = result.nodeid.partition("[")
     return Entry(
         result=result,

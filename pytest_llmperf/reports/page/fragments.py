@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.reports.page.decided import Cause, describe_decision
+from pytest_llmperf.reports.page.drawings import draw_test
+from pytest_llmperf.reports.page.entries import make_entry
 from pytest_llmperf.reports.page.sides import find_side_by_side
 from pytest_llmperf.reports.page.states import list_verdicts
-from pytest_llmperf.reports.page.templates import open_templates, read_part
+from pytest_llmperf.reports.page.style import make_fragment_style
+from pytest_llmperf.reports.page.templates import mark_safe, open_templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +27,7 @@ def render_summary(results: Sequence[TestResult], session: Mapping[str, Any]) ->
         open_templates()
         .get_template("summary.html")
         .render(
-            style=read_part("fragment.css"),
+            style=mark_safe(make_fragment_style()),
             decision=replace(decision, causes=_unlink(decision.causes), open=_unlink(decision.open)),
             matrix=find_side_by_side(results, run.get("engines", ())),
         )
@@ -37,7 +40,8 @@ def _unlink(causes: Sequence[Cause]) -> tuple[Cause, ...]:
 
 
 def render_test(result: TestResult) -> str:
-    """The budgets of one test; empty without any."""
+    """The budgets of one test and the plots that they are about; empty without any."""
     if not result.verdicts:
         return ""
-    return open_templates().get_template("test.html").render(verdicts=list_verdicts(result))
+    plots = mark_safe(draw_test(make_entry(result)))
+    return open_templates().get_template("test.html").render(verdicts=list_verdicts(result), plots=plots)

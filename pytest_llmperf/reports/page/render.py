@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.page.command import format_command
 from pytest_llmperf.reports.page.decided import describe_decision
+from pytest_llmperf.reports.page.drawings import draw_tests
 from pytest_llmperf.reports.page.entries import Entry, group_tests
 from pytest_llmperf.reports.page.facts import describe_engines, describe_session
 from pytest_llmperf.reports.page.readings import Readings, find_common_missing, group_by_reason, read_readings
 from pytest_llmperf.reports.page.sides import find_side_by_side
 from pytest_llmperf.reports.page.states import STATES
-from pytest_llmperf.reports.page.templates import open_templates, read_part
+from pytest_llmperf.reports.page.style import make_page_style, read_file
+from pytest_llmperf.reports.page.templates import mark_safe, open_templates
+from pytest_llmperf.reports.sparkline import BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from markupsafe import Markup
 
     from pytest_llmperf.reports.result import TestResult
 
@@ -34,7 +39,7 @@ class Section:
     readings: Readings
     evidence: tuple[tuple[str, str], ...]
     command: str
-    plots: str = ""
+    plots: Markup
 
 
 def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
@@ -44,14 +49,17 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     entries = [entry for group in groups for entry in group.entries]
     common = find_common_missing(results)
     states = [entry.state for entry in entries]
-    script, style = read_part("page.js"), read_part("page.css")
+    script, style = mark_safe(read_file("page.js")), mark_safe(make_page_style())
     return (
         open_templates()
         .get_template("page.html")
         .render(
             decision=describe_decision(results, session, run),
             groups=groups,
-            sections=[_make_section(entry, common, run) for entry in entries],
+            sections=[
+                _make_section(entry, plots, common, run)
+                for entry, plots in zip(entries, draw_tests(entries), strict=True)
+            ],
             states=[(state, states.count(state)) for state in STATES if state in states],
             engines=describe_engines(results),
             session=describe_session(session),
@@ -70,14 +78,19 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     )
 
 
-def _make_section(entry: Entry, common: Sequence[tuple[str, str]], run: Mapping[str, Any]) -> Section:
+def _make_section(entry: Entry, plots: str, common: Sequence[tuple[str, str]], run: Mapping[str, Any]) -> Section:
     measurement = entry.result.measurement
-    evidence = [pair for pair in collect_evidence(measurement) if pair[0] not in _LEFT_OUT_OF_EVIDENCE]
+    evidence = [
+        (label, text.lstrip(BLOCKS).lstrip())
+        for label, text in collect_evidence(measurement)
+        if label not in _LEFT_OUT_OF_EVIDENCE
+    ]
     return Section(
         entry=entry,
         readings=read_readings(measurement, common),
         evidence=tuple(evidence),
         command=format_command(entry.nodeid, run),
+        plots=mark_safe(plots),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.reports.page.sides import find_arrow
@@ -13,6 +13,7 @@ from pytest_llmperf.reports.terminal.failure_table import format_limit, format_r
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _FOLDER = "pytest_llmperf.reports.page"
 
@@ -53,8 +54,8 @@ def _finalize(value: object) -> object:
     return value
 
 
-def read_part(name: str) -> Any:
-    """The style or the script of the page as text that is not escaped."""
+def mark_safe(text: str) -> Markup:
+    """Text of our own that is not escaped: a style, a script, a plot."""
     from markupsafe import Markup
 
-    return Markup(files(_FOLDER).joinpath(name).read_text(encoding="utf-8"))
+    return Markup(text)

@@ -1,0 +1,69 @@
+"""Which plots the page has of each test, within a size for all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.plots.distribution import draw_distribution
+from pytest_llmperf.reports.plots.host_strip import draw_host_strip
+from pytest_llmperf.reports.plots.kv_cache import draw_kv_cache
+from pytest_llmperf.reports.plots.memory import draw_memory
+from pytest_llmperf.reports.plots.pair import draw_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_llmperf.reports.page.entries import Entry
+
+MOST_BYTES = 120_000
+"""Of the plots of all tests together; tests that failed may have more."""
+
+
+FEWEST_VALUES = 2
+"""Of a distribution that is drawn without a limit."""
+
+
+def draw_tests(entries: Sequence[Entry]) -> list[str]:
+    """The plots of each test as SVG, in the same order; the tests that need to be looked at come first.
+
+    Once ``MOST_BYTES`` are spent, only tests that failed have plots.
+    """
+    drawn = []
+    spent = 0
+    for entry in entries:
+        is_wanted = entry.tone == "fail" or spent < MOST_BYTES
+        plots = draw_test(entry) if is_wanted else ""
+        spent += len(plots.encode())
+        drawn.append(plots)
+    return drawn
+
+
+def draw_test(entry: Entry) -> str:
+    """The plots of one test: what happened over time, and beside it the distributions.
+
+    Of a test that held all its budgets they are those that its limits are about.
+    """
+    whole = entry.tone != "pass"
+    columns = ("".join(_draw_over_time(entry, whole=whole)), "".join(_draw_values(entry, whole=whole)))
+    names = ("time", "values")
+    return "".join(f'<div class="{name}">{plots}</div>' for name, plots in zip(names, columns, strict=True) if plots)
+
+
+def _draw_over_time(entry: Entry, *, whole: bool) -> Iterator[str]:
+    measurement, verdicts = entry.result.measurement, entry.verdicts
+    if measurement and (whole or any(verdict.metric.startswith("memory.") for verdict in verdicts)):
+        yield draw_memory(measurement, verdicts)
+    if measurement and whole:
+        yield draw_kv_cache(measurement, verdicts)
+        yield draw_host_strip(measurement)
+
+
+def _draw_values(entry: Entry, *, whole: bool) -> Iterator[str]:
+    measurement, verdicts = entry.result.measurement, entry.verdicts
+    if entry.result.pairs:
+        yield draw_pair(entry.result.pairs, verdicts)
+    limited = {verdict.metric for verdict in verdicts}
+    distributions: Mapping[str, Any] = measurement.get("distributions", {})
+    for metric, distribution in distributions.items():
+        if metric in limited or (whole and distribution["count"] >= FEWEST_VALUES):
+            yield draw_distribution(metric, distribution, verdicts)
