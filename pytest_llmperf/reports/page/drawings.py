@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.reports.plots.distribution import draw_distribution
@@ -15,38 +16,44 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.reports.page.entries import Entry
 
-MOST_BYTES = 120_000
-"""Of the plots of all tests together; tests that failed may have more."""
+WHOLE_BYTES = 40_000
+"""Of plots: tests that did not pass have all of theirs until so much is spent."""
 
+MOST_BYTES = 65_000
+"""Of plots: the tests that follow have those of their limits until so much is spent, and then none."""
 
 FEWEST_VALUES = 2
 """Of a distribution that is drawn without a limit."""
 
 
-def draw_tests(entries: Sequence[Entry]) -> list[str]:
-    """The plots of each test as SVG, in the same order; the tests that need to be looked at come first.
+@dataclass(frozen=True)
+class Drawing:
+    """The plots of one test as SVG; ``is_whole`` if none is left out for the size of the page."""
 
-    Once ``MOST_BYTES`` are spent, only tests that failed have plots.
-    """
-    drawn = []
+    svg: str
+    is_whole: bool
+
+
+def draw_tests(entries: Sequence[Entry]) -> list[Drawing]:
+    """The plots of each test, in the same order; the tests that need to be looked at come first."""
+    found = []
     spent = 0
     for entry in entries:
-        is_wanted = entry.tone == "fail" or spent < MOST_BYTES
-        plots = draw_test(entry) if is_wanted else ""
-        spent += len(plots.encode())
-        drawn.append(plots)
-    return drawn
+        is_whole = spent < WHOLE_BYTES
+        svg = draw_test(entry, whole=is_whole and entry.tone != "pass") if spent < MOST_BYTES else ""
+        spent += len(svg.encode())
+        found.append(Drawing(svg, is_whole))
+    return found
 
 
-def draw_test(entry: Entry) -> str:
+def draw_test(entry: Entry, *, whole: bool) -> str:
     """The plots of one test: what happened over time, and beside it the distributions.
 
-    Of a test that held all its budgets they are those that its limits are about.
+    If they are not the ``whole`` of them, they are those that its limits are about.
     """
-    whole = entry.tone != "pass"
     columns = ("".join(_draw_over_time(entry, whole=whole)), "".join(_draw_values(entry, whole=whole)))
     names = ("time", "values")
-    return "".join(f'<div class="{name}">{plots}</div>' for name, plots in zip(names, columns, strict=True) if plots)
+    return "".join(f"<div class={name}>{plots}</div>" for name, plots in zip(names, columns, strict=True) if plots)
 
 
 def _draw_over_time(entry: Entry, *, whole: bool) -> Iterator[str]:

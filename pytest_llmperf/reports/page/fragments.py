@@ -43,5 +43,5 @@ def render_test(result: TestResult) -> str:
     """The budgets of one test and the plots that they are about; empty without any."""
     if not result.verdicts:
         return ""
-    plots = mark_safe(draw_test(make_entry(result)))
+    plots = mark_safe(draw_test(make_entry(result), whole=False))
     return open_templates().get_template("test.html").render(verdicts=list_verdicts(result), plots=plots)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.page.command import format_command
 from pytest_llmperf.reports.page.decided import describe_decision
-from pytest_llmperf.reports.page.drawings import draw_tests
+from pytest_llmperf.reports.page.drawings import Drawing, draw_tests
 from pytest_llmperf.reports.page.entries import Entry, group_tests
 from pytest_llmperf.reports.page.facts import describe_engines, describe_session
 from pytest_llmperf.reports.page.readings import Readings, find_common_missing, group_by_reason, read_readings
@@ -21,7 +21,7 @@ from pytest_llmperf.reports.page.templates import mark_safe, open_templates
 from pytest_llmperf.reports.sparkline import BLOCKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from markupsafe import Markup
 
@@ -30,13 +30,28 @@ if TYPE_CHECKING:
 _LEFT_OUT_OF_EVIDENCE = frozenset({"recorded", "engine", "inside"})
 """Labels of evidence that the page shows in tables of their own."""
 
+_MAIN_EVIDENCE = frozenset({"fault", "meanwhile", "model", "requests"})
+"""Labels of evidence that every test has, however large the page is."""
+
 
 @dataclass(frozen=True)
 class Section:
-    """What the page shows of one test beside its budgets."""
+    """What the page shows of one test beside its budgets.
+
+    Attributes:
+        entry: the test.
+        readings: what was measured.
+        tables: titles and pairs of a name and a value, to stand in columns.
+        line: pairs of a name and a value in one line, where the page has many tests.
+        evidence: pairs of a label and a sentence.
+        command: that runs the test again.
+        plots: as SVG.
+    """
 
     entry: Entry
     readings: Readings
+    tables: tuple[tuple[str, Sequence[tuple[str, str]]], ...]
+    line: str
     evidence: tuple[tuple[str, str], ...]
     command: str
     plots: Markup
@@ -47,6 +62,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     run: Mapping[str, Any] = session.get("run", {})
     groups = group_tests(results)
     entries = [entry for group in groups for entry in group.entries]
+    drawings = draw_tests(entries)
     common = find_common_missing(results)
     states = [entry.state for entry in entries]
     script, style = mark_safe(read_file("page.js")), mark_safe(make_page_style())
@@ -57,9 +73,9 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
             decision=describe_decision(results, session, run),
             groups=groups,
             sections=[
-                _make_section(entry, plots, common, run)
-                for entry, plots in zip(entries, draw_tests(entries), strict=True)
+                _make_section(entry, drawing, common, run) for entry, drawing in zip(entries, drawings, strict=True)
             ],
+            reduced=sum(1 for drawing in drawings if not drawing.is_whole),
             states=[(state, states.count(state)) for state in STATES if state in states],
             engines=describe_engines(results),
             session=describe_session(session),
@@ -78,20 +94,35 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     )
 
 
-def _make_section(entry: Entry, plots: str, common: Sequence[tuple[str, str]], run: Mapping[str, Any]) -> Section:
+def _make_section(entry: Entry, drawing: Drawing, common: Sequence[tuple[str, str]], run: Mapping[str, Any]) -> Section:
     measurement = entry.result.measurement
     evidence = [
         (label, text.lstrip(BLOCKS).lstrip())
         for label, text in collect_evidence(measurement)
-        if label not in _LEFT_OUT_OF_EVIDENCE
+        if label not in _LEFT_OUT_OF_EVIDENCE and (drawing.is_whole or label in _MAIN_EVIDENCE)
     ]
+    readings = read_readings(measurement, common)
+    limited = {verdict.name for verdict in entry.verdicts}
+    values = [(name, value) for name, value in readings.values if name not in limited]
+    recorded = ("Recorded by the test", readings.recorded)
+    counters = ("Counters of the engine", readings.counters)
+    tables = (("Readings", values), recorded, counters) if drawing.is_whole else (recorded,)
     return Section(
         entry=entry,
-        readings=read_readings(measurement, common),
+        readings=readings,
+        tables=tuple((title, pairs) for title, pairs in tables if pairs),
+        line="" if drawing.is_whole else " · ".join([*_tell_latencies(readings), *(f"{n} {v}" for n, v in values)]),
         evidence=tuple(evidence),
         command=format_command(entry.nodeid, run),
-        plots=mark_safe(plots),
+        plots=mark_safe(drawing.svg),
     )
+
+
+def _tell_latencies(readings: Readings) -> Iterator[str]:
+    """``latency.ttft p50 121 ms, max 301 ms`` for each latency."""
+    for name, cells in readings.latencies.rows:
+        known = zip(readings.latencies.columns, cells, strict=True)
+        yield f"{name} {', '.join(f'{statistic} {cell}' for statistic, cell in known if cell)}"
 
 
 def _list_formulas(results: Sequence[TestResult]) -> list[tuple[str, str]]:

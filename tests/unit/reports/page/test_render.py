@@ -59,5 +59,5 @@ def test_texts_of_servers_and_tests_are_text() -> None:
 def test_anchors_lead_to_sections() -> None:
     text = render([result("a[1]"), result("a[2]"), result("b", (), outcome="passed")], {})
     targets = re.findall(r'href="#(t[0-9a-f]{10})"', text)
-    assert set(targets) == set(re.findall(r'<details class="test" id="(t[0-9a-f]{10})"', text))
+    assert set(targets) == set(re.findall(r"<details class=test id=(t[0-9a-f]{10})", text))
     assert len(set(targets)) == 3
