@@ -72,7 +72,7 @@ ALLOWED: dict[str, str] = {
     "plugin.pairing": "budgets budgets.comparison engines.api measurement plugin.measuring traffic",
     "plugin.calibration": "baselines.calibration engines.lifecycle plugin.preflight reports",
     "plugin.provenance": "system telemetry",
-    "plugin.page": "budgets reports reports.page system",
+    "plugin.page": "baselines budgets reports reports.page system",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.calibration plugin.engine_options plugin.markers plugin.measuring "
     "plugin.page plugin.pairing plugin.preflight plugin.provenance reports reports.files reports.markdown "

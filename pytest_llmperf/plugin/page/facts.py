@@ -11,7 +11,7 @@ from pytest_llmperf.plugin.page.words import list_words_for_one_test
 from pytest_llmperf.system.masking import mask_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pytest
 
@@ -40,12 +40,15 @@ class PageFacts:
         if report.failed:
             self._failures[report.nodeid, "collect"] = describe_failure(report)
 
-    def describe(self, exit_status: int | None, comparisons: Sequence[str]) -> dict[str, Any]:
+    def describe(
+        self, exit_status: int | None, comparisons: Sequence[str], trends: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
         """What ``describe_decision`` and ``format_command`` of the page need.
 
         Args:
             exit_status: of pytest; None as long as the run goes on.
             comparisons: lines on the runs that this one was compared with.
+            trends: the history of limited metrics.
         """
         config = self._config
         words = list_words_for_one_test(list(map(str, config.invocation_params.args)), config.option.file_or_dir)
@@ -54,6 +57,7 @@ class PageFacts:
             "failing": [status.value for status in self._failing],
             "failures": [[nodeid, phase, message] for (nodeid, phase), message in self._failures.items()],
             "comparisons": list(comparisons),
+            "trends": list(trends),
             "engines": list(self._engines),
             "options": mask_words(words),
             "root": Path(os.path.relpath(config.rootpath, config.invocation_params.dir)).as_posix(),

@@ -18,6 +18,7 @@ from pytest_llmperf.reports.page.sides import find_side_by_side
 from pytest_llmperf.reports.page.states import STATES
 from pytest_llmperf.reports.page.style import make_page_style, read_file
 from pytest_llmperf.reports.page.templates import mark_safe, open_templates
+from pytest_llmperf.reports.page.trends import draw_trends
 from pytest_llmperf.reports.sparkline import BLOCKS
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
             script_hash=_hash(script),
             style_hash=_hash(style),
             matrix=find_side_by_side(results, run.get("engines", ())),
-            trends="",
+            trends=draw_trends(run.get("trends", ())),
             version=session.get("pytest_llmperf", ""),
             started=session.get("started", ""),
         )
