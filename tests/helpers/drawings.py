@@ -52,7 +52,7 @@ def read_drawing(svg: str) -> Drawing:
     elements = list(root.iter())
     assert root.tag == f"{_SVG}svg"
     assert root.attrib["role"] == "img"
-    assert {element.tag.removeprefix(_SVG) for element in elements} <= {"svg", "title", "desc", "path", "text"}
+    assert {element.tag.removeprefix(_SVG) for element in elements} <= {"svg", "title", "desc", "path", "text", "tspan"}
     allowed = {"class", "d", "x", "y", "viewBox", "role", "stroke-width"}
     assert {name for element in elements for name in element.attrib} <= allowed
     title, description = root.findtext(f"{_SVG}title"), root.findtext(f"{_SVG}desc")
@@ -65,15 +65,17 @@ def read_drawing(svg: str) -> Drawing:
         description=description,
         width=width,
         height=height,
-        labels=tuple(_read_label(element) for element in root.iter(f"{_SVG}text")),
+        labels=tuple(label for element in root.iter(f"{_SVG}text") for label in _read_labels(element)),
         paths=tuple(
             (element.get("class", ""), _read_path(element.attrib["d"])) for element in root.iter(f"{_SVG}path")
         ),
     )
 
 
-def _read_label(element: ElementTree.Element) -> Label:
-    return Label(element.text or "", (float(element.attrib["x"]), float(element.attrib["y"])), element.get("class", ""))
+def _read_labels(element: ElementTree.Element) -> list[Label]:
+    """The label of a text, or those of the spans in it, which share its height."""
+    css, y = element.get("class", ""), float(element.attrib["y"])
+    return [Label(one.text or "", (float(one.attrib["x"]), y), css) for one in list(element) or [element]]
 
 
 def _read_path(data: str) -> tuple[tuple[Point, ...], ...]:
@@ -107,4 +109,4 @@ def _read_path(data: str) -> tuple[tuple[Point, ...], ...]:
             lines.append([at])
         else:
             lines[-1].append(at)
-    return tuple(tuple(line) for line in lines)
+    return tuple(tuple((round(x, 1), round(y, 1)) for x, y in line) for line in lines)

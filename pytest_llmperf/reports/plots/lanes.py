@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.plots.svg import Canvas
 
 _MOST_LANES = 60
-_MOST_HEIGHT = 96.0
-_LANE = 9.0
+_MOST_HEIGHT = 96
+_LANE = 9
 
 
 class Lane(NamedTuple):
@@ -69,36 +69,38 @@ def _stack(lanes: Sequence[Lane]) -> list[int]:
     return rows
 
 
-def measure_lanes(measurement: Mapping[str, Any]) -> float:
-    """How high the lanes are, in units of a canvas; 0 without a request."""
-    lanes = list_lanes(measurement)
-    return min(_MOST_HEIGHT, _LANE * (max(_stack(lanes)) + 1)) + 2 if lanes else 0.0
+def measure_lanes(lanes: Sequence[Lane]) -> int:
+    """How high the lanes are together, in units of a canvas."""
+    rows = max(_stack(lanes)) + 1
+    return rows * _find_height(rows)
 
 
-def draw_lanes(canvas: Canvas, time: Scale, measurement: Mapping[str, Any], top: float) -> str:
-    """Draws the lanes from the height ``top`` on, and tells of them in a sentence."""
-    lanes = list_lanes(measurement)
+def _find_height(rows: int) -> int:
+    return max(1, min(_LANE, _MOST_HEIGHT // rows))
+
+
+def draw_lanes(canvas: Canvas, time: Scale, measurement: Mapping[str, Any], lanes: Sequence[Lane], top: float) -> str:
+    """Draws the lanes from the height ``top`` on, and tells of all requests in a sentence."""
     rows = _stack(lanes)
-    height = min(_LANE, _MOST_HEIGHT / (max(rows) + 1))
-    placed = [(lane, top + height * (row + 0.5) + 1) for lane, row in zip(lanes, rows, strict=True)]
-    thick = max(1.0, height - 2)
-    waiting = [(time.place(lane.sent), time.place(lane.began), y) for lane, y in placed if lane.began > lane.sent]
-    prefill = [
-        (time.place(lane.began), time.place(lane.end if lane.first is None else lane.first), y) for lane, y in placed
+    height = _find_height(max(rows) + 1)
+    placed = sorted((top + height * (row + 0.5), lane) for lane, row in zip(lanes, rows, strict=True))
+    thick = max(1, height - 2)
+    waits = [(time.place(lane.sent), time.place(lane.began), y) for y, lane in placed if lane.began > lane.sent]
+    firsts = [
+        (time.place(lane.began), time.place(lane.end if lane.first is None else lane.first), y) for y, lane in placed
     ]
-    decode = [(time.place(lane.first), time.place(lane.end), y) for lane, y in placed if lane.first is not None]
-    canvas.add_path("w", trace_across(waiting), 1.5)
-    canvas.add_path("p", trace_across(prefill), max(1.0, thick / 2))
-    canvas.add_path("d", trace_across(decode), thick)
-    canvas.add_path(
-        "X", trace_crosses([(time.place(lane.end), y) for lane, y in placed if lane.failed], min(7, height))
-    )
-    total = measurement.get("lanes_of") or measurement["requests"]["total"]
-    failed = measurement["requests"]["failed"]
-    canvas.add_text((RIGHT + 5, top + 9), f"{total} request{'' if total == 1 else 's'}")
+    decodes = [(time.place(lane.first), time.place(lane.end), y) for y, lane in placed if lane.first is not None]
+    canvas.add_path("w", trace_across(waits))
+    canvas.add_path("p", trace_across(firsts), max(1, thick // 2))
+    canvas.add_path("d", trace_across(decodes), thick)
+    failures = [(time.place(lane.end), y) for y, lane in placed if lane.failed]
+    canvas.add_path("X", trace_crosses(failures, min(7, max(3, height - 1))))
+    total, failed = measurement["lanes_of"], measurement["requests"]["failed"]
+    counted = f"{total:,} request{'' if total == 1 else 's'}"
+    canvas.add_text(counted, "", (RIGHT + 5, top + 8))
     if failed:
-        canvas.add_text((RIGHT + 5, top + 22), f"✗ {failed} failed", "x")
-    slowest = max(lane.end - lane.sent for lane in lanes)
+        canvas.add_text(f"✗ {failed:,} failed", "x", (RIGHT + 5, top + 21))
+    slowest = format_value(max(lane.end - lane.sent for lane in lanes), SECONDS)
     drawn = "" if len(lanes) == total else f", {len(lanes)} of them drawn"
     at_once = f", up to {max(rows) + 1} at once" if max(rows) else ""
-    return f"{total} requests{drawn}{at_once}, {failed} failed, the longest {format_value(slowest, SECONDS)}."
+    return f"{counted}{drawn}{at_once}, {failed:,} failed, the longest took {slowest}."

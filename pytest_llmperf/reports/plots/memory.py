@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.measurement.units import BYTES, SECONDS, format_value
-from pytest_llmperf.reports.plots.lanes import draw_lanes, measure_lanes
-from pytest_llmperf.reports.plots.scale import Scale, fit_scale, list_ticks
-from pytest_llmperf.reports.plots.svg import Canvas, isolate, shorten, trace, trace_across, trace_area, trace_dots
+from pytest_llmperf.reports.plots.lanes import draw_lanes, list_lanes, measure_lanes
+from pytest_llmperf.reports.plots.levels import draw_level_axis, draw_limits, fit_levels, tell_limit
+from pytest_llmperf.reports.plots.svg import Canvas, isolate, shorten, trace, trace_area, trace_dots
 from pytest_llmperf.reports.plots.time_axis import LEFT, RIGHT, WIDTH, draw_time_grid, make_time_scale
 from pytest_llmperf.reports.wire.timeline import downsample
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.budgets.verdict import Verdict
-    from pytest_llmperf.reports.plots.svg import Point
+    from pytest_llmperf.reports.plots.scale import Scale
 
-_TOP, _BOTTOM = 16.0, 116.0
-_MOST_POINTS = 128
-_FAR = 2.5
-"""A limit that is so many times as high as the levels is named at the upper edge, and squashes nothing."""
-_ROOM_BELOW = 20
+_TOP, _FLOOR = 16.0, 106.0
+_GAP = 7.0
+_MOST_POINTS = 64
+_ROOM_BELOW = 16
+_HOST = "host"
 
 
 class Line(NamedTuple):
@@ -30,7 +30,7 @@ class Line(NamedTuple):
     Attributes:
         name: of the device, or ``host``.
         points: pairs of seconds from the start of the test and bytes, in order.
-        limits: the verdicts on its level, with the level in bytes at which each limit lies.
+        limits: the level at which each limit on it lies, in bytes, with the verdict.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
     @property
     def peak(self) -> tuple[float, float]:
-        """The highest point."""
+        """The first of the highest points."""
         return max(self.points, key=lambda point: point[1])
 
 
@@ -47,101 +47,95 @@ def draw_memory(measurement: Mapping[str, Any], verdicts: Sequence[Verdict]) -> 
     """The memory of the engine over a test, with its limits, and the requests below; empty if neither is known.
 
     Args:
-        measurement: in its wire form.
+        measurement: in its wire form, with ``series`` and ``lanes``.
         verdicts: all of the test; those on its memory are drawn.
     """
-    lines = list_lines(measurement, verdicts)
-    lanes_height = measure_lanes(measurement)
-    if not lines and not lanes_height:
+    lines, lanes = list_lines(measurement, verdicts), list_lanes(measurement)
+    if not lines and not lanes:
         return ""
     time = make_time_scale(measurement)
-    lanes_top = _BOTTOM + 8 if lines else 4.0
-    bottom = lanes_top + lanes_height if lanes_height else _BOTTOM
+    top = _FLOOR + _GAP if lines else _GAP
+    bottom = top + measure_lanes(lanes) if lanes else _FLOOR
     canvas = Canvas(WIDTH, bottom + _ROOM_BELOW)
-    draw_time_grid(canvas, time, _TOP if lines else lanes_top, bottom, labelled=True)
-    told = [*_draw_levels(canvas, time, lines)] if lines else []
-    if lanes_height:
-        told.append(draw_lanes(canvas, time, measurement, lanes_top))
-    title = (
-        "Memory and requests over time"
-        if lanes_height and lines
-        else "Memory over time"
-        if lines
-        else "Requests over time"
-    )
-    return canvas.render(title, " ".join(told))
+    draw_time_grid(canvas, time, _TOP if lines else top, bottom, labelled=True)
+    told = _draw_lines(canvas, time, lines) if lines else []
+    if lanes:
+        told.append(draw_lanes(canvas, time, measurement, lanes, top))
+    subject = "Memory and requests" if lines and lanes else "Memory" if lines else "Requests"
+    return canvas.render(f"{subject} over time", " ".join(told))
 
 
 def list_lines(measurement: Mapping[str, Any], verdicts: Sequence[Verdict]) -> list[Line]:
-    """What is known of the memory over time: a line for each device, or for the host."""
-    series = (measurement.get("series") or {}).get("memory") or {}
+    """What is known of the memory over time: a line for each device, or one for the host if there is no device.
+
+    The host stands beside devices only where its memory is limited.
+    """
+    series = {name: points for name, points in _find_series(measurement).items() if points}
+    on_devices = [name for name in series if name != _HOST]
+    if on_devices and not any(verdict.name == "memory.host_peak" for verdict in verdicts):
+        series.pop(_HOST, None)
     found = []
     for name, points in series.items():
-        on_host = name == "host"
-        judged = [verdict for verdict in verdicts if _is_of(verdict, on_host=on_host, alone=len(series) == 1)]
         known = [(float(at), float(level)) for at, level in points]
-        if known:
-            levels = [(level, verdict) for verdict in judged if (level := _find_level(verdict, known)) is not None]
-            found.append(Line(name, known, levels))
+        of_line = [verdict for verdict in verdicts if _limits(verdict, name, on_devices or [_HOST])]
+        levels = [(level, verdict) for verdict in of_line if (level := _find_level(verdict, known)) is not None]
+        found.append(Line(name, known, levels))
     return found
 
 
-def _is_of(verdict: Verdict, *, on_host: bool, alone: bool) -> bool:
+def _find_series(measurement: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (measurement.get("series") or {}).get("memory") or {}
+    return found
+
+
+def _limits(verdict: Verdict, name: str, measured: Sequence[str]) -> bool:
+    """Whether a verdict is on this line alone; of several devices memory is limited together."""
     if verdict.name == "memory.host_peak":
-        return on_host
-    return verdict.name in ("memory.peak", "memory.growth") and (alone or not on_host)
+        return name == _HOST
+    return verdict.name in ("memory.peak", "memory.growth") and measured == [name]
 
 
 def _find_level(verdict: Verdict, points: Sequence[tuple[float, float]]) -> float | None:
-    """Where the limit lies on the axis of the level."""
+    """Where a limit lies on the axis of the level; that of the growth lies above the level at the start."""
     if verdict.limit is None:
         return None
     return points[0][1] + verdict.limit if verdict.name == "memory.growth" else verdict.limit
 
 
-def _draw_levels(canvas: Canvas, time: Scale, lines: Sequence[Line]) -> list[str]:
+def _draw_lines(canvas: Canvas, time: Scale, lines: Sequence[Line]) -> list[str]:
     levels = [level for line in lines for _, level in line.points]
-    highest = max(levels)
-    near = [level for line in lines for level, _ in line.limits if level <= _FAR * highest]
-    from_zero = min([*levels, *near]) < max([*levels, *near]) / 2
-    scale = fit_scale([*levels, *near], _BOTTOM, _TOP, with_zero=from_zero)
-    for tick in list_ticks(scale, BYTES, 5):
-        y = scale.place(tick.value)
-        canvas.add_path("g", trace_across([(LEFT, RIGHT, y)]))
-        canvas.add_text((LEFT - 5, y + 4), tick.label, "e")
-    return [text for place, line in enumerate(lines) for text in _draw_line(canvas, time, scale, line, place)]
-
-
-def _draw_line(canvas: Canvas, time: Scale, scale: Scale, line: Line, number: int) -> list[str]:
-    def place(point: tuple[float, float]) -> Point:
-        return time.place(point[0]), scale.place(point[1])
-
-    points = [place(point) for point in downsample(line.points, _MOST_POINTS)]
-    css = f"c{number % 4}"
-    if number == 0:
-        canvas.add_path("f", trace_area(points, scale.start))
-    canvas.add_path(f"l {css}", trace(points))
-    peak_at, peak = line.peak
-    canvas.add_path(f"o {css}", trace_dots([place(line.peak)]))
-    text = f"peak {format_value(peak, BYTES)}"
-    x, y = place(line.peak)
-    canvas.add_text((min(max(x, LEFT + 40), RIGHT - 40), y - 5), text, "m k")
-    canvas.add_text((RIGHT + 5, points[-1][1] + 4), shorten(line.name, WIDTH - RIGHT - 5))
-    told = [
-        f"{isolate(line.name)}: from {format_value(line.points[0][1], BYTES)} to a peak of {format_value(peak, BYTES)} "
-        f"at {format_value(peak_at, SECONDS)}."
-    ]
-    for level, verdict in line.limits:
-        _draw_limit(canvas, scale, level, verdict)
-        told.append(f"{verdict.name} {verdict.measured_text}, limit {verdict.limit_text}: {verdict.status.value}.")
+    scale = fit_levels(levels, [level for line in lines for level, _ in line.limits], _FLOOR, _TOP)
+    draw_level_axis(canvas, scale, BYTES)
+    told = []
+    for number, line in enumerate(lines):
+        _draw_line(canvas, time, scale, line, number)
+        told += [_tell_line(line), *(tell_limit(verdict) for _, verdict in line.limits)]
+    draw_limits(canvas, scale, [limit for line in lines for limit in line.limits])
     return told
 
 
-def _draw_limit(canvas: Canvas, scale: Scale, level: float, verdict: Verdict) -> None:
-    css = "e x"
-    if scale.holds(level):
-        y = scale.place(level)
-        canvas.add_path("L", trace_across([(LEFT, RIGHT, y)]))
-        canvas.add_text((RIGHT, y - 4 if y > _TOP + 8 else y + 12), f"{verdict.name} ≤ {verdict.limit_text}", css)
-    else:
-        canvas.add_text((RIGHT, _TOP - 5), f"↑ {verdict.name} ≤ {verdict.limit_text}", css)
+def _tell_line(line: Line) -> str:
+    (start, first), (at, peak) = line.points[0], line.peak
+    if at == start:
+        return f"{isolate(line.name)}: {format_value(peak, BYTES)} at the start, its peak."
+    return (
+        f"{isolate(line.name)}: {format_value(first, BYTES)} at the start, peak {format_value(peak, BYTES)} "
+        f"after {format_value(at, SECONDS)}."
+    )
+
+
+def _draw_line(canvas: Canvas, time: Scale, scale: Scale, line: Line, number: int) -> None:
+    points = [(time.place(at), scale.place(level)) for at, level in downsample(line.points, _MOST_POINTS)]
+    series = f" c{number % 4}" if number else ""
+    if not number and scale.low == 0:
+        canvas.add_path("f", trace_area(points, scale.start))
+    canvas.add_path(f"l{series}", trace(points))
+    at, peak = line.peak
+    x, y = time.place(at), scale.place(peak)
+    canvas.add_path(f"o{series}", trace_dots([(round(x), y)]))
+    label, half = f"peak {format_value(peak, BYTES)}", 40
+    across = min(max(x, LEFT + half), RIGHT - half)
+    canvas.add_text(label, "m k", (across, y - 6), (across, y + 14), (LEFT + half, y - 6))
+    end = points[-1][1] + 4
+    name = shorten(line.name, WIDTH - RIGHT - 5)
+    canvas.add_text(name, "", *((RIGHT + 5, end + shift) for shift in (0, -12, 12, -24, 24)))

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.measurement.units import SHARE, format_change
-from pytest_llmperf.reports.plots.scale import Scale, fit_scale, list_ticks
+from pytest_llmperf.reports.plots.scale import fit_scale, list_ticks
 from pytest_llmperf.reports.plots.svg import Canvas, isolate, shorten, trace_across, trace_dots, trace_upright
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.verdict import Verdict
+    from pytest_llmperf.reports.plots.scale import Scale
 
 WIDTH = 720
-_LEFT, _RIGHT = 190.0, 540.0
-_ROW = 26.0
-_TOP = 22.0
+_LEFT, _RIGHT = 160, 520
+_TOP, _ROW = 18, 26
+
+
+class _Row(NamedTuple):
+    """A limit: its verdict, the changes of the single pairs, and that of all with its bounds; shares of the old one."""
+
+    verdict: Verdict
+    singles: Sequence[float]
+    low: float | None
+    change: float | None
+    high: float | None
+    tolerated: float | None
+
+    def list_shares(self) -> list[float]:
+        """All that lie on the axis."""
+        marks = (self.low, self.change, self.high, self.tolerated)
+        return [*self.singles, *(share for share in marks if share is not None)]
 
 
 def draw_pair(pairs: Mapping[str, Any], verdicts: Sequence[Verdict]) -> str:
@@ -26,58 +42,67 @@ def draw_pair(pairs: Mapping[str, Any], verdicts: Sequence[Verdict]) -> str:
         pairs: of a test, as plain data.
         verdicts: all of the test; those against the other engine are drawn.
     """
-    values: Mapping[str, Any] = pairs.get("values") or {}
-    rows = [(verdict, ratios) for verdict in verdicts if (ratios := _list_changes(values.get(verdict.name) or ()))]
+    rows = list(_list_rows(pairs.get("values") or {}, verdicts))
     if not rows:
         return ""
-    scale = _fit(rows)
+    scale = fit_scale([0.0, *(share for row in rows for share in row.list_shares())], _LEFT, _RIGHT)
     floor = _TOP + _ROW * len(rows)
-    canvas = Canvas(WIDTH, floor + 20)
-    new, old = str(pairs["new"]), str(pairs["old"])
-    canvas.add_text((_LEFT, 12), f"{isolate(shorten(new, 160))} against {isolate(shorten(old, 160))}", "h")
-    for tick in list_ticks(scale, SHARE, 6):
-        x = scale.place(tick.value)
-        canvas.add_path("a" if tick.value == 0 else "g", trace_upright([(x, _TOP, floor)]))
-        canvas.add_text((x, floor + 13), tick.label, "m")
-    told = [
-        _draw_row(canvas, scale, verdict, changes, _TOP + _ROW * (place + 0.5))
-        for place, (verdict, changes) in enumerate(rows)
-    ]
-    return canvas.render(f"{isolate(new)} against {isolate(old)}", " ".join(told))
+    canvas = Canvas(WIDTH, floor + 17)
+    title = f"{isolate(shorten(str(pairs['new']), 300))} against {isolate(shorten(str(pairs['old']), 300))}"
+    canvas.add_text(title, "h", (4, 11))
+    ticks = list_ticks(scale, SHARE, 6)
+    canvas.add_path("g", trace_upright((scale.place(tick.value), _TOP, floor) for tick in ticks if tick.value))
+    canvas.add_path("a", trace_upright([(scale.place(0.0), _TOP, floor)]))
+    canvas.add_row(floor + 13, [(scale.place(tick.value), _sign(tick.value, tick.label)) for tick in ticks])
+    told = [_draw_row(canvas, scale, row, _TOP + _ROW * (place + 0.5)) for place, row in enumerate(rows)]
+    return canvas.render(title, " ".join(told))
 
 
-def _list_changes(pairs: Sequence[Mapping[str, Any]]) -> list[float]:
-    """``new / old - 1`` of each pair that has both."""
-    return [pair["new"] / pair["old"] - 1 for pair in pairs if pair["new"] is not None and pair["old"]]
+def _sign(value: float, label: str) -> str:
+    return f"+{label}" if value > 0 else label.replace("-", "−")
 
 
-def _fit(rows: Sequence[tuple[Verdict, Sequence[float]]]) -> Scale:
-    shares = [0.0]
-    for verdict, changes in rows:
-        shares += [*changes, *(share for share in _list_bounds(verdict) if share is not None)]
-    return fit_scale(shares, _LEFT, _RIGHT)
+def _list_rows(values: Mapping[str, Any], verdicts: Sequence[Verdict]) -> Iterator[_Row]:
+    for verdict in verdicts:
+        found = values.get(verdict.name) or ()
+        singles = [pair["new"] / pair["old"] - 1 for pair in found if pair["new"] is not None and pair["old"]]
+        if singles:
+            interval, old = verdict.interval, verdict.baseline
+            bounds = interval.low if interval else None, interval.high if interval else None
+            marks = (bounds[0], verdict.measured, bounds[1], verdict.limit)
+            yield _Row(verdict, singles, *(None if mark is None or not old else mark / old - 1 for mark in marks))
 
 
-def _list_bounds(verdict: Verdict) -> list[float | None]:
-    """The least change, the change, the largest one, and the tolerated one."""
-    if not verdict.baseline:
-        return [None] * 4
-    interval = verdict.interval
-    found = (interval.low if interval else None, verdict.measured, interval.high if interval else None, verdict.limit)
-    return [None if value is None else value / verdict.baseline - 1 for value in found]
-
-
-def _draw_row(canvas: Canvas, scale: Scale, verdict: Verdict, changes: Sequence[float], y: float) -> str:
-    low, change, high, tolerated = _list_bounds(verdict)
-    canvas.add_text((_LEFT - 8, y + 4), shorten(verdict.name, _LEFT - 8), "e k")
-    canvas.add_path("o d", trace_dots((scale.place(share), y + 7) for share in changes), 2.5)
-    if low is not None and high is not None:
-        canvas.add_path("i", trace_across([(scale.place(low), scale.place(high), y - 2)]))
-    if change is not None:
-        canvas.add_path("o", trace_dots([(scale.place(change), y - 2)]))
-    if tolerated is not None:
-        canvas.add_path("L", trace_upright([(scale.place(tolerated), y - 10, y + 10)]))
-    figures = "" if change is None else f"{format_change(change)} "
+def _draw_row(canvas: Canvas, scale: Scale, row: _Row, y: float) -> str:
+    """The tolerated change with what lies beyond it, the interval with the change on it, the single pairs below."""
+    verdict = row.verdict
+    canvas.add_text(shorten(verdict.name, _LEFT - 12), "e k", (_LEFT - 8, y + 4))
+    if row.tolerated is not None:
+        edge = scale.place(row.tolerated)
+        beyond = (edge, scale.end) if verdict.better == "lower" else (scale.start, edge)
+        canvas.add_path("b", trace_across([(*beyond, y)]), _ROW - 4)
+        canvas.add_path("L", trace_upright([(edge, y - 11, y + 11)]))
+    if row.low is not None and row.high is not None:
+        canvas.add_path("i", trace_across([(scale.place(row.low), scale.place(row.high), y - 3)]))
+    canvas.add_path("o d", trace_dots((round(scale.place(share)), y + 6) for share in row.singles), 3)
+    if row.change is not None:
+        canvas.add_path("o", trace_dots([(round(scale.place(row.change)), y - 3)]))
+    text, told = _describe(row)
     css = "x" if verdict.status.value == "FAIL" else "k"
-    canvas.add_text((_RIGHT + 8, y + 4), f"{figures}limit {verdict.limit_text}", css)
-    return f"{verdict.name} {figures}with a limit of {verdict.limit_text}: {verdict.status.value}."
+    canvas.add_text(shorten(text, WIDTH - _RIGHT - 8), css, (_RIGHT + 8, y + 4))
+    return told
+
+
+def _describe(row: _Row) -> tuple[str, str]:
+    """The change with its interval beside the row, and a sentence that names the limit and the verdict as well."""
+    verdict = row.verdict
+    if row.change is None:
+        text = verdict.status.value
+    else:
+        text = format_change(row.change)
+        if row.low is not None and row.high is not None:
+            text += f" ({format_change(row.low).removesuffix(' %')} to {format_change(row.high).removesuffix(' %')})"
+        if verdict.status.value != "PASS":
+            text += f" {verdict.status.value}"
+    pairs = f"{len(row.singles)} pair{'' if len(row.singles) == 1 else 's'}"
+    return text, f"{verdict.name} {text} in {pairs}, limit {verdict.limit_text}: {verdict.status.value}."

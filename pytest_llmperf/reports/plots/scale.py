@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _STEPS = (1, 2, 5, 10)
 _MINUTES_FROM = 300.0
 _MARGIN = 0.04
+_LEAST, _MOST = 1e-30, 1e30
+"""Smaller values count as zero, larger ones as infinite: no quantity here reaches them."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,12 @@ class Tick(NamedTuple):
 def fit_scale(
     values: Iterable[float], start: float, end: float, *, with_zero: bool = False, is_log: bool = False
 ) -> Scale:
-    """The axis that holds all finite values, with a little room around them; of no value, one from 0 to 1.
+    """The axis that holds all finite values, with a little room around them; without a value one up to 1.
 
     ``with_zero`` lets it begin at zero; a logarithmic one leaves out what is not above zero.
     """
-    finite = [float(value) for value in values if math.isfinite(value) and (value > 0 or not is_log)]
+    finite = [float(value) if abs(value) > _LEAST else 0.0 for value in values if abs(value) < _MOST]
+    finite = [value for value in finite if value > 0 or not is_log]
     if not finite:
         return Scale(0.1, 1.0, start, end, is_log=True) if is_log else Scale(0.0, 1.0, start, end)
     low, high = min(finite), max(finite)

@@ -19,8 +19,8 @@ LIGHT: Mapping[str, str] = MappingProxyType(
         "--grid": "#dde2e8",
         "--line": "#0b63a5",
         "--line2": "#b04a00",
-        "--line3": "#00735a",
-        "--line4": "#8a3b8f",
+        "--line3": "#0f9d58",
+        "--line4": "#6a1fb0",
         "--limit": "#b3261e",
         "--fail": "#b3261e",
         "--queue": "#6b7480",
@@ -38,8 +38,8 @@ DARK: Mapping[str, str] = MappingProxyType(
         "--grid": "#30363d",
         "--line": "#61b0f0",
         "--line2": "#f09a55",
-        "--line3": "#4cc9a4",
-        "--line4": "#d29ae0",
+        "--line3": "#7ee0a0",
+        "--line4": "#b266ff",
         "--limit": "#ff7b72",
         "--fail": "#ff7b72",
         "--queue": "#8b96a3",
@@ -51,22 +51,25 @@ DARK: Mapping[str, str] = MappingProxyType(
 """For a background of ``#14171b`` or darker, by custom property."""
 
 STYLE = """\
-.plot{display:block;width:100%;height:auto;font-size:11px;overflow:visible}
-.plot path{fill:none;stroke:var(--line);stroke-linecap:butt}
+.plot{display:block;width:100%;height:auto;font-size:11px}
+.plot path{fill:none;stroke:var(--line)}
 .plot text{fill:var(--dim);font-variant-numeric:tabular-nums}
-.plot .e{text-anchor:end}.plot .m{text-anchor:middle}.plot .k{fill:var(--ink)}.plot .h{fill:var(--ink);font-weight:600}
-.plot .x{fill:var(--fail);font-weight:600}
+.plot .e{text-anchor:end}.plot .m{text-anchor:middle}
+.plot .k{fill:var(--ink)}.plot .h{fill:var(--ink);font-weight:600}
+.plot .t{fill:var(--limit)}.plot .x{fill:var(--fail);font-weight:600}
 .plot .g{stroke:var(--grid)}.plot .a{stroke:var(--dim)}
 .plot .l{stroke-width:1.5;stroke-linejoin:round;stroke-linecap:round}
-.plot .f{stroke:none;fill:var(--line);fill-opacity:.14}
-.plot .i{stroke-width:6;stroke-opacity:.3}
+.plot .f{fill:var(--line);fill-opacity:.14}
+.plot .f:not(.l){stroke:none}
+.plot .i{stroke-width:6;stroke-opacity:.35}
 .plot .o{stroke-width:5;stroke-linecap:round}
-.plot .c1{stroke:var(--line2);stroke-dasharray:6 2}.plot .c2{stroke:var(--line3);stroke-dasharray:2 2}
-.plot .c3{stroke:var(--line4);stroke-dasharray:7 2 2 2}
-.plot .o.c1,.plot .o.c2,.plot .o.c3{stroke-dasharray:none}
+.plot .c1{stroke:var(--line2)}.plot .c2{stroke:var(--line3)}.plot .c3{stroke:var(--line4)}
+.plot .l.c1{stroke-dasharray:7 3}.plot .l.c2{stroke-dasharray:2 3}.plot .l.c3{stroke-dasharray:8 3 2 3}
+.plot .n{stroke:var(--dim);stroke-dasharray:1 3}
 .plot .L{stroke:var(--limit);stroke-width:1.5;stroke-dasharray:5 3}
+.plot .b{stroke:var(--limit);stroke-opacity:.12}
 .plot .X{stroke:var(--fail);stroke-width:1.5}
 .plot .w{stroke:var(--queue)}.plot .p{stroke:var(--prefill)}.plot .d{stroke:var(--decode)}
-.plot .s{stroke:var(--warn);stroke-dasharray:2 1.5}
+.plot .s{stroke:var(--warn);stroke-width:9;stroke-dasharray:2 1.5}
 """
 """What the classes of the drawings look like; made for an element ``svg`` of the class ``plot``."""

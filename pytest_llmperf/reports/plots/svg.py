@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from html import escape
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 """A place on a canvas, x and y in its units; y counts downwards."""
 
-EM_OF_CHARACTER = 0.56
+EM_OF_CHARACTER = 0.6
 """The mean width of a character by the font's size: of a sans-serif font, with some room to spare."""
 FONT_SIZE = 11
 """Of labels, in units of a canvas."""
@@ -26,6 +26,7 @@ class Canvas:
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self._parts: list[str] = []
+        self._taken: list[_Box] = []
 
     def add_path(self, css: str, data: str, stroke_width: float | None = None) -> None:
         """Adds a path in a class of the style sheet; one without data is left out."""
@@ -33,24 +34,59 @@ class Canvas:
             wide = "" if stroke_width is None else f' stroke-width="{write_number(stroke_width)}"'
             self._parts.append(f'<path class="{css}" d="{data}"{wide}/>')
 
-    def add_text(self, at: Point, text: str, css: str = "") -> None:
-        """Adds a label that begins at a place, or ends or is centred there by its class (``e``, ``m``)."""
-        x, y = (write_number(value) for value in at)
-        chosen = f' class="{css}"' if css else ""
-        self._parts.append(f'<text x="{x}" y="{y}"{chosen}>{escape_text(text)}</text>')
+    def add_text(self, text: str, css: str, *places: Point) -> None:
+        """Adds a label at the first of the places at which it hides no other one, or else at the last of them.
+
+        It begins there, or ends or is centred there by its class (``e``, ``m``); empty classes are left out.
+        """
+        boxes = [_find_box(text, css, place) for place in places]
+        fitting = (place for place, box in enumerate(boxes) if self._is_free(box))
+        chosen = next(fitting, len(boxes) - 1)
+        self._taken.append(boxes[chosen])
+        x, y = (round(value) for value in places[chosen])
+        classes = f' class="{css}"' if css else ""
+        self._parts.append(f'<text x="{x}" y="{y}"{classes}>{escape_text(text)}</text>')
+
+    def add_row(self, y: float, labels: Sequence[tuple[float, str]]) -> None:
+        """Adds labels that are centred at their x as far as the canvas has room, at one height."""
+        if labels:
+            places = [(min(x, self.width - measure_text(text) / 2), text) for x, text in labels]
+            spans = "".join(f'<tspan x="{round(x)}">{escape_text(text)}</tspan>' for x, text in places)
+            self._parts.append(f'<text class="m" y="{round(y)}">{spans}</text>')
+
+    def _is_free(self, box: _Box) -> bool:
+        inside = box.left >= 0 and box.right <= self.width and box.top >= 0 and box.bottom <= self.height
+        return inside and not any(box.meets(other) for other in self._taken)
 
     def render(self, title: str, description: str) -> str:
         """The SVG, with its name and the same in words for those who do not see it."""
-        width, height = write_number(self.width), write_number(self.height)
         return (
-            f'<svg class="plot" role="img" viewBox="0 0 {width} {height}"><title>{escape_text(title)}</title>'
-            f"<desc>{escape_text(description)}</desc>{''.join(self._parts)}</svg>"
+            f'<svg class="plot" role="img" viewBox="0 0 {round(self.width)} {round(self.height)}">'
+            f"<title>{escape_text(title)}</title><desc>{escape_text(description)}</desc>{''.join(self._parts)}</svg>"
         )
+
+
+class _Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        across = self.left < other.right and other.left < self.right
+        return across and self.top < other.bottom and other.top < self.bottom
+
+
+def _find_box(text: str, css: str, at: Point) -> _Box:
+    width = measure_text(text)
+    classes = css.split()
+    left = at[0] - (width if "e" in classes else width / 2 if "m" in classes else 0)
+    return _Box(left, at[1] - FONT_SIZE + 2, left + width, at[1] + 2)
 
 
 def escape_text(text: str) -> str:
     """``text`` for XML and HTML, without characters that neither may hold or that turn the direction of others."""
-    return escape("".join(char if _may_stand(char) else "�" for char in text))
+    return escape("".join(char if _may_stand(char) else "�" for char in text), quote=False)
 
 
 def _may_stand(char: str) -> bool:
@@ -106,45 +142,63 @@ def write_number(value: float) -> str:
 
 
 def trace(points: Sequence[Point]) -> str:
-    """Path data of a line through the points; a single point is a dot where lines have round ends."""
+    """Path data of a line through the points, to whole units across and a tenth upwards.
+
+    A single point is a dot where lines have round ends.
+    """
     if not points:
         return ""
-    tenths = [(round(x * 10), round(y * 10)) for x, y in points]
+    tenths = [(round(x) * 10, round(y * 10)) for x, y in points]
     steps = [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(tenths)]
     moved = [step for step in steps if step != (0, 0)] or [(0, 0)]
     return f"M{_join(tenths[0])}l{_join(value for step in moved for value in step)}"
 
 
-def trace_area(points: Sequence[Point], floor: float) -> str:
-    """Path data of the area between a line and the height ``floor``."""
+def trace_steps(points: Sequence[Point]) -> str:
+    """Path data of levels that each hold until the next one, in whole units."""
     if not points:
         return ""
-    return trace([(points[0][0], floor), *points, (points[-1][0], floor)]) + "z"
+    corners = [(round(x), round(y)) for x, y in points]
+    parts, (x, y) = [f"M{write_pair(corners[0])}"], corners[0]
+    for across, up in corners[1:]:
+        if up != y:
+            parts += [f"h{across - x}"] * (across != x) + [f"v{up - y}"]
+            x, y = across, up
+    end = corners[-1][0]
+    return "".join(parts) + (f"h{end - x}" if end != x or len(parts) == 1 else "")
+
+
+def trace_area(points: Sequence[Point], floor: float) -> str:
+    """Path data of the area between a line and the height ``floor``."""
+    return f"{trace([(points[0][0], floor), *points, (points[-1][0], floor)])}z" if points else ""
 
 
 def trace_across(spans: Iterable[tuple[float, float, float]]) -> str:
-    """Path data of level lines: from x, to x, and their y."""
-    found: list[str] = []
-    for start, end, y in spans:
-        begin = round(start * 10)
-        found.append(f"M{_join((begin, round(y * 10)))}h{_write_tenths(round(end * 10) - begin)}")
-    return "".join(found)
+    """Path data of level lines, in whole units: from x, to x, and their y. None is shorter than one unit."""
+    return _trace_bars("h", ((x, y, max(1, round(end) - round(x))) for x, end, y in spans))
 
 
 def trace_upright(lines: Iterable[tuple[float, float, float]]) -> str:
-    """Path data of upright lines: their x, from y, to y."""
+    """Path data of upright lines, in whole units: their x, from y, to y."""
+    return _trace_bars("v", ((x, top, round(bottom) - round(top)) for x, top, bottom in lines))
+
+
+def _trace_bars(direction: str, bars: Iterable[tuple[float, float, int]]) -> str:
+    """Path data of bars of these lengths, each found from the end of the one before it."""
     found: list[str] = []
-    for x, top, bottom in lines:
-        begin = round(top * 10)
-        found.append(f"M{_join((round(x * 10), begin))}v{_write_tenths(round(bottom * 10) - begin)}")
+    at: tuple[int, int] | None = None
+    for x, y, length in bars:
+        begin = (round(x), round(y))
+        move = f"M{_join(_tenths(begin))}" if at is None else f"m{_join(_tenths((begin[0] - at[0], begin[1] - at[1])))}"
+        found.append(f"{move}{direction}{length}")
+        at = (begin[0] + length, begin[1]) if direction == "h" else (begin[0], begin[1] + length)
     return "".join(found)
 
 
-def trace_crosses(points: Iterable[Point], size: float) -> str:
+def trace_crosses(points: Iterable[Point], size: int) -> str:
     """Path data of crosses: the sign of what failed, which does without a colour."""
-    whole = write_number(size)
-    stroke = f"l{whole} {whole}m0-{whole}l-{whole} {whole}"
-    return "".join(f"M{write_pair((x - size / 2, y - size / 2))}{stroke}" for x, y in points)
+    stroke = f"l{size} {size}m0-{size}l-{size} {size}"
+    return "".join(f"M{write_pair((round(x - size / 2), round(y - size / 2)))}{stroke}" for x, y in points)
 
 
 def trace_dots(points: Iterable[Point]) -> str:
@@ -154,7 +208,11 @@ def trace_dots(points: Iterable[Point]) -> str:
 
 def write_pair(point: Point) -> str:
     """``12.5-3``: two numbers as path data."""
-    return _join(round(value * 10) for value in point)
+    return _join(_tenths(point))
+
+
+def _tenths(numbers: Iterable[float]) -> list[int]:
+    return [round(value * 10) for value in numbers]
 
 
 def _join(tenths: Iterable[int]) -> str:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.plots.svg import Canvas
 
 WIDTH = 720
-LEFT, RIGHT = 58, 626
+LEFT, RIGHT = 58, 604
 """Where the time begins and ends on a canvas; labels of the levels stand left of it, names of lines right of it."""
-_TICKS = 8
+_TICKS = 6
 _LABEL_DROP = 12
 
 
@@ -35,5 +35,4 @@ def draw_time_grid(canvas: Canvas, scale: Scale, top: float, bottom: float, *, l
     ticks = list_ticks(scale, SECONDS, _TICKS)
     canvas.add_path("g", trace_upright((scale.place(tick.value), top, bottom) for tick in ticks))
     if labelled:
-        for tick in ticks:
-            canvas.add_text((scale.place(tick.value), bottom + _LABEL_DROP), tick.label, "m")
+        canvas.add_row(bottom + _LABEL_DROP, [(scale.place(tick.value), tick.label) for tick in ticks])

@@ -13,23 +13,24 @@ _Sample = TypeVar("_Sample", bound="tuple[float, float]")
 
 
 def downsample(samples: Sequence[_Sample], points: int) -> list[_Sample]:
-    """At most ``points`` of the (time, value) samples, in order: the smallest and the largest of each bucket.
+    """At most ``points`` of the (time, value) samples, in order: the first, the last, and between them the smallest and
+    the largest of each bucket.
 
     Samples inside a stretch of equal values are left out, but for its first and its last.
 
     Raises:
-        ValueError: fewer than two points are asked for.
+        ValueError: fewer than four points are asked for.
     """
-    if points < 2:
-        raise ValueError(f"a timeline has at least 2 points, not {points}")
+    if points < 4:
+        raise ValueError(f"a timeline has at least 4 points, not {points}")
     samples = _leave_out_level(samples)
     if len(samples) <= points:
         return list(samples)
-    kept: list[_Sample] = []
-    for bucket in split_evenly(samples, points // 2):
+    kept = [samples[0]]
+    for bucket in split_evenly(samples[1:-1], points // 2 - 1):
         extremes = {min(bucket, key=lambda s: s[1]), max(bucket, key=lambda s: s[1])}
         kept += sorted(extremes)
-    return _leave_out_level(kept)
+    return _leave_out_level([*kept, samples[-1]])
 
 
 def _leave_out_level(samples: Sequence[_Sample]) -> list[_Sample]:

@@ -43,7 +43,7 @@ def test_levels_and_limit_lie_where_their_values_are() -> None:
     assert ys[0] - ys[2] == pytest.approx(ys[2] - ys[1], abs=1.1)
     assert ys[1] - limit[0][1] == pytest.approx(ys[2] - ys[1], abs=1.1)
     assert drawn.lines("o") == [(line[1], line[1])]
-    assert "from 1.00 GiB to a peak of 3.00 GiB at 5.00 s" in drawn.description
+    assert "1.00 GiB at the start, peak 3.00 GiB after 5.00 s" in drawn.description
     assert "memory.peak 3.00 GiB, limit 4 GiB: PASS" in drawn.description
 
 
@@ -65,16 +65,60 @@ def test_requests_lie_below_on_the_same_time() -> None:
     at = {second: LEFT + (RIGHT - LEFT) * second / 10 for second in (0, 1, 2.5, 5, 6, 7.5, 10)}
     assert _spans(drawn.lines("w")) == [pytest.approx((at[0], at[1]), abs=1)]
     assert _spans(drawn.lines("p")) == [
-        pytest.approx(span, abs=1) for span in ((at[1], at[2.5]), (at[2.5], at[7.5]), (at[5], at[6]))
+        pytest.approx(span, abs=1) for span in ((at[1], at[2.5]), (at[5], at[6]), (at[2.5], at[7.5]))
     ]
     assert _spans(drawn.lines("d")) == [pytest.approx(span, abs=1) for span in ((at[2.5], at[5]), (at[6], at[10]))]
     rows = [line[0][1] for line in drawn.lines("p")]
-    assert rows[0] == rows[2] < rows[1], "a row is free again when its request has ended"
+    assert rows[0] == rows[1] < rows[2], "a row is free again when its request has ended"
     cross = drawn.lines("X")
     assert len(cross) == 2
     assert sum(point[0] for line in cross for point in line) / 4 == pytest.approx(at[7.5], abs=1)
     assert drawn.label("1 failed")
-    assert "3 requests, up to 2 at once, 1 failed, the longest 5.00 s" in drawn.description
+    assert "3 requests, up to 2 at once, 1 failed, the longest took 5.00 s" in drawn.description
+
+
+def test_limits_that_lie_near_one_another_keep_their_names_apart() -> None:
+    limits = [peak(4 * GIB), verdict(Status.FAIL, "memory.growth", "memory.growth", 2.98 * GIB, "2.98 GiB", 3 * GIB)]
+    drawn = read_drawing(draw_memory(measurement({"NVIDIA L4": [[0, GIB], [10, 3 * GIB]]}), limits))
+    names = [drawn.label("memory.peak ≤ 4 GiB"), drawn.label("memory.growth ≤ 2.98 GiB")]
+    assert names[0].at != names[1].at
+    assert abs(names[0].at[1] - names[1].at[1]) >= 11 or abs(names[0].at[0] - names[1].at[0]) >= 130
+    assert "x" in names[1].css.split()
+    assert "x" not in names[0].css.split()
+
+
+def test_each_device_has_a_line_and_a_name_and_the_host_only_with_a_limit() -> None:
+    levels = {
+        name: [[0.0, level * GIB], [10.0, level * GIB]] for name, level in (("L4", 10), ("L4 #2", 10), ("host", 9))
+    }
+    drawn = read_drawing(draw_memory(measurement(levels), [peak(12 * GIB)]))
+    assert len(drawn.lines("l")) == 2
+    assert {"L4", "L4 #2"} <= set(drawn.texts)
+    assert drawn.label("L4 #2").at[1] != next(label for label in drawn.labels if label.text == "L4").at[1]
+    assert not drawn.lines("L"), "the peak is one of both devices together"
+    limited = verdict(Status.PASS, "memory.host_peak", "memory.host_peak", 11 * GIB, "11 GiB", 9 * GIB)
+    drawn = read_drawing(draw_memory(measurement(levels), [limited]))
+    assert len(drawn.lines("l")) == 3
+    assert len(drawn.lines("L")) == 1
+
+
+@pytest.mark.parametrize("levels", [[[0.0, 0]], [[0.0, 5], [0.0, 5]], [[0.0, 0], [1.0, 0]]])
+def test_one_point_and_levels_of_zero_are_drawn(levels: list[list[float]]) -> None:
+    drawn = read_drawing(draw_memory(measurement({"host": levels}, seconds=0.0), []))
+    assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for line in drawn.lines("l") for x, y in line)
+
+
+def test_a_hundred_thousand_points_are_thinned_and_the_peak_stays() -> None:
+    levels = [[at / 1e4, GIB + (at * 7919) % 1000 * 1e5] for at in range(100_000)]
+    levels[54_321][1] = 3 * GIB
+    lanes = [[at / 1e4, at / 1e4 + 0.01, at / 1e4 + 0.1, "answered", None] for at in range(200)]
+    svg = draw_memory({**measurement({"host": levels}, lanes), "lanes_of": 100_000}, [peak(3.5 * GIB)])
+    assert len(svg) < 4000
+    drawn = read_drawing(svg)
+    ((dot, _),) = drawn.lines("o")
+    assert min(y for _, y in drawn.lines("l")[0]) == dot[1]
+    assert drawn.label("100,000 requests")
+    assert "60 of them drawn" in drawn.description
 
 
 def _spans(lines: list[tuple[tuple[float, float], ...]]) -> list[tuple[float, float]]:

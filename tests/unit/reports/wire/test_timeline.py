@@ -31,9 +31,17 @@ def test_it_has_at_most_the_points_asked_for_and_stays_in_order(count: int) -> N
     assert set(kept) <= set(samples)
 
 
-def test_fewer_than_two_points_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 2 points, not 1"):
-        downsample([(0, 1), (1, 2)], 1)
+@pytest.mark.parametrize("points", [4, 5, 20, 121])
+def test_it_begins_and_ends_where_the_samples_do(points: int) -> None:
+    samples = [(i, (i * 7919) % 101) for i in range(1000)]
+    kept = downsample(samples, points)
+    assert (kept[0], kept[-1]) == (samples[0], samples[-1])
+    assert {100, 0} <= {value for _, value in kept}
+
+
+def test_fewer_than_four_points_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 4 points, not 3"):
+        downsample([(0, 1), (1, 2)], 3)
 
 
 def test_what_lies_inside_a_level_is_left_out() -> None:
