@@ -16,7 +16,7 @@ from pytest_llmperf.plugin.terminal import Terminal
 from pytest_llmperf.plugin.timeout import TimeoutClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.engines.api.engine import Engine
@@ -538,6 +538,7 @@ class Session:
         if isinstance(engine, Engine):
             self.refuse_other_args(engine, values)
             measured.use(self.acquire(engine.spec))
+        measured.name(_find_engines(values.values()))
         if "llm_engine_factory" in values:
             for running in self.provisioner.running:
                 measured.use(running)
@@ -576,6 +577,19 @@ class Session:
         finally:
             if self._telemetry is not None:
                 self._telemetry.close()
+
+
+def _find_engines(values: Iterable[object]) -> Iterator[Engine]:
+    """The engines among these values, and in the lists, tuples and dicts among them."""
+    from pytest_llmperf.engines.api.engine import Engine
+
+    for value in values:
+        if isinstance(value, Engine):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _find_engines(value)
+        elif isinstance(value, dict):
+            yield from _find_engines(value.values())
 
 
 def _make_unavailable(engine: str, error: EngineError) -> EngineUnavailable:

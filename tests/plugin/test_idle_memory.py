@@ -47,6 +47,10 @@ SUITE = """
     @pytest.mark.memory_budget(idle="1 GiB")
     def test_one_slept_before(llm_client, llm_engine_factory, other):
         pass
+
+    @pytest.mark.memory_budget(idle="1 GiB")
+    def test_one_that_it_does_not_name_slept_before(llm_client, llm_engine_factory):
+        pass
 """
 
 
@@ -54,7 +58,7 @@ SUITE = """
 def tests(runs: Runs, pytester: pytest.Pytester) -> dict[str, Any]:
     """What the report says of each test of the suite, by its name."""
     result = runs(SUITE, "--llmperf-model=large", "--llmperf-report=out.json", memory="64 MiB")
-    result.assert_outcomes(passed=5, failed=1)
+    result.assert_outcomes(passed=6, failed=1)
     listed = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     return {test["nodeid"].partition("::test_")[2].partition("[")[0]: test for test in listed}
 
@@ -70,6 +74,9 @@ def test_idle_memory_needs_all_models_loaded_and_none_asked(tests: dict[str, Any
     assert verdict["measured"] > 64 * MIB
     assert [verdict["status"] for verdict in tests["it_falls_asleep"]["verdicts"]] == ["PASS", "PASS"]
     assert [verdict["status"] for verdict in tests["it_is_asked_when_it_falls_asleep"]["verdicts"]] == ["INVALID"]
+    without = tests["one_that_it_does_not_name_slept_before"]
+    assert [verdict["status"] for verdict in without["verdicts"]] == ["PASS"]
+    assert ["memory.idle" in part["readings"] for part in without["measurement"]["parts"]] == [True, False]
     (verdict,) = tests["one_slept_before"]["verdicts"]
     assert verdict["status"] == "NOT MEASURED"
     assert verdict["reason"].startswith("not all models of the test were loaded: simulated")

@@ -31,7 +31,7 @@ from pytest_llmperf.plugin.measuring.settled_levels import SettledLevels
 from pytest_llmperf.traffic.client.listener import NoGrowth
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.compared import Compare
     from pytest_llmperf.budgets.interval import Confidence
@@ -125,12 +125,19 @@ class MeasuredRun:
         self._records: list[RecordedValue] = []
         self._windows: list[Window] = []
         self._observations: dict[Engine, Observation] = {}
+        self._named: set[Engine] = set()
+        # Engines that earlier tests have left without their models.
+        self._absent: set[Engine] = set()
         self._idle = SettledLevels()
         self._unloaded = SettledLevels()
         self._prompt_caches: dict[Engine, PromptCache] = {}
         self._start_ns = 0
         self._is_warmup = False
         self._is_repeated = False
+
+    def name(self, engines: Iterable[Engine]) -> None:
+        """Notes that the test has these engines by name, in its fixtures: they are to be loaded when it is idle."""
+        self._named.update(engines)
 
     def use(self, engine: Engine) -> None:
         """Adds an engine to the test. One that is added while the test runs is measured from then on."""
@@ -223,6 +230,7 @@ class MeasuredRun:
         self._remember_requests()
         for seen in (self._unread, self._forked_by_others, self._records, self._windows):
             seen.clear()
+        self._absent = {engine for engine in self._engines if engine.state is not EngineState.READY} - self._named
         self._idle.forget()
         self._unloaded.forget()
         self._end_observations()
@@ -519,12 +527,13 @@ class MeasuredRun:
 
     def _take_idle(self, settled: Measurement) -> None:
         """Takes ``memory.idle`` from a measurement of a moment in which no request ran and memory had settled."""
-        statuses = [(engine, engine.read_status()) for engine in self._engines]
+        expected = [engine for engine in self._engines if engine not in self._absent or self._requests_to([engine])]
+        statuses = [(engine, engine.read_status()) for engine in expected]
         left = [status.reason or engine.title for engine, status in statuses if status.state is not EngineState.READY]
         if left:
             self._idle.note_missing(self._engines, f"not all models of the test were loaded: {', '.join(left)}")
         else:
-            self._idle.note(settled, self._engines, self._engines)
+            self._idle.note(settled, self._engines, expected)
 
     def _add_idle(self, measurement: Measurement) -> Measurement:
         parts = zip(self._engines, measurement.parts, strict=False)
