@@ -170,16 +170,15 @@ class Verdict:
         return "–" if self.engine_seconds is None else format_value(self.engine_seconds, SECONDS)
 
     def sentence(self) -> str:
-        """One line: ``memory peak 17.3 GiB > 16 GiB (+8.1 %)``, or the status and its reason."""
-        words = self.name.replace(".", " ", 1) + (f" of {self.engine}" if self.engine else "")
+        """One line: ``memory.peak 17.3 GiB > 16 GiB (margin -8.1 %)``, or the status and its reason."""
         if self.status is not Status.FAIL or self.measured is None or self.limit is None:
             value = f" {self.measured_with_interval}" if self.status is Status.INCONCLUSIVE else ""
-            return f"{words}{value} {self.status}: {self.reason}" if self.name else f"{self.status}: {self.reason}"
+            return f"{self.title}{value} {self.status}: {self.reason}" if self.name else f"{self.status}: {self.reason}"
         sign = ">" if self.better == "lower" else "<"
         if self.relative:
-            return f"{words} {self.measured_with_interval} {sign} {self.limit_text}{self._beside_baseline}"
-        excess = f" ({format_change(self.measured / self.limit - 1)})" if self.limit else ""
-        return f"{words} {self.measured_with_interval} {sign} {self.limit_text}{excess}"
+            return f"{self.title} {self.measured_with_interval} {sign} {self.limit_text}{self._beside_baseline}"
+        margin = f" (margin {self.margin_text})" if self.limit else ""
+        return f"{self.title} {self.measured_with_interval} {sign} {self.limit_text}{margin}"
 
     @property
     def _beside_baseline(self) -> str:

@@ -39,4 +39,4 @@ def test_a_broken_budget_fails_an_asynchronous_test(runs: Runs, workers: tuple[s
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["requests * 6 sent, 0 failed*"])
-    result.stdout.fnmatch_lines(["FAILED *BudgetExceeded: memory peak *"])
+    result.stdout.fnmatch_lines(["FAILED *BudgetExceeded: memory.peak *"])

@@ -27,7 +27,7 @@ def test_a_broken_budget_fails_an_asynchronous_test(runs: Runs, workers: tuple[s
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["requests * 3 sent, 0 failed*"])
-    result.stdout.fnmatch_lines(["FAILED *BudgetExceeded: memory peak *"])
+    result.stdout.fnmatch_lines(["FAILED *BudgetExceeded: memory.peak *"])
 
 
 def test_rounds_run_the_coroutine_again(runs: Runs, pytester: pytest.Pytester) -> None:

@@ -89,7 +89,7 @@ def test_budgets_hold_in_workers_where_benchmarks_are_switched_off(runs: Runs) -
     # In a process of its own, since in this one each warning is an error.
     result = runs.in_subprocess(SOURCE, *BENCHMARK, "-n2")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["FAILED test_it.py::test_beyond - BudgetExceeded: memory peak *"])
+    result.stdout.fnmatch_lines(["FAILED test_it.py::test_beyond - BudgetExceeded: memory.peak *"])
     result.stdout.fnmatch_lines(["budgets: 2 PASS, 1 FAIL"])
 
 

@@ -37,8 +37,8 @@ def test_the_debugger_opens_on_a_broken_budget(
         sys.executable, "-m", "pytest", *options, stdin=f"p failure\np measured.measurement\n{command}\n".encode()
     )
     assert result.ret == status
-    result.stdout.fnmatch_lines(["memory peak * > 1 MiB *", "memory.peak * FAIL", "*entering PDB*"])
-    result.stdout.fnmatch_lines(["(Pdb) memory peak * > 1 MiB *", "(Pdb) Measurement(*"])
+    result.stdout.fnmatch_lines(["memory.peak * > 1 MiB *", "memory.peak * FAIL", "*entering PDB*"])
+    result.stdout.fnmatch_lines(["(Pdb) memory.peak * > 1 MiB *", "(Pdb) Measurement(*"])
     assert json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["counts"]["FAIL"] == 1
     assert_gone(pids_in(pytester.path / "pids"))
 

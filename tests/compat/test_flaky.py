@@ -31,5 +31,5 @@ def test_a_broken_budget_stays_broken(runs: Runs, pytester: pytest.Pytester, wor
     [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     assert (test["outcome"], test["measurement"]["attempt"]) == ("failed", 3)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["FAILED test_it.py::test_over - BudgetExceeded: memory peak *"])
+    result.stdout.fnmatch_lines(["FAILED test_it.py::test_over - BudgetExceeded: memory.peak *"])
     result.stdout.fnmatch_lines(["budgets: 1 FAIL"])

@@ -36,7 +36,7 @@ def test_each_case_has_its_properties_once_and_the_broken_one_its_table(
     failure = cases["test_beyond"].find("failure")
     assert failure is not None
     message = failure.get("message", "")
-    assert message.startswith("BudgetExceeded: memory peak ")
+    assert message.startswith("BudgetExceeded: memory.peak ")
     assert len(message.splitlines()) == 1
     assert "largest sample of the engine's memory" in (failure.text or "")
     assert cases["test_inside"].find("failure") is None

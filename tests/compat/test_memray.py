@@ -37,7 +37,7 @@ def test_a_test_with_both_fails_when_either_limit_is_broken(
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines_random(
         [
-            "FAILED test_it.py::test_memory[[]1] - BudgetExceeded: memory peak *",
+            "FAILED test_it.py::test_memory[[]1] - BudgetExceeded: memory.peak *",
             "* test_it.py::test_memory[[]2] - Test was limited to 1.0KiB *",
         ]
     )

@@ -31,4 +31,4 @@ def test_a_broken_budget_fails_a_method(runs: Runs, workers: tuple[str, ...]) ->
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["requests * 2 sent, 0 failed*"])
-    result.stdout.fnmatch_lines(["FAILED test_it.py::TestApp::test_over - BudgetExceeded: memory peak * > 1 MiB *"])
+    result.stdout.fnmatch_lines(["FAILED test_it.py::TestApp::test_over - BudgetExceeded: memory.peak * > 1 MiB *"])

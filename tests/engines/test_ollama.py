@@ -537,7 +537,7 @@ def test_what_forwards_to_it_is_not_taken_for_it(owner: OllamaAPI, runs: Runs, w
     model = next(iter(owner.models()))
     with forwarder(int(owner.root.rpartition(":")[2]), way) as port:
         result = runs.plain(HELD, f"--llm-engine=ollama:{model}", f"--llmperf-url=http://127.0.0.1:{port}")
-    result.stdout.fnmatch_lines(["*memory peak NOT MEASURED: no process below process *, which listens at *"])
+    result.stdout.fnmatch_lines(["*memory.peak NOT MEASURED: no process below process *, which listens at *"])
 
 
 def test_the_load_of_others_on_it_is_noticed(owner: OllamaAPI, runs: Runs) -> None:

@@ -45,7 +45,7 @@ def test_a_slowed_device_breaks_no_limit_on_times_and_rates_and_undoes_none_that
     result = runs(SLOWED.format(field=field), "--llmperf-strict")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        [f"throughput requests INVALID: NVIDIA L4 *: *{name} held the clocks back*", "device *", f"*{name} *"]
+        [f"throughput.requests INVALID: NVIDIA L4 *: *{name} held the clocks back*", "device *", f"*{name} *"]
     )
     assert {v["name"]: v["status"] for v in runs.verdicts} == {
         "latency.ttft_max": "PASS",
@@ -82,7 +82,7 @@ def test_a_stranger_that_comes_during_a_test_breaks_no_limit_on_its_times(gpu_ru
         "--llmperf-strict",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*latency ttft_max INVALID: *4000001 (trainer)*"])
+    result.stdout.fnmatch_lines(["*latency.ttft_max INVALID: *4000001 (trainer)*"])
     (measured,) = runs.measurements
     (device,) = measured["devices"]
     assert device["conditions"]["newcomers"] == [{"pid": 4_000_001, "name": "trainer"}]

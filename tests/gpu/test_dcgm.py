@@ -57,7 +57,7 @@ def test_an_exporter_that_collects_often_enough_tells_memory_and_energy(runs: Gp
         "energy.total": "PASS",
         "energy.mean_power": "FAIL",
     }
-    result.stdout.fnmatch_lines(["why *memory growth 19.5 GiB > 10 GiB (+95.3 %)"])
+    result.stdout.fnmatch_lines(["why *memory.growth 19.5 GiB > 10 GiB (margin -95.3 %)"])
     (measured,) = runs.measurements
     (device,) = measured["devices"]
     assert device["device"]["name"] == "NVIDIA H200"
@@ -72,7 +72,7 @@ def test_an_exporter_with_its_usual_interval_tells_no_peak_and_names_the_setting
     result = attached(runs, hosts, MEMORY.format(limits='peak="60 GiB"', seconds="0.4"), exporter.url)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        [f"memory peak NOT MEASURED: *{exporter.url}*--collect-interval=100, or DCGM_EXPORTER_INTERVAL=100*"]
+        [f"memory.peak NOT MEASURED: *{exporter.url}*--collect-interval=100, or DCGM_EXPORTER_INTERVAL=100*"]
     )
 
 
@@ -82,14 +82,14 @@ def test_an_interval_that_was_seen_is_named_with_what_the_test_has_of_it(runs: G
     result = attached(runs, hosts, source, hosts.exporter(500).url)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["energy total NOT MEASURED: *collects every 0.* s, a test of 2.* s has * collections*"]
+        ["energy.total NOT MEASURED: *collects every 0.* s, a test of 2.* s has * collections*"]
     )
 
 
 def test_what_is_retained_is_not_told_by_an_exporter(runs: GpuRuns, hosts: Hosts) -> None:
     result = attached(runs, hosts, MEMORY.format(limits='retained="1 GiB"', seconds="2.6"), hosts.exporter(100).url)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["memory retained NOT MEASURED: *a DCGM exporter collects too seldom*"])
+    result.stdout.fnmatch_lines(["memory.retained NOT MEASURED: *a DCGM exporter collects too seldom*"])
 
 
 def test_every_exporter_and_its_devices_count(runs: GpuRuns, hosts: Hosts) -> None:
@@ -121,7 +121,7 @@ def test_without_an_exporter_the_reason_says_which_option_names_one(runs: GpuRun
     result = attached(runs, hosts, ANSWER)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["memory peak NOT MEASURED: process *: it seems to forward requests to the engine; *--llmperf-dcgm=*"]
+        ["memory.peak NOT MEASURED: process *: it seems to forward requests to the engine; *--llmperf-dcgm=*"]
     )
 
 
@@ -129,14 +129,14 @@ def test_an_exporter_that_is_down_is_the_reason(runs: GpuRuns, hosts: Hosts) -> 
     result = attached(runs, hosts, ANSWER, "127.0.0.1:9")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["memory peak NOT MEASURED: the DCGM exporter cannot be read: no server listens at http*:9*"]
+        ["memory.peak NOT MEASURED: the DCGM exporter cannot be read: no server listens at http*:9*"]
     )
 
 
 def test_a_page_that_is_no_exporters_is_the_reason(runs: GpuRuns, hosts: Hosts) -> None:
     result = attached(runs, hosts, ANSWER, hosts.server)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"memory peak NOT MEASURED: the DCGM exporter cannot be read: {hosts.server}*404*"])
+    result.stdout.fnmatch_lines([f"memory.peak NOT MEASURED: the DCGM exporter cannot be read: {hosts.server}*404*"])
 
 
 def test_an_exporter_that_ends_during_a_test_is_the_reason(runs: GpuRuns, hosts: Hosts) -> None:
@@ -152,7 +152,7 @@ def test_an_exporter_that_ends_during_a_test_is_the_reason(runs: GpuRuns, hosts:
     result = attached(runs, hosts, source, exporter.url)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        [f"*memory peak NOT MEASURED: *{exporter.url}/metrics is not the page of a DCGM exporter*"]
+        [f"*memory.peak NOT MEASURED: *{exporter.url}/metrics is not the page of a DCGM exporter*"]
     )
     assert {v["status"] for v in runs.verdicts} == {"NOT MEASURED"}
 

@@ -38,7 +38,7 @@ def test_a_router_whose_shards_compute_is_not_measured(gpu_runs: Callable[[Scena
     result = measure(gpu_runs(one_gpu()), tmp_path, on_gpu=False)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["memory peak NOT MEASURED: process * holds * MiB and nothing on the GPU, on which 1 (shard) computes: it *"]
+        ["memory.peak NOT MEASURED: process * holds * MiB and nothing on the GPU, on which 1 (shard) computes: it *"]
     )
 
 

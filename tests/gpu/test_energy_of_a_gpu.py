@@ -35,7 +35,7 @@ def test_energy_is_read_from_the_counter_and_held_against_its_budgets(gpu_runs: 
     runs = gpu_runs(one_gpu())
     result = runs(energy_test(total="5 kJ", per_output_token="1 J/tok", mean_power="400 W"))
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["energy per_output_token *J/tok (*) > 1 J/tok * on NVIDIA L4"])
+    result.stdout.fnmatch_lines(["energy.per_output_token *J/tok (*) > 1 J/tok * on NVIDIA L4"])
     verdicts = {v["name"]: v["status"] for v in runs.verdicts}
     assert verdicts == {"energy.total": "PASS", "energy.per_output_token": "FAIL", "energy.mean_power": "PASS"}
     (measured,) = runs.measurements
@@ -50,13 +50,13 @@ def test_energy_is_read_from_the_counter_and_held_against_its_budgets(gpu_runs: 
 def test_a_test_that_is_too_short_for_the_sensor_has_no_energy(gpu_runs: Host) -> None:
     result = gpu_runs(one_gpu())(energy_test(seconds="0.1", total="5 kJ"), "--llmperf-strict")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["energy total NOT MEASURED: *is too short for the energy sensor*"])
+    result.stdout.fnmatch_lines(["energy.total NOT MEASURED: *is too short for the energy sensor*"])
 
 
 def test_a_counter_that_disagrees_with_the_power_is_not_to_be_trusted(gpu_runs: Host) -> None:
     result = gpu_runs(one_gpu(energy_percent=57))(energy_test(total="5 kJ"), "--llmperf-strict")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["energy total INVALID: NVIDIA L4 *"])
+    result.stdout.fnmatch_lines(["energy.total INVALID: NVIDIA L4 *"])
 
 
 def test_a_device_without_a_counter_says_so(gpu_runs: Host) -> None:
@@ -64,7 +64,7 @@ def test_a_device_without_a_counter_says_so(gpu_runs: Host) -> None:
     result = runs(energy_test(total="5 kJ"), "--llmperf-strict")
     result.assert_outcomes(failed=1)
     sentence = "NVIDIA L4 (GPU-*): the driver gives no energy counter"
-    result.stdout.fnmatch_lines([f"energy total NOT MEASURED: {sentence}"])
+    result.stdout.fnmatch_lines([f"energy.total NOT MEASURED: {sentence}"])
     (measured,) = runs.measurements
     assert any(
         fnmatch(text, sentence.replace("(GPU-*)", "*")) for text in measured["devices"][0]["conditions"]["unknown"]
@@ -75,6 +75,6 @@ def test_the_energy_of_a_slice_of_a_gpu_is_nobodys(gpu_runs: Host) -> None:
     runs = gpu_runs(one_gpu(name="NVIDIA A100", mig=[ScriptedInstance(uuid="MIG-1111")]))
     result = runs(energy_test(total="5 kJ").replace("on_gpu", "gpu"), "--llmperf-strict", "--llmperf-gpus=MIG-1111")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["energy total NOT MEASURED: NVIDIA A100 MIG * whole GPU*"])
+    result.stdout.fnmatch_lines(["energy.total NOT MEASURED: NVIDIA A100 MIG * whole GPU*"])
     (measured,) = runs.measurements
     assert measured["devices"][0]["device"]["uuid"] == "MIG-1111"

@@ -59,7 +59,7 @@ def test_a_device_that_is_lost_during_a_test_makes_its_memory_invalid(gpu_runs: 
         "--llmperf-strict",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["memory peak INVALID: *NVIDIA L4*lost*"])
+    result.stdout.fnmatch_lines(["memory.peak INVALID: *NVIDIA L4*lost*"])
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_keeps_memory_from_being_read_is_the_reason_of_the_verdict(
     scenario.faults.append(fault)
     result = gpu_runs(scenario)(ANSWER, "--llmperf-strict")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"*memory peak NOT MEASURED: *{sentence}*"])
+    result.stdout.fnmatch_lines([f"*memory.peak NOT MEASURED: *{sentence}*"])
     assert "Traceback" not in result.stdout.str()
 
 
@@ -91,7 +91,7 @@ def test_without_the_library_an_engine_that_needs_a_gpu_says_so(
     monkeypatch.setenv("LD_LIBRARY_PATH", "")
     result = runs(ANSWER, "--llmperf-strict")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*memory peak NOT MEASURED: *libnvidia-ml.so.1*"])
+    result.stdout.fnmatch_lines(["*memory.peak NOT MEASURED: *libnvidia-ml.so.1*"])
 
 
 def test_a_driver_older_than_the_second_memory_call_is_read_by_the_first(gpu_runs: Host) -> None:

@@ -39,10 +39,10 @@ def test_a_spike_of_five_milliseconds_breaks_a_budget_and_the_timeline_shows_it(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "memory peak 6.00 GiB > 3 GiB (+100 %) on NVIDIA L4 (and 1 more)",
+            "memory.peak 6.00 GiB > 3 GiB (margin -100 %) on NVIDIA L4 (and 1 more)",
             "memory.growth * 1 GiB * 4.00 GiB *FAIL",
             "memory * ▁▁*█*▁ from 2.00 GiB to 6.00 GiB over *; 2.00 GiB before;",
-            "FAILED test_it.py::test_spike - BudgetExceeded: memory peak 6.00 GiB > 3 GiB (+100 %) on NVIDIA L4 *",
+            "FAILED test_it.py::test_spike - BudgetExceeded: memory.peak 6.00 GiB > 3 GiB (margin -100 %) *",
         ]
     )
     (measured,) = runs.measurements
@@ -91,7 +91,9 @@ def test_the_fullest_of_two_devices_counts_and_both_are_told_of(gpu_runs: Host) 
         """
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["memory peak 5.00 GiB > 4 GiB (+25.0 %) on NVIDIA L4", "*, the fullest of 2: *"])
+    result.stdout.fnmatch_lines(
+        ["memory.peak 5.00 GiB > 4 GiB (margin -25.0 %) on NVIDIA L4", "*, the fullest of 2: *"]
+    )
     (measured,) = runs.measurements
     assert [device["memory"]["peak_bytes"] for device in measured["devices"]] == [2 * GIB, 5 * GIB]
 
@@ -128,7 +130,7 @@ def test_memory_that_is_not_given_back_is_retained(gpu_runs: Host) -> None:
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        ["FAILED *512* - BudgetExceeded: memory retained 512 MiB > 64 MiB (+700 %) on NVIDIA L4"]
+        ["FAILED *512* - BudgetExceeded: memory.retained 512 MiB > 64 MiB (margin -700 %) on NVIDIA L4"]
     )
 
 
@@ -148,7 +150,7 @@ def test_memory_that_does_not_settle_is_not_measured_and_who_holds_it_is_named(g
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*memory retained NOT MEASURED: *the memory still moved by *on the device: * of unknown size*"]
+        ["*memory.retained NOT MEASURED: *the memory still moved by *on the device: * of unknown size*"]
     )
 
 
@@ -167,7 +169,7 @@ def test_unloaded_memory_is_what_is_left_after_unloading_or_falling_asleep(gpu_r
         """.replace("{order}", order)
     )
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["FAILED *128* - *: memory unloaded 128 MiB > 100 MiB (+28.0 %) on NVIDIA L4"])
+    result.stdout.fnmatch_lines(["FAILED *128* - *: memory.unloaded 128 MiB > 100 MiB (margin -28.0 %) on NVIDIA L4"])
 
 
 def test_a_device_without_memory_of_its_own_is_measured_in_the_hosts(gpu_runs: Host) -> None:
@@ -193,7 +195,7 @@ def test_a_peak_that_may_be_of_others_is_not_measured(gpu_runs: Host) -> None:
         "--llmperf-busy-gpu=warn",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["memory peak NOT MEASURED: *other processes allocated or freed memory *"])
+    result.stdout.fnmatch_lines(["memory.peak NOT MEASURED: *other processes allocated or freed memory *"])
 
 
 def test_a_driver_that_answers_slowly_is_asked_less_often(gpu_runs: Host) -> None:

@@ -98,5 +98,5 @@ def test_an_app_of_its_own_that_loads_it_otherwise_is_seen_without_its_processes
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        [f"throughput output INVALID: {MODEL} was loaded again during the test (it is another one than before, *"]
+        [f"throughput.output INVALID: {MODEL} was loaded again during the test (it is another one than before, *"]
     )

@@ -81,7 +81,7 @@ def test_the_measurement_is_invalid_with_its_cause_and_the_next_test_is_well(oll
     body, cause = DAYS[day]
     result = ollama(SUITE.format(body=body), "--llmperf-strict", num_ctx=256)
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines([f"throughput output INVALID: *{_escape(cause)}", "*test_next * PASS"])
+    result.stdout.fnmatch_lines([f"throughput.output INVALID: *{_escape(cause)}", "*test_next * PASS"])
 
 
 def _escape(pattern: str) -> str:

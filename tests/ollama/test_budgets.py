@@ -74,7 +74,7 @@ def test_every_budget_is_judged_and_the_app_has_its_address(ollama: OllamaRuns) 
             "inside *startup max *, prompt *, decode *",
             "*decode median * tok/s",
             "budgets: 15 PASS, 1 FAIL",
-            "FAILED *test_all_of_it_on_the_gpu - BudgetExceeded: memory offload 0.00 % < 100 %*",
+            "FAILED *test_all_of_it_on_the_gpu - BudgetExceeded: memory.offload 0.00 % < 100 %*",
         ]
     )
 
@@ -94,7 +94,7 @@ def test_a_model_that_lies_on_the_gpu_in_part_says_how_much(ollama: OllamaRuns) 
         """
     )
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["FAILED *test_not_all - BudgetExceeded: memory offload 60.0 % < 100 %*"])
+    result.stdout.fnmatch_lines(["FAILED *test_not_all - BudgetExceeded: memory.offload 60.0 % < 100 %*"])
 
 
 AMX = """
@@ -107,7 +107,7 @@ def test_memory(llm_client, llm_engine):
     llm_client.generate("Hello", max_tokens=2)
     assert [device.kind for device in llm_engine.devices] == ["cpu"]
 """
-ALL_ON_THE_HOST = ["*FAILED *test_offload - BudgetExceeded: memory offload 0.00 % < 1 %*"]
+ALL_ON_THE_HOST = ["*FAILED *test_offload - BudgetExceeded: memory.offload 0.00 % < 1 %*"]
 
 
 def test_weights_in_a_buffer_for_amx_are_the_hosts(ollama: OllamaRuns) -> None:
@@ -139,7 +139,7 @@ def test_a_model_with_a_sliding_window_has_the_cache_that_its_runner_stated(olla
     )
     result.stdout.fnmatch_lines(
         [
-            "why: memory kv_cache NOT MEASURED: the layers of this model do not all keep a key and a value of each *",
+            "why: memory.kv_cache NOT MEASURED: the layers of this model do not all keep a key and a value of each *",
             "budgets: 1 PASS, 1 NOT MEASURED",
         ]
     )

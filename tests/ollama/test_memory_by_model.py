@@ -91,7 +91,7 @@ def whole(monkeypatch):
         whole + SMALL, f"--llm-engine=ollama:{MODEL}", f"--llmperf-url=http://{server}", "--llmperf-strict"
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["memory peak NOT MEASURED: the server also holds qwen:tiny (*), and the processes *"])
+    result.stdout.fnmatch_lines(["memory.peak NOT MEASURED: the server also holds qwen:tiny (*), and the processes *"])
 
 
 def test_the_level_after_unloading_is_the_servers_own_whatever_else_it_holds(ollama: OllamaRuns) -> None:
@@ -116,7 +116,7 @@ def test_what_forwards_to_a_server_is_not_taken_for_it(server: str, runs: Runs, 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            f"memory peak NOT MEASURED: no process below process * (*), which listens at http://127.0.0.1:{port}, has "
+            f"memory.peak NOT MEASURED: no process below process * (*), which listens at http://127.0.0.1:{port}, has "
             f"the file of {MODEL}: it seems to forward requests to the server; give the server's own address, *"
         ]
     )

@@ -98,7 +98,7 @@ def test_app(llm_client):
     result = ollama(suite, "--llmperf-strict", num_thread=1)
     result.assert_outcomes(failed=1)
     told = f"only requests to llmperf/{MODEL}-* (llm_client.model) have the options that it is to be *"
-    result.stdout.fnmatch_lines([f"throughput output INVALID: *{MODEL} was loaded again during the test *; {told}"])
+    result.stdout.fnmatch_lines([f"throughput.output INVALID: *{MODEL} was loaded again during the test *; {told}"])
 
 
 def test_models_of_one_server_have_each_their_own(ollama: OllamaRuns) -> None:

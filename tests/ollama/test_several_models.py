@@ -79,7 +79,7 @@ def test_evicted(engines, llm_engine_factory):
     result = ollama(suite(ollama, body), "--llmperf-strict")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["memory peak INVALID: the server has unloaded smollm2:135m-q4 by itself and holds qwen:tiny, gemma:tiny*"]
+        ["memory.peak INVALID: the server has unloaded smollm2:135m-q4 by itself and holds qwen:tiny, gemma:tiny*"]
     )
 
 
@@ -101,7 +101,7 @@ def test_in_turn(engines, llm_engine_factory):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "memory peak INVALID: the server has unloaded qwen:tiny by itself and holds *; "
+            "memory.peak INVALID: the server has unloaded qwen:tiny by itself and holds *; "
             "smollm2:135m-q4 was not loaded when the test began, and a request had to wait for it"
         ]
     )

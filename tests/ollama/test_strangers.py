@@ -52,7 +52,7 @@ def test_a_queue_that_is_not_the_tests_own_is_that_of_others(server: str, runs: 
         result = attach(runs, server)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*latency e2e_max INVALID: others used the server: * of 3 requests waited up to * ms for a slot that no *"]
+        ["*latency.e2e_max INVALID: others used the server: * of 3 requests waited up to * ms for a slot that no *"]
     )
 
 
@@ -66,5 +66,5 @@ def test_where_there_is_room_for_all_the_slots_tell(
         result = attach(runs, server)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*latency e2e_max INVALID: others used the server: 2 of its slots were busy with 1 request of the test *"]
+        ["*latency.e2e_max INVALID: others used the server: 2 of its slots were busy with 1 request of the test *"]
     )

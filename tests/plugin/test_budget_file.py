@@ -44,7 +44,7 @@ def budget_file(pytester: pytest.Pytester) -> None:
 def test_its_budgets_stand_on_the_tests_they_name_and_a_marker_wins_key_by_key(runs: Runs) -> None:
     result = runs(SOURCE)
     result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines(["FAILED test_it.py::test_from_file - BudgetExceeded: memory peak * > 1 MiB *"])
+    result.stdout.fnmatch_lines(["FAILED test_it.py::test_from_file - BudgetExceeded: memory.peak * > 1 MiB *"])
     result.stdout.fnmatch_lines(["budgets: 3 PASS, 1 FAIL, 1 NO BUDGET"])
 
 

@@ -42,7 +42,7 @@ def test_asynchronous_calls_are_measured(runs: Runs) -> None:
         ttft="20 ms",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["FAILED *BudgetExceeded: latency e2e_max * > 1 ms *"])
+    result.stdout.fnmatch_lines(["FAILED *BudgetExceeded: latency.e2e_max * > 1 ms *"])
 
 
 def test_requests_of_fixtures_do_not_belong_to_the_test(runs: Runs) -> None:

@@ -39,7 +39,7 @@ def test_under_strict_the_test_fails_with_the_end_of_the_engines_log(runs: Runs)
     result = runs(SOURCE, "--llmperf-strict", "--show-capture=no", crash_after="5")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*- log of simulated, its last lines -*", "*crash_after*"])
-    result.stdout.fnmatch_lines(["FAILED *NoVerdict: memory peak INVALID: simulated ended with status 70; *"])
+    result.stdout.fnmatch_lines(["FAILED *NoVerdict: memory.peak INVALID: simulated ended with status 70; *"])
 
 
 def test_a_test_that_fails_by_the_crash_shows_the_log_too(runs: Runs) -> None:

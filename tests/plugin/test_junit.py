@@ -39,6 +39,6 @@ def test_it_carries_properties_for_all_and_the_table_for_the_broken(runs: Runs, 
     assert cases["test_inside"].find("failure") is None
     failure = cases["test_beyond"].find("failure")
     assert failure is not None
-    assert failure.get("message", "").splitlines()[0].startswith("BudgetExceeded: memory peak ")
+    assert failure.get("message", "").splitlines()[0].startswith("BudgetExceeded: memory.peak ")
     assert "memory.peak" in (failure.text or "")
     assert "verdict" in (failure.text or "")

@@ -49,7 +49,7 @@ def test_the_command_line_wins_over_the_ini_and_the_ini_over_ci(
     result.stdout.fnmatch_lines(["budgets: 1 NOT MEASURED"])
     if strict:
         result.stdout.fnmatch_lines(["llmperf: engine simulated *; strict"])
-        result.stdout.fnmatch_lines(["FAILED *NoVerdict: memory kv_cache NOT MEASURED: *"])
+        result.stdout.fnmatch_lines(["FAILED *NoVerdict: memory.kv_cache NOT MEASURED: *"])
 
 
 BOTH = """
@@ -66,12 +66,12 @@ def test_a_broken_budget_beside_one_without_a_verdict_is_neither_of_the_two(
     result = runs(BOTH, "--llmperf-strict")
     result.assert_outcomes(failed=1)
     [line] = [line for line in result.outlines if line.startswith("FAILED ")]
-    assert "BudgetFailure: memory peak " in line
-    assert "; memory kv_cache NOT MEASURED: " in line
+    assert "BudgetFailure: memory.peak " in line
+    assert "; memory.kv_cache NOT MEASURED: " in line
     assert line.endswith(" (and 1 more)")
 
 
 def test_without_strict_it_is_broken_and_no_more(runs: Runs) -> None:
     result = runs(BOTH)
-    result.stdout.fnmatch_lines(["FAILED *BudgetExceeded: memory peak *"])
+    result.stdout.fnmatch_lines(["FAILED *BudgetExceeded: memory.peak *"])
     result.stdout.no_fnmatch_line("FAILED * more)")

@@ -31,7 +31,7 @@ def test_it_shows_what_did_not_pass_first_and_counts_the_verdicts(runs: Runs) ->
     header, *rows, why, warmup, counts = summary(runs(SOURCE))
     assert header.split() == ["test", "budget", "measured", "limit", "margin", "verdict"]
     assert [row.split("  ")[-1] for row in rows] == ["FAIL", "NOT MEASURED", "PASS", "PASS"]
-    assert why == "why: memory kv_cache NOT MEASURED: the engine simulated does not state it"
+    assert why == "why: memory.kv_cache NOT MEASURED: the engine simulated does not state it"
     assert warmup.startswith("engine warm-up: simulated ")
     assert counts == "budgets: 2 PASS, 1 FAIL, 1 NOT MEASURED"
 

@@ -68,7 +68,7 @@ def test_a_budget_that_names_an_engine_is_held_against_it_alone(runs: Runs) -> N
             "simulated:small: memory.peak * FAIL",
             "memory.peak *≤ 2 GiB * PASS",
             "simulated:large: memory.peak * PASS",
-            "FAILED *::test_pair - BudgetExceeded: memory peak of simulated:small * > 1 MiB *",
+            "FAILED *::test_pair - BudgetExceeded: simulated:small: memory.peak * > 1 MiB *",
         ]
     )
     # Where lines are broken depends on the name of the processor.

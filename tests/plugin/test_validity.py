@@ -43,7 +43,7 @@ def test_under_strict_the_reason_is_the_failure(runs: Runs) -> None:
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["FAILED *NoVerdict: throughput output INVALID: 1 of 1 requests failed, the first with: HTTP 500*"]
+        ["FAILED *NoVerdict: throughput.output INVALID: 1 of 1 requests failed, the first with: HTTP 500*"]
     )
 
 

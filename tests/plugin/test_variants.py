@@ -96,7 +96,7 @@ def test_two_servers_of_one_engine_stand_side_by_side(runs: Runs, pytester: pyte
         result = runs.plain(ATTACHED, *labels, *urls, "--llmperf-strict", "--llmperf-report=out.json")
     # Two labels may be one server. What it has seen by the one is in its cache for the other.
     result.assert_outcomes(passed=2, failed=1)
-    why = "latency ttft_max INVALID: 1 prompt was sent before *"
+    why = "latency.ttft_max INVALID: 1 prompt was sent before *"
     result.stdout.fnmatch_lines([f"FAILED *test_two_servers[[]again[]] - NoVerdict: {why}"])
     tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
     engines = [test["measurement"]["engine"] for test in tests]

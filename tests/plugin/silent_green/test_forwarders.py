@@ -54,8 +54,8 @@ def test_what_is_connected_to_another_server_is_not(server: Running, runs: Runs,
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
         [
-            f"memory peak NOT MEASURED: process * (*) holds * MiB and is connected to 127.0.0.1:{server.port}: it *",
-            f"memory host_peak NOT MEASURED: process * and is connected to 127.0.0.1:{server.port}: *",
+            f"memory.peak NOT MEASURED: process * (*) holds * MiB and is connected to 127.0.0.1:{server.port}: it *",
+            f"memory.host_peak NOT MEASURED: process * and is connected to 127.0.0.1:{server.port}: *",
             "budgets: 1 PASS, 2 NOT MEASURED",
         ]
     )

@@ -49,7 +49,7 @@ def test_tokens_that_are_not_the_tests(hostile: HostileServer, runs: Runs, name:
     result.assert_outcomes(failed=1) if others else result.assert_outcomes(passed=1)
     if others:
         result.stdout.fnmatch_lines(
-            ["*latency e2e_max INVALID: others used the server: it generated 9 tokens, 4 of them for the test *"]
+            ["*latency.e2e_max INVALID: others used the server: it generated 9 tokens, 4 of them for the test *"]
         )
 
 
@@ -66,7 +66,7 @@ def test_slots_that_are_not_the_tests(slow: HostileServer, runs: Runs, busy: tup
     result = runs.plain(SUITE, *slow.options, "--llmperf-strict")
     if words:
         result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines([f"*latency e2e_max INVALID: others used the server: {words}"])
+        result.stdout.fnmatch_lines([f"*latency.e2e_max INVALID: others used the server: {words}"])
     else:
         result.assert_outcomes(passed=1)
 

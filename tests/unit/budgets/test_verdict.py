@@ -88,23 +88,26 @@ def test_a_measured_value_is_shown_in_the_units_of_its_limit(
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        (verdict("memory.peak", 16 * GIB, "16 GiB", 17.3 * GIB), "memory peak 17.3 GiB > 16 GiB (+8.1 %)"),
+        (verdict("memory.peak", 16 * GIB, "16 GiB", 17.3 * GIB), "memory.peak 17.3 GiB > 16 GiB (margin -8.1 %)"),
         (
             verdict("latency.ttft", 0.3, "300 ms", 0.45, name="latency.ttft_p95"),
-            "latency ttft_p95 450 ms > 300 ms (+50.0 %)",
+            "latency.ttft_p95 450 ms > 300 ms (margin -50.0 %)",
         ),
-        (verdict("throughput.output", 800.0, "800 tok/s", 600.0), "throughput output 600 tok/s < 800 tok/s (-25.0 %)"),
-        (verdict("memory.offload", 1.0, "100 %", 0.5), "memory offload 50.0 % < 100 % (-50.0 %)"),
-        (verdict("memory.retained", 0.0, "0 B", 3 * MIB), "memory retained 3.00 MiB > 0 B"),
+        (
+            verdict("throughput.output", 800.0, "800 tok/s", 600.0),
+            "throughput.output 600 tok/s < 800 tok/s (margin -25.0 %)",
+        ),
+        (verdict("memory.offload", 1.0, "100 %", 0.5), "memory.offload 50.0 % < 100 % (margin -50.0 %)"),
+        (verdict("memory.retained", 0.0, "0 B", 3 * MIB), "memory.retained 3.00 MiB > 0 B"),
         (
             verdict(
                 "latency.ttft", 0.3, "300 ms", None, Status.NOT_MEASURED, name="latency.ttft_p95", reason="too few"
             ),
-            "latency ttft_p95 NOT MEASURED: too few",
+            "latency.ttft_p95 NOT MEASURED: too few",
         ),
         (
             verdict("memory.peak", GIB, "1 GiB", 2 * GIB, Status.INVALID, reason="1 of 2 requests failed"),
-            "memory peak INVALID: 1 of 2 requests failed",
+            "memory.peak INVALID: 1 of 2 requests failed",
         ),
         (Verdict(Status.NO_BUDGET, "", "", reason="no budget for vllm"), "NO BUDGET: no budget for vllm"),
     ],
@@ -142,8 +145,8 @@ def test_a_change_is_shown_with_its_interval(
 def test_a_broken_change_names_both_values() -> None:
     broken = {"relative": True, "baseline": 0.3, "interval": Interval(0.333, 0.3525, 10, 10.0, "run")}
     slower = hand_made(Status.FAIL, "latency.e2e_p50", "latency.e2e", 0.33, "+10 %", 0.343, **broken)
-    assert slower.sentence() == "latency e2e_p50 +14.3 % (+11.0 to +17.5) > +10 %: 343 ms against 300 ms"
+    assert slower.sentence() == "latency.e2e_p50 +14.3 % (+11.0 to +17.5) > +10 %: 343 ms against 300 ms"
     less = hand_made(
         Status.FAIL, "throughput.output", "throughput.output", 95.0, "-5 %", 80.0, relative=True, baseline=100.0
     )
-    assert less.sentence() == "throughput output -20.0 % < -5 %: 80.0 tok/s against 100 tok/s"
+    assert less.sentence() == "throughput.output -20.0 % < -5 %: 80.0 tok/s against 100 tok/s"

@@ -63,7 +63,7 @@ def test_without_budgets_the_verdicts_are_those_of_the_run(judge: Judge, tmp_pat
     status, lines, errors = judge(good, bad)
     assert (status, errors) == (BROKEN, [])
     assert lines[1:3][0] == f"{bad}: 1 test, budgets: 1 FAIL"
-    assert lines[2].startswith(f"  FAIL {NODEID} - latency ttft_p50 ")
+    assert lines[2].startswith(f"  FAIL {NODEID} - latency.ttft_p50 ")
     assert lines[3] == "2 reports, 2 tests, budgets: 1 PASS, 1 FAIL"
 
 
@@ -90,7 +90,7 @@ def test_a_budget_without_a_verdict_fails_in_strict_mode(judge: Judge, budgets: 
     assert judge(path, *given)[0] == 0
     status, lines, _ = judge(path, *given, "--strict")
     assert status == BROKEN
-    assert lines[1].startswith(f"  INVALID {NODEID} - latency ttft_p50 INVALID: 1 of 1 requests failed")
+    assert lines[1].startswith(f"  INVALID {NODEID} - latency.ttft_p50 INVALID: 1 of 1 requests failed")
 
 
 def test_what_is_too_close_fails_only_where_asked(judge: Judge, budgets: Any, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ FOUND = result(verdicts=(SLOWER, LESS, NONE))
 def test_a_table_shows_the_change_beside_what_is_allowed(text: str) -> None:
     for shown in ("+4.1 % (+2.8 to +5.5)", "≤ +10 %", "-20.0 %", "≥ -5 %", "≤ +2 %", "NO BASELINE"):
         assert shown in text
-    assert "memory peak NO BASELINE: not comparable with main: NVIDIA L4 / NVIDIA A10G" in " ".join(text.split())
+    assert "memory.peak NO BASELINE: not comparable with main: NVIDIA L4 / NVIDIA A10G" in " ".join(text.split())
 
 
 def test_markdown_has_the_same() -> None:

@@ -209,7 +209,7 @@ def test_without_a_baseline_there_is_no_verdict_and_the_value_is_kept() -> None:
     assert verdict.status is Status.NO_BASELINE
     assert verdict.status.without_verdict
     assert verdict.measured == pytest.approx(0.3)
-    assert verdict.sentence() == "latency ttft_max NO BASELINE: no run of main has this test"
+    assert verdict.sentence() == "latency.ttft_max NO BASELINE: no run of main has this test"
 
 
 def test_without_anything_to_compare_with_a_relative_limit_is_no_baseline() -> None:

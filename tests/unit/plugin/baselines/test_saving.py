@@ -28,7 +28,7 @@ def test_a_run_that_passed_is_stored(status: Status) -> None:
 
 @pytest.mark.parametrize("status", [Status.INVALID, Status.NOT_MEASURED, Status.NO_BUDGET])
 def test_a_budget_without_a_verdict_keeps_a_run_out(status: Status) -> None:
-    assert why(Status.PASS, status) == f"test_it.py::test_a: memory peak {status}: no sample {ANYWAY}"
+    assert why(Status.PASS, status) == f"test_it.py::test_a: memory.peak {status}: no sample {ANYWAY}"
     assert why(Status.PASS, status, anyway=True) == ""
 
 

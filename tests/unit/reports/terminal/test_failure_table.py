@@ -71,7 +71,7 @@ def test_the_columns_line_up() -> None:
 
 def test_what_did_not_pass_says_why() -> None:
     text = flat(render_failure(result()))
-    assert "why memory peak 17.3 GiB > 16 GiB (+8.1 %)" in text
+    assert "why memory.peak 17.3 GiB > 16 GiB (margin -8.1 %)" in text
     assert "p95 needs 130 requests, the test gave 12" in text
 
 
@@ -187,13 +187,13 @@ def test_a_value_never_reads_like_the_limit_it_breaks() -> None:
 
 def test_a_limit_in_decimal_units_is_met_with_decimal_values() -> None:
     verdict = replace(BROKEN, limit=16e9, limit_text="16 GB", measured=16.4e9)
-    assert verdict.sentence() == "memory peak 16.4 GB > 16 GB (+2.5 %)"
+    assert verdict.sentence() == "memory.peak 16.4 GB > 16 GB (margin -2.5 %)"
     assert as_written(SECONDS, "3 s") is SECONDS
 
 
 def test_a_tiny_excess_is_visible_in_the_sentence() -> None:
     verdict = replace(BROKEN, measured=16.0 * GIB + 1)
-    assert verdict.sentence() == "memory peak 16.000000001 GiB > 16 GiB (+6e-09 %)"
+    assert verdict.sentence() == "memory.peak 16.000000001 GiB > 16 GiB (margin -6e-09 %)"
 
 
 def test_the_margin_of_a_limit_of_zero_is_the_room_itself() -> None:

@@ -114,7 +114,7 @@ def test_without_budgets_there_is_nothing_to_say() -> None:
 def test_each_reason_for_a_missing_verdict_stands_below_the_table_once() -> None:
     missing = verdict(Status.NOT_MEASURED, "energy.total", "energy.total", 5.0, "5 J", reason="no counter is read here")
     lines = render_summary([result(f"t.py::{name}", (missing,)) for name in "ab"], width=120)
-    assert lines[-2:] == ["why: energy total NOT MEASURED: no counter is read here", "budgets: 2 NOT MEASURED"]
+    assert lines[-2:] == ["why: energy.total NOT MEASURED: no counter is read here", "budgets: 2 NOT MEASURED"]
     assert sum("no counter" in line for line in lines) == 1
 
 
@@ -143,7 +143,7 @@ def test_an_interval_stands_behind_its_value(low: float | None, high: float | No
 def test_an_inconclusive_verdict_gives_its_reason() -> None:
     found = replace(judged(Status.INCONCLUSIVE, 0.26, 0.34), reason="too close to 300 ms to tell")
     lines = render_summary([result(verdicts=(found,))], width=200)
-    assert "why: latency ttft_p95 281 ms (260 to 340) INCONCLUSIVE: too close to 300 ms to tell" in lines
+    assert "why: latency.ttft_p95 281 ms (260 to 340) INCONCLUSIVE: too close to 300 ms to tell" in lines
 
 
 @pytest.mark.parametrize(
