@@ -83,7 +83,7 @@ def test_the_command_of_a_test_runs_that_test_alone_from_where_the_run_was_start
     [command] = re.findall(r"<pre><code>(.*it&#39;.*)</code></pre>", page)
     again = pytester.runpytest_inprocess(*shlex.split(unescape(command))[1:])
     again.assert_outcomes(failed=1)
-    again.stdout.fnmatch_lines(["FAILED *test_over[[]it's[]] - BudgetExceeded: memory peak *"])
+    again.stdout.fnmatch_lines(["FAILED *test_over[[]it's[]] - BudgetExceeded: memory.peak *"])
 
 
 def test_a_run_that_passed_says_so(runs: Runs, pytester: pytest.Pytester) -> None:

@@ -70,7 +70,7 @@ def test_words_are_not_counted_for_tokens(runs: Runs, server: HostileServer) -> 
         *server.options,
     )
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["FAILED *::test_uncounted - NoVerdict: throughput output NOT MEASURED: *"])
+    result.stdout.fnmatch_lines(["FAILED *::test_uncounted - NoVerdict: throughput.output NOT MEASURED: *"])
 
 
 def test_a_limit_that_ollama_ignores_makes_its_numbers_invalid(
@@ -138,7 +138,7 @@ def test_one_reading_is_no_peak_and_refused_requests_are_no_success(runs: Runs) 
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(
         [
-            "FAILED *::test_peak - BudgetExceeded: memory peak * MiB > 64 MiB *",
+            "FAILED *::test_peak - BudgetExceeded: memory.peak * MiB > 64 MiB *",
             "FAILED *::test_refused - NoVerdict: *INVALID: *",
             "FAILED *::test_cut_off - NoVerdict: *INVALID: *2 of 2 requests failed*",
         ]
