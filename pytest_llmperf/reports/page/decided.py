@@ -114,7 +114,9 @@ def _make_cause(result: TestResult, verdict: Verdict) -> Cause:
 
 
 def _exceeds(verdict: Verdict) -> str:
-    """How far beyond its limit a value is."""
+    """How far beyond its limit a value is; of a relative limit, the values that were compared."""
+    if verdict.relative:
+        return verdict.how
     if verdict.margin is None or verdict.margin >= 0:
         return ""
     side = "below" if verdict.better == "higher" else "above"

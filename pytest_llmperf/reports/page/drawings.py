@@ -47,17 +47,19 @@ def draw_tests(entries: Sequence[Entry]) -> list[Drawing]:
 
 
 def draw_test(entry: Entry, *, whole: bool) -> str:
-    """The plots of one test: what happened over time, and beside it the distributions.
+    """The plots of one test: those over time and of pairs, which are wide, and the distributions, which are not.
 
     If they are not the ``whole`` of them, they are those that its limits are about.
     """
-    columns = ("".join(_draw_over_time(entry, whole=whole)), "".join(_draw_values(entry, whole=whole)))
-    names = ("time", "values")
+    columns = ("".join(_draw_wide(entry, whole=whole)), "".join(_draw_distributions(entry, whole=whole)))
+    names = ("wide", "values")
     return "".join(f"<div class={name}>{plots}</div>" for name, plots in zip(names, columns, strict=True) if plots)
 
 
-def _draw_over_time(entry: Entry, *, whole: bool) -> Iterator[str]:
+def _draw_wide(entry: Entry, *, whole: bool) -> Iterator[str]:
     measurement, verdicts = entry.result.measurement, entry.verdicts
+    if entry.result.pairs:
+        yield draw_pair(entry.result.pairs, verdicts)
     if measurement and (whole or any(verdict.metric.startswith("memory.") for verdict in verdicts)):
         yield draw_memory(measurement, verdicts)
     if measurement and whole:
@@ -65,10 +67,8 @@ def _draw_over_time(entry: Entry, *, whole: bool) -> Iterator[str]:
         yield draw_host_strip(measurement)
 
 
-def _draw_values(entry: Entry, *, whole: bool) -> Iterator[str]:
+def _draw_distributions(entry: Entry, *, whole: bool) -> Iterator[str]:
     measurement, verdicts = entry.result.measurement, entry.verdicts
-    if entry.result.pairs:
-        yield draw_pair(entry.result.pairs, verdicts)
     limited = {verdict.metric for verdict in verdicts}
     distributions: Mapping[str, Any] = measurement.get("distributions", {})
     for metric, distribution in distributions.items():
