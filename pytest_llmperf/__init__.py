@@ -16,6 +16,7 @@ The exceptions that public calls raise, each below its base class:
         RequestFailed           a request got no complete answer: llm_client.generate(), chat(), run()
         LoadClientDied          the process that sends a load ended: llm_client.run(workload(...))
         RelayError              no relay can be started: llm_client.base_url
+        ReportError             a JSON report cannot be read: read_report()
     pytest.PytestWarning
         LLMPerfWarning          a budget says less than it seems to
 
@@ -90,6 +91,7 @@ __all__ = [
     "Reading",
     "RecordedValue",
     "RelayError",
+    "ReportError",
     "RequestFailed",
     "RequestTiming",
     "SampleSource",
@@ -114,6 +116,7 @@ __all__ = [
     "llm_cache",
     "llm_engines",
     "memory_budget",
+    "read_report",
     "register_metric",
     "throughput_budget",
     "workload",
@@ -177,6 +180,7 @@ _HOMES = {
     "Reading": "pytest_llmperf.measurement.reading",
     "RecordedValue": "pytest_llmperf.measurement.measurement",
     "RelayError": "pytest_llmperf.traffic.relay.process",
+    "ReportError": "pytest_llmperf.reports.report_file",
     "RequestFailed": "pytest_llmperf.traffic.client.request",
     "RequestTiming": "pytest_llmperf.measurement.request",
     "SECONDS": "pytest_llmperf.measurement.units",
@@ -205,6 +209,7 @@ _HOMES = {
     "llm_cache": "pytest_llmperf.plugin.markers.functions",
     "llm_engines": "pytest_llmperf.plugin.markers.functions",
     "memory_budget": "pytest_llmperf.plugin.markers.functions",
+    "read_report": "pytest_llmperf.reports.report_file",
     "register_metric": "pytest_llmperf.metrics.table",
     "throughput_budget": "pytest_llmperf.plugin.markers.functions",
     "workload": "pytest_llmperf.traffic.workloads.workload",
@@ -287,6 +292,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.outcomes import InvalidBudget as InvalidBudget
     from pytest_llmperf.plugin.outcomes import LLMPerfWarning as LLMPerfWarning
     from pytest_llmperf.plugin.outcomes import NoVerdict as NoVerdict
+    from pytest_llmperf.reports.report_file import ReportError as ReportError
+    from pytest_llmperf.reports.report_file import read_report as read_report
     from pytest_llmperf.reports.result import TestResult as TestResult
     from pytest_llmperf.system.version import __version__ as __version__
     from pytest_llmperf.traffic.answers.answer import Answer as Answer

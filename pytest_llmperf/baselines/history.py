@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.baselines.change_points import ChangePoint, find_change_points
 from pytest_llmperf.baselines.selection import check_is_stored, find_metric, find_reading, matches
+from pytest_llmperf.baselines.stored_run import failed_by_itself
 from pytest_llmperf.baselines.words import describe_engines
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ def read_history(
     """
     check_is_stored(store, name)
     newest = store.fingerprints(name)
-    known = [key for run in newest.values() for test in run.tests.values() for key in test["measurement"]["readings"]]
+    # The newest run alone may have no value of it.
+    last_runs = [run for fingerprint in newest for run in store.find_runs(name, fingerprint)]
+    known = [key for run in last_runs for test in run.tests.values() for key in test["measurement"]["readings"]]
     reading = find_reading(metric, known)
     found: list[Series] = []
     for fingerprint, run in newest.items():
@@ -182,7 +185,7 @@ def _collect(
 
 def _read_value(test: Any, reading: str) -> float | None:
     value = (test["measurement"]["readings"].get(reading) or {}).get("value")
-    return None if value is None else float(value)
+    return None if value is None or failed_by_itself(test) else float(value)
 
 
 def _make_point(run: StoredRun, value: float) -> Point:

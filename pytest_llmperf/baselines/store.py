@@ -56,7 +56,7 @@ class Store:
 
         Args:
             name: under which it is found again, such as ``main``.
-            report: the JSON report of the run, of schema 2.
+            report: the JSON report of the run, in full.
 
         Returns:
             The files; empty if no test has measured anything.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.pairing.paired_run import PairedRun
     from pytest_llmperf.plugin.pairing.sides import MakesClients
     from pytest_llmperf.plugin.settings import Settings
+    from pytest_llmperf.reports.result import FailedBy
 
 PAIRED_RUN: pytest.StashKey[PairedRun] = pytest.StashKey()
 WHY_UNPAIRED: pytest.StashKey[str] = pytest.StashKey()
@@ -196,7 +197,8 @@ def attach_result(item: pytest.Item, call: pytest.CallInfo[None], report: pytest
         report.llmperf_by_budget = True  # type: ignore[attr-defined]
     sections = list(getattr(error, "sections", ()))
     if call.when == "call" and RESULT in item.stash:
-        result = item.stash[RESULT].with_outcome(str(report.outcome), float(call.duration))
+        failed_by: FailedBy = "budget" if isinstance(error, BudgetFailure) else "test"
+        result = item.stash[RESULT].with_outcome(str(report.outcome), float(call.duration), failed_by)
         del item.stash[RESULT]
         report.llmperf = to_wire(result)  # type: ignore[attr-defined]
         table = [("llmperf", render_failure(result))] if result.verdicts else []

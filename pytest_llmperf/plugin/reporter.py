@@ -6,6 +6,7 @@ import os
 import platform
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,9 @@ class Reporter:
 
             # A rerun replaces the attempt before it: the last one counts.
             self._results[report.nodeid] = from_wire(wire).with_outcome(report.outcome, report.duration)
+        if report.when == "teardown" and report.failed and report.nodeid in self._results:
+            result = self._results[report.nodeid]
+            self._results[report.nodeid] = replace(result, failed_by=result.failed_by or "teardown")
         if getattr(report, "llmperf_no_engine", False):
             self._without_engine += 1
         if getattr(report, "llmperf_budgeted", False):

@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.reports.compact.report import compact_report
 from pytest_llmperf.reports.result import SCHEMA, count_statuses, to_wire
 from pytest_llmperf.reports.wire.numbers import to_number
+from pytest_llmperf.reports.wire.timeline import downsample
 
 if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
 
-_OF_A_TEST = ("nodeid", "outcome", "duration_s", "verdicts", "measurement")
+_OF_A_TEST = ("nodeid", "outcome", "duration_s", "failed_by", "verdicts", "measurement")
 _OF_A_VERDICT = ("status", "name", "metric", "limit", "measured", "reason", "engine")
 _OF_A_MEASUREMENT = ("workload", "readings", "missing", "distributions", "evidence", "validity", "parts", "looks")
 _OF_AN_ENGINE = (
@@ -30,6 +32,8 @@ _OF_AN_ENGINE = (
     "quantisation",
     "arguments",
 )
+_POINTS = 16
+"""Of the level of memory over time."""
 _DRAWN = ("series", "lanes", "lanes_of")
 ALWAYS = frozenset((*_OF_A_TEST, *_OF_A_VERDICT, *_OF_A_MEASUREMENT, *_OF_AN_ENGINE))
 """The keys inside of a test that are written even if there is nothing to say."""
@@ -60,6 +64,7 @@ def build_report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -
         del test["schema"]
         _take_metrics(test["measurement"], metrics)
         _drop_drawn(test["measurement"])
+        _thin_timelines(test["measurement"])
     return {
         **describe_run(results, session=session),
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -83,6 +88,16 @@ def _drop_drawn(measurement: dict[str, Any]) -> None:
         _drop_drawn(part)
 
 
+def _thin_timelines(measurement: dict[str, Any]) -> None:
+    """Keeps so many points of each level over time as a file of many tests has room for."""
+    devices = [device["memory"] for device in measurement.get("devices", ())]
+    for memory in [measurement.get("memory"), *devices]:
+        if memory:
+            memory["timeline"] = [list(point) for point in downsample([*map(tuple, memory["timeline"])], _POINTS)]
+    for part in measurement.get("parts", ()):
+        _thin_timelines(part)
+
+
 def _shorten(value: Any, *, exact: bool = False) -> Any:
     if isinstance(value, Mapping):
         kept = {key: _shorten(inner, exact=key in EXACT) for key, inner in value.items()}
@@ -104,7 +119,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     Raises:
         TypeError: ``session`` holds something that is not plain data.
     """
-    content = build_report(results, session=session)
+    content = compact_report(build_report(results, session=session))
     tests = ",\n".join(_write(test) for test in content.pop("tests"))
     head = ",\n".join(f"{_write(key)}:{_write(value)}" for key, value in content.items())
     return f"{{{head},\n{_write('tests')}:[\n{tests}\n]}}\n"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_llmperf.reports.compact.report import expand_report
 from pytest_llmperf.reports.result import SCHEMA
 
 _PARTS = {"session": Mapping, "metrics": Mapping, "tests": list}
@@ -16,10 +17,10 @@ class ReportError(Exception):
     """A report cannot be read; the message is one line that names the file, if it is one, and says why."""
 
 
-def read_report(source: str | Path) -> Mapping[str, Any]:
-    """A JSON report from a path, or from its text.
+def read_report(source: str | Path) -> dict[str, Any]:
+    """A JSON report from a path, or from its text, in full: each test says all of itself.
 
-    Inside of its tests what is empty may have been left out.
+    In the file what many tests have alike stands once. Inside of the tests what is empty may have been left out.
 
     Raises:
         ReportError: there is no such file, or it holds no report of the schema that this version reads.
@@ -34,8 +35,11 @@ def read_report(source: str | Path) -> Mapping[str, Any]:
         raise ReportError(f"{name}: it is not whole, or no JSON: {' '.join(str(error).split())}") from error
     if reason := _why_no_report(report):
         raise ReportError(f"{name}: {reason}")
-    found: Mapping[str, Any] = report
-    return found
+    try:
+        return expand_report(report)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = f"it has not the shape of a report ({type(error).__name__}: {error})"
+        raise ReportError(f"{name}: {reason}") from error
 
 
 def _why_no_report(report: Any) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
@@ -16,7 +16,8 @@ from pytest_llmperf.measurement.units import find_quantity
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SCHEMA = 2
+FailedBy = Literal["", "budget", "test", "teardown"]
+SCHEMA = 3
 """The version of the shape of a report and of a result in its wire form."""
 
 
@@ -28,7 +29,9 @@ class TestResult:
         nodeid: pytest's.
         verdicts: one for each budget that was judged.
         measurement: in the wire form of ``reports/wire/measurement.py``; empty if nothing was measured.
-        outcome: pytest's: ``passed``, ``failed`` or ``skipped``.
+        outcome: pytest's of the call: ``passed``, ``failed`` or ``skipped``.
+        failed_by: what failed the test: ``budget``, its own ``test`` function, or the ``teardown`` of its fixtures, the
+            first of these; empty if nothing did.
         duration_s: of the call phase, in seconds.
         pairs: of a test that ran on two engines by turns, what each turn gave, as plain data; empty for other tests.
         engine: in a run of several, the label of the one that it ran on, as it stands in its id; else empty.
@@ -45,10 +48,12 @@ class TestResult:
     pairs: Mapping[str, Any] = field(default_factory=dict)
     engine: str = ""
     is_whole: bool = True
+    failed_by: FailedBy = ""
 
-    def with_outcome(self, outcome: str, duration_s: float) -> TestResult:
-        """The same result with what is known once the test's call has ended."""
-        return replace(self, outcome=outcome, duration_s=duration_s)
+    def with_outcome(self, outcome: str, duration_s: float, failed_by: FailedBy = "test") -> TestResult:
+        """The same result with what is known once the test's call has ended; ``failed_by`` counts if it failed."""
+        why: FailedBy = (self.failed_by or failed_by) if outcome == "failed" else ""
+        return replace(self, outcome=outcome, duration_s=duration_s, failed_by=why)
 
 
 def to_wire(result: TestResult) -> dict[str, Any]:
@@ -58,6 +63,7 @@ def to_wire(result: TestResult) -> dict[str, Any]:
         "nodeid": result.nodeid,
         "outcome": result.outcome,
         "duration_s": float(result.duration_s),
+        "failed_by": result.failed_by,
         "verdicts": [_verdict_to_wire(v) for v in result.verdicts],
         "measurement": dict(result.measurement),
         **({"pairs": dict(result.pairs)} if result.pairs else {}),
@@ -81,6 +87,7 @@ def from_wire(data: Mapping[str, Any]) -> TestResult:
         pairs=data.get("pairs", {}),
         engine=data.get("engine", ""),
         is_whole=data.get("is_whole", True),
+        failed_by=data.get("failed_by", ""),
     )
 
 
@@ -95,7 +102,6 @@ def _verdict_to_wire(verdict: Verdict) -> dict[str, Any]:
         "limit_text": str(verdict.limit_text),
         "measured": None if verdict.measured is None else float(verdict.measured),
         "interval": None if verdict.interval is None else _interval_to_wire(verdict.interval),
-        "margin": None if verdict.margin is None else float(verdict.margin),
         "how": str(verdict.how),
         "reason": str(verdict.reason),
         "engine": str(verdict.engine),

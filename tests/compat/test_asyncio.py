@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -49,7 +50,7 @@ def test_rounds_run_the_coroutine_again(runs: Runs, pytester: pytest.Pytester) -
         "--llmperf-report=out.json",
     )
     result.assert_outcomes(passed=1)
-    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    [test] = read_report(pytester.path / "out.json")["tests"]
     assert test["measurement"]["requests"]["total"] == 3
 
 

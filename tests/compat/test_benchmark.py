@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
+
 if TYPE_CHECKING:
     from tests.conftest import Runs
 
@@ -59,12 +61,12 @@ def test_its_json_holds_what_each_test_measured_whether_it_passed_or_not(runs: R
         "test_wrong": "PASS",
     }
     for info in found.values():
-        assert info["schema"] == 2
+        assert info["schema"] == 3
         assert info["requests"]["total"] == 3
         assert info["readings"]["memory.peak"]["unit"] == "B"
         assert info["readings"]["memory.peak"]["value"] == info["verdicts"][0]["measured"]
         assert info["engine"]["name"] == "simulated"
-    report = json.loads((pytester.path / "report.json").read_text(encoding="utf-8"))
+    report = read_report(pytester.path / "report.json")
     assert content["llmperf"] == {key: report[key] for key in ("schema", "session", "counts")}
 
 
@@ -98,7 +100,7 @@ def test_rounds_are_those_of_the_fixture_which_can_be_used_once(runs: Runs, pyte
         SOURCE, *BENCHMARK, "-k", "inside", "--llmperf-rounds=5", "--llmperf-warmup=1", "--llmperf-report=out.json"
     )
     result.assert_outcomes(passed=1, deselected=3)
-    [test] = saved(pytester)["tests"]
+    [test] = read_report(pytester.path / "out.json")["tests"]
     assert test["measurement"]["rounds"] == 1
     assert test["measurement"]["requests"]["total"] == 3
 

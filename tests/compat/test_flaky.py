@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -28,7 +29,7 @@ def test_a_broken_budget_stays_broken(runs: Runs, pytester: pytest.Pytester, wor
         *workers,
     )
     result.assert_outcomes(failed=1)
-    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    [test] = read_report(pytester.path / "out.json")["tests"]
     assert (test["outcome"], test["measurement"]["attempt"]) == ("failed", 3)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["FAILED test_it.py::test_over - BudgetExceeded: memory.peak *"])

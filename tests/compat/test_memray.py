@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -41,6 +42,6 @@ def test_a_test_with_both_fails_when_either_limit_is_broken(
             "* test_it.py::test_memory[[]2] - Test was limited to 1.0KiB *",
         ]
     )
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     found = {test["nodeid"][-2]: (test["outcome"], test["verdicts"][0]["status"]) for test in tests}
     assert found == {"0": ("passed", "PASS"), "1": ("failed", "FAIL"), "2": ("failed", "PASS")}

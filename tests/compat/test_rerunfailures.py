@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -39,7 +40,7 @@ def test_a_broken_budget_stays_broken(
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     outcomes = result.parseoutcomes()
     assert (outcomes["failed"], outcomes.get("rerun", 0)) == (1, reruns)
-    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    [test] = read_report(pytester.path / "out.json")["tests"]
     assert (test["outcome"], test["measurement"]["attempt"]) == ("failed", reruns + 1)
     attempts = ElementTree.parse(pytester.path / "out.xml").findall(".//testcase")
     assert [len(case.findall(".//property[@name='llmperf.memory.peak.verdict']")) for case in attempts] == [1] * (
@@ -64,7 +65,7 @@ def test_requests_of_an_earlier_attempt_do_not_count(runs: Runs, pytester: pytes
         "--llmperf-report=out.json",
     )
     assert result.ret == 0
-    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    [test] = read_report(pytester.path / "out.json")["tests"]
     assert test["outcome"] == "passed"
     assert test["measurement"]["requests"]["total"] == 1
     assert test["measurement"]["attempt"] == 3

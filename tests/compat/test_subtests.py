@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -34,7 +35,7 @@ def test_one_result_for_all_subtests(
     result = runs(SOURCE.format(peak=peak, fails=fails), "--llmperf-report=out.json", *options)
     broken = verdict == "FAIL" or fails is not None
     assert result.ret == (pytest.ExitCode.TESTS_FAILED if broken else pytest.ExitCode.OK)
-    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    [test] = read_report(pytester.path / "out.json")["tests"]
     assert test["verdicts"][0]["status"] == verdict
     assert test["outcome"] == ("failed" if broken else "passed")
     assert test["measurement"]["requests"]["total"] == 3

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -48,9 +49,7 @@ def test_budgets_judged_in_workers_reach_summary_json_and_junit(
     result.stdout.fnmatch_lines(["*- llmperf -*", "memory.peak * 1 MiB * FAIL", "memory * MiB over *"])
     result.stdout.fnmatch_lines(["*test_inside * memory.peak * PASS"])
     result.stdout.fnmatch_lines(["FAILED test_it.py::test_beyond - BudgetExceeded: memory.peak * > 1 MiB *"])
-    tests = {
-        test["nodeid"]: test for test in json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
-    }
+    tests = {test["nodeid"]: test for test in read_report(pytester.path / "out.json")["tests"]}
     assert set(tests) == {"test_it.py::test_inside", "test_it.py::test_beyond"}
     assert tests["test_it.py::test_inside"]["measurement"]["records"] == [
         {"name": "score", "value": 0.5, "unit": "points"}

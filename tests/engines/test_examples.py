@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.engines.vllm_here import PYTHON, SMOLLM2
 from tests.helpers.waiting import PATIENCE_S
 
@@ -47,7 +47,7 @@ def run(examples: tuple[str, ...], options: tuple[str, ...], environ: dict[str, 
     command += [*options, f"--llmperf-report={report}"]
     run = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=20 * PATIENCE_S)
     assert run.returncode == 0, run.stdout
-    tests: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["tests"]
+    tests: list[dict[str, Any]] = read_report(report)["tests"]
     return tests
 
 

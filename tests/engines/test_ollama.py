@@ -30,6 +30,7 @@ from pytest_llmperf.engines.ollama.options import NUM_CTX
 from pytest_llmperf.engines.ollama.runner import list_runners
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.reports.report_file import read_report
 from pytest_llmperf.telemetry.sources.drivers import has_gpu
 from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
@@ -350,7 +351,7 @@ def test_unloaded_by_itself(llm_engine_factory, llm_client_factory):
         suite, "--llmperf-strict", f"--llmperf-engine-bin=ollama:{ollama_installed}", f"--llmperf-report={report}"
     )
     result.assert_outcomes(passed=2)
-    in_turn = json.loads(report.read_text(encoding="utf-8"))["tests"][0]["measurement"]["parts"]
+    in_turn = read_report(report)["tests"][0]["measurement"]["parts"]
     assert [part["engine_stats"]["model_loads"] for part in in_turn] == [2, 2]
 
 
@@ -364,7 +365,7 @@ def test_the_example_with_two_engines_passes_with_one_model_twice(ollama_install
         [*command, *options], cwd=root, env=environ, capture_output=True, text=True, timeout=20 * PATIENCE_S
     )
     assert run.returncode == 0, run.stdout
-    tests = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(tmp_path / "report.json")["tests"]
     reasons = [verdict["reason"] for test in tests for verdict in test["verdicts"] if verdict["status"] != "PASS"]
     assert [reason for reason in reasons if "others use the server" in str(reason)] == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.engines.vllm_here import PYTHON, TINY
 from tests.helpers.engine_processes import runs
 from tests.helpers.waiting import PATIENCE_S, until
@@ -97,7 +97,7 @@ def session(vllm_installed: None, tmp_path_factory: pytest.TempPathFactory) -> I
     said = house.run(SUITE, "--llmperf-report=report.json", "-Werror")
     report = house.folder / "report.json"
     assert report.exists(), said
-    yield said, json.loads(report.read_text(encoding="utf-8"))
+    yield said, read_report(report)
     shutil.rmtree(house.temporary)
 
 

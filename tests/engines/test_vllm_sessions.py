@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, TINY, shared_files
 from tests.helpers.waiting import PATIENCE_S, until
 
@@ -76,7 +76,7 @@ def test_the_next_one_has_a_fresh_engine(llm_client):
 
 def verdicts(report: Path) -> dict[str, dict[str, Any]]:
     """By test, the verdict of each budget."""
-    tests = json.loads(report.read_text(encoding="utf-8"))["tests"]
+    tests = read_report(report)["tests"]
     return {
         test["nodeid"].partition("::")[2]: {verdict["name"]: verdict for verdict in test["verdicts"]} for test in tests
     }

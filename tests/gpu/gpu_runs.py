@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.reports.report_file import read_report
 from pytest_llmperf.testing import GIB, Scenario, ScriptedDevice
 from tests.conftest import SIMULATED, Runs
 from tests.gpu.fake_library import LiveScenario
@@ -81,13 +81,13 @@ class GpuRuns:
     @property
     def verdicts(self) -> list[dict[str, Any]]:
         """All verdicts of the last run, from its report."""
-        report = json.loads((self._pytester.path / "report.json").read_text(encoding="utf-8"))
+        report = read_report(self._pytester.path / "report.json")
         return [verdict for test in report["tests"] for verdict in test["verdicts"]]
 
     @property
     def measurements(self) -> list[dict[str, Any]]:
         """The measurement of each test of the last run, from its report."""
-        report = json.loads((self._pytester.path / "report.json").read_text(encoding="utf-8"))
+        report = read_report(self._pytester.path / "report.json")
         return [test["measurement"] for test in report["tests"]]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.interval import Confidence
 from pytest_llmperf.budgets.judge import judge
+from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.json_report import build_report
 from pytest_llmperf.reports.result import TestResult
@@ -47,7 +48,9 @@ def make_entry(
     """The result of a test with these limits, as a run judges it."""
     verdicts = judge(limits, measurement, Confidence())
     names = [verdict.name for verdict in verdicts if verdict.name]
-    return TestResult(nodeid, tuple(verdicts), measurement_to_wire(measurement, names), outcome, 1.5)
+    found = TestResult(nodeid, tuple(verdicts), measurement_to_wire(measurement, names))
+    is_broken = any(verdict.status is not Status.PASS for verdict in verdicts)
+    return found.with_outcome(outcome, 1.5, "budget" if is_broken else "test")
 
 
 def make_report(*results: TestResult, **session: Any) -> dict[str, Any]:

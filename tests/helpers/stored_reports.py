@@ -1,9 +1,11 @@
-"""JSON reports of schema 2 as a store holds them, made of a few numbers."""
+"""JSON reports in full, made of a few numbers."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.result import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,13 +47,12 @@ def make_test(
     **changes: Any,
 ) -> dict[str, Any]:
     """A test's entry in a report, with a reading for each of ``values``; None stands for one that is missing."""
-    readings = {
-        name: {"value": value, "samples": 12, "units": 12, **({"reason": "no request"} if value is None else {})}
-        for name, value in ({"latency.ttft_p50": 0.2} if values is None else values).items()
-    }
+    asked = {"latency.ttft_p50": 0.2} if values is None else values
+    missing = [name for name, value in asked.items() if value is None]
     measurement = {
         "engine": make_engine() if engine is None else engine,
-        "readings": readings,
+        "readings": {name: {"value": value, "samples": 12} for name, value in asked.items() if value is not None},
+        "missing": {"no request": missing} if missing else {},
         "requests": {"total": 12, "records": [{"ttft_s": 0.2}] * 12},
         "parts": [],
         "devices": [],
@@ -63,7 +64,7 @@ def make_test(
 def make_report(*tests: dict[str, Any], day: float = 0, commit: str = COMMIT, **session: Any) -> dict[str, Any]:
     """A report of some tests, by default of one, created so many days after the first of July."""
     return {
-        "schema": 2,
+        "schema": SCHEMA,
         "created": (FIRST_DAY + timedelta(days=day)).isoformat().replace("+00:00", "Z"),
         "session": {
             "host": "runner-1",

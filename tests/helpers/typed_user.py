@@ -68,6 +68,7 @@ from pytest_llmperf import (
     Reading,
     RecordedValue,
     RelayError,
+    ReportError,
     RequestFailed,
     RequestTiming,
     SampleSource,
@@ -92,6 +93,7 @@ from pytest_llmperf import (
     llm_cache,
     llm_engines,
     memory_budget,
+    read_report,
     register_metric,
     throughput_budget,
     workload,
@@ -103,7 +105,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 assert_type(__version__, str)
-ATTEMPTS = (RequestFailed, LoadClientDied, EngineError, RelayError, InvalidBudget, EngineUnavailable)
+ATTEMPTS = (RequestFailed, LoadClientDied, EngineError, RelayError, ReportError, InvalidBudget, EngineUnavailable)
 LIMITS: LatencyLimits = {"ttft_p95": "300 ms", "startup": "90 s", "device": "NVIDIA H100*"}
 MORE: tuple[MemoryLimits, ThroughputLimits, EnergyLimits] = ({"peak": "16 GiB"}, {"output": "800 tok/s"}, {})
 
@@ -209,6 +211,10 @@ def register(metric: Metric, kind: type[ScalarMetric | DistributionMetric], sour
 def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     verdicts: list[Verdict] = [verdict for result in results for verdict in result.verdicts]
     return str(sum(verdict.status is Status.PASS for verdict in verdicts))
+
+
+def count_tests(path: Path) -> int:
+    return len(read_report(path)["tests"])
 
 
 class OwnServer(ServerDeployment):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -94,6 +95,6 @@ def test_an_apps_prompt_is_new_in_each_test_and_what_it_takes_from_the_cache_is_
 ) -> None:
     result = ollama(APP, "--llmperf-strict", "--llmperf-report=out.json")
     result.assert_outcomes(passed=2)
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     # A prompt of 103 words in the template, of which the last one is always read.
     assert [test["measurement"]["requests"]["tokens"]["cached"] for test in tests] == [102, 0]

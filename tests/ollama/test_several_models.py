@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     import pytest
@@ -137,7 +138,7 @@ def test_app(engines, llm_client_factory):
     result.stdout.fnmatch_lines(
         ["llmperf: ollama: the server holds 1 model at a time (max_loaded_models=1), and this run uses 2: *"],
     )
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     loads = [part.get("engine_stats", {}).get("model_loads") for test in tests for part in test["measurement"]["parts"]]
     # The OpenAI API does not state how long a request waited, which is not the same as no wait.
     assert loads == [2, 2, 0] * 2 + [None, None, 0]

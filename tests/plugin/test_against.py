@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.reports.json_report import read_schema
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -239,6 +240,6 @@ def test_workers_share_both_engines(runs: Runs, pytester: pytest.Pytester) -> No
     """
     result = runs.plain(source, *PAIR, *ARGUMENTS, "-n2", "--llmperf-report=out.json")
     result.assert_outcomes(passed=2)
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     assert [[verdict["status"] for verdict in test["verdicts"]] for test in tests] == [["PASS"], ["PASS"]]
     assert len({test["pairs"]["seed"] for test in tests}) == 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.helpers.hostile_server import HostileServer, Reply, event, text, usage
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_a_busy_app_breaks_no_limit_and_each_way_to_ask_has_its_lag(runs: Runs) 
     tail = b"".join(map(event, (text("", "length"), usage(2), "[DONE]")))
     with HostileServer(lambda _: Reply([0.15, first + second + tail])).running() as server:
         runs.plain(ASKS, "--llmperf-report=report.json", "--llmperf-report=report.md", *server.options)
-    report = json.loads(Path("report.json").read_text(encoding="utf-8"))
+    report = read_report(Path("report.json"))
     beside, every = report["tests"]
     lag = beside["measurement"]["client_lag_s"]
     assert set(lag) == {"call"}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -29,7 +30,7 @@ def test_one_round_near_its_limit_is_inconclusive_and_passes(runs: Runs, pyteste
             "budgets: 1 INCONCLUSIVE",
         ]
     )
-    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
+    report = read_report(pytester.path / "out.json")
     interval = report["tests"][0]["verdicts"][0]["interval"]
     assert (interval["units"], interval["unit"]) == (1, "round")
     assert report["session"]["session_noise"] is None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     import pytest
@@ -52,7 +53,7 @@ def test_each_start_has_one_before_the_first_test_that_does_not_test_the_start(
 ) -> None:
     result = runs(SOURCE, "--llmperf-report=out.json", first_request="100 ms")
     result.assert_outcomes(passed=7)
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     found: dict[str, Any] = {test["nodeid"].partition("::")[2]: test["measurement"] for test in tests}
     assert {name: one["engine"]["warmup_seconds"] is not None for name, one in found.items()} == {
         "test_first": True,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.reports.json_report import read_schema
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +38,8 @@ def test_without_budgets(llm_client):
 
 def load(path: Path) -> dict[str, Any]:
     jsonschema = pytest.importorskip("jsonschema")
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(read_schema()).validate(content)
-    return content
+    jsonschema.Draft202012Validator(read_schema()).validate(json.loads(path.read_text(encoding="utf-8")))
+    return read_report(path)
 
 
 def test_it_holds_every_measured_test_and_is_valid_under_its_schema(runs: Runs, pytester: pytest.Pytester) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     import pytest
@@ -63,7 +64,7 @@ def test_records_and_windows_reach_the_report(runs: Runs, pytester: pytest.Pytes
         "--llmperf-report=out.json",
     )
     result.assert_outcomes(passed=1)
-    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    [test] = read_report(pytester.path / "out.json")["tests"]
     assert test["measurement"]["records"] == [{"name": "score", "value": 0.75, "unit": "points"}]
     assert [window["name"] for window in test["measurement"]["windows"]] == ["warm"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.plugin.test_signals import assert_gone
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_load(llm_client, llm_perf):
         slots="64",
     )
     result.assert_outcomes(passed=1)
-    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    (test,) = read_report(pytester.path / "out.json")["tests"]
     (load,) = test["measurement"]["loads"]
     assert load["asked"].startswith(
         "40 prompts of 10 to 20 tokens, answers of 4, seed 0; open loop, Poisson, 200 req/s"
@@ -184,7 +184,7 @@ def test_load(llm_client):
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["FAILED *LoadClientDied: the load client died (killed by SIGKILL)*"])
-    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    (test,) = read_report(pytester.path / "out.json")["tests"]
     assert test["measurement"]["faults"][0].startswith("the load client died (killed by SIGKILL)")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     import pytest
@@ -32,7 +33,7 @@ class TestDerived(TestBase):
 def test_the_closest_marker_wins_key_by_key(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(SOURCE, "--llmperf-report=out.json")
     result.assert_outcomes(passed=6)
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     found = {test["nodeid"].partition("::")[2]: limits(test) for test in tests}
     assert found == {
         "TestBase::test_sizes[1]": {"peak": "3 GiB", "growth": "3 GiB", "host_peak": "2 GiB", "weights": "1 GiB"},

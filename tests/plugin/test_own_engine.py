@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -104,6 +105,6 @@ def test_the_example_runs_sglang_or_what_stands_for_it(tmp_path: Path) -> None:
     run = subprocess.run([*command, *options], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout
     assert "budgets: 5 PASS" in run.stdout
-    [test] = json.loads(report.read_text(encoding="utf-8"))["tests"]
+    [test] = read_report(report)["tests"]
     assert test["measurement"]["engine"]["version"] == "0.5.3"
     assert {v["metric"]: v["measured"] for v in test["verdicts"]}["memory.weights"] == 1.5 * 2**30

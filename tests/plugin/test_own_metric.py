@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from pytest_llmperf.reports.json_report import read_schema
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -47,10 +48,9 @@ def verdicts(report: dict[str, Any]) -> dict[tuple[str, str], str]:
     }
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(read_schema()).validate(report)
-    return report
+def check_and_read(path: Path) -> dict[str, Any]:
+    jsonschema.Draft202012Validator(read_schema()).validate(json.loads(path.read_text(encoding="utf-8")))
+    return read_report(path)
 
 
 def test_it_is_judged_and_in_every_report(own: Runs, pytester: pytest.Pytester) -> None:
@@ -59,7 +59,7 @@ def test_it_is_judged_and_in_every_report(own: Runs, pytester: pytest.Pytester) 
     result.stdout.fnmatch_lines(
         ["FAILED *::test_beyond - BudgetExceeded: memory.mean * MiB > 1 MiB *"],
     )
-    report = read_report(pytester.path / "out.json")
+    report = check_and_read(pytester.path / "out.json")
     assert verdicts(report) == {
         ("test_inside", "memory.mean"): "PASS",
         ("test_inside", "latency.longest_gap_max"): "PASS",
@@ -113,7 +113,7 @@ def test_a_controller_of_workers_that_does_not_know_it_reports_it(
     (folder / "test_below.py").write_text("import pytest\n" + SOURCE, encoding="utf-8")
     result = runs.in_subprocess("", "-n1", "--llmperf-report=out.json")
     result.assert_outcomes(passed=2, failed=1)
-    statuses = verdicts(read_report(pytester.path / "out.json"))
+    statuses = verdicts(check_and_read(pytester.path / "out.json"))
     assert statuses["test_beyond", "memory.mean"] == "FAIL"
 
 
@@ -135,7 +135,7 @@ def test_one_whose_function_raises_costs_no_other_budget(runs: Runs, pytester: p
     result = runs.in_subprocess(source, "--llmperf-strict", "--llmperf-report=out.json")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["FAILED *::test_limited - NoVerdict: *INVALID: its function raised *"])
-    report = read_report(pytester.path / "out.json")
+    report = check_and_read(pytester.path / "out.json")
     assert verdicts(report) == {
         ("test_limited", "latency.longest_gap_max"): "INVALID",
         ("test_limited", "memory.host_peak"): "PASS",

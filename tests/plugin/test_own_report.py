@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.conftest import SIMULATED
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_a_plugin_adds_a_format_as_well(runs: Runs, pytester: pytest.Pytester) -
 
 def test_a_suffix_in_capitals_works_like_one_in_small_letters(runs: Runs, pytester: pytest.Pytester) -> None:
     runs(SOURCE, "--llmperf-report=OUT.JSON").assert_outcomes(passed=1)
-    assert json.loads((pytester.path / "OUT.JSON").read_text(encoding="utf-8"))["tests"]
+    assert read_report(pytester.path / "OUT.JSON")["tests"]
 
 
 def test_an_unknown_suffix_is_refused_with_all_that_are_known(runs: Runs, pytester: pytest.Pytester) -> None:

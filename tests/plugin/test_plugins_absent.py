@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -49,7 +50,7 @@ def test_one_test_passes_and_one_fails_whatever_is_switched_off(
 ) -> None:
     result = runs(SOURCE, *options.split(), "--llmperf-report=out.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     found = [(verdict["name"], verdict["status"]) for test in tests for verdict in test["verdicts"]]
     assert [status for name, status in found if name == "latency.startup"] == ["PASS", "FAIL"]
     # A host under load may keep the sampler from a core for so long that memory is INVALID.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_llmperf.baselines.store import Store
+from pytest_llmperf.reports.report_file import read_report
 from tests.conftest import SIMULATED
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _in_no_pull_request(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read_stored(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/*/*.json"))]
+    return [read_report(path) for path in sorted(folder.glob("*/*/*.json"))]
 
 
 def store_again(folder: Path, times: int) -> None:
@@ -64,7 +64,7 @@ def test_a_strict_first_run_is_stored_and_workers_compare_the_next_on_each_engin
     second.assert_outcomes(passed=1)
     second.stdout.fnmatch_lines(["budgets: 4 PASS", "baseline main of simulated:simulated: 6 runs, the newest of *"])
     second.stdout.fnmatch_lines(["against main: test_it.py::test_chat: latency.ttft_max * (6 runs)"])
-    [test] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    [test] = read_report(pytester.path / "out.json")["tests"]
     compared = {verdict["name"]: verdict for verdict in test["verdicts"] if verdict["relative"]}
     assert compared["latency.e2e_max"]["interval"]["units"] == 6
     assert compared["memory.peak"]["limit"] == pytest.approx(1.5 * compared["memory.peak"]["baseline"])

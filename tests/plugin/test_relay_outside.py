@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
+
 if TYPE_CHECKING:
     from tests.conftest import Runs
 
@@ -44,7 +46,7 @@ def test_calls_of_fixtures_belong_to_no_test(
     result = runs(SOURCE, "--llmperf-report=out.json", *options)
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines([f"{outside} calls of the app belong to no test: they came while none was measured"])
-    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
+    report = read_report(pytester.path / "out.json")
     assert report["session"]["calls_outside_tests"] == outside
     assert [test["measurement"]["requests"]["total"] for test in report["tests"]] == [1, 1, 1, 1]
 

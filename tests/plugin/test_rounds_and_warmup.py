@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -29,7 +30,7 @@ def test_counts():
 def test_warm_up_rounds_are_not_measured_and_other_tests_run_once(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(SOURCE, "--llmperf-rounds=3", "--llmperf-warmup=2", "--llmperf-report=out.json")
     result.assert_outcomes(passed=3)
-    measurement = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"][0]["measurement"]
+    measurement = read_report(pytester.path / "out.json")["tests"][0]["measurement"]
     assert measurement["rounds"] == 3
     assert measurement["requests"]["total"] == 3
 
@@ -69,7 +70,7 @@ AUTO = ("--llmperf-rounds=auto", "--llmperf-report=out.json")
 
 
 def read_test(pytester: pytest.Pytester) -> dict[str, Any]:
-    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
+    report = read_report(pytester.path / "out.json")
     tests: list[dict[str, Any]] = report["tests"]
     assert len(tests) == 1
     return tests[0]

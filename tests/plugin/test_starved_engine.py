@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="reads the waiting of threads")
 
@@ -39,7 +40,7 @@ def test_waiting_is_in_every_report_also_of_a_pass(pytester: pytest.Pytester) ->
     options = ["--llmperf-report=r.json", "--llmperf-report=r.md", "--junitxml=r.xml", "-p", "no:randomly"]
     result = pytester.runpytest_subprocess("--llm-engine=simulated", *options)
     result.stdout.re_match_lines([r"system +the engine ran for .* and waited .* for a core", r"FAILED .*"])
-    (test,) = json.loads((pytester.path / "r.json").read_text(encoding="utf-8"))["tests"]
+    (test,) = read_report(pytester.path / "r.json")["tests"]
     assert {v["name"]: v["status"] for v in test["verdicts"]} == {
         "latency.e2e_p50": "PASS",
         "latency.ttft_p50": "FAIL",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from typing import Any
@@ -38,7 +39,7 @@ def pair(markers: str) -> str:
 
 
 def measured(pytester: pytest.Pytester) -> dict[str, Any]:
-    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    (test,) = read_report(pytester.path / "out.json")["tests"]
     found: dict[str, Any] = test["measurement"]
     return found
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     import pytest
@@ -53,7 +54,7 @@ def test_fixture(sent, llm_client):
 
 
 def read_tests(pytester: pytest.Pytester) -> dict[str, Any]:
-    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
+    report = read_report(pytester.path / "out.json")
     return {test["nodeid"].partition("::")[2]: test for test in report["tests"]}
 
 

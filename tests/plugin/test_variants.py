@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.conftest import SIMULATED
 from tests.helpers.simulated_process import serving
 
@@ -61,7 +61,7 @@ def test_each_variant_has_its_settings_its_budgets_and_its_rows(runs: Runs, pyte
             "budgets: 5 PASS",
         ]
     )
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     found = {test["nodeid"].rpartition("::")[2]: test["measurement"] for test in tests}
     assert [test["engine"] for test in tests] == ["old", "new", "new"]
     assert {name: one["engine"]["label"] for name, one in found.items()} == {
@@ -98,7 +98,7 @@ def test_two_servers_of_one_engine_stand_side_by_side(runs: Runs, pytester: pyte
     result.assert_outcomes(passed=2, failed=1)
     why = "latency.ttft_max INVALID: 1 prompt was sent before *"
     result.stdout.fnmatch_lines([f"FAILED *test_two_servers[[]again[]] - NoVerdict: {why}"])
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     engines = [test["measurement"]["engine"] for test in tests]
     assert {one["label"]: one["model"] for one in engines} == {"old": "small", "new": "large", "again": "small"}
 

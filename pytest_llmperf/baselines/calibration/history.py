@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.baselines.rejudging.measurement import StoredMeasurement
+from pytest_llmperf.baselines.stored_run import failed_by_itself
 from pytest_llmperf.budgets.calibration.series import FEWEST_SESSIONS, SessionSeries, SessionValue
 from pytest_llmperf.budgets.interval import Confidence, find_interval
 from pytest_llmperf.budgets.verdict import Status
@@ -70,12 +71,15 @@ class MetricHistory:
 
 
 def collect_histories(reports: Iterable[Mapping[str, Any]]) -> dict[MetricKey, MetricHistory]:
-    """What reports of schema 2 say of every number that one of them has a valid value or a limit of, oldest first."""
+    """What reports say of every number that one of them has a valid value or a limit of, oldest first.
+
+    A test that something else than a budget failed counts for nothing in that run.
+    """
     found: dict[MetricKey, MetricHistory] = {}
     for report in reports:
         confidence = Confidence(session_noise=report["session"].get("session_noise"))
         for test in report["tests"]:
-            if test["measurement"]:
+            if test["measurement"] and not failed_by_itself(test):
                 _add_test(found, test, confidence)
     return found
 

@@ -40,7 +40,7 @@ def judge_again(limits: Sequence[Limit], test: Mapping[str, Any], session_noise:
 
     Args:
         limits: those that are meant for the test, the closest first.
-        test: its entry in a report of schema 2.
+        test: its entry in a report that was read.
         session_noise: the noise between sessions that the run was told of, as a share; None if it was not.
     """
     if not limits:

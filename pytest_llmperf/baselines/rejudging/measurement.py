@@ -24,7 +24,7 @@ _NOISY = (SampleSource.REQUESTS, SampleSource.ENERGY_COUNTERS)
 
 
 class StoredMeasurement:
-    """The ``measurement`` of a test in a report of schema 2, or one of its parts."""
+    """The ``measurement`` of a test in a report that was read, or one of its parts."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self._data = data

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.baselines.errors import StoreError
-from pytest_llmperf.baselines.stored_run import find_fingerprint
+from pytest_llmperf.baselines.stored_run import failed_by_itself, find_fingerprint
 from pytest_llmperf.budgets.comparison.history import LEAST_RUNS, MOST_RUNS, CompareWithPast
 from pytest_llmperf.budgets.comparison.past import Past, PastValue
 from pytest_llmperf.budgets.verdict import Status
@@ -191,18 +191,10 @@ def _read_value(run: StoredRun, entry: Mapping[str, Any], metric: str, engine: s
     A budget that is broken does not make its value unusable: who stored that run anyway meant it to count.
     """
     verdicts = [one for one in entry["verdicts"] if one["name"] == metric and one["engine"] in ("", engine)]
-    if any(one["status"] == Status.INVALID for one in verdicts) or _failed_by_itself(run, entry):
+    if any(one["status"] == Status.INVALID for one in verdicts) or failed_by_itself(entry):
         return None
     reading = find_part(entry["measurement"], engine)["readings"].get(metric)
     value = reading and reading.get("value")
     if reading is None and verdicts:  # what depends on the limits of the test stands in its verdict alone
         value = verdicts[0]["measured"]
     return None if value is None else PastValue(float(value), (reading or {}).get("samples"), describe_run(run))
-
-
-def _failed_by_itself(run: StoredRun, entry: Mapping[str, Any]) -> bool:
-    """Whether a test failed although its budgets did not fail it. One without a verdict fails in a strict run only."""
-    by_budget = {Status.FAIL, Status.INCONCLUSIVE}
-    if run.session.get("strict", True):
-        by_budget |= {status for status in Status if status.without_verdict}
-    return entry["outcome"] == "failed" and not any(one["status"] in by_budget for one in entry["verdicts"])

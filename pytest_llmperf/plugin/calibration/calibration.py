@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.baselines.calibration.audit import audit_budgets
 from pytest_llmperf.baselines.calibration.audit_text import render_audit
+from pytest_llmperf.baselines.stored_run import failed_by_itself
 from pytest_llmperf.plugin.calibration.suite_run import SuiteRun, run_suite
 from pytest_llmperf.reports.text import to_one_line
 
@@ -143,8 +144,4 @@ def _failed_by_budgets_only(report: Mapping[str, Any]) -> bool:
 
 def _list_failed_tests(report: Mapping[str, Any]) -> list[str]:
     """The tests that were measured and failed, but not by a budget."""
-    return [
-        test["nodeid"]
-        for test in report["tests"]
-        if test["outcome"] == "failed" and all(verdict["status"] == "PASS" for verdict in test["verdicts"])
-    ]
+    return [test["nodeid"] for test in report["tests"] if failed_by_itself(test)]

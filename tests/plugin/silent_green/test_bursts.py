@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.helpers.hostile_server import Reply, event, text, usage
 from tests.helpers.vllm_double import VLLMDouble, Way
 
@@ -70,7 +70,7 @@ def run(runs: Runs, text: str, *options: str) -> list[tuple[dict[str, str], dict
     What a busy host does to the client is left out.
     """
     runs.plain(text, "--llmperf-report=report.json", *options)
-    tests = json.loads(Path("report.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(Path("report.json"))["tests"]
     return [(read_statuses(test["verdicts"]), test["measurement"]) for test in tests]
 
 
@@ -158,7 +158,7 @@ def test_without_a_clock_of_the_server_tokens_of_one_moment_are_told_by_themselv
         source("generate", NEAR).replace("itl_max", "itl_p50").replace("generate", "run").replace('"x"', '["x"] * 12')
     )
     runs.plain(asks, "--llmperf-report=report.json", *hostile.options)
-    (test,) = json.loads(Path("report.json").read_text(encoding="utf-8"))["tests"]
+    (test,) = read_report(Path("report.json"))["tests"]
     assert "server_clock" not in test["measurement"]
     invalid = {v["name"] for v in test["verdicts"] if v["status"] == "INVALID"}
     assert invalid >= {"latency.itl_p50", "latency.tpot_max", "throughput.per_user"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.helpers.hostile_server import stream, text, usage
 from tests.helpers.simulated_process import serving
 
@@ -52,7 +52,7 @@ WAYS = {
 
 
 def read_tests(pytester: pytest.Pytester) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    found: list[dict[str, Any]] = read_report(pytester.path / "out.json")["tests"]
     return found
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -35,7 +36,7 @@ def test_several_requests_of_one_burst_are_one_round(runs: Runs, pytester: pytes
         "--llmperf-report=out.json",
     )
     result.assert_outcomes(passed=1)
-    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
+    report = read_report(pytester.path / "out.json")
     interval = report["tests"][0]["verdicts"][0]["interval"]
     assert (interval["units"], interval["unit"]) == (1, "round")
     assert interval["high"] > 2 * interval["low"]

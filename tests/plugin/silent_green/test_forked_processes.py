@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     import pytest
@@ -72,7 +73,7 @@ SOURCE = """
 
 def test_none_is_lost(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(SOURCE, "--llmperf-report=out.json", "-p", "no:randomly")
-    tests = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests = read_report(pytester.path / "out.json")["tests"]
     counted, measured = ["INVALID", "INVALID", "PASS"], ["PASS", "PASS", "PASS"]
     assert {t["nodeid"].partition("::")[2]: sorted(v["status"] for v in t["verdicts"]) for t in tests} == {
         "test_client_alone": counted,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.helpers.hostile_server import MODEL, event, lines, stream, text, usage, whole
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_another_model_is_named(runs: Runs, hostile: HostileServer, pytester: py
     sentence = f"1 of 1 answers came from other-2024, not from {MODEL}"
     result.stdout.fnmatch_lines([f"note: {sentence} (test_it.py::test_asks)", "budgets: 1 PASS"])
     assert f"- {sentence} " in (pytester.path / "out.md").read_text(encoding="utf-8")
-    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    (test,) = read_report(pytester.path / "out.json")["tests"]
     assert test["measurement"]["requests"]["models"] == {"other-2024": 1}
 
 

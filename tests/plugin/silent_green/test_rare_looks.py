@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.helpers.vllm_double import VLLMDouble, Way
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def vllm() -> Iterator[VLLMDouble]:
 def run(runs: Runs, vllm: VLLMDouble, *, stream: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
     """The verdict on the budget, and the measurement."""
     runs.plain(ASKS.replace("STREAM", str(stream)), "--llmperf-report=report.json", *vllm.options)
-    (test,) = json.loads(Path("report.json").read_text(encoding="utf-8"))["tests"]
+    (test,) = read_report(Path("report.json"))["tests"]
     (verdict,) = test["verdicts"]
     return verdict, test["measurement"]
 
@@ -87,7 +87,7 @@ def test_looks_do_not_wait_for_a_test_that_keeps_pytest_busy(
     vllm.way = Way(step_s=0.05)
     result = pytester.runpytest_subprocess(*runs.always, "--llmperf-report=report.json", *vllm.options, *options)
     result.assert_outcomes(passed=1)
-    (test,) = json.loads(Path("report.json").read_text(encoding="utf-8"))["tests"]
+    (test,) = read_report(Path("report.json"))["tests"]
     assert test["verdicts"][0]["status"] == "PASS"
     # 1.2 s of a request, of which 1 s was kept busy: a thread of pytest would have looked four times.
     assert test["measurement"]["readings"]["memory.kv_cache"]["samples"] > 6

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_llmperf.engines.lifecycle import attached_deployment
 from pytest_llmperf.engines.lifecycle.http import http_get
+from pytest_llmperf.reports.report_file import read_report
 from tests.helpers.hostile_server import whole
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def test_an_earlier_test_makes_a_limit_that_does_not_hold_invalid(runs: Runs, py
         "--llmperf-report=out.json",
     )
     beside = "a request of test_it.py::test_leaves_it was still running while this test ran"
-    report = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))
+    report = read_report(pytester.path / "out.json")
     after = report["tests"][1]
     assert after["measurement"]["disturbances"] == [beside]
     assert after["measurement"]["requests"]["total"] == 1

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.helpers.hostile_server import good_stream, good_whole
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_one_line_says_that_answers_are_short(
     sentence = f"{ENDS[finish]}; the shortest has 11 of 30 tokens (test_it.py::test_asks)"
     result.stdout.fnmatch_lines([f"note: {sentence}"])
     assert f"- {sentence}" in (pytester.path / "out.md").read_text(encoding="utf-8").replace("\\", "")
-    (test,) = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    (test,) = read_report(pytester.path / "out.json")["tests"]
     requests = test["measurement"]["requests"]
     assert requests["short"] == {"answers": 1, "cut_off": int(finish == "length"), "tokens": 11, "asked_tokens": 30}
     assert requests["records"][0]["asked_tokens"] == 30

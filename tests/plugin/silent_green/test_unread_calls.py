@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.reports.report_file import read_report
 from tests.helpers.hostile_server import whole
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def any_path(hostile: HostileServer) -> HostileServer:
 
 
 def read_tests(pytester: pytest.Pytester) -> Iterable[dict[str, Any]]:
-    tests: list[dict[str, Any]] = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    tests: list[dict[str, Any]] = read_report(pytester.path / "out.json")["tests"]
     return tests
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_llmperf.baselines.errors import StoreError
 from pytest_llmperf.baselines.store import Store
-from pytest_llmperf.baselines.stored_run import StoredRun, parse_run
+from pytest_llmperf.baselines.stored_run import StoredRun, parse_run, to_text
 from tests.helpers.stored_reports import COMMIT, FINGERPRINT, OTHER, make_engine, make_report, make_test
 from tests.helpers.waiting import PATIENCE_S, until
 
@@ -115,10 +115,10 @@ def test_what_measured_nothing_is_not_stored(store: Store) -> None:
         (lambda report: report["tests"][0]["measurement"]["engine"].pop("fingerprint"), "test_fast: its engine has no"),
         (lambda report: report.pop("created"), "when it was created: None"),
         (lambda report: report.update(created="yesterday"), "when it was created: 'yesterday'"),
-        (lambda report: report.update(schema=1), "schema 1, and this version reads 2"),
+        (lambda report: report.update(schema=1), "schema 1, and this version reads 3"),
         (lambda report: report.update(session={"worker": object()}), "object is not JSON serializable"),
         (lambda report: report.update(session={"seconds": float("nan")}), "not JSON compliant"),
-        (lambda report: report["tests"][0]["measurement"].update(readings=[]), "not the shape of a report"),
+        (lambda report: report["tests"][0]["measurement"].update(readings=[]), "the report cannot be stored"),
     ],
 )
 def test_what_could_not_be_read_again_is_not_written(
@@ -264,28 +264,35 @@ def test_what_is_removed_leaves_no_empty_folder(store: Store) -> None:
 def spoil_text(text: str) -> dict[str, str]:
     """What may be found in place of a run's file, by what it is."""
     report = json.loads(text)
+    [test] = report["tests"]
+
+    def with_measurement(**changes: Any) -> list[dict[str, Any]]:
+        return [{**test, "measurement": {**test["measurement"], **changes}}]
+
     return {
         "empty": "",
         "truncated": text[: len(text) // 2],
         "no JSON": "<html>404</html>",
         "another JSON": "[1, 2, 3]",
         "a benchmark": json.dumps({"benchmarks": []}),
-        "an older schema": json.dumps({**report, "schema": 1}),
-        "a newer schema": json.dumps({**report, "schema": 3}),
+        "an older schema": json.dumps({**report, "schema": 2}),
+        "a newer schema": json.dumps({**report, "schema": 4}),
         "no tests": json.dumps({**report, "tests": []}),
         "tests of no shape": json.dumps({**report, "tests": [1, None]}),
-        "readings of no shape": json.dumps({**report, "tests": [make_test(readings=None)]}),
-        "an engine of no shape": json.dumps({**report, "tests": [make_test(engine={"fingerprint": 3})]}),
-        "devices of no shape": json.dumps({**report, "tests": [make_test(engine={}, devices=[1])]}),
+        "readings of no shape": json.dumps({**report, "tests": with_measurement(readings=None)}),
+        "an engine of no shape": json.dumps({**report, "engines": [{"fingerprint": 3}]}),
+        "an engine that is not there": json.dumps({**report, "engines": []}),
+        "devices of no shape": json.dumps({**report, "engines": [{}], "tests": with_measurement(devices=[1])}),
         "no session": json.dumps({key: value for key, value in report.items() if key != "session"}),
+        "no tables": json.dumps({key: value for key, value in report.items() if key != "missing"}),
         "metrics of no shape": json.dumps({**report, "metrics": 7}),
-        "another fingerprint": json.dumps({**report, "tests": [make_test(engine=make_engine(OTHER))]}),
+        "another fingerprint": json.dumps({**report, "engines": [make_engine(OTHER)]}),
         "no time": json.dumps({**report, "created": None}),
         "too deep": "[" * 100_000,
     }
 
 
-BROKEN = list(spoil_text(json.dumps(make_report())))
+BROKEN = list(spoil_text(to_text(make_report())))
 
 
 @pytest.mark.parametrize("what", BROKEN)

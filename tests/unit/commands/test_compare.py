@@ -10,6 +10,7 @@ import pytest
 
 from pytest_llmperf.__main__ import main
 from pytest_llmperf.commands.compare import BAD_INPUT, BROKEN
+from pytest_llmperf.reports.compact.report import compact_report
 from tests.helpers.simulated_sessions import NODEID, make_entry, make_report, measure_session
 from tests.helpers.streams import L4, measured, stream
 
@@ -28,7 +29,7 @@ def compare(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
     def run(old: dict[str, Any], new: dict[str, Any], *options: str) -> tuple[int, list[str], list[str]]:
         paths = tmp_path / "a.json", tmp_path / "b.json"
         for path, report in zip(paths, (old, new), strict=True):
-            path.write_text(json.dumps(report), encoding="utf-8")
+            path.write_text(json.dumps(compact_report(report) if "tests" in report else report), encoding="utf-8")
         status = main(["compare", *map(str, paths), *options])
         output = capsys.readouterr()
         return status, output.out.splitlines(), output.err.splitlines()

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_llmperf.__main__ import main
 from pytest_llmperf.commands.judge import BAD_INPUT, BROKEN
+from pytest_llmperf.reports.compact.report import compact_report
 from tests.helpers.simulated_sessions import NODEID, make_entry, make_report, measure_session
 from tests.helpers.streams import limits, measured, stream
 
@@ -38,7 +39,7 @@ def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
 def write(path: Path, asked: Sequence[Any] = GOOD, **fields: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     result = make_entry(fields.pop("measurement", None) or measure_session(1), asked, **fields)
-    path.write_text(json.dumps(make_report(result)), encoding="utf-8")
+    path.write_text(json.dumps(compact_report(make_report(result))), encoding="utf-8")
     return path
 
 
@@ -102,8 +103,8 @@ def test_what_is_too_close_fails_only_where_asked(judge: Judge, budgets: Any, tm
 
 def test_bad_input_is_told_and_the_others_are_judged(judge: Judge, budgets: Any, tmp_path: Path) -> None:
     good, broken, other = write(tmp_path / "good.json"), tmp_path / "broken.json", tmp_path / "other.json"
-    broken.write_text('{"schema": 2, "te', encoding="utf-8")
-    other.write_text('{"schema": 2, "tests": [{}], "session": {}, "metrics": {}, "created": ""}', encoding="utf-8")
+    broken.write_text('{"schema": 3, "te', encoding="utf-8")
+    other.write_text('{"schema": 3, "tests": [{}], "session": {}, "metrics": {}, "created": ""}', encoding="utf-8")
     status, lines, errors = judge(broken, good, tmp_path / "missing.json", other)
     assert status == BAD_INPUT
     assert [

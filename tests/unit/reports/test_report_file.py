@@ -26,8 +26,8 @@ def test_a_report_is_read_from_its_path_and_from_its_text(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"schema": 1}, "it is a report of schema 1, and this version reads 2"),
-        ({"schema": None}, "it is a report of schema None, and this version reads 2"),
+        ({"schema": 1}, "it is a report of schema 1, and this version reads 3"),
+        ({"schema": None}, "it is a report of schema None, and this version reads 3"),
         ({"metrics": None}, "it has no metrics"),
         ({"tests": {}}, "it has no tests"),
         ({"tests": [{"nodeid": "t.py::a"}]}, "one of its tests has no nodeid or no measurement"),

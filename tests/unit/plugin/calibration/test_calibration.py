@@ -11,6 +11,7 @@ import pytest
 from pytest_llmperf.plugin.calibration import calibration
 from pytest_llmperf.plugin.calibration.calibration import Calibration, drop_flag
 from pytest_llmperf.plugin.calibration.suite_run import SuiteRun
+from pytest_llmperf.reports.compact.report import compact_report
 from tests.helpers.simulated_sessions import make_entry, make_report, measure_session
 from tests.helpers.streams import limits
 
@@ -41,7 +42,7 @@ def calibrate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Outcome]], 
             status, output, report = next(coming)
             path = next(text.partition("=")[2] for text in arguments if text.startswith("--llmperf-report="))
             if report is not None:
-                Path(path).write_text(json.dumps(report), encoding="utf-8")
+                Path(path).write_text(json.dumps(compact_report(report)), encoding="utf-8")
             return SuiteRun(status, output, 2.0)
 
         monkeypatch.setattr(calibration, "run_suite", run_suite)
