@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.api.observation import Observation, Observed
+from pytest_llmperf.engines.attached.core_waits import CoreWatch
 from pytest_llmperf.engines.attached.counters import count_answered_tokens, count_generated_tokens
 from pytest_llmperf.engines.attached.slots import SlotsWatch, count_busy_slots, explain_busy_slots
 from pytest_llmperf.measurement.reading import Reading
@@ -43,27 +44,32 @@ class AttachedInsight(Insight):
         return {"memory.weights": Reading(weights, "stated by the server's list of models", samples=1)}
 
     def observe(self) -> AttachedObservation:
-        return AttachedObservation(self.readings, self._metrics_url, self._slots_url, self._deployment.api_key)
+        cores = CoreWatch(self._deployment.branches if self._slots_url else ())
+        slots = SlotsWatch([self._slots_url] if self._slots_url else [], self._deployment.api_key)
+        return AttachedObservation(self.readings, self._metrics_url, slots, cores)
 
 
 class AttachedObservation(Observation):
     """Compares what the server did with the test's requests. A page without a URL is not read."""
 
     def __init__(
-        self, readings: Callable[[], Mapping[str, Reading]], metrics_url: str, slots_url: str, api_key: str
+        self, readings: Callable[[], Mapping[str, Reading]], metrics_url: str, slots: SlotsWatch, cores: CoreWatch
     ) -> None:
         super().__init__(readings)
         self._metrics_url = metrics_url
         self._before = count_generated_tokens(metrics_url) if metrics_url else None
-        self._slots = SlotsWatch([slots_url] if slots_url else [], api_key)
+        self._slots = slots
+        self._cores = cores
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
-        self._slots.stop()
-        faults = (self._explain_tokens(requests), explain_busy_slots(self._slots.looks, requests))
+        self.close()
+        busy = explain_busy_slots(self._slots.looks, requests, self._cores.waits)
+        faults = (self._explain_tokens(requests), busy)
         return Observed(self._readings(), tuple(fault for fault in faults if fault))
 
     def close(self) -> None:
         self._slots.stop()
+        self._cores.stop()
 
     def _explain_tokens(self, requests: Sequence[RequestTiming]) -> str:
         """Why the server's count of generated tokens is more than the test's; "" if it is not."""

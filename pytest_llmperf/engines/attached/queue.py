@@ -1,10 +1,15 @@
-"""Whether requests waited for a slot that the test itself had not taken."""
+"""Whether requests waited for a slot that the test itself had not taken.
+
+What a server has not timed itself may be a wait for a slot, or for a core of a busy host: what its threads have waited
+for cores that others used is taken off.
+"""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.engines.attached.core_waits import NOTHING_SEEN, CoreWaits
 from pytest_llmperf.engines.attached.slots import LINGER_NS
 
 if TYPE_CHECKING:
@@ -20,30 +25,31 @@ SHARE = 0.1
 LOST_SHARE = 0.3
 
 
-def explain_queue(requests: Sequence[RequestTiming], slots: int) -> str:
+def explain_queue(requests: Sequence[RequestTiming], slots: int, cores: CoreWaits = NOTHING_SEEN) -> str:
     """Why others must have held slots that the test's requests waited for, in one sentence; "" if they need not.
 
-    ``slots`` is how many requests the server answers at a time.
+    ``slots`` is how many requests the server answers at a time, ``cores`` what its threads waited for.
     """
-    waits = [wait for request in requests if (wait := _find_foreign_wait(request, requests, slots))]
+    waits = [wait for request in requests if (wait := _find_foreign_wait(request, requests, slots, cores))]
     if not waits:
-        return _explain_lost_time(requests, slots)
+        return _explain_lost_time(requests, slots, cores)
     return (
         f"others used the server: {len(waits)} of {len(requests)} requests waited up to {max(waits) / 1e6:.0f} ms for "
         "a slot that no request of the test had (or calls went past llm_client)"
     )
 
 
-def _find_foreign_wait(request: RequestTiming, requests: Sequence[RequestTiming], slots: int) -> int:
+def _find_foreign_wait(request: RequestTiming, requests: Sequence[RequestTiming], slots: int, cores: CoreWaits) -> int:
     """How long a request waited for a slot, in ns; 0 if it did not, or the test's own requests had all of them."""
     times = request.server
     wait = times.queue if times is not None else None
     if times is None or wait is None:
         return 0
     answering = (times.prompt or 0) + (times.decode or 0)
-    if wait <= max(WORK_NS, SHARE * answering):
-        return 0
     waited_until = request.sent_ns + (times.startup or 0) + wait
+    least = max(WORK_NS, SHARE * answering)
+    if wait <= least or wait - cores.find_most(request.sent_ns, waited_until) <= least:
+        return 0
     others = sum(
         1
         for other in requests
@@ -52,7 +58,7 @@ def _find_foreign_wait(request: RequestTiming, requests: Sequence[RequestTiming]
     return wait if others < slots else 0
 
 
-def _explain_lost_time(requests: Sequence[RequestTiming], slots: int) -> str:
+def _explain_lost_time(requests: Sequence[RequestTiming], slots: int, cores: CoreWaits) -> str:
     """Why the slots did not answer the test's requests for long enough while some of these waited; "" if they did."""
     if any(r.server is None or r.server.total is None or r.error is not None for r in requests):
         return ""
@@ -70,10 +76,17 @@ def _explain_lost_time(requests: Sequence[RequestTiming], slots: int) -> str:
         if sent > slots:
             crowded_ns += slots * (next_ns - at_ns)
             answered_ns += min(slots, answered) * (next_ns - at_ns)
-    lost_ns = crowded_ns - answered_ns
+    lost_ns = round((crowded_ns - answered_ns) * (1 - _find_share_without_cores(requests, cores)))
     if lost_ns <= max(WORK_NS * len(requests), LOST_SHARE * crowded_ns):
         return ""
     return (
         f"others used the server: while requests of the test waited for a slot, it answered them for "
         f"{answered_ns / crowded_ns:.0%} of the time only (or calls went past llm_client)".replace("%", " %")
     )
+
+
+def _find_share_without_cores(requests: Sequence[RequestTiming], cores: CoreWaits) -> float:
+    """The share of the requests' time in which the server may have stood still for want of a core."""
+    start_ns = min((request.sent_ns for request in requests), default=0)
+    end_ns = max((request.end_ns for request in requests), default=0)
+    return min(1.0, cores.find_most(start_ns, end_ns) / max(1, end_ns - start_ns))

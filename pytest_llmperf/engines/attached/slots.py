@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.engines.attached.core_waits import NOTHING_SEEN, CoreWaits
 from pytest_llmperf.engines.lifecycle.http import http_get
 
 if TYPE_CHECKING:
@@ -75,15 +76,18 @@ def count_busy_slots(url: str, api_key: str = "") -> int | None:
         return None
 
 
-def explain_busy_slots(looks: Sequence[SlotsLook], requests: Sequence[RequestTiming]) -> str:
+def explain_busy_slots(
+    looks: Sequence[SlotsLook], requests: Sequence[RequestTiming], cores: CoreWaits = NOTHING_SEEN
+) -> str:
     """Why the slots that were busy are more than the test's requests, in one sentence; "" if they are not.
 
+    A server that waits for a core, by ``cores``, frees the slot of a request that has ended so much later.
     Calls of the app under test do not go through llm_client. If that sent nothing itself, all may be the app's.
     """
     begin_ns = min((request.sent_ns for request in requests), default=0)
     end_ns = max((request.end_ns for request in requests), default=0)
     meanwhile = [look for look in looks if begin_ns <= look.asked_ns and look.at_ns <= end_ns]
-    found = [(look.busy, sum(1 for r in requests if _may_hold_slot(r, look))) for look in meanwhile]
+    found = [(look.busy, sum(1 for r in requests if _may_hold_slot(r, look, cores))) for look in meanwhile]
     busy, ours = max(found, key=lambda pair: pair[0] - pair[1], default=(0, 0))
     if busy <= ours:
         return ""
@@ -93,5 +97,8 @@ def explain_busy_slots(looks: Sequence[SlotsLook], requests: Sequence[RequestTim
     )
 
 
-def _may_hold_slot(request: RequestTiming, look: SlotsLook) -> bool:
-    return request.sent_ns <= look.at_ns and request.end_ns + LINGER_NS >= look.asked_ns
+def _may_hold_slot(request: RequestTiming, look: SlotsLook, cores: CoreWaits) -> bool:
+    if request.sent_ns > look.at_ns:
+        return False
+    late_ns = look.asked_ns - request.end_ns - LINGER_NS
+    return late_ns <= 0 or late_ns <= cores.find_most(request.end_ns, look.asked_ns)

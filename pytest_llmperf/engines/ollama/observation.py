@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.observation import Observation, Observed, explain_token_difference
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
+from pytest_llmperf.engines.attached.core_waits import CoreWatch
 from pytest_llmperf.engines.attached.queue import explain_queue
 from pytest_llmperf.engines.attached.slots import SlotsWatch, explain_busy_slots
 from pytest_llmperf.engines.kv_cache.slots import Slots
@@ -47,6 +48,7 @@ class OllamaObservation(Observation):
         self._counts: Counts | None = None
         self._beside: dict[str, None] = {}
         self._others = SlotsWatch([])
+        self._cores = CoreWatch(deployment.branches if deployment.attached else ())
         try:
             self._before = deployment.look()
             if deployment.attached and self._before is not None and self._before.runner is not None:
@@ -68,13 +70,14 @@ class OllamaObservation(Observation):
         return Observed(readings, (), stats, tuple(self._beside), cached_tokens=cached)
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
-        self._others.stop()
+        self.close()
         seen = self.read(requests, window)
         faults = tuple(fault for fault in self._faults(requests) if fault)
         return replace(seen, faults=faults, kv_levels=self._slots().levels(requests))
 
     def close(self) -> None:
         self._others.stop()
+        self._cores.stop()
 
     def _faults(self, requests: Sequence[RequestTiming]) -> list[str]:
         if self._failure:
@@ -101,7 +104,8 @@ class OllamaObservation(Observation):
         if self._ollama.attached:
             footprint = self._ollama.footprint
             slots = footprint.slots if footprint is not None else None
-            faults += [explain_queue(requests, slots or 1), explain_busy_slots(self._others.looks, requests)]
+            faults.append(explain_queue(requests, slots or 1, self._cores.waits))
+            faults.append(explain_busy_slots(self._others.looks, requests, self._cores.waits))
         return faults
 
     def _slots(self) -> Slots:

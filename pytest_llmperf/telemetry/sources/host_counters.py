@@ -89,6 +89,16 @@ class HostReader:
             unknown=self._unknown,
         )
 
+    def read_processors(self, pid: int | None = None) -> HostCounters:
+        """Reads what changes from moment to moment: the processors' times, and the throttling of that cgroup."""
+        self._unknown = {}
+        return HostCounters(
+            at_ns=time.monotonic_ns(),
+            processors=self._try("processors", self._read_processors),
+            throttling=self._read_throttling([] if pid is None else find_cpu_cgroups(pid, self._proc)),
+            unknown=self._unknown,
+        )
+
     def _try(self, name: str, read: Callable[[], T]) -> T | None:
         try:
             return read()

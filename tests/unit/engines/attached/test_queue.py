@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_llmperf.engines.attached.core_waits import CoreLook, CoreWaits
 from pytest_llmperf.engines.attached.queue import explain_queue
 from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
+from pytest_llmperf.telemetry.sources.host_counters import HostCounters, ProcessorTimes
 
 MS = 1_000_000
 
@@ -67,3 +69,42 @@ def test_time_that_was_lost_while_the_tests_own_requests_waited_for_each_other(
     found = explain_queue(requests, slots)
     assert bool(found) == bool(share)
     assert share in found
+
+
+def make_host(*, others: float, waited: float) -> CoreWaits:
+    """Looks at a host of two cores, of which others used so many, and at a server whose threads have waited so long.
+
+    Both are shares of the time; threads that wait at the same time are added up.
+    """
+    looks = []
+    for at_ms in range(0, 10_000, 250):
+        ran = 0.5 * at_ms
+        times = ProcessorTimes(2, (ran + others * at_ms) / 1e3, 0.0, 2 * at_ms / 1e3)
+        looks.append(CoreLook(HostCounters(at_ms * MS, times), (round(ran * MS), round(waited * at_ms * MS))))
+    return CoreWaits(looks)
+
+
+QUIET, BUSY = make_host(others=0.1, waited=0.1), make_host(others=1.5, waited=2.0)
+SHARED = make_host(others=0.5, waited=0.4)
+# More threads than cores: they wait for one another.
+OWN_THREADS = make_host(others=0.1, waited=3.0)
+
+
+@pytest.mark.parametrize(
+    ("requests", "host", "others"),
+    [
+        ([request(0, 2), request(2000, 211)], QUIET, True),
+        ([request(0, 2), request(2000, 211)], OWN_THREADS, True),
+        ([request(0, 2), request(2000, 211)], BUSY, False),
+        # Longer than the host can have held it up.
+        ([request(0, 2), request(2000, 180)], SHARED, False),
+        ([request(0, 2), request(2000, 1000)], SHARED, True),
+        (turns(between_ms=400), QUIET, True),
+        (turns(between_ms=400), OWN_THREADS, True),
+        (turns(between_ms=400), BUSY, False),
+    ],
+)
+def test_what_a_busy_host_explains_is_no_wait_for_others(
+    requests: list[RequestTiming], host: CoreWaits, others: bool
+) -> None:
+    assert bool(explain_queue(requests, 1, host)) == others

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_llmperf.engines.attached.core_waits import CoreLook, CoreWaits
 from pytest_llmperf.engines.attached.slots import SlotsLook, SlotsWatch, explain_busy_slots
 from pytest_llmperf.measurement.request import RequestTiming
+from pytest_llmperf.telemetry.sources.host_counters import HostCounters
 
 MS = 1_000_000
 ONE, OTHER = RequestTiming(1000 * MS, 2000 * MS), RequestTiming(1500 * MS, 3000 * MS)
@@ -30,6 +32,13 @@ def look(at_ms: int, busy: int) -> SlotsLook:
 def test_slots_that_the_tests_requests_do_not_explain(looks: list[SlotsLook], reason: str) -> None:
     found = explain_busy_slots(looks, [ONE, OTHER])
     assert found == (f"others used the server: {reason} (or calls went past llm_client)" if reason else "")
+
+
+@pytest.mark.parametrize(("waited_ms", "others"), [(0, True), (40, True), (120, False)])
+def test_a_server_that_waits_for_a_core_frees_its_slots_later(waited_ms: int, others: bool) -> None:
+    counters = [HostCounters(at_ms * MS) for at_ms in (1900, 2700)]
+    cores = CoreWaits([CoreLook(counters[0], (0, 0)), CoreLook(counters[1], (0, waited_ms * MS))])
+    assert bool(explain_busy_slots([look(2600, 2)], [ONE, OTHER], cores)) == others
 
 
 def test_without_a_request_of_the_test_all_may_be_the_apps() -> None:

@@ -1,0 +1,93 @@
+"""How long the threads of a running server may have waited for cores that others used, at any time of a test.
+
+A server that waits for a core answers late, as one does that others use. Only what was measured tells the two apart.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.telemetry.host_state import compare_counters, subtract_times
+from pytest_llmperf.telemetry.sources.host_counters import HostReader
+from pytest_llmperf.telemetry.sources.thread_times import PERIOD_S, BranchTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.telemetry.sources.branch import Branch
+    from pytest_llmperf.telemetry.sources.host_counters import HostCounters
+
+
+@dataclass(frozen=True)
+class CoreLook:
+    """The host's processors at one moment, and what the server's threads have run and waited until then, in ns."""
+
+    counters: HostCounters
+    times: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class CoreWaits:
+    """What was seen of a test, in order of time; nothing if the server's threads cannot be seen."""
+
+    looks: Sequence[CoreLook] = ()
+
+    def find_most(self, start_ns: int, end_ns: int) -> int:
+        """How long in ns, at most, work of the server stood still between two moments because others had the cores.
+
+        Its threads waited for so long between the looks around them, added up. They cannot have waited for others
+        longer than these used a core, or a quota kept the server from it; threads that wait for one another are the
+        server's own matter. What a hypervisor took is seen by no thread, and comes on top. 0 if it is not known.
+        """
+        moments = [look.counters.at_ns for look in self.looks]
+        first, last = max(0, bisect_right(moments, start_ns) - 1), bisect_left(moments, end_ns)
+        if not moments or moments[first] >= end_ns or moments[-1] <= start_ns:
+            return 0
+        one, two = self.looks[first], self.looks[min(last, len(moments) - 1)]
+        host = compare_counters(one.counters, two.counters, subtract_times([one.times], [two.times]), "not told")
+        if host.threads is None:
+            return 0
+        others = float("inf") if host.other_cores is None else host.other_cores * host.seconds
+        stolen = (host.steal or 0.0) * (host.processors or 0) * host.seconds
+        return round((min(host.threads.waited, others + (host.throttled_seconds or 0.0)) + stolen) * 1e9)
+
+
+NOTHING_SEEN = CoreWaits()
+
+
+class CoreWatch:
+    """Looks at the threads of these processes a few times a second until it is stopped."""
+
+    def __init__(self, branches: Sequence[Branch]) -> None:
+        self._pid = branches[0].root if branches else None
+        self._looks: list[CoreLook] = []
+        self._reader = HostReader()
+        self._times = BranchTimes(lambda: tuple({pid: None for branch in branches for pid in branch.list_pids()}))
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="llmperf-core-waits", daemon=True)
+        if branches:
+            self._look()
+            self._thread.start()
+
+    @property
+    def waits(self) -> CoreWaits:
+        """What was seen so far."""
+        return CoreWaits(tuple(self._looks))
+
+    def stop(self) -> None:
+        """Returns when the last look is done. May be called twice."""
+        if self._pid is not None and not self._ended.is_set():
+            self._ended.set()
+            self._thread.join()
+            self._look()
+
+    def _run(self) -> None:
+        while not self._ended.wait(PERIOD_S):
+            self._look()
+
+    def _look(self) -> None:
+        self._times.read()
+        self._looks.append(CoreLook(self._reader.read_processors(self._pid), self._times.total))
