@@ -72,10 +72,11 @@ def _draw_throttling(canvas: Canvas, time: Scale, spans: Sequence[Sequence[Any]]
 
 def _draw_pressure(canvas: Canvas, time: Scale, points: Sequence[Sequence[float]], top: float) -> str:
     known = [(float(at), float(share)) for at, share in points]
-    highest = max(share for _, share in known)
+    shares = [share for _, share in known]
     scale = Scale(0.0, 1.0, top + _ROW - 3, top + 3)
-    placed = [(time.place(at), scale.place(share)) for at, share in downsample(known, _MOST_POINTS)]
-    canvas.add_path("l", trace(placed))
+    canvas.add_path("l", trace([(time.place(at), scale.place(share)) for at, share in downsample(known, _MOST_POINTS)]))
     canvas.add_text("pressure", "e", (LEFT - 5, top + 15))
-    canvas.add_text(f"up to {100 * highest:.0f} %", "", (RIGHT + 5, top + 15))
-    return f"Pressure of the host up to {100 * highest:.0f} %."
+    kind = "mean" if min(shares) == max(shares) else "up to"
+    text = f"{kind} {100 * max(shares):.0f} %"
+    canvas.add_text(f"CPU, {text}", "", (RIGHT + 5, top + 15))
+    return f"Pressure on the CPU: {text}."

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.measurement.units import SECONDS, format_value
-from pytest_llmperf.reports.plots.svg import trace_across, trace_crosses
+from pytest_llmperf.reports.plots.svg import Canvas, trace_across, trace_crosses
 from pytest_llmperf.reports.plots.time_axis import RIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.reports.plots.scale import Scale
-    from pytest_llmperf.reports.plots.svg import Canvas
 
 _MOST_LANES = 60
 _MOST_HEIGHT = 96
@@ -101,6 +100,23 @@ def draw_lanes(canvas: Canvas, time: Scale, measurement: Mapping[str, Any], lane
     if failed:
         canvas.add_text(f"✗ {failed:,} failed", "x", (RIGHT + 5, top + 21))
     slowest = format_value(max(lane.end - lane.sent for lane in lanes), SECONDS)
-    drawn = "" if len(lanes) == total else f", {len(lanes)} of them drawn"
     at_once = f", up to {max(rows) + 1} at once" if max(rows) else ""
-    return f"{counted}{drawn}{at_once}, {failed:,} failed, the longest took {slowest}."
+    drawn = at_once if len(lanes) == total else f", {len(lanes)} of them drawn"
+    return f"{counted}{drawn}, {failed:,} failed, the longest took {slowest}."
+
+
+def draw_key() -> str:
+    """What the lanes mean, for a place on the page that all tests share."""
+    canvas = Canvas(330, 16)
+    y = 8
+    canvas.add_path("w", trace_across([(4, 30, y)]))
+    canvas.add_text("queue", "k", (36, y + 4))
+    canvas.add_path("p", trace_across([(84, 110, y)]), 3)
+    canvas.add_text("prefill", "k", (116, y + 4))
+    canvas.add_path("d", trace_across([(172, 198, y)]), 7)
+    canvas.add_text("decode", "k", (204, y + 4))
+    canvas.add_path("X", trace_crosses([(264, y)], 7))
+    canvas.add_text("failed", "k", (274, y + 4))
+    return canvas.render(
+        "Key of the requests", "A thin line is the queue, a wider one prefill, a bar decode, a cross a failure."
+    )

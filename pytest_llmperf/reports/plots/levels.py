@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _FAR = 2.5
 """A limit that is so many times as high as the levels is named at the upper edge, and squashes nothing."""
+_ROOM_ABOVE = 0.14
+"""Above the highest level, by the height of all: room for its name."""
 _STARTS = (LEFT + 4, LEFT + 200, LEFT + 350)
 """Where the name of a limit may begin, if other labels stand in its way."""
 _NARROWEST = 0.1
@@ -28,9 +30,8 @@ def fit_levels(levels: Sequence[float], limits: Sequence[float], floor: float, t
     high = max(levels)
     shown = [*levels, *(limit for limit in limits if limit <= _FAR * high)]
     low, high = min(shown), max(shown)
-    if low <= high / 2:
-        return fit_scale([*shown, 0.0], floor, top)
-    return fit_scale([*shown, min(low, high * (1 - _NARROWEST))], floor, top)
+    low = 0.0 if low <= high / 2 else min(low, high * (1 - _NARROWEST))
+    return fit_scale([low, high + _ROOM_ABOVE * (high - low)], floor, top)
 
 
 def draw_level_axis(canvas: Canvas, scale: Scale, quantity: Quantity, most: int = 4) -> None:

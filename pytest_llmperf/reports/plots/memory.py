@@ -106,11 +106,11 @@ def _draw_lines(canvas: Canvas, time: Scale, lines: Sequence[Line]) -> list[str]
     levels = [level for line in lines for _, level in line.points]
     scale = fit_levels(levels, [level for line in lines for level, _ in line.limits], _FLOOR, _TOP)
     draw_level_axis(canvas, scale, BYTES)
+    draw_limits(canvas, scale, [limit for line in lines for limit in line.limits])
     told = []
     for number, line in enumerate(lines):
         _draw_line(canvas, time, scale, line, number)
         told += [_tell_line(line), *(tell_limit(verdict) for _, verdict in line.limits)]
-    draw_limits(canvas, scale, [limit for line in lines for limit in line.limits])
     return told
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.plots.svg import Canvas
 
 WIDTH = 720
-LEFT, RIGHT = 58, 604
+LEFT, RIGHT = 58, 596
 """Where the time begins and ends on a canvas; labels of the levels stand left of it, names of lines right of it."""
 _TICKS = 6
 _LABEL_DROP = 12

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
+from pytest_llmperf.reports.plots.lanes import draw_key
 from pytest_llmperf.reports.plots.memory import draw_memory
 from pytest_llmperf.reports.plots.time_axis import LEFT, RIGHT
 from tests.helpers.drawings import read_drawing
@@ -52,7 +53,7 @@ def test_a_limit_far_above_is_named_and_squashes_nothing() -> None:
     assert not drawn.lines("L")
     assert "400 GiB" in drawn.label("↑").text
     (line,) = drawn.lines("l")
-    assert abs(line[0][1] - line[1][1]) > 40
+    assert abs(line[0][1] - line[1][1]) > 30
 
 
 def test_requests_lie_below_on_the_same_time() -> None:
@@ -129,3 +130,9 @@ def test_without_memory_there_are_the_requests_and_without_both_nothing() -> Non
     assert read_drawing(draw_memory(measurement(None, [[0, 1, 2, "answered", None]]), [])).title == "Requests over time"
     assert draw_memory(measurement(), []) == ""
     assert draw_memory({"window": {"seconds": 1.0}, "requests": {"total": 0, "failed": 0}}, []) == ""
+
+
+def test_the_key_has_each_form_that_the_lanes_have() -> None:
+    drawn = read_drawing(draw_key())
+    assert drawn.texts == ["queue", "prefill", "decode", "failed"]
+    assert [css for css, _ in drawn.paths] == ["w", "p", "d", "X"]

@@ -48,7 +48,7 @@ def test_each_device_has_a_row_and_pressure_one_below() -> None:
     heights = [line[0][1] for line in drawn.lines("l")]
     assert heights == sorted(heights)
     assert len(heights) == 3
-    assert drawn.label("50 %")
+    assert drawn.label("CPU, mean 50 %")
 
 
 @pytest.mark.parametrize("series", [{}, {"clocks": {}, "throttle": [], "pressure": []}, {"clocks": {"L4": []}}])
