@@ -202,6 +202,15 @@ OPTIONS = (
         "unknown, and left out of the intervals",
     ),
     Option(
+        "--llmperf-table",
+        "bool",
+        None,
+        None,
+        "Show at the end what each test measured, with budgets or without.",
+        "tests without budgets only",
+        "Show the budgets only.",
+    ),
+    Option(
         "--llmperf-report",
         "list",
         (),

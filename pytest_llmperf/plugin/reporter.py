@@ -263,7 +263,8 @@ class Reporter:
             from pytest_llmperf.reports.terminal.summary import render_summary, warn_of_session_noise
 
             width = terminalreporter.config.get_terminal_writer().fullwidth
-            lines += render_summary(self.results, width=width, engines=self._session.settings.suite_labels)
+            settings = self._session.settings
+            lines += render_summary(self.results, width=width, engines=settings.suite_labels, table=settings.table)
             if self._session.settings.session_noise is None:
                 lines += warn_of_session_noise(self.results)
         lines += self._baseline_lines

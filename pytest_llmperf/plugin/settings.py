@@ -49,6 +49,7 @@ class Settings(NamedTuple):
     strict: bool
     fail_inconclusive: bool
     session_noise: float | None
+    table: bool | None
     reports: tuple[ReportFile, ...]
     baselines: BaselineOptions
     disable: bool
@@ -182,6 +183,7 @@ def _settings(
         strict=_runs_in_ci() if strict is None else strict,
         fail_inconclusive=_check_one_of(values, "llmperf_on_inconclusive", ("pass", "fail")) == "fail",
         session_noise=_session_noise(values["llmperf_session_noise"]),
+        table=values["llmperf_table"],
         reports=reports,
         baselines=baselines,
         disable=values["llmperf_disable"],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.reports.main_metrics import choose_main, read_records
 from pytest_llmperf.reports.result import find_variant
+from pytest_llmperf.reports.wire.readings import find_metric, find_metric_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +21,8 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
     """``llmperf.engine``, ``.model``, ``.label``, ``.device``, and ``.against`` of a test on two engines by turns.
 
     For each budget its value, ``.low``, ``.high``, ``.evidence``, ``.limit`` and ``.verdict``; for each budget against
-    a baseline the same below ``.change``, and ``.baseline``.
+    a baseline the same below ``.change``, and ``.baseline``. Of a test without budgets its main metrics.
+    ``llmperf.recorded.NAME`` is what the test recorded itself, with its unit.
 
     Values and limits are in base units (``"17179869184 B"``), so that they can be plotted as they are.
     A budget without a value has only its limit and its verdict. ``llmperf.host.…`` say what the host did meanwhile.
@@ -36,11 +39,26 @@ def list_properties(result: TestResult) -> list[tuple[str, str]]:
     if result.pairs:
         found.append((f"{PREFIX}against", str(result.pairs["old"])))
     found += _list_host(result.measurement.get("host"))
+    if not result.verdicts:
+        found += _list_readings(result.measurement)
+    for name, (value, unit) in read_records(result.measurement).items():
+        found.append((f"{PREFIX}recorded.{name}", f"{_write(value)} {unit}".rstrip() if unit != "1" else _write(value)))
     for verdict in result.verdicts:
         scope = f"{verdict.engine}." if verdict.engine else ""
         name = f"{PREFIX}{scope}{verdict.name}" if verdict.name else PREFIX.rstrip(".")
         found += _list_change(f"{name}.change", verdict) if verdict.relative else _list_value(name, verdict)
     return found
+
+
+def _list_readings(measurement: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The main metrics of a test without budgets, those that are valid."""
+    invalid = {name for one in measurement.get("validity") or () if one["undoes"] == "any" for name in one["metrics"]}
+    for name in choose_main(measurement):
+        if find_metric_name(name) in invalid:
+            continue
+        unit = find_metric(measurement, name)["unit"]
+        text = _write(measurement["readings"][name]["value"])
+        yield f"{PREFIX}{name}", text if unit == "1" else f"{text} {unit}"
 
 
 def _list_value(name: str, verdict: Verdict) -> Iterator[tuple[str, str]]:
@@ -89,8 +107,12 @@ def _list_host(host: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
 
 
 def _in_base(value: float, verdict: Verdict) -> str:
-    number = str(int(value)) if float(value).is_integer() else repr(float(value))
+    number = _write(value)
     return number if verdict.quantity.base == "1" else f"{number} {verdict.quantity.base}"
+
+
+def _write(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def replace_properties(existing: list[tuple[str, object]], new: Sequence[tuple[str, str]]) -> None:

@@ -16,6 +16,7 @@ from tests.helpers.verdicts import verdict
 
 GIB = 2**30
 MS = 1_000_000
+RECORDS = (RecordedValue("accuracy", 0.93, "1"),)
 START = 5_000_000_000_000
 SOURCE = "resident memory of the engine's processes, every 10 ms"
 ENGINE = EngineInfo("vllm", "0.11.0", "Qwen/Qwen3-0.6B", (Device("cpu", "AMD EPYC 7B13"),), 42.1)
@@ -45,7 +46,6 @@ def measurement() -> Measurement:
         requests=tuple(request(300 * i) for i in range(12)),
         memory=trace(),
         engine_readings={"memory.kv_cache": Reading(float(GIB), "blocks in use × block size", samples=40)},
-        records=(RecordedValue("accuracy", 0.93, "1"),),
         windows=(Window(START, START + 1000 * MS, "prefill"),),
     )
 

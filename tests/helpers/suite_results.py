@@ -18,7 +18,7 @@ def run_on(label: str, *verdicts: Verdict, test: str = "t.py::test", slower: int
     """A test on one engine of several, whose twelve requests come ``slower`` times as far apart."""
     base = measurement()
     requests = tuple(request(300 * slower * number) for number in range(12))
-    measured = replace(base, engine=replace(ENGINE, variant=label), requests=requests, records=())
+    measured = replace(base, engine=replace(ENGINE, variant=label), requests=requests)
     measured = replace(measured, window=replace(base.window, end_ns=START + 4000 * slower * MS))
     return make_result(replace(measured, **changed), *verdicts, test=test, label=label)
 

@@ -39,6 +39,7 @@ OPTIONS = {
     "--llmperf-strict": "llmperf_strict (bool):",
     "--llmperf-on-inconclusive": "llmperf_on_inconclusive (string):",
     "--llmperf-session-noise": "llmperf_session_noise (string):",
+    "--llmperf-table": "llmperf_table (bool):",
     "--llmperf-report": "llmperf_report (linelist):",
     "--llmperf-save": "llmperf_save (string):",
     "--llmperf-save-anyway": "llmperf_save_anyway (bool):",
@@ -50,7 +51,7 @@ OPTIONS = {
     "--llmperf-disable": "llmperf_disable (bool):",
 }
 
-NEGATIONS = ("--llmperf-no-strict", "--llmperf-no-pull", "--llmperf-no-engine-warmup")
+NEGATIONS = ("--llmperf-no-strict", "--llmperf-no-pull", "--llmperf-no-engine-warmup", "--llmperf-no-table")
 
 
 @pytest.fixture
@@ -176,6 +177,7 @@ NATIVE: dict[str, Any] = {
     "llmperf_strict": "true",
     "llmperf_on_inconclusive": '"fail"',
     "llmperf_session_noise": '"5%"',
+    "llmperf_table": "false",
     "llmperf_report": '["a.json"]',
     "llmperf_save": '"nightly"',
     "llmperf_save_anyway": "true",

@@ -211,6 +211,8 @@ def _find_idle(arguments: Sequence[str], settings: RunSettings, *, distributed: 
             yield f"{flag}={given[flag][-1]} has no effect with --llmperf-disable"
     if settings.disable and any(argument.startswith("--llmperf-save") for argument in arguments):
         yield "--llmperf-save has no effect with --llmperf-disable"
+    if settings.disable and "--llmperf-table" in arguments:
+        yield "--llmperf-table has no effect with --llmperf-disable"
     if given["--llmperf-keep-engine"] and settings.launch["keep"]:
         if _attaches(settings):
             yield "--llmperf-keep-engine has no effect with --llmperf-url: that server runs on anyway"

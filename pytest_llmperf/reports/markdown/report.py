@@ -11,7 +11,9 @@ from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.evidence import format_engine
 from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.matrix.build import build_matrix
-from pytest_llmperf.reports.matrix.tables import describe_matrix, list_cells
+from pytest_llmperf.reports.matrix.tables import MOST_ROWS_OF_A_PAGE, describe_matrix, list_cells, select_rows
+from pytest_llmperf.reports.measured import table as measured
+from pytest_llmperf.reports.measured.values import list_measured
 from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.result import count_statuses, shows_cost
 from pytest_llmperf.reports.terminal.failure_table import COST, format_limit, render_failure, sort_worst_first
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.budgets.verdict import Verdict
+    from pytest_llmperf.reports.matrix.matrix import Matrix
     from pytest_llmperf.reports.result import TestResult
 
 STEP_SUMMARY_BYTES = 2**20
+MOST_MEASURED = 40
+"""Tests without budgets whose numbers are shown."""
 _CUT = "\n\n_The rest was cut: GitHub shows at most 1 MiB of a step summary._\n"
 _ICONS = {Status.PASS: "✅", Status.FAIL: "❌"}
 _OTHER_ICON = "⚠️"
@@ -43,7 +48,9 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     blocks += [_details(result) for result in results if _has_failed(result)]
     blocks.append("\n".join(f"- {_escape(note)}" for note in list_notes(results)))
     blocks.append(_hosts(results))
-    blocks.append(_side_by_side(results, session.get("engines", ())))
+    matrix = None if any(result.pairs for result in results) else build_matrix(results, session.get("engines", ()))
+    blocks.append(_measured(results, matrix))
+    blocks.append("" if matrix is None else _side_by_side(matrix))
     blocks += [f"Engine: {text}" for text in _engines(results)]
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
     blocks.append(" · ".join(_escape(f"{key} {value}") for key, value in facts.items()))
@@ -124,16 +131,29 @@ def _details(result: TestResult) -> str:
     return f"<details>\n{title}\n\n{fence}text\n{table}\n{fence}\n\n</details>"
 
 
-def _side_by_side(results: Sequence[TestResult], order: Sequence[str]) -> str:
-    """The tests that all engines of the run have in common; of an A/B run each budget has a line already."""
-    matrix = None if any(result.pairs for result in results) else build_matrix(results, order)
-    if matrix is None:
+def _measured(results: Sequence[TestResult], matrix: Matrix | None) -> str:
+    """What tests without budgets measured, and what others recorded, but for those in the table of the engines."""
+    tests = list_measured(results, besides=matrix.list_nodeids(results) if matrix is not None else ())
+    if not tests:
         return ""
-    header, *rows = list_cells(matrix)
+    shown = tests[:MOST_MEASURED]
+    header, *rows = measured.list_cells(shown)
+    lines = [f"| {' | '.join(map(_escape, header))} |", f"| :-- |{' --: |' * (len(header) - 1)}"]
+    lines += [f"| {' | '.join([_code(test), *map(_escape, cells)])} |" for test, *cells in rows]
+    more = [f"+{len(tests) - len(shown)} more tests"] if len(tests) > len(shown) else []
+    return "\n".join([*lines, "", *map(_escape, [*more, *measured.describe_reasons(shown)])]).rstrip()
+
+
+def _side_by_side(matrix: Matrix) -> str:
+    """The tests that all engines of the run have in common."""
+    shown = select_rows(matrix, MOST_ROWS_OF_A_PAGE)
+    header, *rows = list_cells(shown)
     lines = [f"| {' | '.join(map(_escape, header))} |", f"| :-- | :-- |{' --: |' * len(matrix.columns)}"]
     for test, metric, *cells in rows:
         lines.append(f"| {' | '.join([_code(test) if test else '', _code(metric), *map(_escape, cells)])} |")
-    return "\n".join([*lines, "", *(_escape(text) for text in describe_matrix(matrix))])
+    more = matrix.tests - shown.tests
+    notes = [f"+{more} more {'test' if more == 1 else 'tests'} with less difference"] if more else []
+    return "\n".join([*lines, "", *map(_escape, [*notes, *describe_matrix(shown)])]).rstrip()
 
 
 def _engines(results: Sequence[TestResult]) -> list[str]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.measurement.engine_info import name_model
 from pytest_llmperf.measurement.units import SECONDS, as_written, format_value
+from pytest_llmperf.reports.main_metrics import MAIN
 from pytest_llmperf.reports.matrix.matrix import INVALID, NONE, Cell, Column, Matrix, Row
 from pytest_llmperf.reports.matrix.nodeids import strip_engine
-from pytest_llmperf.reports.matrix.sides import MAIN, Side
+from pytest_llmperf.reports.matrix.sides import Side
 from pytest_llmperf.reports.result import find_variant
 
 if TYPE_CHECKING:

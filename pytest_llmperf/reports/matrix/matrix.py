@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.reports.matrix.nodeids import strip_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.reports.result import TestResult
 
 INVALID = "!"
 NONE = "–"
@@ -83,6 +90,11 @@ class Matrix:
     def tests(self) -> int:
         """The number of tests that have rows."""
         return len({row.test for row in self.rows if row.test})
+
+    def list_nodeids(self, results: Sequence[TestResult]) -> set[str]:
+        """The full ids of the tests that have rows, among these results."""
+        shown = {row.test for row in self.rows}
+        return {result.nodeid for result in results if strip_engine(result.nodeid, result.engine) in shown}
 
     def to_plain(self) -> dict[str, Any]:
         """The same of exact builtin types."""

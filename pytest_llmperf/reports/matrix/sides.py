@@ -7,24 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.measurement.units import as_written, find_quantity, format_value
-from pytest_llmperf.metrics.statistics import split_key
+from pytest_llmperf.reports.main_metrics import format_recorded, read_records
 from pytest_llmperf.reports.matrix.matrix import INVALID, NONE, Cell
-from pytest_llmperf.reports.wire.readings import find_metric, find_reason
+from pytest_llmperf.reports.wire.readings import find_metric, find_metric_name, find_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_llmperf.budgets.verdict import Verdict
-
-MAIN = (
-    ("latency.ttft_p50", "latency.ttft_max"),
-    ("latency.tpot_p50", "latency.tpot_max"),
-    ("throughput.output",),
-    ("memory.peak",),
-    ("memory.required",),
-    ("energy.per_output_token",),
-)
-"""The metrics of a test without limits; of several names the first one of which all engines have a value."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +36,7 @@ class Side:
     @property
     def records(self) -> dict[str, tuple[float, str]]:
         """Value and unit of what the test recorded itself, by name; the last of each name."""
-        found = self.measurement.get("records") or ()
-        return {one["name"]: (one["value"], one["unit"]) for one in found if one["value"] is not None}
+        return read_records(self.measurement)
 
     def has(self, name: str) -> bool:
         """Whether there is a value of this metric."""
@@ -93,7 +82,11 @@ class Side:
         judged = next((one.reason for one in self._on(name) if one.reason), "")
         if judged or not self.measurement.get("missing"):
             return judged or "not measured"
-        return find_reason(self.measurement, name) or find_reason(self.measurement, _find_base(name)) or "not measured"
+        return (
+            find_reason(self.measurement, name)
+            or find_reason(self.measurement, find_metric_name(name))
+            or "not measured"
+        )
 
     def _why_invalid(self, name: str) -> str:
         if self.cut_short:
@@ -101,7 +94,7 @@ class Side:
         if judged := next((one.reason for one in self._on(name) if one.status is Status.INVALID), ""):
             return judged
         # Whether an objection undoes a verdict depends on its limit. What is compared has none, and shows either.
-        metric = _find_base(name)
+        metric = find_metric_name(name)
         found = (one for one in self.measurement.get("validity") or () if metric in one["metrics"])
         return next((one["reason"] for one in found), "")
 
@@ -109,14 +102,3 @@ class Side:
         verdict = next(iter(self._on(name)), None)
         quantity = verdict.quantity if verdict else find_quantity(find_metric(self.measurement, name)["unit"])
         return format_value(value, as_written(quantity, limit_text))
-
-
-def _find_base(name: str) -> str:
-    """``latency.ttft`` of ``latency.ttft_p95``: the metric without its statistic."""
-    group, _, key = name.partition(".")
-    return f"{group}.{split_key(key)[0]}"
-
-
-def format_recorded(value: float, unit: str) -> str:
-    """``0.83``, ``12.5 °C``: what a test recorded, with up to six significant digits and its unit as it stands."""
-    return f"{value:.6g} {unit}".rstrip() if unit != "1" else f"{value:.6g}"

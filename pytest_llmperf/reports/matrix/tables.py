@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.matrix.matrix import Cell, Matrix, Row
 
 MOST_ROWS = 24
-"""In a terminal. Of more, those of the tests are shown whose engines differ most."""
+MOST_ROWS_OF_A_PAGE = 60
+"""Of more rows, in a terminal and in Markdown, those of the tests are shown whose engines differ most."""
 _LONGEST_HEAD = 16
 """A longer label stands above the table, and a letter in its place at the head of the column."""
 _MOST_REASONS = 4
@@ -32,14 +33,15 @@ def render_matrix(matrix: Matrix, width: int, spell: Callable[[str], str], *, mo
         spell: makes one line of a text, in the characters that the terminal knows.
         more: where the rest stands, if not all tests are shown.
     """
-    rows = _select(matrix.rows)
-    hidden = matrix.tests - len({row.test for row in rows if row.test})
+    shown = select_rows(matrix, MOST_ROWS)
+    rows = shown.rows
     heads = _name_columns(matrix)
     lines = [line for text in _describe(matrix, heads) for line in wrap(spell(text), width)]
     for columns in _split_columns(rows, heads, width, spell):
         lines += _draw(rows, heads, columns, width, spell)
+    hidden = matrix.tests - shown.tests
     notes = [f"+{hidden} more {_tests(hidden)} with less difference; see {more}"] if hidden else []
-    notes += describe_matrix(replace(matrix, rows=tuple(rows)))
+    notes += describe_matrix(shown)
     return lines + [line for text in notes for line in wrap(spell(text), width)]
 
 
@@ -73,17 +75,17 @@ def _tests(count: int) -> str:
 # ------------------------------------------------------------------------------------------------------- selection
 
 
-def _select(rows: Sequence[Row]) -> list[Row]:
-    """The rows of as many tests as there is room for, those whose engines differ most, in their own order."""
-    groups = {test: list(group) for test, group in itertools.groupby(rows, key=lambda row: row.test)}
-    room = MOST_ROWS - len(groups.get("", ()))
+def select_rows(matrix: Matrix, most: int) -> Matrix:
+    """The same matrix with at most so many rows: those of the tests whose engines differ most, in their own order."""
+    groups = {test: list(group) for test, group in itertools.groupby(matrix.rows, key=lambda row: row.test)}
+    room = most - len(groups.get("", ()))
     kept = {""}
     for test in sorted((test for test in groups if test), key=lambda test: -_find_difference(groups[test])):
         if len(groups[test]) > room and len(kept) > 1:
             break
         kept.add(test)
         room -= len(groups[test])
-    return [row for row in rows if row.test in kept]
+    return replace(matrix, rows=tuple(row for row in matrix.rows if row.test in kept))
 
 
 def _find_difference(rows: Sequence[Row]) -> float:

@@ -9,6 +9,8 @@ from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.reports.matrix.build import build_matrix
 from pytest_llmperf.reports.matrix.tables import render_matrix
+from pytest_llmperf.reports.measured.table import render_measured
+from pytest_llmperf.reports.measured.values import list_measured
 from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.result import count_statuses, find_variant, shows_cost
 from pytest_llmperf.reports.terminal.failure_table import COST, format_limit, format_reason, sort_worst_first
@@ -26,12 +28,14 @@ from pytest_llmperf.reports.text import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_llmperf.reports.matrix.matrix import Matrix
     from pytest_llmperf.reports.result import TestResult
 
 ROWS = 20
 SESSION_NOISE_WATCHED = 0.1
 """A verdict whose interval ends closer to the limit than this share is named if noise between sessions is unknown."""
 REASONS = 8
+_MORE = "--llmperf-report=out.html"
 _WHY = "why: "
 _EXPLAINED = (Status.INVALID, Status.NOT_MEASURED, Status.NO_BUDGET, Status.NO_BASELINE, Status.INCONCLUSIVE)
 _HEADER = ("budget", "measured", "limit", "margin", "verdict")
@@ -46,18 +50,26 @@ def format_counts(results: Sequence[TestResult]) -> str:
 
 
 def render_summary(
-    results: Sequence[TestResult], *, width: int, unicode: bool = True, engines: Sequence[str] = ()
+    results: Sequence[TestResult],
+    *,
+    width: int,
+    unicode: bool = True,
+    engines: Sequence[str] = (),
+    table: bool | None = None,
 ) -> list[str]:
-    """The lines of the summary, without a title and without colour; none when no test had a budget.
+    """The lines of the summary, without a title and without colour.
 
     What did not pass comes first, then the tightest. Where a column for the tests would be too narrow to tell
     them apart, each test gets a line of its own above its budgets, the test with the worst of them first.
     With ``unicode=False`` in plain ASCII. ``engines`` are the labels of the run's engines in order.
+    ``table`` says whether what tests measured is shown: None for that of tests without budgets.
     """
     spell: Callable[[str], str] = to_one_line if unicode else lambda text: to_ascii(to_one_line(text))
-    lines = _budgets(results, width, spell)
-    matrix = _engines(results, engines, width, spell)
-    return [*lines, *([""] if lines and matrix else []), *matrix]
+    matrix = None if any(result.pairs for result in results) else build_matrix(results, engines)
+    blocks = [] if table is False else [_measured(results, matrix, width, spell, everything=bool(table))]
+    blocks.append(_budgets(results, width, spell))
+    blocks.append([] if matrix is None else render_matrix(matrix, width, spell, more=_MORE))
+    return [line for at, block in enumerate(filter(None, blocks)) for line in ([""] if at else []) + block]
 
 
 def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
@@ -154,9 +166,11 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
     return (name, verdict.measured_with_interval, format_limit(verdict), verdict.margin_text, verdict.status.value)
 
 
-def _engines(results: Sequence[TestResult], order: Sequence[str], width: int, spell: Callable[[str], str]) -> list[str]:
-    """The tests that all engines ran, if there were several; of an A/B run each budget has a line already."""
-    if any(result.pairs for result in results):
-        return []
-    matrix = build_matrix(results, order)
-    return [] if matrix is None else render_matrix(matrix, width, spell, more="--llmperf-report=out.md")
+def _measured(
+    results: Sequence[TestResult], matrix: Matrix | None, width: int, spell: Callable[[str], str], *, everything: bool
+) -> list[str]:
+    """What tests measured that stand neither in the table of the budgets nor in that of the engines."""
+    besides = matrix.list_nodeids(results) if matrix is not None else ()
+    tests = list_measured(results, everything=everything, besides=besides)
+    limited = {result.nodeid for result in results if result.verdicts}
+    return render_measured(tests, width, spell, more=_MORE, budgets=all(test.nodeid in limited for test in tests))

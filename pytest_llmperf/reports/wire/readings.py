@@ -82,9 +82,14 @@ def find_metric(measurement: Mapping[str, Any], name: str) -> Mapping[str, str]:
     Raises:
         KeyError: the measurement knows no such metric.
     """
-    group, _, key = name.partition(".")
-    found: Mapping[str, str] = measurement["metrics"][f"{group}.{split_key(key)[0]}"]
+    found: Mapping[str, str] = measurement["metrics"][find_metric_name(name)]
     return found
+
+
+def find_metric_name(reading: str) -> str:
+    """``latency.ttft`` of ``latency.ttft_p95``: the metric that a reading is one of."""
+    group, _, key = reading.partition(".")
+    return f"{group}.{split_key(key)[0]}"
 
 
 def find_reason(measurement: Mapping[str, Any], name: str) -> str:

@@ -8,7 +8,7 @@ from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.reports.junit import list_properties, replace_properties
 from pytest_llmperf.reports.result import TestResult
-from tests.helpers.report_samples import BROKEN, ENGINE, UNMEASURED, measurement, result
+from tests.helpers.report_samples import BROKEN, ENGINE, RECORDS, UNMEASURED, measurement, result
 from tests.helpers.verdicts import verdict
 
 
@@ -86,3 +86,12 @@ def test_a_rerun_replaces_its_own_properties_in_place_and_no_others() -> None:
     replace_properties(existing, [("llmperf.memory.peak", "2 B")])
     replace_properties(existing, [("llmperf.memory.peak", "3 B")])
     assert same == [("owner", "me"), ("llmperfect", 3), ("llmperf.memory.peak", "3 B")]
+
+
+def test_a_test_without_budgets_has_its_valid_main_metrics_and_what_it_recorded() -> None:
+    free = dict(list_properties(result(verdicts=(), measured=replace(measurement(), records=RECORDS))))
+    assert free["llmperf.memory.peak"] == "18575733555 B"
+    assert free["llmperf.latency.ttft_p50"] == "0.1 s"
+    assert free["llmperf.recorded.accuracy"] == "0.93"
+    doubted = dict(list_properties(result(verdicts=(), measured=replace(measurement(), faults=("the sampler died",)))))
+    assert "llmperf.memory.peak" not in doubted

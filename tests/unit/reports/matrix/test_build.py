@@ -171,10 +171,8 @@ def test_every_row_has_a_cell_for_each_column(count: int) -> None:
 
 
 def with_parts(*labels: str, nodeid: str = "t.py::pair") -> TestResult:
-    parts = tuple(
-        replace(measurement(), engine=replace(ENGINE, model=label), label=label, records=()) for label in labels
-    )
-    whole = replace(measurement(), parts=parts, records=())
+    parts = tuple(replace(measurement(), engine=replace(ENGINE, model=label), label=label) for label in labels)
+    whole = replace(measurement(), parts=parts)
     limit = replace(BROKEN, engine=labels[0])
     return TestResult(nodeid, (limit,), measurement_to_wire(whole, ["memory.peak"]), "failed")
 
@@ -196,7 +194,7 @@ def test_tests_that_use_other_engines_together_are_left_out() -> None:
 def test_an_engine_of_the_suite_stands_apart_from_one_that_the_test_adds() -> None:
     results = []
     for label, tokens in (("old", 20), ("new", 20)):
-        own = replace(measurement(), engine=replace(ENGINE, variant=label), label=label, records=())
+        own = replace(measurement(), engine=replace(ENGINE, variant=label), label=label)
         judge = replace(measurement(), engine=replace(ENGINE, model="judge"), label="judge", requests=own.requests[:2])
         whole = replace(own, parts=(judge, own), requests=own.requests + judge.requests, label="")
         results.append(make_result(whole, replace(PASSING, measured=float(tokens)), test="t.py::test", label=label))

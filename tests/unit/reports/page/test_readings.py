@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_llmperf.reports.page.readings import find_common_missing, group_by_reason, read_readings
-from tests.helpers.report_samples import measurement, result
+from tests.helpers.report_samples import RECORDS, measurement, result
 
 
 def test_latencies_have_a_column_for_each_statistic_and_other_values_a_row() -> None:
-    found = read_readings(result().measurement)
+    found = read_readings(result(measured=replace(measurement(), records=RECORDS)).measurement)
     assert found.latencies.columns == ("p50", "max")
     assert dict(found.latencies.rows)["latency.ttft"] == ("100 ms", "100 ms")
     assert dict(found.values)["memory.peak"] == "17.3 GiB"

@@ -19,6 +19,7 @@ from tests.helpers.report_samples import (
     ENGINE,
     GIB,
     PASSING,
+    RECORDS,
     SOURCE,
     START,
     UNMEASURED,
@@ -111,7 +112,8 @@ def test_a_rise_too_small_for_three_digits_is_still_told_apart() -> None:
 
 def test_engine_requests_faults_and_records_are_named() -> None:
     failing = (request(0), request(5, error="HTTP 500: out of\nmemory \x1b[31m"))
-    text = flat(render_failure(result(measured=replace(measurement(), requests=failing, faults=("sampler died",)))))
+    failed = replace(measurement(), requests=failing, faults=("sampler died",), records=RECORDS)
+    text = flat(render_failure(result(measured=failed)))
     assert "engine vllm 0.11.0, Qwen/Qwen3-0.6B, on AMD EPYC 7B13, started in 42.1 s" in text
     assert "requests 2 sent, 1 failed, all streamed; tokens: 20 output, 7 prompt, 0 cached" in text
     assert "1 failed: HTTP 500: out of memory" in text

@@ -1,0 +1,1 @@
+"""What tests measured, whether a budget limits it or not."""
