@@ -67,7 +67,7 @@ def build_report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -
         _thin_timelines(test["measurement"])
     return {
         **describe_run(results, session=session),
-        "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "created": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "metrics": metrics,
         "tests": [_shorten(test) for test in tests],
     }

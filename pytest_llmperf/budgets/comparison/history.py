@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.budgets.compared import Compared
+from pytest_llmperf.budgets.comparison.past import is_comparable
 from pytest_llmperf.budgets.comparison.session_noise import MEDIAN_VARIANCE, Estimate, SessionNoise, find_center
 from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.measurement.reading import Missing
@@ -70,9 +71,11 @@ class CompareWithPast:
         engine: str,
         confidence: Confidence,
     ) -> Compared | Missing:
-        past = self.find_past(limit, measurement, engine)
+        past = self.find_past(limit, measurement, engine).keep_comparable()
         if reading.value is None or past.why_none:
             return Missing(past.why_none or reading.reason)
+        if not is_comparable(reading.value):
+            return Missing(f"a value of {reading.value:g} {limit.definition.quantity.base} cannot be compared")
         return compare_with_past(limit, reading.value, interval, past, confidence, samples=reading.samples)
 
 
@@ -97,7 +100,7 @@ def compare_with_past(
         value: in the base unit of the metric, measured in this session.
         interval: where its truth lies by the evidence of this session, with the error of one of these comparisons
             (:meth:`Confidence.share_error`); None if it is exact.
-        past: with at least one value.
+        past: with at least one value, all of them comparable (:meth:`Past.keep_comparable`).
         confidence: with the error that is shared among all comparisons; its ``session_noise`` is used as long as the
             store has too few runs to tell.
         samples: how many observations the value is computed from.
@@ -179,6 +182,8 @@ class _Comparison:
         bound = (self.interval.low, self.interval.high)[side]
         if bound is None or (bound <= 0 and not side):
             return None
+        if bound <= 0:  # as of the gaps between tokens that came in one chunk
+            return 0.0
         return max(0.0, math.log(bound / self.value) * (1 if side else -1))
 
     def _reach(self, noise: SessionNoise, weight: float, side: int) -> float | None:

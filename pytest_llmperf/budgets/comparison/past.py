@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+_LARGEST = 1e100
+"""Beyond it, and below its inverse, no unit has a value that was measured."""
+
+
+def is_comparable(value: float) -> bool:
+    """Whether another value can be compared with this one: it is finite, and of a size that something can have."""
+    return -_LARGEST <= value <= _LARGEST and not 0 < value < 1 / _LARGEST
 
 
 @dataclass(frozen=True)
@@ -35,3 +43,10 @@ class Past:
     anchor: PastValue | None = None
     why_none: str = ""
     baseline: str = "main"
+
+    def keep_comparable(self) -> Past:
+        """Without the values that nothing can be compared with."""
+        kept = tuple(one for one in self.values if is_comparable(one.value))
+        anchor = self.anchor if self.anchor is not None and is_comparable(self.anchor.value) else None
+        none_kept = f"no run of {self.baseline} has a value that can be compared" if self.values and not kept else ""
+        return replace(self, values=kept, anchor=anchor, why_none=self.why_none or none_kept)

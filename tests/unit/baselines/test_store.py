@@ -131,6 +131,13 @@ def test_what_could_not_be_read_again_is_not_written(
     assert not store.path.exists()
 
 
+def test_runs_of_one_second_stay_in_their_order(store: Store) -> None:
+    for part in (0.2, 0.9, 0.1, 0.5):
+        store.save("main", make_report(day=part / 86_400))
+    found = store.find_runs("main", FINGERPRINT)
+    assert [run.created.microsecond for run in found] == [900_000, 500_000, 200_000, 100_000]
+
+
 @pytest.mark.parametrize("name", ["main", "v1.2", "nightly_gpu-4", "feature/faster-decode", "a/b/c", "x" * 100])
 def test_names_that_can_be_used(store: Store, name: str) -> None:
     store.save(name, make_report())

@@ -90,8 +90,10 @@ def test_the_counts_and_the_session_stand_at_the_top() -> None:
 
 
 def test_the_time_of_the_report_is_utc() -> None:
-    created = datetime.fromisoformat(json_report.build_report([], session={})["created"])
+    report = json_report.build_report([], session={})
+    created = datetime.fromisoformat(report["created"])
     assert created.utcoffset() == timedelta(0)
+    assert created.isoformat(timespec="microseconds").replace("+00:00", "Z") == report["created"]
     assert created <= datetime.now(UTC)
 
 

@@ -201,6 +201,33 @@ def test_an_anchor_that_is_no_better_changes_nothing(anchor: float) -> None:
     assert with_anchor == judged(slowest(0.303), past(*AROUND_300_MS), "latency", ttft_max="+10 %")
 
 
+@pytest.mark.parametrize("anchor", [math.inf, -math.inf, math.nan, 1e300, 5e-324])
+def test_an_anchor_that_nothing_can_be_compared_with_changes_nothing(anchor: float) -> None:
+    with_anchor = judged(slowest(0.303), past(*AROUND_300_MS, anchor=anchor), "latency", ttft_max="+10 %")
+    assert with_anchor == judged(slowest(0.303), past(*AROUND_300_MS), "latency", ttft_max="+10 %")
+
+
+@pytest.mark.parametrize("odd", [math.inf, math.nan, 1e300, 5e-324])
+def test_a_run_that_nothing_can_be_compared_with_does_not_count(odd: float) -> None:
+    with_odd = judged(slowest(0.303), past(odd, *AROUND_300_MS), "latency", ttft_max="+10 %")
+    assert with_odd == judged(slowest(0.303), past(*AROUND_300_MS), "latency", ttft_max="+10 %")
+    alone = judged(slowest(0.303), past(odd, anchor=odd), "latency", ttft_max="+10 %")
+    assert alone.status is Status.NO_BASELINE
+    assert alone.reason == "no run of main has a value that can be compared"
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-100, 1e-9, 1.0, 1e100])
+@pytest.mark.parametrize("baseline", [0.0, 1e-100, 1.0, 1e100])
+@pytest.mark.parametrize("limit", [*limits("memory", peak="+10 %"), *limits("throughput", output="-5 %")])
+def test_whatever_can_be_compared_has_a_result(value: float, baseline: float, limit: Limit) -> None:
+    for anchor in (None, 0.0, 1e-100, 1e100):
+        for interval in (None, Interval(value, value, 12, 12.0), Interval(0.9 * value, 1.1 * value, 12, 12.0)):
+            for count in (1, 6):
+                earlier = past(*(baseline,) * count, anchor=anchor)
+                found = compare_with_past(limit, value, interval, earlier, Confidence(session_noise=0.05))
+                assert found.baseline in (baseline, anchor)
+
+
 # ------------------------------------------------------------------------------------------------------- no comparison
 
 
