@@ -13,7 +13,7 @@ from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.budgets.stamp_bounds import bound_truth
 from pytest_llmperf.budgets.validity import why_disturbed, why_invalid, why_objectives_invalid
-from pytest_llmperf.budgets.verdict import Status, Verdict
+from pytest_llmperf.budgets.verdict import Status, Verdict, make_verdict
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.metrics.metric import DistributionMetric, Objective, ObjectiveMetric
 from pytest_llmperf.metrics.missing import why_raised
@@ -140,7 +140,7 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     if limit.relative and not reason:
         compared, limit, interval = _find_baseline(limit, reading, interval, judge)
     if isinstance(compared, Missing):
-        return _no_baseline(limit, reading, compared)
+        return make_verdict(Status.NO_BASELINE, limit, compared.reason, measured=reading.value, how=reading.how)
     if doubt and not reason and interval is not None:
         reason = "" if _decides(limit, reading, interval) else doubt
         reading = replace(reading, how=f"{reading.how}; {doubt}")
@@ -162,23 +162,13 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
             metric, measurement, limit.statistic, holds=holds, is_sure=is_sure, is_sure_with_cores=with_cores
         )
         status, reason = (Status.INVALID, disturbed) if disturbed else (status, reason)
-    return Verdict(
-        status,
-        limit.name,
-        limit.metric,
-        quantity=metric.quantity,
-        better=metric.better,
-        limit=None if limit.relative and compared is None else limit.value,
-        limit_text=limit.text,
-        measured=reading.value,
-        interval=interval,
-        how=reading.how if compared is None else f"{reading.how}; {compared.how}",
-        reason=reason or reading.reason,
+    verdict = replace(
+        make_verdict(
+            status, limit, reason or reading.reason, measured=reading.value, interval=interval, how=reading.how
+        ),
         needs_more=missing is not None or (status is Status.NOT_MEASURED and reading.needs_more),
-        relative=limit.relative,
-        baseline=None if compared is None else compared.baseline,
-        p_value=None if compared is None else compared.p_value,
     )
+    return verdict if compared is None else _add_baseline(verdict, limit, compared)
 
 
 def _find_baseline(
@@ -198,19 +188,14 @@ def _find_baseline(
     return found, replace(limit, value=found.allowed), found.interval
 
 
-def _no_baseline(limit: Limit, reading: Reading, missing: Missing) -> Verdict:
-    metric = limit.definition
-    return Verdict(
-        Status.NO_BASELINE,
-        limit.name,
-        limit.metric,
-        quantity=metric.quantity,
-        better=metric.better,
-        limit_text=limit.text,
-        measured=reading.value,
-        how=reading.how,
-        reason=missing.reason,
-        relative=True,
+def _add_baseline(verdict: Verdict, limit: Limit, compared: Compared) -> Verdict:
+    """The verdict with what its value was compared with; ``limit`` as it stands there."""
+    return replace(
+        verdict,
+        limit=limit.value,
+        how=f"{verdict.how}; {compared.how}",
+        baseline=compared.baseline,
+        p_value=compared.p_value,
     )
 
 

@@ -18,6 +18,7 @@ from pytest_llmperf.measurement.units import (
 
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.interval import Interval
+    from pytest_llmperf.budgets.limit import Limit
 
 
 class Status(StrEnum):
@@ -187,3 +188,30 @@ class Verdict:
             return ""
         measured = format_apart(self.measured, self.baseline, self.quantity)
         return f": {measured} against {format_apart(self.baseline, self.measured, self.quantity)}"
+
+
+def make_verdict(
+    status: Status,
+    limit: Limit,
+    reason: str = "",
+    *,
+    measured: float | None = None,
+    interval: Interval | None = None,
+    how: str = "",
+) -> Verdict:
+    """The verdict on a limit. One against a baseline has no ``limit`` and no ``baseline`` yet."""
+    metric = limit.definition
+    return Verdict(
+        status,
+        limit.name,
+        limit.metric,
+        quantity=metric.quantity,
+        better=metric.better,
+        limit=None if limit.relative else limit.value,
+        limit_text=limit.text,
+        measured=measured,
+        interval=interval,
+        how=how,
+        reason=reason,
+        relative=limit.relative,
+    )

@@ -9,7 +9,7 @@ from pytest_llmperf.baselines.rejudging.measurement import StoredMeasurement
 from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval, is_hidden_by_sessions
 from pytest_llmperf.budgets.judge import compare_with_limit, explain_inconclusive, find_no_budget
 from pytest_llmperf.budgets.limit import Limit, select
-from pytest_llmperf.budgets.verdict import Status, Verdict
+from pytest_llmperf.budgets.verdict import Status, Verdict, make_verdict
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric
 from pytest_llmperf.metrics.table import METRICS
 from pytest_llmperf.reports.result import from_wire
@@ -189,18 +189,4 @@ def _is_distribution(metric: str) -> bool:
 
 
 def _make_verdict(status: Status, limit: Limit, found: _ReadValue) -> Verdict:
-    metric = limit.definition
-    return Verdict(
-        status,
-        limit.name,
-        limit.metric,
-        quantity=metric.quantity,
-        better=metric.better,
-        limit=None if limit.relative else limit.value,
-        limit_text=limit.text,
-        measured=found.value,
-        interval=found.interval,
-        how=found.how,
-        reason=found.reason,
-        relative=limit.relative,
-    )
+    return make_verdict(status, limit, found.reason, measured=found.value, interval=found.interval, how=found.how)

@@ -20,7 +20,7 @@ from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.limit import select
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.budgets.validity import why_invalid, why_objectives_invalid
-from pytest_llmperf.budgets.verdict import Status, Verdict
+from pytest_llmperf.budgets.verdict import Status, Verdict, make_verdict
 from pytest_llmperf.measurement.units import as_written, format_change, format_value
 from pytest_llmperf.metrics.metric import DistributionMetric, Objective, ObjectiveMetric, SampleSource
 from pytest_llmperf.metrics.missing import why_raised
@@ -267,17 +267,7 @@ class PairedLimit:
         return self._make(Status.INVALID if is_invalid else Status.NOT_MEASURED, reason=counted)
 
     def _make(self, status: Status, change: Change | None = None, reason: str = "") -> Verdict:
-        metric = self.limit.definition
-        verdict = Verdict(
-            status,
-            self.limit.name,
-            self.limit.metric,
-            quantity=metric.quantity,
-            better=metric.better,
-            limit_text=self.text,
-            reason=reason,
-            relative=True,
-        )
+        verdict = _start_verdict(status, self.limit, reason)
         if change is None:
             return verdict
         low, high = (change.old * (1 + share) for share in (change.low, change.high))
@@ -326,16 +316,10 @@ def _pair_to_wire(pair: Pair) -> dict[str, Any]:
 
 def refuse_pairs(limits: Sequence[Limit], engine: EngineInfo | None, reason: str) -> list[Verdict]:
     """The verdict on each limit of a test that cannot be compared, for one reason."""
-    return [
-        Verdict(
-            Status.NOT_MEASURED,
-            limit.name,
-            limit.metric,
-            quantity=limit.definition.quantity,
-            better=limit.definition.better,
-            limit_text=find_tolerance(limit)[1],
-            reason=reason,
-            relative=True,
-        )
-        for limit in choose_limits(limits, engine)
-    ]
+    return [_start_verdict(Status.NOT_MEASURED, limit, reason) for limit in choose_limits(limits, engine)]
+
+
+def _start_verdict(status: Status, limit: Limit, reason: str) -> Verdict:
+    """The verdict on the tolerance of a limit, which is one against the other engine even if it has a unit."""
+    verdict = make_verdict(status, limit, reason)
+    return replace(verdict, limit=None, limit_text=find_tolerance(limit)[1], relative=True)
