@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def run(asked: argparse.Namespace) -> int:
     from pytest_llmperf.budgets.limit import BudgetError
 
     try:
-        budgets = None if asked.budgets is None else _read_budgets(Path(asked.budgets))
+        budgets = None if asked.budgets is None else _read_budgets(Path(asked.budgets), asked.reports)
     except (BudgetError, OSError) as error:
         complain(f"{asked.budgets}: {error.strerror}" if isinstance(error, OSError) else str(error))
         return BAD_INPUT
@@ -47,10 +48,26 @@ def run(asked: argparse.Namespace) -> int:
     return judge.finish()
 
 
-def _read_budgets(path: Path) -> tuple[FileBudget, ...]:
+def _read_budgets(path: Path, reports: Sequence[str]) -> tuple[FileBudget, ...]:
+    """The budgets of a file, which may limit metrics that are known from the reports only."""
     from pytest_llmperf.budgets.config_file import read_budget_file
+    from pytest_llmperf.budgets.limit import BudgetError
 
-    return read_budget_file(path)
+    try:
+        return read_budget_file(path)
+    except BudgetError:
+        _register_metrics(reports)
+        return read_budget_file(path)
+
+
+def _register_metrics(reports: Sequence[str]) -> None:
+    """Makes the metrics of a project's own known; what is wrong with a report is told when it is judged."""
+    from pytest_llmperf.baselines.rejudging.own_metrics import register_metrics_of
+    from pytest_llmperf.reports.report_file import ReportError, read_report
+
+    for file in _list_files(reports):
+        with suppress(ReportError, AttributeError, KeyError, TypeError, ValueError):
+            register_metrics_of(read_report(file))
 
 
 def _list_files(texts: Sequence[str]) -> Iterator[Path]:

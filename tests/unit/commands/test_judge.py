@@ -9,17 +9,39 @@ import pytest
 
 from pytest_llmperf.__main__ import main
 from pytest_llmperf.commands.judge import BAD_INPUT, BROKEN
+from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.measurement.units import BYTES, SECONDS
+from pytest_llmperf.metrics import table
+from pytest_llmperf.metrics.metric import DistributionMetric, SampleSource, ScalarMetric
 from pytest_llmperf.reports.compact.report import compact_report
 from tests.helpers.simulated_sessions import NODEID, make_entry, make_report, measure_session
 from tests.helpers.streams import limits, measured, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     Judged = tuple[int, list[str], list[str]]
     Judge = Callable[..., Judged]
 
+OWN = (
+    ScalarMetric(
+        name="memory.mean",
+        quantity=BYTES,
+        better="lower",
+        formula="mean of the samples",
+        source=SampleSource.HOST_SAMPLES,
+        compute=lambda measurement, _metric: Reading(2.0**30),
+    ),
+    DistributionMetric(
+        name="latency.longest_gap",
+        quantity=SECONDS,
+        better="lower",
+        formula="the longest gap between two chunks of an answer",
+        source=SampleSource.REQUESTS,
+        values=lambda request: [2 * max(request.chunk_gaps)] if request.chunk_gaps else [],
+    ),
+)
 GOOD = limits("latency", ttft_p50="1 s")
 TIGHT = limits("latency", ttft_p50="1 ms")
 
@@ -34,6 +56,19 @@ def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
         return status, output.out.splitlines(), output.err.splitlines()
 
     return run
+
+
+def forget_own_metrics() -> None:
+    for metric in OWN:
+        table._registered.pop(metric.name, None)
+
+
+@pytest.fixture
+def own_metrics() -> Iterator[None]:
+    for metric in OWN:
+        table.register_metric(metric)
+    yield
+    forget_own_metrics()
 
 
 def write(path: Path, asked: Sequence[Any] = GOOD, **fields: Any) -> Path:
@@ -83,6 +118,28 @@ def test_the_budgets_of_a_file_replace_them(
 ) -> None:
     found, lines, _ = judge(write(tmp_path / "r.json"), "--budgets", budgets(text))
     assert (found, lines[-1]) == (status, f"1 report, 1 test, budgets: {counts}")
+
+
+@pytest.mark.usefixtures("own_metrics")
+@pytest.mark.parametrize(
+    ("limit", "status", "counts"),
+    [
+        ('memory.mean = "2 GiB"', 0, "1 PASS"),
+        ('memory.mean = "1 MiB"', BROKEN, "1 FAIL"),
+        ('latency.longest_gap_p50 = "1 s"', 0, "1 PASS"),
+        ('latency.longest_gap_p50 = "1 ms"', BROKEN, "1 FAIL"),
+        ('latency.longest_gap = "1 s"', BAD_INPUT, ""),
+        ('latency.shortest_gap_p50 = "1 s"', BAD_INPUT, ""),
+    ],
+)
+def test_metrics_of_the_project_are_known_from_its_reports(
+    judge: Judge, tmp_path: Path, budgets: Callable[[str], Path], limit: str, status: int, counts: str
+) -> None:
+    report = write(tmp_path / "report.json")
+    forget_own_metrics()
+    found, lines, errors = judge(report, "--budgets", budgets(f'tests = "*"\n{limit}'))
+    assert (found, len(errors)) == (status, 1 if status == BAD_INPUT else 0)
+    assert not counts or lines[-1] == f"1 report, 1 test, budgets: {counts}"
 
 
 def test_a_budget_without_a_verdict_fails_in_strict_mode(judge: Judge, budgets: Any, tmp_path: Path) -> None:
