@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import xllamacpp
-
 from pytest_llmperf.engines.bundled_model import fetch_bundled_model
 
 # The number of each format in a GGUF, that of a file that has it throughout, and its bytes per block of 32 weights.
@@ -127,6 +125,8 @@ class Ggml:
     """The two functions of ggml that are needed: from a format to floats, and back."""
 
     def __init__(self) -> None:
+        import xllamacpp
+
         (library,) = Path(xllamacpp.__file__).parent.glob("xllamacpp*.so")
         self._library = ctypes.CDLL(str(library))
         try:
@@ -197,6 +197,15 @@ def quantise(name: str, source: Path, target: Path) -> Path:
     return target
 
 
+def make_variant(name: str, source: Path | None = None, target: Path | None = None) -> Path:
+    """The file with the weights of ``source``, else of the bundled model, in the format ``name``."""
+    source = source or fetch_bundled_model(lambda text: None)
+    stem, own = source.stem.removesuffix("-Q4_1"), source.stem.rpartition("-")[2]
+    if target is None and own == name:
+        return source
+    return quantise(name, source, target or source.with_name(f"{stem}-{name}.gguf"))
+
+
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description="Makes a GGUF with its weights in another format.")
@@ -204,9 +213,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="the GGUF to convert; without it the bundled model")
     parser.add_argument("--target", type=Path, help="the file to make; without it one beside the source")
     asked = parser.parse_args()
-    source = asked.source or fetch_bundled_model(lambda text: None)
-    base = source.stem.removesuffix("-Q4_1")
-    print(quantise(asked.format, source, asked.target or source.with_name(f"{base}-{asked.format}.gguf")))
+    print(make_variant(asked.format, asked.source, asked.target))
 
 
 if __name__ == "__main__":

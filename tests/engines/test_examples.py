@@ -1,4 +1,4 @@
-"""The examples pass unchanged on a real vLLM, and on llama.cpp and vLLM in one run."""
+"""The examples pass unchanged on a real vLLM, on llama.cpp and vLLM in one run, and on two variants of llama.cpp."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.reports.report_file import read_report
+from tests.engines import vllm_here
 from tests.engines.vllm_here import PYTHON, SMOLLM2
 from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.usefixtures("vllm_installed")
 ROOT = Path(__file__).parents[2]
 VLLM = (f"--llm-engine=vllm:{SMOLLM2}", f"--llmperf-engine-bin=vllm:{PYTHON}")
 
 
 KEEP = "--llmperf-keep-engine=600"
+ENDS = "--llmperf-keep-engine=0"
+THREE_MODELS = "examples/decision_table/test_decision_table.py::test_three_models_loaded_and_unasked"
 
 
 @pytest.fixture
@@ -36,14 +38,16 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     )
 
 
-def run(examples: tuple[str, ...], options: tuple[str, ...], environ: dict[str, str]) -> list[dict[str, Any]]:
+def run(
+    examples: tuple[str, ...], options: tuple[str, ...], environ: dict[str, str], keep: str = KEEP
+) -> list[dict[str, Any]]:
     """Runs the examples; what the report says of each test.
 
     Where cores are few the sampler may be kept from one, which makes memory INVALID. Nothing else may: vLLM's API
     server may be kept from one as well and hold tokens back, but no limit of the examples is close enough for that.
     """
     report = Path(environ["TMPDIR"]) / "report.json"
-    command = [sys.executable, "-m", "pytest", *examples, "-p", "no:cacheprovider", "--llmperf-no-strict", KEEP]
+    command = [sys.executable, "-m", "pytest", *examples, "-p", "no:cacheprovider", "--llmperf-no-strict", keep]
     command += [*options, f"--llmperf-report={report}"]
     run = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=20 * PATIENCE_S)
     assert run.returncode == 0, run.stdout
@@ -58,6 +62,7 @@ def without_a_pass(tests: list[dict[str, Any]]) -> list[str]:
     return [verdict["reason"] for verdict in verdicts if verdict not in starved]
 
 
+@pytest.mark.usefixtures("vllm_installed")
 def test_the_examples_pass_on_vllm_with_a_checker_on_llamacpp_and_then_on_both(environ: dict[str, str]) -> None:
     tests = run(("examples/quickstart", "examples/dev_and_prod"), VLLM, environ)
     assert without_a_pass(tests) == []
@@ -71,3 +76,31 @@ def test_the_examples_pass_on_vllm_with_a_checker_on_llamacpp_and_then_on_both(e
     assert sorted(test["measurement"]["engine"]["name"] for test in both) == ["llamacpp"] * 4 + ["vllm"] * 4
     # vLLM was found running: the only budget without a number is that of its start.
     assert without_a_pass(both) == ["the engine was already running, so its start was not timed"]
+
+
+@pytest.mark.usefixtures("llamacpp_installed")
+def test_the_decision_table_tells_variants_and_engines_apart(environ: dict[str, str]) -> None:
+    script = [sys.executable, "examples/decision_table/quantise.py", "Q8_0"]
+    made = subprocess.run(script, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S).stdout
+    engines = ["--llm-engine=q4=llamacpp", f"--llm-engine=q8=llamacpp:{made.strip()}"]
+    if not vllm_here.missing():
+        # Three vLLM take a minute to start; tests/engines/test_several_models.py loads several of them.
+        engines += [*VLLM, "--deselect", f"{THREE_MODELS}[vllm]"]
+    tests = run(("examples/decision_table", "--comparison-scale=0.001"), tuple(engines), environ, ENDS)
+    assert {verdict["status"] for test in tests for verdict in test["verdicts"]} <= {"PASS", "INVALID", "INCONCLUSIVE"}
+    q4, q8 = ([test for test in tests if f"[{label}" in test["nodeid"]] for label in ("q4", "q8"))
+    assert (len(q4), len(q8)) == (6, 6)
+    assert 1.4 < read(q8, "memory.weights") / read(q4, "memory.weights") < 1.6
+    for found in (q4, q8):
+        # Three models, each of more than 70 MB, and nothing when they are unloaded.
+        assert read(found, "memory.idle") > 3 * 70_000_000
+        assert read(found, "memory.unloaded") == 0
+    if vllm := [test for test in tests if "[vllm" in test["nodeid"]]:
+        assert len(vllm) == 5
+        assert read(vllm, "memory.weights") > 2 * read(q4, "memory.weights")
+
+
+def read(tests: list[dict[str, Any]], metric: str) -> float:
+    """The largest value of a metric in these tests."""
+    readings = [test["measurement"]["readings"].get(metric) for test in tests]
+    return max(float(reading["value"]) for reading in readings if reading is not None)

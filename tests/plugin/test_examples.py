@@ -23,6 +23,21 @@ def test_the_example_passes_with_all_its_budgets(example: str, budgets: int, mon
     assert f"budgets: {budgets} PASS" in run.stdout
 
 
+def test_the_decision_table_runs_dry() -> None:
+    command = [sys.executable, "-m", "pytest", "examples/decision_table", "-p", "no:cacheprovider"]
+    command += [
+        "--llm-engine=simulated",
+        "--llmperf-no-strict",
+        "--comparison-scale=0.001",
+        "--llmperf-engine-arg=tpot=1 ms",
+    ]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stdout
+    assert "6 passed" in run.stdout
+    # What only a real engine states of itself has no number.
+    assert "budgets: 17 PASS, 10 NOT MEASURED" in run.stdout
+
+
 def test_the_example_of_baselines_is_compared_with_its_first_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "examples/baselines", "-p", "no:cacheprovider", "--llmperf-strict"]
     command += ["--llm-engine=simulated", "--llmperf-engine-arg=tpot=2 ms", f"--llmperf-store={tmp_path}"]
