@@ -82,7 +82,7 @@ def test_prefix_sharing(llm_client, llm_engine, llm_perf, comparison, levels, sh
 
 
 @pytest.mark.llm_engines("llamacpp", "ollama", "vllm", "simulated")
-@pytest.mark.memory_budget(peak="8 GiB", idle="8 GiB", unloaded="1 GiB")
+@pytest.mark.memory_budget(peak="12 GiB", idle="12 GiB", unloaded="1 GiB")
 def test_three_models_loaded_and_unasked(models, llm_client_factory):
     """What three models hold while all of them are loaded and none is asked, and then what unloading them leaves."""
     for engine in models:
