@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.measurement.units import format_value
+from pytest_llmperf.measurement.units import Quantity, format_value
 from pytest_llmperf.reports.plots.scale import Scale, fit_scale, list_ticks
 from pytest_llmperf.reports.plots.svg import Canvas, isolate, shorten, trace, trace_across, trace_dots, trace_upright
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.measurement.units import Quantity
 
 WIDTH = 720
 _LEFT, _RIGHT = 58.0, 560.0
@@ -21,6 +20,8 @@ _TOP, _FLOOR = 22.0, 202.0
 _LOG_FROM = 30.0
 _FAR = 2.5
 """A limit that is so many times as high as the curves is named at the edge, and squashes nothing."""
+COUNT = Quantity("count", "", {"": 1.0}, ("",), "8")
+"""Of an axis that counts, as of requests at once."""
 
 
 @dataclass(frozen=True)

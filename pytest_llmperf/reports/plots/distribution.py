@@ -12,6 +12,7 @@ from pytest_llmperf.reports.plots.scale import Scale, fit_scale, list_ticks
 from pytest_llmperf.reports.plots.svg import (
     Canvas,
     measure_text,
+    shorten,
     trace_across,
     trace_dots,
     trace_steps,
@@ -61,8 +62,9 @@ def draw_distribution(
     scale = _fit(buckets, judged)
     heights = [_ROW if _find_side(scale, verdict) else _ROW + _LINE for verdict in judged]
     canvas = Canvas(WIDTH, _ROWS + sum(heights) - (2 if judged else 0))
-    canvas.add_text(metric, "h", (_LEFT, 10))
-    canvas.add_text(_count(distribution), "e", (_RIGHT, 10))
+    counted = _count(distribution)
+    canvas.add_text(counted, "e", (_RIGHT, 10))
+    canvas.add_text(shorten(metric, _RIGHT - _LEFT - measure_text(counted) - 8), "h", (_LEFT, 10))
     summary = _summarize(distribution, quantity)
     canvas.add_text(summary, "", (_LEFT, 23))
     if count <= _SINGLE:
@@ -77,7 +79,7 @@ def draw_distribution(
     for verdict, height in zip(judged, heights, strict=True):
         _draw_verdict(canvas, scale, verdict, y)
         y += height
-    told = [f"{_count(distribution)}: {summary}.", *map(tell_limit, judged)]
+    told = [f"{counted}: {summary}.", *map(tell_limit, judged)]
     return canvas.render(f"Distribution of {metric}", " ".join(told))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_llmperf.measurement.units import SECONDS, format_value
-from pytest_llmperf.reports.plots.svg import Canvas, trace_across, trace_crosses
-from pytest_llmperf.reports.plots.time_axis import RIGHT
+from pytest_llmperf.reports.plots.svg import Canvas, measure_text, shorten, trace_across, trace_crosses
+from pytest_llmperf.reports.plots.time_axis import RIGHT, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,18 +96,25 @@ def draw_lanes(canvas: Canvas, time: Scale, measurement: Mapping[str, Any], lane
     canvas.add_path("X", trace_crosses(failures, min(7, max(3, height - 1))))
     total, failed = measurement["lanes_of"], measurement["requests"]["failed"]
     counted = f"{total:,} request{'' if total == 1 else 's'}"
-    canvas.add_text(counted, "", (RIGHT + 5, top + 8))
-    if failed:
-        canvas.add_text(f"✗ {failed:,} failed", "x", (RIGHT + 5, top + 21))
+    _name(canvas, counted, f"✗ {failed:,} of {total:,} failed" if failed else "", top + 8)
     slowest = format_value(max(lane.end - lane.sent for lane in lanes), SECONDS)
     at_once = f", up to {max(rows) + 1} at once" if max(rows) else ""
     drawn = at_once if len(lanes) == total else f", {len(lanes)} of them drawn"
     return f"{counted}{drawn}, {failed:,} failed, the longest took {slowest}."
 
 
+def _name(canvas: Canvas, counted: str, failed: str, y: float) -> None:
+    """The number of requests at the right, and how many of them failed; below it if that is long."""
+    if not failed or measure_text(failed) > WIDTH - RIGHT - 5:
+        canvas.add_text(counted, "", (RIGHT + 5, y))
+        y += 13
+    if failed:
+        canvas.add_text(shorten(failed, WIDTH - RIGHT - 5), "x", (RIGHT + 5, y))
+
+
 def draw_key() -> str:
     """What the lanes mean, for a place on the page that all tests share."""
-    canvas = Canvas(330, 16)
+    canvas = Canvas(WIDTH, 16)
     y = 8
     canvas.add_path("w", trace_across([(4, 30, y)]))
     canvas.add_text("queue", "k", (36, y + 4))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.reports.plots.scale import Scale, fit_scale, list_ticks
-from pytest_llmperf.reports.plots.svg import trace_across
+from pytest_llmperf.reports.plots.svg import measure_text, trace_across
 from pytest_llmperf.reports.plots.time_axis import LEFT, RIGHT
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ _FAR = 2.5
 """A limit that is so many times as high as the levels is named at the upper edge, and squashes nothing."""
 _ROOM_ABOVE = 0.14
 """Above the highest level, by the height of all: room for its name."""
-_STARTS = (LEFT + 4, LEFT + 200, LEFT + 350)
-"""Where the name of a limit may begin, if other labels stand in its way."""
 _NARROWEST = 0.1
 """An axis covers at least this share of its largest value: what changes by less is drawn as the flat line it is."""
 
@@ -46,17 +44,21 @@ def draw_limits(canvas: Canvas, scale: Scale, limits: Sequence[tuple[float, Verd
     """A dashed line with its name for each limit, at its level; one arrow for those that lie above the axis."""
     above = [verdict for level, verdict in limits if not scale.holds(level)]
     if above:
+        text = f"↑ {', '.join(map(_name, above))}"
         css = "x" if any(map(_is_broken, above)) else "t"
-        canvas.add_text(f"↑ {', '.join(map(_name, above))}", css, *((x, scale.end - 4) for x in _STARTS))
+        canvas.add_text(text, css, *((x, scale.end - 5) for x in _list_starts(text)))
     for level, verdict in limits:
         if scale.holds(level):
             y = scale.place(level)
             canvas.add_path("L", trace_across([(LEFT, RIGHT, y)]))
-            canvas.add_text(
-                _name(verdict),
-                "x" if _is_broken(verdict) else "t",
-                *((x, y + drop) for x in _STARTS for drop in (-4, 12)),
-            )
+            places = [(x, y + drop) for x in _list_starts(_name(verdict)) for drop in (-4, 12)]
+            canvas.add_text(_name(verdict), "x" if _is_broken(verdict) else "t", *places)
+
+
+def _list_starts(text: str) -> list[float]:
+    """Where a label may begin if others stand in its way: at the left, at the right, and between."""
+    room = RIGHT - LEFT - 8 - measure_text(text)
+    return [LEFT + 4 + room * share for share in (0.0, 1.0, 0.5, 0.25, 0.75)]
 
 
 def _name(verdict: Verdict) -> str:

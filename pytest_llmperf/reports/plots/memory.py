@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_llmperf.measurement.units import BYTES, SECONDS, format_value
 from pytest_llmperf.reports.plots.lanes import draw_lanes, list_lanes, measure_lanes
 from pytest_llmperf.reports.plots.levels import draw_level_axis, draw_limits, fit_levels, tell_limit
-from pytest_llmperf.reports.plots.svg import Canvas, isolate, shorten, trace, trace_area, trace_dots
+from pytest_llmperf.reports.plots.svg import Canvas, isolate, measure_text, shorten, trace, trace_area, trace_dots
 from pytest_llmperf.reports.plots.time_axis import LEFT, RIGHT, WIDTH, draw_time_grid, make_time_scale
 from pytest_llmperf.reports.wire.timeline import downsample
 
@@ -106,10 +106,12 @@ def _draw_lines(canvas: Canvas, time: Scale, lines: Sequence[Line]) -> list[str]
     levels = [level for line in lines for _, level in line.points]
     scale = fit_levels(levels, [level for line in lines for level, _ in line.limits], _FLOOR, _TOP)
     draw_level_axis(canvas, scale, BYTES)
-    draw_limits(canvas, scale, [limit for line in lines for limit in line.limits])
-    told = []
     for number, line in enumerate(lines):
         _draw_line(canvas, time, scale, line, number)
+    _name_peak(canvas, time, scale, max(lines, key=lambda line: line.peak[1]))
+    draw_limits(canvas, scale, [limit for line in lines for limit in line.limits])
+    told = []
+    for line in lines:
         told += [_tell_line(line), *(tell_limit(verdict) for _, verdict in line.limits)]
     return told
 
@@ -133,9 +135,15 @@ def _draw_line(canvas: Canvas, time: Scale, scale: Scale, line: Line, number: in
     at, peak = line.peak
     x, y = time.place(at), scale.place(peak)
     canvas.add_path(f"o{series}", trace_dots([(round(x), y)]))
-    label, half = f"peak {format_value(peak, BYTES)}", 40
-    across = min(max(x, LEFT + half), RIGHT - half)
-    canvas.add_text(label, "m k", (across, y - 6), (across, y + 14), (LEFT + half, y - 6))
     end = points[-1][1] + 4
-    name = shorten(line.name, WIDTH - RIGHT - 5)
-    canvas.add_text(name, "", *((RIGHT + 5, end + shift) for shift in (0, -12, 12, -24, 24)))
+    name = shorten(line.name, WIDTH - RIGHT - 8)
+    canvas.add_text_if_free(name, "", *((RIGHT + 5, end + shift) for shift in (0, -12, 12, -24, 24, -36, 36)))
+
+
+def _name_peak(canvas: Canvas, time: Scale, scale: Scale, line: Line) -> None:
+    """The highest peak beside its place, inside of the axis of time."""
+    at, peak = line.peak
+    text = f"peak {format_value(peak, BYTES)}"
+    half = measure_text(text) / 2
+    x, y = min(max(time.place(at), LEFT + half), RIGHT - half), scale.place(peak)
+    canvas.add_text(text, "m k", (x, y - 6), (x, y + 14))

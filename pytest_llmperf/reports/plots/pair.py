@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.plots.scale import Scale
 
 WIDTH = 720
-_LEFT, _RIGHT = 160, 520
+_LEFT, _RIGHT = 150, 464
 _TOP, _ROW = 18, 26
 
 

@@ -131,4 +131,4 @@ def _label(value: float, unit: str, quantity: Quantity) -> str:
 
 
 def _join(number: str, unit: str) -> str:
-    return number if unit == "1" else f"{number} {unit}"
+    return f"{number} {unit}".rstrip()

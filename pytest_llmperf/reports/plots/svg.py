@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 """A place on a canvas, x and y in its units; y counts downwards."""
 
-EM_OF_CHARACTER = 0.6
-"""The mean width of a character by the font's size: of a sans-serif font, with some room to spare."""
+_EM_OF_CHARACTER, _EM_OF_CAPITAL = 0.6, 0.7
+"""The mean width of a character by the font's size, in the wider ones of the sans-serif fonts."""
 FONT_SIZE = 11
 """Of labels, in units of a canvas."""
 _ISOLATE, _END_OF_ISOLATE = "\u2068", "\u2069"
@@ -39,18 +39,26 @@ class Canvas:
 
         It begins there, or ends or is centred there by its class (``e``, ``m``); empty classes are left out.
         """
-        boxes = [_find_box(text, css, place) for place in places]
-        fitting = (place for place, box in enumerate(boxes) if self._is_free(box))
-        chosen = next(fitting, len(boxes) - 1)
-        self._taken.append(boxes[chosen])
-        x, y = (round(value) for value in places[chosen])
+        if not self.add_text_if_free(text, css, *places):
+            self._write(text, css, places[-1])
+
+    def add_text_if_free(self, text: str, css: str, *places: Point) -> bool:
+        """Adds a label at the first of the places at which it hides no other one; returns whether there is one."""
+        found = next((place for place in places if self._is_free(_find_box(text, css, place))), None)
+        if found is not None:
+            self._write(text, css, found)
+        return found is not None
+
+    def _write(self, text: str, css: str, at: Point) -> None:
+        self._taken.append(_find_box(text, css, at))
         classes = f' class="{css}"' if css else ""
-        self._parts.append(f'<text x="{x}" y="{y}"{classes}>{escape_text(text)}</text>')
+        self._parts.append(f'<text x="{round(at[0])}" y="{round(at[1])}"{classes}>{escape_text(text)}</text>')
 
     def add_row(self, y: float, labels: Sequence[tuple[float, str]]) -> None:
         """Adds labels that are centred at their x as far as the canvas has room, at one height."""
         if labels:
             places = [(min(x, self.width - measure_text(text) / 2), text) for x, text in labels]
+            self._taken += [_find_box(text, "m", (x, y)) for x, text in places]
             spans = "".join(f'<tspan x="{round(x)}">{escape_text(text)}</tspan>' for x, text in places)
             self._parts.append(f'<text class="m" y="{round(y)}">{spans}</text>')
 
@@ -130,7 +138,9 @@ def _fit(text: Iterable[str], width: float) -> int:
 def _measure_character(char: str) -> float:
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0.0
-    return 1.0 if unicodedata.east_asian_width(char) in ("W", "F") else EM_OF_CHARACTER
+    if unicodedata.east_asian_width(char) in ("W", "F"):
+        return 1.0
+    return _EM_OF_CAPITAL if char.isupper() else _EM_OF_CHARACTER
 
 
 # ----------------------------------------------------------------------------------------------------- path data

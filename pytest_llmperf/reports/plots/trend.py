@@ -40,7 +40,7 @@ def draw_trend(history: Mapping[str, Any]) -> str:
     canvas = Canvas(WIDTH, _FLOOR + 18)
     canvas.add_text(history["metric"], "h", (_LEFT, 10))
     _draw_axes(canvas, scale, history, quantity)
-    shown = downsample(values, _MOST_POINTS)
+    shown = values if len(values) <= _MOST_POINTS else downsample(values, _MOST_POINTS)
     canvas.add_path("o d", trace_dots((round(runs.place(at)), scale.place(value)) for at, value in shown), 3)
     last = values[-1][1]
     beside = scale.place(last) + 4
@@ -93,8 +93,9 @@ def _draw_changes(canvas: Canvas, runs: Scale, scale: Scale, history: Mapping[st
         point = history["points"][change["index"]]
         commit = shorten(str(point["commit"])[:8], 60)
         if change in named:
-            canvas.add_text(f"{text} worse" if worse else text, "m x" if worse else "m k", (x, _TOP - 8), (x, _TOP + 5))
-            canvas.add_text(commit, "m", (x, _FLOOR + 14))
+            name, css = (f"{text} worse", "m x") if worse else (text, "m k")
+            canvas.add_text_if_free(name, css, (x, _TOP - 8))
+            canvas.add_text_if_free(commit, "m", (x, _FLOOR + 14))
         direction = "for the worse" if worse else "for the better"
         told.append(f"{text} {direction} from {str(point['created'])[:10]} on{f', {commit}' if commit else ''}.")
     return told

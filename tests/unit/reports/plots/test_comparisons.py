@@ -79,6 +79,7 @@ def test_levels_and_changes_lie_between_their_runs() -> None:
     values = [0.1] * 10 + [0.2] * 5
     drawn = read_drawing(draw_trend(series(values, ChangePoint(10, 0.1, 0.2, 0.003), anchor=0.1).as_plain()))
     dots = [line[0] for line in drawn.lines("d")]
+    assert len(dots) == 15
     assert len({y for _, y in dots}) == 2
     before, after = drawn.lines("l")
     (mark,) = drawn.lines("X")

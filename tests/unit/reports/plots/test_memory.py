@@ -74,7 +74,7 @@ def test_requests_lie_below_on_the_same_time() -> None:
     cross = drawn.lines("X")
     assert len(cross) == 2
     assert sum(point[0] for line in cross for point in line) / 4 == pytest.approx(at[7.5], abs=1)
-    assert drawn.label("1 failed")
+    assert drawn.label("✗ 1 of 3 failed")
     assert "3 requests, up to 2 at once, 1 failed, the longest took 5.00 s" in drawn.description
 
 
@@ -95,6 +95,7 @@ def test_each_device_has_a_line_and_a_name_and_the_host_only_with_a_limit() -> N
     drawn = read_drawing(draw_memory(measurement(levels), [peak(12 * GIB)]))
     assert len(drawn.lines("l")) == 2
     assert {"L4", "L4 #2"} <= set(drawn.texts)
+    assert len([text for text in drawn.texts if text.startswith("peak")]) == 1
     assert drawn.label("L4 #2").at[1] != next(label for label in drawn.labels if label.text == "L4").at[1]
     assert not drawn.lines("L"), "the peak is one of both devices together"
     limited = verdict(Status.PASS, "memory.host_peak", "memory.host_peak", 11 * GIB, "11 GiB", 9 * GIB)
