@@ -188,7 +188,7 @@ class Reporter:
         from pytest_llmperf.reports.files.atomic_write import write_whole
         from pytest_llmperf.reports.markdown import report as markdown
 
-        results, facts = self.results, self.describe_session()
+        results, facts = self.results, {**self.describe_session(), "baselines": [*self._baseline_lines]}
         for path, render, shows_run in self._session.settings.reports:
             try:
                 given = self.describe_for_page(int(session.exitstatus))[1] if shows_run else facts

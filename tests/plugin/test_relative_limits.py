@@ -64,7 +64,12 @@ def test_a_strict_first_run_is_stored_and_workers_compare_the_next_on_each_engin
     second.assert_outcomes(passed=1)
     second.stdout.fnmatch_lines(["budgets: 4 PASS", "baseline main of simulated:simulated: 6 runs, the newest of *"])
     second.stdout.fnmatch_lines(["against main: test_it.py::test_chat: latency.ttft_max * (6 runs)"])
-    [test] = read_report(pytester.path / "out.json")["tests"]
+    written = read_report(pytester.path / "out.json")
+    assert [line.split()[:2] for line in written["session"]["baselines"]] == [
+        ["baseline", "main"],
+        ["against", "main:"],
+    ]
+    [test] = written["tests"]
     compared = {verdict["name"]: verdict for verdict in test["verdicts"] if verdict["relative"]}
     assert compared["latency.e2e_max"]["interval"]["units"] == 6
     assert compared["memory.peak"]["limit"] == pytest.approx(1.5 * compared["memory.peak"]["baseline"])

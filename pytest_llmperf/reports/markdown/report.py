@@ -40,11 +40,13 @@ _MARKUP = re.compile(r"[|`*_\[\]\\~#$]")
 def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     """The verdict, a table of all budgets (what did not pass first, then the tightest), each failure in full.
 
-    Of ``session`` the findings stand below the verdict, and the entries that are text or numbers at the end.
+    Of ``session`` the findings stand below the verdict, what it was compared with below the table, and the entries that
+    are text or numbers at the end.
     """
     blocks = [_title(results), *(f"{_OTHER_ICON} {_escape(line)}" for line in session.get("findings", ()))]
     blocks.append(_table(results))
-    blocks.append("\n".join(f"- {_escape(line)}" for line in describe_pairs(_sort(results))))
+    compared = [*describe_pairs(_sort(results)), *session.get("baselines", ())]
+    blocks.append("\n".join(f"- {_escape(line)}" for line in compared))
     blocks += [_details(result) for result in results if _has_failed(result)]
     blocks.append("\n".join(f"- {_escape(note)}" for note in list_notes(results)))
     blocks.append(_hosts(results))

@@ -37,6 +37,12 @@ def test_the_table_has_the_worst_first_with_an_icon_and_the_word() -> None:
     assert [row.split(" | ")[0] for row in rows[2:]] == ["| ❌ FAIL", "| ⚠️ NOT MEASURED", "| ✅ PASS"]
 
 
+def test_what_the_run_was_compared_with_stands_below_the_table() -> None:
+    line = "against main: test_chat.py::test_a[x]: latency.ttft_p50 +3 % (6 runs)"
+    text = render([result()], {"baselines": ["baseline main: 6 runs", line]})
+    assert "\n- baseline main: 6 runs\n- against main: test\\_chat.py::test\\_a\\[x\\]: " in text
+
+
 def test_pipes_and_backticks_in_a_test_id_do_not_break_the_table() -> None:
     rows = [line for line in render([result("t.py::t[a|b`c]", (PASSING,))], {}).splitlines() if "PASS |" in line]
     assert rows == ["| ✅ PASS | `` t.py::t[a\\|b`c] `` | `throughput.output` | 66.7 tok/s | ≥ 50 tok/s | +25.0 % |"]
