@@ -115,7 +115,7 @@ def _summarize(distribution: Mapping[str, Any], quantity: Quantity) -> str:
     if not parts:
         parts = [f"mean {format_value(distribution['mean'], quantity)}"]
     if histogram["zeros"]:
-        parts.append(f"{histogram['zeros']:,} values of 0")
+        parts.append(f"{histogram['zeros']:,} {'is' if histogram['zeros'] == 1 else 'are'} zero")
     return " · ".join(parts)
 
 

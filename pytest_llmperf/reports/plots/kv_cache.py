@@ -37,7 +37,7 @@ def draw_kv_cache(measurement: Mapping[str, Any], verdicts: Sequence[Verdict]) -
     peak = max(used for _, used in points)
     time = make_time_scale(measurement)
     scale = fit_levels([0.0, *(used for _, used in points)], [limit for limit, _ in limits], _FLOOR, _TOP)
-    canvas = Canvas(WIDTH, _FLOOR + 4)
+    canvas = Canvas(WIDTH, _FLOOR + 6)
     draw_time_grid(canvas, time, _TOP, _FLOOR, labelled=False)
     draw_level_axis(canvas, scale, BYTES, 3)
     shown = [*downsample(points, _MOST_POINTS), (time.high, points[-1][1])]

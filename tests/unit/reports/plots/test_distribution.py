@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 
 from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
-from pytest_llmperf.measurement.distribution import Distribution
 from pytest_llmperf.reports.plots.distribution import WIDTH, draw_distribution
-from pytest_llmperf.reports.wire.histogram import make_histogram
+from tests.helpers.crowded_plots import make_distribution
 from tests.helpers.drawings import Drawing, read_drawing
 from tests.helpers.verdicts import verdict
 
 METRIC = "latency.ttft"
-
-
-def distribution(values: list[float], requests: int | None = None) -> dict[str, Any]:
-    """In its wire form."""
-    ordered = sorted(values)
-    return {
-        "count": len(ordered),
-        "requests": requests or len(ordered),
-        "min": ordered[0],
-        "mean": sum(ordered) / len(ordered),
-        "histogram": make_histogram(Distribution([ordered])),
-    }
 
 
 def judged(
@@ -39,7 +25,7 @@ def judged(
 
 
 def draw(values: list[float], *verdicts: Verdict, requests: int | None = None) -> Drawing:
-    return read_drawing(draw_distribution(METRIC, distribution(values, requests), verdicts))
+    return read_drawing(draw_distribution(METRIC, make_distribution(values, requests), verdicts))
 
 
 EVEN = [0.1 + 0.2 * place / 999 for place in range(1000)]
@@ -116,7 +102,7 @@ def test_a_wide_span_has_a_logarithmic_axis() -> None:
 
 def test_zeros_are_counted_beside_the_axis() -> None:
     drawn = draw([*[0.0] * 900, *EVEN], requests=50)
-    assert drawn.label("900 values of 0")
+    assert drawn.label("900 are zero")
     assert drawn.label("1,900 values of 50 requests")
     assert not [label for label in drawn.labels if label.css == "m" and label.text.startswith("0 ")]
 
@@ -129,7 +115,7 @@ def test_percentiles_are_named_only_where_there_are_enough_requests() -> None:
 
 @pytest.mark.parametrize("values", [[0.2], [0.0], [0.0, 0.0, 0.0]])
 def test_no_distribution_is_drawn_of_one_value_or_of_zeros(values: list[float]) -> None:
-    assert draw_distribution(METRIC, distribution(values), []) == ""
+    assert draw_distribution(METRIC, make_distribution(values), []) == ""
 
 
 @pytest.mark.parametrize("values", [[0.2, 0.2], [1e-9, 1e-9], [0.2] * 5000, [1e-6, 1e6]])
@@ -143,4 +129,4 @@ def test_any_values_and_limits_stay_on_the_canvas(values: list[float], limit: fl
 def test_a_histogram_of_many_values_stays_small() -> None:
     many = [0.1 * 1.001 ** (place % 1000) for place in range(100_000)]
     limits = [judged("p50", 0.2, 0.25, "250 ms"), judged("p95", 0.29, 0.31, "310 ms")]
-    assert len(draw_distribution(METRIC, distribution(many), limits)) < 1500
+    assert len(draw_distribution(METRIC, make_distribution(many), limits)) < 1500

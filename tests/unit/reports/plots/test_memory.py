@@ -10,24 +10,11 @@ from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.reports.plots.lanes import draw_key
 from pytest_llmperf.reports.plots.memory import draw_memory
 from pytest_llmperf.reports.plots.time_axis import LEFT, RIGHT
+from tests.helpers.crowded_plots import make_measurement
 from tests.helpers.drawings import read_drawing
 from tests.helpers.verdicts import verdict
 
 GIB = 2**30
-
-
-def measurement(
-    memory: dict[str, list[list[float]]] | None = None, lanes: list[list[Any]] | None = None, seconds: float = 10.0
-) -> dict[str, Any]:
-    """What a drawing reads of a measurement in its wire form."""
-    failed = sum(lane[3] == "failed" for lane in lanes or [])
-    return {
-        "window": {"name": "test", "seconds": seconds},
-        "series": {"start_s": 0.0, "end_s": seconds, "memory": memory or {}},
-        "lanes": lanes or [],
-        "lanes_of": len(lanes or []),
-        "requests": {"total": len(lanes or []), "failed": failed},
-    }
 
 
 def peak(limit: float, measured: float = 3 * GIB, status: Status = Status.PASS) -> Verdict:
@@ -36,7 +23,7 @@ def peak(limit: float, measured: float = 3 * GIB, status: Status = Status.PASS) 
 
 def test_levels_and_limit_lie_where_their_values_are() -> None:
     rising = {"host": [[0.0, 1 * GIB], [5.0, 3 * GIB], [10.0, 2 * GIB]]}
-    drawn = read_drawing(draw_memory(measurement(rising), [peak(4 * GIB)]))
+    drawn = read_drawing(draw_memory(make_measurement(rising), [peak(4 * GIB)]))
     (line,) = drawn.lines("l")
     (limit,) = drawn.lines("L")
     xs, ys = zip(*line, strict=True)
@@ -49,7 +36,7 @@ def test_levels_and_limit_lie_where_their_values_are() -> None:
 
 
 def test_a_limit_far_above_is_named_and_squashes_nothing() -> None:
-    drawn = read_drawing(draw_memory(measurement({"host": [[0, GIB], [10, 2 * GIB]]}), [peak(400 * GIB)]))
+    drawn = read_drawing(draw_memory(make_measurement({"host": [[0, GIB], [10, 2 * GIB]]}), [peak(400 * GIB)]))
     assert not drawn.lines("L")
     assert "400 GiB" in drawn.label("↑").text
     (line,) = drawn.lines("l")
@@ -62,7 +49,7 @@ def test_requests_lie_below_on_the_same_time() -> None:
         [2.5, None, 7.5, "failed", None],
         [5.0, 6.0, 10.0, "short", None],
     ]
-    drawn = read_drawing(draw_memory(measurement({"host": [[0, GIB], [10, GIB]]}, lanes), []))
+    drawn = read_drawing(draw_memory(make_measurement({"host": [[0, GIB], [10, GIB]]}, lanes), []))
     at = {second: LEFT + (RIGHT - LEFT) * second / 10 for second in (0, 1, 2.5, 5, 6, 7.5, 10)}
     assert _spans(drawn.lines("w")) == [pytest.approx((at[0], at[1]), abs=1)]
     assert _spans(drawn.lines("p")) == [
@@ -80,7 +67,7 @@ def test_requests_lie_below_on_the_same_time() -> None:
 
 def test_limits_that_lie_near_one_another_keep_their_names_apart() -> None:
     limits = [peak(4 * GIB), verdict(Status.FAIL, "memory.growth", "memory.growth", 2.98 * GIB, "2.98 GiB", 3 * GIB)]
-    drawn = read_drawing(draw_memory(measurement({"NVIDIA L4": [[0, GIB], [10, 3 * GIB]]}), limits))
+    drawn = read_drawing(draw_memory(make_measurement({"NVIDIA L4": [[0, GIB], [10, 3 * GIB]]}), limits))
     names = [drawn.label("memory.peak ≤ 4 GiB"), drawn.label("memory.growth ≤ 2.98 GiB")]
     assert names[0].at != names[1].at
     assert abs(names[0].at[1] - names[1].at[1]) >= 11 or abs(names[0].at[0] - names[1].at[0]) >= 130
@@ -92,21 +79,21 @@ def test_each_device_has_a_line_and_a_name_and_the_host_only_with_a_limit() -> N
     levels = {
         name: [[0.0, level * GIB], [10.0, level * GIB]] for name, level in (("L4", 10), ("L4 #2", 10), ("host", 9))
     }
-    drawn = read_drawing(draw_memory(measurement(levels), [peak(12 * GIB)]))
+    drawn = read_drawing(draw_memory(make_measurement(levels), [peak(12 * GIB)]))
     assert len(drawn.lines("l")) == 2
     assert {"L4", "L4 #2"} <= set(drawn.texts)
     assert len([text for text in drawn.texts if text.startswith("peak")]) == 1
     assert drawn.label("L4 #2").at[1] != next(label for label in drawn.labels if label.text == "L4").at[1]
     assert not drawn.lines("L"), "the peak is one of both devices together"
     limited = verdict(Status.PASS, "memory.host_peak", "memory.host_peak", 11 * GIB, "11 GiB", 9 * GIB)
-    drawn = read_drawing(draw_memory(measurement(levels), [limited]))
+    drawn = read_drawing(draw_memory(make_measurement(levels), [limited]))
     assert len(drawn.lines("l")) == 3
     assert len(drawn.lines("L")) == 1
 
 
 @pytest.mark.parametrize("levels", [[[0.0, 0]], [[0.0, 5], [0.0, 5]], [[0.0, 0], [1.0, 0]]])
 def test_one_point_and_levels_of_zero_are_drawn(levels: list[list[float]]) -> None:
-    drawn = read_drawing(draw_memory(measurement({"host": levels}, seconds=0.0), []))
+    drawn = read_drawing(draw_memory(make_measurement({"host": levels}, seconds=0.0), []))
     assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for line in drawn.lines("l") for x, y in line)
 
 
@@ -114,7 +101,7 @@ def test_a_hundred_thousand_points_are_thinned_and_the_peak_stays() -> None:
     levels = [[at / 1e4, GIB + (at * 7919) % 1000 * 1e5] for at in range(100_000)]
     levels[54_321][1] = 3 * GIB
     lanes = [[at / 1e4, at / 1e4 + 0.01, at / 1e4 + 0.1, "answered", None] for at in range(200)]
-    svg = draw_memory({**measurement({"host": levels}, lanes), "lanes_of": 100_000}, [peak(3.5 * GIB)])
+    svg = draw_memory({**make_measurement({"host": levels}, lanes), "lanes_of": 100_000}, [peak(3.5 * GIB)])
     assert len(svg) < 4000
     drawn = read_drawing(svg)
     ((dot, _),) = drawn.lines("o")
@@ -128,8 +115,11 @@ def _spans(lines: list[tuple[tuple[float, float], ...]]) -> list[tuple[float, fl
 
 
 def test_without_memory_there_are_the_requests_and_without_both_nothing() -> None:
-    assert read_drawing(draw_memory(measurement(None, [[0, 1, 2, "answered", None]]), [])).title == "Requests over time"
-    assert draw_memory(measurement(), []) == ""
+    assert (
+        read_drawing(draw_memory(make_measurement(None, [[0, 1, 2, "answered", None]]), [])).title
+        == "Requests over time"
+    )
+    assert draw_memory(make_measurement(), []) == ""
     assert draw_memory({"window": {"seconds": 1.0}, "requests": {"total": 0, "failed": 0}}, []) == ""
 
 

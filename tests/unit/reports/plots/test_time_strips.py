@@ -10,15 +10,11 @@ from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.plots.host_strip import draw_host_strip
 from pytest_llmperf.reports.plots.kv_cache import draw_kv_cache
 from pytest_llmperf.reports.plots.time_axis import LEFT, RIGHT
+from tests.helpers.crowded_plots import make_measurement
 from tests.helpers.drawings import read_drawing
 from tests.helpers.verdicts import verdict
 
 MIB = 2**20
-
-
-def measurement(**series: Any) -> dict[str, Any]:
-    """Over ten seconds, in its wire form."""
-    return {"window": {"seconds": 10.0}, "series": {"start_s": 0.0, "end_s": 10.0, **series}, "lanes": []}
 
 
 def at(second: float) -> float:
@@ -27,7 +23,7 @@ def at(second: float) -> float:
 
 def test_throttling_is_marked_where_it_was_with_its_main_reason() -> None:
     spans = [[2.0, 3.0, "software power cap"], [5.0, 9.0, "hardware thermal"]]
-    drawn = read_drawing(draw_host_strip(measurement(throttle=spans)))
+    drawn = read_drawing(draw_host_strip(make_measurement(throttle=spans)))
     found = [(line[0][0], line[1][0]) for line in drawn.lines("s")]
     assert found == [pytest.approx((at(2), at(3)), abs=1), pytest.approx((at(5), at(9)), abs=1)]
     assert drawn.label("hardware thermal")
@@ -35,7 +31,7 @@ def test_throttling_is_marked_where_it_was_with_its_main_reason() -> None:
 
 
 def test_a_clock_that_falls_goes_down() -> None:
-    drawn = read_drawing(draw_host_strip(measurement(clocks={"L4": [[0.0, 2000], [5.0, 1000], [10.0, 1000]]})))
+    drawn = read_drawing(draw_host_strip(make_measurement(clocks={"L4": [[0.0, 2000], [5.0, 1000], [10.0, 1000]]})))
     ((first, second, third),) = drawn.lines("l")
     assert first[1] < second[1] == third[1]
     assert second[0] == pytest.approx(at(5), abs=1)
@@ -44,7 +40,7 @@ def test_a_clock_that_falls_goes_down() -> None:
 
 def test_each_device_has_a_row_and_pressure_one_below() -> None:
     clocks = {"L4": [[0.0, 2000], [10.0, 2000]], "L4 #2": [[0.0, 1500], [10.0, 1500]]}
-    drawn = read_drawing(draw_host_strip(measurement(clocks=clocks, pressure=[[0.0, 0.5], [10.0, 0.5]])))
+    drawn = read_drawing(draw_host_strip(make_measurement(clocks=clocks, pressure=[[0.0, 0.5], [10.0, 0.5]])))
     heights = [line[0][1] for line in drawn.lines("l")]
     assert heights == sorted(heights)
     assert len(heights) == 3
@@ -53,12 +49,12 @@ def test_each_device_has_a_row_and_pressure_one_below() -> None:
 
 @pytest.mark.parametrize("series", [{}, {"clocks": {}, "throttle": [], "pressure": []}, {"clocks": {"L4": []}}])
 def test_without_a_state_nothing_is_drawn(series: dict[str, Any]) -> None:
-    assert draw_host_strip(measurement(**series)) == ""
+    assert draw_host_strip(make_measurement(**series)) == ""
     assert draw_host_strip({"window": {"seconds": 1.0}}) == ""
 
 
 def test_kv_cache_holds_its_level_until_it_changes() -> None:
-    used = measurement(kv=[[0.0, 0], [4.0, 80 * MIB], [6.0, 20 * MIB]])
+    used = make_measurement(kv=[[0.0, 0], [4.0, 80 * MIB], [6.0, 20 * MIB]])
     limit = verdict(Status.PASS, "memory.kv_cache", "memory.kv_cache", 100 * MIB, "100 MiB", 80 * MIB)
     drawn = read_drawing(draw_kv_cache(used, [limit]))
     (line,) = drawn.lines("l")
@@ -72,5 +68,5 @@ def test_kv_cache_holds_its_level_until_it_changes() -> None:
 
 
 def test_a_kv_cache_that_was_not_read_is_not_drawn() -> None:
-    assert draw_kv_cache(measurement(kv=[]), []) == ""
-    assert read_drawing(draw_kv_cache(measurement(kv=[[0.0, 0]]), [])).label("peak 0 B")
+    assert draw_kv_cache(make_measurement(kv=[]), []) == ""
+    assert read_drawing(draw_kv_cache(make_measurement(kv=[[0.0, 0]]), [])).label("peak 0 B")
