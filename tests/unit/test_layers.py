@@ -10,6 +10,8 @@ import pytest
 from tests.helpers.import_graph import PACKAGE, ROOT, Import, find_circles, read_imports, read_sources
 from tests.helpers.import_graph import folder_of as folder_on_disk
 
+pytestmark = pytest.mark.once
+
 # Lowest first. A folder may import itself and what stands here; a folder with sub-folders is named by its own files.
 ALLOWED: dict[str, str] = {
     "measurement.host": "",

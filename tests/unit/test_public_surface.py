@@ -221,6 +221,7 @@ def test_a_typed_marker_limits_its_test(runs: Runs) -> None:
 # ------------------------------------------------------------------------------------------------------ type checkers
 
 
+@pytest.mark.once
 def test_a_type_checker_accepts_a_users_test_file_and_refuses_mistakes_in_it(tmp_path: Path) -> None:
     accepted = ACCEPTED.read_text(encoding="utf-8")
     assert [name for name in pytest_llmperf.__all__ if name not in imports_of(ast.parse(accepted))] == []

@@ -14,6 +14,8 @@ from pytest_llmperf.baselines.change_points import ChangePoint, find_change_poin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.once
+
 # Annual flow of the Nile at Aswan in 10**8 m³, 1871 to 1970 (Cobb, Biometrika 65, 1978).
 NILE = """
 1120 1160 963 1210 1160 1160 813 1230 1370 1140 995 935 1110 994 1020 960 1180 799 958 1140 1100 1210 1150 1250 1260

@@ -8,6 +8,8 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import pytest
+
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.budgets.limit import Limit, parse_limits
 from pytest_llmperf.measurement.chunks import Chunk
@@ -25,6 +27,8 @@ from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from pytest_llmperf.traffic.load.schedule import ScheduleOptions, parse_schedule
 from pytest_llmperf.traffic.workloads.workload import workload
+
+pytestmark = pytest.mark.once
 
 MIB = 2**20
 MS = 1_000_000

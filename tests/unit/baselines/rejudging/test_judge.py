@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.measurement.measurement import Measurement
 
+pytestmark = pytest.mark.once
+
 GOOD = measure_session(1)
 FAILED = stream(error="HTTP 500: boom")
 MEASUREMENTS: dict[str, Measurement] = {

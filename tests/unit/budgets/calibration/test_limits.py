@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.interval import Better
 
+pytestmark = pytest.mark.once
+
 MEDIAN = Statistic(50.0)
 CALIBRATIONS, LATER_SESSIONS = 30, 40
 

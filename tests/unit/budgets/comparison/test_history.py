@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.measurement.measurement import Measurement
 
+pytestmark = pytest.mark.once
+
 MIB = 2.0**20
 AROUND_300_MS = (0.300, 0.303, 0.297, 0.301, 0.299, 0.304, 0.296, 0.300, 0.302, 0.298)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.measurement.measurement import Measurement
 
+pytestmark = pytest.mark.once
+
 Given = list[tuple[float | SideValue, float | SideValue]]
 
 

@@ -16,6 +16,8 @@ from pytest_llmperf.budgets.confidence.distributions import (
     t_quantile,
 )
 
+pytestmark = pytest.mark.once
+
 _random = random.Random(20261129)
 BETAS = [(10 ** _random.uniform(-1, 5), 10 ** _random.uniform(-1, 5)) for _ in range(300)]
 BINOMIALS = [(int(10 ** _random.uniform(0, 6)), _random.random(), _random.gauss(0, 3)) for _ in range(300)]

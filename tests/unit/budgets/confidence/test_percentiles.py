@@ -11,6 +11,8 @@ from scipy import stats
 from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread, bound_share, count_for_verdict, find_ranks
 from pytest_llmperf.metrics.statistics import minimum_samples
 
+pytestmark = pytest.mark.once
+
 ERROR = 0.01
 
 

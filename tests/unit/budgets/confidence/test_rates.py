@@ -16,6 +16,8 @@ from pytest_llmperf.budgets.confidence.rates import (
     estimate_noise,
 )
 
+pytestmark = pytest.mark.once
+
 
 def test_one_unit_has_the_noise_that_is_assumed() -> None:
     assert estimate_noise([500.0], [10.0]) == pytest.approx((ASSUMED_NOISE, 1.0))

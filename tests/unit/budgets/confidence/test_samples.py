@@ -15,6 +15,8 @@ from pytest_llmperf.budgets.confidence.samples import (
     measure_correlation,
 )
 
+pytestmark = pytest.mark.once
+
 
 def swing(count: int, likeness: float, seed: int) -> list[float]:
     """Lognormal values of which neighbours are alike: the exponential of an AR(1) process."""

@@ -9,6 +9,8 @@ from scipy import special, stats
 
 from pytest_llmperf.budgets.confidence.spread import bound_deviation, chi_square_quantile, incomplete_gamma
 
+pytestmark = pytest.mark.once
+
 _random = random.Random(20261129)
 
 

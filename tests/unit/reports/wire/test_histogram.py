@@ -13,6 +13,8 @@ from pytest_llmperf.measurement.distribution import Distribution
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.reports.wire.histogram import list_buckets, make_histogram, merge_histograms, percentile_of
 
+pytestmark = pytest.mark.once
+
 PERCENTS = (0.1, 1.0, 25.0, 50.0, 90.0, 95.0, 99.0, 99.9)
 
 
