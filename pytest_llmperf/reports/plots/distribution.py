@@ -35,7 +35,7 @@ _ROWS = _FLOOR + 17
 _ROW, _LINE = 15, 12
 _SINGLE = 20
 """Up to so many values are drawn one by one; more as a histogram."""
-_LOG_FROM = 30.0
+_LOG_FROM = 12.0
 _NARROWEST = 1.1
 """The largest value of an axis by its smallest one is at least this."""
 _NEAR = 2.5

@@ -57,7 +57,10 @@ class Canvas:
     def add_row(self, y: float, labels: Sequence[tuple[float, str]]) -> None:
         """Adds labels that are centred at their x as far as the canvas has room, at one height."""
         if labels:
-            places = [(min(x, self.width - measure_text(text) / 2), text) for x, text in labels]
+            halves = [measure_text(text) / 2 for _, text in labels]
+            places = [
+                (max(half, min(x, self.width - half)), text) for (x, text), half in zip(labels, halves, strict=True)
+            ]
             self._taken += [_find_box(text, "m", (x, y)) for x, text in places]
             spans = "".join(f'<tspan x="{round(x)}">{escape_text(text)}</tspan>' for x, text in places)
             self._parts.append(f'<text class="m" y="{round(y)}">{spans}</text>')

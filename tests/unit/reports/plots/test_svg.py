@@ -67,9 +67,10 @@ def test_a_label_moves_out_of_the_way_of_another_one() -> None:
 
 def test_labels_of_an_axis_stay_on_the_canvas() -> None:
     canvas = Canvas(100, 20)
-    canvas.add_row(10, [(50, "50"), (100, "100 ms")])
-    first, last = read_drawing(canvas.render("t", "d")).labels
-    assert first.at[0] == 50
+    canvas.add_row(10, [(0, "0.0"), (50, "50"), (100, "100 ms")])
+    first, middle, last = read_drawing(canvas.render("t", "d")).labels
+    assert first.at[0] - measure_text("0.0") / 2 >= -0.5
+    assert middle.at[0] == 50
     assert last.at[0] + measure_text("100 ms") / 2 <= 100.5
 
 
