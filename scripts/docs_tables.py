@@ -25,7 +25,7 @@ BLOCK = re.compile(
     r"(?P<begin><!-- (?P<name>[\w-]+): made by scripts/docs-tables -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
 # Words of a help text that are code: flags, variables, suffixes.
-_CODE = re.compile(r"(?<![\w`])(--[a-z][a-z-]+|CUDA_VISIBLE_DEVICES|CI|PATH|\.json|\.md)(?![\w`])")
+_CODE = re.compile(r"(?<![\w`])(--[a-z][a-z-]+|CUDA_VISIBLE_DEVICES|CI|PATH|\.json|\.md|\.html)(?![\w`])")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
