@@ -205,8 +205,8 @@ class Reporter:
     def describe_for_page(self, exit_status: int | None = None) -> tuple[list[TestResult], dict[str, Any]]:
         """The results so far, and the run with what only the page shows of it; None for a run that goes on."""
         page: PageFacts | None = self._session.config.pluginmanager.get_plugin(PAGE_FACTS)
-        run = {} if page is None else page.describe(exit_status, self._baseline_lines, self._read_trends(exit_status))
-        return self.results, {**self.describe_session(), "run": run}
+        run = {} if page is None else page.describe(exit_status, self._read_trends(exit_status))
+        return self.results, {**self.describe_session(), "baselines": [*self._baseline_lines], "run": run}
 
     def _read_trends(self, exit_status: int | None) -> list[dict[str, Any]]:
         """The history of limited metrics; empty as long as the run goes on."""

@@ -68,10 +68,10 @@ def hostile_run(text: str) -> tuple[list[TestResult], dict[str, Any]]:
     )
     wrong = replace(BROKEN, reason=text, how=text, limit_text=f"16 GiB{text}", engine=text)
     results = [result(f"test_{text}.py::test[{text}]", (wrong, UNMEASURED), measured)]
-    run = {"exit_status": 1, "options": [text], "comparisons": [text], "failures": [[text, text, text]]}
+    run = {"exit_status": 1, "options": [text], "failures": [[text, text, text]]}
     facts = dict.fromkeys(("pytest_llmperf", "started", "host", "driver", "platform", "python"), text)
     git = {"commit": text, "branch": text, "dirty": False}
-    return results, {**facts, "git": git, "findings": [text], "command_line": [text], "run": run}
+    return results, {**facts, "git": git, "findings": [text], "baselines": [text], "command_line": [text], "run": run}
 
 
 def large_run(count: int) -> list[TestResult]:

@@ -40,14 +40,11 @@ class PageFacts:
         if report.failed:
             self._failures[report.nodeid, "collect"] = describe_failure(report)
 
-    def describe(
-        self, exit_status: int | None, comparisons: Sequence[str], trends: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
+    def describe(self, exit_status: int | None, trends: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """What ``describe_decision`` and ``format_command`` of the page need.
 
         Args:
             exit_status: of pytest; None as long as the run goes on.
-            comparisons: lines on the runs that this one was compared with.
             trends: the history of limited metrics.
         """
         config = self._config
@@ -56,7 +53,6 @@ class PageFacts:
             "exit_status": exit_status,
             "failing": [status.value for status in self._failing],
             "failures": [[nodeid, phase, message] for (nodeid, phase), message in self._failures.items()],
-            "comparisons": list(comparisons),
             "trends": list(trends),
             "engines": list(self._engines),
             "options": mask_words(words),

@@ -80,7 +80,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
             states=[(state, states.count(state)) for state in STATES if state in states],
             engines=describe_engines(results),
             session=describe_session(session),
-            comparisons=run.get("comparisons", ()),
+            baselines=session.get("baselines", ()),
             missing=group_by_reason(common),
             formulas=_list_formulas(results),
             script=script,
