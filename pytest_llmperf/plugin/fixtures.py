@@ -100,7 +100,10 @@ class LLMEngineFactory:
 
         texts = {key: write_argument(value) for key, value in (args or {}).items()}
         path = os.fspath(program) if program is not None else None
-        return self._session.acquire(self._session.settings.further_spec(engine, model, url, texts, path))
+        found = self._session.acquire(self._session.settings.further_spec(engine, model, url, texts, path))
+        if self._session.measured is not None:
+            self._session.measured.name([found])
+        return found
 
     @property
     def engines(self) -> tuple[Engine, ...]:

@@ -172,6 +172,34 @@ def test_unloaded_memory_is_what_is_left_after_unloading_or_falling_asleep(gpu_r
     result.stdout.fnmatch_lines(["FAILED *128* - *: memory.unloaded 128 MiB > 100 MiB (margin -28.0 %) on NVIDIA L4"])
 
 
+def test_idle_memory_is_that_of_all_loaded_models_and_of_each(gpu_runs: Host) -> None:
+    runs = gpu_runs(one_gpu(used=4 * GIB, processes=[ScriptedProcess(4_000_001, used=4 * GIB, name="trainer")]))
+    result = runs(
+        """
+        @pytest.mark.memory_budget(idle="4 GiB", unloaded="2 GiB")
+        def test_two_models(llm_engine, llm_engine_factory, gpu, llm_client):
+            other = llm_engine_factory("simulated", model="other", args={"device": "gpu"})
+            gpu.set_process(UUID, ScriptedProcess(llm_engine.pids[0], used=2 * GIB))
+            gpu.set_process(UUID, ScriptedProcess(other.pids[0], used=1 * GIB))
+            gpu.set(UUID, used=7 * GIB)
+            assert llm_client.generate("x", max_tokens=4).text
+            sleep = other.deployment.sleep
+            def free(level):
+                sleep(level)
+                gpu.set_process(UUID, ScriptedProcess(other.pids[0], used=0))
+                gpu.set(UUID, used=6 * GIB)
+            other.deployment.sleep = free
+            other.sleep()
+        """,
+        "--llmperf-busy-gpu=warn",
+    )
+    result.assert_outcomes(passed=1)
+    (measured,) = runs.measurements
+    assert measured["readings"]["memory.idle"]["value"] == 3 * GIB
+    assert measured["readings"]["memory.unloaded"]["value"] == 2 * GIB
+    assert [part["readings"]["memory.idle"]["value"] for part in measured["parts"]] == [2 * GIB, 1 * GIB]
+
+
 def test_a_device_without_memory_of_its_own_is_measured_in_the_hosts(gpu_runs: Host) -> None:
     runs = gpu_runs(one_gpu(unified=True, name="NVIDIA GB10"))
     result = runs(ONE_ANSWER.replace("on_gpu, ", ""), memory="64 MiB")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_llmperf.reports.report_file import read_report
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -59,7 +60,7 @@ def tests(runs: Runs, pytester: pytest.Pytester) -> dict[str, Any]:
     """What the report says of each test of the suite, by its name."""
     result = runs(SUITE, "--llmperf-model=large", "--llmperf-report=out.json", memory="64 MiB")
     result.assert_outcomes(passed=6, failed=1)
-    listed = json.loads((pytester.path / "out.json").read_text(encoding="utf-8"))["tests"]
+    listed = read_report(pytester.path / "out.json")["tests"]
     return {test["nodeid"].partition("::test_")[2].partition("[")[0]: test for test in listed}
 
 

@@ -136,8 +136,14 @@ class MeasuredRun:
         self._is_repeated = False
 
     def name(self, engines: Iterable[Engine]) -> None:
-        """Notes that the test has these engines by name, in its fixtures: they are to be loaded when it is idle."""
-        self._named.update(engines)
+        """Notes that the test has these engines, in its fixtures or its body: they are to be loaded when it is idle.
+
+        Those that it gets while it runs are measured from then on.
+        """
+        for engine in engines:
+            self._named.add(engine)
+            if self._start_ns:
+                self.use(engine)
 
     def use(self, engine: Engine) -> None:
         """Adds an engine to the test. One that is added while the test runs is measured from then on."""
@@ -508,6 +514,8 @@ class MeasuredRun:
 
     def _measure_settled(self) -> Measurement:
         """A measurement of this moment, with the level that memory has settled at."""
+        # The processes of a device are listed once a second: those that have come since are not others'.
+        self._telemetry.edge(self._engines, align=False)
         at = time.monotonic_ns()
         return self._settle(self._measure(Window(at, at + 1), {}))
 
