@@ -90,7 +90,7 @@ def test_both_stand_side_by_side_at_the_end_and_in_markdown(runs: Runs, pytester
     result.stdout.fnmatch_lines(
         [
             "1 test on 2 engines, each value beside its multiple of that of simulated:large:",
-            "  throughput.output * tok/s * tok/s ×*",
+            "  throughput.output * tok/s * tok/s [×!]*",
         ]
     )
     text = (pytester.path / "out.md").read_text(encoding="utf-8")
