@@ -1,7 +1,13 @@
-"""Which plots the page has of each test, within a size for all of them."""
+"""Which plots the page has of each test, within a size for all of them.
+
+Those of the tests that need to be looked at are written out. Those of the others are packed together: a hundred tests
+have 300 kB of them, which become 60, as they have the same words. The script of the page puts them into their places.
+"""
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,40 +22,70 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.reports.page.entries import Entry
 
-WHOLE_BYTES = 40_000
-"""Of plots: tests that did not pass have all of theirs until so much is spent."""
+WRITTEN_BYTES = 30_000
+"""Of plots: tests that did not pass have theirs written out until so much is drawn."""
 
-MOST_BYTES = 65_000
-"""Of plots: the tests that follow have those of their limits until so much is spent, and then none."""
+WHOLE_BYTES, MOST_BYTES = 120_000, 310_000
+"""Of plots: all others are packed; those of each test until so much is drawn, then its memory with its requests, and
+then none."""
 
 FEWEST_VALUES = 2
 """Of a distribution that is drawn without a limit."""
 
+_BETWEEN = "\0"
+"""Between two packed tests: no SVG holds it."""
+
 
 @dataclass(frozen=True)
 class Drawing:
-    """The plots of one test as SVG; ``is_whole`` if none is left out for the size of the page."""
+    """The plots of one test.
 
-    svg: str
-    is_whole: bool
+    Attributes:
+        svg: what is written out; empty if they are packed, or left out for the size of the page.
+        place: among those that are packed; None for others.
+        is_whole: whether nothing of the test is left out for the size of the page.
+    """
+
+    svg: str = ""
+    place: int | None = None
+    is_whole: bool = True
 
 
-def draw_tests(entries: Sequence[Entry]) -> list[Drawing]:
-    """The plots of each test, in the same order; the tests that need to be looked at come first."""
-    found = []
-    spent = 0
+def draw_tests(entries: Sequence[Entry]) -> tuple[list[Drawing], str]:
+    """The plots of each test, in the same order, and those that are packed; the tests that need to be looked at come
+    first."""
+    found: list[Drawing] = []
+    packed: list[str] = []
+    drawn = 0
     for entry in entries:
-        is_whole = spent < WHOLE_BYTES
-        svg = draw_test(entry, whole=is_whole and entry.tone != "pass") if spent < MOST_BYTES else ""
-        spent += len(svg.encode())
-        found.append(Drawing(svg, is_whole))
-    return found
+        svg = _draw_within(entry, drawn)
+        is_whole = drawn < WRITTEN_BYTES
+        drawn += len(svg)
+        if (is_whole and entry.tone != "pass") or not svg:
+            found.append(Drawing(svg, is_whole=is_whole))
+        else:
+            found.append(Drawing(place=len(packed), is_whole=is_whole))
+            packed.append(svg)
+    return found, _pack(packed)
+
+
+def _draw_within(entry: Entry, drawn: int) -> str:
+    """The plots of a test for which the page has room, when it has so many bytes of others."""
+    if drawn < WHOLE_BYTES:
+        return draw_test(entry, whole=True)
+    measurement = entry.result.measurement
+    return draw_memory(measurement, entry.verdicts) if measurement and drawn < MOST_BYTES else ""
+
+
+def _pack(drawn: Sequence[str]) -> str:
+    """The plots of several tests in base64, made smaller by zlib; empty without any."""
+    return b64encode(zlib.compress(_BETWEEN.join(drawn).encode(), 9)).decode() if drawn else ""
 
 
 def draw_test(entry: Entry, *, whole: bool) -> str:
     """The plots of one test: those over time and of pairs, which are wide, and the distributions, which are not.
 
-    If they are not the ``whole`` of them, they are those that its limits are about.
+    If they are not the ``whole`` of them, they are its memory and those that its limits are about.
     """
     columns = ("".join(_draw_wide(entry, whole=whole)), "".join(_draw_distributions(entry, whole=whole)))
     names = ("wide", "values")
@@ -60,7 +96,7 @@ def _draw_wide(entry: Entry, *, whole: bool) -> Iterator[str]:
     measurement, verdicts = entry.result.measurement, entry.verdicts
     if entry.result.pairs:
         yield draw_pair(entry.result.pairs, verdicts)
-    if measurement and (whole or any(verdict.metric.startswith("memory.") for verdict in verdicts)):
+    if measurement:
         yield draw_memory(measurement, verdicts)
     if measurement and whole:
         yield draw_kv_cache(measurement, verdicts)

@@ -46,7 +46,7 @@ class Section:
         line: pairs of a name and a value in one line, where the page has many tests.
         evidence: pairs of a label and a sentence.
         command: that runs the test again.
-        plots: as SVG.
+        drawing: its plots, of which ``plots`` are those that are written out.
     """
 
     entry: Entry
@@ -55,6 +55,7 @@ class Section:
     line: str
     evidence: tuple[tuple[str, str], ...]
     command: str
+    drawing: Drawing
     plots: Markup
 
 
@@ -63,7 +64,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     run: Mapping[str, Any] = session.get("run", {})
     groups = group_tests(results)
     entries = [entry for group in groups for entry in group.entries]
-    drawings = draw_tests(entries)
+    drawings, packed = draw_tests(entries)
     common = find_common_missing(results)
     states = [entry.state for entry in entries]
     script, style = mark_safe(read_file("page.js")), mark_safe(make_page_style())
@@ -76,6 +77,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
             sections=[
                 _make_section(entry, drawing, common, run) for entry, drawing in zip(entries, drawings, strict=True)
             ],
+            packed=packed,
             reduced=sum(1 for drawing in drawings if not drawing.is_whole),
             states=[(state, states.count(state)) for state in STATES if state in states],
             engines=describe_engines(results),
@@ -115,6 +117,7 @@ def _make_section(entry: Entry, drawing: Drawing, common: Sequence[tuple[str, st
         line="" if drawing.is_whole else " · ".join([*_tell_latencies(readings), *(f"{n} {v}" for n, v in values)]),
         evidence=tuple(evidence),
         command=format_command(entry.nodeid, run),
+        drawing=drawing,
         plots=mark_safe(drawing.svg),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -97,7 +98,8 @@ def _find_box(text: str, css: str, at: Point) -> _Box:
 
 def escape_text(text: str) -> str:
     """``text`` for XML and HTML, without characters that neither may hold or that turn the direction of others."""
-    return escape("".join(char if _may_stand(char) else "�" for char in text), quote=False)
+    clean = text if text.isprintable() else "".join(char if _may_stand(char) else "�" for char in text)
+    return escape(clean, quote=False)
 
 
 def _may_stand(char: str) -> bool:
@@ -138,6 +140,7 @@ def _fit(text: Iterable[str], width: float) -> int:
     return 0
 
 
+@lru_cache(maxsize=4096)
 def _measure_character(char: str) -> float:
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0.0

@@ -1,0 +1,45 @@
+"""Which plots the page has of each test: reports/page/drawings.py."""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64decode
+
+import pytest
+
+from pytest_llmperf.reports.page import drawings
+from pytest_llmperf.reports.page.drawings import draw_tests
+from pytest_llmperf.reports.page.entries import Entry, group_tests
+from tests.helpers.page_samples import mixed_run
+
+
+@pytest.fixture
+def entries() -> list[Entry]:
+    return [entry for group in group_tests(mixed_run()) for entry in group.entries]
+
+
+def unpack(packed: str) -> list[str]:
+    return zlib.decompress(b64decode(packed)).decode().split("\0")
+
+
+def test_plots_are_written_out_unless_their_test_passed(entries: list[Entry]) -> None:
+    found, packed = draw_tests(entries)
+    plots = unpack(packed)
+    assert [drawing.place for drawing in found if drawing.place is not None] == list(range(len(plots)))
+    assert all(plot.count("<svg") == plot.count("</svg>") >= 1 for plot in plots)
+    for entry, drawing in zip(entries, found, strict=True):
+        assert not (drawing.svg and entry.tone == "pass")
+        assert drawing.is_whole
+    assert any(drawing.svg for drawing in found)
+
+
+def test_a_page_that_is_full_has_fewer_plots_of_the_last_tests(
+    entries: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = draw_tests(entries)
+    monkeypatch.setattr(drawings, "WRITTEN_BYTES", 1)
+    monkeypatch.setattr(drawings, "MOST_BYTES", 2)
+    found, packed = draw_tests(entries)
+    assert (found[0].svg, found[0].is_whole) == (whole[0].svg, True)
+    assert not any(drawing.svg or drawing.is_whole or drawing.place is not None for drawing in found[1:])
+    assert packed == ""
