@@ -81,6 +81,19 @@ def test_every_test_has_a_row_and_a_section_and_nothing_is_asked_for_or_complain
     assert not wrong_in(browser)
 
 
+def test_plots_that_are_packed_stand_in_their_tests(browser: Chromium, show: Show) -> None:
+    show(large_run(40))
+    packed = browser.run("document.querySelectorAll('[data-plots]').length")
+    assert packed > 20
+    browser.wait(lambda: not browser.run("document.querySelectorAll('[data-plots]:empty').length"))
+    plots = "[...document.querySelectorAll('.test [data-plots]')].map(place => place.querySelectorAll('.plot').length)"
+    assert min(browser.run(plots)) >= 1
+    assert len(browser.run(plots)) == packed
+    namespace = "document.querySelector('[data-plots] svg path').namespaceURI"
+    assert browser.run(namespace) == "http://www.w3.org/2000/svg"
+    assert not wrong_in(browser)
+
+
 def test_columns_are_sorted_by_keyboard_and_the_sections_follow(browser: Chromium, show: Show) -> None:
     show(mixed_run())
     press_until(browser, "it.textContent.trim() === 'Duration'")

@@ -50,6 +50,11 @@ class Drawing:
     place: int | None = None
     is_whole: bool = True
 
+    @property
+    def has_plots(self) -> bool:
+        """Whether it has any, written out or packed."""
+        return bool(self.svg) or self.place is not None
+
 
 def draw_tests(entries: Sequence[Entry]) -> tuple[list[Drawing], str]:
     """The plots of each test, in the same order, and those that are packed; the tests that need to be looked at come

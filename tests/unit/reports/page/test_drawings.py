@@ -37,9 +37,18 @@ def test_a_page_that_is_full_has_fewer_plots_of_the_last_tests(
     entries: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = draw_tests(entries)
-    monkeypatch.setattr(drawings, "WRITTEN_BYTES", 1)
-    monkeypatch.setattr(drawings, "MOST_BYTES", 2)
+    for name in ("WRITTEN_BYTES", "WHOLE_BYTES", "MOST_BYTES"):
+        monkeypatch.setattr(drawings, name, 1)
     found, packed = draw_tests(entries)
     assert (found[0].svg, found[0].is_whole) == (whole[0].svg, True)
     assert not any(drawing.svg or drawing.is_whole or drawing.place is not None for drawing in found[1:])
     assert packed == ""
+
+
+def test_before_that_they_have_what_happened_over_time(entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawings, "WHOLE_BYTES", 1)
+    found, packed = draw_tests(entries)
+    assert found[0].svg.count("<svg") > 1
+    drawn = [*(drawing.svg for drawing in found[1:] if drawing.svg), *unpack(packed)]
+    assert len(drawn) == len(found) - 1
+    assert all(plots.count("<svg") == 1 and "over time" in plots for plots in drawn)
