@@ -27,10 +27,10 @@ _TONES = {Status.FAIL.value: "fail", TEST_FAILED: "fail", Status.PASS.value: "pa
 
 def find_state(result: TestResult) -> str:
     """One of ``STATES``."""
-    statuses = [verdict.status for verdict in result.verdicts]
-    if result.outcome == "failed" and all(status is Status.PASS for status in statuses):
-        return TEST_FAILED
-    return min((status.value for status in statuses), key=STATES.index, default=MEASURED)
+    found = [verdict.status.value for verdict in result.verdicts]
+    if result.failed_by in ("test", "teardown"):
+        found.append(TEST_FAILED)
+    return min(found, key=STATES.index, default=MEASURED)
 
 
 def find_tone(state: str) -> str:

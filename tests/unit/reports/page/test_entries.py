@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_llmperf.reports.page.entries import group_tests, make_anchor
 from pytest_llmperf.reports.page.states import MEASURED, STATES, TEST_FAILED, find_tone
 from tests.helpers.report_samples import BROKEN, PASSING, UNMEASURED, result
@@ -13,13 +15,15 @@ def test_functions_come_with_their_worst_test_first_and_tests_inside_of_them_too
             result("test_a.py::test_good", (PASSING,), outcome="passed"),
             result("test_a.py::test_many[1]", (PASSING,), outcome="passed"),
             result("test_a.py::test_many[2]", (UNMEASURED, BROKEN)),
-            result("test_a.py::test_wrong", (PASSING,)),
+            replace(result("test_a.py::test_wrong", (PASSING, UNMEASURED)), failed_by="test"),
+            replace(result("test_a.py::test_zipped", (PASSING,), outcome="passed"), failed_by="teardown"),
             result("test_a.py::test_plain", (), outcome="passed"),
         ]
     )
     assert [(group.function, [entry.state for entry in group.entries]) for group in groups] == [
         ("test_a.py::test_many", ["FAIL", "PASS"]),
         ("test_a.py::test_wrong", [TEST_FAILED]),
+        ("test_a.py::test_zipped", [TEST_FAILED]),
         ("test_a.py::test_good", ["PASS"]),
         ("test_a.py::test_plain", [MEASURED]),
     ]
