@@ -38,10 +38,13 @@ def find_side_by_side(results: Sequence[TestResult], labels: Sequence[str]) -> S
     if matrix is None:
         return None
     groups = tuple((test, tuple(rows)) for test, rows in groupby(matrix.rows, key=lambda row: row.test))
-    reasons = dict.fromkeys(
-        f"{cell.sign} {row.metric}: {cell.reason}" for row in matrix.rows for cell in row.cells if cell.reason
-    )
-    return SideBySide(matrix, groups, tuple(reasons))
+    reasons: dict[str, list[str]] = {}
+    for row in matrix.rows:
+        for cell in row.cells:
+            if cell.reason:
+                reasons.setdefault(f"{cell.sign} {cell.reason}", []).append(row.metric)
+    told = tuple(f"{reason} ({', '.join(dict.fromkeys(metrics))})" for reason, metrics in reasons.items())
+    return SideBySide(matrix, groups, told)
 
 
 def find_arrow(better: str) -> str:
