@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_llmperf.traffic.client.transport import Transport
 
@@ -62,6 +62,10 @@ class Dialect:
             shares it only within the group.
         count_tokens: the number of tokens of a text as a prompt, special tokens included; None if the engine cannot
             count them.
+        list_tokens: the ids of the tokens of a text as a prompt, special ones included; None if the engine does not
+            state them.
+        likely_tokens: fields of a completion of one token by which it states the 20 most likely ones; None for an
+            engine that never does.
         check_room: called with each body before it is sent, of a load with the first; raises ValueError for an answer
             that the engine would cut because its context is too small. None if the engine tells so itself.
         keeps_connections: whether an idle connection costs the engine nothing. If not, each request of a load opens
@@ -77,6 +81,8 @@ class Dialect:
     obeyed: frozenset[str] = frozenset()
     prefix_group: Callable[[str], Mapping[str, Any]] = _carry_nothing
     count_tokens: Callable[[Endpoint, str], int] | None = None
+    list_tokens: Callable[[Endpoint, str], Sequence[int]] | None = None
+    likely_tokens: Mapping[str, Any] | None = field(default_factory=lambda: {"logprobs": 20})
     check_room: Callable[[Endpoint, Mapping[str, Any]], None] | None = None
     keeps_connections: bool = True
     transport: Callable[[Endpoint], Transport] | None = None

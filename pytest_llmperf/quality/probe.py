@@ -1,0 +1,102 @@
+"""Asks an engine for its next tokens at every position of a text, one request after another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmperf.measurement.quality.next_tokens import NextTokens, TextNextTokens
+from pytest_llmperf.quality.answers import NoLikelyTokensError, read_next_tokens
+from pytest_llmperf.traffic.client.exchange import Target, TransportError
+from pytest_llmperf.traffic.client.http import HttpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_llmperf.quality.text import ProbeText
+    from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
+    from pytest_llmperf.traffic.client.transport import Transport
+
+TIMEOUT_S = 120.0
+
+
+class ProbeError(Exception):
+    """An engine does not give its next tokens; the message is one line."""
+
+
+def probe(
+    endpoint: Endpoint,
+    dialect: Dialect,
+    text: ProbeText,
+    engine: str,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> TextNextTokens:
+    """The next tokens of an engine at every position of a text.
+
+    Requests are sent one at a time, in an order that never changes, with prompts that do not come from a cache where
+    the engine can be told so: what a position is computed together with may change its last digits.
+
+    Args:
+        endpoint, dialect: of the engine.
+        text: the text with its positions.
+        engine: what messages call the engine.
+        progress: called with the number of positions that are done, and of all.
+
+    Raises:
+        ProbeError: the engine cannot be asked, or does not state the most likely tokens.
+    """
+    transport = _open(endpoint, dialect)
+    try:
+        found: dict[tuple[int, int], NextTokens] = {}
+        # Neighbours in this order share no prefix, so that a cache that cannot be switched off has nothing to give.
+        order = [(row, column) for column in range(len(text.contexts[0])) for row in range(len(text.contexts))]
+        for row, column in order:
+            found[row, column] = _ask(transport, endpoint, dialect, text.contexts[row][column])
+            progress(len(found), len(order))
+    finally:
+        if dialect.transport is None:
+            transport.close()
+    passages = tuple(tuple(found[row, column] for column in range(len(c))) for row, c in enumerate(text.contexts))
+    return TextNextTokens(text.digest, text.name, engine, _list_tokens(endpoint, dialect, text), passages)
+
+
+def _open(endpoint: Endpoint, dialect: Dialect) -> Transport:
+    if dialect.likely_tokens is None:
+        raise ProbeError("the engine states no log-probabilities")
+    own = dialect.transport(endpoint) if dialect.transport is not None else None
+    try:
+        return own or HttpTransport(Target.parse(endpoint.url), endpoint.api_key, TIMEOUT_S)
+    except ValueError as error:
+        raise ProbeError(str(error)) from None
+
+
+def _ask(transport: Transport, endpoint: Endpoint, dialect: Dialect, context: str) -> NextTokens:
+    body: dict[str, Any] = {
+        **dialect.defaults,
+        **dialect.prefix_settings(False),
+        "model": endpoint.model,
+        "prompt": context,
+        "max_tokens": 1,
+        "temperature": 0.0,
+        "stream": False,
+        **(dialect.likely_tokens or {}),
+    }
+    try:
+        attempt = transport.attempt("/completions", body)
+        transport.perform(attempt)
+    except (TransportError, ValueError) as error:
+        raise ProbeError(f"a request for next tokens failed: {error}") from None
+    answer = b"".join(piece for _, piece in attempt.pieces)
+    try:
+        return read_next_tokens(answer)
+    except NoLikelyTokensError as error:
+        status = "" if attempt.status in (None, 200) else f" (HTTP {attempt.status})"
+        raise ProbeError(f"{error}{status}") from None
+
+
+def _list_tokens(endpoint: Endpoint, dialect: Dialect, text: ProbeText) -> tuple[int, ...] | None:
+    if dialect.list_tokens is None:
+        return None
+    try:
+        return tuple(dialect.list_tokens(endpoint, text.whole))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # the counts of tokens at each position are compared instead
