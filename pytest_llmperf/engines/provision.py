@@ -125,6 +125,11 @@ class Provisioner:
         if spec.key in self._running:
             self._retired.add(spec.key)
 
+    def end(self, spec: EngineSpec) -> None:
+        """Ends the engine of this spec now, with those that were to end when another one starts."""
+        self.retire(spec)
+        self._stop_retired()
+
     def _stop_retired(self) -> None:
         """Those that others share are left to them."""
         while self._retired:

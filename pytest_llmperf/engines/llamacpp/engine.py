@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.dialect import Endpoint
 
 
-def _count_tokens(endpoint: Endpoint, text: str) -> int:
+def _list_tokens(endpoint: Endpoint, text: str) -> list[int]:
     asked = {"content": text, "add_special": True}
-    return len(json.loads(http_post(f"{endpoint.root}/tokenize", asked))["tokens"])
+    return [int(token) for token in json.loads(http_post(f"{endpoint.root}/tokenize", asked))["tokens"]]
 
 
 DIALECT = Dialect(
@@ -31,7 +31,8 @@ DIALECT = Dialect(
     # A prompt that was answered before would come from the cache, with a TTFT ten times too good.
     prefix_settings=lambda share: {"cache_prompt": share},
     obeyed=frozenset({"cache_prompt"}),
-    count_tokens=_count_tokens,
+    count_tokens=lambda endpoint, text: len(_list_tokens(endpoint, text)),
+    list_tokens=_list_tokens,
     check_room=check_room,
     # The server gives one of its few threads to each connection, idle or not.
     keeps_connections=False,

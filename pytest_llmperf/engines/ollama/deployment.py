@@ -140,8 +140,8 @@ class OllamaDeployment(Deployment):
         """The transport over Ollama's own API, with the options that the model runs with."""
         return NativeTransport(endpoint.root, self._options, counts_uncached=counts_uncached_only(self.version))
 
-    def count_tokens(self, _: Endpoint, text: str) -> int:
-        """The tokens of a text as a prompt, special ones included, as the model's runner counts them.
+    def list_tokens(self, _: Endpoint, text: str) -> list[int]:
+        """The ids of the tokens of a text as a prompt, special ones included, as the model's runner splits it.
 
         Raises:
             OSError: its runner cannot be asked from here.
@@ -153,7 +153,7 @@ class OllamaDeployment(Deployment):
         if runner is None or not runner.url:
             raise ConnectionError(f"the runner of {self.shown_model} cannot be asked from here")
         answer = http_post(f"{runner.url}/tokenize", {"content": text, "add_special": True})
-        return len(json.loads(answer)["tokens"])
+        return [int(token) for token in json.loads(answer)["tokens"]]
 
     @property
     def shown_model(self) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
 from pytest_llmperf.engines.ollama.deployment import OllamaDeployment
 from pytest_llmperf.engines.ollama.insight import OllamaInsight
-from pytest_llmperf.engines.ollama.requests import prefix_settings
+from pytest_llmperf.engines.ollama.requests import NONCE, prefix_settings
 from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ class OllamaEngine(Engine):
     def compose(cls, spec: EngineSpec) -> EngineParts:
         deployment = OllamaDeployment(spec)
         dialect = Dialect(
-            prefix_settings=prefix_settings, count_tokens=deployment.count_tokens, transport=deployment.transport
+            prefix_settings=prefix_settings,
+            count_tokens=lambda endpoint, text: len(deployment.list_tokens(endpoint, text)),
+            list_tokens=deployment.list_tokens,
+            # Contexts are compared as they are, without the nonce of other prompts.
+            likely_tokens={"logprobs": True, "top_logprobs": 20, NONCE: ""},
+            transport=deployment.transport,
         )
         return EngineParts(deployment, dialect, OllamaInsight(deployment))

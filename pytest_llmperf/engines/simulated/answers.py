@@ -7,7 +7,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pytest_llmperf.engines.simulated.likely_tokens import list_likely_tokens
 from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError
+
+_MOST_LOGPROBS = 20
 
 
 class RequestError(Exception):
@@ -36,6 +39,7 @@ class Ask:
     continuous_usage: bool
     cached_tokens: int = 0
     is_warmup: bool = False
+    logprobs: int = 0
 
     @property
     def prompt_tokens(self) -> int:
@@ -73,12 +77,13 @@ def read_request(chat: bool, body: bytes, simulation: Simulation) -> Ask:
         chat=chat,
         # /v1/completions has no field for reasoning
         simulation=simulation if chat else replace(simulation, reasoning_tokens=0),
-        prompt=_split_messages(asked) if chat else _split_prompt(asked),
+        prompt=_split_messages(asked) if chat else _split_prompt(asked, simulation),
         max_tokens=_max_tokens(asked, simulation.default_max_tokens),
         stream=asked.get("stream") is True,
         usage=usage,
         continuous_usage=usage and options.get("continuous_usage_stats") is True,
         is_warmup=(asked.get("simulate") or {}).get("warmup") is True,
+        logprobs=0 if chat else _count_logprobs(asked),
     )
 
 
@@ -111,10 +116,17 @@ def _max_tokens(asked: dict[str, Any], default: int) -> int:
     return default
 
 
-def _split_prompt(asked: dict[str, Any]) -> tuple[str, ...]:
+def _count_logprobs(asked: dict[str, Any]) -> int:
+    count = asked.get("logprobs") or 0
+    if type(count) is not int or not 0 <= count <= _MOST_LOGPROBS:
+        raise RequestError(400, f"logprobs={count!r} is not a whole number from 0 to {_MOST_LOGPROBS}")
+    return count
+
+
+def _split_prompt(asked: dict[str, Any], simulation: Simulation) -> tuple[str, ...]:
     prompt = asked.get("prompt")
     if isinstance(prompt, str):
-        return tuple(prompt.split())
+        return tuple(prompt if simulation.tokenizer == "letters" else prompt.split())
     if isinstance(prompt, list) and prompt and all(isinstance(token, int) for token in prompt):
         return tuple(map(str, prompt))
     raise RequestError(400, "prompt is missing: give a string or a list of token ids")
@@ -168,10 +180,24 @@ class Reply:
                 choice["message"]["reasoning_content"] = reasoning
         else:
             choice["text"] = text
+            choice["logprobs"] = self._list_logprobs()
         payload = self._head(stream=False) | {"choices": [choice]}
         if self._ask.simulation.usage != "never":
             payload["usage"] = self._usage(self._ask.output_tokens)
         return payload
+
+    def _list_logprobs(self) -> dict[str, Any] | None:
+        """Those of the first token, in the older form of the API, as vLLM states them."""
+        if not self._ask.logprobs:
+            return None
+        likely = list_likely_tokens(self._ask.simulation, self._ask.prompt, self._ask.logprobs)
+        first = next(iter(likely))
+        return {
+            "tokens": [first],
+            "token_logprobs": [likely[first]],
+            "top_logprobs": [likely],
+            "text_offset": [0],
+        }
 
     def _choice(self, content: dict[str, str] | str, finish_reason: str | None) -> dict[str, Any]:
         key = "delta" if self._ask.chat else "text"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.window import Window
 
 _ANNOUNCE = "announce"
-# A token of it is a word.
-DIALECT = Dialect(count_tokens=lambda _, text: len(text.split()), warmup={"simulate": {"warmup": True}})
+_LIKELY_TOKENS = {"logprobs": 20, "simulate": {"warmup": True, "ttft": "0 s"}}
 
 
 class SimulatedEngine(Engine):
@@ -52,7 +52,20 @@ class SimulatedEngine(Engine):
     @classmethod
     def compose(cls, spec: EngineSpec) -> EngineParts:
         server = SimulatedServer(spec)
-        return EngineParts(server, DIALECT, SimulatedInsight(server))
+        return EngineParts(server, _make_dialect(server.simulation.tokenizer), SimulatedInsight(server))
+
+
+def _make_dialect(tokenizer: str) -> Dialect:
+    def split(text: str) -> Sequence[str]:
+        return text if tokenizer == "letters" else text.split()
+
+    return Dialect(
+        count_tokens=lambda _, text: len(split(text)),
+        list_tokens=lambda _, text: [zlib.crc32(token.encode()) for token in split(text)],
+        # They are no requests of a test: they have no number and take no time.
+        likely_tokens=_LIKELY_TOKENS,
+        warmup={"simulate": {"warmup": True}},
+    )
 
 
 class SimulatedServer(ServerDeployment):

@@ -52,6 +52,16 @@ def _integer(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{text!r} is not a number of 0 or more")
+    return number
+
+
 def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(f"{text!r} is neither true nor false")
@@ -140,6 +150,10 @@ class Simulation:
     startup_time: float = _setting("0 s", _seconds, "from the start of the server to the first request it takes")
     usage: str = _setting("asked", _one_of("asked", "always", "never"), "when an answer states its token counts")
     seed: int = _setting("0", _integer(0), "seed of text, jitter, error_rate and all noise")
+    logit_sd: float = _setting(
+        "0", _positive, "error in each logit of the next token, drawn with the seed, as of a coarser quantisation"
+    )
+    tokenizer: str = _setting("words", _one_of("words", "letters"), "what a token of a prompt is")
     model: str = _setting("simulated", _name, "the model's name")
     port: int = _setting("0", _integer(0, 65535), "TCP port on 127.0.0.1; 0: a free one")
 
@@ -269,7 +283,7 @@ def schedule(simulation: Simulation, request_number: int, tokens: int) -> list[E
     return plan
 
 
-_VOCABULARY = (
+VOCABULARY = (
     *("a", "and", "answer", "attention", "batch", "block", "budget", "cache", "each", "every", "fast", "for"),
     *(
         "from",
@@ -292,5 +306,5 @@ _VOCABULARY = (
 
 def words(simulation: Simulation, tokens: int) -> list[str]:
     """The answer's tokens, each a word with a space before it: the same for every request under one seed."""
-    chosen = random.Random(f"{simulation.seed} words").choices(_VOCABULARY, k=tokens)
+    chosen = random.Random(f"{simulation.seed} words").choices(VOCABULARY, k=tokens)
     return [f" {word}" for word in chosen]

@@ -20,9 +20,9 @@ def _salt_prefix(share: bool) -> Mapping[str, Any]:
     return {} if share else {"cache_salt": secrets.token_hex(16)}
 
 
-def _count_tokens(endpoint: Endpoint, text: str) -> int:
+def _list_tokens(endpoint: Endpoint, text: str) -> list[int]:
     asked = {"model": endpoint.model, "prompt": text}
-    return int(json.loads(http_post(f"{endpoint.root}/tokenize", asked))["count"])
+    return [int(token) for token in json.loads(http_post(f"{endpoint.root}/tokenize", asked))["tokens"]]
 
 
 DIALECT = Dialect(
@@ -32,5 +32,6 @@ DIALECT = Dialect(
     prefix_settings=_salt_prefix,
     obeyed=frozenset({"cache_salt"}),
     prefix_group=lambda name: {"cache_salt": name},
-    count_tokens=_count_tokens,
+    count_tokens=lambda endpoint, text: len(_list_tokens(endpoint, text)),
+    list_tokens=_list_tokens,
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_llmperf.engines.api.spec import EngineSpec
 from pytest_llmperf.engines.llamacpp import engine as llamacpp
 from pytest_llmperf.engines.simulated import engine as simulated
 from pytest_llmperf.engines.vllm import dialect as vllm
@@ -39,7 +40,7 @@ def test_llamacpp_is_asked_for_the_tokens_of_a_text_with_those_that_begin_it() -
 
 
 def test_a_token_of_the_simulated_engine_is_a_word() -> None:
-    count = tokenizer(simulated.DIALECT, "")
+    count = tokenizer(simulated.SimulatedEngine.compose(EngineSpec("simulated")).dialect, "")
     assert count is not None
     assert count("three little words") == 3
 

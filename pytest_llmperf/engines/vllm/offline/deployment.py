@@ -152,15 +152,22 @@ class InProcessVLLM(SleepingDeployment):
 
     def dialect(self) -> Dialect:
         """vLLM's own, without a server: the engine itself counts the tokens of each step."""
-        return replace(DIALECT, stream_options={}, count_tokens=self._count_tokens, transport=self._transport_of)
+        return replace(
+            DIALECT,
+            stream_options={},
+            count_tokens=lambda endpoint, text: len(self._list_tokens(endpoint, text)),
+            list_tokens=self._list_tokens,
+            transport=self._transport_of,
+        )
 
     def _transport_of(self, _: Endpoint) -> Transport:
         if self._transport is None:
             raise EngineError("vllm was stopped")
         return self._transport
 
-    def _count_tokens(self, _: Endpoint, text: str) -> int:
-        return len(self.llm.get_tokenizer().encode(text))
+    def _list_tokens(self, _: Endpoint, text: str) -> list[int]:
+        found: list[int] = self.llm.get_tokenizer().encode(text)
+        return found
 
     def start(self, progress: Progress) -> None:
         self.state = EngineState.STARTING

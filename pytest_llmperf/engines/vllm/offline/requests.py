@@ -60,11 +60,14 @@ class Generation:
         self._prompt_tokens = self._cached_tokens = 0
         self._metrics: dict[str, float] = {}
         self._refusal = ""
+        self._likely: dict[str, float] = {}
 
     def take(self, output: Any) -> None:
         """The ``RequestOutput`` of a step, which holds what is new in it."""
         completion, stats = output.outputs[0], output.metrics
         at_ns = round(stats.last_token_ts * 1e9)
+        if completion.logprobs and not self._likely:
+            self._likely = {one.decoded_token: one.logprob for one in completion.logprobs[0].values()}
         self._steps.append(_Step(at_ns, completion.text, tuple(completion.token_ids)))
         self.end_ns = time.monotonic_ns()
         if output.finished:
@@ -103,6 +106,8 @@ class Generation:
             choice["delta" if self.body["stream"] else "message"] = {"role": "assistant", "content": text}
         else:
             choice["text"] = text
+        if self._likely and not self.body["stream"]:
+            choice["logprobs"] = {"top_logprobs": [self._likely]}
         choice["finish_reason"] = self._finish_reason if last else None
         usage: dict[str, Any] = {"completion_tokens": total}
         event = {"id": self.request_id, "choices": [choice], "usage": usage}
