@@ -11,7 +11,15 @@ from pytest_llmperf.budgets.confidence.distributions import t_quantile
 from pytest_llmperf.budgets.confidence.percentiles import bound_by_spread, bound_share, count_for_verdict, find_ranks
 from pytest_llmperf.budgets.confidence.rates import combine_noise, count_freedom, estimate_noise
 from pytest_llmperf.budgets.confidence.samples import count_effective_in_groups, count_effective_in_time
-from pytest_llmperf.metrics.evidence import BinnedValues, RateNoise, RateUnits, RequestValues, SensorAccuracy
+from pytest_llmperf.metrics.evidence import (
+    BinnedValues,
+    RateNoise,
+    RateUnits,
+    RequestValues,
+    SensorAccuracy,
+    ShareCount,
+    ShareUnits,
+)
 
 if TYPE_CHECKING:
     from pytest_llmperf.metrics.evidence import Evidence
@@ -109,6 +117,29 @@ def find_interval(
             return _bound_percentile(evidence, statistic, value, better, confidence)
         case RateUnits() | RateNoise():
             return _bound_rate(evidence, value, better, confidence)
+        case ShareUnits() | ShareCount():
+            return _bound_share(keep_share(evidence), value, better, confidence)
+
+
+def keep_share(evidence: ShareUnits | ShareCount) -> ShareCount:
+    """What a report keeps of the evidence of a share: enough for its interval, with the share."""
+    if isinstance(evidence, ShareCount):
+        return evidence
+    values = math.fsum(evidence.sizes)
+    effective = values if evidence.are_independent else count_effective_in_groups(evidence.hits, evidence.sizes)
+    return ShareCount(evidence.units, effective, evidence.unit)
+
+
+def _bound_share(
+    evidence: ShareCount, value: float, better: Better, confidence: Confidence, times: float = 1.0
+) -> Interval | None:
+    """The interval of a share; with ``times`` that of so many times as much evidence of the same kind."""
+    worth = evidence.effective * times
+    if worth <= 0:
+        return None
+    errors = [confidence.error_at_look or error for error in confidence.find_errors(better)]
+    low, high = (bound_share(value * worth, worth, error)[side] for side, error in enumerate(errors))
+    return Interval(min(low, value), max(high, value), evidence.units, min(worth, float(evidence.units)), evidence.unit)
 
 
 def _bound_percentile(
@@ -229,8 +260,21 @@ def count_missing(
             return _count_missing_requests(evidence, statistic.percentile / 100, limit, confidence)
         case RateUnits() | RateNoise():
             return _count_missing_units(evidence, value, limit, better, confidence)
+        case ShareUnits() | ShareCount():
+            return _count_missing_values(keep_share(evidence), value, limit, better, confidence)
         case _:
             return None
+
+
+def _count_missing_values(
+    evidence: ShareCount, value: float, limit: float, better: Better, confidence: Confidence
+) -> int | None:
+    """Found by trying, as for rates."""
+    for times in (1.25**power for power in range(1, 32)):
+        interval = _bound_share(evidence, value, better, confidence, times)
+        if interval is not None and not (interval.low or 0.0) < limit <= (interval.high or 0.0):
+            return math.ceil(evidence.units * times) - evidence.units
+    return None
 
 
 def _count_missing_requests(

@@ -132,6 +132,8 @@ def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], 
     if reading.value is not None and not math.isfinite(reading.value):
         reason = reason or f"the measured value is {reading.value}"
         reading = Reading.missing(reason)
+    if reading.value is None and reading.lacks_baseline and not reason:
+        return make_verdict(Status.NO_BASELINE, limit, reading.reason)
     doubt = "" if reading.needs_more else why_stamps_are_not_the_engines(metric, limit.statistic, measurement)
     if doubt and not reason:
         interval = bound_truth(metric, limit.statistic, measurement, confidence).stretch_to(reading.value)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement import units
-from pytest_llmperf.metrics.metric import DistributionMetric
+from pytest_llmperf.metrics.metric import DistributionMetric, SampleSource
 from pytest_llmperf.metrics.statistics import split_key
-from pytest_llmperf.metrics.table import METRICS, SCOPES, list_keys
+from pytest_llmperf.metrics.table import COMPARISON, METRICS, SCOPES, find_metric, list_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _SIGNED = re.compile(r"[+-]\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)\s*%")
 _LEAST_SHARE, _MOST_SHARE = -1.0, 10.0
+_MOST = {units.SCORE.base: "1", units.SHARE.base: "'100 %'"}
+QUALITY = "quality"
 
 
 class BudgetError(ValueError):
@@ -41,6 +44,10 @@ class Limit:
         source: where it was written, for messages.
         device, engine: globs that say where it applies; None for everywhere.
         relative: whether it limits the change against a baseline. Both kinds may limit one metric.
+        direction: of a score which the test records itself, which direction is better; None for other metrics.
+        against: what next tokens are compared with: the label of an engine of the run, or the path of a reference
+            file; None for the newest baseline in the store.
+        text_file: the path of the text at whose positions they are compared; None for that of this package.
     """
 
     metric: str
@@ -51,11 +58,17 @@ class Limit:
     device: str | None = None
     engine: str | None = None
     relative: bool = False
+    direction: Literal["lower", "higher"] | None = None
+    against: str | None = None
+    text_file: str | None = None
 
     @property
     def definition(self) -> Metric:
-        """The row of the table that it limits."""
-        return METRICS[self.metric]
+        """The row of the table that it limits, or that of a score of the test's own."""
+        found = find_metric(self.metric, self.direction or "higher")
+        if found is None:
+            raise KeyError(self.metric)
+        return found
 
     @property
     def name(self) -> str:
@@ -95,16 +108,32 @@ def parse_limits(group: str, arguments: Mapping[str, object], source: str) -> li
         BudgetError: an unknown key, a value without its unit, a percentile out of range, GB and GiB mixed.
     """
     scope = {name: _glob(name, arguments.get(name), source) for name in SCOPES}
+    compared = {name: _glob(name, arguments.get(name), source) for name in COMPARISON if group == QUALITY}
     limits = [
         _parse_limit(group, key, each, source, scope)
         for key, value in arguments.items()
-        if key not in scope
+        if key not in scope and key not in compared
         for each in _split_pair(key, value, source)
     ]
+    if any(compared.values()):
+        limits = _compare_with(limits, compared, source)
     if not limits:
         raise BudgetError(f"{source}: limits nothing; give at least one of {', '.join(list_keys(group))}")
     _refuse_mixed_sizes(limits, source)
     return limits
+
+
+def _compare_with(limits: Sequence[Limit], compared: Mapping[str, str | None], source: str) -> list[Limit]:
+    if not any(is_comparison(limit) for limit in limits):
+        given = ", ".join(f"{name}={value!r}" for name, value in compared.items() if value)
+        raise BudgetError(f"{source}: {given} has no effect without a limit on agreement or kl")
+    against, text = compared["against"], compared["text"]
+    return [replace(one, against=against, text_file=text) if is_comparison(one) else one for one in limits]
+
+
+def is_comparison(limit: Limit) -> bool:
+    """Whether a limit is on next tokens beside those of a reference."""
+    return limit.definition.source is SampleSource.NEXT_TOKENS
 
 
 def _glob(name: str, value: object, source: str) -> str | None:
@@ -126,17 +155,21 @@ def _split_pair(key: str, value: object, source: str) -> Sequence[object]:
 def _is_relative(value: object) -> bool:
     """Whether a limit is one against the baseline: it begins with a sign and is a share."""
     text = value.strip() if isinstance(value, str) else ""
-    return text.startswith(("+", "-")) and text.endswith("%")
+    return text.removeprefix("<=").removeprefix(">=").strip().startswith(("+", "-")) and text.endswith("%")
 
 
 def _parse_limit(group: str, key: str, value: object, source: str, scope: Mapping[str, str | None]) -> Limit:
     try:
-        base, statistic = split_key(key)
+        base, statistic = (key, None) if group == QUALITY else split_key(key)
     except ValueError as error:
         raise BudgetError(f"{source}: {error}") from None
-    metric = METRICS.get(f"{group}.{base}")
+    direction: Literal["lower", "higher"] | None = None
+    if group == QUALITY and f"{group}.{base}" not in METRICS:
+        _refuse_misspelled(base, source)
+        direction, value = _split_sign(value)
+    metric = find_metric(f"{group}.{base}", direction or "higher")
     if metric is None:
-        raise BudgetError(f"{source}: unknown key {key!r}; it takes {', '.join(list_keys(group))}, {', '.join(SCOPES)}")
+        raise BudgetError(f"{source}: unknown key {key!r}; it takes {', '.join([*list_keys(group), *SCOPES])}")
     is_distribution = isinstance(metric, DistributionMetric)
     if is_distribution and statistic is None:
         raise BudgetError(f"{source}: {key!r} needs a percentile, such as {key}_p95 (or {key}_max)")
@@ -148,7 +181,22 @@ def _parse_limit(group: str, key: str, value: object, source: str, scope: Mappin
     except units.UnitError as error:
         raise BudgetError(f"{source}: {key}={error}") from None
     text = " ".join(str(value).split())
-    return Limit(metric.name, statistic, number, text, source, scope["device"], scope["engine"], relative)
+    return Limit(metric.name, statistic, number, text, source, scope["device"], scope["engine"], relative, direction)
+
+
+def _refuse_misspelled(key: str, source: str) -> None:
+    """Any name may be that of a score; one that is nearly that of a metric is not meant as one."""
+    known = [*list_keys(QUALITY), *COMPARISON, *SCOPES]
+    if close := get_close_matches(key, known, n=1, cutoff=0.75):
+        raise BudgetError(f"{source}: unknown key {key!r}; did you mean {close[0]}?")
+
+
+def _split_sign(value: object) -> tuple[Literal["lower", "higher"] | None, object]:
+    """The direction of a limit on a score, and what is left: ``"<= 0.2"`` is an upper limit, ``"0.8"`` a lower one."""
+    text = value.strip() if isinstance(value, str) else ""
+    if text.startswith("<="):
+        return "lower", text.removeprefix("<=").strip()
+    return "higher", text.removeprefix(">=").strip() if text.startswith(">=") else value
 
 
 def _parse_absolute(value: object, metric: Metric) -> float:
@@ -157,7 +205,10 @@ def _parse_absolute(value: object, metric: Metric) -> float:
             f"{value!r} begins with a sign, so that it is against the baseline and a share: write '+10 %', or without "
             f"the sign, such as {metric.quantity.example!r}"
         )
-    return units.parse(value, metric.quantity)
+    number = units.parse(value, metric.quantity)
+    if number > 1 and (metric.quantity is units.SCORE or metric.name == "quality.agreement"):
+        raise units.UnitError(f"{value!r} is more than all: it is a share of at most {_MOST[metric.quantity.base]}")
+    return number
 
 
 def _parse_share(text: str, metric: Metric) -> float:

@@ -68,7 +68,7 @@ def why_disturbed(
         is_sure: whether it would hold, or be broken, as well without the lag of the client.
         is_sure_with_cores: the same had the engine never waited for a core.
     """
-    if metric.known_before_test:
+    if metric.known_before_test or metric.source in (SampleSource.NEXT_TOKENS, SampleSource.RECORDED):
         return ""
     found = [] if holds and metric.worse_with_others else [*measurement.disturbances]
     if metric.source is SampleSource.REQUESTS:
@@ -91,7 +91,7 @@ def _find_source_faults(metric: Metric, measurement: Measurement) -> list[str]:
             return [_why_counts_doubtful(measurement.requests)]
         case SampleSource.ENERGY_COUNTERS:
             return [_why_counts_doubtful(measurement.requests), _find_first_fault(measurement, _why_energy_doubtful)]
-        case SampleSource.SETTLED_LEVEL | SampleSource.ENGINE | SampleSource.STARTUP:
+        case _:
             return []
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.host.state import HostState
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
+    from pytest_llmperf.measurement.quality.comparison import NoComparison, QualityComparison, Score
+    from pytest_llmperf.measurement.quality.next_tokens import TextNextTokens
     from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.server_clock import ServerClock
@@ -66,6 +68,10 @@ class Measurement:
         parts: the same for each engine alone if the test had several; what only an engine knows is in its part.
         label: of a part, what tells its engine from the others; else empty.
         loads: the workloads that were run.
+        quality: the engine's next tokens beside those of a reference, or why they were not compared; None if no budget
+            of the test asks for it.
+        next_tokens: what the engine expects next, where the run keeps it for later ones.
+        scores: the values of quality that the test recorded itself, in this order.
         prompt_cache: what the caches of the engine held of prompts; of several engines each part has its own.
         host: what the host did over the window; None if it was not looked at, as for a part of a test.
         kv_levels: pairs of time in ns and the bytes of the KV cache in use from then on, in order; empty if not known.
@@ -100,6 +106,9 @@ class Measurement:
     kv_levels: tuple[tuple[int, int], ...] = ()
     idle: Reading | None = None
     unloaded: Reading | None = None
+    quality: QualityComparison | NoComparison | None = None
+    next_tokens: TextNextTokens | None = None
+    scores: tuple[Score, ...] = ()
     prompt_cache: PromptCache = field(default_factory=PromptCache)
 
     def select_engine(self, engine: str) -> Measurement:

@@ -15,6 +15,7 @@ class Reading:
         reason: why there is no value, in one sentence; empty if there is one.
         samples: how many observations the value is computed from; None if that has no meaning for it.
         needs_more: whether there is no value because of too few observations.
+        lacks_baseline: whether there is no value because nothing is there yet to compare with.
     """
 
     value: float | None
@@ -22,6 +23,7 @@ class Reading:
     reason: str = ""
     samples: int | None = None
     needs_more: bool = False
+    lacks_baseline: bool = False
 
     @staticmethod
     def missing(reason: str, *, needs_more: bool = False) -> Reading:

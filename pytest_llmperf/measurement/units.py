@@ -25,7 +25,7 @@ class Quantity:
 
     Attributes:
         name: what a value is called in messages, such as ``duration``.
-        base: the unit that values are kept in; ``1`` for shares.
+        base: the unit that values are kept in; ``1`` for shares, ``score`` for scores.
         units: each accepted spelling with its size in ``base``.
         shown: the units used for output, largest first.
         example: a value as a user would write it.
@@ -56,6 +56,8 @@ JOULES = Quantity("energy", "J", {"mJ": 1e-3, "J": 1.0, "kJ": 1e3}, ("kJ", "J", 
 JOULES_PER_TOKEN = Quantity("energy per token", "J/tok", {"mJ/tok": 1e-3, "J/tok": 1.0}, ("J/tok", "mJ/tok"), "2 J/tok")
 WATTS = Quantity("power", "W", {"mW": 1e-3, "W": 1.0, "kW": 1e3}, ("W",), "300 W")
 SHARE = Quantity("share", "1", {"%": 0.01}, ("%",), "10 %")
+SCORE = Quantity("score", "score", {"": 1.0, "%": 0.01}, ("",), "0.8")
+NATS = Quantity("divergence", "nat", {"nat": 1.0, "nats": 1.0}, ("nat",), "0.05 nat")
 _BY_BASE = {
     quantity.base: quantity
     for quantity in (
@@ -67,6 +69,8 @@ _BY_BASE = {
         JOULES_PER_TOKEN,
         WATTS,
         SHARE,
+        SCORE,
+        NATS,
     )
 }
 
@@ -94,7 +98,7 @@ def parse(value: object, quantity: Quantity) -> float:
     number, unit = float(match["number"]), match["unit"]
     if not math.isfinite(number):
         raise UnitError(f"{value!r} is not a finite {quantity.name}: write a string such as {quantity.example!r}")
-    if not unit:
+    if not unit and unit not in quantity.units:
         raise UnitError(f"{value!r} has no unit: write a string such as {quantity.example!r}")
     if unit not in quantity.units:
         raise UnitError(f"{value!r} has the unknown unit {unit!r}: {_suggest(unit, quantity)}")
@@ -151,7 +155,7 @@ def format_value(value: float, quantity: Quantity) -> str:
     """
     unit = _unit(value, quantity)
     scaled = value / quantity.units[unit]
-    return f"{scaled:.{_decimals(scaled, unit)}f} {unit}"
+    return f"{scaled:.{_decimals(scaled, unit)}f} {unit}".rstrip()
 
 
 _MOST_DECIMALS = 12
@@ -168,7 +172,7 @@ def format_apart(value: float, limit: float, quantity: Quantity) -> str:
     if value != limit and unit != "B":
         while f"{scaled:.{decimals}f}" == f"{against:.{decimals}f}" and decimals < _MOST_DECIMALS:
             decimals += 1
-    return f"{scaled:.{decimals}f} {unit}"
+    return f"{scaled:.{decimals}f} {unit}".rstrip()
 
 
 def format_change(share: float) -> str:

@@ -192,7 +192,44 @@ class SensorAccuracy:
     share: float
 
 
-Evidence = RequestValues | BinnedValues | RateUnits | RateNoise | SensorAccuracy
+@dataclass(frozen=True)
+class ShareUnits:
+    """Evidence of a share: how many of each unit's values count.
+
+    Attributes:
+        hits: of each unit, how many of its values count; need not be whole.
+        sizes: of each unit, the number of its values.
+        unit: ``passage`` of a text, or ``answer``.
+        are_independent: whether each value is evidence by itself, whatever its unit.
+    """
+
+    hits: Sequence[float]
+    sizes: Sequence[float]
+    unit: str
+    are_independent: bool = False
+
+    @property
+    def units(self) -> int:
+        """The number of units of evidence."""
+        return round(sum(self.sizes)) if self.are_independent else len(self.sizes)
+
+
+@dataclass(frozen=True)
+class ShareCount:
+    """Evidence of a share as a report keeps it.
+
+    Attributes:
+        units: how many units it was counted in.
+        effective: the number of independent values that all are worth.
+        unit: as in :class:`ShareUnits`.
+    """
+
+    units: int
+    effective: float
+    unit: str
+
+
+Evidence = RequestValues | BinnedValues | RateUnits | RateNoise | ShareUnits | ShareCount | SensorAccuracy
 
 
 def count_in_units(

@@ -32,11 +32,19 @@ class SampleSource(Enum):
     ENERGY_COUNTERS = "the energy counters of the engine's devices"
     ENGINE = "what the engine states of itself"
     STARTUP = "the timed start of the engine"
+    NEXT_TOKENS = "the engine's next tokens at fixed positions of a text, asked for after the test"
+    RECORDED = "what the test records of its own answers"
 
     @property
     def covers_whole_test(self) -> bool:
         """Whether it says nothing of a part of a test, so that a window inside the test has no reading of it."""
-        return self in (SampleSource.SETTLED_LEVEL, SampleSource.ENGINE, SampleSource.STARTUP)
+        return self in (
+            SampleSource.SETTLED_LEVEL,
+            SampleSource.ENGINE,
+            SampleSource.STARTUP,
+            SampleSource.NEXT_TOKENS,
+            SampleSource.RECORDED,
+        )
 
 
 class StreamTime(Enum):

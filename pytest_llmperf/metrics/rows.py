@@ -10,13 +10,14 @@ from pytest_llmperf.measurement.units import (
     BYTES,
     JOULES,
     JOULES_PER_TOKEN,
+    NATS,
     REQUESTS_PER_SECOND,
     SECONDS,
     SHARE,
     TOKENS_PER_SECOND,
     WATTS,
 )
-from pytest_llmperf.metrics import energy, latency, memory, missing, throughput
+from pytest_llmperf.metrics import energy, latency, memory, missing, quality, throughput
 from pytest_llmperf.metrics.metric import (
     DistributionMetric,
     Metric,
@@ -306,5 +307,23 @@ ROWS: tuple[Metric, ...] = (
         worse_with_others=True,
         compute=energy.read_mean_power,
         evidence=energy.find_accuracy,
+    ),
+    ScalarMetric(
+        name="quality.agreement",
+        quantity=SHARE,
+        better="higher",
+        formula="positions with the same most likely next token / positions",
+        source=SampleSource.NEXT_TOKENS,
+        compute=quality.read_agreement,
+        evidence=quality.find_agreement_evidence,
+    ),
+    ScalarMetric(
+        name="quality.kl",
+        quantity=NATS,
+        better="lower",
+        formula="Σ p ln(p / q) of the next token, the mean over positions, p of the reference",
+        source=SampleSource.NEXT_TOKENS,
+        compute=quality.read_divergence,
+        evidence=quality.find_divergence_evidence,
     ),
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.metrics.metric import DistributionMetric, SampleSource
+from pytest_llmperf.metrics.quality import make_score_metric
 from pytest_llmperf.metrics.rows import ROWS
 from pytest_llmperf.metrics.statistics import split_key
 
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.metric import Metric
     from pytest_llmperf.metrics.statistics import Statistic
 
-GROUPS = ("memory", "throughput", "latency", "energy")
+GROUPS = ("memory", "throughput", "latency", "energy", "quality")
 """Each has a marker, ``GROUP_budget``, and a table in ``llmperf.toml``; a metric's name begins with one of them."""
 SCOPES = ("device", "engine")
 """The arguments of every marker beside its metrics: globs that say where its limits apply."""
 
+_SCORES = "quality"
+"""The group in which a name that is no metric is that of a score which the test records itself."""
+COMPARISON = ("against", "text")
+"""The arguments of a ``quality_budget`` that say what the engine is compared with, and at positions of which text."""
 _NAME = re.compile(rf"(?:{'|'.join(GROUPS)})\.(?P<key>[a-z][a-z0-9_]*)")
+_KEY = re.compile(r"[a-z][a-z0-9_]*")
 _registered: dict[str, Metric] = {}
 METRICS: Mapping[str, Metric] = MappingProxyType(_registered)
 """Every metric by its name, in the order in which help texts and reports list them."""
@@ -50,7 +56,7 @@ def _check_name(name: str) -> None:
             f"{name!r} cannot be the name of a metric: write GROUP.KEY, GROUP one of {', '.join(GROUPS)}, "
             "KEY in lower case, such as memory.mean"
         )
-    if split_key(match["key"])[1] is not None or match["key"] in SCOPES:
+    if split_key(match["key"])[1] is not None or match["key"] in (*SCOPES, *COMPARISON):
         raise ValueError(f"{name!r} cannot be the name of a metric: {match['key']!r} means something else")
     if name in METRICS:
         raise ValueError(f"there is a metric {name!r} already")
@@ -61,6 +67,28 @@ def list_keys(group: str) -> list[str]:
     return [metric.limit_key for metric in METRICS.values() if metric.group == group]
 
 
+def find_metric(name: str, better: Literal["lower", "higher"] = "higher") -> Metric | None:
+    """The metric of this name, without a statistic; None if there is none.
+
+    A name of the group ``quality`` that is in no table is that of a score, of which ``better`` says the direction.
+    """
+    group, _, key = name.partition(".")
+    if name in METRICS or group != _SCORES or not _KEY.fullmatch(key) or key in (*SCOPES, *COMPARISON):
+        return METRICS.get(name)
+    return make_score_metric(key, better)
+
+
+def list_metrics(measurement: Measurement) -> list[Metric]:
+    """The metrics that a report has of a measurement.
+
+    With those of the scores that the test recorded, and those of next tokens only where a budget of it is on them.
+    """
+    is_compared = measurement.quality is not None
+    known = [one for one in METRICS.values() if is_compared or one.source is not SampleSource.NEXT_TOKENS]
+    scores = {score.name: score.better for score in measurement.scores}
+    return [*known, *(make_score_metric(name, better) for name, better in scores.items())]
+
+
 def find(name: str) -> tuple[Metric, Statistic | None]:
     """The metric and the statistic that a name means as it is limited: ``"memory.peak"``, ``"latency.ttft_p95"``.
 
@@ -68,8 +96,8 @@ def find(name: str) -> tuple[Metric, Statistic | None]:
         ValueError: there is no such metric, or it lacks its statistic, or has one that it cannot have.
     """
     group, _, key = name.partition(".")
-    base, statistic = split_key(key)
-    metric = METRICS.get(f"{group}.{base}")
+    base, statistic = (key, None) if group == _SCORES else split_key(key)
+    metric = find_metric(f"{group}.{base}")
     if metric is None or isinstance(metric, DistributionMetric) != (statistic is not None):
         raise ValueError(f"there is no metric {name!r}; it is written as in memory.peak or latency.ttft_p95")
     return metric, statistic

@@ -17,7 +17,7 @@ from pytest_llmperf.budgets.comparison.changes import (
     find_errors,
 )
 from pytest_llmperf.budgets.interval import Interval
-from pytest_llmperf.budgets.limit import select
+from pytest_llmperf.budgets.limit import is_comparison, select
 from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.budgets.validity import why_invalid, why_objectives_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict, make_verdict
@@ -129,7 +129,8 @@ def _read_round(limit: Limit, measurement: Measurement, limits: Sequence[Limit])
             requests = found.contributors
             value = limit.statistic.of(found) if reading.needs_more and found.count else value
         elif value is not None:
-            is_exact = metric.find_evidence(measurement, objectives) is None
+            is_recorded = metric.source is SampleSource.RECORDED  # the test knows how exact it is, and does not say
+            is_exact = metric.find_evidence(measurement, objectives) is None and not is_recorded
     except Exception as error:  # a metric may be another package's, and the other limits are still to be judged
         return SideValue(None, invalid=why_raised(error))
     if value is None:
@@ -302,10 +303,14 @@ def find_tolerance(limit: Limit) -> tuple[float, str]:
 
 
 def choose_limits(limits: Sequence[Limit], engine: EngineInfo | None) -> list[Limit]:
-    """The limits of a test that apply to this engine, one on each metric: a relative one, if there is one."""
+    """The limits of a test that apply to this engine, one on each metric: a relative one, if there is one.
+
+    Next tokens are a comparison of two engines already, which pairs of turns would only repeat.
+    """
     chosen: dict[str, Limit] = {}
     for limit in sorted(select(limits, engine), key=lambda limit: not limit.relative):
-        chosen.setdefault(limit.name, limit)
+        if not is_comparison(limit):
+            chosen.setdefault(limit.name, limit)
     return [chosen[name] for name in dict.fromkeys(limit.name for limit in limits) if name in chosen]
 
 

@@ -11,7 +11,7 @@ from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.metrics.metric import DistributionMetric
 from pytest_llmperf.metrics.missing import why_raised
 from pytest_llmperf.metrics.statistics import Statistic
-from pytest_llmperf.metrics.table import METRICS
+from pytest_llmperf.metrics.table import list_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ def find_objections(measurement: Measurement) -> list[Objection]:
     its percentile. The limit to come is not known, so that they are taken to have decided it.
     """
     found: dict[tuple[str, Undoes], list[str]] = {}
-    for metric in METRICS.values():
+    for metric in list_metrics(measurement):
         for undoes, reason in _list_reasons(metric, measurement):
             if reason:
                 found.setdefault((reason, undoes), []).append(metric.name)

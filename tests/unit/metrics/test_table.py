@@ -9,7 +9,7 @@ from pytest_llmperf.metrics.table import GROUPS, METRICS, list_keys, why_unread
 
 HIGHER = {
     "memory.offload", "throughput.output", "throughput.total", "throughput.requests", "throughput.goodput",
-    "throughput.per_user",
+    "throughput.per_user", "quality.agreement",
 }  # fmt: skip
 UNITS = {"memory": "B", "latency": "s"}
 OTHER_UNITS = {
@@ -23,6 +23,8 @@ OTHER_UNITS = {
     "energy.total": "J",
     "energy.per_output_token": "J/tok",
     "energy.mean_power": "W",
+    "quality.agreement": "1",
+    "quality.kl": "nat",
 }
 
 # --------------------------------------------------------------------------------------------------------- the table
@@ -47,6 +49,7 @@ def test_the_groups_hold_what_the_markers_take() -> None:
     assert list_keys("latency") == [
         "ttft_pNN", "ttft_answer_pNN", "tpot_pNN", "itl_pNN", "chunk_gap_pNN", "e2e_pNN", "startup",
     ]  # fmt: skip
+    assert list_keys("quality") == ["agreement", "kl"]
     assert list_keys("energy") == ["total", "per_output_token", "mean_power"]
     assert {metric.group for metric in METRICS.values()} == set(GROUPS)
 
