@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class StoredRun:
         session: the facts about the run, as the report has them.
         metrics: unit, direction and formula of each metric, by its name.
         tests: the report's entry of each test, by node id.
+        next_tokens: what its engine expected next, by the digest of the text that it was asked for.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class StoredRun:
     session: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, Any]]
     tests: Mapping[str, Mapping[str, Any]]
+    next_tokens: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -99,9 +101,19 @@ def split_report(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if fingerprint := find_fingerprint(test):
             groups.setdefault(fingerprint, []).append(test)
     return {
-        fingerprint: {**report, "tests": [_drop_request_records(test) for test in tests]}
+        fingerprint: {
+            **report,
+            "tests": [_drop_request_records(test) for test in tests],
+            **_select_next_tokens(report, fingerprint),
+        }
         for fingerprint, tests in groups.items()
     }
+
+
+def _select_next_tokens(report: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
+    if "next_tokens" not in report:
+        return {}
+    return {"next_tokens": [one for one in report["next_tokens"] if one["fingerprint"] == fingerprint]}
 
 
 def _drop_request_records(test: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,6 +206,7 @@ def _build_run(report: Mapping[str, Any], path: Path, name: str, fingerprint: st
         session=dict(report["session"]),
         metrics=dict(report["metrics"]),
         tests=tests,
+        next_tokens={str(one["text"]): one for one in report.get("next_tokens", ())},
     )
 
 

@@ -51,18 +51,23 @@ def describe_run(results: Sequence[TestResult], *, session: Mapping[str, Any]) -
     }
 
 
-def build_report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -> dict[str, Any]:
+def build_report(
+    results: Sequence[TestResult], *, session: Mapping[str, Any], keeps_next_tokens: bool = False
+) -> dict[str, Any]:
     """The run and every test of it, with its verdicts and its measurement.
 
     Numbers that JSON cannot write, NaN and the infinities, are null. Inside of a test, what is null or empty is left
     out, but for the keys in ``ALWAYS``; numbers with a fraction have six significant digits, but for those in
-    ``EXACT``.
+    ``EXACT``. The next tokens of engines are left out unless the report ``keeps_next_tokens``, as a stored one does:
+    then each text has those of each fingerprint once.
     """
     tests = [_replace_infinite(to_wire(result)) for result in results]
     metrics: dict[str, Any] = {}
+    kept: dict[tuple[str, str], dict[str, Any]] = {}
     for test in tests:
         del test["schema"]
         _take_metrics(test["measurement"], metrics)
+        take_next_tokens(test["measurement"], kept)
         _drop_drawn(test["measurement"])
         _thin_timelines(test["measurement"])
     return {
@@ -70,7 +75,17 @@ def build_report(results: Sequence[TestResult], *, session: Mapping[str, Any]) -
         "created": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "metrics": metrics,
         "tests": [_shorten(test) for test in tests],
+        **({"next_tokens": list(kept.values())} if keeps_next_tokens and kept else {}),
     }
+
+
+def take_next_tokens(measurement: dict[str, Any], kept: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """Moves the next tokens of each engine out of a measurement, by fingerprint and text."""
+    if found := measurement.pop("next_tokens", None):
+        fingerprint = measurement["engine"]["fingerprint"]
+        kept[fingerprint, found["text"]] = {"fingerprint": fingerprint, **found}
+    for part in measurement.get("parts", ()):
+        take_next_tokens(part, kept)
 
 
 def _take_metrics(measurement: dict[str, Any], metrics: dict[str, Any]) -> None:

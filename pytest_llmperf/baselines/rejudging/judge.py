@@ -11,7 +11,7 @@ from pytest_llmperf.budgets.judge import compare_with_limit, explain_inconclusiv
 from pytest_llmperf.budgets.limit import Limit, select
 from pytest_llmperf.budgets.verdict import Status, Verdict, make_verdict
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric
-from pytest_llmperf.metrics.table import METRICS
+from pytest_llmperf.metrics.table import find_metric
 from pytest_llmperf.reports.result import from_wire
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class _JudgeOfPlace:
 
 
 def _is_distribution(metric: str) -> bool:
-    return isinstance(METRICS.get(metric), DistributionMetric)
+    return isinstance(find_metric(metric), DistributionMetric)
 
 
 def _make_verdict(status: Status, limit: Limit, found: _ReadValue) -> Verdict:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.budgets.stored.validity import Objection, objections_from_wire
 from pytest_llmperf.measurement.engine_info import Device, EngineInfo
 from pytest_llmperf.measurement.reading import Reading
-from pytest_llmperf.metrics.evidence import BinnedValues, RateNoise, SensorAccuracy
+from pytest_llmperf.metrics.evidence import BinnedValues, RateNoise, SensorAccuracy, ShareCount
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric, SampleSource
 from pytest_llmperf.reports.wire.histogram import list_buckets
 from pytest_llmperf.reports.wire.readings import find_reason
@@ -89,6 +89,8 @@ class StoredMeasurement:
             return None
         if "share" in data:
             return SensorAccuracy(data["share"])
+        if "noise" not in data:
+            return ShareCount(data["units"], data["effective"], data["unit"])
         return RateNoise(data["noise"], data["units"], data["effective"], data["unit"])
 
     def why_no_evidence(self, metric: Metric, statistic: Statistic | None) -> str:

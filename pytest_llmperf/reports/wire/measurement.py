@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.budgets.host_pressure import why_starved
 from pytest_llmperf.budgets.stored.validity import find_objections, objections_to_wire
 from pytest_llmperf.measurement.load import group_lags
-from pytest_llmperf.metrics.table import METRICS
+from pytest_llmperf.metrics.table import list_metrics
+from pytest_llmperf.quality.reference import next_tokens_to_wire
 from pytest_llmperf.reports.wire.engine import engine_to_wire
 from pytest_llmperf.reports.wire.host import host_to_wire
 from pytest_llmperf.reports.wire.lanes import lanes_to_wire
 from pytest_llmperf.reports.wire.load import lag_to_wire, load_to_wire
 from pytest_llmperf.reports.wire.memory import memory_to_wire, trace_to_wire
 from pytest_llmperf.reports.wire.numbers import to_count, to_milliseconds, to_number
+from pytest_llmperf.reports.wire.quality import quality_to_wire, score_to_wire
 from pytest_llmperf.reports.wire.readings import evidence_to_wire, metrics_to_wire, readings_to_wire
 from pytest_llmperf.reports.wire.requests import requests_to_wire
 from pytest_llmperf.reports.wire.series import series_to_wire
@@ -37,8 +39,8 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "window": {"name": str(measurement.window.name), "seconds": to_number(measurement.window.seconds)},
         "engine": None if measurement.engine is None else engine_to_wire(measurement.engine),
         "workload": workload_to_wire(measurement),
-        "metrics": metrics_to_wire(),
-        **readings_to_wire(METRICS.values(), measurement, limits),
+        "metrics": metrics_to_wire(measurement),
+        **readings_to_wire(list_metrics(measurement), measurement, limits),
         **evidence_to_wire(measurement, limits),
         "validity": objections_to_wire(find_objections(measurement)),
         "requests": requests_to_wire(measurement, start_ns),
@@ -59,6 +61,9 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "host": None if measurement.host is None else host_to_wire(measurement.host, why_starved(measurement)),
         "series": series_to_wire(measurement),
         **lanes_to_wire(measurement.requests, start_ns),
+        "quality": quality_to_wire(measurement.quality),
+        "scores": [score_to_wire(score) for score in measurement.scores],
+        "next_tokens": None if measurement.next_tokens is None else next_tokens_to_wire(measurement.next_tokens),
         "rounds": int(measurement.rounds),
         "looks": to_count(measurement.looks),
         "engine_seconds": to_number(measurement.engine_seconds),
@@ -90,7 +95,7 @@ def _times_to_wire(times: StreamTimes | None) -> dict[str, Any] | None:
 
 def _windows_to_wire(measurement: Measurement) -> list[dict[str, Any]]:
     """The windows inside a test; what is known of the whole test only is left out of their readings."""
-    metrics = [metric for metric in METRICS.values() if not metric.source.covers_whole_test]
+    metrics = [metric for metric in list_metrics(measurement) if not metric.source.covers_whole_test]
     return [
         {
             "name": str(window.name),

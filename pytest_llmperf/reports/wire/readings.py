@@ -6,13 +6,14 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.budgets.interval import count_effective, estimate_rate_noise
-from pytest_llmperf.metrics.evidence import RateUnits, RequestValues, SensorAccuracy
+from pytest_llmperf.budgets.interval import count_effective, estimate_rate_noise, keep_share
+from pytest_llmperf.metrics.evidence import RateUnits, RequestValues, SensorAccuracy, ShareUnits
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric
 from pytest_llmperf.metrics.missing import why_raised
 from pytest_llmperf.metrics.rows import ROWS
 from pytest_llmperf.metrics.statistics import Statistic, split_key
-from pytest_llmperf.metrics.table import METRICS, find
+from pytest_llmperf.metrics.table import find, list_metrics
+from pytest_llmperf.metrics.table import find_metric as find_row
 from pytest_llmperf.reports.wire.histogram import make_histogram
 from pytest_llmperf.reports.wire.numbers import ROUGH, to_count, to_number
 
@@ -29,7 +30,7 @@ MOST_REQUESTS = 10_000
 _DECIDING = tuple(Statistic(percent) for percent in (50.0, 95.0, 99.0))
 
 
-def metrics_to_wire() -> dict[str, dict[str, str]]:
+def metrics_to_wire(measurement: Measurement) -> dict[str, dict[str, str]]:
     """Unit, better direction and formula of every metric, by its name."""
     return {
         str(metric.name): {
@@ -37,7 +38,7 @@ def metrics_to_wire() -> dict[str, dict[str, str]]:
             "better": str(metric.better),
             "formula": str(metric.formula),
         }
-        for metric in METRICS.values()
+        for metric in list_metrics(measurement)
     }
 
 
@@ -72,7 +73,7 @@ def readings_to_wire(
             missing.setdefault(str(reason), []).append(name)
         else:
             exact = value if reading.value is None or name not in names else float(reading.value)
-            readings[name] = _reading_to_wire(exact, reading, METRICS.get(name), measurement)
+            readings[name] = _reading_to_wire(exact, reading, find_row(name), measurement)
     return {"readings": readings, "missing": missing}
 
 
@@ -148,7 +149,7 @@ def _read_distribution(
 def evidence_to_wire(measurement: Measurement, limit_names: Iterable[str] = ()) -> dict[str, Any]:
     """``distributions`` of the latencies, and ``evidence`` of the other metrics that are not exact, by their names."""
     distributions, evidence, names = {}, {}, list(limit_names)
-    for metric in METRICS.values():
+    for metric in list_metrics(measurement):
         try:
             if isinstance(metric, DistributionMetric):
                 if metric.distribution(measurement).count and not _find_twin(metric, names, measurement):
@@ -188,6 +189,9 @@ def _keep_evidence(metric: Metric, measurement: Measurement) -> dict[str, Any] |
     if isinstance(metric, ObjectiveMetric) or metric.read(measurement).value is None:
         return None
     match evidence := metric.find_evidence(measurement):
+        case ShareUnits():
+            share = keep_share(evidence)
+            return {"units": int(share.units), "effective": to_number(share.effective, ROUGH), "unit": str(share.unit)}
         case SensorAccuracy():
             return {"share": to_number(evidence.share)}
         case RateUnits() if sum(evidence.counts) > 0 and sum(evidence.spans) > 0:
