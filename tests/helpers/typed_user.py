@@ -93,6 +93,7 @@ from pytest_llmperf import (
     llm_cache,
     llm_engines,
     memory_budget,
+    quality_budget,
     read_report,
     register_metric,
     throughput_budget,
@@ -122,6 +123,7 @@ pytestmark = [
 @latency_budget(itl_p99_9="50 ms", e2e_max="2 s")
 @latency_budget(**LIMITS)
 @energy_budget(per_output_token="2 J/tok")
+@quality_budget(agreement="95 %", against="q8", accuracy="0.8")
 def test_answers(llm_client: LLMClient, llm_engine: Engine, llm_perf: LLMPerf) -> None:
     answer = llm_client.generate("Once upon a time", max_tokens=8)
     assert_type(answer, Answer)

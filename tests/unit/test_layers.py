@@ -15,8 +15,9 @@ pytestmark = pytest.mark.once
 # Lowest first. A folder may import itself and what stands here; a folder with sub-folders is named by its own files.
 ALLOWED: dict[str, str] = {
     "measurement.host": "",
-    "measurement": "measurement.host",
-    "metrics": "measurement",
+    "measurement.quality": "",
+    "measurement": "measurement.host measurement.quality",
+    "metrics": "measurement measurement.quality",
     "system": "",
     "telemetry.records": "measurement",
     "telemetry.analysis": "measurement telemetry.records",
@@ -31,6 +32,7 @@ ALLOWED: dict[str, str] = {
     "traffic.load": "measurement system traffic.answers traffic.client traffic.workloads",
     "traffic.relay": "measurement system traffic.answers traffic.client",
     "traffic": "measurement traffic.answers traffic.client traffic.load traffic.workloads",
+    "quality": "measurement.quality traffic.client",
     "engines.api": "measurement system telemetry.sources traffic.client",
     "engines": "engines.api engines.lifecycle",
     "engines.lifecycle": "engines.api system telemetry.sources",
@@ -54,7 +56,7 @@ ALLOWED: dict[str, str] = {
     "reports.compact": "",
     "baselines": "reports.compact",
     "budgets.comparison": "budgets budgets.confidence measurement metrics",
-    "reports.wire": "budgets budgets.stored measurement measurement.host metrics",
+    "reports.wire": "budgets budgets.stored measurement measurement.host measurement.quality metrics quality",
     "reports.host": "measurement",
     "reports.plots": "budgets measurement metrics reports.wire",
     "reports": "budgets measurement reports.compact reports.host reports.wire",
@@ -67,9 +69,11 @@ ALLOWED: dict[str, str] = {
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
     "baselines.calibration": "baselines baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines.rejudging budgets measurement metrics",
-    "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host metrics system telemetry "
-    "telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
-    "plugin.baselines": "baselines budgets budgets.comparison measurement reports reports.wire",
+    "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host measurement.quality "
+    "metrics system telemetry telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic "
+    "traffic.client traffic.relay",
+    "plugin.baselines": "baselines budgets budgets.comparison measurement measurement.quality quality reports "
+    "reports.files reports.wire",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.engine_options": "engines engines.api",
     "plugin.preflight": "budgets engines engines.api plugin.engine_options plugin.markers telemetry",
@@ -77,10 +81,12 @@ ALLOWED: dict[str, str] = {
     "plugin.calibration": "baselines baselines.calibration engines.lifecycle plugin.preflight reports",
     "plugin.provenance": "system telemetry",
     "plugin.page": "baselines budgets reports reports.page system",
+    "plugin.quality": "budgets engines.api measurement measurement.quality quality",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.calibration plugin.engine_options plugin.markers plugin.measuring "
-    "plugin.page plugin.pairing plugin.preflight plugin.provenance reports reports.files reports.markdown "
-    "reports.terminal reports.wire system telemetry telemetry.sampler telemetry.sources traffic traffic.client",
+    "plugin.page plugin.pairing plugin.preflight plugin.provenance plugin.quality reports reports.files "
+    "reports.markdown reports.terminal reports.wire system telemetry telemetry.sampler telemetry.sources traffic "
+    "traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
     "engines.lifecycle measurement reports reports.files",

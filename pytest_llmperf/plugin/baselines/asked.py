@@ -35,6 +35,7 @@ class BaselineOptions(NamedTuple):
         compare: the name of the runs that relative limits are compared with.
         shows_all: whether it shows how metrics changed that have no relative limit.
         store: the folder of the store, which need not exist.
+        reference: the file that the next tokens of the run's engine are written to; None if they are not.
     """
 
     save: str
@@ -42,11 +43,12 @@ class BaselineOptions(NamedTuple):
     compare: str
     shows_all: bool
     store: Path
+    reference: Path | None = None
 
     @property
     def makes_first(self) -> bool:
         """Whether the run may be the first of the runs that it is compared with, so that it needs none before it."""
-        return bool(self.save) and self.save == self.compare
+        return (bool(self.save) and self.save == self.compare) or self.reference is not None
 
 
 def read_baseline_options(values: Mapping[str, Any], config: pytest.Config) -> BaselineOptions:
@@ -62,7 +64,15 @@ def read_baseline_options(values: Mapping[str, Any], config: pytest.Config) -> B
     if values["llmperf_save_anyway"] and not save:
         raise ValueError("--llmperf-save-anyway has no effect without --llmperf-save")
     given = values["llmperf_compare"] is not None
-    return BaselineOptions(save, values["llmperf_save_anyway"], compare, given, find_store(values, config))
+    store = find_store(values, config)
+    return BaselineOptions(save, values["llmperf_save_anyway"], compare, given, store, _find_reference(values, config))
+
+
+def _find_reference(values: Mapping[str, Any], config: pytest.Config) -> Path | None:
+    from pathlib import Path
+
+    given = values["llmperf_save_reference"]
+    return config.invocation_params.dir / Path(given).expanduser() if given else None
 
 
 def find_store(values: Mapping[str, Any], config: pytest.Config) -> Path:
@@ -77,7 +87,7 @@ def find_store(values: Mapping[str, Any], config: pytest.Config) -> Path:
 
 def _refuse_empty(config: pytest.Config) -> None:
     """Refuses a value that is empty, as one is whose variable is not set, where the command line gives it."""
-    for flag in ("--llmperf-save", "--llmperf-compare", "--llmperf-store"):
+    for flag in ("--llmperf-save", "--llmperf-compare", "--llmperf-store", "--llmperf-save-reference"):
         if config.getoption(flag.removeprefix("--").replace("-", "_")) == "":
             raise ValueError(f"{flag}= has no value: give it one, or leave the option out")
 

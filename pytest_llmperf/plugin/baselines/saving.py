@@ -9,6 +9,7 @@ from pytest_llmperf.budgets.verdict import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from pytest_llmperf.plugin.baselines.asked import BaselineOptions
     from pytest_llmperf.reports.result import TestResult
@@ -41,6 +42,33 @@ def why_not_stored(results: Sequence[TestResult], *, ended_early: str, failed: i
     return ""
 
 
+def save_reference(results: Sequence[TestResult], path: Path) -> str:
+    """Writes the next tokens of the engine of a run to a file; returns the line that says where.
+
+    Raises:
+        StoreError: the run has none, or those of several engines, or the file cannot be written.
+    """
+    from copy import deepcopy
+
+    from pytest_llmperf.quality.reference import write_reference
+    from pytest_llmperf.reports.files.atomic_write import write_whole
+    from pytest_llmperf.reports.json_report import take_next_tokens
+
+    kept: dict[tuple[str, str], dict[str, Any]] = {}
+    for result in results:
+        take_next_tokens(deepcopy(dict(result.measurement)), kept)
+    if not kept:
+        raise StoreError("no test with a limit on quality.agreement or quality.kl has asked an engine")
+    engines = dict.fromkeys(one["engine"] for one in kept.values())
+    if len(engines) > 1:
+        raise StoreError(f"a reference is of one engine, and this run has {', '.join(engines)}")
+    try:
+        write_whole(path, write_reference(list(kept.values())))
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from None
+    return f"reference of {next(iter(engines))}: {path}"
+
+
 def store_run(results: Sequence[TestResult], session: Mapping[str, Any], asked: BaselineOptions) -> list[str]:
     """Stores a run, one file for each engine; returns the lines that say where.
 
@@ -51,7 +79,8 @@ def store_run(results: Sequence[TestResult], session: Mapping[str, Any], asked: 
     from pytest_llmperf.reports.json_report import build_report
 
     measured = [result for result in results if result.measurement]
-    paths = Store(asked.store).save(asked.save, build_report(measured, session=session))
+    report = build_report(measured, session=session, keeps_next_tokens=True)
+    paths = Store(asked.store).save(asked.save, report)
     if not paths:
         raise StoreError("no test was measured")
     return [f"stored as {asked.save}: {path}" for path in paths]

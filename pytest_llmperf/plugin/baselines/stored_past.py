@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.baselines.stored_run import StoredRun
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.quality.next_tokens import TextNextTokens
 
 _RUNS_SEARCHED = 100
 """Runs of a part of the suite push those that have a test out of the last ones."""
@@ -70,6 +71,25 @@ class PastRuns:
             return Past(tuple(found.values[:MOST_RUNS]), fixed[0] if fixed else None, baseline=self.name)
         except StoreError as error:
             return Past(why_none=str(error), baseline=self.name)
+
+    def find_next_tokens(self, measurement: Measurement, text: str) -> tuple[str, TextNextTokens] | str:
+        """The next tokens of the newest run that a measurement may be compared with; or why there are none.
+
+        ``text`` is the digest of the text that they are asked for.
+        """
+        from pytest_llmperf.quality.reference import next_tokens_from_wire
+
+        test = {"nodeid": "", "measurement": _identify(measurement)}
+        try:
+            runs = self._find_runs(find_fingerprint(test))
+            for run in runs:
+                if found := run.next_tokens.get(text):
+                    return describe_run(run), next_tokens_from_wire(found)
+        except (StoreError, KeyError, TypeError, ValueError) as error:
+            return f"the next tokens of {self.name} cannot be read: {error}"
+        if not runs:
+            return self._why_none(runs, _Found([]), test, "")
+        return f"no run of {self.name} keeps next tokens for this text: --llmperf-save={self.name} stores them"
 
     def find_newest(self, test: Mapping[str, Any]) -> tuple[StoredRun | None, int]:
         """The newest run that a test is compared with, None without one, and how many runs there are, at most 20."""

@@ -105,6 +105,32 @@ class EnergyLimits(_Scope, total=False):
     mean_power: LimitText
 
 
+def quality_budget(
+    *,
+    agreement: LimitText | None = None,
+    kl: LimitText | None = None,
+    against: str | None = None,
+    text: str | None = None,
+    device: str | None = None,
+    engine: str | None = None,
+    **scores: LimitText,
+) -> pytest.MarkDecorator:
+    """Limits on how much an engine's next tokens differ from a reference, and on scores that the test records itself.
+
+    Args:
+        agreement: lower limit on the share of positions with the same most likely next token, such as ``"95 %"``.
+        kl: upper limit on the mean Kullback-Leibler divergence from the reference, such as ``"0.05 nat"``.
+        against: the label of an engine of the run, or the path of a reference file; without it the newest baseline in
+            the store.
+        text: the path of a text of your own; without it the one of this package.
+        device, engine: globs that say where the limits apply.
+        scores: lower limits on what ``llm_perf.quality(name, value)`` records, such as ``accuracy="0.8"``; an upper one
+            is written ``"<= 0.2"``.
+    """
+    named = {"agreement": agreement, "kl": kl, "against": against, "text": text, "device": device, "engine": engine}
+    return pytest.mark.quality_budget(**{key: value for key, value in named.items() if value is not None}, **scores)
+
+
 def memory_budget(**limits: Unpack[MemoryLimits]) -> pytest.MarkDecorator:
     """Upper limits on the engine's memory during the test; ``offload`` is a lower limit."""
     return pytest.mark.memory_budget(**limits)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.registry import EngineRegistry
 
 # The groups of metrics, written out: a run without a measured test does not import the table of metrics.
-BUDGET_MARKERS = ("memory_budget", "throughput_budget", "latency_budget", "energy_budget")
+BUDGET_MARKERS = ("memory_budget", "throughput_budget", "latency_budget", "energy_budget", "quality_budget")
 MARKERS = (*BUDGET_MARKERS, "llm_engines", "llm_cache")
 _WARM = "warm"
 _CACHE_STATES = ("cold", _WARM)
@@ -42,10 +42,11 @@ def describe_markers() -> list[str]:
 
 def _describe_budget(group: str) -> str:
     """``memory_budget(*, peak, ..., device=GLOB, engine=GLOB): upper limits, such as peak='16 GiB'; ...``."""
-    from pytest_llmperf.metrics.table import METRICS, SCOPES
+    from pytest_llmperf.metrics.table import COMPARISON, METRICS, SCOPES
 
     metrics = [metric for metric in METRICS.values() if metric.group == group]
-    arguments = ", ".join([*(metric.limit_key for metric in metrics), *(f"{scope}=GLOB" for scope in SCOPES)])
+    own = ["**SCORES", *COMPARISON] if group == "quality" else []
+    arguments = ", ".join([*(metric.limit_key for metric in metrics), *own, *(f"{scope}=GLOB" for scope in SCOPES)])
     examples: dict[str, str] = {}
     for metric in metrics:
         key = metric.limit_key.replace("NN", "95")

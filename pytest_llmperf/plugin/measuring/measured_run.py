@@ -13,6 +13,7 @@ from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.measurement.measurement import Measurement, RecordedValue
 from pytest_llmperf.measurement.parts import label_parts
 from pytest_llmperf.measurement.prompts import PromptCache
+from pytest_llmperf.measurement.quality.comparison import make_score
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.server_clock import sum_stated_times
@@ -31,7 +32,7 @@ from pytest_llmperf.plugin.measuring.settled_levels import SettledLevels
 from pytest_llmperf.traffic.client.listener import NoGrowth
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.compared import Compare
     from pytest_llmperf.budgets.interval import Confidence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
+    from pytest_llmperf.measurement.quality.comparison import Score
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.forked_calls import ForkedCall, ForkedCalls
@@ -123,6 +125,7 @@ class MeasuredRun:
         self.ended: tuple[tuple[Engine, str], ...] = ()
         self.survivors: tuple[Engine, ...] = ()
         self._records: list[RecordedValue] = []
+        self._scores: list[Score] = []
         self._windows: list[Window] = []
         self._observations: dict[Engine, Observation] = {}
         self._named: set[Engine] = set()
@@ -183,6 +186,17 @@ class MeasuredRun:
         self._looks.begin_growth()
         return _UntilDecided(self, engine)
 
+    def record_score(self, name: str, value: float, better: str, samples: int | None) -> None:
+        """Adds a value of quality of the test's own, which may be limited.
+
+        Raises:
+            ValueError: it is no such value, or the round has recorded it already.
+        """
+        score = make_score(name, value, better, samples, self.rounds)
+        if any(known.name == score.name and known.round == score.round for known in self._scores):
+            raise ValueError(f"quality({name!r}, {value!r}): the test has recorded {name} already")
+        self._scores.append(score)
+
     def record(self, name: str, value: float, unit: str) -> None:
         """Adds a number of the test's own to the reports; it is not judged."""
         self._records.append(RecordedValue(name, float(value), unit))
@@ -234,7 +248,7 @@ class MeasuredRun:
         Requests of fixtures and warm-up rounds before it are dropped, but for their prompts.
         """
         self._remember_requests()
-        for seen in (self._unread, self._forked_by_others, self._records, self._windows):
+        for seen in (self._unread, self._forked_by_others, self._records, self._scores, self._windows):
             seen.clear()
         self._absent = {engine for engine in self._engines if engine.state is not EngineState.READY} - self._named
         self._idle.forget()
@@ -333,9 +347,12 @@ class MeasuredRun:
         """How many requests of the measurement went to another engine than its first."""
         return sum(1 for engine, _ in self._log.requests if engine is not self._engines[0])
 
-    def close(self) -> tuple[Measurement, list[Verdict]]:
-        """Ends the window; returns what was measured and the verdict on each budget."""
-        measurement = self.end()
+    def close(self, assess: Callable[[Measurement], Measurement]) -> tuple[Measurement, list[Verdict]]:
+        """Ends the window; returns what was measured and the verdict on each budget.
+
+        ``assess`` adds to the measurement what is found out once nothing is measured any more.
+        """
+        measurement = self.measurement = assess(self.end())
         overlooked = judge_overlooked(self._rules.limits, measurement, self._rules.run_engines)
         return measurement, [*self._looks.judge(measurement), *overlooked]
 
@@ -429,6 +446,7 @@ class MeasuredRun:
             engine_stats=observed.stats,
             server_clock=observed.server_clock or (sum_stated_times(requests) if len(engines) < 2 else None),
             records=tuple(self._records),
+            scores=tuple(self._scores),
             windows=tuple(self._windows),
             faults=(
                 *self._faults(),

@@ -12,6 +12,7 @@ _WITH_VALUE = frozenset(
     {
         "--llmperf-report",
         "--llmperf-save",
+        "--llmperf-save-reference",
         "--junitxml",
         "--junit-xml",
         "--html",
