@@ -19,6 +19,7 @@ from pytest_llmperf.reports.page.states import STATES
 from pytest_llmperf.reports.page.style import make_page_style, read_file
 from pytest_llmperf.reports.page.templates import mark_safe, open_templates
 from pytest_llmperf.reports.page.trends import draw_trends
+from pytest_llmperf.reports.plots.lanes import draw_key
 from pytest_llmperf.reports.sparkline import BLOCKS
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
             sections=[
                 _make_section(entry, drawing, common, run) for entry, drawing in zip(entries, drawings, strict=True)
             ],
+            key=mark_safe(draw_key()),
             packed=packed,
             reduced=sum(1 for drawing in drawings if not drawing.is_whole),
             undrawn=sum(1 for drawing in drawings if not (drawing.is_whole or drawing.has_plots)),
