@@ -206,8 +206,6 @@ def attach_result(item: pytest.Item, call: pytest.CallInfo[None], report: pytest
     error = call.excinfo.value if call.excinfo is not None else None
     if isinstance(error, NoEngine):
         report.llmperf_no_engine = True  # type: ignore[attr-defined]
-    if isinstance(error, BudgetFailure):
-        report.llmperf_by_budget = True  # type: ignore[attr-defined]
     sections = list(getattr(error, "sections", ()))
     if call.when == "call" and RESULT in item.stash:
         failed_by: FailedBy = "budget" if isinstance(error, BudgetFailure) else "test"

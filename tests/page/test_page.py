@@ -110,7 +110,7 @@ def test_columns_are_sorted_by_keyboard_and_the_sections_follow(browser: Chromiu
     assert browser.run("[...document.querySelectorAll('th[aria-sort]')].map(th => th.ariaSort)") == ["none"] * 4
 
 
-def test_tests_without_a_margin_come_last_both_ways_round_once(browser: Chromium, show: Show) -> None:
+def test_tests_without_a_margin_come_last(browser: Chromium, show: Show) -> None:
     show(mixed_run())
     browser.run("document.querySelectorAll('#list thead button')[2].click()")
     names = browser.run(NAMES)

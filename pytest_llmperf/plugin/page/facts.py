@@ -32,7 +32,7 @@ class PageFacts:
         """Keeps a failure. What a rerun of the test does takes the place of what it did before."""
         key = (report.nodeid, str(report.when))
         self._failures.pop(key, None)
-        if report.failed and not getattr(report, "llmperf_by_budget", False):
+        if report.failed and getattr(report, "llmperf", {}).get("failed_by") != "budget":
             self._failures[key] = describe_failure(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
