@@ -245,6 +245,14 @@ def test_without_scripts_all_is_there_but_the_controls(browser: Chromium, show: 
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
 
 
+def test_the_command_of_a_test_is_copied_without_the_words_of_the_button(browser: Chromium, show: Show) -> None:
+    show(mixed_run())
+    browser.run("navigator.clipboard.writeText = async text => { globalThis.copied = text }")
+    browser.run("document.querySelector('details.test[open] pre button').click()")
+    assert browser.run("globalThis.copied") == "pytest --llm-engine=vllm 'tests/test_chat.py::test_answer[long]'"
+    assert browser.run("document.querySelector('details.test[open] pre button').textContent") == "Copied"
+
+
 def test_a_narrow_window_scrolls_tables_and_not_the_page(browser: Chromium, show: Show) -> None:
     show(mixed_run())
     browser.resize(360, 640)

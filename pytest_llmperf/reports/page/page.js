@@ -94,8 +94,8 @@
   });
 
   // The command that runs a test again can be copied where the browser allows it.
-  by("details").addEventListener("toggle", (event) => {
-    const command = event.target.querySelector("pre");
+  function offerCopy(test) {
+    const command = test.querySelector("pre");
     if (!command || command.querySelector("button") || !navigator.clipboard) return;
     const text = command.textContent, button = document.createElement("button");
     button.type = "button";
@@ -106,7 +106,9 @@
       button.textContent = "Copied";
     });
     command.append(button);
-  }, true);
+  }
+  by("details").addEventListener("toggle", (event) => offerCopy(event.target), true);
+  for (const test of document.querySelectorAll("details.test[open]")) offerCopy(test);
 
   // Plots of tests that need no look are packed; they are there before a reader opens or prints their test.
   async function unpack(packed) {
