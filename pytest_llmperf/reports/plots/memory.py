@@ -58,7 +58,7 @@ def draw_memory(measurement: Mapping[str, Any], verdicts: Sequence[Verdict]) -> 
     bottom = top + measure_lanes(lanes) if lanes else _FLOOR
     canvas = Canvas(WIDTH, bottom + _ROOM_BELOW)
     draw_time_grid(canvas, time, _TOP if lines else top, bottom, labelled=True)
-    told = _draw_lines(canvas, time, lines) if lines else []
+    told = _draw_lines(canvas, time, lines, _call_highest(measurement, lines)) if lines else []
     if lanes:
         told.append(draw_lanes(canvas, time, measurement, lanes, top))
     subject = "Memory and requests" if lines and lanes else "Memory" if lines else "Requests"
@@ -102,26 +102,32 @@ def _find_level(verdict: Verdict, points: Sequence[tuple[float, float]]) -> floa
     return points[0][1] + verdict.limit if verdict.name == "memory.growth" else verdict.limit
 
 
-def _draw_lines(canvas: Canvas, time: Scale, lines: Sequence[Line]) -> list[str]:
+def _call_highest(measurement: Mapping[str, Any], lines: Sequence[Line]) -> str:
+    """What the highest point is called: a peak only if it is the one that was measured, of all devices together."""
+    is_peak = len(lines) == 1 and "memory.peak" in (measurement.get("readings") or {})
+    return "peak" if is_peak else "highest level"
+
+
+def _draw_lines(canvas: Canvas, time: Scale, lines: Sequence[Line], highest: str) -> list[str]:
     levels = [level for line in lines for _, level in line.points]
     scale = fit_levels(levels, [level for line in lines for level, _ in line.limits], _FLOOR, _TOP)
     draw_level_axis(canvas, scale, BYTES)
     for number, line in enumerate(lines):
         _draw_line(canvas, time, scale, line, number)
-    _name_peak(canvas, time, scale, max(lines, key=lambda line: line.peak[1]))
+    _name_peak(canvas, time, scale, max(lines, key=lambda line: line.peak[1]), highest)
     draw_limits(canvas, scale, [limit for line in lines for limit in line.limits])
     told = []
     for line in lines:
-        told += [_tell_line(line), *(tell_limit(verdict) for _, verdict in line.limits)]
+        told += [_tell_line(line, highest), *(tell_limit(verdict) for _, verdict in line.limits)]
     return told
 
 
-def _tell_line(line: Line) -> str:
+def _tell_line(line: Line, highest: str) -> str:
     (start, first), (at, peak) = line.points[0], line.peak
     if at == start:
-        return f"{isolate(line.name)}: {format_value(peak, BYTES)} at the start, its peak."
+        return f"{isolate(line.name)}: {format_value(peak, BYTES)} at the start, its {highest}."
     return (
-        f"{isolate(line.name)}: {format_value(first, BYTES)} at the start, peak {format_value(peak, BYTES)} "
+        f"{isolate(line.name)}: {format_value(first, BYTES)} at the start, {highest} {format_value(peak, BYTES)} "
         f"after {format_value(at, SECONDS)}."
     )
 
@@ -140,10 +146,10 @@ def _draw_line(canvas: Canvas, time: Scale, scale: Scale, line: Line, number: in
     canvas.add_text_if_free(name, "", *((RIGHT + 5, end + shift) for shift in (0, -12, 12, -24, 24, -36, 36)))
 
 
-def _name_peak(canvas: Canvas, time: Scale, scale: Scale, line: Line) -> None:
+def _name_peak(canvas: Canvas, time: Scale, scale: Scale, line: Line, highest: str) -> None:
     """The highest peak beside its place, inside of the axis of time."""
     at, peak = line.peak
-    text = f"peak {format_value(peak, BYTES)}"
+    text = f"{highest} {format_value(peak, BYTES)}"
     half = measure_text(text) / 2
     x, y = min(max(time.place(at), LEFT + half), RIGHT - half), scale.place(peak)
     canvas.add_text(text, "m k", (x, y - 6), (x, y + 14))

@@ -65,6 +65,14 @@ def test_requests_lie_below_on_the_same_time() -> None:
     assert "3 requests, up to 2 at once, 1 failed, the longest took 5.00 s" in drawn.description
 
 
+def test_a_level_is_called_a_peak_only_if_the_peak_was_measured() -> None:
+    measured = make_measurement({"L4": [[0, GIB], [10, 2 * GIB]]})
+    assert read_drawing(draw_memory(measured, [])).label("peak 2.00 GiB")
+    drawn = read_drawing(draw_memory({**measured, "readings": {}}, []))
+    assert drawn.label("highest level 2.00 GiB")
+    assert "peak" not in drawn.description
+
+
 def test_limits_that_lie_near_one_another_keep_their_names_apart() -> None:
     limits = [peak(4 * GIB), verdict(Status.FAIL, "memory.growth", "memory.growth", 2.98 * GIB, "2.98 GiB", 3 * GIB)]
     drawn = read_drawing(draw_memory(make_measurement({"NVIDIA L4": [[0, GIB], [10, 3 * GIB]]}), limits))
@@ -82,7 +90,7 @@ def test_each_device_has_a_line_and_a_name_and_the_host_only_with_a_limit() -> N
     drawn = read_drawing(draw_memory(make_measurement(levels), [peak(12 * GIB)]))
     assert len(drawn.lines("l")) == 2
     assert {"L4", "L4 #2"} <= set(drawn.texts)
-    assert len([text for text in drawn.texts if text.startswith("peak")]) == 1
+    assert len([text for text in drawn.texts if text.startswith("highest level")]) == 1
     assert drawn.label("L4 #2").at[1] != next(label for label in drawn.labels if label.text == "L4").at[1]
     assert not drawn.lines("L"), "the peak is one of both devices together"
     limited = verdict(Status.PASS, "memory.host_peak", "memory.host_peak", 11 * GIB, "11 GiB", 9 * GIB)
