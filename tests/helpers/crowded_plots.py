@@ -85,8 +85,9 @@ def _draw_over_time() -> list[str]:
         pressure=[[0.0, 1.0], [10.0, 1.0]],
         kv=[[0.0, 0], [1.0, GIB]],
     )
-    kv = draw_kv_cache(state, [_limit_memory("kv_cache", GIB, "1 GiB", GIB)])
-    return [*(draw_memory(*sample) for sample in samples), draw_host_strip(state), kv]
+    limits = [_limit_memory("kv_cache", times * GIB, f"{times} GiB", GIB) for times in (1, 9)]
+    kv = [draw_kv_cache(state, [limit]) for limit in limits]
+    return [*(draw_memory(*sample) for sample in samples), draw_host_strip(state), *kv]
 
 
 def _draw_distributions() -> list[str]:

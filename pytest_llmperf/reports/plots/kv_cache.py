@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.verdict import Verdict
 
-_TOP, _FLOOR = 12.0, 56.0
+_TOP, _FLOOR = 16.0, 60.0
 _MOST_POINTS = 64
 _METRIC = "memory.kv_cache"
 
