@@ -3,7 +3,7 @@
 It runs on any two engines, or on two variants of one. Two quantisations on llama.cpp, and the same beside vLLM:
 
 Q8_0=$(python examples/decision_table/quantise.py Q8_0)
-pytest examples/decision_table --llm-engine=q4=llamacpp --llm-engine=q8=llamacpp:$Q8_0 --llmperf-report=table.html
+pytest examples/decision_table --llm-engine=q8=llamacpp:$Q8_0 --llm-engine=q4=llamacpp --llmperf-report=table.html
 pytest examples/decision_table --llm-engine=llamacpp --llm-engine=vllm:HuggingFaceTB/SmolLM2-135M-Instruct
 
 --comparison-scale=1 is all of the published workload. A dry run, without a model, takes seconds:
@@ -79,6 +79,11 @@ def test_prefix_sharing(llm_client, llm_engine, llm_perf, comparison, levels, sh
     level = levels[llm_engine, shared] = llm_perf.read("memory.kv_cache").value
     if level and levels.get((llm_engine, 0.0)):
         llm_perf.record("KV cache in use, of that with distinct prompts", level / levels[llm_engine, 0.0], "1")
+
+
+def test_quality(llm_client):
+    """How much its answers differ from those of the first engine of the run; conftest.py has the budget."""
+    assert llm_client.generate("The capital of France is", max_tokens=4).text
 
 
 @pytest.mark.llm_engines("llamacpp", "ollama", "vllm", "simulated")
