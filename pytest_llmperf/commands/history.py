@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.baselines.errors import StoreError
 from pytest_llmperf.baselines.history import RUNS, SMALLEST_CHANGE, read_history
 from pytest_llmperf.baselines.store import DEFAULT_NAME
-from pytest_llmperf.commands.output import complain, knows_unicode, print_lines, print_table
+from pytest_llmperf.commands.output import complain, print_lines, print_table
 from pytest_llmperf.commands.stores import add_store_option, open_store, tell_faults
 from pytest_llmperf.measurement.units import UnitError, find_quantity, format_change, format_value, parse
 from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_sparkline
-from pytest_llmperf.reports.text import NO_VALUE
+from pytest_llmperf.reports.text import NO_VALUE, knows_unicode
 
 if TYPE_CHECKING:
     from pytest_llmperf.baselines.change_points import ChangePoint
@@ -81,7 +82,7 @@ def _print_group(group: list[Series]) -> None:
 def _make_row(series: Series) -> tuple[str, ...]:
     return (
         series.test,
-        draw_sparkline(series.values, _LINE, BLOCKS if knows_unicode() else ASCII_BLOCKS),
+        draw_sparkline(series.values, _LINE, BLOCKS if knows_unicode(sys.stdout.encoding) else ASCII_BLOCKS),
         str(len(series.points)),
         format_value(series.values[-1], find_quantity(series.unit)),
         NO_VALUE if series.since_anchor is None else format_change(series.since_anchor),

@@ -6,7 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.reports.text import align_columns, to_ascii, to_one_line
+from pytest_llmperf.reports.text import align_columns, knows_unicode, to_ascii, to_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ _WIDTH_OF_A_FILE = 200
 def print_lines(lines: Iterable[str]) -> None:
     """Prints lines, in ASCII where stdout knows no more."""
     for line in lines:
-        print(line if knows_unicode() else to_ascii(line))
+        print(line if knows_unicode(sys.stdout.encoding) else to_ascii(line))
 
 
 def print_table(rows: Sequence[Sequence[str]], aligns: str) -> None:
@@ -30,12 +30,3 @@ def complain(text: str) -> None:
     """Prints one line on stderr."""
     line = to_one_line(text)
     print(line if knows_unicode(sys.stderr.encoding) else to_ascii(line), file=sys.stderr)
-
-
-def knows_unicode(encoding: str | None = None) -> bool:
-    """Whether blocks, signs and letters of all kinds can be written in an encoding, by default in that of stdout."""
-    try:
-        "▁█≤–µ€".encode(encoding or sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

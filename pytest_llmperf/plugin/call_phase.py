@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,14 @@ from pytest_llmperf.budgets.judge import judge, select_broken
 from pytest_llmperf.budgets.limit import is_comparison, select
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin import benchmark
-from pytest_llmperf.plugin.outcomes import BudgetExceeded, BudgetFailure, LLMPerfWarning, NoEngine, NoVerdict
+from pytest_llmperf.plugin.outcomes import (
+    BudgetExceeded,
+    BudgetFailure,
+    LLMPerfWarning,
+    NoEngine,
+    NoVerdict,
+    OneLineFailure,
+)
 from pytest_llmperf.plugin.preflight.budget_reader import LIMITS
 from pytest_llmperf.plugin.preflight.engine_overrides import EngineChoice
 from pytest_llmperf.plugin.session import LOGS, MEASURED_RUN, RESULT, SESSION, Session
@@ -30,10 +38,12 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.pairing.paired_run import PairedRun
     from pytest_llmperf.plugin.pairing.sides import MakesClients
     from pytest_llmperf.plugin.settings import Settings
+    from pytest_llmperf.plugin.terminal import Terminal
     from pytest_llmperf.reports.result import FailedBy
 
 PAIRED_RUN: pytest.StashKey[PairedRun] = pytest.StashKey()
 WHY_UNPAIRED: pytest.StashKey[str] = pytest.StashKey()
+_NARROWEST, _WIDEST = 60, 100
 
 
 def open_window(item: pytest.Item, measured: MeasuredRun, session: Session) -> None:
@@ -165,6 +175,7 @@ def judge_test(item: pytest.Item, measured: MeasuredRun, *, is_whole: bool = Tru
         pairs=pairs,
         engine=_find_engine_of_suite(item),
         is_whole=is_whole,
+        **locate_test(item),
     )
     item.stash[RESULT] = result
     item.stash[LOGS] = item.config.stash[SESSION].take_note_of_engines(measured)
@@ -175,6 +186,12 @@ def judge_test(item: pytest.Item, measured: MeasuredRun, *, is_whole: bool = Tru
     if settings.baselines.makes_first:
         failing = [verdict for verdict in failing if verdict.status is not Status.NO_BASELINE]
     return _create_failure(failing, measurement) if failing else None
+
+
+def locate_test(item: pytest.Item) -> dict[str, Any]:
+    """The ``file`` and the ``line`` of a test's definition, as the attributes of a result; empty without a line."""
+    file, line, _ = item.location
+    return {} if line is None else {"file": Path(file).as_posix(), "line": line + 1}
 
 
 def _find_engine_of_suite(item: pytest.Item) -> str:
@@ -206,15 +223,34 @@ def attach_result(item: pytest.Item, call: pytest.CallInfo[None], report: pytest
     error = call.excinfo.value if call.excinfo is not None else None
     if isinstance(error, NoEngine):
         report.llmperf_no_engine = True  # type: ignore[attr-defined]
+    if isinstance(error, OneLineFailure):
+        _place_failure(item, report)
     sections = list(getattr(error, "sections", ()))
     if call.when == "call" and RESULT in item.stash:
         failed_by: FailedBy = "budget" if isinstance(error, BudgetFailure) else "test"
         result = item.stash[RESULT].with_outcome(str(report.outcome), float(call.duration), failed_by)
         del item.stash[RESULT]
         report.llmperf = to_wire(result)  # type: ignore[attr-defined]
-        table = [("llmperf", render_failure(result))] if result.verdicts else []
+        table = [("llmperf", _render_failure(result, item.config.stash[SESSION].terminal))] if result.verdicts else []
         sections = [*table, *item.stash[LOGS], *sections]
     add_section = getattr(report.longrepr, "addsection", None)
     if report.failed and add_section is not None:
         for title, text in sections:
             add_section(title, text)
+
+
+def _place_failure(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Names the definition of the test as the place of its failure, which was raised in a hook.
+
+    That is what ``--tb=line``, editors and annotations show.
+    """
+    path, line, _ = item.reportinfo()
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None and line is not None:
+        crash.path, crash.lineno = str(path), line + 1
+
+
+def _render_failure(result: TestResult, terminal: Terminal) -> str:
+    """The evidence below a failed test: as wide as the terminal, within what can be read."""
+    width = max(_NARROWEST, min(_WIDEST, terminal.width or _WIDEST))
+    return render_failure(result, width=width, unicode=terminal.knows_unicode)

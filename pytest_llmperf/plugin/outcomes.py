@@ -24,7 +24,7 @@ else:
     _Skipped = pytest.skip.Exception
 
 
-class _OneLineFailure(_Failed):
+class OneLineFailure(_Failed):
     """Fails a test without a traceback.
 
     Attributes:
@@ -36,7 +36,7 @@ class _OneLineFailure(_Failed):
         self.sections = tuple(sections)
 
 
-class BudgetFailure(_OneLineFailure):
+class BudgetFailure(OneLineFailure):
     """The test itself passed, and its budgets fail it.
 
     Raised as it is, and not as one of its subclasses, when some budgets of a test are broken and others have no
@@ -56,11 +56,11 @@ class NoVerdict(BudgetFailure):
     """
 
 
-class InvalidBudget(_OneLineFailure):
+class InvalidBudget(OneLineFailure):
     """A marker of the test cannot be understood. Raised before anything is started for the test."""
 
 
-class EngineUnavailable(_OneLineFailure):
+class EngineUnavailable(OneLineFailure):
     """An engine that a fixture was asked for does not run and cannot be started; its log is in a section."""
 
 

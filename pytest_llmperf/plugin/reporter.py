@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 REPORTER = "llmperf_reporter"
 PAGE_FACTS = "llmperf_page_facts"
+_COLOURS = {"PASS": {"green": True}, "FAIL": {"red": True, "bold": True}}
+_OPEN = {"yellow": True}
 _SHARED = {"engine": "one engine for all workers", "devices": "devices and an engine for each worker"}
 
 
@@ -266,6 +268,10 @@ class Reporter:
             lines = [f"error: {text}" for text in self._session.findings.errors]
         if not lines:
             return
+        if not self._session.terminal.knows_unicode:
+            from pytest_llmperf.reports.text import to_ascii
+
+            lines = [to_ascii(line) for line in lines]
         terminalreporter.write_sep("=", "llmperf")
         for line in lines:
             terminalreporter.write_line(line)
@@ -275,9 +281,16 @@ class Reporter:
         if self._results:
             from pytest_llmperf.reports.terminal.summary import render_summary, warn_of_session_noise
 
-            width = terminalreporter.config.get_terminal_writer().fullwidth
-            settings = self._session.settings
-            lines += render_summary(self.results, width=width, engines=settings.suite_labels, table=settings.table)
+            writer = terminalreporter.config.get_terminal_writer()
+            lines += render_summary(
+                self.results,
+                width=writer.fullwidth,
+                unicode=self._session.terminal.knows_unicode,
+                engines=self._session.settings.suite_labels,
+                table=self._session.settings.table,
+                paint=lambda text, status: writer.markup(text, **_COLOURS.get(status, _OPEN)),
+                more=self._name_reports() or "--llmperf-report=out.html",
+            )
             if self._session.settings.session_noise is None:
                 lines += warn_of_session_noise(self.results)
         lines += self._baseline_lines
@@ -288,6 +301,24 @@ class Reporter:
                 lines.append(f"{outside} calls of the app belong to no test: they came while none was measured")
         if self._without_engine:
             lines.append(f"{self._without_engine} skipped because no engine was given: --llm-engine=NAME runs them")
+        if again := self._find_command_of_worst():
+            lines.append(f"again: {again}")
         paths = [file.path for file in self._session.settings.reports]
         written = [f"report: {path}" for path in paths if self._results and path.exists()]
         return lines + written + self._problems + self._session.findings.lines
+
+    def _name_reports(self) -> str:
+        """The files of this run's reports; empty if there are none."""
+        return ", ".join(file.path.name for file in self._session.settings.reports)
+
+    def _find_command_of_worst(self) -> str:
+        """The command that runs the test with the worst broken budget again; empty if no budget is broken."""
+        from pytest_llmperf.budgets.verdict import Status
+        from pytest_llmperf.plugin.page.facts import describe_command
+        from pytest_llmperf.reports.page.command import format_command
+        from pytest_llmperf.reports.verdicts import sort_worst_first
+
+        pairs = sort_worst_first([(result, verdict) for result in self.results for verdict in result.verdicts])
+        if not pairs or pairs[0][1].status is not Status.FAIL:
+            return ""
+        return format_command(pairs[0][0].nodeid, describe_command(self._session.config))

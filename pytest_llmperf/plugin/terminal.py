@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.plugin import worker
+from pytest_llmperf.reports.text import knows_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,19 @@ class Terminal:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._showing = False
+
+    @property
+    def width(self) -> int | None:
+        """In cells; in a worker that of its controller's terminal. None if there is none."""
+        if worker.is_worker(self._config):
+            return worker.read_width(self._config)
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        return None if reporter is None else self._config.get_terminal_writer().fullwidth
+
+    @property
+    def knows_unicode(self) -> bool:
+        """Whether it can show blocks, signs and letters of all kinds."""
+        return knows_unicode(getattr(sys.__stdout__, "encoding", None))
 
     def say(self, text: str) -> None:
         """Prints ``text`` as a line of its own."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SHARES = ("engine", "devices")
 SAMPLER, RUN, DEVICES, SEED = "llmperf_sampler", "llmperf_run", "llmperf_devices", "llmperf_seed"
+WIDTH = "llmperf_width"
 CALLS_OUTSIDE, FINDINGS = "llmperf_calls_outside", "llmperf_findings"
 
 
@@ -43,6 +44,12 @@ def read_seed(config: pytest.Config) -> int | None:
     """The seed that the controller has drawn for its workers; None in any other process."""
     seed = _read_input(config, SEED)
     return int(seed) if seed else None
+
+
+def read_width(config: pytest.Config) -> int | None:
+    """The width of the controller's terminal, in cells; None in any other process, and without a terminal."""
+    width = _read_input(config, WIDTH)
+    return int(width) if width else None
 
 
 def run_folder(config: pytest.Config) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmperf.plugin.worker import CALLS_OUTSIDE, DEVICES, FINDINGS, RUN, SAMPLER, SEED
+from pytest_llmperf.plugin.worker import CALLS_OUTSIDE, DEVICES, FINDINGS, RUN, SAMPLER, SEED, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -95,6 +95,7 @@ class Controller:
             self._address = self._session.telemetry.share()
         node.workerinput[SAMPLER] = self._address
         node.workerinput[SEED] = str(self._session.settings.seed)
+        node.workerinput[WIDTH] = str(self._session.terminal.width or "")
         if self._session.settings.share == "devices":
             node.workerinput[DEVICES] = node.gateway.spec.env[VISIBLE_DEVICES]
         else:

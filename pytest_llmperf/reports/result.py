@@ -36,6 +36,8 @@ class TestResult:
         pairs: of a test that ran on two engines by turns, what each turn gave, as plain data; empty for other tests.
         engine: in a run of several, the label of the one that it ran on, as it stands in its id; else empty.
         is_whole: whether its body ran to the end. It did not if the test failed by itself.
+        file: where the test is defined, from the root of the project; empty where pytest knows no place.
+        line: of its definition in that file, decorators included, counted from 1; None where pytest knows none.
     """
 
     __test__ = False
@@ -49,6 +51,13 @@ class TestResult:
     engine: str = ""
     is_whole: bool = True
     failed_by: FailedBy = ""
+    file: str = ""
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """``tests/test_chat.py:12``; empty where pytest knows no place."""
+        return f"{self.file}:{self.line}" if self.file and self.line is not None else ""
 
     def with_outcome(self, outcome: str, duration_s: float, failed_by: FailedBy = "test") -> TestResult:
         """The same result with what is known once the test's call has ended; ``failed_by`` counts if it failed."""
@@ -69,6 +78,7 @@ def to_wire(result: TestResult) -> dict[str, Any]:
         **({"pairs": dict(result.pairs)} if result.pairs else {}),
         **({"engine": str(result.engine)} if result.engine else {}),
         **({} if result.is_whole else {"is_whole": False}),
+        **({"file": str(result.file), "line": int(result.line)} if result.file and result.line is not None else {}),
     }
 
 
@@ -88,6 +98,8 @@ def from_wire(data: Mapping[str, Any]) -> TestResult:
         engine=data.get("engine", ""),
         is_whole=data.get("is_whole", True),
         failed_by=data.get("failed_by", ""),
+        file=data.get("file", ""),
+        line=data.get("line"),
     )
 
 

@@ -34,6 +34,15 @@ def to_ascii(text: str) -> str:
     return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
 
 
+def knows_unicode(encoding: str | None) -> bool:
+    """Whether blocks, signs and letters of all kinds can be written in an encoding; None is one that is not known."""
+    try:
+        "▁█≤–µ€".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def to_one_line(text: str) -> str:
     """``text`` without line breaks, escape sequences, control characters, or runs of blanks."""
     return " ".join("".join(c if c.isprintable() else " " for c in _ESCAPES.sub("", text)).split())

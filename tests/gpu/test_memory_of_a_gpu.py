@@ -40,7 +40,7 @@ def test_a_spike_of_five_milliseconds_breaks_a_budget_and_the_timeline_shows_it(
     result.stdout.fnmatch_lines(
         [
             "memory.peak 6.00 GiB > 3 GiB (margin -100 %) on NVIDIA L4 (and 1 more)",
-            "memory.growth * 1 GiB * 4.00 GiB *FAIL",
+            "memory.growth * 4.00 GiB * 1 GiB *FAIL",
             "memory * ▁▁*█*▁ from 2.00 GiB to 6.00 GiB over *; 2.00 GiB before;",
             "FAILED test_it.py::test_spike - BudgetExceeded: memory.peak 6.00 GiB > 3 GiB (margin -100 %) *",
         ]

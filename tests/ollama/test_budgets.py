@@ -139,7 +139,7 @@ def test_a_model_with_a_sliding_window_has_the_cache_that_its_runner_stated(olla
     )
     result.stdout.fnmatch_lines(
         [
-            "why: memory.kv_cache NOT MEASURED: the layers of this model do not all keep a key and a value of each *",
+            "why: *memory.kv_cache* NOT MEASURED: the layers of this model do not all keep a key and a value of each *",
             "budgets: 1 PASS, 1 NOT MEASURED",
         ]
     )

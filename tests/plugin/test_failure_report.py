@@ -23,9 +23,10 @@ def test_the_table_shows_budget_limit_measured_margin_verdict_and_a_timeline(run
     result.stdout.fnmatch_lines(
         [
             "*- llmperf -*",
-            "budget * limit * measured * margin * verdict",
-            "memory.peak * 1 MiB * MiB * % * FAIL",
-            "latency.e2e_max * 1 min * ms * % * PASS",
+            "budget * measured * limit * margin * verdict",
+            "memory.peak * MiB * 1 MiB * % * FAIL",
+            "latency.e2e_max * ms * 1 min * % * PASS",
+            "test * test_it.py:4",
             "why * memory.peak * MiB > 1 MiB *",
             "how * memory.peak: largest sample of the engine's memory during the test; *",
             "memory *█* from * MiB to * MiB over *; * before;*",

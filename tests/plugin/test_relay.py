@@ -165,7 +165,7 @@ def test_a_call_still_on_its_way_at_the_end_belongs_to_its_test(runs: Runs) -> N
         [
             "*test_leaves_one_behind * INVALID",
             "*test_after_it * PASS",
-            "why: *it was still on its way when the test ended",
+            "why: *it was still on its way when the test ended*",
             "note: a call of the app of test_it.py::test_leaves_one_behind was still running while this test ran *",
         ]
     )

@@ -47,18 +47,24 @@ class PageFacts:
             exit_status: of pytest; None as long as the run goes on.
             trends: the history of limited metrics.
         """
-        config = self._config
-        words = list_words_for_one_test(list(map(str, config.invocation_params.args)), config.option.file_or_dir)
         return {
             "exit_status": exit_status,
             "failing": [status.value for status in self._failing],
             "failures": [[nodeid, phase, message] for (nodeid, phase), message in self._failures.items()],
             "trends": list(trends),
             "engines": list(self._engines),
-            "options": mask_words(words),
-            "root": Path(os.path.relpath(config.rootpath, config.invocation_params.dir)).as_posix(),
-            "groups": config.getoption("dist", "no") == "loadgroup",
+            **describe_command(self._config),
         }
+
+
+def describe_command(config: pytest.Config) -> dict[str, Any]:
+    """What ``format_command`` of the page needs: ``options``, ``root`` and ``groups``."""
+    words = list_words_for_one_test(list(map(str, config.invocation_params.args)), config.option.file_or_dir)
+    return {
+        "options": mask_words(words),
+        "root": Path(os.path.relpath(config.rootpath, config.invocation_params.dir)).as_posix(),
+        "groups": config.getoption("dist", "no") == "loadgroup",
+    }
 
 
 def list_failing(*, strict: bool, inconclusive: bool, is_first: bool) -> list[Status]:

@@ -16,9 +16,10 @@ from pytest_llmperf.reports.measured import table as measured
 from pytest_llmperf.reports.measured.values import list_measured
 from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.result import count_statuses, shows_cost
-from pytest_llmperf.reports.terminal.failure_table import COST, format_limit, render_failure, sort_worst_first
+from pytest_llmperf.reports.terminal.failure_table import render_failure
 from pytest_llmperf.reports.terminal.summary import describe_pairs, format_counts
 from pytest_llmperf.reports.text import NO_VALUE, to_one_line
+from pytest_llmperf.reports.verdicts import COST, format_limit, sort_worst_first
 
 if TYPE_CHECKING:
     import os

@@ -9,7 +9,7 @@ from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.reports.page.entries import make_anchor
 from pytest_llmperf.reports.page.states import TEST_FAILED, find_tone
 from pytest_llmperf.reports.result import count_statuses
-from pytest_llmperf.reports.terminal.failure_table import format_limit, sort_worst_first
+from pytest_llmperf.reports.verdicts import format_limit, sort_worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

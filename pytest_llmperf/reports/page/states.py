@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.reports.terminal.failure_table import SEVERITY, sort_worst_first
+from pytest_llmperf.reports.verdicts import SEVERITY, sort_worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

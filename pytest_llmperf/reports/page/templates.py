@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.reports.page.sides import find_arrow
 from pytest_llmperf.reports.page.states import find_tone
-from pytest_llmperf.reports.terminal.failure_table import format_limit, format_reason
+from pytest_llmperf.reports.verdicts import format_limit, format_reason
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.verdict import Status, Verdict
@@ -13,35 +14,29 @@ from pytest_llmperf.reports.measured.table import render_measured
 from pytest_llmperf.reports.measured.values import list_measured
 from pytest_llmperf.reports.notes import list_notes
 from pytest_llmperf.reports.result import count_statuses, find_variant, shows_cost
-from pytest_llmperf.reports.terminal.failure_table import COST, format_limit, format_reason, sort_worst_first
-from pytest_llmperf.reports.text import (
-    GAP,
-    NO_VALUE,
-    align_columns,
-    measure_width,
-    shorten_left,
-    to_ascii,
-    to_one_line,
-    wrap,
+from pytest_llmperf.reports.terminal.budget_lines import (
+    INDENT,
+    align_budgets,
+    describe_budget,
+    leave_plain,
+    paint_statuses,
 )
+from pytest_llmperf.reports.terminal.groups import group_by_function
+from pytest_llmperf.reports.terminal.reasons import list_reasons
+from pytest_llmperf.reports.text import to_ascii, to_one_line, wrap
+from pytest_llmperf.reports.verdicts import SEVERITY, sort_worst_first
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pytest_llmperf.reports.matrix.matrix import Matrix
     from pytest_llmperf.reports.result import TestResult
+    from pytest_llmperf.reports.terminal.budget_lines import Paint, Spell
+    from pytest_llmperf.reports.terminal.groups import Group, Row
 
 ROWS = 20
 SESSION_NOISE_WATCHED = 0.1
 """A verdict whose interval ends closer to the limit than this share is named if noise between sessions is unknown."""
-REASONS = 8
-_MORE = "--llmperf-report=out.html"
-_WHY = "why: "
-_EXPLAINED = (Status.INVALID, Status.NOT_MEASURED, Status.NO_BUDGET, Status.NO_BASELINE, Status.INCONCLUSIVE)
-_HEADER = ("budget", "measured", "limit", "margin", "verdict")
-_ALIGNS = "<>>><>"
-_ENOUGH_OF_A_TEST_ID = 36
-_INDENT = "  "
 
 
 def format_counts(results: Sequence[TestResult]) -> str:
@@ -56,34 +51,84 @@ def render_summary(
     unicode: bool = True,
     engines: Sequence[str] = (),
     table: bool | None = None,
+    paint: Paint = leave_plain,
+    more: str = "--llmperf-report=out.html",
 ) -> list[str]:
-    """The lines of the summary, without a title and without colour.
+    """The lines of the summary, without a title.
 
-    What did not pass comes first, then the tightest. Where a column for the tests would be too narrow to tell
-    them apart, each test gets a line of its own above its budgets, the test with the worst of them first.
-    With ``unicode=False`` in plain ASCII. ``engines`` are the labels of the run's engines in order.
-    ``table`` says whether what tests measured is shown: None for that of tests without budgets.
+    The cases of a parametrised test are one row for each budget, with the worst of them. What did not pass comes first,
+    then the tightest. Nothing is cut but the parameters of a worst case: where columns do not fit, sentences do.
+
+    Args:
+        results: of the tests, in the order in which they ended.
+        width: of a line, in cells, escape sequences of ``paint`` not counted.
+        unicode: False for plain ASCII.
+        engines: the labels of the run's engines in order.
+        table: whether what tests measured is shown: None for that of tests without budgets.
+        paint: gives a text the colour of a status.
+        more: where all that is left out is to be found.
     """
-    spell: Callable[[str], str] = to_one_line if unicode else lambda text: to_ascii(to_one_line(text))
+    spell: Spell = to_one_line if unicode else lambda text: to_ascii(to_one_line(text))
     matrix = None if any(result.pairs for result in results) else build_matrix(results, engines)
-    blocks = [] if table is False else [_measured(results, matrix, width, spell, everything=bool(table))]
-    blocks.append(_budgets(results, width, spell))
-    blocks.append([] if matrix is None else render_matrix(matrix, width, spell, more=_MORE))
+    blocks = [] if table is False else [_measured(results, matrix, width, spell, more, everything=bool(table))]
+    blocks.append(_budgets(results, width, spell, paint, more))
+    blocks.append([] if matrix is None else render_matrix(matrix, width, spell, more=more))
     return [line for at, block in enumerate(filter(None, blocks)) for line in ([""] if at else []) + block]
 
 
-def _budgets(results: Sequence[TestResult], width: int, spell: Callable[[str], str]) -> list[str]:
-    pairs = sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
-    if not pairs:
+def _budgets(results: Sequence[TestResult], width: int, spell: Spell, paint: Paint, more: str) -> list[str]:
+    groups = group_by_function(results)
+    if not groups:
         return []
-    shown, left_out = pairs[:ROWS], len(pairs) - ROWS
-    lines = _table(shown, width, spell)
-    if left_out > 0:
-        lines.append(f"+{left_out} more; see --llmperf-report=out.json")
-    lines += [line for text in describe_pairs(shown) for line in wrap(spell(text), width)]
-    notes = [line for note in list_notes(results) for line in wrap(spell(f"note: {note}"), width)]
-    warmups = [line for text in _describe_warmups(results) for line in wrap(spell(text), width)]
-    return [*lines, *_reasons(pairs, width, spell), *notes, *warmups, f"budgets: {format_counts(results)}"]
+    shown, hidden = _select(groups)
+    lines = _draw(shown, width, spell, paint, costs=shows_cost(results))
+    texts = [_describe_hidden(hidden, more)] if hidden else []
+    texts += describe_pairs(sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts]))
+    texts += [f"why: {reason}" for reason in list_reasons(results)]
+    texts += [f"note: {note}" for note in list_notes(results)]
+    texts += _describe_warmups(results)
+    lines += [line for text in texts for line in wrap(spell(text), width)]
+    return [*lines, *(paint_statuses(line, paint) for line in wrap(f"budgets: {format_counts(results)}", width))]
+
+
+def _select(groups: Sequence[Group]) -> tuple[list[Group], list[Row]]:
+    """The groups with their worst rows, ``ROWS`` of them at most in all, and the rows that are left out."""
+    ranked = sorted((row for group in groups for row in group.rows), key=_rank)
+    shown = {id(row) for row in ranked[:ROWS]}
+    kept = [replace(group, rows=tuple(row for row in group.rows if id(row) in shown)) for group in groups]
+    return [group for group in kept if group.rows], ranked[ROWS:]
+
+
+def _rank(row: Row) -> tuple[int, bool, float]:
+    """The worst first, and among equals the one with the least room."""
+    margin = row.verdict.margin
+    return (SEVERITY.index(row.verdict.status), margin is None, margin or 0.0)
+
+
+def _describe_hidden(rows: Sequence[Row], more: str) -> str:
+    """``+12 more budgets (3 INVALID, 40 PASS); see out.html``."""
+    counts = {status: sum(dict(row.counts).get(status, 0) for row in rows) for status in SEVERITY}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"+{len(rows)} more budget{'' if len(rows) == 1 else 's'} ({told}); see {more}"
+
+
+def _draw(groups: Sequence[Group], width: int, spell: Spell, paint: Paint, *, costs: bool) -> list[str]:
+    """Each row behind the title of its group if all titles fit whole, else each title above its rows."""
+    rows = [row for group in groups for row in group.rows]
+    names = ["test", *(spell(group.title) for group in groups for _ in group.rows)]
+    lines = align_budgets(names, rows, width, spell, paint, costs=costs)
+    if lines is not None:
+        return lines
+    aligned = align_budgets((), rows, width - len(INDENT), spell, paint, costs=costs)
+    header, bodies = ([INDENT + aligned[0]], iter(aligned[1:])) if aligned else ([], iter(()))
+    found = header
+    for group in groups:
+        first, *rest = wrap(spell(group.title), width - 2 * len(INDENT))
+        found += [first, *(2 * INDENT + line for line in rest)]
+        for row in group.rows:
+            body = [next(bodies)] if aligned else describe_budget(row, width - len(INDENT), spell, paint)
+            found += [INDENT + line for line in body]
+    return found
 
 
 def describe_pairs(verdicts: Sequence[tuple[TestResult, Verdict]]) -> list[str]:
@@ -132,45 +177,11 @@ def _is_close(verdict: Verdict) -> bool:
     return limit > 0 and min((abs(math.log(bound / limit)) for bound in bounds), default=1.0) < SESSION_NOISE_WATCHED
 
 
-def _reasons(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Callable[[str], str]) -> list[str]:
-    """Why budgets have no verdict, each reason once: a test that passes without one shows no table of its own."""
-    reasons = dict.fromkeys(format_reason(verdict) for _, verdict in pairs if verdict.status in _EXPLAINED)
-    shown, left_out = list(reasons)[:REASONS], len(reasons) - REASONS
-    lines = [line for reason in shown for line in wrap(spell(f"{_WHY}{reason}"), width)]
-    return [*lines, f"{_WHY}+{left_out} more reasons"] if left_out > 0 else lines
-
-
-def _table(pairs: Sequence[tuple[TestResult, Verdict]], width: int, spell: Callable[[str], str]) -> list[str]:
-    cells = [_HEADER, *(tuple(spell(cell) for cell in _cells(verdict)) for _, verdict in pairs)]
-    if shows_cost([result for result, _ in pairs]):
-        costs = [COST, *(spell(verdict.cost_text) for _, verdict in pairs)]
-        cells = [(*row, cost) for row, cost in zip(cells, costs, strict=True)]
-    tests = [spell(result.nodeid) for result, _ in pairs]
-    mark = spell("…")
-    aligns = _ALIGNS[: len(cells[0])]
-    taken = sum(max(map(measure_width, column)) + len(GAP) for column in zip(*cells, strict=True))
-    longest = max(map(measure_width, tests))
-    if width - taken >= min(longest, _ENOUGH_OF_A_TEST_ID):
-        rows = [(test, *row) for test, row in zip(["test", *tests], cells, strict=True)]
-        return align_columns(rows, "<" + aligns, width, mark)
-    header, *lines = (_INDENT + line for line in align_columns(cells, aligns, width - len(_INDENT), mark))
-    groups: dict[str, list[str]] = {}
-    for test, line in zip(tests, lines, strict=True):
-        groups.setdefault(test, []).append(line)
-    blocks = ([shorten_left(test, width, mark), *group] for test, group in groups.items())
-    return [header, *(line for block in blocks for line in block)]
-
-
-def _cells(verdict: Verdict) -> tuple[str, ...]:
-    name = verdict.title or NO_VALUE
-    return (name, verdict.measured_with_interval, format_limit(verdict), verdict.margin_text, verdict.status.value)
-
-
 def _measured(
-    results: Sequence[TestResult], matrix: Matrix | None, width: int, spell: Callable[[str], str], *, everything: bool
+    results: Sequence[TestResult], matrix: Matrix | None, width: int, spell: Spell, more: str, *, everything: bool
 ) -> list[str]:
     """What tests measured that stand neither in the table of the budgets nor in that of the engines."""
     besides = matrix.list_nodeids(results) if matrix is not None else ()
     tests = list_measured(results, everything=everything, besides=besides)
     limited = {result.nodeid for result in results if result.verdicts}
-    return render_measured(tests, width, spell, more=_MORE, budgets=all(test.nodeid in limited for test in tests))
+    return render_measured(tests, width, spell, more=more, budgets=all(test.nodeid in limited for test in tests))

@@ -85,7 +85,7 @@ def test_none_is_lost(runs: Runs, pytester: pytest.Pytester) -> None:
     }
     result.stdout.fnmatch_lines(
         [
-            "why: *the test sent 1 call that is not read: llm_client in a forked process",
+            "why: *the test sent 1 call that is not read: llm_client in a forked process*",
             "note: a request of test_it.py::test_leaves_a_process was still running while this test ran (*",
         ]
     )

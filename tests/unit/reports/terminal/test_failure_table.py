@@ -12,8 +12,9 @@ from pytest_llmperf.measurement.engine_info import Device
 from pytest_llmperf.measurement.memory_trace import MemoryTrace
 from pytest_llmperf.measurement.units import BYTES, SECONDS, as_written, format_apart, format_change
 from pytest_llmperf.reports.result import TestResult
-from pytest_llmperf.reports.terminal.failure_table import render_failure, sort_worst_first
+from pytest_llmperf.reports.terminal.failure_table import render_failure
 from pytest_llmperf.reports.text import measure_width
+from pytest_llmperf.reports.verdicts import sort_worst_first
 from tests.helpers.report_samples import (
     BROKEN,
     ENGINE,
@@ -47,7 +48,7 @@ def test_the_worst_budget_comes_first() -> None:
 
 def test_each_row_has_limit_value_margin_and_verdict() -> None:
     row = flat(render_failure(result()).splitlines()[2])
-    assert row == "memory.peak ≤ 16 GiB 17.3 GiB -8.1 % FAIL"
+    assert row == "memory.peak 17.3 GiB ≤ 16 GiB -8.1 % FAIL"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,10 @@ from pytest_llmperf.budgets.interval import Interval
 from pytest_llmperf.budgets.verdict import Status, Verdict
 from pytest_llmperf.measurement.engine_info import EngineInfo
 from pytest_llmperf.reports.result import TestResult, count_statuses
+from pytest_llmperf.reports.terminal.reasons import list_reasons
 from pytest_llmperf.reports.terminal.summary import ROWS, render_summary, warn_of_session_noise
 from pytest_llmperf.reports.text import measure_width
-from tests.helpers.report_samples import BROKEN, ENGINE, GIB, PASSING, measurement, result
+from tests.helpers.report_samples import BROKEN, ENGINE, GIB, PASSING, UNMEASURED, measurement, result
 from tests.helpers.suite_results import run_on
 from tests.helpers.verdicts import verdict
 
@@ -57,21 +59,16 @@ def test_what_did_not_pass_comes_before_every_pass(status: Status) -> None:
 
 def test_rows_are_capped_and_the_rest_is_counted() -> None:
     results = [result(f"t.py::t{i}", (holding(5),)) for i in range(ROWS + 7)]
-    lines = render_summary(results, width=120)
+    lines = render_summary(results, width=120, more="out.html")
     assert sum("t.py::t" in line for line in lines) == ROWS
-    assert lines[-2:] == ["+7 more; see --llmperf-report=out.json", f"budgets: {ROWS + 7} PASS"]
-
-
-def test_a_long_test_id_keeps_its_end() -> None:
-    lines = render_summary([result("tests/very/long/" * 9 + "test_a.py::test_it[vllm]", (PASSING,))], width=120)
-    assert lines[1].startswith("…")
-    assert "test_a.py::test_it[vllm]" in lines[1]
+    assert lines[-2:] == ["+7 more budgets (7 PASS); see out.html", f"budgets: {ROWS + 7} PASS"]
 
 
 def test_in_a_narrow_terminal_the_test_stands_above_its_budgets() -> None:
-    lines = render_summary([result("tests/test_of_a_long_answer.py::test_with_a_long_name")], width=80)
-    assert lines[1] == "tests/test_of_a_long_answer.py::test_with_a_long_name"
-    assert lines[2].split()[0] == "memory.peak"
+    name = "tests/test_of_a_long_answer.py::test_with_a_long_name"
+    lines = render_summary([result(name, (BROKEN, PASSING))], width=80)
+    assert lines[1] == name
+    assert [line.split()[0] for line in lines[2:4]] == ["memory.peak", "throughput.output"]
     assert sum("test_with_a_long_name" in line for line in lines) == 1
 
 
@@ -114,8 +111,97 @@ def test_without_budgets_there_is_nothing_to_say() -> None:
 def test_each_reason_for_a_missing_verdict_stands_below_the_table_once() -> None:
     missing = verdict(Status.NOT_MEASURED, "energy.total", "energy.total", 5.0, "5 J", reason="no counter is read here")
     lines = render_summary([result(f"t.py::{name}", (missing,)) for name in "ab"], width=120)
-    assert lines[-2:] == ["why: energy.total NOT MEASURED: no counter is read here", "budgets: 2 NOT MEASURED"]
+    assert lines[-2:] == [
+        "why: energy.total NOT MEASURED: no counter is read here (t.py::a and 1 more)",
+        "budgets: 2 NOT MEASURED",
+    ]
     assert sum("no counter" in line for line in lines) == 1
+
+
+# -------------------------------------------------------------------------------------------------- many tests, colours
+
+
+def many(
+    statuses: dict[str, Status], engine: str = "", function: str = "tests/test_chat.py::test_answer"
+) -> list[TestResult]:
+    """A case for each of these parameters; the peak of the nth is n GiB above that of the one before."""
+    return [
+        replace(
+            result(f"{function}[{f'{engine}-' if engine else ''}{case}]", (replace(holding(3.0 + at), status=status),)),
+            engine=engine,
+            file="tests/test_chat.py",
+            line=12,
+        )
+        for at, (case, status) in enumerate(statuses.items())
+    ]
+
+
+def test_cases_are_one_row_with_the_worst_of_them_and_the_count_of_each_verdict() -> None:
+    results = many({"a": Status.PASS, "b": Status.FAIL, "c": Status.FAIL, "d": Status.PASS})
+    header, row, *_, counts = render_summary(results, width=160)
+    assert re.split("  +", header) == ["test", "budget", "measured", "limit", "margin", "verdict", "worst case"]
+    title = "tests/test_chat.py:12 test_answer (4 cases)"
+    assert re.split("  +", row) == [title, "memory.peak", "5.00 GiB", "≤ 16 GiB", "+68.8 %", "2 FAIL, 2 PASS", "[c]"]
+    assert counts == "budgets: 2 PASS, 2 FAIL"
+
+
+def test_cases_that_all_hold_name_none() -> None:
+    header, row, _ = render_summary(many({"a": Status.PASS, "b": Status.PASS}), width=160)
+    assert row.endswith("2 PASS")
+    assert "worst" not in header
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 100, 120, 160, 200])
+@pytest.mark.parametrize("unicode", [True, False])
+def test_an_engine_and_a_budget_are_whole_at_every_width(width: int, unicode: bool) -> None:
+    label = "vllm-0.31-with-fp8-and-prefix-caching"
+    results = many({"x" * 70: Status.FAIL, "y" * 70: Status.FAIL}, engine=label)
+    part = replace(BROKEN, name="latency.ttft_answer_p95", metric="latency.ttft_answer", engine=label)
+    lines = render_summary([*results, result("t.py::t", (part, UNMEASURED))], width=width, unicode=unicode)
+    whole = "".join("".join(lines).split())
+    assert max(map(measure_width, lines)) <= width
+    assert f"(2cases,on{label})" in whole
+    assert f"{label}:latency.ttft_answer_p95" in whole
+    assert "".join(lines).isascii() or unicode
+
+
+def test_a_test_of_each_engine_is_a_group_of_its_own() -> None:
+    results = [*many({"a": Status.PASS, "b": Status.FAIL}, "new"), *many({"a": Status.PASS, "b": Status.PASS}, "old")]
+    rows = [re.split("  +", line) for line in render_summary(results, width=160)[1:3]]
+    assert [row[0].partition(" test_answer ")[2] for row in rows] == ["(2 cases, on new)", "(2 cases, on old)"]
+    assert rows[0][-2:] == ["1 FAIL, 1 PASS", "[b]"]
+
+
+def test_verdicts_are_painted_and_names_are_not() -> None:
+    results = many({"PASS": Status.FAIL, "FAIL": Status.PASS}, function="tests/test_FAIL.py::test_PASS")
+    for width in (160, 60):
+        plain = render_summary(results, width=width)
+        painted = render_summary(results, width=width, paint=lambda text, status: f"<{status.name[0]}>{text}</>")
+        assert [re.sub("<.>|</>", "", line) for line in painted] == plain
+        words = re.findall("<.>.*?</>", " ".join(painted))
+        assert words == ["<F>1 FAIL</>", "<P>1 PASS</>", "<P>1 PASS</>", "<F>1 FAIL</>"]
+
+
+def test_a_reason_is_told_once_for_all_budgets_and_cases() -> None:
+    def failed(nodeid: str, failures: int) -> TestResult:
+        reason = f"{failures} of 9 requests failed"
+        names = ("latency.e2e_max", "latency.ttft_max")
+        verdicts = (verdict(Status.INVALID, name, name[:-4], 1.0, "1 s", reason=reason) for name in names)
+        return result(nodeid, tuple(verdicts))
+
+    results = [failed(f"t.py::a[{case}]", count) for case, count in (("x", 2), ("y", 3), ("z", 3))]
+    assert list_reasons(results) == [
+        "latency.e2e_max, latency.ttft_max INVALID: 2 of 9 requests failed (t.py::a, 3 cases, the worst [x])"
+    ]
+    assert list_reasons([*results, result("t.py::b", (UNMEASURED,))], most=1)[1:] == ["+1 more reasons"]
+
+
+def test_reasons_of_different_budgets_stay_apart_though_they_differ_in_numbers_only() -> None:
+    verdicts = [
+        verdict(Status.NOT_MEASURED, name, "latency.ttft", 1.0, "1 s", reason=f"{name[-3:]} needs {count} requests")
+        for name, count in (("latency.ttft_p50", 11), ("latency.ttft_p95", 130))
+    ]
+    assert len(list_reasons([result("t.py::a", tuple(verdicts))])) == 2
 
 
 # ------------------------------------------------------------------------------------------------------------ intervals
@@ -142,8 +228,8 @@ def test_an_interval_stands_behind_its_value(low: float | None, high: float | No
 
 def test_an_inconclusive_verdict_gives_its_reason() -> None:
     found = replace(judged(Status.INCONCLUSIVE, 0.26, 0.34), reason="too close to 300 ms to tell")
-    lines = render_summary([result(verdicts=(found,))], width=200)
-    assert "why: latency.ttft_p95 281 ms (260 to 340) INCONCLUSIVE: too close to 300 ms to tell" in lines
+    lines = render_summary([result("t.py::a", verdicts=(found,))], width=200)
+    assert "why: latency.ttft_p95 281 ms (260 to 340) INCONCLUSIVE: too close to 300 ms to tell (t.py::a)" in lines
 
 
 @pytest.mark.parametrize(
