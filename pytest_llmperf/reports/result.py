@@ -56,7 +56,7 @@ class TestResult:
 
     @property
     def place(self) -> str:
-        """``tests/test_chat.py:12``; empty where pytest knows no place."""
+        """``test_chat.py:12``; empty where pytest knows no place."""
         return f"{self.file}:{self.line}" if self.file and self.line is not None else ""
 
     def with_outcome(self, outcome: str, duration_s: float, failed_by: FailedBy = "test") -> TestResult:

@@ -13,7 +13,7 @@ _GROUP = re.compile(r"(.*[\]\w])@[^\]:]+", re.DOTALL)
 
 
 def format_command(nodeid: str, run: Mapping[str, Any]) -> str:
-    """``pytest --llm-engine=vllm 'tests/test_chat.py::test_answer[short]'``, quoted for a POSIX shell.
+    """``pytest --llm-engine=vllm 'test_chat.py::test_answer[short]'``, quoted for a POSIX shell.
 
     Args:
         nodeid: pytest's, whose path counts from the root of the project.

@@ -57,7 +57,7 @@ class Group:
     Attributes:
         function: its node id, without parameters unless it has one case only.
         engine: the label of the engine, in a run of several; else empty.
-        place: the file and the line of its definition, ``tests/test_chat.py:12``; empty where pytest knows none.
+        place: the file and the line of its definition, ``test_chat.py:12``; empty where pytest knows none.
         cases: how many of its cases have budgets.
         rows: its budgets, the worst first.
     """
@@ -70,13 +70,13 @@ class Group:
 
     @property
     def title(self) -> str:
-        """``tests/test_chat.py:12 TestChat::test_answer (40 cases, on old)``: where it stands and what it is."""
+        """``test_chat.py:12 TestChat::test_answer (40 cases, on old)``: where it stands and what it is."""
         name = f"{self.place} {self.function.partition('::')[2]}" if self.place else self.function
         return f"{name}{self._remark}"
 
     @property
     def name(self) -> str:
-        """``tests/test_chat.py::TestChat::test_answer (40 cases, on old)``: as pytest names it."""
+        """``test_chat.py::TestChat::test_answer (40 cases, on old)``: as pytest names it."""
         return f"{self.function}{self._remark}"
 
     @property
