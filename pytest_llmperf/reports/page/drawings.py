@@ -29,9 +29,6 @@ WHOLE_BYTES, MOST_BYTES = 120_000, 310_000
 """Of plots: all others are packed; those of each test until so much is drawn, then its memory with its requests, and
 then none."""
 
-FEWEST_VALUES = 2
-"""Of a distribution that is drawn without a limit."""
-
 _BETWEEN = "\0"
 """Between two packed tests: no SVG holds it."""
 
@@ -79,7 +76,8 @@ def _draw_within(entry: Entry, drawn: int) -> str:
     if drawn < WHOLE_BYTES:
         return draw_test(entry, whole=True)
     measurement = entry.result.measurement
-    return draw_memory(measurement, entry.verdicts) if measurement and drawn < MOST_BYTES else ""
+    svg = draw_memory(measurement, entry.verdicts) if measurement and drawn < MOST_BYTES else ""
+    return _put_into("wide", svg)
 
 
 def _pack(drawn: Sequence[str]) -> str:
@@ -92,9 +90,12 @@ def draw_test(entry: Entry, *, whole: bool) -> str:
 
     If they are not the ``whole`` of them, they are its memory and those that its limits are about.
     """
-    columns = ("".join(_draw_wide(entry, whole=whole)), "".join(_draw_distributions(entry, whole=whole)))
-    names = ("wide", "values")
-    return "".join(f"<div class={name}>{plots}</div>" for name, plots in zip(names, columns, strict=True) if plots)
+    wide, values = "".join(_draw_wide(entry, whole=whole)), "".join(_draw_distributions(entry, whole=whole))
+    return _put_into("wide", wide) + _put_into("values", values)
+
+
+def _put_into(css: str, plots: str) -> str:
+    return f"<div class={css}>{plots}</div>" if plots else ""
 
 
 def _draw_wide(entry: Entry, *, whole: bool) -> Iterator[str]:
@@ -113,5 +114,5 @@ def _draw_distributions(entry: Entry, *, whole: bool) -> Iterator[str]:
     limited = {verdict.metric for verdict in verdicts}
     distributions: Mapping[str, Any] = measurement.get("distributions", {})
     for metric, distribution in distributions.items():
-        if metric in limited or (whole and distribution["count"] >= FEWEST_VALUES):
+        if metric in limited or whole:
             yield draw_distribution(metric, distribution, verdicts)
