@@ -51,6 +51,21 @@ def test_one_round_that_a_stranger_slowed_moves_neither_value_nor_bounds_much() 
     assert after.high - after.low < 2 * (before.high - before.low)
 
 
+def test_rounds_that_scatter_widen_the_bounds_even_if_the_first_pairs_have_one_ratio() -> None:
+    scattered = [(value, value) for value in (1.0, 1.2, 0.9, 1.1)]
+    steady, noisy = (estimate_change(pairs, 0.01, 0.01) for pairs in ([(1.0, 1.0)] * 4, scattered))
+    assert noisy.high > 1.5 * steady.high
+
+
+def test_a_drift_of_the_host_widens_them_by_less_than_the_same_values_in_any_order() -> None:
+    levels = [math.exp(0.02 * step) for step in range(12)]
+    mixed = [levels[5 * place % 12] for place in range(12)]
+    drifting, scattered = (
+        estimate_change([(value, value) for value in values], 0.01, 0.01) for values in (levels, mixed)
+    )
+    assert drifting.high < 0.6 * scattered.high
+
+
 @pytest.mark.parametrize("equal", [0.0, -3.0])
 def test_equal_values_that_have_no_ratio_are_no_change(equal: float) -> None:
     found = estimate_change([(equal, equal)] * 3, 0.01, 0.01, exact=True)
@@ -67,5 +82,5 @@ def test_later_looks_may_err_more_and_a_pass_more_than_a_fail() -> None:
     errors = [find_errors(pairs) for pairs in LOOKS]
     assert errors == sorted(errors)
     assert all(fail < hold for fail, hold in errors)
-    assert sum(fail for fail, _ in errors) < 0.03
+    assert sum(fail for fail, _ in errors) < 0.035
     assert LOOKS[-1] == MOST_PAIRS
