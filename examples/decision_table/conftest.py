@@ -84,9 +84,11 @@ def comparison(pytestconfig):
 
 @pytest.fixture(scope="session")
 def llm_engine_args(comparison):
-    # Without these vLLM takes a share of the device for its KV cache, whatever the tests need.
+    # vLLM takes a share of the device for its KV cache unless it is told how much; and on a CPU it has blocks of 128
+    # tokens unless it is told otherwise, which short prompts do not fill, so that nothing of them can be shared.
     return {
         "vllm:kv_cache": "512 MiB",
+        "vllm:block_size": 32,
         "vllm:max_model_len": comparison.context,
         "vllm:enforce_eager": True,
         "llamacpp:ctx_size": SLOTS * comparison.context,
