@@ -115,4 +115,5 @@ def _draw_distributions(entry: Entry, *, whole: bool) -> Iterator[str]:
     distributions: Mapping[str, Any] = measurement.get("distributions", {})
     for metric, distribution in distributions.items():
         if metric in limited or whole:
-            yield draw_distribution(metric, distribution, verdicts)
+            unit = measurement.get("metrics", {}).get(metric, {}).get("unit", "s")
+            yield draw_distribution(metric, distribution, verdicts, unit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.measurement.units import find_quantity, format_value
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.reports.plots.levels import tell_limit
@@ -172,7 +173,7 @@ def _draw_verdict(canvas: Canvas, scale: Scale, verdict: Verdict, y: float) -> N
     if verdict.limit is not None and scale.holds(verdict.limit):
         x = scale.place(verdict.limit)
         canvas.add_path("L", trace_upright([(x, _TOP - 2, y + 6)]))
-    css = "x" if verdict.status.value == "FAIL" else "k"
+    css = "x" if verdict.status is Status.FAIL else "k"
     match _find_side(scale, verdict):
         case (x, ""):
             canvas.add_text(_describe(verdict), css, (x, y + 4))
@@ -207,5 +208,5 @@ def _describe(verdict: Verdict) -> str:
     around = f" ({verdict.interval_text})" if verdict.interval_text else ""
     failed = verdict.margin is not None and verdict.margin < 0
     sign = {("lower", False): "≤", ("lower", True): ">", ("higher", False): "≥", ("higher", True): "<"}
-    status = "" if verdict.status.value == "PASS" else f" {verdict.status.value}"
+    status = "" if verdict.status is Status.PASS else f" {verdict.status.value}"
     return f"{statistic} {verdict.measured_text}{around} {sign[verdict.better, failed]} {verdict.limit_text}{status}"

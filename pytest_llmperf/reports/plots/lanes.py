@@ -82,7 +82,8 @@ def draw_lanes(canvas: Canvas, time: Scale, measurement: Mapping[str, Any], lane
     """Draws the lanes from the height ``top`` on, and tells of all requests in a sentence."""
     rows = _stack(lanes)
     height = _find_height(max(rows) + 1)
-    placed = sorted((top + height * (row + 0.5), lane) for lane, row in zip(lanes, rows, strict=True))
+    placed = [(top + height * (row + 0.5), lane) for lane, row in zip(lanes, rows, strict=True)]
+    placed.sort(key=lambda pair: (pair[0], pair[1].sent))
     thick = max(1, height - 2)
     waits = [(time.place(lane.sent), time.place(lane.began), y) for y, lane in placed if lane.began > lane.sent]
     firsts = [

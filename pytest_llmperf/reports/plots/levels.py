@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.measurement.units import BYTES, as_written
 from pytest_llmperf.reports.plots.scale import Scale, fit_scale, list_ticks
 from pytest_llmperf.reports.plots.svg import measure_text, trace_across
 from pytest_llmperf.reports.plots.time_axis import LEFT, RIGHT
@@ -30,6 +32,11 @@ def fit_levels(levels: Sequence[float], limits: Sequence[float], floor: float, t
     low, high = min(shown), max(shown)
     low = 0.0 if low <= high / 2 else min(low, high * (1 - _NARROWEST))
     return fit_scale([low, high + _ROOM_ABOVE * (high - low)], floor, top)
+
+
+def choose_unit(verdicts: Sequence[Verdict]) -> Quantity:
+    """Bytes in the units of the first limit: in GB if it is written so."""
+    return as_written(BYTES, verdicts[0].limit_text) if verdicts else BYTES
 
 
 def draw_level_axis(canvas: Canvas, scale: Scale, quantity: Quantity, most: int = 4) -> None:
@@ -66,7 +73,7 @@ def _name(verdict: Verdict) -> str:
 
 
 def _is_broken(verdict: Verdict) -> bool:
-    return verdict.status.value == "FAIL"
+    return verdict.status is Status.FAIL
 
 
 def tell_limit(verdict: Verdict) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_llmperf.measurement.units import BYTES, SECONDS, format_value
+from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.reports.plots.lanes import draw_lanes, list_lanes, measure_lanes
-from pytest_llmperf.reports.plots.levels import draw_level_axis, draw_limits, fit_levels, tell_limit
+from pytest_llmperf.reports.plots.levels import choose_unit, draw_level_axis, draw_limits, fit_levels, tell_limit
 from pytest_llmperf.reports.plots.svg import Canvas, isolate, measure_text, shorten, trace, trace_area, trace_dots
 from pytest_llmperf.reports.plots.time_axis import LEFT, RIGHT, WIDTH, draw_time_grid, make_time_scale
 from pytest_llmperf.reports.wire.timeline import downsample
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.budgets.verdict import Verdict
+    from pytest_llmperf.measurement.units import Quantity
     from pytest_llmperf.reports.plots.scale import Scale
 
 _TOP, _FLOOR = 16.0, 106.0
@@ -111,23 +112,24 @@ def _call_highest(measurement: Mapping[str, Any], lines: Sequence[Line]) -> str:
 def _draw_lines(canvas: Canvas, time: Scale, lines: Sequence[Line], highest: str) -> list[str]:
     levels = [level for line in lines for _, level in line.points]
     scale = fit_levels(levels, [level for line in lines for level, _ in line.limits], _FLOOR, _TOP)
-    draw_level_axis(canvas, scale, BYTES)
+    quantity = choose_unit([verdict for line in lines for _, verdict in line.limits])
+    draw_level_axis(canvas, scale, quantity)
     for number, line in enumerate(lines):
         _draw_line(canvas, time, scale, line, number)
-    _name_peak(canvas, time, scale, max(lines, key=lambda line: line.peak[1]), highest)
+    _name_peak(canvas, time, scale, max(lines, key=lambda line: line.peak[1]), highest, quantity)
     draw_limits(canvas, scale, [limit for line in lines for limit in line.limits])
     told = []
     for line in lines:
-        told += [_tell_line(line, highest), *(tell_limit(verdict) for _, verdict in line.limits)]
+        told += [_tell_line(line, highest, quantity), *(tell_limit(verdict) for _, verdict in line.limits)]
     return told
 
 
-def _tell_line(line: Line, highest: str) -> str:
+def _tell_line(line: Line, highest: str, quantity: Quantity) -> str:
     (start, first), (at, peak) = line.points[0], line.peak
     if at == start:
-        return f"{isolate(line.name)}: {format_value(peak, BYTES)} at the start, its {highest}."
+        return f"{isolate(line.name)}: {format_value(peak, quantity)} at the start, its {highest}."
     return (
-        f"{isolate(line.name)}: {format_value(first, BYTES)} at the start, {highest} {format_value(peak, BYTES)} "
+        f"{isolate(line.name)}: {format_value(first, quantity)} at the start, {highest} {format_value(peak, quantity)} "
         f"after {format_value(at, SECONDS)}."
     )
 
@@ -146,10 +148,10 @@ def _draw_line(canvas: Canvas, time: Scale, scale: Scale, line: Line, number: in
     canvas.add_text_if_free(name, "", *((RIGHT + 5, end + shift) for shift in (0, -12, 12, -24, 24, -36, 36)))
 
 
-def _name_peak(canvas: Canvas, time: Scale, scale: Scale, line: Line, highest: str) -> None:
+def _name_peak(canvas: Canvas, time: Scale, scale: Scale, line: Line, highest: str, quantity: Quantity) -> None:
     """The highest peak beside its place, inside of the axis of time."""
     at, peak = line.peak
-    text = f"{highest} {format_value(peak, BYTES)}"
+    text = f"{highest} {format_value(peak, quantity)}"
     half = measure_text(text) / 2
     x, y = min(max(time.place(at), LEFT + half), RIGHT - half), scale.place(peak)
     canvas.add_text(text, "m k", (x, y - 6), (x, y + 14))

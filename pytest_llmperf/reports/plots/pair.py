@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.measurement.units import SHARE, format_change
 from pytest_llmperf.reports.plots.scale import fit_scale, list_ticks
 from pytest_llmperf.reports.plots.svg import Canvas, isolate, shorten, trace_across, trace_dots, trace_upright
@@ -88,7 +89,7 @@ def _draw_row(canvas: Canvas, scale: Scale, row: _Row, y: float) -> str:
     if row.change is not None:
         canvas.add_path("o", trace_dots([(round(scale.place(row.change)), y - 3)]))
     text, told = _describe(row)
-    css = "x" if verdict.status.value == "FAIL" else "k"
+    css = "x" if verdict.status is Status.FAIL else "k"
     canvas.add_text(shorten(text, WIDTH - _RIGHT - 8), css, (_RIGHT + 8, y + 4))
     return told
 
@@ -102,7 +103,7 @@ def _describe(row: _Row) -> tuple[str, str]:
         text = format_change(row.change)
         if row.low is not None and row.high is not None:
             text += f" ({format_change(row.low).removesuffix(' %')} to {format_change(row.high).removesuffix(' %')})"
-        if verdict.status.value != "PASS":
+        if verdict.status is not Status.PASS:
             text += f" {verdict.status.value}"
     pairs = f"{len(row.singles)} pair{'' if len(row.singles) == 1 else 's'}"
     return text, f"{verdict.name} {text} in {pairs}, limit {verdict.limit_text}: {verdict.status.value}."

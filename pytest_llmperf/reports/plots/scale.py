@@ -45,13 +45,6 @@ class Scale:
             share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
-    def value_at(self, place: float) -> float:
-        """The value at a place between the ends."""
-        share = (place - self.start) / (self.end - self.start)
-        if self.is_log:
-            return float(self.low * (self.high / self.low) ** share)
-        return self.low + share * (self.high - self.low)
-
     def holds(self, value: float) -> bool:
         """Whether a value lies on the axis."""
         return self.low <= value <= self.high

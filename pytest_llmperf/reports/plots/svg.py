@@ -130,14 +130,14 @@ def shorten(text: str, width: float) -> str:
     return f"{text[:head]}…{text[len(text) - tail :]}"
 
 
-def _fit(text: Iterable[str], width: float) -> int:
+def _fit(text: str, width: float) -> int:
     """How many of the first characters fit."""
     taken = 0.0
     for count, char in enumerate(text):
         taken += _measure_character(char) * FONT_SIZE
         if taken > width:
             return count
-    return 0
+    return len(text)
 
 
 @lru_cache(maxsize=4096)

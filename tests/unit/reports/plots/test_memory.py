@@ -73,6 +73,20 @@ def test_a_level_is_called_a_peak_only_if_the_peak_was_measured() -> None:
     assert "peak" not in drawn.description
 
 
+def test_requests_that_were_refused_at_once_are_drawn() -> None:
+    lanes: list[list[Any]] = [[1.0, None, 1.0, "failed", None], [1.0, 1.5, 2.0, "answered", None]] * 3
+    drawn = read_drawing(draw_memory(make_measurement(None, lanes), []))
+    assert len(drawn.lines("X")) == 6
+    assert len(drawn.lines("d")) == 3
+
+
+def test_levels_are_told_in_the_units_of_the_limit() -> None:
+    limit = verdict(Status.PASS, "memory.peak", "memory.peak", 3e9, "3 GB", 2e9)
+    drawn = read_drawing(draw_memory(make_measurement({"host": [[0, 1e9], [10, 2e9]]}), [limit]))
+    assert drawn.label("peak 2.00 GB")
+    assert {"0", "1", "2", "3 GB"} <= set(drawn.texts)
+
+
 def test_limits_that_lie_near_one_another_keep_their_names_apart() -> None:
     limits = [peak(4 * GIB), verdict(Status.FAIL, "memory.growth", "memory.growth", 2.98 * GIB, "2.98 GiB", 3 * GIB)]
     drawn = read_drawing(draw_memory(make_measurement({"NVIDIA L4": [[0, GIB], [10, 3 * GIB]]}), limits))
