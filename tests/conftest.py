@@ -29,7 +29,15 @@ SIMULATED = "--llm-engine=simulated"
 _FAST = {"ttft": "2 ms", "tpot": "1 ms"}
 # Neighbours that change every run, or take long to import: only those tests have them that ask for them by "-p NAME".
 _ASKED_FOR = ("anyio", "benchmark", "memray", "randomly", "pytest_reportlog", "timeout")
-_DISTURBING = ("CI", "GITHUB_STEP_SUMMARY", "OPENAI_API_KEY", "OLLAMA_HOST", "CUDA_VISIBLE_DEVICES", "PYTEST_ADDOPTS")
+_DISTURBING = (
+    "CI",
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+    "OPENAI_API_KEY",
+    "OLLAMA_HOST",
+    "CUDA_VISIBLE_DEVICES",
+    "PYTEST_ADDOPTS",
+)
 
 
 @pytest.fixture(autouse=True)

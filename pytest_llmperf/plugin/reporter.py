@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_llmperf.budgets.verdict import Status
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.plugin.page.facts import PageFacts
@@ -80,13 +81,19 @@ def _fail(session: pytest.Session) -> None:
 
 def collect_page_facts(session: Session) -> PageFacts:
     """The plugin that collects what only the page shows of a run."""
-    from pytest_llmperf.plugin.page.facts import PageFacts, list_failing
+    from pytest_llmperf.plugin.page.facts import PageFacts
+
+    return PageFacts(session.config, _list_failing(session), [spec.label for spec in session.settings.engines])
+
+
+def _list_failing(session: Session) -> list[Status]:
+    """The statuses of budgets that fail a test of this run."""
+    from pytest_llmperf.plugin.page.facts import list_failing
 
     settings = session.settings
-    failing = list_failing(
+    return list_failing(
         strict=settings.strict, inconclusive=settings.fail_inconclusive, is_first=settings.baselines.makes_first
     )
-    return PageFacts(session.config, failing, [spec.label for spec in settings.engines])
 
 
 class Reporter:
@@ -275,6 +282,17 @@ class Reporter:
         terminalreporter.write_sep("=", "llmperf")
         for line in lines:
             terminalreporter.write_line(line)
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Writes the workflow commands for GitHub Actions, which reads them from the log, at the start of a line."""
+        if os.environ.get("GITHUB_ACTIONS") != "true" or not (self._results or self._session.findings.fail):
+            return
+        from pytest_llmperf.reports.github.annotations import find_project, list_annotations
+
+        failing, errors = _list_failing(self._session), self._session.findings.errors
+        folder = find_project(config.rootpath, os.environ)
+        for line in list_annotations(self.results, failing, errors, folder):
+            print(line, flush=True)
 
     def _summary(self, terminalreporter: pytest.TerminalReporter) -> list[str]:
         lines = []

@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.plugin import worker
-from pytest_llmperf.reports.text import knows_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +34,8 @@ class Terminal:
     @property
     def knows_unicode(self) -> bool:
         """Whether it can show blocks, signs and letters of all kinds."""
+        from pytest_llmperf.reports.text import knows_unicode
+
         return knows_unicode(getattr(sys.__stdout__, "encoding", None))
 
     def say(self, text: str) -> None:

@@ -63,6 +63,7 @@ ALLOWED: dict[str, str] = {
     "reports.matrix": "budgets measurement reports reports.wire",
     "reports.measured": "reports reports.matrix",
     "reports.terminal": "budgets measurement reports reports.matrix reports.measured",
+    "reports.github": "budgets reports reports.terminal",
     "reports.markdown": "budgets reports reports.host reports.matrix reports.measured reports.terminal",
     "reports.page": "budgets measurement reports reports.matrix reports.plots",
     "reports.files": "reports reports.markdown reports.page",
@@ -85,8 +86,8 @@ ALLOWED: dict[str, str] = {
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.calibration plugin.engine_options plugin.markers plugin.measuring "
     "plugin.page plugin.pairing plugin.preflight plugin.provenance plugin.quality reports reports.files "
-    "reports.markdown reports.page reports.terminal reports.wire system telemetry telemetry.sampler telemetry.sources "
-    "traffic traffic.client",
+    "reports.github reports.markdown reports.page reports.terminal reports.wire system telemetry "
+    "telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
     "engines.lifecycle measurement reports reports.files",

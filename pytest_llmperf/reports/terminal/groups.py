@@ -25,11 +25,15 @@ class Row:
         verdict: of the worst case.
         counts: how many cases have each status, the worst status first.
         case: ``[24-cs]``: the parameters of the worst case; empty if there are none.
+        file: of its definition, from the root of the project; empty where pytest knows no place.
+        line: of its definition; None where pytest knows none.
     """
 
     verdict: Verdict
     counts: tuple[tuple[Status, int], ...]
     case: str = ""
+    file: str = ""
+    line: int | None = None
 
     @property
     def cases(self) -> int:
@@ -111,7 +115,7 @@ def _find_budget(verdict: Verdict) -> str:
 
 def _make_row(pairs: Sequence[tuple[TestResult, Verdict]]) -> Row:
     worst, verdict = pairs[0]
-    return Row(verdict, count_by_severity(own for _, own in pairs), find_case(worst))
+    return Row(verdict, count_by_severity(own for _, own in pairs), find_case(worst), worst.file, worst.line)
 
 
 def count_by_severity(verdicts: Iterable[Verdict]) -> tuple[tuple[Status, int], ...]:

@@ -1,0 +1,1 @@
+"""What GitHub Actions shows beside the log: errors at the lines of tests."""
