@@ -24,12 +24,12 @@ TTFT = os.environ["DEMO_TTFT"]
 CHAT = workload(prompt_tokens="32-128", output_tokens="24-48", requests=160)
 
 @pytest.mark.memory_budget(peak="190 MiB")
-@pytest.mark.latency_budget(ttft_p95="80 ms", tpot_p50="6 ms")
-@pytest.mark.throughput_budget(output="300 tok/s")
+@pytest.mark.latency_budget(ttft_p95="500 ms", tpot_p50="40 ms")
+@pytest.mark.throughput_budget(output="100 tok/s")
 def test_four_users_at_once(llm_client):
     llm_client.run(CHAT, concurrency=4)
 
-@pytest.mark.latency_budget(ttft_p50="40 ms", e2e_p99="2 s")
+@pytest.mark.latency_budget(ttft_p50="400 ms", e2e_p99="2 s")
 @pytest.mark.parametrize("words", ["short", "long"])
 def test_answer(llm_client, llm_perf, words):
     for _ in range(24):
