@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
+    from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.plugin.measuring.measured_run import MeasuredRun
     from pytest_llmperf.plugin.pairing.paired_run import PairedRun
@@ -141,12 +142,13 @@ def _close(item: pytest.Item, measured: MeasuredRun) -> tuple[Measurement, list[
     session, limits = item.config.stash[SESSION], item.stash.get(LIMITS, [])
     compared = [limit for limit in limits if is_comparison(limit)]
 
-    def assess(measurement: Measurement) -> Measurement:
-        return session.quality.assess(measurement, measured.engines, limits) if compared else measurement
+    def assess(measurement: Measurement, engines: Sequence[Engine] | None = None) -> Measurement:
+        asked = measured.engines if engines is None else engines
+        return session.quality.assess(measurement, asked, limits) if compared else measurement
 
     if paired is not None:
         measurement, verdicts = paired.close()
-        measurement = assess(measurement)
+        measurement = assess(measurement, [paired.new])
         return measurement, [*verdicts, *_judge_comparisons(compared, measurement)], paired.to_wire()
     measurement, verdicts = measured.close(assess)
     if reason := item.stash.get(WHY_UNPAIRED, ""):

@@ -11,6 +11,7 @@ from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
 from tests.engines.good_answers import ask_everything, ask_for_a_response, list_doubts
+from tests.engines.next_tokens import compare_with_itself
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,3 +151,8 @@ def test_no_good_answer_is_refused_and_no_count_doubted(engine: Engine) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_response_counts(engine: Engine, *, stream: bool) -> None:
     assert list_doubts({"response": ask_for_a_response(engine, stream=stream, max_output_tokens=16)}) == {}
+
+
+def test_next_tokens_repeat_exactly(engine: Engine) -> None:
+    found = compare_with_itself(engine)
+    assert (found.agreement, found.mean_divergence, found.is_identical, found.matched_by) == (1, 0, True, "ids")

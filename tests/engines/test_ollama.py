@@ -35,6 +35,7 @@ from pytest_llmperf.telemetry.sources.drivers import has_gpu
 from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
 from tests.engines.conftest import chat
+from tests.engines.next_tokens import compare_with_itself
 from tests.helpers.forwarder import WAYS, forwarder
 from tests.helpers.strangers import asking
 from tests.helpers.waiting import PATIENCE_S, until
@@ -557,3 +558,8 @@ def test_the_load_of_others_on_it_is_noticed(owner: OllamaAPI, runs: Runs) -> No
 def _runner_pid(owner: OllamaAPI) -> int:
     (runner,) = list_runners(find_listening_pids(owner.root))
     return runner.pid
+
+
+def test_next_tokens_repeat_exactly(engine: OllamaEngine) -> None:
+    found = compare_with_itself(engine)
+    assert (found.agreement, found.mean_divergence, found.is_identical, found.matched_by) == (1, 0, True, "ids")

@@ -25,6 +25,7 @@ from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
 from tests.engines.good_answers import TOOL_CALL, ask_everything, ask_for_a_response, list_doubts
+from tests.engines.next_tokens import compare_with_itself
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, SMOLLM2, TINY, shared_files
 from tests.helpers.waiting import PATIENCE_S, until
 
@@ -346,3 +347,8 @@ def test_no_good_answer_is_refused_and_no_count_doubted(started: Callable[[Engin
     for stream in (True, False):
         answers[f"response, stream={stream}"] = ask_for_a_response(engine, stream=stream, max_output_tokens=20)
     assert list_doubts(answers) == {}
+
+
+def test_next_tokens_repeat_exactly(engine: Engine) -> None:
+    found = compare_with_itself(engine)
+    assert (found.agreement, found.mean_divergence, found.is_identical, found.matched_by) == (1, 0, True, "ids")

@@ -12,6 +12,10 @@ import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.kv_cache.checkpoint import count_tensor_bytes
+from pytest_llmperf.measurement.quality.comparison import QualityComparison
+from pytest_llmperf.quality.comparison import compare
+from pytest_llmperf.quality.probe import probe
+from pytest_llmperf.quality.text import ProbeText, read_default_text
 from pytest_llmperf.traffic.llm_client import RequestFailed
 
 if TYPE_CHECKING:
@@ -192,3 +196,12 @@ def _resident() -> int:
     reader = open_reader(os.getpid())
     assert reader is not None
     return reader.read() or 0
+
+
+def test_next_tokens_are_stated_without_a_server_and_repeat_exactly(llm_engine: Engine) -> None:
+    text = ProbeText("8 passages", read_default_text().passages[:8])
+    one, other = (probe(llm_engine.endpoint, llm_engine.dialect, text, "vllm") for _ in range(2))
+    found = compare(one, other)
+    assert isinstance(found, QualityComparison)
+    assert (found.agreement, found.mean_divergence, found.is_identical, found.matched_by) == (1, 0, True, "ids")
+    assert all(len(position.likely) == 20 for passage in one.passages for position in passage)

@@ -113,6 +113,11 @@ class PairedRun:
             self._sides.switch(self._sides.engine)
 
     @property
+    def new(self) -> Engine:
+        """The engine whose changes are judged."""
+        return self._sides.engine
+
+    @property
     def place(self) -> str:
         """Where it is: ``old, in pair 3``."""
         return self._where

@@ -289,3 +289,52 @@ def test_what_is_no_limit_against_a_baseline_is_refused_in_one_line(
 def test_a_closer_limit_replaces_a_farther_one_of_its_kind_only() -> None:
     near, far = limits("latency", ttft_p95="+5 %"), limits("latency", ttft_p95=("300 ms", "+10 %"))
     assert texts(merge([near, far])) == [("latency.ttft_p95", "+5 %"), ("latency.ttft_p95", "300 ms")]
+
+
+# ------------------------------------------------------------------------------------------------------------- quality
+
+
+def test_what_next_tokens_are_compared_with_stands_beside_their_limits_only() -> None:
+    found = parse_limits("quality", {"agreement": "95 %", "accuracy": "0.8", "against": "q8", "text": "a.txt"}, "test")
+    assert [(one.name, one.against, one.text_file) for one in found] == [
+        ("quality.agreement", "q8", "a.txt"),
+        ("quality.accuracy", None, None),
+    ]
+    assert [one.definition.better for one in found] == ["higher", "higher"]
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "better", "relative"),
+    [
+        ("0.8", 0.8, "higher", False),
+        (">= 80 %", 0.8, "higher", False),
+        ("<= 0.2", 0.2, "lower", False),
+        ("-2 %", -0.02, "higher", True),
+        ("<= +5 %", 0.05, "lower", True),
+    ],
+)
+def test_a_name_that_is_no_metric_is_a_score(written: str, value: float, better: str, relative: bool) -> None:
+    (found,) = parse_limits("quality", {"wer": written}, "test")
+    assert (found.name, found.definition.better, found.relative) == ("quality.wer", better, relative)
+    assert found.value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"accuracy": "83"}, "accuracy='83' is more than all: it is a share of at most 1"),
+        ({"accuracy": "nan"}, "accuracy='nan' is not a finite score"),
+        ({"agreement": "101 %"}, "agreement='101 %' is more than all: it is a share of at most '100 %'"),
+        ({"agreement": "0.95"}, "agreement='0.95' has no unit"),
+        ({"kl": "0.05"}, "kl='0.05' has no unit: write a string such as '0.05 nat'"),
+        ({"kl": "<= 0.05 nat"}, "kl='<= 0.05 nat' is not a divergence"),
+        ({"agreemnt": "95 %"}, "unknown key 'agreemnt'; did you mean agreement?"),
+        ({"again": "q8", "kl": "1 nat"}, "unknown key 'again'; did you mean against?"),
+        ({"Accuracy": "0.8"}, "unknown key 'Accuracy'"),
+        ({"accuracy": "0.8", "against": "q8"}, "against='q8' has no effect without a limit on agreement or kl"),
+        ({"kl": "1 nat", "against": 8}, "against=8 is not a name or glob"),
+        ({"text": "a.txt"}, "text='a.txt' has no effect without a limit on agreement or kl"),
+    ],
+)
+def test_a_quality_budget_that_means_nothing_is_refused(arguments: dict[str, object], said: str) -> None:
+    assert said in refusal("quality", **arguments)
