@@ -46,6 +46,7 @@ __all__ = [
     "ClientHealth",
     "ClientListener",
     "Conditions",
+    "CostLimits",
     "Deployment",
     "Device",
     "DeviceProcess",
@@ -111,6 +112,7 @@ __all__ = [
     "Window",
     "Workload",
     "__version__",
+    "cost_budget",
     "energy_budget",
     "latency_budget",
     "llm_cache",
@@ -141,6 +143,7 @@ _HOMES = {
     "DistributionMetric": "pytest_llmperf.metrics.metric",
     "Endpoint": "pytest_llmperf.traffic.client.dialect",
     "Energy": "pytest_llmperf.measurement.device_trace",
+    "CostLimits": "pytest_llmperf.plugin.markers.functions",
     "EnergyLimits": "pytest_llmperf.plugin.markers.functions",
     "Engine": "pytest_llmperf.engines.api.engine",
     "EngineError": "pytest_llmperf.engines.api.spec",
@@ -205,6 +208,7 @@ _HOMES = {
     "Window": "pytest_llmperf.measurement.window",
     "Workload": "pytest_llmperf.traffic.workloads.workload",
     "__version__": "pytest_llmperf.system.version",
+    "cost_budget": "pytest_llmperf.plugin.markers.functions",
     "energy_budget": "pytest_llmperf.plugin.markers.functions",
     "latency_budget": "pytest_llmperf.plugin.markers.functions",
     "llm_cache": "pytest_llmperf.plugin.markers.functions",
@@ -277,10 +281,12 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.fixtures import LLMClientFactory as LLMClientFactory
     from pytest_llmperf.plugin.fixtures import LLMEngineFactory as LLMEngineFactory
     from pytest_llmperf.plugin.fixtures import LLMPerf as LLMPerf
+    from pytest_llmperf.plugin.markers.functions import CostLimits as CostLimits
     from pytest_llmperf.plugin.markers.functions import EnergyLimits as EnergyLimits
     from pytest_llmperf.plugin.markers.functions import LatencyLimits as LatencyLimits
     from pytest_llmperf.plugin.markers.functions import MemoryLimits as MemoryLimits
     from pytest_llmperf.plugin.markers.functions import ThroughputLimits as ThroughputLimits
+    from pytest_llmperf.plugin.markers.functions import cost_budget as cost_budget
     from pytest_llmperf.plugin.markers.functions import energy_budget as energy_budget
     from pytest_llmperf.plugin.markers.functions import latency_budget as latency_budget
     from pytest_llmperf.plugin.markers.functions import llm_cache as llm_cache

@@ -66,12 +66,15 @@ def why_client_lags(metric: Metric, statistic: Statistic | None, measurement: Me
 def take_off_lag(value: float, metric: Metric, statistic: Statistic | None, measurement: Measurement) -> float:
     """What the value would be at best had the client not been late, in the base unit of the metric.
 
-    From a latency the lag is subtracted; a rate grows by as much as requests would have been shorter.
+    From a latency the lag is subtracted; a rate grows by as much as requests would have been shorter, and what is
+    divided by a rate shrinks.
     """
     late = _find_lag(metric, statistic or _MEDIAN, measurement, -1)
     if metric.quantity is SECONDS:
         return value - late
     typical = _find_typical(metric, measurement)
+    if metric.better == "lower":  # the inverse of a rate
+        return value * (typical - late) / typical if late < typical else 0.0
     return value * typical / (typical - late) if late < typical else math.inf
 
 
@@ -84,6 +87,8 @@ def add_lag(value: float, metric: Metric, statistic: Statistic | None, measureme
     if metric.quantity is SECONDS:
         return value + late
     typical = _find_typical(metric, measurement)
+    if metric.better == "lower":
+        return value * (typical + late) / typical if typical else value
     return value * typical / (typical + late) if typical + late else value
 
 

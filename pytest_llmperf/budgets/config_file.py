@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.limit import BudgetError, Limit, matches, parse_limits
+from pytest_llmperf.measurement.pricing.prices import Prices
+from pytest_llmperf.measurement.units import UnitError, parse_money
 from pytest_llmperf.metrics.table import GROUPS, SCOPES
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "llmperf.toml"
 _SCOPE = ("tests", *SCOPES)
+_PRICES = ("per_hour", "per_kwh", "prompt_weight")
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,16 @@ class FileBudget:
     source: str
 
 
-def read_budget_file(path: Path) -> tuple[FileBudget, ...]:
-    """The budgets of a file, in order.
+@dataclass(frozen=True)
+class BudgetFile:
+    """What a file states: budgets in order, and prices; None if it states none."""
+
+    budgets: tuple[FileBudget, ...] = ()
+    prices: Prices | None = None
+
+
+def read_budget_file(path: Path) -> BudgetFile:
+    """The budgets and the prices of a file.
 
     Raises:
         BudgetError: the file cannot be understood; the message is one line that names file, table and key.
@@ -41,14 +52,50 @@ def read_budget_file(path: Path) -> tuple[FileBudget, ...]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BudgetError(f"{path.name}: not valid TOML: {error}") from None
-    tables = data.pop("budget", [])
+    tables, prices = data.pop("budget", []), data.pop("prices", None)
     if data:
-        raise BudgetError(f"{path.name}: unknown key {next(iter(data))!r}; it holds [[budget]] tables")
+        raise BudgetError(f"{path.name}: unknown key {next(iter(data))!r}; it holds [[budget]] tables and [prices]")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise BudgetError(f"{path.name}: budget is not a list of tables; write [[budget]]")
     budgets = [_parse(table, f"{path.name}: [[budget]] {number}") for number, table in enumerate(tables, 1)]
     _refuse_twice(budgets)
-    return tuple(budgets)
+    return BudgetFile(tuple(budgets), None if prices is None else _parse_prices(prices, f"{path.name}: [prices]"))
+
+
+def _parse_prices(table: object, source: str) -> Prices:
+    """``per_hour``, a table of globs over device names, ``per_kwh`` and ``prompt_weight``; all in one currency."""
+    if not isinstance(table, dict):
+        raise BudgetError(f"{source} is not a table; write [prices.per_hour]")
+    for key in table:
+        if key not in _PRICES:
+            raise BudgetError(f"{source}: unknown key {key!r}; it takes {', '.join(_PRICES)}")
+    devices = table.get("per_hour", {})
+    if not isinstance(devices, dict) or not devices:
+        raise BudgetError(
+            f'{source}: per_hour is not a table of devices; write [prices.per_hour] and "NVIDIA L4*" = "0.70 EUR"'
+        )
+    written = {f"per_hour {glob!r}": value for glob, value in devices.items()}
+    if "per_kwh" in table:
+        written["per_kwh"] = table["per_kwh"]
+    amounts = {key: _parse_amount(value, f"{source}: {key}") for key, value in written.items()}
+    first, currency = next((key, currency) for key, (_, currency) in amounts.items())
+    for key, (_, other) in amounts.items():
+        if other != currency:
+            raise BudgetError(
+                f"{source}: {key} is in {other} and {first} in {currency}: write all prices in one currency"
+            )
+    weight = table.get("prompt_weight", 0.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+        raise BudgetError(f"{source}: prompt_weight={weight!r} is not a number from 0 to 1")
+    hourly = tuple((glob, amounts[f"per_hour {glob!r}"][0]) for glob in devices)
+    return Prices(currency, hourly, amounts["per_kwh"][0] if "per_kwh" in table else None, float(weight))
+
+
+def _parse_amount(value: object, place: str) -> tuple[float, str]:
+    try:
+        return parse_money(value)
+    except UnitError as error:
+        raise BudgetError(f"{place}={error}") from None
 
 
 def _refuse_twice(budgets: Sequence[FileBudget]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.client_lag import add_lag, find_largest_lag, is_saturated, take_off_lag
+from pytest_llmperf.budgets.cost_load import ask_for_latency
 from pytest_llmperf.budgets.host_pressure import take_off_wait
 from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval, is_hidden_by_sessions
 from pytest_llmperf.budgets.limit import Limit, select
@@ -84,7 +85,7 @@ class _Judge:
 
 
 def _judge_all(chosen: Sequence[Limit], measurement: Measurement, judge: _Judge) -> list[Verdict]:
-    found = (_judge_one(limit, measurement, chosen, judge) for limit in chosen)
+    found = ask_for_latency([_judge_one(limit, measurement, chosen, judge) for limit in chosen])
     return [replace(verdict, engine=judge.engine, engine_seconds=measurement.engine_seconds) for verdict in found]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.engine_info import EngineInfo
+    from pytest_llmperf.measurement.units import Quantity
     from pytest_llmperf.metrics.metric import Metric
     from pytest_llmperf.metrics.statistics import Statistic
 
@@ -48,6 +49,7 @@ class Limit:
         against: what next tokens are compared with: the label of an engine of the run, or the path of a reference
             file; None for the newest baseline in the store.
         text_file: the path of the text at whose positions they are compared; None for that of this package.
+        currency: of an amount of money, as it was written or as the prices state it; else empty.
     """
 
     metric: str
@@ -61,6 +63,12 @@ class Limit:
     direction: Literal["lower", "higher"] | None = None
     against: str | None = None
     text_file: str | None = None
+    currency: str = ""
+
+    @property
+    def quantity(self) -> Quantity:
+        """What it limits a value of; an amount of money in its own currency."""
+        return units.money(self.currency) if self.currency else self.definition.quantity
 
     @property
     def definition(self) -> Metric:
@@ -181,7 +189,9 @@ def _parse_limit(group: str, key: str, value: object, source: str, scope: Mappin
     except units.UnitError as error:
         raise BudgetError(f"{source}: {key}={error}") from None
     text = " ".join(str(value).split())
-    return Limit(metric.name, statistic, number, text, source, scope["device"], scope["engine"], relative, direction)
+    currency = units.parse_money(text)[1] if metric.quantity is units.PRICE and not relative else ""
+    where = scope["device"], scope["engine"]
+    return Limit(metric.name, statistic, number, text, source, *where, relative, direction, currency=currency)
 
 
 def _refuse_misspelled(key: str, source: str) -> None:
@@ -205,6 +215,8 @@ def _parse_absolute(value: object, metric: Metric) -> float:
             f"{value!r} begins with a sign, so that it is against the baseline and a share: write '+10 %', or without "
             f"the sign, such as {metric.quantity.example!r}"
         )
+    if metric.quantity is units.PRICE:
+        return units.parse_money(value)[0]
     number = units.parse(value, metric.quantity)
     if number > 1 and (metric.quantity is units.SCORE or metric.name == "quality.agreement"):
         raise units.UnitError(f"{value!r} is more than all: it is a share of at most {_MOST[metric.quantity.base]}")
@@ -240,6 +252,24 @@ def _refuse_mixed_sizes(limits: Sequence[Limit], source: str) -> None:
             f"{source}: mixes {decimal[0].definition.key}={decimal[0].text!r} (powers of 1000) with "
             f"{binary[0].definition.key}={binary[0].text!r} (powers of 1024); write both in one"
         )
+
+
+def use_currency(limits: Sequence[Limit], currency: str) -> list[Limit]:
+    """The limits with the currency of the project's prices on those that limit money; empty if it states none.
+
+    Raises:
+        BudgetError: a limit is in another currency.
+    """
+    wrong = next((one for one in limits if currency and one.currency not in ("", currency)), None)
+    if wrong is not None:
+        raise BudgetError(
+            f"{wrong.source}: {wrong.definition.key}={wrong.text!r} is in {wrong.currency}, but the prices in "
+            f"llmperf.toml are in {currency}: write it in {currency}"
+        )
+    return [
+        replace(one, currency=one.currency or currency) if one.definition.quantity is units.PRICE else one
+        for one in limits
+    ]
 
 
 def merge(layers: Sequence[Sequence[Limit]]) -> list[Limit]:

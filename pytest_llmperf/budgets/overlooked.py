@@ -47,7 +47,7 @@ def _no_budget(limits: Sequence[Limit], here: Sequence[EngineInfo]) -> Verdict:
         Status.NO_BUDGET,
         first.name,
         first.metric,
-        quantity=first.definition.quantity,
+        quantity=first.quantity,
         better=first.definition.better,
         reason=f"no limit of this test on {first.name} is for {where}; there is one for {scopes}: correct it, add one "
         "for here, or move it to a test of its own",

@@ -11,6 +11,7 @@ from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.budgets.stamp_bounds import keeps_objective
 from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.measurement.unread import describe_unread
+from pytest_llmperf.metrics.energy import why_energy_doubtful
 from pytest_llmperf.metrics.memory import find_host_trace, find_traces
 from pytest_llmperf.metrics.metric import SampleSource
 
@@ -90,7 +91,7 @@ def _find_source_faults(metric: Metric, measurement: Measurement) -> list[str]:
         case SampleSource.REQUESTS:
             return [_why_counts_doubtful(measurement.requests)]
         case SampleSource.ENERGY_COUNTERS:
-            return [_why_counts_doubtful(measurement.requests), _find_first_fault(measurement, _why_energy_doubtful)]
+            return [_why_counts_doubtful(measurement.requests), _find_first_fault(measurement, why_energy_doubtful)]
         case _:
             return []
 
@@ -102,14 +103,6 @@ def _list_trace_faults(traces: Sequence[tuple[Device | None, MemoryTrace]] | Mis
 def _why_slow(measurement: Measurement) -> str:
     """Why the times and rates of a measurement are not the engine's own."""
     return _find_first_fault(measurement, lambda trace: trace.conditions.slowdown)
-
-
-def _why_energy_doubtful(trace: DeviceTrace) -> str:
-    """Why the energy of a device is not the engine's alone, or not to be trusted."""
-    if trace.conditions.newcomers:
-        others = ", ".join(map(str, trace.conditions.newcomers))
-        return f"others computed on the device during the test, and their energy is counted too: {others}"
-    return trace.energy.fault
 
 
 def _find_first_fault(measurement: Measurement, fault: Callable[[DeviceTrace], str]) -> str:

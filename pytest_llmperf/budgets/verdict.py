@@ -200,13 +200,12 @@ def make_verdict(
     how: str = "",
 ) -> Verdict:
     """The verdict on a limit. One against a baseline has no ``limit`` and no ``baseline`` yet."""
-    metric = limit.definition
     return Verdict(
         status,
         limit.name,
         limit.metric,
-        quantity=metric.quantity,
-        better=metric.better,
+        quantity=limit.quantity,
+        better=limit.definition.better,
         limit=None if limit.relative else limit.value,
         limit_text=limit.text,
         measured=measured,

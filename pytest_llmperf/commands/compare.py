@@ -50,7 +50,10 @@ def run(asked: argparse.Namespace) -> int:
         return BAD_INPUT
     sides = [{test["nodeid"]: test for test in report["tests"] if test["measurement"]} for report in (old, new)]
     common = [nodeid for nodeid in sides[0] if nodeid in sides[1]]
-    found = [compare_tests(sides[0][n], sides[1][n], limit=limit, everything=asked.all) for n in common]
+    found = [
+        compare_tests(sides[0][n], sides[1][n], limit=limit, everything=asked.all, metrics=new["metrics"])
+        for n in common
+    ]
     alone = [_list_alone(sides[0], sides[1]), _list_alone(sides[1], sides[0])]
     if asked.json:
         print(json.dumps(_make_plain(found, list_context(old, new), alone), indent=1, ensure_ascii=False))

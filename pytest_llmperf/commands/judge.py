@@ -54,10 +54,10 @@ def _read_budgets(path: Path, reports: Sequence[str]) -> tuple[FileBudget, ...]:
     from pytest_llmperf.budgets.limit import BudgetError
 
     try:
-        return read_budget_file(path)
+        return read_budget_file(path).budgets
     except BudgetError:
         _register_metrics(reports)
-        return read_budget_file(path)
+        return read_budget_file(path).budgets
 
 
 def _register_metrics(reports: Sequence[str]) -> None:
@@ -99,13 +99,14 @@ class _Judge:
 
     def judge_report(self, path: Path) -> None:
         """Judges one report. One that cannot be read is told on standard error."""
+        from pytest_llmperf.budgets.limit import BudgetError
         from pytest_llmperf.reports.report_file import ReportError, read_report
 
         try:
             report = read_report(path)
             verdicts = {test["nodeid"]: self._judge_test(test, report) for test in report["tests"]}
-        except ReportError as error:
-            complain(str(error))
+        except (BudgetError, ReportError) as error:
+            complain(str(error) if isinstance(error, ReportError) else f"{path}: {error}")
             self._bad += 1
             return
         except (AttributeError, IndexError, KeyError, TypeError) as error:
@@ -121,12 +122,14 @@ class _Judge:
             from pytest_llmperf.reports.result import from_wire
 
             return list(from_wire(test).verdicts)
+        from pytest_llmperf.baselines.rejudging.currency import find_currency
         from pytest_llmperf.baselines.rejudging.judge import judge_again
         from pytest_llmperf.budgets.config_file import find_limits
-        from pytest_llmperf.budgets.limit import matches
+        from pytest_llmperf.budgets.limit import matches, use_currency
 
         self._matched |= {one.source for one in self._budgets if matches(test["nodeid"], one.tests)}
-        return judge_again(find_limits(test["nodeid"], self._budgets), test, report["session"].get("session_noise"))
+        limits = use_currency(find_limits(test["nodeid"], self._budgets), find_currency(report["metrics"]))
+        return judge_again(limits, test, report["session"].get("session_noise"))
 
     def _show(self, path: Path, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
         from pytest_llmperf.budgets.judge import select_broken

@@ -93,7 +93,7 @@ def find_runs(asked: argparse.Namespace) -> list[StoredRun]:
 
 def to_report(run: StoredRun) -> dict[str, object]:
     """A stored run in the shape of a report."""
-    return {"session": run.session, "tests": list(run.tests.values())}
+    return {"session": run.session, "metrics": run.metrics, "tests": list(run.tests.values())}
 
 
 def _describe_runs(runs: Sequence[StoredRun], name: str) -> list[str]:

@@ -86,14 +86,18 @@ class Conditions:
 
 @dataclass(frozen=True)
 class DeviceTrace:
-    """One device over a window: the engine's memory on it, its energy, and the state it was in."""
+    """One device over a window: the engine's memory on it, its energy, and the state it was in.
+
+    ``total_bytes`` is the size of the device's memory; None if it is not known.
+    """
 
     device: Device
     memory: MemoryTrace
     energy: Energy = Energy(reason="no energy counter was read")
     conditions: Conditions = Conditions()
+    total_bytes: int | None = None
 
     def cut(self, window: Window) -> DeviceTrace:
         """The part inside ``window``; energy and conditions are read for whole tests only."""
         energy = Energy(reason="energy is measured for a whole test, not for a part of it")
-        return DeviceTrace(self.device, self.memory.cut(window), energy)
+        return DeviceTrace(self.device, self.memory.cut(window), energy, total_bytes=self.total_bytes)

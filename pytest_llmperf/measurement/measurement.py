@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.host.state import HostState
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
+    from pytest_llmperf.measurement.pricing.prices import Prices
     from pytest_llmperf.measurement.quality.comparison import NoComparison, QualityComparison, Score
     from pytest_llmperf.measurement.quality.next_tokens import TextNextTokens
     from pytest_llmperf.measurement.reading import Reading
@@ -77,6 +78,8 @@ class Measurement:
         kv_levels: pairs of time in ns and the bytes of the KV cache in use from then on, in order; empty if not known.
         idle: the memory that was held while all models of the test were loaded and no request ran; None if the test
             does not limit it.
+        prices: what the project says that devices cost; None if it says nothing.
+        host_bytes: the memory of the host; None if it is not known.
         unloaded: the memory that was held after the test had unloaded its model or put it to sleep; None if it did not.
     """
 
@@ -110,6 +113,8 @@ class Measurement:
     next_tokens: TextNextTokens | None = None
     scores: tuple[Score, ...] = ()
     prompt_cache: PromptCache = field(default_factory=PromptCache)
+    prices: Prices | None = None
+    host_bytes: int | None = None
 
     def select_engine(self, engine: str) -> Measurement:
         """The measurement of one engine, by its label, its name or ``name:model``, globs included.
@@ -185,6 +190,8 @@ class Measurement:
             idle=self.idle,
             unloaded=self.unloaded,
             prompt_cache=self.prompt_cache,
+            prices=self.prices,
+            host_bytes=self.host_bytes,
             faults=self.faults,
             disturbances=self.disturbances,
             unread=tuple(call for call in self.unread if window.start_ns <= call.sent_ns < window.end_ns),

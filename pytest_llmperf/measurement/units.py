@@ -55,6 +55,8 @@ REQUESTS_PER_SECOND = Quantity("request rate", "req/s", {"req/s": 1.0}, ("req/s"
 JOULES = Quantity("energy", "J", {"mJ": 1e-3, "J": 1.0, "kJ": 1e3}, ("kJ", "J", "mJ"), "500 J")
 JOULES_PER_TOKEN = Quantity("energy per token", "J/tok", {"mJ/tok": 1e-3, "J/tok": 1.0}, ("J/tok", "mJ/tok"), "2 J/tok")
 WATTS = Quantity("power", "W", {"mW": 1e-3, "W": 1.0, "kW": 1e3}, ("W",), "300 W")
+PRICE = Quantity("price", "currency", {"currency": 1.0}, ("currency",), "0.40 EUR")
+"""An amount of money whose currency is not known yet: :func:`money` gives that of a currency."""
 SHARE = Quantity("share", "1", {"%": 0.01}, ("%",), "10 %")
 SCORE = Quantity("score", "score", {"": 1.0, "%": 0.01}, ("",), "0.8")
 NATS = Quantity("divergence", "nat", {"nat": 1.0, "nats": 1.0}, ("nat",), "0.05 nat")
@@ -77,6 +79,10 @@ _BY_BASE = {
 _VALUE = re.compile(
     r"\s*(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?i:nan|inf))\s*(?P<unit>\S*)\s*"
 )
+
+
+_CURRENCY = re.compile(r"[^\W\d_]{1,8}|[^\w\s/%.,+-]{1,3}")
+"""Letters such as ``EUR``, or signs such as ``€``."""
 
 
 def find_quantity(base: str) -> Quantity:
@@ -108,6 +114,23 @@ def parse(value: object, quantity: Quantity) -> float:
     if not math.isfinite(base):
         raise UnitError(f"{value!r} is too large for a {quantity.name}")
     return base
+
+
+def money(currency: str) -> Quantity:
+    """Amounts in one currency, as it is written: ``EUR``."""
+    return Quantity(PRICE.name, currency, {currency: 1.0}, (currency,), f"0.40 {currency}")
+
+
+def parse_money(value: object) -> tuple[float, str]:
+    """``"0.40 EUR"`` → ``(0.4, "EUR")``: the amount and the currency as it is written.
+
+    Raises:
+        UnitError: not a string, no currency, a negative amount, NaN or infinity.
+    """
+    match = _VALUE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not _CURRENCY.fullmatch(match["unit"]):
+        raise UnitError(f"{value!r} is not a {PRICE.name}: write an amount and its currency, such as {PRICE.example!r}")
+    return parse(value, money(match["unit"])), match["unit"]
 
 
 def check_count(name: str, value: object) -> None:
@@ -145,7 +168,9 @@ def is_decimal_bytes(value: str) -> bool | None:
 
 def as_written(quantity: Quantity, text: str) -> Quantity:
     """How to show a value beside a limit written as ``text``: in GB where the limit is in GB, not in GiB."""
-    return DECIMAL_BYTES if quantity is BYTES and is_decimal_bytes(text) else quantity
+    if quantity is BYTES:
+        return DECIMAL_BYTES if is_decimal_bytes(text) else quantity
+    return quantity
 
 
 def format_value(value: float, quantity: Quantity) -> str:

@@ -9,6 +9,7 @@ from pytest_llmperf.metrics.evidence import SensorAccuracy
 from pytest_llmperf.metrics.missing import NO_TOKEN_COUNT
 
 if TYPE_CHECKING:
+    from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.measurement.measurement import Measurement
     from pytest_llmperf.metrics.metric import Metric
 
@@ -23,12 +24,12 @@ def find_accuracy(measurement: Measurement) -> SensorAccuracy:
 
 def read_total(measurement: Measurement, metric: Metric) -> Reading:
     """Joules over the test."""
-    return _read_joules(measurement)
+    return sum_joules(measurement)
 
 
 def read_per_output_token(measurement: Measurement, metric: Metric) -> Reading:
     """Joules for each output token of the answered requests."""
-    total = _read_joules(measurement)
+    total = sum_joules(measurement)
     if total.value is None:
         return total
     counts = [r.output_tokens for r in measurement.requests if r.error is None]
@@ -42,13 +43,22 @@ def read_per_output_token(measurement: Measurement, metric: Metric) -> Reading:
 
 def read_mean_power(measurement: Measurement, metric: Metric) -> Reading:
     """Watts: the joules over the length of the test."""
-    total = _read_joules(measurement)
+    total = sum_joules(measurement)
     if total.value is None:
         return total
     return Reading(total.value / measurement.window.seconds, total.how, samples=1)
 
 
-def _read_joules(measurement: Measurement) -> Reading:
+def why_energy_doubtful(trace: DeviceTrace) -> str:
+    """Why the energy of a device is not the engine's alone, or not to be trusted; empty if it is."""
+    if trace.conditions.newcomers:
+        others = ", ".join(map(str, trace.conditions.newcomers))
+        return f"others computed on the device during the test, and their energy is counted too: {others}"
+    return trace.energy.fault
+
+
+def sum_joules(measurement: Measurement) -> Reading:
+    """Joules of all devices of a measurement over its window."""
     engine = measurement.engine
     if engine is None:
         return Reading.missing("the test used no engine")

@@ -34,6 +34,7 @@ class SampleSource(Enum):
     STARTUP = "the timed start of the engine"
     NEXT_TOKENS = "the engine's next tokens at fixed positions of a text, asked for after the test"
     RECORDED = "what the test records of its own answers"
+    PRICES = "the prices that the project states, and the length of the test"
 
     @property
     def covers_whole_test(self) -> bool:
@@ -117,6 +118,10 @@ class Metric(ABC):
     def limit_key(self) -> str:
         """The key as help texts write it: ``peak``, or ``ttft_pNN`` for a distribution."""
         return self.key
+
+    def quantity_in(self, measurement: Measurement) -> Quantity:
+        """What its values in a measurement are values of: for money that depends on the currency of the prices."""
+        return self.quantity
 
     @abstractmethod
     def read(

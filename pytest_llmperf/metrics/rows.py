@@ -11,13 +11,14 @@ from pytest_llmperf.measurement.units import (
     JOULES,
     JOULES_PER_TOKEN,
     NATS,
+    PRICE,
     REQUESTS_PER_SECOND,
     SECONDS,
     SHARE,
     TOKENS_PER_SECOND,
     WATTS,
 )
-from pytest_llmperf.metrics import energy, latency, memory, missing, quality, throughput
+from pytest_llmperf.metrics import cost, energy, latency, memory, missing, quality, throughput
 from pytest_llmperf.metrics.metric import (
     DistributionMetric,
     Metric,
@@ -307,6 +308,37 @@ ROWS: tuple[Metric, ...] = (
         worse_with_others=True,
         compute=energy.read_mean_power,
         evidence=energy.find_accuracy,
+    ),
+    cost.CostMetric(
+        name="cost.per_million_output",
+        quantity=PRICE,
+        better="lower",
+        formula="1,000,000 × (Σ price per hour / 3600 + energy / duration × price per kWh) / throughput.output",
+        source=SampleSource.REQUESTS,
+        counts_tokens=True,
+        worse_with_others=True,
+        worse_with_lag=True,
+        compute=cost.read_per_million_output,
+        evidence=cost.divide_tokens,
+    ),
+    cost.CostMetric(
+        name="cost.total",
+        quantity=PRICE,
+        better="lower",
+        formula="Σ price per hour × duration + energy × price per kWh",
+        source=SampleSource.PRICES,
+        worse_with_others=True,
+        compute=cost.read_total,
+        evidence=cost.find_energy_accuracy,
+    ),
+    cost.CostMetric(
+        name="cost.idle_month",
+        quantity=PRICE,
+        better="lower",
+        formula="Σ price per hour × 730 h × memory.idle ÷ memory of the device",
+        source=SampleSource.SETTLED_LEVEL,
+        needs_idle=True,
+        compute=cost.read_idle_month,
     ),
     ScalarMetric(
         name="quality.agreement",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.metric import Metric
     from pytest_llmperf.metrics.statistics import Statistic
 
-GROUPS = ("memory", "throughput", "latency", "energy", "quality")
+GROUPS = ("memory", "throughput", "latency", "energy", "cost", "quality")
 """Each has a marker, ``GROUP_budget``, and a table in ``llmperf.toml``; a metric's name begins with one of them."""
 SCOPES = ("device", "engine")
 """The arguments of every marker beside its metrics: globs that say where its limits apply."""

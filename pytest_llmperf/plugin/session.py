@@ -567,6 +567,7 @@ class Session:
             Allowance(settings.max_rounds, settings.max_seconds),
             is_sequential=settings.rounds is None,
             compare=self.past_runs.compare(item.nodeid) if self._needs_past(limits) else None,
+            prices=self.budgets.prices,
         )
 
     def _needs_past(self, limits: list[Limit]) -> bool:

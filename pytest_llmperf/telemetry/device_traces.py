@@ -159,6 +159,7 @@ class DeviceTraces:
                 slow, window, idle_watts=self.idle_watts.get(facts.slot), shared=_explain_sharing(facts) or no_counter
             ),
             replace(state, unknown=tuple(f["text"] for f in refused)),
+            facts.total_bytes,
         )
 
     def memory(
@@ -208,6 +209,7 @@ class DeviceTraces:
             memory if fault else _explain(memory, told),
             replace(consumed, how=f"{consumed.how}, ±{bound:.2g} % by the exporter" if consumed.how else ""),
             read_conditions(records, window, known_pids=(), names={}),
+            facts.total_bytes,
         )
 
     def _wait_for_page(self, window: Window, slot: int) -> None:

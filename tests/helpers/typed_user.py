@@ -23,6 +23,7 @@ from pytest_llmperf import (
     ClientHealth,
     ClientListener,
     Conditions,
+    CostLimits,
     Deployment,
     Device,
     DeviceProcess,
@@ -88,6 +89,7 @@ from pytest_llmperf import (
     Window,
     Workload,
     __version__,
+    cost_budget,
     energy_budget,
     latency_budget,
     llm_cache,
@@ -109,6 +111,7 @@ assert_type(__version__, str)
 ATTEMPTS = (RequestFailed, LoadClientDied, EngineError, RelayError, ReportError, InvalidBudget, EngineUnavailable)
 LIMITS: LatencyLimits = {"ttft_p95": "300 ms", "startup": "90 s", "device": "NVIDIA H100*"}
 MORE: tuple[MemoryLimits, ThroughputLimits, EnergyLimits] = ({"peak": "16 GiB"}, {"output": "800 tok/s"}, {})
+PRICED: CostLimits = {"total": "0.10 EUR"}
 
 pytestmark = [
     llm_engines("vllm", "llamacpp"),
@@ -124,6 +127,7 @@ pytestmark = [
 @latency_budget(**LIMITS)
 @energy_budget(per_output_token="2 J/tok")
 @quality_budget(agreement="95 %", against="q8", accuracy="0.8")
+@cost_budget(**PRICED)
 def test_answers(llm_client: LLMClient, llm_engine: Engine, llm_perf: LLMPerf) -> None:
     answer = llm_client.generate("Once upon a time", max_tokens=8)
     assert_type(answer, Answer)

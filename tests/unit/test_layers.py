@@ -15,9 +15,10 @@ pytestmark = pytest.mark.once
 # Lowest first. A folder may import itself and what stands here; a folder with sub-folders is named by its own files.
 ALLOWED: dict[str, str] = {
     "measurement.host": "",
+    "measurement.pricing": "",
     "measurement.quality": "",
-    "measurement": "measurement.host measurement.quality",
-    "metrics": "measurement measurement.quality",
+    "measurement": "measurement.host measurement.pricing measurement.quality",
+    "metrics": "measurement measurement.pricing measurement.quality",
     "system": "",
     "telemetry.records": "measurement",
     "telemetry.analysis": "measurement telemetry.records",
@@ -50,7 +51,7 @@ ALLOWED: dict[str, str] = {
     "traffic.answers traffic.client",
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
     "budgets.confidence": "",
-    "budgets": "budgets.confidence measurement measurement.host metrics",
+    "budgets": "budgets.confidence measurement measurement.host measurement.pricing metrics",
     "budgets.calibration": "budgets budgets.confidence measurement",
     "budgets.stored": "budgets measurement metrics",
     "reports.compact": "",
@@ -70,14 +71,15 @@ ALLOWED: dict[str, str] = {
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
     "baselines.calibration": "baselines baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines.rejudging budgets measurement metrics",
-    "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host measurement.quality "
-    "metrics system telemetry telemetry.analysis telemetry.records telemetry.sampler telemetry.sources traffic "
-    "traffic.client traffic.relay",
+    "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host measurement.pricing "
+    "measurement.quality metrics system telemetry telemetry.analysis telemetry.records telemetry.sampler "
+    "telemetry.sources traffic traffic.client traffic.relay",
     "plugin.baselines": "baselines budgets budgets.comparison measurement measurement.quality quality reports "
     "reports.files reports.wire",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.engine_options": "engines engines.api",
-    "plugin.preflight": "budgets engines engines.api plugin.engine_options plugin.markers telemetry",
+    "plugin.preflight": "budgets engines engines.api measurement.pricing plugin.engine_options plugin.markers "
+    "telemetry",
     "plugin.pairing": "budgets budgets.comparison engines.api measurement plugin.measuring traffic",
     "plugin.calibration": "baselines baselines.calibration engines.lifecycle plugin.preflight reports",
     "plugin.provenance": "system telemetry",

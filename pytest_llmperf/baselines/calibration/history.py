@@ -12,6 +12,7 @@ from pytest_llmperf.baselines.stored_run import failed_by_itself
 from pytest_llmperf.budgets.calibration.series import FEWEST_SESSIONS, SessionSeries, SessionValue
 from pytest_llmperf.budgets.interval import Confidence, find_interval
 from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.metrics.cost import find_quantity_in
 from pytest_llmperf.metrics.table import find
 from pytest_llmperf.reports.result import from_wire
 
@@ -80,11 +81,13 @@ def collect_histories(reports: Iterable[Mapping[str, Any]]) -> dict[MetricKey, M
         confidence = Confidence(session_noise=report["session"].get("session_noise"))
         for test in report["tests"]:
             if test["measurement"] and not failed_by_itself(test):
-                _add_test(found, test, confidence)
+                _add_test(found, test, confidence, report.get("metrics") or {})
     return found
 
 
-def _add_test(found: dict[MetricKey, MetricHistory], test: Mapping[str, Any], confidence: Confidence) -> None:
+def _add_test(
+    found: dict[MetricKey, MetricHistory], test: Mapping[str, Any], confidence: Confidence, metrics: Mapping[str, Any]
+) -> None:
     whole = StoredMeasurement(test["measurement"])
     verdicts = {(verdict.engine, verdict.name, verdict.relative): verdict for verdict in from_wire(test).verdicts}
     places = [whole, *whole.parts]
@@ -93,7 +96,7 @@ def _add_test(found: dict[MetricKey, MetricHistory], test: Mapping[str, Any], co
         limited = [name for engine, name, _ in verdicts if engine == place.label and name]
         for name in dict.fromkeys([*numbers, *limited]):
             key = MetricKey(test["nodeid"], place.label, name)
-            history = found.get(key) or _start_history(key, place.engine)
+            history = found.get(key) or _start_history(key, place.engine, metrics)
             if history is None:
                 continue
             found[key] = history
@@ -102,13 +105,14 @@ def _add_test(found: dict[MetricKey, MetricHistory], test: Mapping[str, Any], co
             _add_number(history, numbers.get(name), [verdict for verdict in own if verdict is not None])
 
 
-def _start_history(key: MetricKey, engine: EngineInfo | None) -> MetricHistory | None:
+def _start_history(key: MetricKey, engine: EngineInfo | None, metrics: Mapping[str, Any]) -> MetricHistory | None:
     """None for a metric that is not known here: one that a project has registered."""
     try:
         metric, _ = find(key.name)
     except ValueError:
         return None
-    return MetricHistory(key, metric.quantity, metric.better, engine=engine)
+    quantity = find_quantity_in(metric, metrics.get(metric.name, {}).get("unit"))
+    return MetricHistory(key, quantity, metric.better, engine=engine)
 
 
 def _add_number(history: MetricHistory, number: SessionValue | str | None, verdicts: Sequence[Verdict]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.baselines.rejudging.measurement import StoredMeasurement
+from pytest_llmperf.budgets.cost_load import PER_TOKEN, ask_for_latency
 from pytest_llmperf.budgets.interval import Confidence, count_missing, find_interval, is_hidden_by_sessions
 from pytest_llmperf.budgets.judge import compare_with_limit, explain_inconclusive, find_no_budget
 from pytest_llmperf.budgets.limit import Limit, select
@@ -98,14 +99,13 @@ class _JudgeOfPlace:
     def judge(self) -> list[Verdict]:
         """One verdict for each limit."""
         seconds = self._measurement.engine_seconds
-        return [
-            replace(self._find_known(limit) or self._judge(limit), engine=self._label, engine_seconds=seconds)
-            for limit in self._chosen
-        ]
+        found = ask_for_latency([self._find_known(limit) or self._judge(limit) for limit in self._chosen])
+        return [replace(verdict, engine=self._label, engine_seconds=seconds) for verdict in found]
 
     def _find_known(self, limit: Limit) -> Verdict | None:
         """The verdict that the run has given on the same limit."""
-        if isinstance(limit.definition, ObjectiveMetric) and not self._has_same_objectives():
+        depends = isinstance(limit.definition, ObjectiveMetric) or limit.metric == PER_TOKEN
+        if depends and not self._has_same_objectives():
             return None
         for verdict in self._known:
             is_same = verdict.limit_text == limit.text if limit.relative else verdict.limit == limit.value

@@ -10,6 +10,7 @@ from pytest_llmperf.baselines.rejudging.measurement import StoredMeasurement
 from pytest_llmperf.baselines.two_reports.differences import find_incomparable
 from pytest_llmperf.budgets.interval import Confidence, find_interval
 from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.metrics.cost import find_quantity_in
 from pytest_llmperf.metrics.table import find
 
 if TYPE_CHECKING:
@@ -77,7 +78,12 @@ class ChangeOfTest:
 
 
 def compare_tests(
-    old: Mapping[str, Any], new: Mapping[str, Any], *, limit: float | None, everything: bool
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    *,
+    limit: float | None,
+    everything: bool,
+    metrics: Mapping[str, Any] | None = None,
 ) -> ChangeOfTest:
     """Compares the entries of a test in two reports.
 
@@ -85,6 +91,7 @@ def compare_tests(
         old, new: the entries.
         limit: by which share a number may get worse; None if nothing is judged.
         everything: whether all numbers are compared, and not a choice of them.
+        metrics: what the newer report says of its metrics: the units of costs stand there.
     """
     sides = [StoredMeasurement(test["measurement"]) for test in (old, new)]
     incomparable = find_incomparable(old["measurement"], new["measurement"])
@@ -93,7 +100,7 @@ def compare_tests(
     for label, one, other in _pair_places(*sides):
         for name in dict.fromkeys([*one.names, *other.names]):
             if everything or name in SHOWN or name in limited:
-                numbers += _compare_numbers(label, name, one, other, None if incomparable else limit)
+                numbers += _compare_numbers(label, name, one, other, None if incomparable else limit, metrics or {})
     return ChangeOfTest(old["nodeid"], incomparable, numbers)
 
 
@@ -108,25 +115,29 @@ def _pair_places(
 
 
 def _compare_numbers(
-    label: str, name: str, old: StoredMeasurement, new: StoredMeasurement, limit: float | None
+    label: str,
+    name: str,
+    old: StoredMeasurement,
+    new: StoredMeasurement,
+    limit: float | None,
+    metrics: Mapping[str, Any],
 ) -> Sequence[ChangeOfNumber]:
     try:
         metric, statistic = find(name)
     except ValueError:
         return ()  # a mean or a smallest value, or a metric that a project has registered
     title = f"{label}: {name}" if label else name
+    quantity = find_quantity_in(metric, metrics.get(metric.name, {}).get("unit"))
     values = [side.read(metric, statistic).value for side in (old, new)]
     one, other = values
     if one is None or other is None:
-        return (ChangeOfNumber(title, metric.quantity, metric.better, one, other),)
+        return (ChangeOfNumber(title, quantity, metric.better, one, other),)
     invalid = next(filter(None, (_why_invalid(side, metric) for side in (old, new))), "")
     intervals = [_find_interval(side, metric, statistic, value) for side, value in ((old, one), (new, other))]
     is_exact = intervals[0] is None and intervals[1] is None
     share, low, high = (None, None, None) if one <= 0 else _find_change(one, other, *intervals)
     status = None if limit is None else _judge(metric.better, limit, share, low, high, invalid)
-    return (
-        ChangeOfNumber(title, metric.quantity, metric.better, one, other, share, low, high, is_exact, invalid, status),
-    )
+    return (ChangeOfNumber(title, quantity, metric.better, one, other, share, low, high, is_exact, invalid, status),)
 
 
 def _why_invalid(side: StoredMeasurement, metric: Metric) -> str:

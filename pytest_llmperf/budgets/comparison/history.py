@@ -76,7 +76,7 @@ class CompareWithPast:
         if reading.value is None or past.why_none:
             return Missing(past.why_none or reading.reason)
         if not is_comparable(reading.value):
-            return Missing(f"a value of {reading.value:g} {limit.definition.quantity.base} cannot be compared")
+            return Missing(f"a value of {reading.value:g} {limit.quantity.base} cannot be compared")
         return compare_with_past(limit, reading.value, interval, past, confidence, samples=reading.samples)
 
 
@@ -135,7 +135,7 @@ def _find_noise(limit: Limit, values: list[float], confidence: Confidence) -> Se
 
 def _compare_with_zero(limit: Limit, value: float, center: float, past: Past) -> Compared:
     """Of nothing no share can be taken: the value passes if it is no worse, and cannot fail."""
-    quantity = limit.definition.quantity
+    quantity = limit.quantity
     no_worse = value <= center if limit.definition.better == "lower" else value >= center
     if no_worse and (limit.value >= 0) == (limit.definition.better == "lower"):
         return Compared(center, center, None, how=f"no worse than the median of {past.baseline}")
@@ -158,7 +158,7 @@ class _Comparison:
     def against(self, baseline: float, noise: SessionNoise | None, weight: float, name: str) -> Compared:
         """Beside one baseline, whose own variance is ``weight`` times that between sessions."""
         allowed = baseline * (1 + self.limit.value)
-        how = f"against {format_value(baseline, self.limit.definition.quantity)}, {name}"
+        how = f"against {format_value(baseline, self.limit.quantity)}, {name}"
         if noise is None:
             missing = LEAST_RUNS - len(self.past.values)
             return Compared(baseline, allowed, self._bounds(None, None), how, self._why_few(missing))
@@ -289,7 +289,7 @@ class _Comparison:
 
     def explain_drift(self, fixed: Compared, rolling: Compared) -> Compared:
         """The comparison with the anchor, which breaks the limit although that with the last runs does not."""
-        shown = format_apart(rolling.baseline, fixed.baseline, self.limit.definition.quantity)
+        shown = format_apart(rolling.baseline, fixed.baseline, self.limit.quantity)
         change = format_change(self.value / rolling.baseline - 1)
         reason = (
             f"drift: {change} against the last {len(self.past.values)} runs ({shown}), which have moved away from the "

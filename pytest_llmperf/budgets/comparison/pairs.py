@@ -283,7 +283,7 @@ class PairedLimit:
 
     def _describe(self, change: Change) -> str:
         """``new 12.9 ms, old 12.4 ms, +4.1 % (+2.8 to +5.5), 6 pairs``; those that were left out are named."""
-        quantity = as_written(self.limit.definition.quantity, self.limit.text)
+        quantity = as_written(self.limit.quantity, self.limit.text)
         first, second = self._names
         new, old = (format_value(value, quantity) for value in (change.new, change.old))
         pairs = f"{change.pairs} pairs"

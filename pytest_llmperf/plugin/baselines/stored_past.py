@@ -123,6 +123,8 @@ class PastRuns:
             found.tests += 1
             if _differ(_read_workload(entry), _read_workload(test)):
                 found.other_workloads += 1
+            elif _is_in_other_currency(run, metric, test["measurement"].get("currency", "")):
+                continue
             elif (value := _read_value(run, entry, metric, engine)) is not None:
                 found.values.append(value)
         return found
@@ -166,6 +168,7 @@ def _identify(measurement: Measurement) -> dict[str, Any]:
         "engine": None if measurement.engine is None else engine_to_wire(measurement.engine),
         "workload": workload_to_wire(measurement),
         "devices": [{"device": {"name": trace.device.name}} for trace in measurement.devices],
+        "currency": "" if measurement.prices is None else measurement.prices.currency,
         "parts": [_identify(part) for part in measurement.parts],
     }
 
@@ -194,6 +197,10 @@ def _plain_name(nodeid: str, test: Mapping[str, Any]) -> str:
         if parameters.startswith(f"{name}-") or parameters.endswith(f"-{name}"):
             return f"{start}[{parameters.removeprefix(f'{name}-').removesuffix(f'-{name}')}]"
     return nodeid
+
+
+def _is_in_other_currency(run: StoredRun, metric: str, currency: str) -> bool:
+    return metric.startswith("cost.") and (run.metrics.get(metric) or {}).get("unit") != currency
 
 
 def _read_workload(test: Mapping[str, Any]) -> str:

@@ -105,6 +105,14 @@ class EnergyLimits(_Scope, total=False):
     mean_power: LimitText
 
 
+class CostLimits(_Scope, total=False):
+    """What ``cost_budget`` takes: amounts in the currency of the project's prices, ``"0.40 EUR"``."""
+
+    per_million_output: LimitText
+    total: LimitText
+    idle_month: LimitText
+
+
 def quality_budget(
     *,
     agreement: LimitText | None = None,
@@ -149,6 +157,11 @@ def latency_budget(**limits: Unpack[LatencyLimits]) -> pytest.MarkDecorator:
 def energy_budget(**limits: Unpack[EnergyLimits]) -> pytest.MarkDecorator:
     """Upper limits on what the engine's GPUs consume."""
     return pytest.mark.energy_budget(**limits)
+
+
+def cost_budget(**limits: Unpack[CostLimits]) -> pytest.MarkDecorator:
+    """Upper limits on what the engine's devices cost, at the prices that ``llmperf.toml`` states."""
+    return pytest.mark.cost_budget(**limits)
 
 
 def llm_engines(*names: str) -> pytest.MarkDecorator:

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.registry import EngineRegistry
 
 # The groups of metrics, written out: a run without a measured test does not import the table of metrics.
-BUDGET_MARKERS = ("memory_budget", "throughput_budget", "latency_budget", "energy_budget", "quality_budget")
+BUDGET_MARKERS = (
+    "memory_budget",
+    "throughput_budget",
+    "latency_budget",
+    "energy_budget",
+    "cost_budget",
+    "quality_budget",
+)
 MARKERS = (*BUDGET_MARKERS, "llm_engines", "llm_cache")
 _WARM = "warm"
 _CACHE_STATES = ("cold", _WARM)

@@ -29,6 +29,7 @@ from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.prompt_caches import find_cache
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
 from pytest_llmperf.plugin.measuring.settled_levels import SettledLevels
+from pytest_llmperf.system.memory_size import find_memory_size
 from pytest_llmperf.traffic.client.listener import NoGrowth
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
+    from pytest_llmperf.measurement.pricing.prices import Prices
     from pytest_llmperf.measurement.quality.comparison import Score
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
@@ -69,6 +71,7 @@ class Rules:
         allowance: how far the test may go until its budgets are decided.
         is_sequential: whether its rounds go on until then.
         compare: finds the baseline of limits against one; None where no test has such a limit.
+        prices: what the project says that devices cost; None if it says nothing.
     """
 
     limits: Sequence[Limit]
@@ -78,6 +81,7 @@ class Rules:
     allowance: Allowance
     is_sequential: bool
     compare: Compare | None = None
+    prices: Prices | None = None
 
 
 class MeasuredRun:
@@ -467,6 +471,8 @@ class MeasuredRun:
             idle=self._idle.read(self._find_one_of_several(engines)),
             unloaded=self._unloaded.read(self._find_one_of_several(engines)),
             prompt_cache=self._prompt_cache_of(engines, window, observed),
+            prices=self._rules.prices,
+            host_bytes=find_memory_size() if self._rules.prices is not None else None,
         )
 
     def _find_others(self, window: Window) -> list[LeftOver]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.config_file import FileBudget
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.engines.registry import EngineRegistry
+    from pytest_llmperf.measurement.pricing.prices import Prices
     from pytest_llmperf.plugin.preflight.findings import Findings
 
 LIMITS: pytest.StashKey[list[Limit]] = pytest.StashKey()
@@ -28,7 +29,8 @@ class BudgetReader:
     """Notes on the stash of each test its limits, or the mistake in them, its engines, and if it wants a warm cache.
 
     ``labels`` are those of engines, which markers and files may name beside the engines of ``registry``. Budgets that
-    no test reads are added to ``findings``. ``collection`` is to be registered as a plugin.
+    no test reads are added to ``findings``. ``collection`` is to be registered as a plugin. ``prices`` are those that
+    the file states; None without any.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class BudgetReader:
         self._labels = labels
         self._findings = findings
         self._strict = strict
+        self.prices: Prices | None = None
         self._file_budgets: tuple[FileBudget, ...] = ()
 
     def load_file(self) -> None:
@@ -61,11 +64,12 @@ class BudgetReader:
             from pytest_llmperf.budgets.limit import BudgetError
 
             try:
-                self._file_budgets = read_budget_file(path)
+                found = read_budget_file(path)
             except BudgetError as error:
                 raise pytest.UsageError(f"llmperf: {error}") from None
             except OSError as error:
                 raise pytest.UsageError(f"llmperf: {path} cannot be read: {error.strerror}") from None
+            self._file_budgets, self.prices = found.budgets, found.prices
 
     def read(self, items: Sequence[pytest.Item]) -> None:
         """Reads the budgets of the tests that are going to run, and finds those that no test reads."""
@@ -94,13 +98,14 @@ class BudgetReader:
 
     def _prepare_limits(self, item: pytest.Item) -> None:
         from pytest_llmperf.budgets.config_file import find_limits
-        from pytest_llmperf.budgets.limit import BudgetError, merge
+        from pytest_llmperf.budgets.limit import BudgetError, merge, use_currency
         from pytest_llmperf.engines.api.spec import EngineError
         from pytest_llmperf.plugin.markers import marks
         from pytest_llmperf.plugin.preflight.engine_globs import why_engine_unknown
 
         try:
             limits = merge([*marks.limits_of(item), find_limits(name_of(item), self._file_budgets)])
+            limits = use_currency(limits, self.prices.currency if self.prices is not None else "")
             unknown = why_engine_unknown(limits, self._labels, self._registry)
         except (BudgetError, EngineError) as error:
             item.stash[MISTAKE] = str(error)

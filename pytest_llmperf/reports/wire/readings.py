@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.interval import count_effective, estimate_rate_noise, keep_share
+from pytest_llmperf.measurement.units import PRICE
 from pytest_llmperf.metrics.evidence import RateUnits, RequestValues, SensorAccuracy, ShareUnits
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric
 from pytest_llmperf.metrics.missing import why_raised
@@ -31,15 +32,20 @@ _DECIDING = tuple(Statistic(percent) for percent in (50.0, 95.0, 99.0))
 
 
 def metrics_to_wire(measurement: Measurement) -> dict[str, dict[str, str]]:
-    """Unit, better direction and formula of every metric, by its name."""
+    """Unit, better direction and formula of every metric, by its name; the unit of costs is their currency."""
     return {
         str(metric.name): {
-            "unit": str(metric.quantity.base),
+            "unit": str(metric.quantity_in(measurement).base),
             "better": str(metric.better),
             "formula": str(metric.formula),
         }
-        for metric in list_metrics(measurement)
+        for metric in list_priced(list_metrics(measurement), measurement)
     }
+
+
+def list_priced(metrics: Iterable[Metric], measurement: Measurement) -> list[Metric]:
+    """The metrics without those of costs, where no prices are known."""
+    return [one for one in metrics if one.quantity is not PRICE or measurement.prices is not None]
 
 
 def readings_to_wire(
@@ -55,7 +61,7 @@ def readings_to_wire(
     names = list(limit_names)
     found: dict[str, Reading] = {}
     missing: dict[str, list[str]] = {}
-    for metric in metrics:
+    for metric in list_priced(metrics, measurement):
         try:
             if twin := _find_twin(metric, names, measurement):
                 missing.setdefault(f"all its values are those of {twin}", []).append(metric.name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_llmperf.budgets.config_file import FileBudget, find_limits, read_budget_file
 from pytest_llmperf.budgets.limit import BudgetError, merge, select
+from pytest_llmperf.measurement.pricing.prices import Prices
 from tests.helpers.streams import CPU, L4
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def file(tmp_path: Path) -> Path:
 
 def read(file: Path, text: str) -> tuple[FileBudget, ...]:
     file.write_text(text, encoding="utf-8")
-    return read_budget_file(file)
+    return read_budget_file(file).budgets
 
 
 def chosen(budgets: tuple[FileBudget, ...], nodeid: str) -> dict[str, str]:
@@ -168,3 +170,41 @@ def test_a_file_that_is_not_utf_8_is_a_mistake_in_the_file(file: Path) -> None:
     file.write_bytes(b"[[budget]]\ntests = '\xff'\n")
     with pytest.raises(BudgetError, match=r"^llmperf.toml: not valid TOML: 'utf-8' codec"):
         read_budget_file(file)
+
+
+# -------------------------------------------------------------------------------------------------------------- prices
+
+
+def prices_of(file: Path, text: str) -> Prices | None:
+    file.write_text(text, encoding="utf-8")
+    return read_budget_file(file).prices
+
+
+def test_prices_are_read_in_their_order_and_currency(file: Path) -> None:
+    text = '[prices]\nper_kwh = "0.3 €"\nprompt_weight = 0.25\n[prices.per_hour]\n"NVIDIA *" = "2 €"\n"*" = "1 €"\n'
+    assert prices_of(file, text) == Prices("€", (("NVIDIA *", 2.0), ("*", 1.0)), 0.3, 0.25)
+    assert prices_of(file, WHOLE) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prices = 3", "llmperf.toml: [prices] is not a table; write [prices.per_hour]"),
+        ("[prices]\nper_month = '1 EUR'", "llmperf.toml: [prices]: unknown key 'per_month'; it takes per_hour, *"),
+        ("[prices]\nper_kwh = '1 EUR'", "llmperf.toml: [prices]: per_hour is not a table of devices; *"),
+        ("[prices.per_hour]\n'*' = '1 EUR/h'", "llmperf.toml: [prices]: per_hour '*'='1 EUR/h' is not a price: *"),
+        ("[prices.per_hour]\n'*' = 2", "llmperf.toml: [prices]: per_hour '*'=2 is not a price: *"),
+        (
+            "[prices]\nper_kwh = '1 USD'\n[prices.per_hour]\n'*' = '1 EUR'",
+            "llmperf.toml: [prices]: per_kwh is in USD and per_hour '*' in EUR: write all prices in one currency",
+        ),
+        (
+            "[prices]\nprompt_weight = 2\n[prices.per_hour]\n'*' = '1 EUR'",
+            "llmperf.toml: [prices]: prompt_weight=2 is not a number from 0 to 1",
+        ),
+    ],
+)
+def test_mistakes_in_prices_are_told_in_one_line(file: Path, text: str, message: str) -> None:
+    with pytest.raises(BudgetError) as found:
+        prices_of(file, text)
+    assert fnmatchcase(str(found.value), message.replace("[", "[[]"))

@@ -11,7 +11,7 @@ HIGHER = {
     "memory.offload", "throughput.output", "throughput.total", "throughput.requests", "throughput.goodput",
     "throughput.per_user", "quality.agreement",
 }  # fmt: skip
-UNITS = {"memory": "B", "latency": "s"}
+UNITS = {"memory": "B", "latency": "s", "cost": "currency"}
 OTHER_UNITS = {
     "memory.kv_waste": "1",
     "memory.offload": "1",
@@ -51,6 +51,7 @@ def test_the_groups_hold_what_the_markers_take() -> None:
     ]  # fmt: skip
     assert list_keys("quality") == ["agreement", "kl"]
     assert list_keys("energy") == ["total", "per_output_token", "mean_power"]
+    assert list_keys("cost") == ["per_million_output", "total", "idle_month"]
     assert {metric.group for metric in METRICS.values()} == set(GROUPS)
 
 

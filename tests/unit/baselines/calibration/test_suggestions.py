@@ -28,7 +28,7 @@ AWKWARD = (WEIRD, "tests/test_chat.py::test_answer", "tests/test_it.py::TestIt::
 def suggest(reports: list[dict[str, Any]], path: Path, *, relative: bool = False) -> tuple[FileBudget, ...]:
     text, count = render_budgets(choose_histories(collect_histories(reports)), ["of 10 runs"], relative=relative)
     path.write_text(text, encoding="utf-8")
-    budgets = read_budget_file(path)
+    budgets = read_budget_file(path).budgets
     assert count == sum(len(budget.limits) for budget in budgets)
     return budgets
 
