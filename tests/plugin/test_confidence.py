@@ -46,7 +46,7 @@ def test_it_fails_where_that_is_asked_for(runs: Runs) -> None:
 def test_rounds_are_units_of_evidence(runs: Runs) -> None:
     result = runs(
         """
-        @pytest.mark.throughput_budget(requests="1 req/s")
+        @pytest.mark.throughput_budget(requests="0.0001 req/s")
         def test_rounds(llm_client):
             llm_client.run(["x", "y"], concurrency=2, max_tokens=4)
 

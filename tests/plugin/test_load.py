@@ -6,13 +6,13 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from pytest_llmperf.reports.report_file import read_report
+from tests.helpers.waiting import until
 from tests.plugin.test_signals import assert_gone
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def test_an_open_loop_in_one_line_is_measured_and_judged(runs: Runs, pytester: p
         WORKLOADS
         + """
 @pytest.mark.latency_budget(ttft_p50="10 s", itl_p50="10 s")
-@pytest.mark.throughput_budget(output="0.1 tok/s", goodput="0.01 req/s")
+@pytest.mark.throughput_budget(output="0.0001 tok/s", goodput="0.0001 req/s")
 @pytest.mark.memory_budget(peak="4 GiB")
 def test_load(llm_client, llm_perf):
     result = llm_client.run(workload(prompt_tokens="10-20", output_tokens=4, requests=40), rate="200/s", warmup=5)
@@ -74,7 +74,7 @@ REQUESTS = workload(prompt_tokens=5, output_tokens=2, requests=40)
 def test_none_is_tolerated(llm_client):
     llm_client.run(REQUESTS, concurrency=4)
 
-@pytest.mark.throughput_budget(requests="0.1 req/s")
+@pytest.mark.throughput_budget(requests="0.0001 req/s")
 def test_some_are(llm_client):
     assert len(llm_client.run(REQUESTS, concurrency=4, max_error_rate="20 %").failed) == 4
 
@@ -167,15 +167,14 @@ def test_a_client_that_dies_is_one_line_and_the_measurement_says_so(runs: Runs, 
     result = runs(
         WORKLOADS
         + """
-import os, threading, time
+import os, threading
 from tests.helpers.waiting import until
-from tests.plugin.test_load import load_clients
+from tests.plugin.test_load import is_sending, load_clients
 
 @pytest.mark.latency_budget(ttft_p50="10 s")
 def test_load(llm_client):
     def kill():
-        until(lambda: load_clients(os.getpid()))
-        time.sleep(0.3)
+        until(lambda: is_sending(os.getpid()))
         load_clients(os.getpid())[0].kill()
     threading.Thread(target=kill).start()
     llm_client.run(workload(prompt_tokens=5, output_tokens=5, requests=3), simulate={"ttft": "30 s"})
@@ -218,11 +217,16 @@ def load_clients(of: int) -> list[psutil.Process]:
     return found
 
 
+def is_sending(of: int) -> bool:
+    """Whether a load client below this process has a connection to its server."""
+    with contextlib.suppress(psutil.Error):
+        return any(
+            each.status == psutil.CONN_ESTABLISHED for c in load_clients(of) for each in c.net_connections("tcp")
+        )
+    return False
+
+
 def _wait_for_a_load(run: subprocess.Popen[str]) -> list[int]:
-    """The processes below pytest, once a load has been under way for a moment."""
-    deadline = time.monotonic() + 60
-    while not load_clients(run.pid):
-        assert time.monotonic() < deadline, "no load began"
-        time.sleep(0.02)
-    time.sleep(0.5)
+    """The processes below pytest, once a load is under way."""
+    until(lambda: is_sending(run.pid))
     return [child.pid for child in psutil.Process(run.pid).children(recursive=True)]

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 def test_lower_limits_hold_when_reached_and_fail_when_missed(runs: Runs) -> None:
     result = runs(
         """
-        @pytest.mark.throughput_budget(output="1 tok/s", total="1 tok/s", requests="0.1 req/s", per_user="1 tok/s")
+        # Far below, as rates of a few requests on a busy host may differ thirtyfold, and are judged by that.
+        @pytest.mark.throughput_budget(output="0.0001 tok/s", total="0.0001 tok/s")
+        @pytest.mark.throughput_budget(requests="0.0001 req/s", per_user="0.0001 tok/s")
         def test_fast_enough(llm_client):
             llm_client.run(["x"] * 4, concurrency=2, max_tokens=4)
 
@@ -30,11 +32,11 @@ def test_goodput_counts_the_requests_that_met_the_latency_limits(runs: Runs) -> 
     result = runs(
         """
         @pytest.mark.latency_budget(e2e_max="1 min")
-        @pytest.mark.throughput_budget(goodput="0.01 req/s")
+        @pytest.mark.throughput_budget(goodput="0.0001 req/s")
         def test_good(llm_client):
             llm_client.generate("x", max_tokens=2)
 
-        @pytest.mark.throughput_budget(goodput="0.01 req/s")
+        @pytest.mark.throughput_budget(goodput="0.0001 req/s")
         def test_good_by_what(llm_client):
             llm_client.generate("x", max_tokens=2)
         """,
@@ -49,7 +51,7 @@ def test_goodput_counts_the_requests_that_met_the_latency_limits(runs: Runs) -> 
 def test_without_the_servers_token_counts_no_token_rate_is_claimed(runs: Runs) -> None:
     result = runs(
         """
-        @pytest.mark.throughput_budget(output="1 tok/s")
+        @pytest.mark.throughput_budget(output="0.0001 tok/s")
         def test_uncounted(llm_client):
             llm_client.generate("x", max_tokens=2)
         """,

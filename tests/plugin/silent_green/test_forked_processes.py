@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
 
 SOURCE = """
-    import inspect, os, subprocess, sys, textwrap, time, urllib.request
+    import inspect, os, subprocess, sys, textwrap, urllib.request
     from pytest_llmperf import workload
+    from tests.helpers.waiting import until
 
     pytestmark = [
         pytest.mark.latency_budget(ttft_max="1 min"),
-        pytest.mark.throughput_budget(requests="0.1 req/s"),
+        pytest.mark.throughput_budget(requests="0.0001 req/s"),
         pytest.mark.memory_budget(peak="10 GiB"),
         pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
     ]
@@ -59,13 +60,14 @@ SOURCE = """
 
     def test_leaves_a_process(llm_client):
         def ask():
-            time.sleep(0.5)
+            until(lambda: os.path.exists("beside"))
             llm_client.generate("x", max_tokens=2)
 
         llm_client.generate("x", max_tokens=2)
         fork(ask, wait=False)
 
     def test_beside_it(llm_client):
+        open("beside", "x").close()
         os.waitpid(CHILDREN[-1], 0)
         llm_client.generate("x", max_tokens=2)
 """

@@ -21,7 +21,7 @@ SLOW = """
 
     BUDGETS = [
         pytest.mark.latency_budget(ttft_max="1 min", e2e_max="1 min"),
-        pytest.mark.throughput_budget(output="0.1 tok/s", requests="0.1 req/s", goodput="0.1 req/s"),
+        pytest.mark.throughput_budget(output="0.0001 tok/s", requests="0.0001 req/s", goodput="0.0001 req/s"),
         pytest.mark.memory_budget(peak="10 GiB"),
     ]
     pytestmark = BUDGETS

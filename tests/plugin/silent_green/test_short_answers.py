@@ -19,7 +19,7 @@ BUDGETS = """
 
     pytestmark = [
         pytest.mark.latency_budget(ttft_max="1 min", e2e_max="1 min"),
-        pytest.mark.throughput_budget(output="0.1 tok/s", requests="0.1 req/s"),
+        pytest.mark.throughput_budget(output="0.0001 tok/s", requests="0.0001 req/s"),
     ]
 
     def post(client, **more):
