@@ -35,6 +35,7 @@ def published(comparison):
 @pytest.mark.memory_budget(peak="4 GiB", weights="1 GiB", kv_cache="512 MiB", kv_reserved="1 GiB", kv_waste="99 %")
 @pytest.mark.throughput_budget(output="2 tok/s", requests="0.05 req/s")
 @pytest.mark.latency_budget(ttft_p50="60 s", tpot_p50="1 s")
+@pytest.mark.cost_budget(per_million_output="20 $")
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_memory_and_throughput(llm_client, published, concurrency):
     """The publication asked vLLM all at once and Ollama one by one: here both are asked in both ways."""
@@ -88,6 +89,7 @@ def test_quality(llm_client):
 
 @pytest.mark.llm_engines("llamacpp", "ollama", "vllm", "simulated")
 @pytest.mark.memory_budget(peak="12 GiB", idle="12 GiB", unloaded="1 GiB")
+@pytest.mark.cost_budget(idle_month="2200 $")
 def test_three_models_loaded_and_unasked(models, llm_client_factory):
     """What three models hold while all of them are loaded and none is asked, and then what unloading them leaves."""
     for engine in models:
