@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.reports.result import TestResult
 
-_LEFT_OUT_OF_EVIDENCE = frozenset({"recorded", "engine", "inside"})
-"""Labels of evidence that the page shows in tables of their own."""
+_IN_TABLES = frozenset({"recorded", "inside"})
+"""Labels of evidence that the page shows in tables; the engine is one as well, unless the test has several."""
 
-_MAIN_EVIDENCE = frozenset({"fault", "meanwhile", "model", "requests"})
+_MAIN_EVIDENCE = frozenset({"fault", "meanwhile", "model", "requests", "engine"})
 """Labels of evidence that every test has, however large the page is."""
 
 
@@ -102,10 +102,11 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
 
 def _make_section(entry: Entry, drawing: Drawing, common: Sequence[tuple[str, str]], run: Mapping[str, Any]) -> Section:
     measurement = entry.result.measurement
+    in_tables = _IN_TABLES if measurement.get("parts") else _IN_TABLES | {"engine"}
     evidence = [
         (label, text.lstrip(BLOCKS).lstrip())
         for label, text in collect_evidence(measurement)
-        if label not in _LEFT_OUT_OF_EVIDENCE and (drawing.is_whole or label in _MAIN_EVIDENCE)
+        if label not in in_tables and (drawing.is_whole or label in _MAIN_EVIDENCE)
     ]
     readings = read_readings(measurement, common)
     limited = {verdict.name for verdict in entry.verdicts}

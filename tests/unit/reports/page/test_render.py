@@ -56,6 +56,14 @@ def test_texts_of_servers_and_tests_are_text() -> None:
     assert "\x1b" not in text
 
 
+def test_a_test_on_several_engines_tells_what_each_was_asked() -> None:
+    parts = tuple(replace(measurement(), label=label, engine=replace(ENGINE, variant=label)) for label in ("a", "b"))
+    text = render([result(measured=replace(measurement(), engine=None, parts=parts))], {})
+    assert "<dt>engine<dd>a: vllm 0.11.0" in text
+    assert "<dt>engine<dd>b: vllm 0.11.0" in text
+    assert "<dt>engine" not in render([result()], {})
+
+
 def test_anchors_lead_to_sections() -> None:
     text = render([result("a[1]"), result("a[2]"), result("b", (), outcome="passed")], {})
     targets = re.findall(r'href="#(t[0-9a-f]{10})"', text)
