@@ -52,7 +52,7 @@ def test_rounds_are_units_of_evidence(runs: Runs) -> None:
 
         @pytest.mark.throughput_budget(requests="100000 req/s")
         def test_too_slow(llm_client):
-            llm_client.run(["x", "y"], concurrency=2, max_tokens=4)
+            llm_client.run(["x", "y"], concurrency=2, max_tokens=4, simulate={"ttft": "300 ms"})
         """,
         "--llmperf-rounds=4",
         ttft="5 ms",

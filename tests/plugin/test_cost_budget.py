@@ -24,7 +24,7 @@ def test_dear(llm_client):
 @pytest.mark.latency_budget(e2e_max="1 us")
 @pytest.mark.cost_budget(per_million_output="900 EUR")
 def test_overloaded(llm_client):
-    assert llm_client.generate("x", max_tokens=4).text
+    assert llm_client.generate("x", max_tokens=4, simulate={"ttft": "1 s"}).text
 
 @pytest.mark.cost_budget(total="1 USD")
 def test_in_another_currency(llm_client):

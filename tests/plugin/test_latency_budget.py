@@ -17,7 +17,7 @@ def test_percentiles_and_largest_values_are_judged(runs: Runs) -> None:
 
         @pytest.mark.latency_budget(ttft_max="1 ms")
         def test_too_slow(llm_client):
-            llm_client.generate("x", max_tokens=1)
+            llm_client.generate("x", max_tokens=1, simulate={"ttft": "1 s"})  # a late client may not decide it
         """,
         ttft="20 ms",
         tpot="30 ms",

@@ -48,7 +48,7 @@ def test_app(llm_client, llm_perf):
     assert [len(r.chunks) for r in requests] == [4, 0, 4]
     assert {r.output_tokens for r in requests} == {4}
 """,
-        ttft="20 ms",
+        ttft="300 ms",
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(

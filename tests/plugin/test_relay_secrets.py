@@ -14,11 +14,12 @@ def test_nothing_of_what_an_app_says_is_written_anywhere(runs: Runs, pytester: p
     result = runs(
         """
         import json, urllib.error, urllib.request
+        SLOW = {"simulate": {"ttft": "1 s"}}
 
         @pytest.mark.latency_budget(e2e_max="1 us")
         @pytest.mark.parametrize("model", ["simulated", "absent"])
         def test_app(llm_client, model):
-            body = json.dumps({"model": model, "prompt": "my secret prompt", "max_tokens": 4}).encode()
+            body = json.dumps({"model": model, "prompt": "my secret prompt", "max_tokens": 4, **SLOW}).encode()
             headers = {"Authorization": "Bearer sk-my-secret-key-0123456789"}
             url = llm_client.base_url + "/completions?key=my-secret-query"
             try:

@@ -114,7 +114,7 @@ def test_a_broken_budget_ends_the_rounds(runs: Runs, pytester: pytest.Pytester) 
         @pytest.mark.throughput_budget(output="1000000 tok/s")
         @pytest.mark.latency_budget(ttft_p99="1 min")
         def test_broken(llm_client):
-            llm_client.generate("x", max_tokens=4)
+            llm_client.generate("x", max_tokens=4, simulate={"ttft": "1 s"})
         """,
         *AUTO,
     )

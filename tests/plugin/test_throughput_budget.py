@@ -19,7 +19,8 @@ def test_lower_limits_hold_when_reached_and_fail_when_missed(runs: Runs) -> None
 
         @pytest.mark.throughput_budget(output="100000 tok/s")
         def test_too_slow(llm_client):
-            llm_client.generate("x", max_tokens=8)
+            # A client that is late may not decide it.
+            llm_client.generate("x", max_tokens=8, simulate={"ttft": "1 s"})
         """
     )
     result.assert_outcomes(passed=1, failed=1)

@@ -29,12 +29,16 @@ SLOW = """
 
     def start(ask, *arguments, until=0.1, **settings):
         '''Asks in a thread, and returns when the request is on its way.'''
+        begun = threading.Event()
+
         def work():
+            begun.set()
             with contextlib.suppress(Exception):  # the run may end before the answer
                 ask(*arguments, **settings)
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
+        assert begun.wait(60)
         time.sleep(until)
         return thread
 """
@@ -215,7 +219,7 @@ def test_a_request_of_the_attempt_before(runs: Runs) -> None:
         ATTEMPTS.append(llm_client)
         llm_client.generate("y", max_tokens=3)
         if len(ATTEMPTS) == 1:
-            start(llm_client.generate, "x", max_tokens=60, simulate=SLOW)
+            start(llm_client.generate, "x", max_tokens=100, simulate={"tpot": "500 ms"})
             assert False
         assert len(llm_perf.measurement.requests) == 1
 """,
