@@ -14,6 +14,7 @@ MAIN = (
     ("memory.peak",),
     ("memory.required",),
     ("energy.per_output_token",),
+    ("cost.per_million_output",),
 )
 """Of each row the first name that has a value: percentiles need more requests than the maximum."""
 
