@@ -254,8 +254,8 @@ def _refuse_mixed_sizes(limits: Sequence[Limit], source: str) -> None:
         )
 
 
-def use_currency(limits: Sequence[Limit], currency: str) -> list[Limit]:
-    """The limits with the currency of the project's prices on those that limit money; empty if it states none.
+def use_currency(limits: Sequence[Limit], currency: str, whose: str = "the prices in llmperf.toml") -> list[Limit]:
+    """The limits with a currency on those that limit money; empty if none is known. ``whose`` it is, messages say.
 
     Raises:
         BudgetError: a limit is in another currency.
@@ -263,8 +263,8 @@ def use_currency(limits: Sequence[Limit], currency: str) -> list[Limit]:
     wrong = next((one for one in limits if currency and one.currency not in ("", currency)), None)
     if wrong is not None:
         raise BudgetError(
-            f"{wrong.source}: {wrong.definition.key}={wrong.text!r} is in {wrong.currency}, but the prices in "
-            f"llmperf.toml are in {currency}: write it in {currency}"
+            f"{wrong.source}: {wrong.definition.key}={wrong.text!r} is in {wrong.currency}, but {whose} are in "
+            f"{currency}: write it in {currency}"
         )
     return [
         replace(one, currency=one.currency or currency) if one.definition.quantity is units.PRICE else one

@@ -128,7 +128,8 @@ class _Judge:
         from pytest_llmperf.budgets.limit import matches, use_currency
 
         self._matched |= {one.source for one in self._budgets if matches(test["nodeid"], one.tests)}
-        limits = use_currency(find_limits(test["nodeid"], self._budgets), find_currency(report["metrics"]))
+        limits = find_limits(test["nodeid"], self._budgets)
+        limits = use_currency(limits, find_currency(report["metrics"]), "the costs in the report")
         return judge_again(limits, test, report["session"].get("session_noise"))
 
     def _show(self, path: Path, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
