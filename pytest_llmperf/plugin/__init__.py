@@ -74,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
         reporter = Reporter(session)
         config.pluginmanager.register(reporter, REPORTER)
         pytest_html = bool(config.getoption("htmlpath", None))
-        if pytest_html or any(file.shows_run for file in session.settings.reports):
+        if pytest_html or reporter.shows_run:
             config.pluginmanager.register(collect_page_facts(session), PAGE_FACTS)
         if pytest_html:
             from pytest_llmperf.plugin.page.pytest_html import PytestHtmlBridge

@@ -213,16 +213,26 @@ class Reporter:
         results, facts = self.results, {**self.describe_session(), "baselines": [*self._baseline_lines]}
         for path, render, shows_run in self._session.settings.reports:
             try:
-                given = self.describe_for_page(int(session.exitstatus))[1] if shows_run else facts
+                given = self._describe_run(session, path) if shows_run else facts
                 write_whole(path, render(results, given))
             except Exception as error:  # the renderer may be another package's, and the summary is still to come
                 self._problems.append(f"the report {path} could not be written: {_describe_error(error)}")
                 _fail(session)
         if summary_file and results:
             try:
-                markdown.append(Path(summary_file), markdown.render(results, facts))
+                markdown.append(Path(summary_file), markdown.render(results, self._describe_run(session)))
             except OSError as error:
                 self._problems.append(f"GITHUB_STEP_SUMMARY could not be written: {error.strerror}")
+
+    @property
+    def shows_run(self) -> bool:
+        """Whether a report will show what failed the run."""
+        return bool(os.environ.get("GITHUB_STEP_SUMMARY")) or any(f.shows_run for f in self._session.settings.reports)
+
+    def _describe_run(self, session: pytest.Session, itself: Path | None = None) -> dict[str, Any]:
+        """The facts of the run for a report at a path that shows what failed it, which names the other reports."""
+        others = [file.path.name for file in self._session.settings.reports if file.path != itself]
+        return {**self.describe_for_page(int(session.exitstatus))[1], "reports": others}
 
     def describe_for_page(self, exit_status: int | None = None) -> tuple[list[TestResult], dict[str, Any]]:
         """The results so far, and the run with what only the page shows of it; None for a run that goes on."""

@@ -65,7 +65,7 @@ ALLOWED: dict[str, str] = {
     "reports.measured": "reports reports.matrix",
     "reports.terminal": "budgets measurement reports reports.matrix reports.measured",
     "reports.github": "budgets reports reports.terminal",
-    "reports.markdown": "budgets reports reports.host reports.matrix reports.measured reports.terminal",
+    "reports.markdown": "budgets reports reports.host reports.matrix reports.measured reports.page reports.terminal",
     "reports.page": "budgets measurement reports reports.matrix reports.plots",
     "reports.files": "reports reports.markdown reports.page",
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",

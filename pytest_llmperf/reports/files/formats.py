@@ -32,7 +32,7 @@ class ReportFile(NamedTuple):
 FORMATS: Mapping[str, Render] = MappingProxyType(
     {".json": json_report.render, ".md": markdown.render, ".html": page.render}
 )
-_SHOWING_RUN = frozenset({".html"})
+_SHOWING_RUN = frozenset({".html", ".md"})
 
 
 def make_report_file(path: Path, formats: Mapping[str, Render]) -> ReportFile:

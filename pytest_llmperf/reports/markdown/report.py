@@ -15,8 +15,11 @@ from pytest_llmperf.reports.matrix.tables import MOST_ROWS_OF_A_PAGE, describe_m
 from pytest_llmperf.reports.measured import table as measured
 from pytest_llmperf.reports.measured.values import list_measured
 from pytest_llmperf.reports.notes import list_notes
+from pytest_llmperf.reports.page.decided import describe_decision
 from pytest_llmperf.reports.result import count_statuses, shows_cost
 from pytest_llmperf.reports.terminal.failure_table import render_failure
+from pytest_llmperf.reports.terminal.groups import group_by_function, rank_row
+from pytest_llmperf.reports.terminal.reasons import list_reasons
 from pytest_llmperf.reports.terminal.summary import describe_pairs, format_counts
 from pytest_llmperf.reports.text import NO_VALUE, to_one_line
 from pytest_llmperf.reports.verdicts import COST, format_limit, sort_worst_first
@@ -27,37 +30,95 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.reports.matrix.matrix import Matrix
+    from pytest_llmperf.reports.page.decided import Decision
     from pytest_llmperf.reports.result import TestResult
+    from pytest_llmperf.reports.terminal.groups import Group
 
+MOST_CHARACTERS = 60_000
+"""A comment on a pull request takes 65,536 characters."""
+MOST_REASONS = 30
 STEP_SUMMARY_BYTES = 2**20
 MOST_MEASURED = 40
 """Tests without budgets whose numbers are shown."""
-_CUT = "\n\n_The rest was cut: GitHub shows at most 1 MiB of a step summary._\n"
+_NOTE_OF_CUT = "\n\n_The rest was cut: GitHub shows at most 1 MiB of a step summary._\n"
 _ICONS = {Status.PASS: "✅", Status.FAIL: "❌"}
 _OTHER_ICON = "⚠️"
 _MARKUP = re.compile(r"[|`*_\[\]\\~#$]")
 
 
 def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
-    """The verdict, a table of all budgets (what did not pass first, then the tightest), each failure in full.
+    """What decided the run, its budgets by test function, why some have no verdict, and failures in full.
 
-    Of ``session`` the findings stand below the verdict, what it was compared with below the table, and the entries that
-    are text or numbers at the end.
+    At most ``MOST_CHARACTERS`` long: what is left out is counted, with the report that has it. Of ``session`` the
+    findings stand below the headline, what it was compared with below the table, and the entries that are text or
+    numbers at the end; ``run`` says what failed the run, and ``reports`` names its other reports.
     """
-    blocks = [_title(results), *(f"{_OTHER_ICON} {_escape(line)}" for line in session.get("findings", ()))]
-    blocks.append(_table(results))
-    compared = [*describe_pairs(_sort(results)), *session.get("baselines", ())]
-    blocks.append("\n".join(f"- {_escape(line)}" for line in compared))
-    blocks += [_details(result) for result in results if _has_failed(result)]
-    blocks.append("\n".join(f"- {_escape(note)}" for note in list_notes(results)))
-    blocks.append(_hosts(results))
+    more = ", ".join(session.get("reports", ())) or "--llmperf-report=out.html"
+    decision = describe_decision(results, session, session.get("run", {}))
+    groups = group_by_function(results)
     matrix = None if any(result.pairs for result in results) else build_matrix(results, session.get("engines", ()))
-    blocks.append(_measured(results, matrix))
-    blocks.append("" if matrix is None else _side_by_side(matrix))
-    blocks += [f"Engine: {text}" for text in _engines(results)]
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
-    blocks.append(" · ".join(_escape(f"{key} {value}") for key, value in facts.items()))
+    findings = [f"- {_OTHER_ICON} {_escape(line)}" for line in session.get("findings", ())]
+    compared = [f"- {_escape(line)}" for line in (*describe_pairs(_sort(results)), *session.get("baselines", ()))]
+    own = [f"- ❌ {_code(cause.nodeid)}: {_escape(cause.reason)}" for cause in decision.causes if cause.phase]
+    above = [
+        _title(decision, results),
+        _fit([*findings, *own], 6_000, more),
+        _fit(_table(groups, costs=shows_cost(results)), 16_000, more),
+        _fit(compared, 4_000, more),
+        _fit([f"- {_escape(reason)}" for reason in list_reasons(results, MOST_REASONS)], 8_000, more),
+    ]
+    below = [
+        _fit([f"- {_escape(note)}" for note in list_notes(results)], 4_000, more),
+        _fit(_measured(results, matrix).splitlines(), 5_000, more),
+        _fit([] if matrix is None else _side_by_side(matrix).splitlines(), 6_000, more),
+        _fit([f"- Engine: {text}" for text in _engines(results)], 3_000, more),
+        _fit([" · ".join(_escape(f"{key} {value}") for key, value in facts.items())], 2_000, more),
+    ]
+    room = MOST_CHARACTERS - sum(len(block) + 2 for block in (*above, *below))
+    details = _list_details([result for _, result in _rank_failed(results)], room, more)
+    room -= sum(len(block) + 2 for block in details)
+    hosts = _hosts(results)
+    blocks = [*above, *details, *below[:1], hosts if len(hosts) + 2 <= room else "", *below[1:]]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _fit(lines: Sequence[str], room: int, more: str) -> str:
+    """As many of the lines, from the first, as fit into so many characters, and a line that counts the rest."""
+    kept: list[str] = []
+    rest = f"_+{len(lines)} more lines; see {_escape(more)}_"
+    left = room - len(rest) - 2
+    for line in lines:
+        left -= len(line) + 1
+        if left < 0:
+            break
+        kept.append(line)
+    hidden = len(lines) - len(kept)
+    if hidden:
+        kept += ["", f"_+{hidden} more line{'' if hidden == 1 else 's'}; see {_escape(more)}_"]
+    return "\n".join(kept).strip()
+
+
+def _rank_failed(results: Sequence[TestResult]) -> list[tuple[int, TestResult]]:
+    """The failed tests with budgets, the worst first, each once."""
+    ranks: dict[str, int] = {}
+    for at, (result, _) in enumerate(_sort(results)):
+        ranks.setdefault(result.nodeid, at)
+    return sorted(((ranks[r.nodeid], r) for r in results if _has_failed(r)), key=lambda pair: pair[0])
+
+
+def _list_details(failed: Sequence[TestResult], room: int, more: str) -> list[str]:
+    """The failures in full, as many as fit into so many characters, and a line that counts the rest."""
+    found: list[str] = []
+    room -= 200 + len(more)
+    for at, result in enumerate(failed):
+        text = _details(result)
+        room -= len(text) + 2
+        if room < 0:
+            rest = len(failed) - at
+            return [*found, f"_+{rest} more failed test{'' if rest == 1 else 's'}; see {_escape(more)}_"]
+        found.append(text)
+    return found
 
 
 def append(path: str | os.PathLike[str], text: str) -> None:
@@ -69,19 +130,19 @@ def append(path: str | os.PathLike[str], text: str) -> None:
     target = Path(path)
     room = STEP_SUMMARY_BYTES - (target.stat().st_size if target.exists() else 0)
     with target.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(_fit(text, room))
+        file.write(_cut(text, room))
 
 
-def _fit(text: str, room: int) -> str:
+def _cut(text: str, room: int) -> str:
     encoded = text.encode()
     if len(encoded) <= room:
         return text
-    left = room - len(_CUT.encode())
+    left = room - len(_NOTE_OF_CUT.encode())
     if left < 0:
         return ""
     kept = encoded[:left].decode(errors="ignore")
     end = kept.rfind("\n\n<details>")
-    return kept[: end if end >= 0 else max(0, kept.rfind("\n"))] + _CUT
+    return kept[: end if end >= 0 else max(0, kept.rfind("\n"))] + _NOTE_OF_CUT
 
 
 def _has_failed(result: TestResult) -> bool:
@@ -90,41 +151,43 @@ def _has_failed(result: TestResult) -> bool:
     )
 
 
-def _title(results: Sequence[TestResult]) -> str:
+def _title(decision: Decision, results: Sequence[TestResult]) -> str:
+    """The same headline that the HTML report has, with an icon."""
     found = count_statuses(results)
     total = sum(found.values())
-    if found[Status.FAIL]:
-        verdict = f"❌ {found[Status.FAIL]} of {_budgets(total)} broken"
-    elif total > found[Status.PASS]:
-        verdict = f"{_OTHER_ICON} {total - found[Status.PASS]} of {_budgets(total)} without a PASS"
-    else:
-        verdict = f"✅ {_budgets(total)} held" if total else "no budgets"
-    return f"## LLM performance: {verdict}\n\nBudgets: {format_counts(results)}"
-
-
-def _budgets(count: int) -> str:
-    return "1 budget" if count == 1 else f"{count} budgets"
+    icon = (
+        "❌ " if decision.failed else "" if not total else "✅ " if total == found[Status.PASS] else f"{_OTHER_ICON} "
+    )
+    headline = decision.headline.removeprefix("Failed: ").removeprefix("Passed: ")
+    return f"## LLM performance: {icon}{headline}\n\nBudgets: {format_counts(results)}"
 
 
 def _sort(results: Sequence[TestResult]) -> list[tuple[TestResult, Verdict]]:
     return sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
 
 
-def _table(results: Sequence[TestResult]) -> str:
-    pairs = _sort(results)
-    if not pairs:
-        return ""
-    costs = shows_cost(results)
-    rows = [
+def _table(groups: Sequence[Group], *, costs: bool) -> list[str]:
+    """A row for each budget of each test function, the worst first; none without budgets."""
+    if not groups:
+        return []
+    lines = [
         f"| verdict | test | budget | measured | limit | margin |{f' {COST} |' if costs else ''}",
         f"| :-- | :-- | :-- | --: | --: | --: |{' --: |' if costs else ''}",
     ]
-    for result, v in pairs:
-        verdict = f"{_ICONS.get(v.status, _OTHER_ICON)} {v.status}"
-        name = _code(v.title) if v.name else NO_VALUE
-        cells = (_code(result.nodeid), name, v.measured_with_interval, _escape(format_limit(v)), v.margin_text)
-        rows.append(f"| {verdict} | {' | '.join([*cells, v.cost_text] if costs else cells)} |")
-    return "\n".join(rows)
+    rows = sorted(((group, row) for group in groups for row in group.rows), key=lambda pair: rank_row(pair[1]))
+    for group, row in rows:
+        v = row.verdict
+        worst = f" the worst {_code(row.worst_case)}" if row.worst_case else ""
+        cells = [
+            f"{_ICONS.get(v.status, _OTHER_ICON)} {row.outcome}",
+            f"{_code(group.name)}{worst}",
+            _code(v.title) if v.name else NO_VALUE,
+            v.measured_with_interval,
+            _escape(format_limit(v)),
+            v.margin_text,
+        ]
+        lines.append(f"| {' | '.join([*cells, v.cost_text] if costs else cells)} |")
+    return lines
 
 
 def _details(result: TestResult) -> str:

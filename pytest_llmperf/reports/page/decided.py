@@ -30,6 +30,7 @@ class Cause:
         measured: the value with its interval.
         limit: with its direction.
         reason: in one sentence.
+        phase: ``call``, ``setup``, ``teardown`` or ``collect`` of a failure that is not about a budget.
     """
 
     state: str
@@ -39,6 +40,7 @@ class Cause:
     measured: str = ""
     limit: str = ""
     reason: str = ""
+    phase: str = ""
 
     @property
     def tone(self) -> str:
@@ -93,7 +95,7 @@ def describe_decision(results: Sequence[TestResult], session: Mapping[str, Any],
     failed = bool(causes) or (status is not None and int(status) not in (0, 5))
     return Decision(
         failed=failed,
-        headline=_headline(results, causes, failed=failed),
+        headline=_headline(results, causes, session.get("findings", ()), failed=failed),
         causes=tuple(causes),
         open=tuple(others),
         findings=tuple(str(line) for line in session.get("findings", ())),
@@ -126,19 +128,33 @@ def _exceeds(verdict: Verdict) -> str:
 def _list_own_failures(failures: Sequence[Sequence[str]], measured: set[str]) -> Iterator[Cause]:
     for nodeid, phase, message in failures:
         where = "" if phase == "call" else f"in {phase}: "
-        yield Cause(TEST_FAILED, nodeid, make_anchor(nodeid) if nodeid in measured else "", reason=f"{where}{message}")
+        yield Cause(
+            TEST_FAILED,
+            nodeid,
+            make_anchor(nodeid) if nodeid in measured else "",
+            reason=f"{where}{message}",
+            phase=phase,
+        )
 
 
-def _headline(results: Sequence[TestResult], causes: Sequence[Cause], *, failed: bool) -> str:
+def _headline(
+    results: Sequence[TestResult], causes: Sequence[Cause], findings: Sequence[object], *, failed: bool
+) -> str:
     found = count_statuses(results)
     total = sum(found.values())
     if failed:
         broken = sum(1 for cause in causes if cause.state == Status.FAIL)
-        own = sum(1 for cause in causes if cause.state == TEST_FAILED)
-        open_ = len(causes) - broken - own
+        own = [cause.phase for cause in causes if cause.state == TEST_FAILED]
+        tests, collecting = own.count("call"), own.count("collect")
+        beside = len(own) - tests - collecting
+        open_ = len(causes) - broken - len(own)
+        errors = sum(1 for line in findings if str(line).startswith("error: "))
         parts = [f"{broken} of {_count(total, 'budget')} broken"] if broken else []
         parts += [f"{_count(open_, 'budget')} without a verdict"] if open_ else []
-        parts += [f"{_count(own, 'test')} failed without a budget"] if own else []
+        parts += [f"{_count(tests, 'test')} failed without a budget"] if tests else []
+        parts += [f"{_count(beside, 'error')} in setup or teardown"] if beside else []
+        parts += [f"{_count(collecting, 'error')} while collecting"] if collecting else []
+        parts += [f"{_count(errors, 'error')} of the run"] if errors else []
         return f"Failed: {', '.join(parts) or 'see the findings'}"
     if not total:
         return f"Passed: {_count(len(results), 'test')} measured, no budgets" if results else "Nothing was measured"

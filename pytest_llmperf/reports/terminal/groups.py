@@ -124,6 +124,12 @@ def count_by_severity(verdicts: Iterable[Verdict]) -> tuple[tuple[Status, int], 
     return tuple((status, counts[status]) for status in SEVERITY if counts[status])
 
 
+def rank_row(row: Row) -> tuple[int, bool, float]:
+    """A key that sorts the worst first, and among equals the one with the least room."""
+    margin = row.verdict.margin
+    return (SEVERITY.index(row.verdict.status), margin is None, margin or 0.0)
+
+
 def find_function(result: TestResult) -> str:
     """The node id of a test without its parameters."""
     path, colons, name = result.nodeid.partition("::")

@@ -21,7 +21,7 @@ from pytest_llmperf.reports.terminal.budget_lines import (
     leave_plain,
     paint_statuses,
 )
-from pytest_llmperf.reports.terminal.groups import group_by_function
+from pytest_llmperf.reports.terminal.groups import group_by_function, rank_row
 from pytest_llmperf.reports.terminal.reasons import list_reasons
 from pytest_llmperf.reports.text import to_ascii, to_one_line, wrap
 from pytest_llmperf.reports.verdicts import SEVERITY, sort_worst_first
@@ -93,16 +93,10 @@ def _budgets(results: Sequence[TestResult], width: int, spell: Spell, paint: Pai
 
 def _select(groups: Sequence[Group]) -> tuple[list[Group], list[Row]]:
     """The groups with their worst rows, ``ROWS`` of them at most in all, and the rows that are left out."""
-    ranked = sorted((row for group in groups for row in group.rows), key=_rank)
+    ranked = sorted((row for group in groups for row in group.rows), key=rank_row)
     shown = {id(row) for row in ranked[:ROWS]}
     kept = [replace(group, rows=tuple(row for row in group.rows if id(row) in shown)) for group in groups]
     return [group for group in kept if group.rows], ranked[ROWS:]
-
-
-def _rank(row: Row) -> tuple[int, bool, float]:
-    """The worst first, and among equals the one with the least room."""
-    margin = row.verdict.margin
-    return (SEVERITY.index(row.verdict.status), margin is None, margin or 0.0)
 
 
 def _describe_hidden(rows: Sequence[Row], more: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.reports.markdown.report import STEP_SUMMARY_BYTES, append, render
-from tests.helpers.report_samples import BROKEN, PASSING, UNMEASURED, result
+from pytest_llmperf.reports.markdown.report import MOST_CHARACTERS, STEP_SUMMARY_BYTES, append, render
+from tests.helpers.report_samples import BROKEN, GIB, PASSING, UNMEASURED, result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,16 +17,56 @@ if TYPE_CHECKING:
 SESSION = {"pytest": "9.2.0", "options": ["not", "named"]}
 
 
-def title(*verdicts_of_tests: Status) -> str:
+def title(*verdicts_of_tests: Status, outcome: str = "passed", **run: object) -> str:
     verdicts = tuple(replace(BROKEN, status=status) for status in verdicts_of_tests)
-    return render([result(verdicts=verdicts)], {}).splitlines()[0]
+    results = [result(verdicts=verdicts, outcome=outcome)] if verdicts else []
+    return render(results, {"findings": run.pop("findings", ()), "run": run}).splitlines()[0].removeprefix("## ")
 
 
-def test_the_title_is_the_verdict() -> None:
-    assert title(Status.PASS, Status.FAIL) == "## LLM performance: ❌ 1 of 2 budgets broken"
-    assert title(Status.PASS, Status.NOT_MEASURED) == "## LLM performance: ⚠️ 1 of 2 budgets without a PASS"
-    assert title(Status.PASS) == "## LLM performance: ✅ 1 budget held"
-    assert render([], {}).startswith("## LLM performance: no budgets")
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (title(Status.PASS, Status.FAIL, outcome="failed"), "❌ 1 of 2 budgets broken"),
+        (title(Status.PASS, Status.NOT_MEASURED), "⚠️ 1 of 2 budgets held, 1 without a PASS"),
+        (title(Status.PASS), "✅ the budget held"),
+        (title(), "Nothing was measured"),
+        (
+            title(Status.NOT_MEASURED, outcome="failed", failing=["FAIL", "NOT MEASURED"]),
+            "❌ 1 budget without a verdict",
+        ),
+        (title(Status.PASS, failures=[["t.py::b", "call", "wrong"]]), "❌ 1 test failed without a budget"),
+        (title(Status.PASS, failures=[["t.py::b", "teardown", "wrong"]]), "❌ 1 error in setup or teardown"),
+        (title(exit_status=2, failures=[["t.py", "collect", "wrong"]]), "❌ 1 error while collecting"),
+        (title(Status.PASS, exit_status=1, findings=["error: llmperf.toml: no test matches"]), "❌ 1 error of the run"),
+    ],
+)
+def test_the_headline_is_what_decided_the_run(told: str, expected: str) -> None:
+    assert told == f"LLM performance: {expected}"
+
+
+@pytest.mark.parametrize("parametrised", [True, False])
+def test_it_fits_into_a_comment_however_many_tests_there_are(parametrised: bool) -> None:
+    noun = "test_answer[{}-{}]" if parametrised else "test_{}_{}"
+    results = [result(f"tests/test_chat.py::{noun.format(at, 'long' * 20)}") for at in range(1000)]
+    text = render(results, {**SESSION, "findings": ["warning: " + "x" * 900] * 20, "reports": ["out.json"]})
+    assert 30_000 < len(text) <= MOST_CHARACTERS
+    assert "_+9" in text
+    assert "more failed tests; see out.json_" in text
+    assert text.count("<details>") == text.count("</details>") > 3
+    assert text.count("```") % 2 == 0
+    assert text.endswith("\n\npytest 9.2.0\n")
+
+
+def test_cases_are_one_row_of_the_table() -> None:
+    results = [result(f"t.py::a[{case}]", (replace(BROKEN, measured=17.3 * GIB + case),)) for case in range(3)]
+    rows = [line for line in render(results, {}).splitlines() if line.startswith("| ❌")]
+    assert len(rows) == 1
+    assert rows[0].startswith("| ❌ 3 FAIL | `t.py::a (3 cases)` the worst `[2]` | `memory.peak` |")
+
+
+def test_why_a_passing_test_has_no_verdict_is_told() -> None:
+    text = render([result("t.py::a", (UNMEASURED,), outcome="passed")], {})
+    assert "- latency.ttft\\_p95 NOT MEASURED: p95 needs 130 requests, the test gave 12 (t.py::a)" in text
 
 
 def test_the_counts_are_named() -> None:
@@ -70,7 +112,7 @@ def test_a_fence_is_longer_than_the_backticks_inside_it() -> None:
 
 def test_the_engine_and_plain_facts_of_the_session_are_named() -> None:
     text = render([result(), result("t.py::b")], SESSION)
-    assert text.count("\nEngine: vllm 0.11.0, Qwen/Qwen3-0.6B, on AMD EPYC 7B13, started in 42.1 s\n") == 1
+    assert text.count("\n- Engine: vllm 0.11.0, Qwen/Qwen3-0.6B, on AMD EPYC 7B13, started in 42.1 s\n") == 1
     assert text.endswith("\n\npytest 9.2.0\n")
 
 

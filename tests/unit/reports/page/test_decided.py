@@ -33,7 +33,7 @@ GOOD = result("test_a.py::test_good", (PASSING,), outcome="passed")
         (
             [GOOD],
             {"exit_status": 1, "failures": [["b", "setup", "RuntimeError: no db"]]},
-            "Failed: 1 test failed without a budget",
+            "Failed: 1 error in setup or teardown",
         ),
     ],
 )
