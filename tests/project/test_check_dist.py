@@ -7,11 +7,12 @@ WHEEL = [
     "pytest_llmperf/py.typed",
     "pytest_llmperf/engines/tested_versions.json",
     "pytest_llmperf/reports/report.schema.json",
+    *(f"pytest_llmperf/reports/page/{name}" for name in ("page.html", "parts.html", "page.css", "page.js")),
     "pytest_llmperf-0.1.0.dist-info/METADATA",
 ]
 PROJECT = ["pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "conftest.py"]
 OTHERS = ["requirements/test.txt", "scripts/test", "tests/conftest.py"]
-SDIST = [f"pytest_llmperf-0.1.0/{name}" for name in (*WHEEL[:4], *PROJECT, *OTHERS)]
+SDIST = [f"pytest_llmperf-0.1.0/{name}" for name in (*WHEEL[:-1], *PROJECT, *OTHERS)]
 
 
 def test_complete() -> None:
