@@ -76,7 +76,7 @@ def engines(vllm_installed: None, sampler: Sampler) -> Iterator[dict[str, Engine
             stack.callback(engine.stop)
         with ThreadPoolExecutor(len(made)) as pool:
             for start in [pool.submit(engine.start, print) for engine in made.values()]:
-                start.result()
+                start.result(10 * PATIENCE_S)
         yield made
 
 
