@@ -32,8 +32,8 @@ def test_four_users_at_once(llm_client):
 @pytest.mark.latency_budget(ttft_p50="400 ms", e2e_p99="2 s")
 @pytest.mark.parametrize("words", ["short", "long"])
 def test_answer(llm_client, llm_perf, words):
-    for _ in range(24):
-        llm_client.generate(f"a {words} question", max_tokens=12, simulate={"ttft": TTFT})
+    for _ in range(16):
+        llm_client.generate(f"a {words} question", max_tokens=4, simulate={"ttft": TTFT})
     llm_perf.record("accuracy", 0.93, "1")
 """
 ENGINES = (
