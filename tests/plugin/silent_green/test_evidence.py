@@ -23,7 +23,7 @@ def test_one_long_request_satisfies_no_percentile(runs: Runs, key: str) -> None:
         "--llmperf-strict",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"FAILED *latency {key} NOT MEASURED: * requests, the test gave 1*"])
+    result.stdout.fnmatch_lines([f"FAILED *latency.{key} NOT MEASURED: * requests, the test gave 1*"])
 
 
 def test_several_requests_of_one_burst_are_one_round(runs: Runs, pytester: pytest.Pytester) -> None:
