@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.engine_info import is_same_model
@@ -13,22 +14,30 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
 
 NOTES = 8
+_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def list_notes(results: Sequence[TestResult]) -> list[str]:
     """The facts of all tests with budgets, each once with the tests that it holds for, ``NOTES`` of them at most.
 
-    Short answers are one line for all tests.
+    Facts that differ in numbers only are one, and so are short answers.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, list[str]]] = {}
     measured = [result for result in results if result.verdicts and result.measurement]
     for result in measured:
         for text in _describe(result.measurement):
-            found.setdefault(text, []).append(result.nodeid)
-    lines = [f"{text} ({_name(tests)})" for text, tests in found.items()]
+            found.setdefault(_NUMBERS.sub("0", text), {}).setdefault(text, []).append(result.nodeid)
+    lines = [_describe_alike(texts) for texts in found.values()]
     left_out = len(lines) - NOTES
     lines = [*lines[:NOTES], *([f"+{left_out} more notes"] if left_out > 0 else [])]
     return [*lines, *_describe_all_short(measured)]
+
+
+def _describe_alike(texts: Mapping[str, Sequence[str]]) -> str:
+    """The first of texts that differ in numbers only, with its tests and how many tests have other numbers."""
+    (first, tests), *others = texts.items()
+    beside = sum(len(nodeids) for _, nodeids in others)
+    return f"{first} ({_name(tests)}{f'; {beside} more with other numbers' if beside else ''})"
 
 
 def _describe(measurement: Mapping[str, Any]) -> Iterator[str]:

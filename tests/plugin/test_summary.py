@@ -50,6 +50,13 @@ def test_it_fits_into_a_narrow_terminal(runs: Runs, monkeypatch: pytest.MonkeyPa
     assert wide[-2] in " ".join(narrow)
 
 
+def test_verdicts_have_the_colours_of_pytest(runs: Runs) -> None:
+    shown = runs(SOURCE, "--color=yes").stdout.str()
+    for coloured in ("\x1b[31m\x1b[1mFAIL\x1b[0m", "\x1b[32mPASS\x1b[0m", "\x1b[33mNOT MEASURED\x1b[0m"):
+        assert coloured in shown
+    assert "\x1b[31m\x1b[1m1 FAIL\x1b[0m" in shown.split("budgets: ")[1]
+
+
 def test_a_run_without_budgets_has_none(runs: Runs) -> None:
     result = runs("def test_plain():\n    pass\n")
     result.assert_outcomes(passed=1)
