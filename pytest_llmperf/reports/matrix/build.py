@@ -13,7 +13,7 @@ from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.measurement.engine_info import name_model
 from pytest_llmperf.measurement.units import SECONDS, as_written, format_value
 from pytest_llmperf.reports.main_metrics import MAIN
-from pytest_llmperf.reports.matrix.matrix import INVALID, NONE, Cell, Column, Matrix, Row
+from pytest_llmperf.reports.matrix.matrix import INVALID, NONE, Cell, Column, Matrix, MatrixRow
 from pytest_llmperf.reports.matrix.nodeids import strip_engine
 from pytest_llmperf.reports.matrix.sides import Side
 from pytest_llmperf.reports.result import find_variant
@@ -137,7 +137,7 @@ def _find_common_settings(engines: Sequence[Mapping[str, Any]]) -> list[tuple[st
 # ----------------------------------------------------------------------------------------------------------- rows
 
 
-def _make_startup_row(labels: Sequence[str], tests: Mapping[str, Sides]) -> Iterator[Row]:
+def _make_startup_row(labels: Sequence[str], tests: Mapping[str, Sides]) -> Iterator[MatrixRow]:
     """How long each engine took to start, unless one of them was started with several settings, or none was here."""
     cells = []
     for label in labels:
@@ -151,19 +151,19 @@ def _make_startup_row(labels: Sequence[str], tests: Mapping[str, Sides]) -> Iter
             else Cell(None, sign=NONE, reason="it was running already")
         )
     if any(cell.value is not None for cell in cells):
-        yield Row("", "latency.startup", "lower", _add_ratios(cells))
+        yield MatrixRow("", "latency.startup", "lower", _add_ratios(cells))
 
 
-def _make_rows(test: str, sides: Sequence[Side]) -> Iterator[Row]:
+def _make_rows(test: str, sides: Sequence[Side]) -> Iterator[MatrixRow]:
     """A row for each metric that the test limits, or for the main ones if it limits none; and for what it recorded."""
     limited = list(dict.fromkeys(name for side in sides for name in side.limited))
     for name in limited or _choose_main(sides):
         if any(side.has(name) for side in sides):
             written = next((v.limit_text for side in sides for v in side.verdicts if v.name == name), "")
             better = next((found for side in sides if (found := side.find_better(name))), "")
-            yield Row(test, name, better, _add_ratios([side.make_cell(name, written) for side in sides]))
+            yield MatrixRow(test, name, better, _add_ratios([side.make_cell(name, written) for side in sides]))
     for name in dict.fromkeys(name for side in sides for name in side.records):
-        yield Row(test, name, "", _add_ratios([side.make_recorded_cell(name) for side in sides]))
+        yield MatrixRow(test, name, "", _add_ratios([side.make_recorded_cell(name) for side in sides]))
 
 
 def _choose_main(sides: Sequence[Side]) -> list[str]:
@@ -203,7 +203,7 @@ def _build_from_pairs(results: Sequence[TestResult]) -> Matrix | None:
     return Matrix(tuple(Column(label, titles.get(label, "")) for label in labels), tuple(rows), left_out)
 
 
-def _make_paired_row(result: TestResult, verdict: Verdict) -> Row | None:
+def _make_paired_row(result: TestResult, verdict: Verdict) -> MatrixRow | None:
     if verdict.measured is None and verdict.baseline is None:
         return None
     quantity = as_written(verdict.quantity, verdict.limit_text)
@@ -214,4 +214,4 @@ def _make_paired_row(result: TestResult, verdict: Verdict) -> Row | None:
         else Cell(value, format_value(value, quantity), sign=INVALID if why else "", reason=why)
         for value in (verdict.baseline, verdict.measured)
     ]
-    return Row(result.nodeid, verdict.name, verdict.better, _add_ratios(cells))
+    return MatrixRow(result.nodeid, verdict.name, verdict.better, _add_ratios(cells))

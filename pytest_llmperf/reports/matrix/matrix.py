@@ -56,7 +56,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class MatrixRow:
     """One metric of one test on each engine.
 
     Attributes:
@@ -83,7 +83,7 @@ class Matrix:
     """
 
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MatrixRow, ...]
     left_out: tuple[str, ...] = ()
 
     @property

@@ -13,7 +13,7 @@ from pytest_llmperf.reports.text import GAP, measure_width, pad, shorten_left, w
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_llmperf.reports.matrix.matrix import Cell, Matrix, Row
+    from pytest_llmperf.reports.matrix.matrix import Cell, Matrix, MatrixRow
 
 MOST_ROWS = 24
 MOST_ROWS_OF_A_PAGE = 60
@@ -62,7 +62,7 @@ def describe_matrix(matrix: Matrix) -> list[str]:
     return texts
 
 
-def _texts(row: Row) -> Iterator[tuple[str, str]]:
+def _texts(row: MatrixRow) -> Iterator[tuple[str, str]]:
     """Of each cell its value and what stands behind it: the ratio or the sign."""
     for cell in row.cells:
         yield (cell.sign, "") if cell.value is None else (cell.text, cell.sign or cell.ratio_text)
@@ -88,7 +88,7 @@ def select_rows(matrix: Matrix, most: int) -> Matrix:
     return replace(matrix, rows=tuple(row for row in matrix.rows if row.test in kept))
 
 
-def _find_difference(rows: Sequence[Row]) -> float:
+def _find_difference(rows: Sequence[MatrixRow]) -> float:
     """How far the ratio that differs most is from 1, on the scale of logarithms."""
     ratios = (cell.ratio for row in rows for cell in row.cells if cell.ratio)
     return max((abs(math.log(ratio)) for ratio in ratios), default=0.0)
@@ -112,7 +112,7 @@ def _describe(matrix: Matrix, heads: Sequence[str]) -> Iterator[str]:
         yield f"{name}: {column.title}" if column.title else name
 
 
-def _explain(rows: Sequence[Row]) -> Iterator[str]:
+def _explain(rows: Sequence[MatrixRow]) -> Iterator[str]:
     """What the signs of invalid values stand for, each reason once."""
     cells: list[Cell] = [cell for row in rows for cell in row.cells if cell.sign and cell.value is not None]
     reasons = list(dict.fromkeys(cell.reason for cell in cells))
@@ -125,7 +125,7 @@ def _explain(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _measure_columns(
-    rows: Sequence[Row], heads: Sequence[str], spell: Callable[[str], str]
+    rows: Sequence[MatrixRow], heads: Sequence[str], spell: Callable[[str], str]
 ) -> tuple[list[int], list[int], list[int]]:
     """The width of the names, and of the values and the marks of each column."""
     texts = [[(spell(value), spell(mark)) for value, mark in _texts(row)] for row in rows]
@@ -139,7 +139,7 @@ def _measure_columns(
 
 
 def _split_columns(
-    rows: Sequence[Row], heads: Sequence[str], width: int, spell: Callable[[str], str]
+    rows: Sequence[MatrixRow], heads: Sequence[str], width: int, spell: Callable[[str], str]
 ) -> Iterator[list[int]]:
     """The columns of each table: the first and as many others as fit beside it, at least one."""
     (name,), values, marks = _measure_columns(rows, heads, spell)
@@ -156,7 +156,7 @@ def _split_columns(
 
 
 def _draw(
-    rows: Sequence[Row], heads: Sequence[str], columns: Sequence[int], width: int, spell: Callable[[str], str]
+    rows: Sequence[MatrixRow], heads: Sequence[str], columns: Sequence[int], width: int, spell: Callable[[str], str]
 ) -> list[str]:
     (name,), values, marks = _measure_columns(rows, heads, spell)
     taken = sum(values[at] + (marks[at] + 1 if marks[at] else 0) + len(GAP) for at in columns)

@@ -11,7 +11,7 @@ from pytest_llmperf.reports.matrix.build import build_matrix
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.reports.matrix.matrix import Matrix, Row
+    from pytest_llmperf.reports.matrix.matrix import Matrix, MatrixRow
     from pytest_llmperf.reports.result import TestResult
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
@@ -28,7 +28,7 @@ class SideBySide:
     """
 
     matrix: Matrix
-    groups: tuple[tuple[str, tuple[Row, ...]], ...]
+    groups: tuple[tuple[str, tuple[MatrixRow, ...]], ...]
     reasons: tuple[str, ...]
 
 

@@ -17,7 +17,7 @@ from tests.helpers.suite_results import make_result, run_on
 from tests.helpers.verdicts import verdict
 
 if TYPE_CHECKING:
-    from pytest_llmperf.reports.matrix.matrix import Matrix, Row
+    from pytest_llmperf.reports.matrix.matrix import Matrix, MatrixRow
 
 
 def built(*results: TestResult, order: tuple[str, ...] = ()) -> Matrix:
@@ -26,7 +26,7 @@ def built(*results: TestResult, order: tuple[str, ...] = ()) -> Matrix:
     return found
 
 
-def row_of(matrix: Matrix, metric: str, test: str = "t.py::test") -> Row:
+def row_of(matrix: Matrix, metric: str, test: str = "t.py::test") -> MatrixRow:
     (found,) = [row for row in matrix.rows if row.metric == metric and row.test == test]
     return found
 
