@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.verdict import Status
     from pytest_llmperf.reports.result import TestResult
-    from pytest_llmperf.reports.terminal.groups import Group, Row
+    from pytest_llmperf.reports.terminal.groups import FunctionRows, Row
 
 MOST_ERRORS = 10
 """GitHub shows no more errors of one step."""
@@ -44,7 +44,7 @@ def list_annotations(
     return [*found[:MOST_ERRORS], *(_count_rest(left_out) if left_out > 0 else ())]
 
 
-def _annotate(group: Group, row: Row, folder: str) -> str:
+def _annotate(group: FunctionRows, row: Row, folder: str) -> str:
     where = f"file={_escape_property(_find_file(row, folder))},line={row.line}," if row.file else ""
     title = _escape_property(f"{row.verdict.title or 'budgets'} {row.verdict.status}")
     cases = f" ({row.cases} cases, the worst {row.case})" if row.cases > 1 else ""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.matrix.matrix import Matrix
     from pytest_llmperf.reports.page.decided import Decision
     from pytest_llmperf.reports.result import TestResult
-    from pytest_llmperf.reports.terminal.groups import Group
+    from pytest_llmperf.reports.terminal.groups import FunctionRows
 
 MOST_CHARACTERS = 60_000
 """A comment on a pull request takes 65,536 characters."""
@@ -166,7 +166,7 @@ def _sort(results: Sequence[TestResult]) -> list[tuple[TestResult, Verdict]]:
     return sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
 
 
-def _table(groups: Sequence[Group], *, costs: bool) -> list[str]:
+def _table(groups: Sequence[FunctionRows], *, costs: bool) -> list[str]:
     """A row for each budget of each test function, the worst first; none without budgets."""
     if not groups:
         return []

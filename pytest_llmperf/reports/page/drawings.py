@@ -20,7 +20,7 @@ from pytest_llmperf.reports.plots.pair import draw_pair
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_llmperf.reports.page.entries import Entry
+    from pytest_llmperf.reports.page.entries import ListedTest
 
 WRITTEN_BYTES = 30_000
 """Of plots: tests that did not pass have theirs written out until so much is drawn."""
@@ -53,7 +53,7 @@ class Drawing:
         return bool(self.svg) or self.place is not None
 
 
-def draw_tests(entries: Sequence[Entry]) -> tuple[list[Drawing], str]:
+def draw_tests(entries: Sequence[ListedTest]) -> tuple[list[Drawing], str]:
     """The plots of each test, in the same order, and those that are packed; the tests that need to be looked at come
     first."""
     found: list[Drawing] = []
@@ -71,7 +71,7 @@ def draw_tests(entries: Sequence[Entry]) -> tuple[list[Drawing], str]:
     return found, _pack(packed)
 
 
-def _draw_within(entry: Entry, drawn: int) -> str:
+def _draw_within(entry: ListedTest, drawn: int) -> str:
     """The plots of a test for which the page has room, when it has so many bytes of others."""
     if drawn < WHOLE_BYTES:
         return draw_test(entry, whole=True)
@@ -85,7 +85,7 @@ def _pack(drawn: Sequence[str]) -> str:
     return b64encode(zlib.compress(_BETWEEN.join(drawn).encode(), 9)).decode() if drawn else ""
 
 
-def draw_test(entry: Entry, *, whole: bool) -> str:
+def draw_test(entry: ListedTest, *, whole: bool) -> str:
     """The plots of one test: those over time and of pairs, which are wide, and the distributions, which are not.
 
     If they are not the ``whole`` of them, they are its memory and those that its limits are about.
@@ -98,7 +98,7 @@ def _put_into(css: str, plots: str) -> str:
     return f"<div class={css}>{plots}</div>" if plots else ""
 
 
-def _draw_wide(entry: Entry, *, whole: bool) -> Iterator[str]:
+def _draw_wide(entry: ListedTest, *, whole: bool) -> Iterator[str]:
     measurement, verdicts = entry.result.measurement, entry.verdicts
     if entry.result.pairs:
         yield draw_pair(entry.result.pairs, verdicts)
@@ -109,7 +109,7 @@ def _draw_wide(entry: Entry, *, whole: bool) -> Iterator[str]:
         yield draw_host_strip(measurement)
 
 
-def _draw_distributions(entry: Entry, *, whole: bool) -> Iterator[str]:
+def _draw_distributions(entry: ListedTest, *, whole: bool) -> Iterator[str]:
     measurement, verdicts = entry.result.measurement, entry.verdicts
     limited = {verdict.metric for verdict in verdicts}
     distributions: Mapping[str, Any] = measurement.get("distributions", {})

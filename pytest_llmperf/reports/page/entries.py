@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedTest:
     """One test.
 
     Attributes:
@@ -58,11 +58,11 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Group:
+class ListedFunction:
     """The tests of one function, the worst first; ``is_one`` if it is a single test, which needs no heading."""
 
     function: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ListedTest, ...]
 
     @property
     def is_one(self) -> bool:
@@ -70,18 +70,18 @@ class Group:
         return len(self.entries) == 1
 
 
-def group_tests(results: Sequence[TestResult]) -> list[Group]:
+def group_tests(results: Sequence[TestResult]) -> list[ListedFunction]:
     """All tests by function; the function with the worst test comes first."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[ListedTest]] = {}
     for entry in sorted(map(make_entry, results), key=lambda one: one.place):
         groups.setdefault(entry.function, []).append(entry)
-    return [Group(function, tuple(entries)) for function, entries in groups.items()]
+    return [ListedFunction(function, tuple(entries)) for function, entries in groups.items()]
 
 
-def make_entry(result: TestResult) -> Entry:
+def make_entry(result: TestResult) -> ListedTest:
     """The entry of one test."""
     function, bracket, rest = result.nodeid.partition("[")
-    return Entry(
+    return ListedTest(
         result=result,
         anchor=make_anchor(result.nodeid),
         function=function,

@@ -11,7 +11,7 @@ from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.page.command import format_command
 from pytest_llmperf.reports.page.decided import describe_decision
 from pytest_llmperf.reports.page.drawings import Drawing, draw_tests
-from pytest_llmperf.reports.page.entries import Entry, group_tests
+from pytest_llmperf.reports.page.entries import ListedTest, group_tests
 from pytest_llmperf.reports.page.facts import describe_engines, describe_session
 from pytest_llmperf.reports.page.readings import Readings, find_common_missing, group_by_reason, read_readings
 from pytest_llmperf.reports.page.sides import find_side_by_side
@@ -50,7 +50,7 @@ class Section:
         drawing: its plots, of which ``plots`` are those that are written out.
     """
 
-    entry: Entry
+    entry: ListedTest
     readings: Readings
     tables: tuple[tuple[str, Sequence[tuple[str, str]]], ...]
     line: str
@@ -100,7 +100,9 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     )
 
 
-def _make_section(entry: Entry, drawing: Drawing, common: Sequence[tuple[str, str]], run: Mapping[str, Any]) -> Section:
+def _make_section(
+    entry: ListedTest, drawing: Drawing, common: Sequence[tuple[str, str]], run: Mapping[str, Any]
+) -> Section:
     measurement = entry.result.measurement
     in_tables = _IN_TABLES if measurement.get("parts") else _IN_TABLES | {"engine"}
     evidence = [

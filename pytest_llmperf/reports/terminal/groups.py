@@ -55,7 +55,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Group:
+class FunctionRows:
     """A test function on one engine.
 
     Attributes:
@@ -90,7 +90,7 @@ class Group:
         return f" ({', '.join(parts)})" if parts else ""
 
 
-def group_by_function(results: Sequence[TestResult]) -> list[Group]:
+def group_by_function(results: Sequence[TestResult]) -> list[FunctionRows]:
     """The tests with budgets, by function and engine; the one with the worst budget first."""
     pairs = sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
     found: dict[tuple[str, str], list[tuple[TestResult, Verdict]]] = {}
@@ -99,13 +99,15 @@ def group_by_function(results: Sequence[TestResult]) -> list[Group]:
     return [_make_group(function, engine, own) for (function, engine), own in found.items()]
 
 
-def _make_group(function: str, engine: str, pairs: Sequence[tuple[TestResult, Verdict]]) -> Group:
+def _make_group(function: str, engine: str, pairs: Sequence[tuple[TestResult, Verdict]]) -> FunctionRows:
     nodeids = dict.fromkeys(result.nodeid for result, _ in pairs)
     budgets: dict[str, list[tuple[TestResult, Verdict]]] = {}
     for result, verdict in pairs:
         budgets.setdefault(_find_budget(verdict), []).append((result, verdict))
     name = strip_engine(next(iter(nodeids)), engine) if len(nodeids) == 1 else function
-    return Group(name, engine, pairs[0][0].place, len(nodeids), tuple(_make_row(own) for own in budgets.values()))
+    return FunctionRows(
+        name, engine, pairs[0][0].place, len(nodeids), tuple(_make_row(own) for own in budgets.values())
+    )
 
 
 def _find_budget(verdict: Verdict) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.matrix.matrix import Matrix
     from pytest_llmperf.reports.result import TestResult
     from pytest_llmperf.reports.terminal.budget_lines import Paint, Spell
-    from pytest_llmperf.reports.terminal.groups import Group, Row
+    from pytest_llmperf.reports.terminal.groups import FunctionRows, Row
 
 ROWS = 20
 SESSION_NOISE_WATCHED = 0.1
@@ -91,7 +91,7 @@ def _budgets(results: Sequence[TestResult], width: int, spell: Spell, paint: Pai
     return [*lines, *(paint_statuses(line, paint) for line in wrap(f"budgets: {format_counts(results)}", width))]
 
 
-def _select(groups: Sequence[Group]) -> tuple[list[Group], list[Row]]:
+def _select(groups: Sequence[FunctionRows]) -> tuple[list[FunctionRows], list[Row]]:
     """The groups with their worst rows, ``ROWS`` of them at most in all, and the rows that are left out."""
     ranked = sorted((row for group in groups for row in group.rows), key=rank_row)
     shown = {id(row) for row in ranked[:ROWS]}
@@ -106,7 +106,7 @@ def _describe_hidden(rows: Sequence[Row], more: str) -> str:
     return f"+{len(rows)} more budget{'' if len(rows) == 1 else 's'} ({told}); see {more}"
 
 
-def _draw(groups: Sequence[Group], width: int, spell: Spell, paint: Paint, *, costs: bool) -> list[str]:
+def _draw(groups: Sequence[FunctionRows], width: int, spell: Spell, paint: Paint, *, costs: bool) -> list[str]:
     """Each row behind the title of its group if all titles fit whole, else each title above its rows."""
     rows = [row for group in groups for row in group.rows]
     names = ["test", *(spell(group.title) for group in groups for _ in group.rows)]

@@ -9,12 +9,12 @@ import pytest
 
 from pytest_llmperf.reports.page import drawings
 from pytest_llmperf.reports.page.drawings import draw_tests
-from pytest_llmperf.reports.page.entries import Entry, group_tests
+from pytest_llmperf.reports.page.entries import ListedTest, group_tests
 from tests.helpers.page_samples import mixed_run
 
 
 @pytest.fixture
-def entries() -> list[Entry]:
+def entries() -> list[ListedTest]:
     return [entry for group in group_tests(mixed_run()) for entry in group.entries]
 
 
@@ -22,7 +22,7 @@ def unpack(packed: str) -> list[str]:
     return zlib.decompress(b64decode(packed)).decode().split("\0")
 
 
-def test_plots_are_written_out_unless_their_test_passed(entries: list[Entry]) -> None:
+def test_plots_are_written_out_unless_their_test_passed(entries: list[ListedTest]) -> None:
     found, packed = draw_tests(entries)
     plots = unpack(packed)
     assert [drawing.place for drawing in found if drawing.place is not None] == list(range(len(plots)))
@@ -34,7 +34,7 @@ def test_plots_are_written_out_unless_their_test_passed(entries: list[Entry]) ->
 
 
 def test_a_page_that_is_full_has_fewer_plots_of_the_last_tests(
-    entries: list[Entry], monkeypatch: pytest.MonkeyPatch
+    entries: list[ListedTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = draw_tests(entries)
     for name in ("WRITTEN_BYTES", "WHOLE_BYTES", "MOST_BYTES"):
@@ -45,7 +45,9 @@ def test_a_page_that_is_full_has_fewer_plots_of_the_last_tests(
     assert packed == ""
 
 
-def test_before_that_they_have_what_happened_over_time(entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_before_that_they_have_what_happened_over_time(
+    entries: list[ListedTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(drawings, "WHOLE_BYTES", 1)
     found, packed = draw_tests(entries)
     assert found[0].svg.count("<svg") > 1
