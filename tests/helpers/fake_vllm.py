@@ -65,6 +65,7 @@ class OutputProcessor:
             completion = SimpleNamespace(
                 text=text,
                 token_ids=output.new_token_ids,
+                logprobs=None,
                 finish_reason=output.finish_reason and str(output.finish_reason),
             )
             found.append(
