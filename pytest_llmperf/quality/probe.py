@@ -53,8 +53,7 @@ def probe(
             found[row, column] = _ask(transport, endpoint, dialect, text.contexts[row][column])
             progress(len(found), len(order))
     finally:
-        if dialect.transport is None:
-            transport.close()
+        transport.close()
     passages = tuple(tuple(found[row, column] for column in range(len(c))) for row, c in enumerate(text.contexts))
     return TextNextTokens(text.digest, text.name, engine, _list_tokens(endpoint, dialect, text), passages)
 

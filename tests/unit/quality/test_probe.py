@@ -35,6 +35,7 @@ class Recorder:
 
     def __init__(self, answer: Any = None, fault: str = "") -> None:
         self.asked: list[Mapping[str, Any]] = []
+        self.closed = False
         self._answer = answer
         self._fault = fault
 
@@ -49,7 +50,8 @@ class Recorder:
         if self._fault:
             raise TransportError(self._fault)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.closed = True
 
 
 def dialect(transport: Recorder, **fields: Any) -> Dialect:
@@ -60,6 +62,7 @@ def test_each_position_is_asked_for_once_and_found_in_its_place() -> None:
     transport = Recorder()
     done: list[tuple[int, int]] = []
     found = probe(ENDPOINT, dialect(transport), TEXT, "q8", lambda *counts: done.append(counts))
+    assert transport.closed
     assert sorted(body["prompt"] for body in transport.asked) == sorted(c for cs in TEXT.contexts for c in cs)
     assert done[-1] == (96, 96)
     for row, contexts in enumerate(TEXT.contexts):
