@@ -8,7 +8,12 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.answers.errors import find_error, names_error, tells_of_failure
+from pytest_llmperf.traffic.answers.errors import (
+    find_error,
+    names_error,
+    names_error_of_a_kind,
+    tells_of_failure,
+)
 from pytest_llmperf.traffic.answers.json_fields import parse_object
 
 if TYPE_CHECKING:
@@ -83,7 +88,9 @@ def _parse_any_events(whole: bytes, pieces: Sequence[tuple[int, bytes]], ends: S
 
 def _is_error(name: bytes) -> bool:
     text = name.decode(errors="replace")
-    return names_error(text) or tells_of_failure(text)
+    # The events of /responses have a type that says it, and some are of a tool that failed.
+    last = text if text.startswith("response.") else text.rpartition(".")[2]
+    return names_error(last) or names_error_of_a_kind(last) or tells_of_failure(last)
 
 
 def _is_aside(name: bytes, data: Sequence[bytes]) -> bool:

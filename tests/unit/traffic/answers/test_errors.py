@@ -60,6 +60,13 @@ SHAPES: list[dict[str, Any]] = [
     {"choices": [], "message": DIED},
     {"base_resp": {"status_code": 1004, "status_msg": DIED}},
     {"choices": [], "header": {"code": 10013, "message": DIED}},
+    {"internalServerException": {"message": DIED}},
+    {"model_stream_error": DIED},
+    {"abort_reason": DIED},
+    {"__type": "ThrottlingException", "message": DIED},
+    {"event": "error", "message": DIED},
+    {"status": "running", "detail": DIED},
+    {"type": "about:blank", "title": DIED, "status": 503},
 ]
 CHUNK = {"choices": [{"index": 0, "text": "a", "finish_reason": None}]}
 ENDING = {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]}
@@ -98,6 +105,8 @@ def test_an_error_in_a_stream_of_any_protocol_is_a_failed_request(shape: dict[st
         (b'{"error": {"message": "EngineCore died"}}\n', DIED),
         (b"exception: EngineCore died\n\n", DIED),
         (b"Error: EngineCore died\n", DIED),
+        (b'event: internalServerException\ndata: {"message": "EngineCore died"}\n\n', DIED),
+        (b'event: chat.error\ndata: {"message": "EngineCore died"}\n\n', DIED),
     ],
 )
 def test_an_error_event_is_an_error_whatever_it_carries(event: bytes, words: str) -> None:
@@ -143,6 +152,11 @@ def test_the_ending_of_the_server_behind_a_gateway_is_believed() -> None:
         ({"type": "about:blank", "title": "Too Many Requests"}, "Too Many Requests"),
         ({"title": "The model went away", "instance": "/v1/chat/completions"}, "The model went away"),
         ({"choices": [], "stats": {"stop_reason": "failed", "tokens": 3}}, "stop_reason is 'failed'"),
+        ({"choices": [], "stats": {"stop_reason": "modelUnloaded"}}, "stop_reason is 'modelUnloaded'"),
+        ({"choices": [], "stats": {"stopReason": "userStopped"}}, "stopReason is 'userStopped'"),
+        ({"choices": [], "success": False}, '{"success": false}'),
+        ({"choices": [], "is_error": True}, '{"is_error": true}'),
+        ({"choices": [], "error": {"code": 500, "message": "OK"}}, "OK"),
     ],
 )
 def test_signs_of_an_error_without_its_words_are_one(last: dict[str, Any], words: str) -> None:
@@ -181,6 +195,16 @@ def test_an_error_inside_a_choice_is_an_error() -> None:
         {"choices": [], "metadata": {"error": "what the request said"}},
         {"type": "title", "title": "About cats"},
         {"x_groq": {"id": "req_1", "usage": {"completion_tokens": 2}}},
+        {"error": {"code": 0, "message": "success"}},
+        {"error": {"code": "0", "message": "", "details": [None]}},
+        {"error": "No error"},
+        {"error_code": 0, "error_msg": "success"},
+        {"choices": [], "header": {"code": 20000, "message": "Success"}},
+        {"choices": [], "code": 20000, "message": "success"},
+        {"type": "info", "message": "2 requests are before this one"},
+        {"status": "loading", "message": "the model is being loaded"},
+        {"choices": [{"delta": {}, "finish_reason": "stop", "stop_reason": "error"}]},
+        {"tool_error": "the file was not found"},
     ],
 )
 def test_what_reports_no_error_is_none(good: dict[str, Any]) -> None:
