@@ -17,7 +17,7 @@ from pytest_llmperf.measurement.request import ServerTimes
 from pytest_llmperf.traffic.answers.answer import Answer, time_answer
 from pytest_llmperf.traffic.answers.asked import check_asked
 from pytest_llmperf.traffic.answers.content import list_calls, read_reasoning, read_text
-from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes
+from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes, describe_other_count
 from pytest_llmperf.traffic.answers.endings import (
     NO_ANSWER,
     describe_models,
@@ -27,7 +27,7 @@ from pytest_llmperf.traffic.answers.endings import (
 )
 from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
 from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_text, excerpt, parse_object
-from pytest_llmperf.traffic.answers.usage import COUNTS_OF_OLLAMA, TokenCounts, find_no_count
+from pytest_llmperf.traffic.answers.usage import COUNTS_OF_OLLAMA, TokenCounts, find_no_count, list_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,6 +74,7 @@ class _Parts:
     chunks: list[Chunk] = field(default_factory=list)
     last: dict[str, Any] = field(default_factory=dict)
     lines: int = 0
+    running: int | None = None
     model: str = ""
     reported: str = ""
     malformed: str = ""
@@ -97,6 +98,8 @@ class _Parts:
             self.last = ended
             self.reported = self.reported or f"more came after the answer had ended: {excerpt(data)}"
             return
+        if not self._done:
+            self.running = max(list_outputs(content), default=self.running)
         kind = self._take_content(content)
         if kind is not None:
             self.chunks.append(Chunk(at_ns, kind))
@@ -171,10 +174,11 @@ class _Parts:
             return TokenCounts()
         output = as_count(self.last.get("eval_count", 0))
         beyond = check_asked(output, arrival.asked_tokens)
+        other = describe_other_count(output, 0, list_outputs(self.last))
         return TokenCounts(
             output=output,
             prompt=as_count(self.last.get("prompt_eval_count", 0)),
-            fault=find_no_count(self.last, COUNTS_OF_OLLAMA) or (f"{beyond}; {_LENGTH_HINT}" if beyond else ""),
+            fault=find_no_count(self.last, COUNTS_OF_OLLAMA) or (f"{beyond}; {_LENGTH_HINT}" if beyond else other),
         )
 
     def _measure(self, text: str, reasoning: str) -> int:
@@ -186,7 +190,7 @@ class _Parts:
 
     def _streamed(self, text: str, reasoning: str) -> Streamed:
         kinds = [chunk.kind for chunk in self.chunks]
-        return Streamed(kinds, self._measure(text, reasoning), count_bytes(reasoning), self.lines)
+        return Streamed(kinds, self._measure(text, reasoning), count_bytes(reasoning), self.lines, self.running)
 
     def _times(self) -> ServerTimes:
         names = ("load_duration", "prompt_eval_duration", "eval_duration", "total_duration")

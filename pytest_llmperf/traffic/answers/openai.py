@@ -29,7 +29,7 @@ from pytest_llmperf.traffic.answers.endings import (
 from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error
 from pytest_llmperf.traffic.answers.event_template import EventTemplate
 from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list, as_text, excerpt, parse_object
-from pytest_llmperf.traffic.answers.usage import COUNTS_OF_TIMINGS, TokenCounts, find_no_count, read_usage
+from pytest_llmperf.traffic.answers.usage import COUNTS_OF_TIMINGS, TokenCounts, find_no_count, list_outputs, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ class _Parts:
     numbered: bool = True
     ends: int = 0
     ending: object = None
-    counted_at_end: int | None = None
+    counted: list[int] = field(default_factory=list)
     usage: dict[str, Any] | None = None
     timings: dict[str, Any] = field(default_factory=dict)
     no_count: str = ""
@@ -142,8 +142,8 @@ class _Parts:
         usage, timings = _find_usage(content, choices), as_dict(content.get("timings"))
         self._take_counts(usage, timings)
         kind = self._take_choices(choices)
-        if self.ending and self.counted_at_end is None:
-            self.counted_at_end = as_count(usage.get("completion_tokens"))
+        if self.ending:
+            self.counted += list_outputs(content)
         if kind is not None:
             by_usage, by_timings = as_count(usage.get("completion_tokens")), as_count(timings.get("predicted_n"))
             self.carriers.append(_Carrier(at_ns, kind, by_usage, by_timings))
@@ -250,8 +250,8 @@ class _Parts:
         if self.usage is not None:
             counts = read_usage(self.usage)
             largest = max((count for count in (counts.cached, cached) if count is not None), default=None)
-            last = as_count(self.usage.get("completion_tokens"))
-            others = (self.counted_at_end, as_count(timings.get("predicted_n")))
+            last = max(list_outputs({"usage": self.usage}), default=None)
+            others = [*self.counted, *list_outputs({"timings": timings})]
             fault = counts.fault or fault or describe_other_count(last, counts.reasoning or 0, others)
             return replace(counts, cached=largest, fault=fault)
         prompt = as_count(timings.get("prompt_n"))

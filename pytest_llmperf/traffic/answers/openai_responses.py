@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import Chunk
 from pytest_llmperf.traffic.answers import sse
 from pytest_llmperf.traffic.answers.answer import Answer, time_answer
 from pytest_llmperf.traffic.answers.content import gather_text
-from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes
+from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes, describe_other_count
 from pytest_llmperf.traffic.answers.endings import describe_models, describe_nothing, find_finish_reason, why_empty
 from pytest_llmperf.traffic.answers.errors import describe_refusal, find_error, tells_of_failure
 from pytest_llmperf.traffic.answers.json_fields import as_dict, as_list, as_text, excerpt, parse_object
-from pytest_llmperf.traffic.answers.usage import read_usage
+from pytest_llmperf.traffic.answers.usage import list_outputs, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.chunks import ChunkKind
     from pytest_llmperf.traffic.answers.answer import Arrival
+    from pytest_llmperf.traffic.answers.usage import TokenCounts
 
 _DELTAS: Mapping[str, ChunkKind] = {
     "response.output_text.delta": "text",
@@ -67,6 +68,8 @@ class _Parts:
     ended_by: str = ""
     model: str = ""
     summarized: bool = False
+    counted: list[int] = field(default_factory=list)
+    running: int | None = None
     events: int = 0
     reported: str = ""
     malformed: str = ""
@@ -100,9 +103,18 @@ class _Parts:
                 self.reported = f"more of the answer came after it had ended with {excerpt(self.ended_by)}"
         elif response := as_dict(event.get("response")):
             self._take_response(name, response)
+        self._take_counts(event)
         self.summarized = self.summarized or (bool(text) and name.startswith(_SUMMARY))
         if not name.startswith(_PROGRAM) and (error := find_error(event)):
             self.reported = f"the server reported an error: {error}"
+
+    def _take_counts(self, event: Mapping[str, Any]) -> None:
+        """Takes what an event counts outside the usage of the whole response: on the way, or once that has come."""
+        counted = [*list_outputs(event), *list_outputs(as_dict(event.get("response")))]
+        if self.response:
+            self.counted += counted
+        else:
+            self.running = max(counted, default=self.running)
 
     def _take_response(self, name: str, response: dict[str, Any]) -> None:
         model = as_text(response.get("model"))
@@ -119,7 +131,7 @@ class _Parts:
 
     def answer(self, arrival: Arrival) -> Answer:
         usage = as_dict(self.response.get("usage"))
-        counts = read_usage(usage)
+        counts = self._count(usage)
         output = [as_dict(item) for item in as_list(self.response.get("output"))]
         text = self._find_text("text", _gather(output, "message"))
         reasoning = self._find_text("reasoning", _gather(output, "reasoning"))
@@ -136,6 +148,12 @@ class _Parts:
         )
         return Answer(text, reasoning, calls, timing.finish_reason, usage or None, timing, self.response)
 
+    def _count(self, usage: Mapping[str, Any]) -> TokenCounts:
+        counts = read_usage(usage)
+        last, others = max(list_outputs({"usage": usage}), default=None), [*self.counted, *list_outputs(self.response)]
+        fault = describe_other_count(last, counts.reasoning or 0, others)
+        return replace(counts, fault=counts.fault or fault)
+
     def _find_text(self, kind: ChunkKind, whole: str) -> str:
         """Returns the text in the whole answer, else that of its events: not every server repeats it at the end."""
         parts = zip(self.chunks, self.texts, strict=True)
@@ -145,7 +163,7 @@ class _Parts:
         kinds = [chunk.kind for chunk in self.chunks]
         reasoning = sum(count_bytes(t) for t, kind in zip(self.texts, kinds, strict=True) if kind == "reasoning")
         size = sum(map(count_bytes, self.texts))
-        return Streamed(kinds, size, reasoning, self.events, summarized=self.summarized)
+        return Streamed(kinds, size, reasoning, self.events, self.running, self.summarized)
 
     @staticmethod
     def _whole(text: str, reasoning: str, calls: Sequence[dict[str, Any]]) -> Whole:

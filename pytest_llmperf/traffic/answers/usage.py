@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.traffic.answers.json_fields import as_count, excerpt
+from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +24,8 @@ _CACHED = re.compile(r"(?i)(?<!un)cach")
 _NOT_FROM_CACHE = re.compile(r"(?i)miss|creat|writ")
 _REASONING = re.compile(r"(?i)reasoning|think|thought")
 _REJECTED = re.compile(r"(?i)reject")
+# What Ollama and llama.cpp call the output.
+_OLLAMA_OUTPUT, _TIMED_OUTPUT = "eval_count", "predicted_n"
 # Names of the counts of llama.cpp in timings, and of Ollama's.
 COUNTS_OF_TIMINGS = re.compile(r"_n")
 COUNTS_OF_OLLAMA = re.compile(r"_count")
@@ -59,6 +61,22 @@ def read_usage(usage: Mapping[str, Any]) -> TokenCounts:
         fault=_describe_no_count(stated) or _describe_contradiction(outputs),
     )
     return _leave_out_rejected(_hold_against_total(counts, stated), _find_largest(stated, _REJECTED) or 0)
+
+
+def list_outputs(content: Mapping[str, Any]) -> list[int]:
+    """Returns every count of the output in an object of an answer: in usage, also in that of a choice or of a field of
+    a server's own, in the timings of llama.cpp, and as Ollama states it. They are of the same tokens, or one is wrong.
+    """
+    choices = content.get("choices")
+    parts = [content, *(choices if isinstance(choices, list) else ())]
+    parts += [value for key, value in content.items() if key.startswith("x_")]
+    usages = [as_dict(as_dict(part).get("usage")) for part in parts]
+    stated = [count for usage in usages for count in _read_counts(usage, (*_OUTPUT, _OLLAMA_OUTPUT))]
+    return [
+        *stated,
+        *_read_counts(as_dict(content.get("timings")), [_TIMED_OUTPUT]),
+        *_read_counts(content, [_OLLAMA_OUTPUT]),
+    ]
 
 
 def read_cached(stated: Stated) -> int | None:

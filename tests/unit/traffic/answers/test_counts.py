@@ -244,3 +244,57 @@ def test_a_count_that_grows_by_the_end_of_the_sequence_is_no_fault(at_the_end: i
 
 def test_a_count_that_grows_by_the_reasoning_is_no_fault() -> None:
     assert ended(9, {**counted(60), **reasoned(51)}).count_fault == ""
+
+
+# ---------------------------------------------------------------------------------------- two counts of one answer
+
+TWICE = "the server counted the answer twice: 90 and 2 tokens"
+BESIDE: list[dict[str, Any]] = [{"timings": {"predicted_n": 90}}, {"x_groq": {"usage": {"completion_tokens": 90}}}]
+ENDED: dict[str, Any] = {"choices": [{"index": 0, "text": " sea", "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize("beside", BESIDE, ids=["timings", "x_groq"])
+def test_two_counts_of_one_answer_contradict_each_other_in_each_protocol(beside: dict[str, Any]) -> None:
+    begun = {"choices": [{"index": 0, "text": " the"}]}
+    whole = {"status": "completed", "output": [{"type": "message", "content": [{"text": " the sea"}]}]}
+    whole |= {"usage": {"output_tokens": 2}}
+    deltas = [{"type": "response.output_text.delta", "delta": word} for word in (" the", " sea")]
+    ended = {"type": "response.completed", "response": whole}
+    line = {"response": " the sea", "done": True, "done_reason": "stop", "eval_count": 2, "prompt_eval_count": 1}
+    answers = [
+        openai.read(as_stream(begun, {**ENDED, "usage": counted(2), **beside}, "[DONE]")),
+        openai.read(as_stream(begun, {**ENDED, "usage": counted(2)}, {"choices": [], **beside}, "[DONE]")),
+        openai.read(as_body({**ENDED, "usage": counted(2), **beside})),
+        openai_responses.read(as_stream(*deltas, {**ended, **beside})),
+        openai_responses.read(as_stream(*deltas, {**ended, "response": {**whole, **beside}})),
+        openai_responses.read(as_body({**whole, **beside})),
+        ollama.read(as_lines({"response": "", "done": False}, {**line, **beside})),
+        ollama.read(as_body({**line, "usage": {"completion_tokens": 90}})),
+    ]
+    # Of two that came one after the other, the last one in a usage counts.
+    turned = TWICE.replace("90 and 2", "2 and 90")
+    assert [answer.timing.count_fault.replace(turned, TWICE) for answer in answers] == [TWICE] * len(answers)
+
+
+def test_a_count_in_a_choice_is_held_against_the_one_of_the_answer() -> None:
+    choice = {**ENDED["choices"][0], "usage": {"completion_tokens": 90}}
+    assert openai.read(as_body({"choices": [choice], "usage": counted(2)})).timing.count_fault == TWICE
+
+
+def test_a_count_on_the_way_is_no_more_than_the_one_at_the_end_in_each_protocol() -> None:
+    going = {"type": "response.in_progress", "response": {"status": "in_progress", "usage": {"output_tokens": 90}}}
+    delta = {"type": "response.output_text.delta", "delta": " the sea"}
+    whole = {"status": "completed", "output": [], "usage": {"output_tokens": 2}}
+    line = {"response": " sea", "done": True, "done_reason": "stop", "eval_count": 2}
+    answers = [
+        openai_responses.read(as_stream(going, delta, {"type": "response.completed", "response": whole})),
+        ollama.read(as_lines({"response": " the", "done": False, "eval_count": 90}, line)),
+    ]
+    fault = "the server counted 90 tokens on the way, and 2 at the end"
+    assert [answer.timing.count_fault for answer in answers] == [fault, fault]
+
+
+@pytest.mark.parametrize("other", [1, 2, 0])
+def test_counts_that_leave_out_the_end_or_were_not_made_do_not_contradict(other: int) -> None:
+    line = {"response": " the sea", "done": True, "done_reason": "stop", "eval_count": 2}
+    assert ollama.read(as_body({**line, "timings": {"predicted_n": other}})).timing.count_fault == ""
