@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.measurement.quality.next_tokens import MOST_LIKELY, NextTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 DIGITS = 6
 """Decimals that a log-probability is rounded to, so that a stored one is the same as a measured one."""
@@ -18,6 +18,9 @@ DIGITS = 6
 _SPECIAL = re.compile(r"<\|[^<>|]+\|>|</?s>")
 _LEAST = -1e4
 """What a log-probability of minus infinity counts as, which JSON cannot write and some servers send as -9999."""
+_NONE = -1e3
+"""At or below it the second most likely token has no probability; that of a model is not below about -100."""
+_LARGEST_SUM = 1.01
 
 
 class NoLikelyTokensError(ValueError):
@@ -35,11 +38,11 @@ def read_next_tokens(body: bytes) -> NextTokens:
     """
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NoLikelyTokensError("the answer is not JSON") from None
     if not isinstance(answer, dict):
         raise NoLikelyTokensError("the answer is not a JSON object")
-    if "error" in answer:
+    if answer.get("error"):
         raise NoLikelyTokensError(_describe_error(answer["error"]))
     try:
         pairs = () if _has_ended(answer) else _list_pairs(answer)
@@ -48,7 +51,16 @@ def read_next_tokens(body: bytes) -> NextTokens:
         raise NoLikelyTokensError("the answer states no log-probabilities of the most likely tokens") from None
     if len(likely) == 1:
         raise NoLikelyTokensError(f"the answer states 1 of the {MOST_LIKELY} most likely tokens")
+    _refuse_other_numbers(likely)
     return NextTokens(_count_context(answer), likely)
+
+
+def _refuse_other_numbers(likely: Mapping[str, float]) -> None:
+    """Refuses logits, and what is left of the probabilities once a token was chosen: one of 1 and others of 0."""
+    if (whole := math.fsum(math.exp(value) for value in likely.values())) > _LARGEST_SUM:
+        raise NoLikelyTokensError(f"the probabilities that the answer states add up to {whole:.3g}")
+    if likely and sorted(likely.values())[-2:][0] <= _NONE:
+        raise NoLikelyTokensError("the answer states probabilities after a token was chosen: all others are 0")
 
 
 def _describe_error(error: Any) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.quality.next_tokens import NextTokens, TextNextTokens
+from pytest_llmperf.measurement.quality.next_tokens import MOST_LIKELY, NextTokens, TextNextTokens
 from pytest_llmperf.quality.answers import NoLikelyTokensError, read_next_tokens
 from pytest_llmperf.traffic.client.exchange import Target, TransportError
 from pytest_llmperf.traffic.client.http import HttpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from pytest_llmperf.quality.text import ProbeText
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
@@ -54,6 +54,7 @@ def probe(
             progress(len(found), len(order))
     finally:
         transport.close()
+    _check_all(found.values())
     passages = tuple(tuple(found[row, column] for column in range(len(c))) for row, c in enumerate(text.contexts))
     return TextNextTokens(text.digest, text.name, engine, _list_tokens(endpoint, dialect, text), passages)
 
@@ -90,6 +91,18 @@ def _ask(transport: Transport, endpoint: Endpoint, dialect: Dialect, context: st
     except NoLikelyTokensError as error:
         status = "" if attempt.status in (None, 200) else f" (HTTP {attempt.status})"
         raise ProbeError(f"{error}{status}") from None
+
+
+def _check_all(found: Collection[NextTokens]) -> None:
+    """Refuses fewer tokens than were asked for, and answers that do not depend on the text.
+
+    At one position there may be fewer, since tokens that are written the same are one.
+    """
+    most = max(len(one.likely) for one in found)
+    if 0 < most < MOST_LIKELY:
+        raise ProbeError(f"the engine states at most {most} of the {MOST_LIKELY} most likely tokens")
+    if most and len({frozenset(one.likely.items()) for one in found}) == 1:
+        raise ProbeError(f"the answers at all {len(found)} positions are the same, so they do not depend on the text")
 
 
 def _list_tokens(endpoint: Endpoint, dialect: Dialect, text: ProbeText) -> tuple[int, ...] | None:

@@ -49,9 +49,18 @@ def test_tokens_that_are_written_the_same_are_added_up() -> None:
 
 
 def test_special_tokens_have_an_empty_text_on_every_engine() -> None:
-    vllm = read_next_tokens(answer({"top_logprobs": [{"<|im_end|>": -0.5, "a": -1.0, "</s>": -3.0}]}))
+    vllm = read_next_tokens(answer({"top_logprobs": [{"<|im_end|>": -0.7, "a": -1.0, "</s>": -3.0}]}))
     assert set(vllm.likely) == {"", "a"}
     assert vllm.first == ""
+
+
+def test_an_error_that_is_null_is_none() -> None:
+    tokens = json.loads(answer({"top_logprobs": [{"a": -1.0, "b": -1.0}]}))
+    assert read_next_tokens(json.dumps({**tokens, "error": None}).encode()).first == "a"
+
+
+def test_a_token_that_is_as_good_as_certain_is_no_chosen_one() -> None:
+    assert read_next_tokens(answer({"top_logprobs": [{"a": 0.0, "b": -38.5, "c": -9999.0}]})).first == "a"
 
 
 def test_of_equally_likely_tokens_the_first_is_always_the_same() -> None:
@@ -74,6 +83,10 @@ def test_of_equally_likely_tokens_the_first_is_always_the_same() -> None:
         (answer({"top_logprobs": [{"a": -0.1}]}), "states 1 of the 20"),
         (b'{"response": " the", "done_reason": "length"}', "states no log-probabilities"),
         (b'{"choices": []}', "states no log-probabilities"),
+        (b"[" * 100_000, "not JSON"),
+        (answer({"top_logprobs": [{"a": -0.1, "b": -0.2}]}), "add up to 1.72"),
+        (answer({"top_logprobs": [{"a": 0.0, "b": float("-inf")}]}), "after a token was chosen"),
+        (answer({"top_logprobs": [{"a": 0.0, "b": -9999.0, "c": -9999.0}]}), "after a token was chosen"),
     ],
 )
 def test_an_answer_without_them_says_so_in_one_line(body: bytes, said: str) -> None:

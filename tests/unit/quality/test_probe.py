@@ -21,6 +21,11 @@ TEXT = read_default_text()
 ENDPOINT = Endpoint("http://127.0.0.1:1/v1", "tiny")
 
 
+def expect(tokens: int, at: int) -> dict[str, float]:
+    """So many tokens, as likely as nowhere else."""
+    return {f"t{number}": -3.0 - number / 10 - at / 1000 for number in range(tokens)}
+
+
 class Answered:
     path, late, headers = "", None, {}  # type: ignore[var-annotated]
     sent_ns = end_ns = 0
@@ -42,7 +47,7 @@ class Recorder:
     def attempt(self, path: str, body: Mapping[str, Any]) -> Answered:
         assert path == "/completions"
         self.asked.append(body)
-        likely = {"top_logprobs": [{"a": -1.0, "b": -2.0}]}
+        likely = {"top_logprobs": [expect(20, len(self.asked))]}
         answer = self._answer or {"choices": [{"logprobs": likely}], "usage": {"prompt_tokens": len(self.asked)}}
         return Answered(json.dumps(answer).encode())
 
@@ -109,3 +114,19 @@ def test_the_ids_of_the_texts_tokens_are_kept_where_the_engine_states_them() -> 
 def test_an_engine_that_does_not_give_them_says_why(asking: Dialect, said: str) -> None:
     with pytest.raises(ProbeError, match=said):
         probe(ENDPOINT, asking, TEXT, "q8")
+
+
+def choose(likely: Mapping[str, float]) -> dict[str, Any]:
+    return {"choices": [{"logprobs": {"top_logprobs": [likely]}}], "usage": {"prompt_tokens": 3}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (choose(expect(5, 1)), "the engine states at most 5 of the 20 most likely tokens"),
+        (choose(expect(20, 1)), "the answers at all 96 positions are the same, so they do not depend on the text"),
+    ],
+)
+def test_too_few_tokens_and_answers_that_are_always_the_same_prove_nothing(answer: Any, said: str) -> None:
+    with pytest.raises(ProbeError, match=said):
+        probe(ENDPOINT, dialect(Recorder(answer)), TEXT, "q8")
