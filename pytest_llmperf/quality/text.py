@@ -64,10 +64,16 @@ def divide_text(text: str, name: str) -> ProbeText:
     """
     words = _WORD.findall(text)
     starts = range(0, len(words) - PASSAGE_WORDS + 1, PASSAGE_WORDS)
-    passages = ["".join(words[start : start + PASSAGE_WORDS]).strip() for start in starts]
-    if len(passages) < FEWEST_PASSAGES:
-        least = FEWEST_PASSAGES * PASSAGE_WORDS
+    least = FEWEST_PASSAGES * PASSAGE_WORDS
+    if len(starts) < FEWEST_PASSAGES:
         raise TextError(f"{name} has {len(words)} words between blanks, and a comparison needs {least}")
+    # The same passage a second time says nothing new, and would make a verdict look surer than it is.
+    passages = list(dict.fromkeys("".join(words[start : start + PASSAGE_WORDS]).strip() for start in starts))
+    if len(passages) < FEWEST_PASSAGES:
+        raise TextError(
+            f"{name} repeats itself: it has {len(passages)} different passages of {PASSAGE_WORDS} words, and a "
+            f"comparison needs {FEWEST_PASSAGES}"
+        )
     step = max(1.0, len(passages) / MOST_PASSAGES)
     kept = [passages[int(number * step)] for number in range(min(len(passages), MOST_PASSAGES))]
     return ProbeText(name, tuple(kept))

@@ -51,3 +51,10 @@ def test_a_text_that_is_too_short_or_has_no_blanks_is_refused(tmp_path: Path) ->
     for name, said in (("missing", "missing cannot be read: No such file"), ("latin", "latin is not text in UTF-8")):
         with pytest.raises(TextError, match=said):
             read_text_file(tmp_path / name, name)
+
+
+def test_a_passage_that_comes_again_counts_once() -> None:
+    repeated = [*WORDS[: 24 * 8], *WORDS[:24]]
+    assert len(divide_text(" ".join(repeated), "t").passages) == 8
+    with pytest.raises(TextError, match="t repeats itself: it has 1 different passages of 24 words"):
+        divide_text("word " * 1000, "t")

@@ -154,7 +154,7 @@ def test_a_reference_file_is_read_from_the_root_folder(world: World) -> None:
     found = assess(world, limits(against="ref.json")).quality
     assert isinstance(found, QualityComparison)
     assert found.reference == "q8 in ref.json"
-    (world.root / "mine.txt").write_text("word " * 400, encoding="utf-8")
+    (world.root / "mine.txt").write_text(" ".join(f"word{n}" for n in range(400)), encoding="utf-8")
     other = assess(world, limits(against="ref.json", text="mine.txt")).quality
     assert other == NoComparison("the reference ref.json was not asked at positions of mine.txt")
 
