@@ -29,6 +29,8 @@ def compare(reference: TextNextTokens, tested: TextNextTokens, name: str = "") -
     name = name or reference.engine
     if reference.text != tested.text:
         return NoComparison(f"{name} was asked at positions of another text: {reference.text_name}")
+    if [len(passage) for passage in reference.passages] != [len(passage) for passage in tested.passages]:
+        return NoComparison(f"{name} has other positions of {reference.text_name}: write it anew")
     matched = _match_tokenizers(reference, tested, name)
     if isinstance(matched, NoComparison):
         return matched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.quality.next_tokens import NextTokens, TextNextTokens
@@ -36,7 +37,7 @@ def next_tokens_from_wire(data: Mapping[str, Any]) -> TextNextTokens:
     """What :func:`next_tokens_to_wire` made the data of.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not of that shape.
+        AttributeError, KeyError, TypeError, ValueError: it is not of that shape, or states no log-probabilities.
     """
     tokens = data["tokens"]
     return TextNextTokens(
@@ -49,7 +50,10 @@ def next_tokens_from_wire(data: Mapping[str, Any]) -> TextNextTokens:
 
 
 def _read_position(context_tokens: int | None, likely: Mapping[str, float]) -> NextTokens:
-    return NextTokens(context_tokens, {str(token): float(value) for token, value in likely.items()})
+    found = {str(token): float(value) for token, value in likely.items()}
+    if not all(-math.inf < value <= 0 for value in found.values()):
+        raise ValueError("a log-probability is a number of at most 0")
+    return NextTokens(context_tokens, found)
 
 
 def write_reference(texts: Sequence[Mapping[str, Any]]) -> str:
@@ -70,6 +74,6 @@ def read_reference(content: str, name: str) -> dict[str, TextNextTokens]:
         found = [next_tokens_from_wire(one) for one in data["texts"]]
     except ReferenceFileError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReferenceFileError(f"{name} is no whole reference ({type(error).__name__}): write it anew") from None
     return {one.text: one for one in found}

@@ -85,7 +85,7 @@ class PastRuns:
             for run in runs:
                 if found := run.next_tokens.get(text):
                     return describe_run(run), next_tokens_from_wire(found)
-        except (StoreError, KeyError, TypeError, ValueError) as error:
+        except (StoreError, AttributeError, KeyError, TypeError, ValueError) as error:
             return f"the next tokens of {self.name} cannot be read: {error}"
         if not runs:
             return self._why_none(runs, _Found([]), test, "")

@@ -119,3 +119,9 @@ def test_a_position_at_which_one_engine_ends_its_answer_is_no_agreement_and_has_
 def test_too_many_such_positions_are_no_comparison() -> None:
     ended = (A,) * 8 + (ENDED,) * 2
     assert why_not(of(ended), of((A,) * 10)) == "only at 8 of 10 positions do both state probabilities"
+
+
+def test_other_positions_of_the_same_text_are_not_compared() -> None:
+    for reference in (of((A, A)), of((A,), (A, A)), of()):
+        found = compare(reference, of((A, A), (A, A)))
+        assert found == NoComparison("q8 has other positions of the text: write it anew")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+from typing import Any
+
 import pytest
 
 from pytest_llmperf.measurement.quality.next_tokens import NextTokens, TextNextTokens
@@ -22,6 +26,15 @@ def test_what_was_written_is_read_again() -> None:
     assert read_reference(write_reference([wire]), "ref.json") == {"d1": FOUND}
 
 
+def write_position(likely: Any) -> str:
+    wire = next_tokens_to_wire(FOUND)
+    wire["passages"][0][0][1] = likely
+    return json.dumps({"llmperf_reference": 1, "texts": [wire]})
+
+
+DAMAGED = (None, [1], {"a": None}, {"a": math.nan}, {"a": math.inf}, {"a": -math.inf}, {"a": 5.0}, {"a": 1e6})
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -30,6 +43,8 @@ def test_what_was_written_is_read_again() -> None:
         ('{"llmperf_reference": 9, "texts": []}', "ref.json is no reference"),
         ('{"llmperf_reference": 1, "texts": [{}]}', "ref.json is no whole reference"),
         ('{"llmperf_reference": 1}', "ref.json is no whole reference"),
+        ("[" * 100_000, "ref.json is no whole reference"),
+        *((write_position(likely), "ref.json is no whole reference") for likely in DAMAGED),
     ],
 )
 def test_another_file_is_refused(content: str, said: str) -> None:
