@@ -22,6 +22,7 @@ from pytest_llmperf.engines.ollama.runner import find_runner, list_runners
 from tests.helpers.engine_processes import own_tmp
 from tests.helpers.waiting import PATIENCE_S, until
 from tests.ollama_double import MODEL
+from tests.ollama_double.store import EMBEDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,6 +146,13 @@ def test_what_was_put_out_is_loaded_again_and_what_its_owner_has_unloaded_is_not
     until(lambda: api.list_loaded() == [])
     assert user.finish() == ""
     assert [entry["context_length"] for entry in api.list_loaded()] == ([] if stayed else [2048])
+
+
+def test_a_model_for_embeddings_that_was_put_out_is_loaded_again(api: OllamaAPI) -> None:
+    user = Cleanup(api.root)
+    user.note_found([FoundModel(EMBEDS, 512, {}, datetime.now(UTC) + timedelta(days=1), None)], evicted=True)
+    assert user.finish() == ""
+    assert [(entry["name"], entry["context_length"]) for entry in api.list_loaded()] == [(EMBEDS, 512)]
 
 
 def test_what_would_be_gone_by_now_is_not_loaded_again(api: OllamaAPI) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tests.ollama_double import runner, v1
 from tests.ollama_double.answers import Answer, fitted, line, words_of
 from tests.ollama_double.scheduler import Refusal, Scheduler, check, seconds
-from tests.ollama_double.store import Store
+from tests.ollama_double.store import EMBEDS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -104,6 +104,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, b"")
         elif self.path == "/api/show":
             self._json(200, store.show(self._find_model(body)))
+        elif self.path == "/api/embed":
+            self._embed_nothing(self._find_model(body), body)
         elif self.path in ("/api/generate", "/api/chat"):
             self._native(self._find_model(body), body)
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
@@ -125,6 +127,8 @@ class Handler(BaseHTTPRequestHandler):
         if not body.get("messages" if chat else "prompt"):
             if keep_alive == 0:
                 scheduler.expire(name)
+            elif name == EMBEDS:
+                raise Refusal(400, f'"{name}" does not support generate')
             else:
                 scheduler.grant(name, check(body.get("options") or {}), keep_alive)
             reason = "unload" if keep_alive == 0 else "load"
@@ -139,6 +143,13 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(500, answer.error)
         ending = answer.last() if answer.done_reason else {"done": False}
         self._json(200, {**self._form(name, text, chat=chat), **ending})
+
+    def _embed_nothing(self, name: str, body: dict[str, Any]) -> None:
+        if body.get("input"):
+            raise Refusal(500, "the double embeds nothing")
+        keep_alive = seconds(body["keep_alive"]) if "keep_alive" in body else None
+        self.server.scheduler.grant(name, check(body.get("options") or {}), keep_alive)
+        self._json(200, {"model": name, "embeddings": []})
 
     def _lines(self, name: str, answer: Answer, *, chat: bool) -> Iterable[bytes]:
         for text in answer:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _CAPTURES = Path(__file__).parents[1] / "helpers" / "captures" / "ollama"
 _BORN_WITH = ("smollm2:135m-q4", "qwen:tiny", "gemma:tiny")
-_EMBEDS = "embed:tiny"
+EMBEDS = "embed:tiny"
 _SLIDES = "gemma:tiny"
 _HOST, _NAMESPACE = "registry.ollama.ai", "library"
 _MODEL = "application/vnd.ollama.image.model"
@@ -51,7 +51,7 @@ class Store:
         self.folder = Path(os.environ["OLLAMA_MODELS"])
         (self.folder / "blobs").mkdir(parents=True, exist_ok=True)
         given = settings.get("parameters", {})
-        self._born = {name: Stored(_digest_of(name), given.get(name, {})) for name in (*_BORN_WITH, _EMBEDS)}
+        self._born = {name: Stored(_digest_of(name), given.get(name, {})) for name in (*_BORN_WITH, EMBEDS)}
 
     def models(self) -> dict[str, Stored]:
         """Each model by its full name."""
@@ -109,7 +109,7 @@ class Store:
         shown["parameters"] = "\n".join([shown["parameters"], *(f"{key:<30} {v}" for key, v in parameters.items())])
         if self.models()[name].blob == _digest_of(_SLIDES):
             shown["model_info"]["llama.attention.sliding_window"] = 512
-        shown["capabilities"] = ["embedding"] if name == _EMBEDS else ["completion"]
+        shown["capabilities"] = ["embedding"] if name == EMBEDS else ["completion"]
         return shown
 
     def pull(self, name: str) -> Iterator[dict[str, Any]]:

@@ -125,9 +125,21 @@ def _restore(root: str, task: dict[str, Any]) -> None:
     if loaded is not None and (task["evicted"] or _is_as_found(loaded, task)):
         return
     options = {**task["options"], "num_ctx": task["context"]}
-    body = {"model": model, "options": options, "keep_alive": task["seconds"], "stream": False}
-    _ask(root, "POST", "/api/generate", body, RESTORE_SECONDS)
+    _load(root, {"model": model, "options": options, "keep_alive": task["seconds"], "stream": False})
     print(f"{model} is loaded at {root} again as it was found, with a context of {task['context']} tokens", flush=True)
+
+
+def _load(root: str, body: dict[str, Any]) -> None:
+    try:
+        _ask(root, "POST", "/api/generate", body, RESTORE_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != 400:
+            raise
+        # A model for embeddings refuses to generate, and is loaded by a request to embed nothing.
+        try:
+            _ask(root, "POST", "/api/embed", {**body, "input": ""}, RESTORE_SECONDS)
+        except urllib.error.HTTPError:
+            raise error from None
 
 
 def _is_as_found(loaded: dict[str, Any], task: dict[str, Any]) -> bool:

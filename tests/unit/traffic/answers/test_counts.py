@@ -256,7 +256,7 @@ ENDED: dict[str, Any] = {"choices": [{"index": 0, "text": " sea", "finish_reason
 @pytest.mark.parametrize("beside", BESIDE, ids=["timings", "x_groq"])
 def test_two_counts_of_one_answer_contradict_each_other_in_each_protocol(beside: dict[str, Any]) -> None:
     begun = {"choices": [{"index": 0, "text": " the"}]}
-    whole = {"status": "completed", "output": [{"type": "message", "content": [{"text": " the sea"}]}]}
+    whole: dict[str, Any] = {"status": "completed", "output": [{"type": "message", "content": [{"text": " the sea"}]}]}
     whole |= {"usage": {"output_tokens": 2}}
     deltas = [{"type": "response.output_text.delta", "delta": word} for word in (" the", " sea")]
     ended = {"type": "response.completed", "response": whole}
