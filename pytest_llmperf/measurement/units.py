@@ -81,8 +81,8 @@ _VALUE = re.compile(
 )
 
 
-_CURRENCY = re.compile(r"[^\W\d_]{1,8}|[^\w\s/%.,+-]{1,3}")
-"""Letters such as ``EUR``, or signs such as ``€``."""
+_CURRENCY = re.compile(r"[^\W\d_]{1,8}|[^\W\d_]{0,3}[^\w\s/%.,+-]{1,3}")
+"""Letters such as ``EUR``, signs such as ``€``, or both: ``US$``."""
 
 
 def find_quantity(base: str) -> Quantity:

@@ -136,6 +136,8 @@ def _find_rate(measurement: Measurement, *, with_energy: bool = True) -> _Rate |
     shown = format_value(per_hour, money(prices.currency))
     how = f"{shown} per hour for {_count(devices)}"
     on_cpu = all(device.kind == "cpu" for device in devices)
+    if not per_hour and (on_cpu or not with_energy or not prices.per_kwh):
+        return Missing(f"{shown} per hour for {_count(devices)} leaves nothing to count: state its price in [prices]")
     if prices.per_kwh is None or not with_energy:
         return _Rate(prices, per_hour, 0.0, how)
     if on_cpu:

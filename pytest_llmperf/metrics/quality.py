@@ -93,7 +93,7 @@ def _read_score(measurement: Measurement, metric: Metric) -> Reading:
         return Reading.missing(f"the test says that {other} is better: write the limit as '{sign} VALUE'")
     value = fmean(score.value for score in found)
     samples = sum(score.samples or 0 for score in found) or len(found)
-    return Reading(value, metric.formula if len(found) > 1 else "recorded by the test", samples=samples)
+    return Reading(value, f"{len(found)} rounds" if len(found) > 1 else "", samples=samples)
 
 
 def _find_score_evidence(measurement: Measurement, key: str) -> Evidence | None:

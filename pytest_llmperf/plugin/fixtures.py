@@ -276,7 +276,8 @@ class LLMPerf:
             samples: of how many independent answers it is the share: the verdict then has an interval.
 
         Raises:
-            ValueError: an argument is not what it should be, or the round has recorded this name already.
+            ValueError: an argument is not what it should be, the round has recorded this name already, or the test has
+                not begun or is over, so that a fixture would record it.
         """
         self._measured.record_score(name, value, better, samples)
 

@@ -30,8 +30,16 @@ SUITE = """
     def test_nowhere(llm_engine):
         pass
 
+    @pytest.fixture
+    def recorder(llm_perf):
+        with pytest.raises(ValueError, match="by the test itself, not by a fixture"):
+            llm_perf.quality("accuracy", 0.1)
+        yield
+        with pytest.raises(ValueError, match="by the test itself, not by a fixture"):
+            llm_perf.quality("accuracy", 0.1)
+
     @pytest.mark.quality_budget(accuracy="0.8", wer="<= 0.2", engine="q4")
-    def test_own(llm_engine, llm_perf):
+    def test_own(llm_engine, llm_perf, recorder):
         llm_perf.quality("accuracy", 0.83)
         llm_perf.quality("wer", 0.3, better="lower")
         with pytest.raises(ValueError, match="has recorded accuracy already"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Literal
 
 
@@ -100,6 +100,7 @@ def make_score(name: object, value: object, better: object, samples: object, in_
         raise ValueError(f"quality({name!r}, {value!r}): a score is a number from 0 to 1, such as 0.83 for 83 %")
     if better not in ("lower", "higher"):
         raise ValueError(f"quality({name!r}, ..., better={better!r}): better is 'higher' or 'lower'")
-    if samples is not None and (not isinstance(samples, int) or isinstance(samples, bool) or samples < 1):
+    if samples is not None and (samples is True or not isinstance(samples, Integral) or int(samples) < 1):
         raise ValueError(f"quality({name!r}, ..., samples={samples!r}): samples is a whole number of at least 1")
-    return Score(name, float(value), "lower" if better == "lower" else "higher", samples, in_round)
+    count = None if samples is None else int(samples)
+    return Score(name, float(value), "lower" if better == "lower" else "higher", count, in_round)

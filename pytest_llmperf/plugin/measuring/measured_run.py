@@ -194,9 +194,11 @@ class MeasuredRun:
         """Adds a value of quality of the test's own, which may be limited.
 
         Raises:
-            ValueError: it is no such value, or the round has recorded it already.
+            ValueError: it is no such value, the round has recorded it already, or the test does not run.
         """
         score = make_score(name, value, better, samples, self.rounds)
+        if not self._start_ns or self.measurement is not None:
+            raise ValueError(f"quality({name!r}, {value!r}): a score is recorded by the test itself, not by a fixture")
         if any(known.name == score.name and known.round == score.round for known in self._scores):
             raise ValueError(f"quality({name!r}, {value!r}): the test has recorded {name} already")
         self._scores.append(score)

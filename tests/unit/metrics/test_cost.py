@@ -82,6 +82,21 @@ def test_the_first_glob_that_matches_gives_the_price() -> None:
     assert PRICES.find("NVIDIA A10G") is None
 
 
+def test_devices_that_cost_nothing_leave_nothing_to_count() -> None:
+    free = replace(PRICES, per_hour=(("*", 0.0),))
+    said = "0.00 EUR per hour for AMD EPYC 7B13 leaves nothing to count: state its price in [prices]"
+    assert {why_none(name, on_cpu(free)) for name in ("total", "per_million_output", "idle_month")} == {said}
+    assert why_none("total", on_cpu(replace(free, per_kwh=0.36))) == said  # no energy is measured there
+    assert "leaves nothing to count" in why_none("total", on_gpus(free, L4))
+    assert "leaves nothing to count" in why_none("total", on_gpus(replace(free, per_kwh=0.0), L4))
+    assert "leaves nothing to count" in why_none("idle_month", on_gpus(replace(free, per_kwh=0.36), L4))
+
+
+def test_a_device_may_cost_its_energy_alone() -> None:
+    alone = Prices("EUR", (("*", 0.0),), per_kwh=0.36)
+    assert cost("total", on_gpus(alone, L4, joules=3.6e5)) == pytest.approx(0.1 * 0.36)
+
+
 def test_energy_is_paid_by_the_counter() -> None:
     found = on_gpus(WITH_ENERGY, L4, joules=3.6e5)
     assert cost("total", found) == pytest.approx(0.72 * 4 / 3600 + 0.1 * 0.36)
@@ -229,7 +244,7 @@ def test_a_limit_is_an_amount_with_its_currency(value: object) -> None:
         parse_limits("cost", {"total": value}, "cost_budget")
 
 
-@pytest.mark.parametrize("value", ["0.40 EUR", "12 $", "3 €", "1e-3 USD", "5 kr"])
+@pytest.mark.parametrize("value", ["0.40 EUR", "12 $", "3 €", "1e-3 USD", "5 kr", "1 US$"])
 def test_any_currency_is_taken_as_it_is_written(value: str) -> None:
     (limit,) = parse_limits("cost", {"total": value}, "cost_budget")
     assert limit.quantity.base == value.split()[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import pytest
 
 from pytest_llmperf.measurement.quality.comparison import Score, make_score
@@ -10,6 +12,18 @@ from pytest_llmperf.measurement.quality.comparison import Score, make_score
 def test_a_score_is_a_number_from_0_to_1() -> None:
     assert make_score("accuracy", 0.83, "higher", None, 1) == Score("accuracy", 0.83)
     assert make_score("wer", 1, "lower", 200, 2) == Score("wer", 1.0, "lower", 200, 2)
+
+
+@Integral.register
+class Whole:
+    """A whole number of another library, as numpy has them."""
+
+    def __int__(self) -> int:
+        return 200
+
+
+def test_the_count_of_answers_may_be_a_whole_number_of_another_library() -> None:
+    assert make_score("wer", 0.5, "lower", Whole(), 1).samples == 200
 
 
 @pytest.mark.parametrize(
