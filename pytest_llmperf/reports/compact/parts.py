@@ -76,7 +76,10 @@ class Way:
             tokens = changed.get(key) or {}
             if "asked" in tokens:
                 tokens = self.change(tokens, {"came": tokens["asked"]})
-                changed[key] = {side: self.change(spread, {"count": total}) for side, spread in tokens.items()}
+                spreads = {
+                    side: self.change(tokens[side], {"count": total}) for side in ("asked", "came") if side in tokens
+                }
+                changed[key] = {**tokens, **spreads}
         return changed
 
     def _host(self, host: Mapping[str, Any], usual: Usual) -> dict[str, Any]:

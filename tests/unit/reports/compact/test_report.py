@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_llmperf.measurement.host.state import HostState
+from pytest_llmperf.measurement.load import Load, Spread
 from pytest_llmperf.reports.compact.report import compact_report, expand_report
 from pytest_llmperf.reports.json_report import build_report
 from pytest_llmperf.reports.result import TestResult
@@ -16,6 +17,8 @@ from tests.helpers.device_samples import SECOND, THROTTLED, on
 from tests.helpers.report_samples import BROKEN, ENGINE, measurement, request, result, trace
 from tests.helpers.stored_reports import make_engine, make_report, make_test
 
+UNANSWERED = Load("constant(8)", None, prompt_asked=Spread(8, 8.0, 8, 12), output_asked=Spread(4, 5.5, 9, 12))
+ANSWERED = replace(UNANSWERED, prompt_came=Spread(8, 8.0, 8, 12), output_came=Spread(1, 2.5, 9, 11))
 OTHER = replace(ENGINE, name="ollama", model="qwen3:0.6b")
 HOST = HostState(
     4.0, processors=8, steal=0.0, pressure={"cpu": 0.1, "memory": 0.0}, unknown={"on_battery": "no battery"}
@@ -55,6 +58,8 @@ RESULTS = {
     "devices": result("t.py::gpu", (), replace(measurement(), devices=(on(trace(), conditions=THROTTLED),))),
     "other devices": result("t.py::two", (), replace(measurement(), devices=(on(trace()), on(trace(9), SECOND)))),
     "no memory": result("t.py::blind", (BROKEN,), replace(measurement(), memory=None, memory_missing="no access")),
+    "a load that has no answer": result("t.py::refused", (), replace(measurement(), loads=(UNANSWERED,))),
+    "a load that has answers": result("t.py::load", (), replace(measurement(), loads=(ANSWERED,))),
     "rounds": result("t.py::rounds", (), replace(measurement(), rounds=3, looks=3, attempt=2)),
     "pairs": replace(result("t.py::pairs", ()), pairs=PAIRS),
     "failed by itself": replace(result("t.py::itself"), outcome="failed", failed_by="test"),
