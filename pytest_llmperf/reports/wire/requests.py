@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.reports.wire.numbers import to_count, to_milliseconds, to_number
+from pytest_llmperf.reports.wire.texts import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,8 @@ def requests_to_wire(measurement: Measurement, start_ns: int) -> dict[str, Any]:
 def _count_models(answered: Sequence[RequestTiming], engine: EngineInfo | None) -> dict[str, int]:
     """How many answers each model gave, by the name that the server states; a derived one counts as the engine's."""
     known = {engine.asked_as: engine.model} if engine is not None else {}
-    return dict(Counter(known.get(r.model, str(r.model)) for r in answered if r.model).most_common(REQUEST_MODELS))
+    names = (known.get(r.model, to_text(r.model)) for r in answered if r.model)
+    return dict(Counter(names).most_common(REQUEST_MODELS))
 
 
 def _short(answered: Sequence[RequestTiming]) -> dict[str, int | None]:
@@ -80,7 +82,7 @@ def _sample(requests: Sequence[RequestTiming]) -> Sequence[RequestTiming]:
 
 def _errors(requests: Sequence[RequestTiming]) -> dict[str, int]:
     """How often each of the most frequent errors came."""
-    counted = Counter(str(r.error) for r in requests if r.error is not None)
+    counted = Counter(to_text(r.error) for r in requests if r.error is not None)
     return dict(counted.most_common(REQUEST_ERRORS))
 
 
@@ -109,10 +111,10 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
         "prompt_tokens": to_count(request.prompt_tokens),
         "cached_tokens": to_count(request.cached_tokens),
         "hidden_tokens": int(request.hidden_tokens),
-        "count_fault": str(request.count_fault),
+        "count_fault": to_text(request.count_fault),
         "chunks": len(request.chunks),
-        "finish_reason": None if request.finish_reason is None else str(request.finish_reason),
+        "finish_reason": None if request.finish_reason is None else to_text(request.finish_reason),
         "status": to_count(request.status),
-        "error": None if request.error is None else str(request.error),
-        "model": str(request.model) or None,
+        "error": None if request.error is None else to_text(request.error),
+        "model": to_text(request.model) or None,
     }

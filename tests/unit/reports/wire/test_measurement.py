@@ -255,3 +255,13 @@ def test_what_is_not_finite_of_a_device_becomes_none() -> None:
     odd = on(trace(), energy=Energy(joules=float("nan")), conditions=Conditions(temperature_c=(1.0, float("inf"))))
     (device,) = measurement_to_wire(replace(measurement(), devices=(odd,)))["devices"]
     assert (device["energy"]["joules"], device["conditions"]["temperature_c"]) == (None, [1.0, None])
+
+
+def test_half_of_a_surrogate_pair_in_what_a_server_says_is_spelled_out() -> None:
+    odd = replace(request(0), model="m\udfff", finish_reason="st\ud83dop")
+    failed = request(300, error="\ud83d")
+    wire = measurement_to_wire(replace(measurement(), requests=(odd, failed)))
+    assert wire["requests"]["models"] == {"m\\udfff": 1}
+    assert wire["requests"]["errors"] == {"\\ud83d": 1}
+    assert wire["requests"]["records"][0]["finish_reason"] == "st\\ud83dop"
+    assert json.dumps(wire["requests"], ensure_ascii=False).encode()
