@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 TOLERANCE = 0.1
 """How much worse the new engine may be where no relative limit says otherwise."""
 
+_PAIRS_OF_NOTHING = 5
+"""So many turns of the new engine in a row give nothing of what should be high by chance in less than 1 % of tests."""
+
 _LEFT_OUT_SHARE = 8
 """One pair of so many, and always one, may be without a value: with more, who knows what the others are worth."""
 
@@ -196,6 +199,8 @@ class PairedLimit:
         return [_pair_to_wire(pair) for pair in self.pairs]
 
     def _judge(self, *, is_last: bool) -> Verdict:
+        if self._is_gone and not self._holds(-1.0):
+            return self._judge_nothing(is_last=is_last)
         without = [pair for pair in self.pairs if pair.values is None]
         if len(without) > self._tolerated or (without and len(without) == len(self.pairs)):
             return self._describe_missing(without)
@@ -209,6 +214,21 @@ class PairedLimit:
         if reason := self._why_too_few_requests():
             return self._make(Status.NOT_MEASURED if is_last else Status.INCONCLUSIVE, reason=reason)
         return self._compare(found, is_last=is_last)
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether the new engine gives nothing at all of what should be high, and the old one something each time."""
+        sides = [(pair.new.value, pair.old.value) for pair in self.pairs]
+        is_nothing = all(new == 0 and old is not None and old > 0 for new, old in sides)
+        return bool(sides) and is_nothing and self.limit.definition.better == "higher"
+
+    def _judge_nothing(self, *, is_last: bool) -> Verdict:
+        count = len(self.pairs)
+        if count >= _PAIRS_OF_NOTHING:
+            old = average([pair.old.value for pair in self.pairs if pair.old.value is not None])
+            return self._make(Status.FAIL, Change(0.0, old, -1.0, -1.0, -1.0, count))
+        reason = f"the new engine gave 0 in {count} pairs, which takes {_PAIRS_OF_NOTHING} to tell"
+        return self._make(Status.NOT_MEASURED if is_last else Status.INCONCLUSIVE, reason=reason)
 
     def _compare(self, found: Sequence[tuple[float, float]], *, is_last: bool) -> Verdict:
         change, best, worst = self._estimate(found)
@@ -288,7 +308,7 @@ class PairedLimit:
         new, old = (format_value(value, quantity) for value in (change.new, change.old))
         pairs = f"{change.pairs} pairs"
         without = [pair for pair in self.pairs if pair.values is None]
-        if without:
+        if without and change.pairs < len(self.pairs):
             pairs += f", {len(without)} left out: {without[0].reason}"
         low, high = (format_change(share).removesuffix(" %") for share in (change.low, change.high))
         return f"{first} {new}, {second} {old}, {format_change(change.share)} ({low} to {high}), {pairs}"

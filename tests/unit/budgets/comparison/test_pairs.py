@@ -111,6 +111,21 @@ def test_pairs_without_a_value_are_never_dropped_in_silence(without: SideValue, 
     assert verdict.reason.startswith(reason)
 
 
+def test_a_new_engine_that_gives_nothing_of_what_should_be_high_fails() -> None:
+    verdict, count = judge(OUTPUT, [(0.0, 50.0)] * MOST_PAIRS)
+    assert (verdict.status, count) == (Status.FAIL, 5)
+    assert verdict.how == "new 0.00 tok/s, old 50.0 tok/s, -100 % (-100 to -100), 5 pairs"
+    assert (verdict.measured, verdict.baseline) == (0.0, 50.0)
+    assert judge(OUTPUT, [(0.0, 50.0)] * 4)[0].status == Status.NOT_MEASURED
+
+
+@pytest.mark.parametrize(
+    ("limit", "pairs"), [(OUTPUT, [(0.0, 50.0), (50.0, 0.0)]), (OUTPUT, [(50.0, 0.0)]), (E2E, [(0.0, 1.0)])]
+)
+def test_nothing_on_another_side_or_of_what_should_be_low_is_not_measured(limit: Limit, pairs: Given) -> None:
+    assert judge(limit, pairs * MOST_PAIRS)[0].status == Status.NOT_MEASURED
+
+
 def test_a_single_pair_that_is_left_out_is_named() -> None:
     lost = SideValue(None, invalid="the engine ended")
     verdict, _ = judge(E2E, [(lost, 1.0), *noisy(1.0)])
