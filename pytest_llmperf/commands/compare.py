@@ -48,17 +48,23 @@ def run(asked: argparse.Namespace) -> int:
     except (ReportError, ValueError) as error:
         complain(str(error))
         return BAD_INPUT
-    sides = [{test["nodeid"]: test for test in report["tests"] if test["measurement"]} for report in (old, new)]
-    common = [nodeid for nodeid in sides[0] if nodeid in sides[1]]
-    found = [
-        compare_tests(sides[0][n], sides[1][n], limit=limit, everything=asked.all, metrics=new["metrics"])
-        for n in common
-    ]
+    try:
+        sides = [{test["nodeid"]: test for test in report["tests"] if test["measurement"]} for report in (old, new)]
+        common = [nodeid for nodeid in sides[0] if nodeid in sides[1]]
+        found = [
+            compare_tests(sides[0][n], sides[1][n], limit=limit, everything=asked.all, metrics=new["metrics"])
+            for n in common
+        ]
+        context = list_context(old, new)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        wrong = f"one of them has not the shape of a report ({type(error).__name__}: {error})"
+        complain(f"{asked.old}, {asked.new}: {wrong}")
+        return BAD_INPUT
     alone = [_list_alone(sides[0], sides[1]), _list_alone(sides[1], sides[0])]
     if asked.json:
-        print(json.dumps(_make_plain(found, list_context(old, new), alone), indent=1, ensure_ascii=False))
+        print(json.dumps(_make_plain(found, context, alone), indent=1, ensure_ascii=False))
     else:
-        print_lines(_render(asked, found, list_context(old, new), alone))
+        print_lines(_render(asked, found, context, alone))
     if not common:
         complain("the reports have no test in common that both have measured")
         return BAD_INPUT
@@ -88,7 +94,8 @@ def _is_broken(test: ChangeOfTest) -> bool:
     from pytest_llmperf.budgets.verdict import Status
 
     statuses = [number.status for number in test.numbers]
-    return bool(test.incomparable) or Status.FAIL in statuses or Status.INVALID in statuses
+    is_lost = any(number.new is None and number.status is Status.NOT_MEASURED for number in test.numbers)
+    return bool(test.incomparable) or is_lost or Status.FAIL in statuses or Status.INVALID in statuses
 
 
 def _render(

@@ -109,7 +109,7 @@ class _Judge:
             complain(str(error) if isinstance(error, ReportError) else f"{path}: {error}")
             self._bad += 1
             return
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             complain(f"{path}: it has not the shape of a report ({type(error).__name__}: {error})")
             self._bad += 1
             return

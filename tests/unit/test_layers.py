@@ -70,7 +70,7 @@ ALLOWED: dict[str, str] = {
     "reports.files": "reports reports.markdown reports.page",
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
     "baselines.calibration": "baselines baselines.rejudging budgets budgets.calibration measurement metrics reports",
-    "baselines.two_reports": "baselines.rejudging budgets measurement metrics",
+    "baselines.two_reports": "baselines baselines.rejudging budgets measurement metrics",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host measurement.pricing "
     "measurement.quality metrics system telemetry telemetry.analysis telemetry.records telemetry.sampler "
     "telemetry.sources traffic traffic.client traffic.relay",

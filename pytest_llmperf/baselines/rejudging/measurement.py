@@ -11,7 +11,7 @@ from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.metrics.evidence import BinnedValues, RateNoise, SensorAccuracy, ShareCount
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric, SampleSource
 from pytest_llmperf.reports.wire.histogram import list_buckets
-from pytest_llmperf.reports.wire.readings import find_reason
+from pytest_llmperf.reports.wire.readings import VALUES_OF, find_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,6 +69,11 @@ class StoredMeasurement:
         if values is None or statistic is None or statistic.percentile is None:
             return Reading.missing(f"the report has no {name}")
         return self._read_percentile(metric, statistic, values)
+
+    def has_values_of(self, metric: Metric) -> bool:
+        """Whether a latency was measured, even if by too few requests for a percentile, or under another name."""
+        is_twin = find_reason(self._data, metric.name).startswith(VALUES_OF)
+        return is_twin or self._find_buckets(metric) is not None
 
     def _read_percentile(self, metric: Metric, statistic: Statistic, values: BinnedValues) -> Reading:
         if values.requests < statistic.minimum:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.baselines.rejudging.measurement import StoredMeasurement
+from pytest_llmperf.baselines.stored_run import failed_by_itself
 from pytest_llmperf.baselines.two_reports.differences import find_incomparable
 from pytest_llmperf.budgets.interval import Confidence, find_interval
 from pytest_llmperf.budgets.verdict import Status
@@ -95,6 +96,9 @@ def compare_tests(
     """
     sides = [StoredMeasurement(test["measurement"]) for test in (old, new)]
     incomparable = find_incomparable(old["measurement"], new["measurement"])
+    failed = [name for name, test in (("A", old), ("B", new)) if failed_by_itself(test)]
+    if failed:
+        incomparable.append(f"the test failed by itself in {' and '.join(failed)}")
     limited = {verdict["name"] for test in (old, new) for verdict in test["verdicts"]}
     numbers: list[ChangeOfNumber] = []
     for label, one, other in _pair_places(*sides):
@@ -131,13 +135,15 @@ def _compare_numbers(
     values = [side.read(metric, statistic).value for side in (old, new)]
     one, other = values
     if one is None or other is None:
-        return (ChangeOfNumber(title, quantity, metric.better, one, other),)
+        is_lost = limit is not None and other is None and not new.has_values_of(metric)
+        status = Status.NOT_MEASURED if is_lost else None
+        return (ChangeOfNumber(title, quantity, metric.better, one, other, status=status),)
     invalid = next(filter(None, (_why_invalid(side, metric) for side in (old, new))), "")
     intervals = [_find_interval(side, metric, statistic, value) for side, value in ((old, one), (new, other))]
     is_exact = intervals[0] is None and intervals[1] is None
     share, low, high = (None, None, None) if one <= 0 else _find_change(one, other, *intervals)
-    status = None if limit is None else _judge(metric.better, limit, share, low, high, invalid)
-    return (ChangeOfNumber(title, quantity, metric.better, one, other, share, low, high, is_exact, invalid, status),)
+    judged = None if limit is None else _judge(metric.better, limit, share, low, high, invalid)
+    return (ChangeOfNumber(title, quantity, metric.better, one, other, share, low, high, is_exact, invalid, judged),)
 
 
 def _why_invalid(side: StoredMeasurement, metric: Metric) -> str:
@@ -156,8 +162,8 @@ def _find_change(
 ) -> tuple[float, float | None, float | None]:
     """The change, and its bounds: the noises of both sides add up as squares, on the scale of logarithms."""
     change = new / old - 1
-    if new <= 0:
-        return change, None, None
+    if new <= 0:  # All of it is gone, whatever the noise was.
+        return change, change, change
     ratio = math.log(new / old)
     down = _hypot(_reach(new, new_interval, up=False), _reach(old, old_interval, up=True))
     up = _hypot(_reach(new, new_interval, up=True), _reach(old, old_interval, up=False))

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 STATISTICS = tuple(Statistic(percent) for percent in (50.0, 95.0, 99.0, None))
 MOST_REQUESTS = 10_000
 """Of more requests so many, evenly apart, tell how many independent ones all are worth."""
+VALUES_OF = "all its values are those of"
+"""How the reason begins for which a latency has no readings of its own: another one has the same values."""
 _DECIDING = tuple(Statistic(percent) for percent in (50.0, 95.0, 99.0))
 
 
@@ -64,7 +66,7 @@ def readings_to_wire(
     for metric in list_priced(metrics, measurement):
         try:
             if twin := _find_twin(metric, names, measurement):
-                missing.setdefault(f"all its values are those of {twin}", []).append(metric.name)
+                missing.setdefault(f"{VALUES_OF} {twin}", []).append(metric.name)
             else:
                 found.update(_read(metric, names, measurement))
         except Exception as error:  # a metric may be another package's, and the others are still to be read

@@ -107,6 +107,29 @@ def test_an_invalid_side_is_said_and_breaks_a_limit(compare: Compare) -> None:
     assert line.endswith(": the engine restarted")
 
 
+def test_a_number_that_is_no_longer_measured_breaks_a_limit(compare: Compare) -> None:
+    silent = make_report(make_entry(replace(measure_session(2), requests=(), memory=None)))
+    silent["tests"][0]["measurement"]["workload"] = OLD["tests"][0]["measurement"]["workload"]
+    status, lines, _ = compare(OLD, silent, "--limit", "+500 %")
+    assert status == BROKEN
+    assert {line.split()[0] for line in lines if line.endswith("NOT MEASURED")} >= {"memory.peak", "latency.ttft_p50"}
+    assert compare(OLD, silent)[0] == 0
+
+
+def test_a_percentile_of_too_few_requests_breaks_no_limit(compare: Compare) -> None:
+    session = measure_session(1)
+    fewer = make_report(make_entry(replace(session, requests=session.requests[:100])))
+    assert compare(OLD, fewer, "--limit", "+500 %")[0] == 0
+
+
+def test_a_test_that_failed_by_itself_is_not_comparable(compare: Compare) -> None:
+    failed = report(2)
+    failed["tests"][0]["failed_by"] = "test"
+    status, lines, _ = compare(OLD, failed, "--limit", "+500 %")
+    assert status == BROKEN
+    assert "  not comparable: the test failed by itself in B" in lines
+
+
 def test_tests_of_one_report_only_are_named(compare: Compare) -> None:
     status, lines, errors = compare(OLD, report(2, nodeid="tests/test_new.py::test_new"))
     assert status == BAD_INPUT
@@ -129,3 +152,8 @@ def test_bad_input_is_told(compare: Compare) -> None:
     assert status == BAD_INPUT
     assert errors[0].startswith("--limit='fast' is not a share")
     assert compare({"schema": 1}, SLOWER)[0] == BAD_INPUT
+    damaged = report(2)
+    damaged["tests"][0]["measurement"]["validity"] = [7]
+    status, _, errors = compare(OLD, damaged)
+    assert status == BAD_INPUT
+    assert "one of them has not the shape of a report" in errors[0]

@@ -174,6 +174,14 @@ def test_bad_input_is_told_and_the_others_are_judged(judge: Judge, budgets: Any,
     assert judge(good, "--budgets", tmp_path / "none.toml")[0] == BAD_INPUT
 
 
+def test_a_status_that_is_not_known_is_told(judge: Judge, tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json")
+    path.write_text(path.read_text(encoding="utf-8").replace('"PASS"', '"SPLENDID"'), encoding="utf-8")
+    status, _, errors = judge(path)
+    assert status == BAD_INPUT
+    assert "it has not the shape of a report" in errors[0]
+
+
 def test_nothing_to_judge_is_no_success(judge: Judge, budgets: Any, tmp_path: Path) -> None:
     status, _, errors = judge(write(tmp_path / "r.json", ()))
     assert (status, errors) == (BAD_INPUT, ["no budget was judged: the tests of these reports have none"])
