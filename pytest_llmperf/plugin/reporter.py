@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.plugin.page.facts import PageFacts
     from pytest_llmperf.plugin.session import Session
+    from pytest_llmperf.reports.files.formats import ReportFile
     from pytest_llmperf.reports.result import TestResult
 
 REPORTER = "llmperf_reporter"
@@ -207,22 +208,34 @@ class Reporter:
         summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
         if not self._session.settings.reports and not (summary_file and self._results):
             return
-        from pytest_llmperf.reports.files.atomic_write import write_whole
         from pytest_llmperf.reports.markdown import report as markdown
 
-        results, facts = self.results, {**self.describe_session(), "baselines": [*self._baseline_lines]}
-        for path, render, shows_run in self._session.settings.reports:
-            try:
-                given = self._describe_run(session, path) if shows_run else facts
-                write_whole(path, render(results, given))
-            except Exception as error:  # the renderer may be another package's, and the summary is still to come
-                self._problems.append(f"the report {path} could not be written: {_describe_error(error)}")
-                _fail(session)
+        results, reports = self.results, self._session.settings.reports
+        written = [file for file in reports if self._write_report(session, file)]
+        for file in written if len(written) < len(reports) else ():
+            if file.shows_run:  # it was written before the run failed by the other report
+                self._write_report(session, file)
         if summary_file and results:
             try:
                 markdown.append(Path(summary_file), markdown.render(results, self._describe_run(session)))
             except OSError as error:
                 self._problems.append(f"GITHUB_STEP_SUMMARY could not be written: {error.strerror}")
+
+    def _write_report(self, session: pytest.Session, file: ReportFile) -> bool:
+        """Writes a report, and says whether that was possible. That it is not makes a run fail that would pass."""
+        from pytest_llmperf.reports.files.atomic_write import write_whole
+
+        try:
+            if file.shows_run:
+                facts = self._describe_run(session, file.path)
+            else:
+                facts = {**self.describe_session(), "baselines": [*self._baseline_lines]}
+            write_whole(file.path, file.render(self.results, facts))
+        except Exception as error:  # the renderer may be another package's, and the summary is still to come
+            self._problems.append(f"the report {file.path} could not be written: {_describe_error(error)}")
+            _fail(session)
+            return False
+        return True
 
     @property
     def shows_run(self) -> bool:
@@ -232,7 +245,9 @@ class Reporter:
     def _describe_run(self, session: pytest.Session, itself: Path | None = None) -> dict[str, Any]:
         """The facts of the run for a report at a path that shows what failed it, which names the other reports."""
         others = [file.path.name for file in self._session.settings.reports if file.path != itself]
-        return {**self.describe_for_page(int(session.exitstatus))[1], "reports": others}
+        facts = self.describe_for_page(int(session.exitstatus))[1]
+        findings = [*facts["findings"], *(f"error: {problem}" for problem in self._problems)]
+        return {**facts, "findings": findings, "reports": others}
 
     def describe_for_page(self, exit_status: int | None = None) -> tuple[list[TestResult], dict[str, Any]]:
         """The results so far, and the run with what only the page shows of it; None for a run that goes on."""

@@ -70,7 +70,7 @@ def test_a_run_without_results_gives_an_empty_report(runs: Runs, pytester: pytes
     assert load(pytester.path / "out.json")["tests"] == []
 
 
-def test_a_report_that_cannot_be_written_fails_the_run_and_not_the_tests(runs: Runs) -> None:
+def test_a_report_that_cannot_be_written_fails_the_run_and_not_the_tests(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(
         """
         import os, pathlib
@@ -78,8 +78,10 @@ def test_a_report_that_cannot_be_written_fails_the_run_and_not_the_tests(runs: R
         def test_in_the_way(llm_engine):
             pathlib.Path("reports").write_text("a file where the folder should be")
         """,
+        "--llmperf-report=out.html",
         "--llmperf-report=reports/out.json",
     )
     result.assert_outcomes(passed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["the report */reports/out.json could not be written: *"])
+    assert '<h1 class="fail">Failed: 1 error of the run' in (pytester.path / "out.html").read_text(encoding="utf-8")
