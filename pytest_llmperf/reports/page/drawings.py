@@ -116,4 +116,4 @@ def _draw_distributions(entry: ListedTest, *, whole: bool) -> Iterator[str]:
     for metric, distribution in distributions.items():
         if metric in limited or whole:
             unit = measurement.get("metrics", {}).get(metric, {}).get("unit", "s")
-            yield draw_distribution(metric, distribution, verdicts, unit)
+            yield draw_distribution(metric, distribution, verdicts, unit, measurement.get("readings", {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status
@@ -42,10 +43,15 @@ _NARROWEST = 1.1
 _NEAR = 2.5
 """A mark that is not so many times as far as the values lies on the axis; one further away is named only."""
 _SHOWN = (50.0, 95.0, 99.0)
+_NO_READINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 def draw_distribution(
-    metric: str, distribution: Mapping[str, Any], verdicts: Sequence[Verdict], unit: str = "s"
+    metric: str,
+    distribution: Mapping[str, Any],
+    verdicts: Sequence[Verdict],
+    unit: str = "s",
+    readings: Mapping[str, Any] = _NO_READINGS,
 ) -> str:
     """The values of a metric of a test; empty with fewer than two, which a figure tells as well.
 
@@ -54,6 +60,7 @@ def draw_distribution(
         distribution: its part of the wire form's ``distributions``.
         verdicts: all of the test; those on this metric are drawn.
         unit: the base unit of the metric.
+        readings: of the test, in the wire form. A percentile that is not among them is read off the histogram.
     """
     quantity, count = find_quantity(unit), int(distribution["count"])
     buckets = [bucket for bucket in list_buckets(distribution["histogram"]) if bucket[1] > 0]
@@ -66,7 +73,8 @@ def draw_distribution(
     counted = _count(distribution)
     canvas.add_text(counted, "e", (_RIGHT, 10))
     canvas.add_text(shorten(metric, _RIGHT - _LEFT - measure_text(counted) - 8), "h", (_LEFT, 10))
-    summary = _summarize(distribution, quantity)
+    exact = {name.removeprefix(f"{metric}_"): reading["value"] for name, reading in readings.items()}
+    summary = _summarize(distribution, quantity, exact)
     canvas.add_text(summary, "", (_LEFT, 23))
     if count <= _SINGLE:
         _draw_singles(canvas, scale, buckets)
@@ -107,11 +115,11 @@ def _count(distribution: Mapping[str, Any]) -> str:
     return counted if count == requests else f"{count:,} values of {counted}"
 
 
-def _summarize(distribution: Mapping[str, Any], quantity: Quantity) -> str:
+def _summarize(distribution: Mapping[str, Any], quantity: Quantity, exact: Mapping[str, float]) -> str:
     """The percentiles that there are enough requests for, or else the mean; and how many values are zero."""
     histogram, requests = distribution["histogram"], int(distribution["requests"])
     percents = [percent for percent in _SHOWN if requests >= Statistic(percent).minimum]
-    values = [(percent, percentile_of(histogram, percent)) for percent in percents]
+    values = [(percent, exact.get(f"p{percent:.0f}", percentile_of(histogram, percent))) for percent in percents]
     parts = [f"p{percent:.0f} {format_value(value, quantity)}" for percent, value in values if value is not None]
     if not parts:
         parts = [f"mean {format_value(distribution['mean'], quantity)}"]

@@ -113,6 +113,14 @@ def test_percentiles_are_named_only_where_there_are_enough_requests() -> None:
     assert "mean 200 ms" in draw(EVEN, requests=3).description
 
 
+def test_percentiles_are_those_of_the_readings_and_else_of_the_histogram() -> None:
+    readings = {f"{METRIC}_p50": {"value": 0.2011}, "latency.e2e_p95": {"value": 9.0}}
+    drawn = read_drawing(draw_distribution(METRIC, make_distribution(EVEN), [], "s", readings))
+    assert "p50 201 ms" in drawn.description
+    assert "9.00 s" not in drawn.description
+    assert "p95" in drawn.description
+
+
 @pytest.mark.parametrize("values", [[0.2], [0.0], [0.0, 0.0, 0.0]])
 def test_no_distribution_is_drawn_of_one_value_or_of_zeros(values: list[float]) -> None:
     assert draw_distribution(METRIC, make_distribution(values), []) == ""
