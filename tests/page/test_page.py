@@ -233,6 +233,13 @@ def test_paper_shows_every_section_and_no_controls(browser: Chromium, show: Show
     assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
+def test_paper_is_white_also_if_the_reader_chose_dark(browser: Chromium, show: Show) -> None:
+    show(mixed_run())
+    browser.run("document.documentElement.dataset.theme = 'dark'")
+    browser.emulate(medium="print")
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
 def test_without_scripts_all_is_there_but_the_controls(browser: Chromium, show: Show) -> None:
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
@@ -271,6 +278,6 @@ def test_a_thousand_tests_can_be_filtered_and_sorted(browser: Chromium, show: Sh
 
 def test_an_empty_run_says_so(browser: Chromium, show: Show) -> None:
     show([], {"run": {"exit_status": 5}})
-    assert browser.run("document.querySelector('h1').textContent") == "Nothing was measured"
+    assert browser.run("document.querySelector('h1').textContent") == "Failed: no test ran"
     assert "No test was measured." in browser.run("document.querySelector('#tests').textContent")
     assert not wrong_in(browser)
