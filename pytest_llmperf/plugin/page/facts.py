@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.plugin.page.words import list_words_for_one_test
 from pytest_llmperf.system.masking import mask_words
@@ -13,13 +15,12 @@ from pytest_llmperf.system.masking import mask_words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pytest
-
 
 class PageFacts:
     """Collects the failures of a run that no budget explains; registered in the process that writes the reports.
 
     ``failing`` are the statuses of budgets that fail a test of this run, ``engines`` the labels of its engines.
+    It also keeps why the run ended early.
     """
 
     def __init__(self, config: pytest.Config, failing: Sequence[Status], engines: Sequence[str]) -> None:
@@ -27,6 +28,7 @@ class PageFacts:
         self._engines = engines
         self._failing = failing
         self._failures: dict[tuple[str, str], str] = {}
+        self._ended = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keeps a failure. What a rerun of the test does takes the place of what it did before."""
@@ -40,6 +42,19 @@ class PageFacts:
         if report.failed:
             self._failures[report.nodeid, "collect"] = describe_failure(report)
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Keeps why the run ends: Ctrl+C, or what ``pytest.exit`` was given."""
+        self._ended = " ".join(str(excinfo.value).split()) or "it was interrupted"
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Keeps why the run ends."""
+        self._ended = f"INTERNALERROR: {' '.join(excinfo.exconly().split())}"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Keeps why tests were left out, as by ``-x``."""
+        self._ended = self._ended or str(session.shouldfail or session.shouldstop or "")
+
     def describe(self, exit_status: int | None, trends: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """What ``describe_decision`` and ``format_command`` of the page need.
 
@@ -49,6 +64,7 @@ class PageFacts:
         """
         return {
             "exit_status": exit_status,
+            "ended": self._ended,
             "failing": [status.value for status in self._failing],
             "failures": [[nodeid, phase, message] for (nodeid, phase), message in self._failures.items()],
             "trends": list(trends),
@@ -88,4 +104,4 @@ def describe_failure(report: pytest.TestReport | pytest.CollectReport) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return "it failed"
-    return lines[0] if crash is not None else lines[-1]
+    return lines[0] if crash is not None else lines[-1].removeprefix("E ").lstrip()

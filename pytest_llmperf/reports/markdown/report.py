@@ -58,7 +58,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     groups = group_by_function(results)
     matrix = None if any(result.pairs for result in results) else build_matrix(results, session.get("engines", ()))
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
-    findings = [f"- {_OTHER_ICON} {_escape(line)}" for line in session.get("findings", ())]
+    findings = [f"- {_OTHER_ICON} {_escape(line)}" for line in decision.findings]
     compared = [f"- {_escape(line)}" for line in (*describe_pairs(_sort(results)), *session.get("baselines", ()))]
     own = [f"- ❌ {_code(cause.nodeid)}: {_escape(cause.reason)}" for cause in decision.causes if cause.phase]
     above = [

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
 
 
+_WHERE = {"setup": "in setup: ", "teardown": "in teardown: ", "collect": "while collecting: "}
+_NOTHING = "Nothing was measured"
+_NO_TESTS = 5
+"""pytest's exit status where no test ran, which fails a job of CI as well."""
+
+
 @dataclass(frozen=True)
 class Cause:
     """One thing that failed the run, or that would have under stricter options.
@@ -30,7 +36,8 @@ class Cause:
         measured: the value with its interval.
         limit: with its direction.
         reason: in one sentence.
-        phase: ``call``, ``setup``, ``teardown`` or ``collect`` of a failure that is not about a budget.
+        phase: ``call``, ``setup``, ``teardown`` or ``collect`` of a failure that is not about a budget; another word if
+            the process that ran the test ended.
     """
 
     state: str
@@ -68,6 +75,11 @@ class Decision:
     findings: tuple[str, ...]
     proof: tuple[str, ...]
 
+    @property
+    def tone(self) -> str:
+        """``fail``, ``pass``, or ``warn`` for a run that neither failed nor measured anything."""
+        return "fail" if self.failed else "warn" if self.headline == _NOTHING else "pass"
+
 
 def describe_decision(results: Sequence[TestResult], session: Mapping[str, Any], run: Mapping[str, Any]) -> Decision:
     """What decided a run.
@@ -75,8 +87,9 @@ def describe_decision(results: Sequence[TestResult], session: Mapping[str, Any],
     Args:
         results: of its measured tests.
         session: the facts that every report has.
-        run: what only the page has: ``exit_status``; ``failing``, the statuses that fail a test of this run; and
-            ``failures``, a list of node id, phase and message for each failure that no budget explains.
+        run: what only the page has: ``exit_status``; ``failing``, the statuses that fail a test of this run;
+            ``failures``, a list of node id, phase and message for each failure that no budget explains; and ``ended``,
+            why tests were left out at the end.
     """
     pairs = sort_worst_first([(result, verdict) for result in results for verdict in result.verdicts])
     failing = run.get("failing", (Status.FAIL.value,))
@@ -91,14 +104,15 @@ def describe_decision(results: Sequence[TestResult], session: Mapping[str, Any],
     own = list(_list_own_failures(run.get("failures", ()), measured))
     broken = sum(1 for cause in causes if cause.state == Status.FAIL)
     causes = [*causes[:broken], *own, *causes[broken:]]
-    status = run.get("exit_status")
-    failed = bool(causes) or (status is not None and int(status) not in (0, 5))
+    ended = str(run.get("ended") or "")
+    findings = (*([f"the run ended early: {ended}"] if ended else []), *map(str, session.get("findings", ())))
+    failed = bool(causes) or bool(run.get("exit_status"))
     return Decision(
         failed=failed,
-        headline=_headline(results, causes, session.get("findings", ()), failed=failed),
+        headline=_describe_failure(results, causes, findings, run) if failed else _describe_success(results),
         causes=tuple(causes),
         open=tuple(others),
-        findings=tuple(str(line) for line in session.get("findings", ())),
+        findings=findings,
         proof=() if failed else tuple(_prove(results, others, session)),
     )
 
@@ -127,7 +141,7 @@ def _exceeds(verdict: Verdict) -> str:
 
 def _list_own_failures(failures: Sequence[Sequence[str]], measured: set[str]) -> Iterator[Cause]:
     for nodeid, phase, message in failures:
-        where = "" if phase == "call" else f"in {phase}: "
+        where = _WHERE.get(phase, "")
         yield Cause(
             TEST_FAILED,
             nodeid,
@@ -137,28 +151,36 @@ def _list_own_failures(failures: Sequence[Sequence[str]], measured: set[str]) ->
         )
 
 
-def _headline(
-    results: Sequence[TestResult], causes: Sequence[Cause], findings: Sequence[object], *, failed: bool
+def _describe_failure(
+    results: Sequence[TestResult], causes: Sequence[Cause], findings: Sequence[str], run: Mapping[str, Any]
 ) -> str:
+    """The headline of a run that failed."""
+    total = sum(len(result.verdicts) for result in results)
+    broken = sum(1 for cause in causes if cause.state == Status.FAIL)
+    own = [cause.phase for cause in causes if cause.state == TEST_FAILED]
+    collecting = own.count("collect")
+    beside = own.count("setup") + own.count("teardown")
+    tests = len(own) - beside - collecting
+    open_ = len(causes) - broken - len(own)
+    errors = sum(1 for line in findings if line.startswith("error: "))
+    parts = [f"{broken} of {_count(total, 'budget')} broken"] if broken else []
+    parts += [f"{_count(open_, 'budget')} without a verdict"] if open_ else []
+    parts += [f"{_count(tests, 'test')} failed without a budget"] if tests else []
+    parts += [f"{_count(beside, 'error')} in setup or teardown"] if beside else []
+    parts += [f"{_count(collecting, 'error')} while collecting"] if collecting else []
+    parts += [f"{_count(errors, 'error')} of the run"] if errors else []
+    parts += ["the run ended early"] if run.get("ended") else []
+    status = run.get("exit_status")
+    otherwise = "no test ran" if status == _NO_TESTS else f"pytest ended with status {status}"
+    return f"Failed: {', '.join(parts) or otherwise}"
+
+
+def _describe_success(results: Sequence[TestResult]) -> str:
+    """The headline of a run that did not fail."""
     found = count_statuses(results)
-    total = sum(found.values())
-    if failed:
-        broken = sum(1 for cause in causes if cause.state == Status.FAIL)
-        own = [cause.phase for cause in causes if cause.state == TEST_FAILED]
-        tests, collecting = own.count("call"), own.count("collect")
-        beside = len(own) - tests - collecting
-        open_ = len(causes) - broken - len(own)
-        errors = sum(1 for line in findings if str(line).startswith("error: "))
-        parts = [f"{broken} of {_count(total, 'budget')} broken"] if broken else []
-        parts += [f"{_count(open_, 'budget')} without a verdict"] if open_ else []
-        parts += [f"{_count(tests, 'test')} failed without a budget"] if tests else []
-        parts += [f"{_count(beside, 'error')} in setup or teardown"] if beside else []
-        parts += [f"{_count(collecting, 'error')} while collecting"] if collecting else []
-        parts += [f"{_count(errors, 'error')} of the run"] if errors else []
-        return f"Failed: {', '.join(parts) or 'see the findings'}"
+    total, passed = sum(found.values()), found[Status.PASS]
     if not total:
-        return f"Passed: {_count(len(results), 'test')} measured, no budgets" if results else "Nothing was measured"
-    passed = found[Status.PASS]
+        return f"Passed: {_count(len(results), 'test')} measured, no budgets" if results else _NOTHING
     if passed == total:
         return f"Passed: {'the budget' if total == 1 else f'all {total} budgets'} held"
     return f"Passed: {passed} of {_count(total, 'budget')} held, {total - passed} without a PASS"
@@ -175,6 +197,8 @@ def _were(budgets: int) -> str:
 def _prove(results: Sequence[TestResult], others: Sequence[Cause], session: Mapping[str, Any]) -> Iterator[str]:
     """What the numbers of a run that passed are worth."""
     verdicts = [verdict for result in results for verdict in result.verdicts]
+    if not results:
+        return
     if not verdicts:
         yield "No test has a budget, so nothing was judged: this run shows numbers and proves nothing about them."
         return

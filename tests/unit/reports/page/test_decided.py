@@ -22,14 +22,26 @@ GOOD = result("test_a.py::test_good", (PASSING,), outcome="passed")
 @pytest.mark.parametrize(
     ("results", "run", "headline"),
     [
-        ([], {"exit_status": 5}, "Nothing was measured"),
+        ([], {"exit_status": 0}, "Nothing was measured"),
+        ([], {"exit_status": 5}, "Failed: no test ran"),
         ([GOOD], {"exit_status": 0}, "Passed: the budget held"),
         ([GOOD, replace(GOOD, nodeid="b")], {"exit_status": 0}, "Passed: all 2 budgets held"),
         ([result("a", (PASSING, UNMEASURED), outcome="passed")], {}, "Passed: 1 of 2 budgets held, 1 without a PASS"),
         ([result("a", (), outcome="passed")], {"exit_status": 0}, "Passed: 1 test measured, no budgets"),
         ([result()], {"exit_status": 1}, "Failed: 1 of 3 budgets broken"),
         ([result()], {"exit_status": 1, **STRICT}, "Failed: 1 of 3 budgets broken, 1 budget without a verdict"),
-        ([GOOD], {"exit_status": 1}, "Failed: see the findings"),
+        ([GOOD], {"exit_status": 1}, "Failed: pytest ended with status 1"),
+        ([GOOD], {"exit_status": 2, "ended": "it was interrupted"}, "Failed: the run ended early"),
+        (
+            [result()],
+            {"exit_status": 1, "ended": "stopping after 1 failures"},
+            "Failed: 1 of 3 budgets broken, the run ended early",
+        ),
+        (
+            [GOOD],
+            {"exit_status": 1, "failures": [["b", "???", "worker 'gw0' crashed"]]},
+            "Failed: 1 test failed without a budget",
+        ),
         (
             [GOOD],
             {"exit_status": 1, "failures": [["b", "setup", "RuntimeError: no db"]]},
@@ -42,8 +54,9 @@ def test_the_headline_says_what_made_the_run_fail(
 ) -> None:
     decision = describe_decision(results, {}, run)
     assert decision.headline == headline
+    assert decision.tone == {"Failed": "fail", "Passed": "pass"}.get(headline.partition(":")[0], "warn")
     assert decision.failed is headline.startswith("Failed")
-    assert bool(decision.proof) is bool(headline.startswith("Passed") or not results)
+    assert bool(decision.proof) is headline.startswith("Passed")
 
 
 def test_causes_are_told_with_value_limit_and_reason_and_what_failed_nothing_apart_from_them() -> None:
@@ -87,3 +100,17 @@ def test_a_run_that_passed_says_how_sure_that_is() -> None:
     )
     known = describe_decision(results, {"session_noise": 0.05}, {})
     assert "at most 5 % of runs. That includes a noise between sessions of 5 %." in known.proof[0]
+
+
+def test_a_run_that_ended_early_says_so_whatever_else_failed_it() -> None:
+    found = describe_decision([result()], {"findings": ["a typo"]}, {"exit_status": 1, "ended": "enough"})
+    assert found.findings == ("the run ended early: enough", "a typo")
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason"),
+    [("call", "no"), ("setup", "in setup: no"), ("collect", "while collecting: no"), ("???", "no")],
+)
+def test_a_failure_says_in_which_phase_it_came(phase: str, reason: str) -> None:
+    run = {"exit_status": 1, "failures": [["test_b.py::test_other", phase, "no"]]}
+    assert [cause.reason for cause in describe_decision([], {}, run).causes] == [reason]
