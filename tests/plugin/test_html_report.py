@@ -41,7 +41,7 @@ def read_page(pytester: pytest.Pytester) -> str:
 
 def list_causes(page: str) -> list[tuple[str, str, str]]:
     """State, test and reason of each row of the table of what failed the run."""
-    table = page.partition("What failed the run")[2].partition("</table>")[0]
+    table = page.partition("What failed the run")[2].partition("</table>")[0].replace("<wbr>", "")
     rows = re.findall(r"<b class=\"\w+\">([^<]+)</b><th scope=\"row\">(?:<a [^>]+>)?([^<]+).*?<td>([^<]*)\n", table)
     return [(unescape(state), unescape(test).strip(), unescape(reason)) for state, test, reason in rows]
 

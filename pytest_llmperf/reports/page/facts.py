@@ -40,13 +40,18 @@ class EngineTable:
     rows: tuple[tuple[str, tuple[str, ...], bool], ...]
 
 
-def describe_engines(results: Sequence[TestResult]) -> EngineTable:
-    """The engines in the order in which tests met them; those with one label and one fingerprint are one."""
+def describe_engines(results: Sequence[TestResult], order: Sequence[str] = ()) -> EngineTable:
+    """The engines in the ``order`` of these labels, others as tests met them.
+
+    Those with one label and one fingerprint are one.
+    """
     engines: dict[tuple[str, str], Mapping[str, Any]] = {}
     for result in results:
         for part in result.measurement.get("parts") or [result.measurement]:
             if engine := part.get("engine"):
                 engines.setdefault((str(engine.get("label")), str(engine.get("fingerprint"))), engine)
+    place = {label: at for at, label in enumerate(order)}
+    engines = dict(sorted(engines.items(), key=lambda item: place.get(item[0][0], len(place))))
     columns = [dict(_describe_engine(engine)) for engine in engines.values()]
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = []

@@ -83,7 +83,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
             reduced=sum(1 for drawing in drawings if not drawing.is_whole),
             undrawn=sum(1 for drawing in drawings if not (drawing.is_whole or drawing.has_plots)),
             states=[(state, states.count(state)) for state in STATES if state in states],
-            engines=describe_engines(results),
+            engines=describe_engines(results, run.get("engines", ())),
             session=describe_session(session),
             baselines=session.get("baselines", ()),
             missing=group_by_reason(common),

@@ -39,12 +39,22 @@ def open_templates() -> Environment:
         "tone": find_tone,
         "arrow": find_arrow,
         "seconds": _seconds,
+        "breakable": _make_breakable,
     }
     return environment
 
 
 def _seconds(value: float) -> str:
     return format_value(value, SECONDS)
+
+
+def _make_breakable(nodeid: str) -> Markup:
+    """A node id that is broken before its function and its parameters, not within a word of them."""
+    from markupsafe import Markup, escape
+
+    path, separator, rest = str(_finalize(nodeid)).partition("::")
+    test, bracket, parameters = rest.partition("[")
+    return Markup("{}{}<wbr>{}<wbr>{}{}").format(*map(escape, (path, separator, test, bracket, parameters)))
 
 
 def _finalize(value: object) -> object:

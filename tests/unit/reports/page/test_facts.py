@@ -17,6 +17,7 @@ def test_engines_stand_side_by_side_and_differing_rows_are_marked() -> None:
     assert rows["engine"] == (("vllm 0.11.0", "vllm 0.12.0"), True)
     assert rows["model"] == (("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"), False)
     assert rows["dtype"] == (("–", "half"), True)
+    assert describe_engines(results, ["new"]).labels == ("new", "vllm:Qwen/Qwen3-0.6B")
     assert describe_engines([]).labels == ()
 
 

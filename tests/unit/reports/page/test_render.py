@@ -69,3 +69,8 @@ def test_anchors_lead_to_sections() -> None:
     targets = re.findall(r'href="#(t[0-9a-f]{10})"', text)
     assert set(targets) == set(re.findall(r"<details class=test id=(t[0-9a-f]{10})", text))
     assert len(set(targets)) == 3
+
+
+def test_node_ids_break_before_their_function_and_parameters() -> None:
+    text = render([result("a/test_a.py::test_<b>[x::y[1]]")], {"run": {"exit_status": 1}})
+    assert "a/test_a.py::<wbr>test_&lt;b&gt;<wbr>[x::y[1]]</a>" in text
