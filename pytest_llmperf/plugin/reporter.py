@@ -205,8 +205,8 @@ class Reporter:
             self._session.findings.add(f"no budget of {tests} was judged: {why}", error=strict)
 
     def _write_reports(self, session: pytest.Session) -> None:
-        summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
-        if not self._session.settings.reports and not (summary_file and self._results):
+        summary_file = os.environ.get("GITHUB_STEP_SUMMARY") if self._has_something_to_tell(session) else None
+        if not self._session.settings.reports and not summary_file:
             return
         from pytest_llmperf.reports.markdown import report as markdown
 
@@ -215,7 +215,7 @@ class Reporter:
         for file in written if len(written) < len(reports) else ():
             if file.shows_run:  # it was written before the run failed by the other report
                 self._write_report(session, file)
-        if summary_file and results:
+        if summary_file:
             try:
                 markdown.append(Path(summary_file), markdown.render(results, self._describe_run(session)))
             except OSError as error:
@@ -236,6 +236,13 @@ class Reporter:
             _fail(session)
             return False
         return True
+
+    def _has_something_to_tell(self, session: pytest.Session) -> bool:
+        """Whether tests were measured, or the run failed before one was; False for a suite without engines."""
+        failed = int(session.exitstatus) not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        is_red = self._session.findings.fail or (failed and bool(self._session.settings.engines))
+        collects_only = session.config.getoption("collectonly", False)
+        return bool(self._results) or (is_red and not collects_only)
 
     @property
     def shows_run(self) -> bool:
@@ -361,7 +368,8 @@ class Reporter:
         from pytest_llmperf.reports.page.command import format_command
         from pytest_llmperf.reports.verdicts import sort_worst_first
 
-        pairs = sort_worst_first([(result, verdict) for result in self.results for verdict in result.verdicts])
+        failed = [result for result in self.results if result.outcome == "failed"]  # not those that may fail
+        pairs = sort_worst_first([(result, verdict) for result in failed for verdict in result.verdicts])
         if not pairs or pairs[0][1].status is not Status.FAIL:
             return ""
         return format_command(pairs[0][0].nodeid, describe_command(self._session.config))

@@ -50,6 +50,27 @@ def test_a_run_without_measured_tests_adds_nothing_to_it(
     assert not (tmp_path / "step.md").exists()
 
 
+def test_a_run_that_failed_before_a_test_was_measured_says_so_there(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = tmp_path / "step.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    runs(
+        """
+        @pytest.fixture
+        def database():
+            raise RuntimeError("no database")
+
+        @pytest.mark.memory_budget(peak="2 GiB")
+        def test_with_it(database, llm_client):
+            pass
+        """
+    ).assert_outcomes(errors=1)
+    text = summary.read_text(encoding="utf-8")
+    assert "❌ 1 error in setup or teardown" in text
+    assert "in setup: RuntimeError: no database" in text
+
+
 def test_a_step_summary_that_cannot_be_written_is_said_and_fails_nothing(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
