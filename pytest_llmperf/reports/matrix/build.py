@@ -14,7 +14,7 @@ from pytest_llmperf.measurement.engine_info import name_model
 from pytest_llmperf.measurement.units import SECONDS, as_written, format_value
 from pytest_llmperf.reports.main_metrics import MAIN
 from pytest_llmperf.reports.matrix.matrix import INVALID, NONE, Cell, Column, Matrix, MatrixRow
-from pytest_llmperf.reports.matrix.nodeids import strip_engine
+from pytest_llmperf.reports.matrix.nodeids import strip_engines
 from pytest_llmperf.reports.matrix.sides import Side
 from pytest_llmperf.reports.result import find_variant
 
@@ -35,7 +35,8 @@ def build_matrix(results: Sequence[TestResult], order: Sequence[str] = ()) -> Ma
     the new one; in a run with one engine those that its tests use together.
     """
     if any(result.engine for result in results):
-        tests = _group((strip_engine(r.nodeid, r.engine), r.engine, _take_part(r, r.engine)) for r in results)
+        names = strip_engines([(result.nodeid, result.engine) for result in results])
+        tests = _group((name, r.engine, _take_part(r, r.engine)) for name, r in zip(names, results, strict=True))
     elif any(result.pairs for result in results):
         return _build_from_pairs(results)
     else:

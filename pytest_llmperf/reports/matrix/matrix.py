@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.reports.matrix.nodeids import strip_engine
+from pytest_llmperf.reports.matrix.nodeids import strip_engines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,8 @@ class Matrix:
     def list_nodeids(self, results: Sequence[TestResult]) -> set[str]:
         """The full ids of the tests that have rows, among these results."""
         shown = {row.test for row in self.rows}
-        return {result.nodeid for result in results if strip_engine(result.nodeid, result.engine) in shown}
+        names = strip_engines([(result.nodeid, result.engine) for result in results])
+        return {result.nodeid for name, result in zip(names, results, strict=True) if name in shown}
 
     def to_plain(self) -> dict[str, Any]:
         """The same of exact builtin types."""
