@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 60_000
 """A comment on a pull request takes 65,536 characters."""
 MOST_REASONS = 30
+MOST_OF_A_SENTENCE = 1_000
 STEP_SUMMARY_BYTES = 2**20
 MOST_MEASURED = 40
 """Tests without budgets whose numbers are shown."""
@@ -53,23 +54,23 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     findings stand below the headline, what it was compared with below the table, and the entries that are text or
     numbers at the end; ``run`` says what failed the run, and ``reports`` names its other reports.
     """
-    more = ", ".join(session.get("reports", ())) or "--llmperf-report=out.html"
+    more = _shorten(", ".join(session.get("reports", ())) or "--llmperf-report=out.html", 100)
     decision = describe_decision(results, session, session.get("run", {}))
     groups = group_by_function(results)
     matrix = None if any(result.pairs for result in results) else build_matrix(results, session.get("engines", ()))
     facts = {key: value for key, value in session.items() if isinstance(value, str | int | float)}
-    findings = [f"- {_OTHER_ICON} {_escape(line)}" for line in decision.findings]
-    compared = [f"- {_escape(line)}" for line in (*describe_pairs(_sort(results)), *session.get("baselines", ()))]
-    own = [f"- ❌ {_code(cause.nodeid)}: {_escape(cause.reason)}" for cause in decision.causes if cause.phase]
+    findings = [f"- {_OTHER_ICON} {_escape(_shorten(line))}" for line in decision.findings]
+    compared = _list_sentences([*describe_pairs(_sort(results)), *session.get("baselines", ())])
+    own = [f"- ❌ {_code(cause.nodeid)}: {_escape(_shorten(cause.reason))}" for cause in decision.causes if cause.phase]
     above = [
         _title(decision, results),
         _fit([*findings, *own], 6_000, more),
         _fit(_table(groups, costs=shows_cost(results)), 16_000, more),
         _fit(compared, 4_000, more),
-        _fit([f"- {_escape(reason)}" for reason in list_reasons(results, MOST_REASONS)], 8_000, more),
+        _fit(_list_sentences(list_reasons(results, MOST_REASONS)), 8_000, more),
     ]
     below = [
-        _fit([f"- {_escape(note)}" for note in list_notes(results)], 4_000, more),
+        _fit(_list_sentences(list_notes(results)), 4_000, more),
         _fit(_measured(results, matrix).splitlines(), 5_000, more),
         _fit([] if matrix is None else _side_by_side(matrix).splitlines(), 6_000, more),
         _fit([f"- Engine: {text}" for text in _engines(results)], 3_000, more),
@@ -81,6 +82,16 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     hosts = _hosts(results)
     blocks = [*above, *details, *below[:1], hosts if len(hosts) + 2 <= room else "", *below[1:]]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _list_sentences(texts: Sequence[str]) -> list[str]:
+    """An item of a list for each text."""
+    return [f"- {_escape(_shorten(text))}" for text in texts]
+
+
+def _shorten(text: str, most: int = MOST_OF_A_SENTENCE) -> str:
+    """The beginning of a text, such as an error that quotes all that a server sent: others need room beside it."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _fit(lines: Sequence[str], room: int, more: str) -> str:

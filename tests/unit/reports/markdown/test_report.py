@@ -57,6 +57,28 @@ def test_it_fits_into_a_comment_however_many_tests_there_are(parametrised: bool)
     assert text.endswith("\n\npytest 9.2.0\n")
 
 
+@pytest.mark.parametrize("char", ["x", "<", "|", "`", "語"])
+def test_it_fits_whatever_the_texts_and_names_are_long(char: str) -> None:
+    failures = [[f"t.py::{number}", "call", char * 20_000] for number in range(5)]
+    session = {
+        "findings": [char * 20_000] * 9,
+        "baselines": [char * 20_000] * 9,
+        "reports": [f"{char * 200}.html"] * 200,
+        "run": {"exit_status": 1, "failures": failures},
+    }
+    results = [
+        result(f"t.py::test_{at}[{char * 2_000}]", (replace(UNMEASURED, reason=char * 20_000),)) for at in range(9)
+    ]
+    assert len(render(results, session)) <= MOST_CHARACTERS
+
+
+def test_a_long_message_hides_no_other_failure() -> None:
+    failures = [["t.py::a", "call", "x" * 9_000], ["t.py::b", "call", "assert 1 == 2"]]
+    text = render([], {"run": {"exit_status": 1, "failures": failures}})
+    assert "`t.py::a`: xxx" in text
+    assert "`t.py::b`: assert 1 == 2" in text
+
+
 def test_cases_are_one_row_of_the_table() -> None:
     results = [result(f"t.py::a[{case}]", (replace(BROKEN, measured=17.3 * GIB + case),)) for case in range(3)]
     rows = [line for line in render(results, {}).splitlines() if line.startswith("| ❌")]
