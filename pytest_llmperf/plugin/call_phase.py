@@ -191,9 +191,13 @@ def judge_test(item: pytest.Item, measured: MeasuredRun, *, is_whole: bool = Tru
 
 
 def locate_test(item: pytest.Item) -> dict[str, Any]:
-    """The ``file`` and the ``line`` of a test's definition, as the attributes of a result; empty without a line."""
+    """The ``file`` and the ``line`` of a test's definition, as the attributes of a result.
+
+    Empty without a line, and for code that is in no file, as that of ``exec``.
+    """
     file, line, _ = item.location
-    return {} if line is None else {"file": Path(file).as_posix(), "line": line + 1}
+    is_known = line is not None and (item.config.rootpath / file).is_file()
+    return {"file": Path(file).as_posix(), "line": line + 1} if line is not None and is_known else {}
 
 
 def _find_engine_of_suite(item: pytest.Item) -> str:
