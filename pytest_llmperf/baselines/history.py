@@ -140,9 +140,9 @@ def read_history(
         if not _has_engine(run, engine_glob):
             continue
         files = store.list_files(name, fingerprint)
-        points, missing = _collect(store.read(name, fingerprint, files[-last:]), reading, test_glob)
-        anchors = _read_anchor_levels(store, name, fingerprint, reading)
         unit, better = _find_direction(run, reading)
+        points, missing = _collect(store.read(name, fingerprint, files[-last:]), reading, test_glob, unit)
+        anchors = _read_anchor_levels(store, name, fingerprint, reading, unit)
         found += [
             Series(
                 test=test,
@@ -167,7 +167,7 @@ def _has_engine(run: StoredRun, glob: str) -> bool:
 
 
 def _collect(
-    runs: Iterable[StoredRun], reading: str, test_glob: str
+    runs: Iterable[StoredRun], reading: str, test_glob: str, unit: str
 ) -> tuple[dict[str, list[Point]], defaultdict[str, int]]:
     points: dict[str, list[Point]] = {}
     missing: defaultdict[str, int] = defaultdict(int)
@@ -175,7 +175,7 @@ def _collect(
         for nodeid, test in run.tests.items():
             if not matches(nodeid, test_glob):
                 continue
-            value = _read_value(test, reading)
+            value = _read_value(run, test, reading, unit)
             if value is None:
                 missing[nodeid] += 1
             else:
@@ -183,7 +183,10 @@ def _collect(
     return points, missing
 
 
-def _read_value(test: Any, reading: str) -> float | None:
+def _read_value(run: StoredRun, test: Any, reading: str, unit: str) -> float | None:
+    """None also for a cost in another currency than that of the newest run."""
+    if reading.startswith("cost.") and _find_direction(run, reading)[0] != unit:
+        return None
     value = (test["measurement"]["readings"].get(reading) or {}).get("value")
     return None if value is None or failed_by_itself(test) else float(value)
 
@@ -199,7 +202,7 @@ def _make_point(run: StoredRun, value: float) -> Point:
     )
 
 
-def _read_anchor_levels(store: Store, name: str, fingerprint: str, reading: str) -> dict[str, float]:
+def _read_anchor_levels(store: Store, name: str, fingerprint: str, reading: str, unit: str) -> dict[str, float]:
     """The level of each test at the anchor: a median of up to five runs from there on."""
     anchor = store.find_anchor(name, fingerprint)
     if anchor is None:
@@ -209,7 +212,7 @@ def _read_anchor_levels(store: Store, name: str, fingerprint: str, reading: str)
     values: dict[str, list[float]] = {}
     for run in store.read(name, fingerprint, files[start : start + ANCHOR_RUNS]):
         for nodeid, test in run.tests.items():
-            value = _read_value(test, reading)
+            value = _read_value(run, test, reading, unit)
             if value is not None and (nodeid in values or run.path == anchor.path):
                 values.setdefault(nodeid, []).append(value)
     return {nodeid: median(found) for nodeid, found in values.items()}

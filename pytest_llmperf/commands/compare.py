@@ -51,9 +51,9 @@ def run(asked: argparse.Namespace) -> int:
     try:
         sides = [{test["nodeid"]: test for test in report["tests"] if test["measurement"]} for report in (old, new)]
         common = [nodeid for nodeid in sides[0] if nodeid in sides[1]]
+        metrics = (old["metrics"], new["metrics"])
         found = [
-            compare_tests(sides[0][n], sides[1][n], limit=limit, everything=asked.all, metrics=new["metrics"])
-            for n in common
+            compare_tests(sides[0][n], sides[1][n], limit=limit, everything=asked.all, metrics=metrics) for n in common
         ]
         context = list_context(old, new)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:

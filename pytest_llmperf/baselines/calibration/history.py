@@ -96,9 +96,11 @@ def _add_test(
         limited = [name for engine, name, _ in verdicts if engine == place.label and name]
         for name in dict.fromkeys([*numbers, *limited]):
             key = MetricKey(test["nodeid"], place.label, name)
-            history = found.get(key) or _start_history(key, place.engine, metrics)
+            history = _start_history(key, place.engine, metrics)
             if history is None:
                 continue
+            if (known := found.get(key)) is not None and known.quantity == history.quantity:
+                history = known  # else the prices are in another currency now, and what was before is no such amount
             found[key] = history
             history.runs += 1
             own = [verdicts.get((place.label, name, relative)) for relative in (False, True)]

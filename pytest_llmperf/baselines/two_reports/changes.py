@@ -84,7 +84,7 @@ def compare_tests(
     *,
     limit: float | None,
     everything: bool,
-    metrics: Mapping[str, Any] | None = None,
+    metrics: Sequence[Mapping[str, Any]] = ({}, {}),
 ) -> ChangeOfTest:
     """Compares the entries of a test in two reports.
 
@@ -92,7 +92,7 @@ def compare_tests(
         old, new: the entries.
         limit: by which share a number may get worse; None if nothing is judged.
         everything: whether all numbers are compared, and not a choice of them.
-        metrics: what the newer report says of its metrics: the units of costs stand there.
+        metrics: what each report says of its metrics: the currencies of costs stand there.
     """
     sides = [StoredMeasurement(test["measurement"]) for test in (old, new)]
     incomparable = find_incomparable(old["measurement"], new["measurement"])
@@ -104,7 +104,7 @@ def compare_tests(
     for label, one, other in _pair_places(*sides):
         for name in dict.fromkeys([*one.names, *other.names]):
             if everything or name in SHOWN or name in limited:
-                numbers += _compare_numbers(label, name, one, other, None if incomparable else limit, metrics or {})
+                numbers += _compare_numbers(label, name, one, other, None if incomparable else limit, metrics)
     return ChangeOfTest(old["nodeid"], incomparable, numbers)
 
 
@@ -124,16 +124,20 @@ def _compare_numbers(
     old: StoredMeasurement,
     new: StoredMeasurement,
     limit: float | None,
-    metrics: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
 ) -> Sequence[ChangeOfNumber]:
     try:
         metric, statistic = find(name)
     except ValueError:
         return ()  # a mean or a smallest value, or a metric that a project has registered
     title = f"{label}: {name}" if label else name
-    quantity = find_quantity_in(metric, metrics.get(metric.name, {}).get("unit"))
+    before, quantity = (find_quantity_in(metric, known.get(metric.name, {}).get("unit")) for known in metrics)
     values = [side.read(metric, statistic).value for side in (old, new)]
     one, other = values
+    if before != quantity and one is not None and other is not None:
+        invalid = f"A has it in {before.base} and B in {quantity.base}: amounts in two currencies cannot be compared"
+        status = None if limit is None else Status.INVALID
+        return (ChangeOfNumber(title, quantity, metric.better, None, other, invalid=invalid, status=status),)
     if one is None or other is None:
         is_lost = limit is not None and other is None and not new.has_values_of(metric)
         status = Status.NOT_MEASURED if is_lost else None

@@ -54,6 +54,16 @@ def test_runs_without_a_value_are_counted(store: Store) -> None:
     assert (series.values, series.missing) == ([0.1, 0.2], 2)
 
 
+def test_costs_in_another_currency_than_the_newest_count_as_missing(store: Store) -> None:
+    for day, currency in enumerate(["EUR", "EUR", "USD", "USD"]):
+        report = make_report(make_test("a", {"cost.total": 2.0 + day}), day=day)
+        unit = {"unit": currency, "better": "lower", "formula": "price x time"}
+        store.save("main", {**report, "metrics": {**report["metrics"], "cost.total": unit}})
+    store.set_anchor(store.list_files("main", FINGERPRINT)[0])
+    [series] = read_history(store, "main", "cost.total")
+    assert (series.values, series.unit, series.missing, series.anchor) == ([4.0, 5.0], "USD", 2, None)
+
+
 def test_each_test_and_fingerprint_has_a_series_of_its_own(store: Store) -> None:
     fill(store, [0.1, 0.2])
     fill(store, [0.3], test="b")

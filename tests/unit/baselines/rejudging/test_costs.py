@@ -21,6 +21,9 @@ from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from tests.helpers.report_samples import measurement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.baselines.two_reports.changes import ChangeOfNumber
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.budgets.verdict import Verdict
 
@@ -78,10 +81,28 @@ def test_limits_are_suggested_in_the_currency_of_the_runs() -> None:
     assert "currency" not in text
 
 
+def compare_costs(old: Mapping[str, Any], new: Mapping[str, Any], limit: float | None = None) -> ChangeOfNumber:
+    metrics = (old["metrics"], new["metrics"])
+    found = compare_tests(old["tests"][0], new["tests"][0], limit=limit, everything=True, metrics=metrics)
+    return next(number for number in found.numbers if number.name == "cost.per_million_output")
+
+
+def test_amounts_in_two_currencies_are_not_compared() -> None:
+    change = compare_costs(stored(), stored(replace(PRICES, currency="USD")))
+    assert (change.share, change.old, change.quantity.base) == (None, None, "USD")
+    assert change.invalid == "A has it in EUR and B in USD: amounts in two currencies cannot be compared"
+    assert compare_costs(stored(), stored(replace(PRICES, currency="USD")), 0.1).status is Status.INVALID
+
+
+def test_limits_are_suggested_in_the_currency_of_the_newest_runs() -> None:
+    runs = [stored(), *(stored(replace(PRICES, currency="USD")) for _ in range(3))]
+    history = collect_histories(runs)[MetricKey("t.py::t", "", "cost.per_million_output")]
+    assert (history.runs, history.quantity.base) == (3, "USD")
+
+
 def test_two_reports_are_compared_in_their_currency() -> None:
     old, new = stored(), stored(replace(PRICES, per_hour=(("*", 0.72),)))
-    found = compare_tests(old["tests"][0], new["tests"][0], limit=None, everything=True, metrics=new["metrics"])
-    (change,) = [number for number in found.numbers if number.name == "cost.per_million_output"]
+    change = compare_costs(old, new)
     assert change.quantity.base == "EUR"
     assert change.share is not None
     assert round(change.share, 6) == 1.0
