@@ -72,11 +72,14 @@ def _draw_over_time() -> list[str]:
     devices = {f"NVIDIA H100 80GB HBM3 #{at}": [[0.0, 70 * GIB + at * 2**28], [10.0, 71 * GIB]] for at in range(8)}
     two: dict[str, list[list[float]]] = {"L4": [[0, 14 * GIB], [10, 14 * GIB]], "host": [[0, 2 * GIB], [10, 3 * GIB]]}
     lanes = [[at * 0.1, at * 0.1 + 1, at * 0.1 + 3, ("failed", "short")[at % 3 > 0], 0.02] for at in range(60)]
+    thinned = [[at * 0.1, at * 0.1 + 0.04, at * 0.1 + 0.17, ("failed", "short")[at > 0], None] for at in range(90)]
+    single = [[at * 0.1, at * 0.1 + 0.04, at * 0.1 + 0.08, ("failed", "short")[at > 0], None] for at in range(90)]
     samples = [
         (make_measurement(devices), [peak]),
         (make_measurement({HOSTILE: [[0, 14 * GIB], [10, 14.1 * GIB]]}, lanes[:1]), [peak, growth]),
         (make_measurement({"L4": [[0, 14 * GIB], [2, 15.99 * GIB], [10, 14 * GIB]]}, lanes), [peak, growth]),
         (make_measurement(two), [peak, growth, host]),
+        *((make_measurement({"L4": [[0, 14 * GIB], [10, 14.1 * GIB]]}, some), [peak]) for some in (thinned, single)),
         (make_measurement({"host": [[0, GIB], [5, 1.0001 * GIB], [10, GIB]]}, lanes[:1], 0.001), far),
     ]
     state = make_measurement(

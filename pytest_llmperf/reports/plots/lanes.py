@@ -97,17 +97,25 @@ def draw_lanes(canvas: Canvas, time: Scale, measurement: Mapping[str, Any], lane
     canvas.add_path("X", trace_crosses(failures, min(7, max(3, height - 1))))
     total, failed = measurement["lanes_of"], measurement["requests"]["failed"]
     counted = f"{total:,} request{'' if total == 1 else 's'}"
-    _name(canvas, counted, f"✗ {failed:,} of {total:,} failed" if failed else "", top + 8)
+    parted = f"{len(lanes)} of {counted}" if len(lanes) < total else ""
+    crossed = f"✗ {failed:,} of {total:,} failed" if failed else ""
+    _name(canvas, parted or counted, crossed, top + 8, is_parted=bool(parted) and max(rows) > 0)
     slowest = format_value(max(lane.end - lane.sent for lane in lanes), SECONDS)
     at_once = f", up to {max(rows) + 1} at once" if max(rows) else ""
     drawn = at_once if len(lanes) == total else f", {len(lanes)} of them drawn"
     return f"{counted}{drawn}, {failed:,} failed, the longest took {slowest}."
 
 
-def _name(canvas: Canvas, counted: str, failed: str, y: float) -> None:
-    """The number of requests at the right, and how many of them failed; below it if that is long."""
-    if not failed or measure_text(failed) > WIDTH - RIGHT - 5:
-        canvas.add_text(counted, "", (RIGHT + 5, y))
+def _name(canvas: Canvas, counted: str, failed: str, y: float, *, is_parted: bool) -> None:
+    """The number of requests at the right, and how many of them failed; below it if that is long.
+
+    ``is_parted`` says that not all of several rows are drawn: then the number is always there, as rows do not show what
+    ran at once.
+    """
+    room = WIDTH - RIGHT - 5
+    if not failed or is_parted or measure_text(failed) > room:
+        fits = measure_text(counted) <= room
+        canvas.add_text(counted if fits else counted.removesuffix(" requests"), "", (RIGHT + 5, y))
         y += 13
     if failed:
         canvas.add_text(shorten(failed, WIDTH - RIGHT - 5), "x", (RIGHT + 5, y))

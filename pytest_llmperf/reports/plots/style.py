@@ -1,6 +1,7 @@
 """The style sheet that all drawings share, and the colours that it asks for, for a light and for a dark page.
 
-A page has the style sheet once. The colours are custom properties, so that a page may choose others; where two things
+A page has the style sheet once. The colours are custom properties, so that a page may choose others, and
+``--paper`` is that of the page; where two things
 must be told apart they differ in form as well: thin, dashed, hatched or crossed.
 """
 
@@ -53,7 +54,8 @@ DARK: Mapping[str, str] = MappingProxyType(
 STYLE = """\
 .plot{display:block;width:100%;height:auto;font-size:11px}
 .plot path{fill:none;stroke:var(--line)}
-.plot text{fill:var(--dim);font-variant-numeric:tabular-nums}
+.plot text{fill:var(--dim);font-variant-numeric:tabular-nums;\
+paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
 .plot .e{text-anchor:end}.plot .m{text-anchor:middle}
 .plot .k{fill:var(--ink)}.plot .h{fill:var(--ink);font-weight:600}
 .plot .t{fill:var(--limit)}.plot .x{fill:var(--fail);font-weight:600}

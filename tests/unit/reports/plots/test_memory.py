@@ -128,7 +128,7 @@ def test_a_hundred_thousand_points_are_thinned_and_the_peak_stays() -> None:
     drawn = read_drawing(svg)
     ((dot, _),) = drawn.lines("o")
     assert min(y for _, y in drawn.lines("l")[0]) == dot[1]
-    assert drawn.label("100,000 requests")
+    assert drawn.label("60 of 100,000")
     assert "60 of them drawn" in drawn.description
 
 
@@ -149,3 +149,9 @@ def test_the_key_has_each_form_that_the_lanes_have() -> None:
     drawn = read_drawing(draw_key())
     assert drawn.texts == ["queue", "prefill", "decode", "failed"]
     assert [css for css, _ in drawn.paths] == ["w", "p", "d", "X"]
+
+
+def test_the_number_of_drawn_requests_stands_beside_them_and_that_of_failed_ones_below_it() -> None:
+    lanes = [[at / 10, at / 10 + 0.1, at / 10 + 1, "failed" if at == 3 else "answered", None] for at in range(90)]
+    drawn = read_drawing(draw_memory(make_measurement(None, lanes), []))
+    assert drawn.label("60 of 90 requests").at[1] < drawn.label("1 of 90 failed").at[1]
