@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.reports.page.entries import ListedTest
 
-WRITTEN_BYTES = 30_000
-"""Of plots: tests that did not pass have theirs written out until so much is drawn."""
+WRITTEN_BYTES, FEW_TESTS_BYTES, TEST_BYTES = 30_000, 100_000, 900
+"""Of plots: tests have all evidence, and those that did not pass have their plots written out, until so much is drawn;
+with few tests it is more, less so much for each of them."""
 
 WHOLE_BYTES, MOST_BYTES = 120_000, 310_000
 """Of plots: all others are packed; those of each test until so much is drawn, then its memory with its requests, and
@@ -58,10 +59,10 @@ def draw_tests(entries: Sequence[ListedTest]) -> tuple[list[Drawing], str]:
     first."""
     found: list[Drawing] = []
     packed: list[str] = []
-    drawn = 0
+    drawn, written_bytes = 0, max(WRITTEN_BYTES, FEW_TESTS_BYTES - TEST_BYTES * len(entries))
     for entry in entries:
         svg = _draw_within(entry, drawn)
-        is_whole = drawn < WRITTEN_BYTES
+        is_whole = drawn < written_bytes
         drawn += len(svg)
         if (is_whole and entry.tone != "pass") or not svg:
             found.append(Drawing(svg, is_whole=is_whole))

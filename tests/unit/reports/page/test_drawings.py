@@ -37,7 +37,7 @@ def test_a_page_that_is_full_has_fewer_plots_of_the_last_tests(
     entries: list[ListedTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = draw_tests(entries)
-    for name in ("WRITTEN_BYTES", "WHOLE_BYTES", "MOST_BYTES"):
+    for name in ("WRITTEN_BYTES", "FEW_TESTS_BYTES", "WHOLE_BYTES", "MOST_BYTES"):
         monkeypatch.setattr(drawings, name, 1)
     found, packed = draw_tests(entries)
     assert (found[0].svg, found[0].is_whole) == (whole[0].svg, True)
