@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WHERE = {"setup": "in setup: ", "teardown": "in teardown: ", "collect": "while collecting: "}
 _NOTHING = "Nothing was measured"
+_MOST_CHARACTERS = 500
 _NO_TESTS = 5
 """pytest's exit status where no test ran, which fails a job of CI as well."""
 
@@ -146,9 +147,14 @@ def _list_own_failures(failures: Sequence[Sequence[str]], measured: set[str]) ->
             TEST_FAILED,
             nodeid,
             make_anchor(nodeid) if nodeid in measured else "",
-            reason=f"{where}{message}",
+            reason=f"{where}{_shorten(message)}",
             phase=phase,
         )
+
+
+def _shorten(message: str) -> str:
+    """A message that may hold a whole answer of a server."""
+    return message if len(message) <= _MOST_CHARACTERS else f"{message[:_MOST_CHARACTERS]}…"
 
 
 def _describe_failure(

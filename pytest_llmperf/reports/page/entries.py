@@ -93,4 +93,4 @@ def make_entry(result: TestResult) -> ListedTest:
 
 def make_anchor(nodeid: str) -> str:
     """``t`` and ten hexadecimal digits."""
-    return f"t{hashlib.sha256(nodeid.encode(errors='replace')).hexdigest()[:10]}"
+    return f"t{hashlib.sha256(nodeid.encode(errors='surrogatepass')).hexdigest()[:10]}"

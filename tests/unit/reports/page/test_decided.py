@@ -114,3 +114,8 @@ def test_a_run_that_ended_early_says_so_whatever_else_failed_it() -> None:
 def test_a_failure_says_in_which_phase_it_came(phase: str, reason: str) -> None:
     run = {"exit_status": 1, "failures": [["test_b.py::test_other", phase, "no"]]}
     assert [cause.reason for cause in describe_decision([], {}, run).causes] == [reason]
+
+
+def test_a_long_message_of_a_failure_is_cut() -> None:
+    found = describe_decision([], {}, {"failures": [["a", "call", "x" * 100_000]]})
+    assert found.causes[0].reason == "x" * 500 + "…"
