@@ -19,7 +19,7 @@ from pytest_llmperf.reports.matrix.sides import Side
 from pytest_llmperf.reports.result import find_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.reports.result import TestResult
@@ -162,14 +162,21 @@ def _make_rows(test: str, sides: Sequence[Side]) -> Iterator[MatrixRow]:
         if any(side.has(name) for side in sides):
             written = next((v.limit_text for side in sides for v in side.verdicts if v.name == name), "")
             better = next((found for side in sides if (found := side.find_better(name))), "")
-            yield MatrixRow(test, name, better, _add_ratios([side.make_cell(name, written) for side in sides]))
+            units = {side.find_unit(name) for side in sides if side.has(name)}
+            yield MatrixRow(test, name, better, _compare([side.make_cell(name, written) for side in sides], units))
     for name in dict.fromkeys(name for side in sides for name in side.records):
-        yield MatrixRow(test, name, "", _add_ratios([side.make_recorded_cell(name) for side in sides]))
+        units = {side.records[name][1] for side in sides if name in side.records}
+        yield MatrixRow(test, name, "", _compare([side.make_recorded_cell(name) for side in sides], units))
 
 
 def _choose_main(sides: Sequence[Side]) -> list[str]:
     """The main metrics, each at a statistic that all engines have, if there is one."""
     return [next((name for name in names if all(side.has(name) for side in sides)), names[-1]) for names in MAIN]
+
+
+def _compare(cells: Sequence[Cell], units: Collection[str]) -> tuple[Cell, ...]:
+    """The cells with ratios, unless they are of several units, such as currencies."""
+    return _add_ratios(cells) if len(units) < 2 else tuple(cells)
 
 
 def _add_ratios(cells: Sequence[Cell]) -> tuple[Cell, ...]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_llmperf.budgets.verdict import Verdict
+    from pytest_llmperf.measurement.units import Quantity
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,13 @@ class Side:
         found = (one for one in self.measurement.get("validity") or () if metric in one["metrics"])
         return next((one["reason"] for one in found), "")
 
+    def find_unit(self, name: str) -> str:
+        """The base unit of a metric that has a value."""
+        return self._find_quantity(name).base
+
     def _format(self, name: str, value: float, limit_text: str) -> str:
+        return format_value(value, as_written(self._find_quantity(name), limit_text))
+
+    def _find_quantity(self, name: str) -> Quantity:
         verdict = next(iter(self._on(name)), None)
-        quantity = verdict.quantity if verdict else find_quantity(find_metric(self.measurement, name)["unit"])
-        return format_value(value, as_written(quantity, limit_text))
+        return verdict.quantity if verdict else find_quantity(find_metric(self.measurement, name)["unit"])

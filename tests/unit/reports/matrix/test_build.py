@@ -9,6 +9,7 @@ import pytest
 
 from pytest_llmperf.budgets.verdict import Status
 from pytest_llmperf.measurement.measurement import RecordedValue
+from pytest_llmperf.measurement.units import money
 from pytest_llmperf.reports.matrix.build import build_matrix
 from pytest_llmperf.reports.result import TestResult, from_wire, to_wire
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
@@ -138,6 +139,19 @@ def test_a_test_that_was_skipped_on_an_engine_is_left_out() -> None:
     both, one = (run_on(label, PASSING) for label in ("a", "b")), run_on("a", PASSING, test="t.py::only")
     skipped = TestResult("t.py::only[b]", (), {}, "skipped", engine="b")
     assert built(*both, one, skipped).left_out == ("t.py::only",)
+
+
+def test_values_in_several_units_have_no_ratio() -> None:
+    values = {"old": (0.93, "1"), "new": (93.0, "%")}
+    results = [run_on(label, records=(RecordedValue("accuracy", *value),)) for label, value in values.items()]
+    assert [cell.ratio for cell in row_of(built(*results), "accuracy").cells] == [None, None]
+    costs = {"old": 2.0, "new": 3.0}
+    priced = {
+        label: replace(verdict(Status.PASS, "cost.total", "cost.total", 9.0, "9", value), quantity=money(unit))
+        for (label, value), unit in zip(costs.items(), "€$", strict=True)
+    }
+    row = row_of(built(*(run_on(label, own) for label, own in priced.items())), "cost.total")
+    assert [(cell.value, cell.ratio) for cell in row.cells] == [(2.0, None), (3.0, None)]
 
 
 def test_recorded_values_are_rows() -> None:
