@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +75,11 @@ class PageFacts:
 
 
 def describe_command(config: pytest.Config) -> dict[str, Any]:
-    """What ``format_command`` of the page needs: ``options``, ``root`` and ``groups``."""
+    """What ``format_command`` of the page needs: ``options``, ``added_options``, ``root`` and ``groups``."""
     words = list_words_for_one_test(list(map(str, config.invocation_params.args)), config.option.file_or_dir)
+    added = list_words_for_one_test(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), config.option.file_or_dir)
     return {
+        "added_options": mask_words(added),
         "options": mask_words(words),
         "root": Path(os.path.relpath(config.rootpath, config.invocation_params.dir)).as_posix(),
         "groups": config.getoption("dist", "no") == "loadgroup",

@@ -27,3 +27,11 @@ from pytest_llmperf.reports.page.command import format_command
 )
 def test_the_command_is_quoted_and_finds_the_test(nodeid: str, run: dict[str, object], words: list[str]) -> None:
     assert shlex.split(format_command(nodeid, run)) == words
+
+
+def test_options_of_the_environment_stand_before_the_command() -> None:
+    command = format_command("test_a.py::test_b", {"added_options": ["--llm-engine=vllm:a b"], "options": ["-q"]})
+    setting, *words = shlex.split(command)
+    assert words == ["pytest", "-q", "test_a.py::test_b"]
+    name, _, value = setting.partition("=")
+    assert (name, shlex.split(value)) == ("PYTEST_ADDOPTS", ["--llm-engine=vllm:a b"])
