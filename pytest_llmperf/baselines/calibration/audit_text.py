@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_llmperf.baselines.calibration.audit import Audit, AuditedBudget
+    from pytest_llmperf.baselines.calibration.history import MetricHistory
     from pytest_llmperf.budgets.calibration.limits import Characteristics
     from pytest_llmperf.budgets.calibration.series import SessionSeries
     from pytest_llmperf.budgets.interval import Better
@@ -68,6 +69,7 @@ def _describe_budget(budget: AuditedBudget) -> list[str]:
     return [
         f"{name_limit(budget)}: {measured} in {len(budget.series.sessions)} runs, {describe_noise(budget)}",
         f"{describe_limit(budget.does, budget.history.better)}; {_describe_fitting(budget)}",
+        *describe_doubts(budget.history),
     ]
 
 
@@ -87,6 +89,14 @@ def describe_noise(budget: AuditedBudget) -> str:
     if not is_noisy(budget.history):
         return f"noise {between}"
     return f"noise {format_percent(series.noise_within)} within a run and {between}"
+
+
+def describe_doubts(history: MetricHistory) -> list[str]:
+    """That some of the runs give a verdict on limits far away only, and why the first does; empty if none is so."""
+    if not history.doubts:
+        return []
+    runs = f"{len(history.doubts)} of {len(history.sessions)} runs"
+    return [f"{runs} decide only limits that are far away and make others INVALID, the first: {history.doubts[0]}"]
 
 
 def describe_limit(does: Characteristics, better: Better) -> str:

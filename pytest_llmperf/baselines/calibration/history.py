@@ -50,6 +50,8 @@ class MetricHistory:
             the base unit, or the share.
         statuses: how often its verdict was which.
         reasons: why runs have no valid value, each once.
+        doubts: of each run whose value is known to keep the limit that it had and may else be worse than the engine's
+            own, why.
         engine: the engine that was measured; None without one.
     """
 
@@ -61,6 +63,7 @@ class MetricHistory:
     limits: dict[tuple[str, bool], float | None] = field(default_factory=dict)
     statuses: Counter[Status] = field(default_factory=Counter)
     reasons: dict[str, None] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
     engine: EngineInfo | None = None
 
     @property
@@ -131,6 +134,7 @@ def _add_number(history: MetricHistory, number: SessionValue | str | None, verdi
     elif judged is not None and judged.measured is not None and not judged.relative:
         interval = judged.interval
         history.sessions.append(SessionValue(judged.measured, interval, _guess_noise(judged.measured, interval)))
+        history.doubts += [number] if isinstance(number, str) else []
     elif number:
         history.reasons[number] = None
 

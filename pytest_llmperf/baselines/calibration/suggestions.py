@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.baselines.calibration.audit import AuditedBudget, fit_limit
-from pytest_llmperf.baselines.calibration.audit_text import describe_limit, describe_noise
+from pytest_llmperf.baselines.calibration.audit_text import describe_doubts, describe_limit, describe_noise
 from pytest_llmperf.baselines.calibration.history import is_noisy
 from pytest_llmperf.measurement.units import as_written, format_value
 
@@ -103,7 +103,8 @@ def _render_limit(history: MetricHistory, *, relative: bool) -> tuple[list[str],
             about,
             f"# {name}: no limit fits, as a run does not bound the value: more requests or rounds would",
         ], False
-    return [about, f"# {describe_limit(fitting.does, history.better)}", f"{name} = {_quote(fitting.text)}"], True
+    says = [describe_limit(fitting.does, history.better), *describe_doubts(history)]
+    return [about, *(f"# {line}" for line in says), f"{name} = {_quote(fitting.text)}"], True
 
 
 def _quote(text: str) -> str:

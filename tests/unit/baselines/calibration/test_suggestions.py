@@ -100,3 +100,22 @@ def test_what_runs_could_not_measure_validly_is_a_comment_with_the_reason(tmp_pa
     text = tmp_path.joinpath("llmperf.toml").read_text(encoding="utf-8")
     why = "0 of 4 runs measured it, and it takes 3: others asked the engine meanwhile"
     assert f"# throughput.output: no limit: {why}" in text
+
+
+def test_a_limit_that_disturbed_runs_would_make_invalid_says_so(tmp_path: Path) -> None:
+    disturbed = [replace(measure_session(s), disturbances=("others asked the engine meanwhile",)) for s in range(4)]
+    sessions = [disturbed[0], measure_session(1), *disturbed[2:]]
+    suggest(
+        [make_report(make_entry(one, limits("latency", ttft_p50="9 s"))) for one in sessions], tmp_path / "llmperf.toml"
+    )
+    text = tmp_path.joinpath("llmperf.toml").read_text(encoding="utf-8")
+    doubt = "3 of 4 runs decide only limits that are far away and make others INVALID"
+    assert f"# {doubt}, the first: others asked the engine meanwhile\nlatency.ttft_p50 = " in text
+
+
+def test_a_limit_of_undisturbed_runs_says_nothing_of_the_kind(tmp_path: Path) -> None:
+    suggest(
+        [make_report(make_entry(measure_session(s), limits("latency", ttft_p50="9 s"))) for s in range(4)],
+        tmp_path / "llmperf.toml",
+    )
+    assert "INVALID" not in tmp_path.joinpath("llmperf.toml").read_text(encoding="utf-8")
