@@ -45,7 +45,7 @@ def read_next_tokens(body: bytes) -> NextTokens:
     if answer.get("error"):
         raise NoLikelyTokensError(_describe_error(answer["error"]))
     try:
-        pairs = () if _has_ended(answer) else _list_pairs(answer)
+        pairs = () if _has_ended(answer) or _is_part_of_character(answer) else _list_pairs(answer)
         likely = _add_up((str(token), float(value)) for token, value in pairs)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise NoLikelyTokensError("the answer states no log-probabilities of the most likely tokens") from None
@@ -71,6 +71,12 @@ def _describe_error(error: Any) -> str:
 def _has_ended(answer: dict[str, Any]) -> bool:
     """Whether the first token ended the answer of an Ollama, which then states no log-probabilities of it."""
     return answer.get("done_reason") == "stop" and not answer.get("response") and not answer.get("logprobs")
+
+
+def _is_part_of_character(answer: dict[str, Any]) -> bool:
+    """Whether the token is a part of a character, of which llama.cpp states no log-probabilities."""
+    first = answer["choices"][0] if answer.get("choices") else {}
+    return "logprobs" in first and first["logprobs"] is None and str(first.get("text")).endswith("\ufffd")
 
 
 def _list_pairs(answer: dict[str, Any]) -> Sequence[tuple[str, float]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.quality.next_tokens import MOST_LIKELY, NextTokens, TextNextTokens
 from pytest_llmperf.quality.answers import NoLikelyTokensError, read_next_tokens
+from pytest_llmperf.quality.comparison import LEAST_LISTED
 from pytest_llmperf.traffic.client.exchange import Target, TransportError
 from pytest_llmperf.traffic.client.http import HttpTransport
 
@@ -94,15 +95,20 @@ def _ask(transport: Transport, endpoint: Endpoint, dialect: Dialect, context: st
 
 
 def _check_all(found: Collection[NextTokens]) -> None:
-    """Refuses fewer tokens than were asked for, and answers that do not depend on the text.
-
-    At one position there may be fewer, since tokens that are written the same are one.
-    """
-    most = max(len(one.likely) for one in found)
-    if 0 < most < MOST_LIKELY:
+    """Refuses too few positions or tokens, and answers that do not depend on the text."""
+    listed = [one.likely for one in found if one.likely]
+    if len(listed) < LEAST_LISTED * len(found):
+        raise ProbeError(f"the engine states its most likely tokens only at {len(listed)} of {len(found)} positions")
+    # Special tokens and parts of characters are written the same, and count as one.
+    most = max((len(one) for one in listed if not any(map(_is_merged, one))), default=MOST_LIKELY)
+    if most < MOST_LIKELY:
         raise ProbeError(f"the engine states at most {most} of the {MOST_LIKELY} most likely tokens")
-    if most and len({frozenset(one.likely.items()) for one in found}) == 1:
-        raise ProbeError(f"the answers at all {len(found)} positions are the same, so they do not depend on the text")
+    if len({frozenset(one.items()) for one in listed}) == 1:
+        raise ProbeError(f"the answers at all {len(listed)} positions are the same, so they do not depend on the text")
+
+
+def _is_merged(token: str) -> bool:
+    return not token or "\ufffd" in token
 
 
 def _list_tokens(endpoint: Endpoint, dialect: Dialect, text: ProbeText) -> tuple[int, ...] | None:

@@ -19,8 +19,8 @@ class NextTokens:
     Attributes:
         context_tokens: the tokens of the context, special ones included, as the engine counts them; None if it did not.
         likely: natural logarithms of the probabilities, by the text of the token; at most :data:`MOST_LIKELY`. Special
-            tokens, such as the end of an answer, have an empty text. Empty if the engine states none because it ends
-            its answer there, as Ollama does.
+            tokens, such as the end of an answer, have an empty text. Empty if the engine states none: Ollama where it
+            ends its answer, llama.cpp where the most likely token is a part of a character.
     """
 
     context_tokens: int | None

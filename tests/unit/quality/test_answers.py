@@ -54,6 +54,12 @@ def test_special_tokens_have_an_empty_text_on_every_engine() -> None:
     assert vllm.first == ""
 
 
+def test_of_a_part_of_a_character_llamacpp_states_none() -> None:
+    body = {"choices": [{"text": " \ufffd", "logprobs": None}], "usage": {"prompt_tokens": 37}}
+    found = read_next_tokens(json.dumps(body).encode())
+    assert (found.context_tokens, found.likely) == (37, {})
+
+
 def test_an_error_that_is_null_is_none() -> None:
     tokens = json.loads(answer({"top_logprobs": [{"a": -1.0, "b": -1.0}]}))
     assert read_next_tokens(json.dumps({**tokens, "error": None}).encode()).first == "a"

@@ -124,9 +124,23 @@ def choose(likely: Mapping[str, float]) -> dict[str, Any]:
     ("answer", "said"),
     [
         (choose(expect(5, 1)), "the engine states at most 5 of the 20 most likely tokens"),
+        (
+            {"choices": [{"text": "\ufffd", "logprobs": None}]},
+            "states its most likely tokens only at 0 of 96 positions",
+        ),
         (choose(expect(20, 1)), "the answers at all 96 positions are the same, so they do not depend on the text"),
     ],
 )
 def test_too_few_tokens_and_answers_that_are_always_the_same_prove_nothing(answer: Any, said: str) -> None:
     with pytest.raises(ProbeError, match=said):
         probe(ENDPOINT, dialect(Recorder(answer)), TEXT, "q8")
+
+
+def test_tokens_that_are_written_the_same_are_not_taken_for_a_short_list() -> None:
+    class Merged(Recorder):
+        def attempt(self, path: str, body: Mapping[str, Any]) -> Answered:
+            self.asked.append(body)
+            return Answered(json.dumps(choose({**expect(12, len(self.asked)), " \ufffd": -2.9})).encode())
+
+    found = probe(ENDPOINT, dialect(Merged()), TEXT, "q8")
+    assert {len(one.likely) for passage in found.passages for one in passage} == {13}
