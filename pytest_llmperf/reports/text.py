@@ -7,7 +7,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 GAP = "  "
 _NARROWEST = 8
@@ -26,6 +26,7 @@ _SPELLINGS = {
     "─": "-",
 }
 _ASCII = str.maketrans(_SPELLINGS)
+_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
@@ -46,6 +47,14 @@ def knows_unicode(encoding: str | None) -> bool:
 def to_one_line(text: str) -> str:
     """``text`` without line breaks, escape sequences, control characters, or runs of blanks."""
     return " ".join("".join(c if c.isprintable() else " " for c in _ESCAPES.sub("", text)).split())
+
+
+def leave_out_alike(texts: Iterable[str]) -> list[str]:
+    """The texts without those that differ from an earlier one in numbers only."""
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(_NUMBERS.sub("0", text), text)
+    return list(first.values())
 
 
 def measure_width(text: str) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.reports.text import GAP, measure_width, pad, shorten_left, wrap
+from pytest_llmperf.reports.text import GAP, leave_out_alike, measure_width, pad, shorten_left, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -113,9 +113,9 @@ def _describe(matrix: Matrix, heads: Sequence[str]) -> Iterator[str]:
 
 
 def _explain(rows: Sequence[MatrixRow]) -> Iterator[str]:
-    """What the signs of invalid values stand for, each reason once."""
+    """What the signs of invalid values stand for, each reason once, also if only its numbers differ."""
     cells: list[Cell] = [cell for row in rows for cell in row.cells if cell.sign and cell.value is not None]
-    reasons = list(dict.fromkeys(cell.reason for cell in cells))
+    reasons = leave_out_alike(cell.reason for cell in cells)
     yield from (f"{cells[0].sign} {reason}" for reason in reasons[:_MOST_REASONS])
     if more := len(reasons[_MOST_REASONS:]):
         yield f"{cells[0].sign} +{more} more reasons"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.reports.main_metrics import MAIN, choose_main
 from pytest_llmperf.reports.matrix.sides import Side
+from pytest_llmperf.reports.text import leave_out_alike
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -70,9 +71,9 @@ def list_names(tests: Sequence[MeasuredTest]) -> list[str]:
 
 
 def list_reasons(tests: Sequence[MeasuredTest]) -> list[str]:
-    """Why values are invalid, each reason once."""
+    """Why values are invalid, each reason once, also if only its numbers differ."""
     cells = [cell for test in tests for cell in (*test.values.values(), *test.records.values())]
-    return list(dict.fromkeys(cell.reason for cell in cells if cell.sign))
+    return leave_out_alike(cell.reason for cell in cells if cell.sign)
 
 
 def format_cell(cell: Cell | None) -> str:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from pytest_llmperf.reports.text import align_columns, measure_width, pad, shorten_left, to_ascii, to_one_line, wrap
+from pytest_llmperf.reports.text import (
+    align_columns,
+    leave_out_alike,
+    measure_width,
+    pad,
+    shorten_left,
+    to_ascii,
+    to_one_line,
+    wrap,
+)
 
 
 def test_wide_characters_take_two_cells_and_combining_ones_none() -> None:
@@ -47,3 +56,8 @@ def test_columns_that_do_not_fit_shorten_the_first() -> None:
     assert [measure_width(line) for line in lines] == [20, 20]
     assert lines[0].startswith("…")
     assert lines[0].endswith("a/test  12345")
+
+
+def test_texts_that_differ_in_numbers_only_are_one() -> None:
+    late = ["late by 6.71 ms (p50)", "late by 7.42 ms (p50)", "late by 1,234 ms (max)", "late by 6.71 ms (p50)"]
+    assert leave_out_alike(late) == [late[0], late[2]]

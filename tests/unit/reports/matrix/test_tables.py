@@ -71,12 +71,13 @@ def test_a_sign_stands_behind_its_value_and_its_reason_below() -> None:
 
 def test_each_reason_stands_there_once_and_few_of_many() -> None:
     results = [
-        run_on(label, replace(PASSING, status=Status.INVALID, reason=f"reason {at}"), test=f"t.py::t{at}")
-        for at in range(6)
+        run_on(label, replace(PASSING, status=Status.INVALID, reason=f"reason {letter} of {at}"), test=f"t.py::t{at}")
+        for at, letter in enumerate("ABCDEFABC")
         for label in "ab"
     ]
     lines = [line for line in drawn(*results) if line.startswith("! ")]
-    assert lines == ["! reason 0", "! reason 1", "! reason 2", "! reason 3", "! +2 more reasons"]
+    reasons = [f"! reason {letter} of {at}" for at, letter in enumerate("ABCD")]
+    assert lines == [*reasons, "! +2 more reasons"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
