@@ -38,7 +38,7 @@ ALLOWED: dict[str, str] = {
     "engines": "engines.api engines.lifecycle",
     "engines.lifecycle": "engines.api system telemetry.sources",
     "engines.kv_cache": "engines.api measurement",
-    "engines.attached": "engines.api engines.lifecycle measurement system telemetry telemetry.sources",
+    "engines.attached": "engines.api engines.lifecycle measurement measurement.host system telemetry telemetry.sources",
     "engines.openai": "engines.api engines.attached engines.lifecycle traffic.client",
     "engines.simulated": "engines.api engines.lifecycle measurement telemetry traffic.client",
     "engines.llamacpp": "engines engines.api engines.attached engines.kv_cache engines.lifecycle measurement telemetry "

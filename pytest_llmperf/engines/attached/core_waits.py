@@ -17,6 +17,7 @@ from pytest_llmperf.telemetry.sources.thread_times import PERIOD_S, BranchTimes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_llmperf.measurement.host.state import HostState
     from pytest_llmperf.telemetry.sources.branch import Branch
     from pytest_llmperf.telemetry.sources.host_counters import HostCounters
 
@@ -46,13 +47,33 @@ class CoreWaits:
         first, last = max(0, bisect_right(moments, start_ns) - 1), bisect_left(moments, end_ns)
         if not moments or moments[first] >= end_ns or moments[-1] <= start_ns:
             return 0
-        one, two = self.looks[first], self.looks[min(last, len(moments) - 1)]
-        host = compare_counters(one.counters, two.counters, subtract_times([one.times], [two.times]), "not told")
+        host = self._compare(first, min(last, len(moments) - 1))
         if host.threads is None:
             return 0
         others = float("inf") if host.other_cores is None else host.other_cores * host.seconds
-        stolen = (host.steal or 0.0) * (host.processors or 0) * host.seconds
-        return round((min(host.threads.waited, others + (host.throttled_seconds or 0.0)) + stolen) * 1e9)
+        waited = min(host.threads.waited, others + (host.throttled_seconds or 0.0))
+        return round((waited + _count_stolen_seconds(host)) * 1e9)
+
+    def find_idle(self, start_ns: int, end_ns: int) -> int:
+        """How long in ns, at most, the server did not run on all cores between two moments: all that time if unknown.
+
+        Work that stood still did not run. What a hypervisor took may be among what threads count as run.
+        """
+        moments = [look.counters.at_ns for look in self.looks]
+        first, last = bisect_left(moments, start_ns), bisect_right(moments, end_ns) - 1
+        host = self._compare(first, last) if first < last else None
+        if host is None or host.threads is None or not host.processors:
+            return end_ns - start_ns
+        ran = max(0.0, host.threads.ran - _count_stolen_seconds(host))
+        return end_ns - start_ns - round(ran / host.processors * 1e9)
+
+    def _compare(self, first: int, last: int) -> HostState:
+        one, two = self.looks[first], self.looks[last]
+        return compare_counters(one.counters, two.counters, subtract_times([one.times], [two.times]), "not told")
+
+
+def _count_stolen_seconds(host: HostState) -> float:
+    return (host.steal or 0.0) * (host.processors or 0) * host.seconds
 
 
 NOTHING_SEEN = CoreWaits()

@@ -46,16 +46,40 @@ def _find_foreign_wait(request: RequestTiming, requests: Sequence[RequestTiming]
     if times is None or wait is None:
         return 0
     answering = (times.prompt or 0) + (times.decode or 0)
-    waited_until = request.sent_ns + (times.startup or 0) + wait
+    began = request.sent_ns + (times.startup or 0)
     least = max(WORK_NS, SHARE * answering)
-    if wait <= least or wait - cores.find_most(request.sent_ns, waited_until) <= least:
+    if wait <= least:
         return 0
-    others = sum(
-        1
+    others = [
+        other
         for other in requests
-        if other is not request and other.sent_ns <= waited_until and other.end_ns + LINGER_NS >= request.sent_ns
-    )
-    return wait if others < slots else 0
+        if other is not request and other.sent_ns <= request.end_ns and other.end_ns + LINGER_NS >= request.sent_ns
+    ]
+    foreign = _find_free_time(began, began + wait, others, slots)
+    stood_still = cores.find_most(request.sent_ns, began + wait)
+    if all(other.error is None and other.end_ns <= request.sent_ns for other in others):
+        # What the server ran beyond the request's own answer it ran for others.
+        stood_still = min(stood_still, cores.find_idle(request.sent_ns, request.end_ns))
+    return wait if foreign - stood_still > least else 0
+
+
+def _find_free_time(begin_ns: int, end_ns: int, others: Sequence[RequestTiming], slots: int) -> int:
+    """How long between two moments a slot was without any of these requests, in ns.
+
+    One that failed may have been given up by its client, and keeps its slot until the server has noticed.
+    """
+    changes = []
+    for other in others:
+        first = max(begin_ns, other.sent_ns)
+        last = min(end_ns, other.end_ns + LINGER_NS) if other.error is None else end_ns
+        if first < last:
+            changes += [(first, 1), (last, -1)]
+    free_ns = held = 0
+    before_ns = begin_ns
+    for at_ns, change in [*sorted(changes), (end_ns, 0)]:
+        free_ns += at_ns - before_ns if held < slots else 0
+        held, before_ns = held + change, at_ns
+    return free_ns
 
 
 def _explain_lost_time(requests: Sequence[RequestTiming], slots: int, cores: CoreWaits) -> str:
