@@ -103,7 +103,9 @@ class _JudgeOfPlace:
         return [replace(verdict, engine=self._label, engine_seconds=seconds) for verdict in found]
 
     def _find_known(self, limit: Limit) -> Verdict | None:
-        """The verdict that the run has given on the same limit."""
+        """The verdict that the run has given on the same limit, or why it has measured something else."""
+        if reason := self._measurement.why_other_comparison(limit):
+            return _make_verdict(Status.NOT_MEASURED, limit, _ReadValue(None, reason=reason))
         depends = isinstance(limit.definition, ObjectiveMetric) or limit.metric == PER_TOKEN
         if depends and not self._has_same_objectives():
             return None

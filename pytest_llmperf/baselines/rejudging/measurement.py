@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.budgets.limit import is_comparison
 from pytest_llmperf.budgets.stored.validity import Objection, objections_from_wire
 from pytest_llmperf.measurement.engine_info import Device, EngineInfo
 from pytest_llmperf.measurement.reading import Reading
@@ -16,6 +17,7 @@ from pytest_llmperf.reports.wire.readings import VALUES_OF, find_reason
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.metrics.evidence import Evidence
     from pytest_llmperf.metrics.metric import Metric
     from pytest_llmperf.metrics.statistics import Statistic
@@ -69,6 +71,20 @@ class StoredMeasurement:
         if values is None or statistic is None or statistic.percentile is None:
             return Reading.missing(f"the report has no {name}")
         return self._read_percentile(metric, statistic, values)
+
+    def why_other_comparison(self, limit: Limit) -> str:
+        """Why its comparison of next tokens is not the one that a limit asks for; empty if it is, or there is none."""
+        found = self._data.get("quality") or {}
+        reference = found.get("reference")
+        if not is_comparison(limit) or reference is None:
+            return ""
+        against, text = limit.against, limit.text_file
+        as_told = (against, f"{against} itself, asked twice")
+        if against is not None and reference not in as_told and not reference.endswith(f" in {against}"):
+            return f"the run compared next tokens with {reference}, and not with {against}"
+        if text is not None and found.get("text") != text:
+            return f"the run asked for next tokens at positions of {found.get('text')}, and not of {text}"
+        return ""
 
     def has_values_of(self, metric: Metric) -> bool:
         """Whether a latency was measured, even if by too few requests for a percentile, or under another name."""
