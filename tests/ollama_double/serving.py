@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -27,15 +28,27 @@ _TYPES = {"stream": bool, "raw": bool, "truncate": bool, "shift": bool}
 
 
 class Server(ThreadingHTTPServer):
-    daemon_threads = True
+    """Its threads stay, as Ollama's do: the system forgets how long a thread waited for a core once it has ended."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__((host, port), Handler)
+        self._accepted: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
         self.settings: dict[str, Any] = json.loads(os.environ.get("LLMPERF_DOUBLE") or "{}")
         self.version = self.settings.get("version", VERSION)
         self.token_seconds = float(self.settings.get("token_seconds", 0.001))
         self.store = Store(self.settings)
         self.scheduler = Scheduler(self.store, self.settings)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._idle.acquire(blocking=False):
+            threading.Thread(target=self._serve, daemon=True).start()
+        self._accepted.put((request, client_address))
+
+    def _serve(self) -> None:
+        while True:
+            self.process_request_thread(*self._accepted.get())
+            self._idle.release()
 
 
 class Handler(BaseHTTPRequestHandler):
