@@ -252,24 +252,30 @@ class Reporter:
     def _describe_run(self, session: pytest.Session, itself: Path | None = None) -> dict[str, Any]:
         """The facts of the run for a report at a path that shows what failed it, which names the other reports."""
         others = [file.path.name for file in self._session.settings.reports if file.path != itself]
-        facts = self.describe_for_page(int(session.exitstatus))[1]
+        facts = self._describe_page(int(session.exitstatus), self._read_trends())
         findings = [*facts["findings"], *(f"error: {problem}" for problem in self._problems)]
         return {**facts, "findings": findings, "reports": others}
 
-    def describe_for_page(self, exit_status: int | None = None) -> tuple[list[TestResult], dict[str, Any]]:
-        """The results so far, and the run with what only the page shows of it; None for a run that goes on."""
-        page: PageFacts | None = self._session.config.pluginmanager.get_plugin(PAGE_FACTS)
-        run = {} if page is None else page.describe(exit_status, self._read_trends(exit_status))
-        return self.results, {**self.describe_session(), "baselines": [*self._baseline_lines], "run": run}
+    def describe_for_page(self) -> tuple[list[TestResult], dict[str, Any]]:
+        """The results so far, and the run with what only the page shows of it, without its trends."""
+        session: pytest.Session | None = self._session.config.pluginmanager.get_plugin("session")
+        return self.results, self._describe_page(None if session is None else int(session.exitstatus), [])
 
-    def _read_trends(self, exit_status: int | None) -> list[dict[str, Any]]:
-        """The history of limited metrics; empty as long as the run goes on."""
+    def _describe_page(self, exit_status: int | None, trends: list[dict[str, Any]]) -> dict[str, Any]:
+        page: PageFacts | None = self._session.config.pluginmanager.get_plugin(PAGE_FACTS)
+        run = {} if page is None else page.describe(exit_status, trends)
+        return {**self.describe_session(), "baselines": [*self._baseline_lines], "run": run}
+
+    def _read_trends(self) -> list[dict[str, Any]]:
+        """The history of limited metrics; an A/B run has none."""
         from pytest_llmperf.plugin.page.trends import read_trends
 
         asked = self._session.settings.baselines
-        if exit_status is None or self._session.settings.against:
-            return []
-        return read_trends(self.results, asked.store, asked.save or asked.compare)
+        return (
+            []
+            if self._session.settings.against
+            else read_trends(self.results, asked.store, asked.save or asked.compare)
+        )
 
     @property
     def results(self) -> list[TestResult]:

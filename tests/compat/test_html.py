@@ -31,3 +31,24 @@ def test_the_page_shows_the_table(runs: Runs, pytester: pytest.Pytester, workers
     assert "<b class=fail>FAIL</b>" in page
     assert "<title>Memory and requests over time</title>" in page
     assert "largest sample of the engine's memory during the test" in page.replace("\\u0027", "'")
+
+
+def test_the_page_of_an_interrupted_run_says_so(runs: Runs, pytester: pytest.Pytester) -> None:
+    result = runs(
+        """
+        @pytest.mark.memory_budget(peak="100 GiB")
+        def test_over(llm_client):
+            llm_client.generate("x", max_tokens=2)
+
+        def test_stop():
+            pytest.exit("enough")
+        """,
+        "--html=out.html",
+        "--self-contained-html",
+        "-p",
+        "no:randomly",
+    )
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    page = unescape(unescape((pytester.path / "out.html").read_text(encoding="utf-8")))
+    assert "<h2>Failed: the run ended early</h2>" in page
+    assert ">the run ended early: enough</p>" in page

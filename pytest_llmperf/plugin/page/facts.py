@@ -60,7 +60,7 @@ class PageFacts:
         """What ``describe_decision`` and ``format_command`` of the page need.
 
         Args:
-            exit_status: of pytest; None as long as the run goes on.
+            exit_status: of pytest; None if it is not known.
             trends: the history of limited metrics.
         """
         return {
