@@ -57,10 +57,10 @@ def test_a_suffix_in_capitals_works_like_one_in_small_letters(runs: Runs, pytest
 
 def test_an_unknown_suffix_is_refused_with_all_that_are_known(runs: Runs, pytester: pytest.Pytester) -> None:
     pytester.makeconftest("def pytest_llmperf_reports(): return {'.csv': lambda results, session: ''}")
-    result = runs(SOURCE, "--llmperf-report=out.html")
+    result = runs(SOURCE, "--llmperf-report=out.yaml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: llmperf: --llmperf-report=out.html has no known suffix: write .json or .md or .csv"]
+        ["ERROR: llmperf: --llmperf-report=out.yaml has no known suffix: write .json or .md or .html or .csv"]
     )
 
 

@@ -70,6 +70,6 @@ def test_a_dead_sampler_makes_memory_invalid_and_is_replaced_for_the_next_test(r
     )
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
-        ["*::test_loses_its_sampler * memory.peak * INVALID", "*::test_after_it * memory.peak * PASS"]
+        ["* test_loses_its_sampler * memory.peak * INVALID", "* test_after_it * memory.peak * PASS"]
     )
     result.stdout.fnmatch_lines(["budgets: 2 PASS, 1 INVALID"])

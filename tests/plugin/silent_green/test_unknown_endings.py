@@ -64,5 +64,5 @@ def test_an_aborted_request_is_no_goodput_of_a_load(runs: Runs, hostile: Hostile
     hostile.answer = lambda _: next(replies)
     result = runs.plain(sends("load"), *hostile.options)
     result.stdout.fnmatch_lines(
-        ["* throughput.goodput INVALID: 2 of 3 requests failed, *: the stream ended with 'abort'"]
+        ["why: *throughput.goodput * INVALID: 2 of 3 requests failed, *: the stream ended with 'abort'*"]
     )
