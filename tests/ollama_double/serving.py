@@ -47,7 +47,13 @@ class Server(ThreadingHTTPServer):
 
     def _serve(self) -> None:
         while True:
-            self.process_request_thread(*self._accepted.get())
+            try:
+                accepted = self._accepted.get(timeout=60)
+            except queue.Empty:
+                if self._idle.acquire(blocking=False):
+                    return
+                continue
+            self.process_request_thread(*accepted)
             self._idle.release()
 
 

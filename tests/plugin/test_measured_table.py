@@ -32,7 +32,7 @@ def test_the_numbers_of_tests_without_budgets_stand_in_every_report(runs: Runs, 
     result.stdout.fnmatch_lines(
         [
             "measured:*",
-            "test_it.py::test_free * ms * ms * tok/s * MiB",
+            "test_it.py::test_free *s *s * tok/s * MiB",
             "  accuracy 0.5",
             "test_it.py::test_limited",
             "  score 7 points",
