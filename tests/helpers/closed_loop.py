@@ -49,7 +49,7 @@ def measure_closed_loop(requests: int) -> Measurement:
     found = []
     for number in range(requests):
         tokens = random.randint(64, 128) if requests <= _WORDY else 3
-        found.append(_answer(random, free[number % USERS], tokens))
+        found.append(stream_as_measured(random, free[number % USERS], tokens))
         free[number % USERS] = found[-1].end_ns + MS // 2
     end = max(free)
     trace = _trace_memory(end)
@@ -68,7 +68,7 @@ def measure_closed_loop(requests: int) -> Measurement:
     )
 
 
-def _answer(random: Random, sent_ns: int, tokens: int) -> RequestTiming:
+def stream_as_measured(random: Random, sent_ns: int, tokens: int) -> RequestTiming:
     """A streamed answer whose times scatter as those of a server on a busy host do."""
     at = sent_ns + round(120 * MS * math.exp(random.gauss(0, 0.25)))
     chunks = [Chunk(at)]
@@ -86,6 +86,7 @@ def _answer(random: Random, sent_ns: int, tokens: int) -> RequestTiming:
         status=200,
         finish_reason="length",
         asked_tokens=tokens,
+        model="model",
     )
 
 

@@ -6,20 +6,17 @@ import json
 import math
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.budgets.limit import Limit, parse_limits
-from pytest_llmperf.measurement.chunks import Chunk
-from pytest_llmperf.measurement.engine_info import Device, EngineInfo
 from pytest_llmperf.measurement.host.state import HostState, ThreadTimes
 from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
 from pytest_llmperf.measurement.measurement import Measurement
 from pytest_llmperf.measurement.memory_trace import MemoryTrace
 from pytest_llmperf.measurement.reading import Reading
-from pytest_llmperf.measurement.request import RequestTiming
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.table import METRICS
 from pytest_llmperf.reports import json_report
@@ -27,51 +24,18 @@ from pytest_llmperf.reports.result import TestResult
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from pytest_llmperf.traffic.load.schedule import ScheduleOptions, parse_schedule
 from pytest_llmperf.traffic.workloads.workload import workload
+from tests.helpers.closed_loop import ENGINE, MIB, MS, START, USERS, stream_as_measured
+
+if TYPE_CHECKING:
+    from pytest_llmperf.measurement.request import RequestTiming
 
 pytestmark = pytest.mark.once
 
-MIB = 2**20
-MS = 1_000_000
-START = 5_000_000_000_000
-USERS = 4
-ENGINE = EngineInfo(
-    "llamacpp",
-    "b11549",
-    "Qwen2.5-0.5B-Instruct-Q4_K_M.gguf",
-    (Device("cpu", "AMD EPYC 7B13 64-Core Processor"),),
-    2.31847,
-    0.413862,
-    digest="5f2c8b1d" * 8,
-    quantisation="Q4_K_M",
-    arguments=(("ctx_size", "8192"), ("parallel", "4"), ("threads", "8")),
-)
 LIMITS = [
     *parse_limits("latency", {"ttft_p95": "400 ms", "itl_p99": "60 ms"}, "the test"),
     *parse_limits("memory", {"peak": "2 GiB"}, "the test"),
     *parse_limits("throughput", {"output": "150 tok/s"}, "the test"),
 ]
-
-
-def stream_as_measured(random: Random, sent_ns: int, tokens: int) -> RequestTiming:
-    """A streamed answer whose times scatter as those of a server on a busy host do."""
-    at = sent_ns + round(120 * MS * math.exp(random.gauss(0, 0.25)))
-    chunks = [Chunk(at)]
-    for _ in range(tokens - 1):
-        stall = 30 * MS if random.random() < 0.005 else 0
-        at += round(18 * MS * math.exp(random.gauss(0, 0.06))) + stall
-        chunks.append(Chunk(at))
-    return RequestTiming(
-        sent_ns,
-        at + MS // 3,
-        tuple(chunks),
-        tokens,
-        300,
-        0,
-        status=200,
-        finish_reason="length",
-        asked_tokens=tokens,
-        model="model",
-    )
 
 
 def run_closed_loop(requests: int, seed: int = 7) -> list[RequestTiming]:
