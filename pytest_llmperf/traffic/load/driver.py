@@ -162,14 +162,15 @@ class LoadDriver:
             self.stop(f"{self.failed} of {self.ended} requests had failed, more than max_error_rate={most:.3g}")
 
     async def _send_next_turn(self, flight: Flight) -> None:
-        due_ns = flight.end_ns + flight.order.think_ns
+        think_ns = flight.order.further[0][2]
+        due_ns = flight.end_ns + think_ns
         request = await self._loop.run_in_executor(None, self._build_next_turn, flight)
         if request is None:
             self.failed += 1
             self._check_failures()
             self._end_script()
             return
-        follower = Flight(flight.number + 1, request, flight.order, due_ns if flight.order.think_ns else None)
+        follower = Flight(flight.number + 1, request, flight.order, due_ns if think_ns else None)
         self._timer.call_at(due_ns, lambda: self._end_script() if self._over else self._send_flight(follower))
 
     def _build_next_turn(self, flight: Flight) -> bytes | None:
@@ -180,7 +181,7 @@ class LoadDriver:
         order, answer = flight.order, self._read_answer(flight)
         if answer.timing.error is not None:
             return None
-        content, max_tokens = order.further.pop(0)
+        content, max_tokens, _ = order.further.pop(0)
         body: dict[str, Any] = json.loads(order.body)
         said = [{"role": "assistant", "content": answer.text}, {"role": "user", "content": content}]
         body["messages"] += said

@@ -22,10 +22,9 @@ _BLOCK_BYTES = 2**20
 class FinishedRequests:
     """Keeps flights raw up to ``most_bytes`` of answers; beyond that, another thread parses the oldest."""
 
-    def __init__(self, *, streamed: bool, most_bytes: int, full_length: bool = False) -> None:
+    def __init__(self, *, streamed: bool, most_bytes: int) -> None:
         self.strings = Strings()
         self._streamed = streamed
-        self._full_length = full_length
         self._most_bytes = most_bytes
         self._raw: deque[Flight] = deque()
         self._raw_bytes = 0
@@ -54,7 +53,7 @@ class FinishedRequests:
             shared_prefix=flight.order.shared,
             fault=flight.fault or fault,
             scheduled_ns=flight.due_ns,
-            full_length=self._full_length,
+            full_length=flight.order.full_length,
         )
         return read_or_fail(read, arrival)
 

@@ -8,7 +8,9 @@ from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.traffic.answers.asked import is_told_to_go_on
 from pytest_llmperf.traffic.client.posts import completion, conversation
+from pytest_llmperf.traffic.load.result import Asked
 from pytest_llmperf.traffic.load.wire import Order
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ class Preparation:
     """Makes the requests of a workload to one model, at the times of a schedule.
 
     ``settings`` are fields of each body. ``texts`` makes the prompts; None for a workload that has its own. ``run``
-    names the load, whose stretches share their prefixes with no other load. ``turns`` lists the turn of each request
-    number so far, and ``prompts`` has that of each first turn.
+    names the load, whose stretches share their prefixes with no other load. ``asked`` lists what each request number so
+    far asked for, without its text, and ``prompts`` has the prompt of each first turn.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Preparation:
         self._settings = settings
         self._texts = texts
         self._run = run
-        self.turns: list[Turn] = []
+        self.asked: list[Asked] = []
         self.prompts: dict[int, Prompt | None] = {}
 
     def generate_scripts(self) -> Iterator[tuple[Script, int | None]]:
@@ -66,15 +68,15 @@ class Preparation:
             yield script, round(at_s * 1e9)
 
     def generate_orders(self) -> Iterator[Order]:
-        """Yields one order for the load client per script, and adds its turns to ``turns``."""
+        """Yields one order for the load client per script, and adds its turns to ``asked``."""
         for script, due_ns in self.generate_scripts():
             post = self.build_post(script)
-            number = len(self.turns)
+            number = len(self.asked)
             self.prompts[number] = post.find_prompt()
-            self.turns += script.turns
-            further = [(turn.content, turn.output_tokens) for turn in script.turns[1:]]
-            think_ns = round(script.think_s * 1e9)
-            yield Order(number, json.dumps(post.body).encode(), due_ns, think_ns, post.shared_prefix, further)
+            full_length = is_told_to_go_on(post.body)
+            self.asked += [Asked(turn.output_tokens, turn.prompt_tokens, full_length) for turn in script.turns]
+            further = [(turn.content, turn.output_tokens, _find_pause(turn, script)) for turn in script.turns[1:]]
+            yield Order(number, json.dumps(post.body).encode(), due_ns, post.shared_prefix, full_length, further)
 
     def list_prompts(self) -> list[Prompt | None]:
         """The prompts of the requests that were made so far. Any thread may ask."""
@@ -88,7 +90,8 @@ class Preparation:
         """
         first = script.turns[0]
         left_out = self._settings.get("max_tokens", ...) is None
-        settings = {**self._settings, "max_completion_tokens" if left_out else "max_tokens": first.output_tokens}
+        length = {"max_completion_tokens" if left_out else "max_tokens": first.output_tokens}
+        settings = {**self._settings, **first.fields, **length}
         if script.group:
             # What the test itself sets for the prefix cache comes last and counts.
             settings = {**self._dialect.prefix_group(f"{self._run} {script.group}"), "share_prefix": True, **settings}
@@ -106,3 +109,8 @@ class Preparation:
         if first is None:
             raise ValueError("no request falls into the duration: make it longer, or the rate higher")
         return self.build_post(first[0])
+
+
+def _find_pause(turn: Turn, script: Script) -> int:
+    """The pause before a further turn, in ns."""
+    return round((script.think_s if turn.think_s is None else turn.think_s) * 1e9)

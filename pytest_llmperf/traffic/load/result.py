@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_llmperf.measurement.load import Load, Spread
 from pytest_llmperf.measurement.window import Window
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import Phase, RequestTiming
     from pytest_llmperf.traffic.load.process import LoadOutcome
     from pytest_llmperf.traffic.load.schedule import Schedule
-    from pytest_llmperf.traffic.workloads.workload import Turn, Workload
+    from pytest_llmperf.traffic.workloads.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,31 @@ class LoadResult:
             raise RequestFailed(text, failed[0])
 
 
-def summarize(
-    workload: Workload, schedule: Schedule, turns: Sequence[Turn], outcome: LoadOutcome, *, full_length: bool = False
-) -> LoadResult:
-    """Combines what was asked for with the outcome of the load. ``turns`` holds the turn of each request number.
+class Asked(NamedTuple):
+    """What one request asked for.
 
-    ``full_length`` says whether the server was told to end no answer before all its tokens have come.
+    Attributes:
+        output_tokens: the most tokens of the answer.
+        prompt_tokens: the tokens that its prompt was made for; None for a prompt that was given.
+        full_length: whether the server was told to end the answer there and not earlier.
     """
+
+    output_tokens: int
+    prompt_tokens: int | None = None
+    full_length: bool = False
+
+
+def summarize(workload: Workload, schedule: Schedule, wanted: Sequence[Asked], outcome: LoadOutcome) -> LoadResult:
+    """Combines what was asked for with the outcome of the load. ``wanted`` holds it for each request number."""
     numbered = sorted(outcome.timings.items(), key=lambda item: item[1].start_ns)
-    asked = [turns[number] for number, _ in numbered]
+    asked = [wanted[number] for number, _ in numbered]
     timings = [timing for _, timing in numbered]
     judged = schedule.find_steady([timing.start_ns for timing in timings], outcome.begun_ns)
     requests = tuple(
-        replace(_hold_against(timing, turn, full_length=full_length), phase=_phase(place, judged))
-        for place, (timing, turn) in enumerate(zip(timings, asked, strict=True))
+        replace(_hold_against(timing, one), phase=_phase(place, judged))
+        for place, (timing, one) in enumerate(zip(timings, asked, strict=True))
     )
-    answered = [(turn, r) for turn, r in zip(asked, requests, strict=True) if r.error is None]
+    answered = [(one, r) for one, r in zip(asked, requests, strict=True) if r.error is None]
     steady = _find_steady_window(requests, judged)
     load = Load(
         asked=f"{workload}; {schedule}",
@@ -84,23 +93,23 @@ def summarize(
         fault=_find_fault(requests, steady, outcome),
         stopped=outcome.stopped,
         max_error_rate=schedule.max_error_rate,
-        prompt_asked=Spread.of([turn.prompt_tokens for turn in asked if turn.prompt_tokens is not None]),
+        prompt_asked=Spread.of([one.prompt_tokens for one in asked if one.prompt_tokens is not None]),
         prompt_came=Spread.of([r.prompt_tokens for _, r in answered if r.prompt_tokens is not None]),
-        output_asked=Spread.of([turn.output_tokens for turn in asked]),
+        output_asked=Spread.of([one.output_tokens for one in asked]),
         output_came=Spread.of([r.output_tokens for _, r in answered if r.output_tokens is not None]),
-        full_answers=sum(1 for turn, r in answered if r.output_tokens == turn.output_tokens),
+        full_answers=sum(1 for one, r in answered if r.output_tokens == one.output_tokens),
     )
     return LoadResult(requests, load)
 
 
-def _hold_against(timing: RequestTiming, turn: Turn, *, full_length: bool) -> RequestTiming:
+def _hold_against(timing: RequestTiming, wanted: Asked) -> RequestTiming:
     """The timing of a request with what was asked for, which the load client does not know, and what speaks against."""
-    output, asked = timing.output_tokens, turn.output_tokens
+    output, asked = timing.output_tokens, wanted.output_tokens
     return replace(
         timing,
         asked_tokens=asked,
         count_fault=timing.count_fault or check_asked(output, asked),
-        error=timing.error or (check_full_length(output, asked) if full_length else "") or None,
+        error=timing.error or (check_full_length(output, asked) if wanted.full_length else "") or None,
     )
 
 

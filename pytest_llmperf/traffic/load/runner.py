@@ -14,7 +14,7 @@ from pytest_llmperf.traffic.client.transport import create_call
 from pytest_llmperf.traffic.load.growth import join_stretches
 from pytest_llmperf.traffic.load.preparation import Preparation
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
-from pytest_llmperf.traffic.load.result import summarize
+from pytest_llmperf.traffic.load.result import Asked, summarize
 from pytest_llmperf.traffic.load.wire import Plan
 from pytest_llmperf.traffic.workloads.tokenizer import create_texts
 
@@ -137,8 +137,7 @@ class LoadRunner:
                 outcome = self._run_over_http(prepared, workload, schedule)
             else:
                 outcome = _run_in_process(source.calls, schedule.concurrency or 1, self.transport)
-            full_length = is_told_to_go_on(prepared.first_post.body)
-            stretches.append(summarize(workload, schedule, prepared.turns, outcome, full_length=full_length))
+            stretches.append(summarize(workload, schedule, prepared.asked, outcome))
             result = join_stretches(stretches)
             seconds = (time.monotonic() - begun) / len(stretches)
             if growth is None or outcome.interrupted or not _has_room(schedule, stretches) or result.has_failed:
@@ -177,7 +176,6 @@ class LoadRunner:
             user_starts_ns=None if users is None else [round(at_s * 1e9) for at_s in schedule.list_user_starts()],
             duration_ns=None if schedule.duration_s is None else round(schedule.duration_s * 1e9),
             max_error_rate=schedule.max_error_rate or None,
-            full_length=is_told_to_go_on(post.body),
         )
 
 
@@ -217,8 +215,11 @@ def _create_calls(prepared: Preparation, schedule: Schedule, transport: Transpor
     scripts = [script for script, _ in prepared.generate_scripts()]
     if any(len(script.turns) > 1 for script in scripts):
         raise ValueError("this engine is not asked over HTTP and takes no chats of several turns: leave out turns")
-    prepared.turns += [script.turns[0] for script in scripts]
-    return [create_call(transport, prepared.build_post(script)) for script in scripts]
+    posts = [prepared.build_post(script) for script in scripts]
+    for script, post in zip(scripts, posts, strict=True):
+        turn = script.turns[0]
+        prepared.asked.append(Asked(turn.output_tokens, turn.prompt_tokens, is_told_to_go_on(post.body)))
+    return [create_call(transport, post) for post in posts]
 
 
 def _run_in_process(calls: Sequence[Call], concurrency: int, transport: Transport) -> LoadOutcome:

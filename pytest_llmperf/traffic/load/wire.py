@@ -18,7 +18,7 @@ PLAN, REQUEST, END = b"P", b"R", b"E"
 PROGRESS, TIMINGS, SUMMARY = b"p", b"t", b"s"
 
 _FRAME = struct.Struct("<cI")
-_ORDER = struct.Struct("<IqqBI")
+_ORDER = struct.Struct("<Iq??I")
 _TIMING = struct.Struct("<IqqqqqqqqqhBIIIII")
 _STREAMED, _SHARED, _COUNTED, _ONES, _KINDS, _WIDE, _DRAFTED = 1, 2, 4, 8, 16, 32, 64
 _NONE = -1
@@ -47,7 +47,6 @@ class Plan:
         duration_ns: time after which no request is sent any more; None for no limit.
         max_error_rate: share of failed requests above which the load stops; None for no limit.
         headers: of each request, beside the client's own.
-        full_length: whether the server is told to end no answer before all its tokens have come.
     """
 
     url: str
@@ -63,7 +62,6 @@ class Plan:
     duration_ns: int | None
     max_error_rate: float | None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    full_length: bool = False
 
     def pack(self) -> bytes:
         """Encodes the plan as JSON."""
@@ -103,31 +101,31 @@ class Order:
         number: number of its first request; the further turns are numbered from there.
         body: JSON body of its first request.
         due_ns: moment to send it, from the start of the load; None for as soon as a user is free.
-        think_ns: pause before each further turn.
         shared: whether its prompts may come from the prefix cache.
-        further: content and ``max_tokens`` of each further turn.
+        full_length: whether the server is told to end no answer before all its tokens have come.
+        further: content, ``max_tokens`` and the pause before it in ns of each further turn.
     """
 
     number: int
     body: bytes
     due_ns: int | None = None
-    think_ns: int = 0
     shared: bool = False
-    further: list[tuple[Any, int]] = field(default_factory=list)
+    full_length: bool = False
+    further: list[tuple[Any, int, int]] = field(default_factory=list)
 
     def pack(self) -> bytes:
         """Encodes the order."""
         due_ns = _NONE if self.due_ns is None else self.due_ns
         rest = json.dumps(self.further).encode() if self.further else b""
-        return _ORDER.pack(self.number, due_ns, self.think_ns, self.shared, len(self.body)) + self.body + rest
+        return _ORDER.pack(self.number, due_ns, self.shared, self.full_length, len(self.body)) + self.body + rest
 
     @staticmethod
     def unpack(data: bytes) -> Order:
         """Decodes what :meth:`pack` has encoded."""
-        number, due_ns, think_ns, shared, size = _ORDER.unpack_from(data)
+        number, due_ns, shared, full_length, size = _ORDER.unpack_from(data)
         body, rest = data[_ORDER.size : _ORDER.size + size], data[_ORDER.size + size :]
-        further = [(content, tokens) for content, tokens in json.loads(rest)] if rest else []
-        return Order(number, body, None if due_ns == _NONE else due_ns, think_ns, bool(shared), further)
+        further = [(content, tokens, think_ns) for content, tokens, think_ns in json.loads(rest)] if rest else []
+        return Order(number, body, None if due_ns == _NONE else due_ns, shared, full_length, further)
 
 
 class Strings:

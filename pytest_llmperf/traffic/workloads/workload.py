@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,15 @@ class Turn:
         content: a prompt, or the messages of a chat.
         output_tokens: the most tokens of the answer.
         prompt_tokens: the tokens that the prompt was made for; None for a prompt that was given.
+        fields: further fields of the request's body, of the first turn of a script only; they stay for its other turns.
+        think_s: seconds between the answer before and this turn; None for those of the script.
     """
 
     content: Messages
     output_tokens: int
     prompt_tokens: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    think_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,12 @@ def test_frames_are_put_together_from_pieces_of_any_size(step: int) -> None:
 
 @pytest.mark.parametrize(
     "order",
-    [Order(0, b"{}"), Order(7, b'{"a": 1}', 0, 5, True), Order(9, b"{}", 12, further=[("hello", 3), (["x"], 4)])],
+    [
+        Order(0, b"{}"),
+        Order(7, b'{"a": 1}', 0, shared=True),
+        Order(8, b"{}", full_length=True),
+        Order(9, b"{}", 12, further=[("hello", 3, 0), (["x"], 4, 5)]),
+    ],
 )
 def test_orders_cross_the_wire_unchanged(order: Order) -> None:
     assert Order.unpack(order.pack()) == order

@@ -163,15 +163,15 @@ def test_failures_are_told_apart(url: str) -> None:
 
 def test_turns_of_a_chat_follow_each_other_with_the_answers_really_given(url: str) -> None:
     first = json.loads(body(4))
-    order = Order(5, json.dumps(first).encode(), think_ns=5 * MS, further=[("d e", 2), ("f", 3)])
+    order = Order(5, json.dumps(first).encode(), further=[("d e", 2, 5 * MS), ("f", 3, 9 * MS)])
     seen = timings(run_load(plan(url), [order]))
     # Three words, then with an answer of four and two more, then with one of two and one more.
     assert [(timing.prompt_tokens, timing.output_tokens) for timing in seen] == [(3, 4), (9, 2), (12, 3)]
-    assert [timing.scheduled_ns for timing in seen] == [None, *(timing.end_ns + 5 * MS for timing in seen[:2])]
+    assert [timing.scheduled_ns for timing in seen] == [None, seen[0].end_ns + 5 * MS, seen[1].end_ns + 9 * MS]
 
 
 def test_a_chat_whose_turn_fails_goes_no_further(url: str) -> None:
-    order = Order(0, body(4, cut_after=1), further=[("d", 2)])
+    order = Order(0, body(4, cut_after=1), further=[("d", 2, 0)])
     seen = timings(run_load(plan(url), [order]))
     assert len(seen) == 1
 
@@ -180,7 +180,7 @@ def test_a_chat_whose_turn_fails_goes_no_further(url: str) -> None:
 def test_a_chat_whose_answer_does_not_count_goes_no_further(last: object) -> None:
     stream = STREAM_HEAD + b"".join(map(chunk, (event({"choices": [{"text": "a"}]}), event(last)))) + STREAM_END
     with ScriptedServer(*[[[stream]]] * 2) as scripted:
-        order = Order(0, body(4), further=[("d", 2), ("e", 2)])
+        order = Order(0, body(4), further=[("d", 2, 0), ("e", 2, 0)])
         seen = timings(run_load(plan(scripted.url, users=1), [order]))
     assert [timing.error is not None for timing in seen] == [True]
 

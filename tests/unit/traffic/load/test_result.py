@@ -17,9 +17,9 @@ from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from pytest_llmperf.reports.wire.requests import REQUEST_RECORDS
 from pytest_llmperf.traffic.load.process import LoadOutcome
-from pytest_llmperf.traffic.load.result import summarize
+from pytest_llmperf.traffic.load.result import Asked, summarize
 from pytest_llmperf.traffic.load.schedule import Schedule
-from pytest_llmperf.traffic.workloads.workload import Turn, workload
+from pytest_llmperf.traffic.workloads.workload import workload
 from tests.helpers import report_samples
 from tests.helpers.report_samples import MS, START
 from tests.helpers.streams import stream, whole
@@ -101,14 +101,14 @@ def test_a_load_is_judged_from_its_first_steady_request_to_the_first_of_its_cool
     timings = [
         stream(at + 30, sent_ms=at, output_tokens=1, prompt_tokens=4, end_ns=(at + 35) * MS) for at in range(0, 100, 10)
     ]
-    turns = [Turn("x", 1, 5)] * 10
+    wanted = [Asked(1, 5)] * 10
     plain = workload(prompt_tokens=5, requests=10)
-    result = summarize(plain, Schedule(concurrency=1, warmup=2, cooldown=3), turns, outcome(*reversed(timings)))
+    result = summarize(plain, Schedule(concurrency=1, warmup=2, cooldown=3), wanted, outcome(*reversed(timings)))
     assert [r.phase for r in result.requests] == ["warmup"] * 2 + ["steady"] * 5 + ["cooldown"] * 3
     assert result.load.steady == Window(20 * MS, 70 * MS, "steady")
     assert (result.load.prompt_asked, result.load.prompt_came) == (Spread(5, 5, 5, 10), Spread(4, 4, 4, 10))
     assert result.load.full_answers == 10
-    to_its_end = summarize(plain, Schedule(concurrency=1, warmup=2), turns, outcome(*timings))
+    to_its_end = summarize(plain, Schedule(concurrency=1, warmup=2), wanted, outcome(*timings))
     assert to_its_end.load.steady == Window(20 * MS, 125 * MS, "steady")
 
 
@@ -124,5 +124,5 @@ def test_a_load_without_a_steady_part_is_a_fault(
     timings: tuple[RequestTiming, ...], fields: dict[str, object], fault: str
 ) -> None:
     schedule = Schedule(concurrency=1, warmup=5)
-    result = summarize(workload(prompt_tokens=5, requests=9), schedule, [Turn("x", 1)], outcome(*timings, **fields))
+    result = summarize(workload(prompt_tokens=5, requests=9), schedule, [Asked(1)], outcome(*timings, **fields))
     assert result.load.fault == fault
