@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SIGNED = re.compile(r"[+-]\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)\s*%")
 _LEAST_SHARE, _MOST_SHARE = -1.0, 10.0
 _MOST = {units.SCORE.base: "1", units.SHARE.base: "'100 %'"}
+# Shares of a whole, of which no build can keep a lower limit above 100 %.
+_OF_ALL = ("quality.agreement", "throughput.prefix_hit_rate", "throughput.acceptance_rate")
 QUALITY = "quality"
 
 
@@ -218,7 +220,7 @@ def _parse_absolute(value: object, metric: Metric) -> float:
     if metric.quantity is units.PRICE:
         return units.parse_money(value)[0]
     number = units.parse(value, metric.quantity)
-    if number > 1 and (metric.quantity is units.SCORE or metric.name == "quality.agreement"):
+    if number > 1 and (metric.quantity is units.SCORE or metric.name in _OF_ALL):
         raise units.UnitError(f"{value!r} is more than all: it is a share of at most {_MOST[metric.quantity.base]}")
     return number
 

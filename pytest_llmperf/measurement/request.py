@@ -101,6 +101,8 @@ class RequestTiming:
         count_fault: why the token counts cannot be those of what came, in one sentence; empty if they can.
         prompt: digests of its prompt; None if that was not read.
         lag: how late its stamps may be; None if that is not known, or only of its whole load.
+        drafted_tokens: tokens that were drafted for its answer, accepted or not; None if the server did not say.
+        accepted_tokens: those of ``drafted_tokens`` that became part of the answer.
     """
 
     sent_ns: int
@@ -123,6 +125,8 @@ class RequestTiming:
     count_fault: str = ""
     prompt: Prompt | None = None
     lag: StampLag | None = None
+    drafted_tokens: int | None = None
+    accepted_tokens: int | None = None
 
     @property
     def is_short(self) -> bool:

@@ -51,6 +51,7 @@ SECONDS = Quantity(
     "300 ms",
 )
 TOKENS_PER_SECOND = Quantity("token rate", "tok/s", {"tok/s": 1.0}, ("tok/s",), "800 tok/s")
+TOKENS_PER_STEP = Quantity("number of tokens per step", "tok/step", {"tok/step": 1.0}, ("tok/step",), "2.5 tok/step")
 REQUESTS_PER_SECOND = Quantity("request rate", "req/s", {"req/s": 1.0}, ("req/s",), "10 req/s")
 JOULES = Quantity("energy", "J", {"mJ": 1e-3, "J": 1.0, "kJ": 1e3}, ("kJ", "J", "mJ"), "500 J")
 JOULES_PER_TOKEN = Quantity("energy per token", "J/tok", {"mJ/tok": 1e-3, "J/tok": 1.0}, ("J/tok", "mJ/tok"), "2 J/tok")
@@ -66,6 +67,7 @@ _BY_BASE = {
         BYTES,
         SECONDS,
         TOKENS_PER_SECOND,
+        TOKENS_PER_STEP,
         REQUESTS_PER_SECOND,
         JOULES,
         JOULES_PER_TOKEN,

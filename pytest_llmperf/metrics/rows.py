@@ -16,9 +16,10 @@ from pytest_llmperf.measurement.units import (
     SECONDS,
     SHARE,
     TOKENS_PER_SECOND,
+    TOKENS_PER_STEP,
     WATTS,
 )
-from pytest_llmperf.metrics import cost, energy, latency, memory, missing, quality, throughput
+from pytest_llmperf.metrics import cost, energy, latency, memory, missing, quality, server_counts, throughput
 from pytest_llmperf.metrics.metric import (
     DistributionMetric,
     Metric,
@@ -203,6 +204,33 @@ ROWS: tuple[Metric, ...] = (
         compute=throughput.read_per_user,
         evidence=throughput.divide_per_user,
         stream_time=StreamTime.SPAN,
+    ),
+    ScalarMetric(
+        name="throughput.prefix_hit_rate",
+        quantity=SHARE,
+        better="higher",
+        formula="prompt tokens that came from a cache / prompt tokens",
+        source=SampleSource.ENGINE,
+        counts_tokens=True,
+        compute=server_counts.read_prefix_hit_rate,
+    ),
+    ScalarMetric(
+        name="throughput.acceptance_rate",
+        quantity=SHARE,
+        better="higher",
+        formula="draft tokens that were accepted / draft tokens",
+        source=SampleSource.ENGINE,
+        counts_tokens=True,
+        compute=server_counts.read_acceptance_rate,
+    ),
+    ScalarMetric(
+        name="throughput.acceptance_length",
+        quantity=TOKENS_PER_STEP,
+        better="higher",
+        formula="1 + draft tokens that were accepted / drafts",
+        source=SampleSource.ENGINE,
+        counts_tokens=True,
+        compute=server_counts.read_acceptance_length,
     ),
     DistributionMetric(
         name="latency.ttft",

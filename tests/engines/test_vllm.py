@@ -18,7 +18,9 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.registry import create
 from pytest_llmperf.measurement.chunks import find_edges
+from pytest_llmperf.measurement.measurement import Measurement
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.metrics.table import read
 from pytest_llmperf.telemetry.sampler.client import Sampler
 from pytest_llmperf.telemetry.watched_page import WatchedPage
 from pytest_llmperf.traffic.client.listener import ClientListener
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("vllm_installed")
 MIB = 1 << 20
+DRAFTS = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 4}
 PROMPT = "The budget of a test says how much memory an engine may take while the test runs, and how long it may take. "
 
 
@@ -64,7 +67,8 @@ def engines(vllm_installed: None, sampler: Sampler) -> Iterator[dict[str, Engine
     """
     specs = {
         "tiny": spec(),
-        "one that crashes": spec(),
+        # It drafts before it crashes.
+        "one that crashes": spec(speculative_config=json.dumps(DRAFTS)),
         "two workers": spec(tensor_parallel_size="2"),
         # A model that answers in words, as the tiny one does not.
         "words": EngineSpec("vllm", model=str(SMOLLM2), binary=str(PYTHON), args={**SMALL_POOL, "kv_cache": "64 MiB"}),
@@ -117,6 +121,26 @@ class Watched:
 
     def __exit__(self, *_: object) -> None:
         self.result = self._observation.end(self._seen, Window(self._start_ns, time.monotonic_ns()))
+
+
+def test_drafts_and_prompts_from_the_cache_are_metrics(engines: dict[str, Engine], seen: list[RequestTiming]) -> None:
+    engine = engines["one that crashes"]
+    with client_of(engine, seen) as client, Watched(engine, seen) as watched:
+        for _ in range(2):
+            client.generate(PROMPT * 2, max_tokens=100, ignore_eos=True, share_prefix=True)
+    stats, readings = watched.result.stats, watched.result.readings
+    assert watched.result.faults == ()
+    # Tokens that were drafted are tokens of the answer like all others.
+    assert stats["generation_tokens"] == 200
+    rate, length = (readings[f"throughput.acceptance_{key}"].value for key in ("rate", "length"))
+    assert rate == stats["accepted_tokens"] / stats["draft_tokens"]
+    assert length == 1 + stats["accepted_tokens"] / stats["drafts"]
+    places = [stats[f"accepted_at_{place}_share"] for place in (1, 2, 3)]
+    assert sum(places) == pytest.approx(stats["accepted_tokens"] / stats["drafts"])
+    hit_rate = readings["throughput.prefix_hit_rate"].value
+    assert hit_rate == stats["prefix_cache_hits"] / stats["prefix_cache_queries"] > 0
+    measurement = Measurement(Window(0, time.monotonic_ns()), requests=tuple(seen), engine_readings=readings)
+    assert read("throughput.prefix_hit_rate", measurement).value == pytest.approx(hit_rate, rel=0.1)
 
 
 def test_a_core_whose_worker_was_killed_leaves_its_cause_and_its_log(engines: dict[str, Engine]) -> None:

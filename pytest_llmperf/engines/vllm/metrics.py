@@ -20,6 +20,9 @@ COUNTERS = {
     "preemptions": "vllm:num_preemptions_total",
     "prefix_cache_queries": "vllm:prefix_cache_queries_total",
     "prefix_cache_hits": "vllm:prefix_cache_hits_total",
+    "drafts": "vllm:spec_decode_num_drafts_total",
+    "draft_tokens": "vllm:spec_decode_num_draft_tokens_total",
+    "accepted_tokens": "vllm:spec_decode_num_accepted_tokens_total",
     "requests_finished": "vllm:request_success_total",
     "requests_queued": "vllm:request_queue_time_seconds_count",
     "queue_seconds": "vllm:request_queue_time_seconds_sum",
@@ -29,9 +32,13 @@ COUNTERS = {
     "decode_gap_seconds": "vllm:inter_token_latency_seconds_sum",
     "decode_seconds": "vllm:request_decode_time_seconds_sum",
 }
+NO_DRAFT = "no token was drafted during the test: does the server run with speculative decoding?"
 UNKNOWN_SIZE = "the server does not state how large its KV cache is; engine argument kv_cache sets it"
 _USAGE, _RUNNING, _WAITING = "vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"
 POLLED = (_USAGE, _RUNNING, _WAITING)
+# One series for each place in a draft, from 0 on.
+_BY_POSITION = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+_AT_POSITION = "accepted_tokens_at_"
 _CONFIG = "vllm:cache_config_info"
 _EFFECTIVE_SIZE = "effective_attention_block_size"
 _STARTED = "process_start_time_seconds"
@@ -67,7 +74,10 @@ class Counters:
         sums: defaultdict[str, float] = defaultdict(float)
         for sample in samples:
             sums[sample.name] += sample.value
+            if sample.name == _BY_POSITION and (position := _number(sample.labels.get("position"))) is not None:
+                sums[f"{_AT_POSITION}{position + 1}"] += sample.value
         values = {key: sums[name] for key, name in COUNTERS.items() if name in sums}
+        values |= {key: value for key, value in sums.items() if key.startswith(_AT_POSITION)}
         if "generation_tokens" not in values:
             raise ValueError(f"it states no {COUNTERS['generation_tokens']}; is it vLLM, without --disable-log-stats?")
         return Counters(tuple(sorted(s.value for s in samples if s.name in (_STARTED, _CREATED))), values)
@@ -81,10 +91,46 @@ class Counters:
         if self.server != before.server:
             raise ValueError("the server was started afresh during the test: its counters are not those of before")
         rises = {key: value - before.values[key] for key, value in self.values.items() if key in before.values}
-        fallen = [COUNTERS[key] for key, rise in rises.items() if rise < 0]
+        fallen = [COUNTERS.get(key, _BY_POSITION) for key, rise in rises.items() if rise < 0]
         if fallen:
             raise ValueError(f"the server's counter {fallen[0]} was set back during the test")
         return rises
+
+
+def read_counts(rises: Mapping[str, float]) -> dict[str, Reading]:
+    """What its counters say of its prefix cache and of its drafts, by what they rose by over a test; {} without any."""
+    if not rises:
+        return {}
+    queries, hits = rises.get("prefix_cache_queries", 0.0), rises.get("prefix_cache_hits", 0.0)
+    hit_rate = Reading.missing("vllm looked up no prompt in its prefix cache during the test")
+    if queries > 0:
+        hit_rate = Reading(hits / queries, f"{hits:.0f} of {queries:.0f} prompt tokens, as vllm counts them")
+    return {"throughput.prefix_hit_rate": hit_rate, **_read_drafts(rises)}
+
+
+def _read_drafts(rises: Mapping[str, float]) -> dict[str, Reading]:
+    drafts, drafted = rises.get("drafts", 0.0), rises.get("draft_tokens", 0.0)
+    accepted = rises.get("accepted_tokens", 0.0)
+    if not drafts or not drafted:
+        missing = Reading.missing(NO_DRAFT)
+        return {"throughput.acceptance_rate": missing, "throughput.acceptance_length": missing}
+    how = f"{accepted:.0f} of {drafted:.0f} draft tokens in {drafts:.0f} drafts, as vllm counts them"
+    return {
+        "throughput.acceptance_rate": Reading(accepted / drafted, how, samples=round(drafts)),
+        "throughput.acceptance_length": Reading(1 + accepted / drafts, how, samples=round(drafts)),
+    }
+
+
+def list_position_shares(rises: Mapping[str, float]) -> dict[str, float]:
+    """Of each place in a draft the share of drafts whose token there was accepted: ``accepted_at_1_share``."""
+    drafts = rises.get("drafts", 0.0)
+    found = {key.removeprefix(_AT_POSITION): rise for key, rise in rises.items() if key.startswith(_AT_POSITION)}
+    return {f"accepted_at_{place}_share": rise / drafts for place, rise in found.items()} if drafts else {}
+
+
+def is_by_position(key: str) -> bool:
+    """Whether a counter is that of one place in a draft, which reports have as a share."""
+    return key.startswith(_AT_POSITION)
 
 
 def read_kv_pool(samples: Sequence[Sample], workers: int = 1, kv_bytes: float | None = None) -> KVPool | None:

@@ -17,7 +17,10 @@ from pytest_llmperf.engines.vllm.metrics import (
     Counters,
     build_metrics_url,
     build_polled_url,
+    is_by_position,
+    list_position_shares,
     make_poll,
+    read_counts,
 )
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.system.prometheus import MetricsPage
@@ -85,7 +88,7 @@ class VLLMObservation(Observation):
         clock = compare_clocks(rises, requests) if final else None
         hits = rises.get("prefix_cache_hits")
         return Observed(
-            {**self._readings(), **readings},
+            {**self._readings(), **readings, **read_counts(rises)},
             faults,
             {**select_counts(rises), **stats},
             server_clock=clock,
@@ -165,7 +168,8 @@ def _stats(fullest: Fullest | Missing, pool: KVPool, polls: Sequence[KVPoll], ru
 
 def select_counts(rises: dict[str, float]) -> dict[str, float]:
     """The counters for the report: of the queue time, its mean. The other times are held against the client's."""
-    stats = {key: rise for key, rise in rises.items() if key not in _TIMES}
+    stats = {key: rise for key, rise in rises.items() if key not in _TIMES and not is_by_position(key)}
+    stats |= list_position_shares(rises)
     if rises.get("requests_queued"):
         stats["queue_mean_seconds"] = rises["queue_seconds"] / rises["requests_queued"]
     return stats

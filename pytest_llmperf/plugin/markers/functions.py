@@ -40,13 +40,16 @@ class MemoryLimits(_Scope, total=False):
 
 
 class ThroughputLimits(_Scope, total=False):
-    """What ``throughput_budget`` takes: rates such as ``"800 tok/s"`` or ``"10 req/s"``."""
+    """What ``throughput_budget`` takes: rates such as ``"800 tok/s"`` or ``"10 req/s"``, shares such as ``"40 %"``."""
 
     output: LimitText
     total: LimitText
     requests: LimitText
     goodput: LimitText
     per_user: LimitText
+    prefix_hit_rate: LimitText
+    acceptance_rate: LimitText
+    acceptance_length: LimitText
 
 
 class LatencyLimits(_Scope, total=False):

@@ -238,6 +238,7 @@ class _Parts:
             finish_reason=self.finish_reason,
             model=self.model,
             server=_read_times(self.timings),
+            **_read_drafts(self.timings),
             error=self._error(arrival, counts, carries=bool(text or reasoning or calls or self.media_bytes)),
         )
         return Answer(text, reasoning, calls, self.finish_reason, self.usage, timing, self.raw)
@@ -301,6 +302,17 @@ def _read_times(timings: Mapping[str, Any]) -> ServerTimes | None:
     if prompt is None or decode is None:
         return None
     return ServerTimes(prompt=prompt, decode=decode, drafted=bool(as_count(timings.get("draft_n"))))
+
+
+def _read_drafts(timings: Mapping[str, Any]) -> dict[str, int]:
+    """The draft tokens that llama.cpp counted of an answer; it leaves them out where it drafted none. Empty if unknown.
+
+    More accepted tokens than were drafted are no counts.
+    """
+    drafted, accepted = (as_count(timings.get(name, 0)) for name in ("draft_n", "draft_n_accepted"))
+    if "predicted_n" not in timings or drafted is None or accepted is None or accepted > drafted:
+        return {}
+    return {"drafted_tokens": drafted, "accepted_tokens": accepted}
 
 
 def _as_nanoseconds(ms: object) -> int | None:

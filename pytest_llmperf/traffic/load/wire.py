@@ -19,7 +19,7 @@ PROGRESS, TIMINGS, SUMMARY = b"p", b"t", b"s"
 
 _FRAME = struct.Struct("<cI")
 _ORDER = struct.Struct("<Iq??I")
-_TIMING = struct.Struct("<IqqqqqqqqqhBIIIII")
+_TIMING = struct.Struct("<IqqqqqqqqqqqhBIIIII")
 _STREAMED, _SHARED, _COUNTED, _ONES, _KINDS, _WIDE, _DRAFTED = 1, 2, 4, 8, 16, 32, 64
 _NONE = -1
 
@@ -158,12 +158,13 @@ def pack_timing(number: int, timing: RequestTiming, strings: Strings) -> bytes:
     times = timing.server or ServerTimes()
     flags |= _DRAFTED * times.drafted
     counts = (timing.output_tokens, timing.prompt_tokens, timing.cached_tokens, times.prompt, times.decode)
+    drafts = (timing.drafted_tokens, timing.accepted_tokens)
     head = _TIMING.pack(
         number,
         timing.sent_ns,
         timing.end_ns,
         _NONE if timing.scheduled_ns is None else timing.scheduled_ns,
-        *(_NONE if count is None else count for count in counts),
+        *(_NONE if count is None else count for count in (*counts, *drafts)),
         timing.hidden_tokens,
         _NONE if timing.status is None else timing.status,
         flags,
@@ -181,8 +182,8 @@ def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple
     at = 0
     while at < len(data):
         head = _TIMING.unpack_from(data, at)
-        number, sent_ns, end_ns, scheduled_ns, output, prompt, cached, read_ns, decode_ns, hidden, *others = head
-        status, flags, *texts, size = others
+        number, sent_ns, end_ns, scheduled_ns, output, prompt, cached, read_ns, decode_ns, *others = head
+        drafted, accepted, hidden, status, flags, *texts, size = others
         finish, error, count_fault, model = (strings[text] for text in texts)
         at += _TIMING.size
         chunks: Sequence[Any] = ()
@@ -207,6 +208,8 @@ def unpack_timings(data: bytes, strings: Sequence[str | None]) -> Iterator[tuple
                 count_fault=count_fault or "",
                 model=model or "",
                 server=_read_times(read_ns, decode_ns, drafted=bool(flags & _DRAFTED)),
+                drafted_tokens=_read_optional(drafted),
+                accepted_tokens=_read_optional(accepted),
             ),
         )
 

@@ -9,7 +9,8 @@ from pytest_llmperf.metrics.table import GROUPS, METRICS, list_keys, why_unread
 
 HIGHER = {
     "memory.offload", "throughput.output", "throughput.total", "throughput.requests", "throughput.goodput",
-    "throughput.per_user", "quality.agreement",
+    "throughput.per_user", "throughput.prefix_hit_rate", "throughput.acceptance_rate", "throughput.acceptance_length",
+    "quality.agreement",
 }  # fmt: skip
 UNITS = {"memory": "B", "latency": "s", "cost": "currency"}
 OTHER_UNITS = {
@@ -20,6 +21,9 @@ OTHER_UNITS = {
     "throughput.requests": "req/s",
     "throughput.goodput": "req/s",
     "throughput.per_user": "tok/s",
+    "throughput.prefix_hit_rate": "1",
+    "throughput.acceptance_rate": "1",
+    "throughput.acceptance_length": "tok/step",
     "energy.total": "J",
     "energy.per_output_token": "J/tok",
     "energy.mean_power": "W",
@@ -45,7 +49,9 @@ def test_the_groups_hold_what_the_markers_take() -> None:
         "peak", "growth", "retained", "idle", "unloaded", "host_peak", "weights", "kv_cache", "kv_reserved",
         "required", "kv_waste", "offload",
     ]  # fmt: skip
-    assert list_keys("throughput") == ["output", "total", "requests", "goodput", "per_user"]
+    assert list_keys("throughput") == [
+        "output", "total", "requests", "goodput", "per_user", "prefix_hit_rate", "acceptance_rate", "acceptance_length",
+    ]  # fmt: skip
     assert list_keys("latency") == [
         "ttft_pNN", "ttft_answer_pNN", "tpot_pNN", "itl_pNN", "chunk_gap_pNN", "e2e_pNN", "startup",
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.observation import Observation, Observed, explain_token_difference
 from pytest_llmperf.engines.kv_cache import looks as kv
-from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE
+from pytest_llmperf.engines.vllm.metrics import UNKNOWN_SIZE, read_counts
 from pytest_llmperf.engines.vllm.observation import select_counts
 from pytest_llmperf.measurement.reading import Reading
 
@@ -36,12 +36,13 @@ class OfflineObservation(Observation):
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         looks = [look for look in self._looks if window.start_ns <= look.at_ns <= window.end_ns]
+        rises = {key: float(value - self._before[key]) for key, value in self._steps.counts.items()}
         readings = {
             **self._readings(),
+            **read_counts(rises),
             "memory.kv_cache": self._peak(looks),
             "memory.kv_waste": kv.compute_waste(looks, requests, self._pool.block_tokens),
         }
-        rises = {key: float(value - self._before[key]) for key, value in self._steps.counts.items()}
         stats = {**select_counts(rises), **self._stats(looks)}
         cached = round(rises.get("prefix_cache_hits", 0.0))
         return Observed(readings, stats=stats, cached_tokens=cached, kv_levels=kv.list_levels(self._pool, looks))

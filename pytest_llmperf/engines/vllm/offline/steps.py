@@ -144,6 +144,11 @@ class Steps:
             return
         self.counts["prefix_cache_queries"] += stats.prefix_cache_stats.queries
         self.counts["prefix_cache_hits"] += stats.prefix_cache_stats.hits
+        drafts = getattr(stats, "spec_decoding_stats", None)
+        if drafts is not None:
+            self.counts["drafts"] += drafts.num_drafts
+            self.counts["draft_tokens"] += drafts.num_draft_tokens
+            self.counts["accepted_tokens"] += drafts.num_accepted_tokens
         if self.looks is not None:
             # vLLM states a share, of all blocks but the one that it keeps empty.
             used = round(stats.kv_cache_usage * (self._blocks - 1))

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.engines.kv_cache.looks import KVPoll, KVPool
-from pytest_llmperf.engines.vllm.metrics import Counters, build_metrics_url, build_polled_url, make_poll, read_kv_pool
+from pytest_llmperf.engines.vllm.metrics import (
+    Counters,
+    build_metrics_url,
+    build_polled_url,
+    list_position_shares,
+    make_poll,
+    read_counts,
+    read_kv_pool,
+)
+from pytest_llmperf.engines.vllm.observation import select_counts
 from pytest_llmperf.system.prometheus import PageLook, Sample, parse
 from tests.helpers.captured import captured
 
@@ -103,3 +112,50 @@ def test_only_a_part_of_the_page_is_asked_for_while_a_test_runs() -> None:
         "http://h:1/metrics/?name[]=vllm:kv_cache_usage_perc&name[]=vllm:num_requests_running"
         "&name[]=vllm:num_requests_waiting"
     )
+
+
+# --------------------------------------------------------------------------------- drafts and the prefix cache
+
+DRAFTS = """
+vllm:spec_decode_num_drafts_total{engine="0",model_name="tiny"} 8.0
+vllm:spec_decode_num_drafts_created{engine="0",model_name="tiny"} 1.7959954888489091e+09
+vllm:spec_decode_num_draft_tokens_total{engine="0",model_name="tiny"} 18.0
+vllm:spec_decode_num_accepted_tokens_total{engine="0",model_name="tiny"} 13.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="tiny",position="0"} 6.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="tiny",position="1"} 4.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",model_name="tiny",position="2"} 3.0
+"""
+
+
+def rises_with_drafts() -> dict[str, float]:
+    zeros = "\n".join(f"{line.rpartition(' ')[0]} 0.0" for line in DRAFTS.splitlines() if line)
+    later = page(prefix_cache_queries_total=874, prefix_cache_hits_total=100)
+    return Counters.of([*later, *parse(DRAFTS)]).since(Counters.of([*page(), *parse(zeros)]))
+
+
+def test_drafts_are_what_the_counters_of_a_real_server_say() -> None:
+    found = read_counts(rises_with_drafts())
+    assert found["throughput.acceptance_length"].value == 1 + 13 / 8
+    assert found["throughput.acceptance_rate"].value == 13 / 18
+    assert found["throughput.acceptance_rate"].how == "13 of 18 draft tokens in 8 drafts, as vllm counts them"
+    assert found["throughput.prefix_hit_rate"].value == 0.25
+
+
+def test_each_place_in_a_draft_has_its_share_in_the_reports() -> None:
+    stats = select_counts(rises_with_drafts())
+    shares = {"accepted_at_1_share": 0.75, "accepted_at_2_share": 0.5, "accepted_at_3_share": 0.375}
+    assert {name: value for name, value in stats.items() if "_at_" in name} == shares
+    assert list_position_shares({}) == {}
+
+
+def test_without_drafts_there_is_a_reason_and_without_counters_nothing() -> None:
+    found = read_counts({"generation_tokens": 5.0, "prefix_cache_queries": 0.0})
+    assert all(reading.value is None and reading.reason for reading in found.values())
+    assert len(found) == 3
+    assert read_counts({}) == {}
+
+
+def test_a_place_whose_counter_fell_is_named() -> None:
+    before, after = parse(DRAFTS), parse(DRAFTS.replace('position="2"} 3.0', 'position="2"} 1.0'))
+    with pytest.raises(ValueError, match="per_pos_total was set back"):
+        Counters.of([*page(), *after]).since(Counters.of([*page(), *before]))

@@ -211,6 +211,27 @@ def test_a_whole_completion_is_read_too() -> None:
     assert seen.raw["timings"]["predicted_n"] == 4
 
 
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({"draft_n": 9, "draft_n_accepted": 4}, (9, 4)),
+        ({}, (0, 0)),  # llama.cpp leaves them out where nothing was drafted
+        ({"draft_n": 4, "draft_n_accepted": 9}, (None, None)),
+        ({"draft_n": "4"}, (None, None)),
+        ({"draft_n": 4.0, "draft_n_accepted": -1}, (None, None)),
+    ],
+)
+def test_drafts_are_those_of_the_timings(stated: dict[str, object], expected: tuple[int | None, int | None]) -> None:
+    all_timings = {"timings": {"predicted_n": 4, "prompt_n": 5, "cache_n": 0, **stated}}
+    seen = whole({"choices": [{"text": "Yes", "finish_reason": "length"}], **all_timings})
+    assert (seen.timing.drafted_tokens, seen.timing.accepted_tokens) == expected
+
+
+def test_a_server_without_timings_says_nothing_of_drafts() -> None:
+    seen = whole({"choices": [{"text": "Yes", "finish_reason": "length"}], **usage(1)})
+    assert (seen.timing.drafted_tokens, seen.timing.accepted_tokens) == (None, None)
+
+
 def test_a_whole_answer_to_the_request_for_a_stream_counts_as_not_streamed() -> None:
     seen = whole({"choices": [{"text": "Yes", "finish_reason": "stop"}]}, streamed=True)
     assert (seen.text, seen.timing.streamed, seen.timing.error) == ("Yes", False, None)
