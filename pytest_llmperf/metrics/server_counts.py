@@ -32,7 +32,7 @@ def read_prefix_hit_rate(measurement: Measurement, metric: Metric) -> Reading:
     if len(counted) < len(answered):
         return measurement.engine_readings.get(metric.name) or Reading.missing(_NO_CACHE_COUNT)
     hits, asked = (sum(each) for each in zip(*counted, strict=True))
-    return Reading(hits / asked, f"{hits} of {asked} prompt tokens, as the answers say", samples=len(counted))
+    return Reading(hits / asked, metric.formula, samples=len(counted))
 
 
 def read_acceptance_rate(measurement: Measurement, metric: Metric) -> Reading:
@@ -50,8 +50,7 @@ def read_acceptance_rate(measurement: Measurement, metric: Metric) -> Reading:
     drafted, accepted = (sum(each) for each in zip(*counted, strict=True))
     if not drafted:
         return Reading.missing(_NO_DRAFT)
-    how = f"{accepted} of {drafted} draft tokens, as the answers say"
-    return Reading(accepted / drafted, how, samples=len(counted))
+    return Reading(accepted / drafted, metric.formula, samples=len(counted))
 
 
 def read_acceptance_length(measurement: Measurement, metric: Metric) -> Reading:

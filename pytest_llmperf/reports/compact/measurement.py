@@ -79,16 +79,16 @@ def expand_measurement(written: Mapping[str, Any], tables: Tables) -> dict[str, 
     if not written:
         return {}
     found = READING.change_parts(fill_in(written, _USUAL), tables.usual)
-    if "readings" in found:
-        found["readings"] = expand_readings(found, tables.metrics)
-        found.pop("samples", None)
-        found.pop("how", None)
     if found.get("engine") is not None:
         found["engine"] = tables.engines.rows[found["engine"]]
     if "workload" in found:
         found["workload"] = tables.workloads.rows[found["workload"]]
     if found.get("missing"):
         found["missing"] = _expand_missing(found["missing"], tables)
+    if "readings" in found:
+        found["readings"] = expand_readings(found, tables.metrics)
+        found.pop("samples", None)
+        found.pop("how", None)
     if "windows" in found:
         found["windows"] = [{**one, "missing": _expand_missing(one["missing"], tables)} for one in found["windows"]]
     if found.get("devices"):

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# Most tests take nothing from a cache, and what has no value is named with its reason: 0 is what is left out.
+_ZERO_UNLESS_WRITTEN = "throughput.prefix_hit_rate"
+
+
 def compact_readings(
     readings: Mapping[str, Mapping[str, Any]], measurement: Mapping[str, Any], metrics: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -19,21 +23,26 @@ def compact_readings(
     """
     samples: dict[str, Any] = {}
     how: dict[str, list[str]] = {}
-    for name, reading in readings.items():
+    kept = {name: reading for name, reading in readings.items() if not _is_usual(name, reading, measurement, metrics)}
+    for name, reading in kept.items():
         if reading.get("samples") != _find_samples(name, measurement, metrics):
             samples[name] = reading.get("samples")
         if "how" in reading:
             how.setdefault(shorten_how(reading["how"], name, metrics), []).append(name)
-    values = {name: reading["value"] for name, reading in readings.items()}
+    values = {name: reading["value"] for name, reading in kept.items()}
     return {"readings": values, **({"samples": samples} if samples else {}), **({"how": how} if how else {})}
 
 
 def expand_readings(written: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The readings that :func:`compact_readings` made a part of ``written`` of, a measurement."""
+    """The readings that :func:`compact_readings` made a part of ``written`` of, a measurement with its ``missing``."""
     how = {name: lengthen_how(text, name, metrics) for text, names in written.get("how", {}).items() for name in names}
     own = written.get("samples", {})
     found = {}
-    for name, value in written["readings"].items():
+    values = dict(written["readings"])
+    absent = {name for names in (written.get("missing") or {}).values() for name in names}
+    if _ZERO_UNLESS_WRITTEN in metrics.keys() - values.keys() - absent:
+        values[_ZERO_UNLESS_WRITTEN] = 0.0
+    for name, value in values.items():
         samples = own[name] if name in own else _find_samples(name, written, metrics)
         found[name] = {
             "value": value,
@@ -41,6 +50,13 @@ def expand_readings(written: Mapping[str, Any], metrics: Mapping[str, Any]) -> d
             **({"how": how[name]} if name in how else {}),
         }
     return found
+
+
+def _is_usual(
+    name: str, reading: Mapping[str, Any], measurement: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> bool:
+    usual = {"value": 0, "samples": _find_samples(name, measurement, metrics)}
+    return name == _ZERO_UNLESS_WRITTEN and dict(reading) == usual
 
 
 def _find_samples(name: str, measurement: Mapping[str, Any], metrics: Mapping[str, Any]) -> Any:

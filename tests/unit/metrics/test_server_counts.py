@@ -28,7 +28,6 @@ DRAFTED = (
 def test_the_hit_rate_is_of_prompt_tokens_and_not_of_requests() -> None:
     found = read(HITS, measured(*CACHED, engine_readings=STATED))
     assert (found.value, found.samples) == (0.64, 2)
-    assert found.how == "256 of 400 prompt tokens, as the answers say"
 
 
 def test_the_hit_rate_is_the_engines_where_one_answer_says_nothing() -> None:
@@ -49,7 +48,7 @@ def test_requests_that_are_not_judged_or_failed_do_not_count(name: str) -> None:
 
 def test_the_acceptance_rate_is_of_all_draft_tokens() -> None:
     found = read(RATE, measured(*DRAFTED))
-    assert (found.value, found.how) == (0.75, "6 of 8 draft tokens, as the answers say")
+    assert (found.value, found.samples) == (0.75, 2)
     assert read(RATE, measured(*DRAFTED, engine_readings=STATED)).value == 0.5
     assert read(LENGTH, measured(*DRAFTED, engine_readings=STATED)).value == 2.5
 
