@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.measurement.quality.next_tokens import MOST_LIKELY, NextTokens, TextNextTokens
 from pytest_llmperf.quality.answers import NoLikelyTokensError, read_next_tokens
 from pytest_llmperf.quality.comparison import LEAST_LISTED
-from pytest_llmperf.traffic.client.exchange import Target, TransportError
-from pytest_llmperf.traffic.client.http import HttpTransport
+from pytest_llmperf.traffic.client.exchange import TransportError
+from pytest_llmperf.traffic.client.http import open_transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -63,9 +63,8 @@ def probe(
 def _open(endpoint: Endpoint, dialect: Dialect) -> Transport:
     if dialect.likely_tokens is None:
         raise ProbeError("the engine states no log-probabilities")
-    own = dialect.transport(endpoint) if dialect.transport is not None else None
     try:
-        return own or HttpTransport(Target.parse(endpoint.url), endpoint.api_key, TIMEOUT_S)
+        return open_transport(endpoint, dialect, TIMEOUT_S)
     except ValueError as error:
         raise ProbeError(str(error)) from None
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pytest_llmperf.measurement.units import check_count
 from pytest_llmperf.traffic.client.arguments import OWN, check_words
 from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, OPENAI
-from pytest_llmperf.traffic.client.exchange import Target
-from pytest_llmperf.traffic.client.http import HttpTransport
+from pytest_llmperf.traffic.client.http import open_transport
 from pytest_llmperf.traffic.client.listener import SILENT
 from pytest_llmperf.traffic.client.posts import DEFAULT_TOKENS, completion, conversation
 from pytest_llmperf.traffic.client.request import RequestFailed
@@ -73,9 +72,9 @@ class LLMClient:
         self._endpoint = endpoint = replace(endpoint, base_url=endpoint.base_url.rstrip("/"))
         self._dialect = dialect
         self._listener = listener
-        own = dialect.transport(endpoint) if dialect.transport is not None else None
-        self._transport = own or HttpTransport(Target.parse(endpoint.url), endpoint.api_key, self._timeout)
-        self._loads = LoadRunner(endpoint, dialect, listener, self._timeout, own)
+        self._transport = open_transport(endpoint, dialect, self._timeout)
+        in_process = None if dialect.transport is None else self._transport
+        self._loads = LoadRunner(endpoint, dialect, listener, self._timeout, in_process)
 
     def retarget(self, endpoint: Endpoint, dialect: Dialect, listener: ClientListener) -> None:
         """Asks another model from now on; the address for apps stays the same. No request may be on its way.

@@ -40,7 +40,7 @@ from pytest_llmperf.engines.ollama.options import (
     parse_startup_options,
     read_parameters,
 )
-from pytest_llmperf.engines.ollama.requests import NativeTransport
+from pytest_llmperf.engines.ollama.requests import native_api
 from pytest_llmperf.engines.ollama.runner import (
     Loaded,
     explain_missing_runner,
@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.spec import EngineSpec, Progress
     from pytest_llmperf.engines.ollama.memory import Shape
     from pytest_llmperf.telemetry.sources.branch import Branch
+    from pytest_llmperf.traffic.client.api import HttpApi
     from pytest_llmperf.traffic.client.dialect import Endpoint
-    from pytest_llmperf.traffic.client.transport import Transport
 
 _UNLOAD_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -136,9 +136,9 @@ class OllamaDeployment(Deployment):
         if not url:
             find_ollama(spec.binary)
 
-    def transport(self, endpoint: Endpoint) -> Transport:
-        """The transport over Ollama's own API, with the options that the model runs with."""
-        return NativeTransport(endpoint.root, self._options, counts_uncached=counts_uncached_only(self.version))
+    def api(self, endpoint: Endpoint) -> HttpApi:
+        """Ollama's own API, with the options that the model runs with."""
+        return native_api(endpoint.root, self._options, counts_uncached=counts_uncached_only(self.version))
 
     def list_tokens(self, _: Endpoint, text: str) -> list[int]:
         """The ids of the tokens of a text as a prompt, special ones included, as the model's runner splits it.

@@ -32,6 +32,6 @@ class OllamaEngine(Engine):
             list_tokens=deployment.list_tokens,
             # Contexts are compared as they are, without the nonce of other prompts.
             likely_tokens={"logprobs": True, "top_logprobs": 20, NONCE: ""},
-            transport=deployment.transport,
+            api=deployment.api,
         )
         return EngineParts(deployment, dialect, OllamaInsight(deployment))

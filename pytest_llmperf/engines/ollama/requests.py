@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, STARTUP_OPTIONS, check_option
 from pytest_llmperf.traffic.answers import ollama
-from pytest_llmperf.traffic.client.exchange import Exchange, Target
-from pytest_llmperf.traffic.client.http import HttpTransport
+from pytest_llmperf.traffic.client.api import HttpApi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_llmperf.traffic.answers.answer import Answer, Arrival
-
 NONCE = "llmperf_nonce"
-TIMEOUT_S = 120.0
+_LENGTH = ("options", "num_predict")
 _CALLS = {"/completions": "generate", "/chat/completions": "chat"}
 # The server's own fields of a body, beside those that are made here.
 _FIELDS = frozenset({"think", "format", "logprobs", "top_logprobs", "truncate", "raw"})
@@ -101,23 +97,10 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     return {**call, "function": function}
 
 
-class NativeTransport(HttpTransport):
-    """Over Ollama's own API, below ``root``; ``pinned`` are the options that the model was loaded with.
+def native_api(root: str, pinned: Mapping[str, Any], *, counts_uncached: bool = False) -> HttpApi:
+    """Ollama's own API, below ``root``; ``pinned`` are the options that the model was loaded with.
 
     ``counts_uncached`` says that this server leaves out of a prompt's tokens what it found in its cache.
     """
-
-    def __init__(self, root: str, pinned: Mapping[str, Any], *, counts_uncached: bool = False) -> None:
-        super().__init__(Target.parse(root), "", TIMEOUT_S)
-        self._pinned = pinned
-        self._counts_uncached = counts_uncached
-
-    def attempt(self, path: str, body: Mapping[str, Any]) -> Exchange:
-        native_path, native_body = native_request(path, body, self._pinned)
-        return super().attempt(native_path, native_body)
-
-    def read(self, arrival: Arrival) -> Answer:
-        answer = ollama.read(arrival)
-        if self._counts_uncached and arrival.shared_prefix:
-            return replace(answer, usage=None, timing=replace(answer.timing, prompt_tokens=None))
-        return answer
+    read = ollama.read_uncached if counts_uncached else ollama.read
+    return HttpApi(root, lambda path, body: native_request(path, body, pinned), read, _LENGTH)

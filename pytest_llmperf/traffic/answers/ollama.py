@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import Chunk
@@ -51,6 +51,17 @@ def read(arrival: Arrival) -> Answer:
     elif not arrival.fault:
         parts.take(arrival.end_ns, arrival.body)
     return parts.answer(arrival)
+
+
+def read_uncached(arrival: Arrival) -> Answer:
+    """Reads an answer of a server that counts of a prompt only what did not come from its cache.
+
+    Of a prompt that may have come from there, how many tokens it has is not known.
+    """
+    answer = read(arrival)
+    if not arrival.shared_prefix:
+        return answer
+    return replace(answer, usage=None, timing=replace(answer.timing, prompt_tokens=None))
 
 
 def split_lines(pieces: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_llmperf.traffic.client.api import HttpApi
     from pytest_llmperf.traffic.client.transport import Transport
 
 NO_ADDRESS = "the engine runs inside pytest and has no address: an app needs a server (for vllm leave out mode=offline)"
@@ -70,7 +71,8 @@ class Dialect:
             that the engine would cut because its context is too small. None if the engine tells so itself.
         keeps_connections: whether an idle connection costs the engine nothing. If not, each request of a load opens
             its own.
-        transport: creates the transport of a client, which closes it; None for the OpenAI API over HTTP.
+        api: the form in which the engine is asked over HTTP; None for that of the OpenAI API.
+        transport: creates the transport of a client, which closes it; None for an engine that is asked over HTTP.
     """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class Dialect:
     likely_tokens: Mapping[str, Any] | None = field(default_factory=lambda: {"logprobs": 20})
     check_room: Callable[[Endpoint, Mapping[str, Any]], None] | None = None
     keeps_connections: bool = True
+    api: Callable[[Endpoint], HttpApi] | None = None
     transport: Callable[[Endpoint], Transport] | None = None
 
     def tokenizer(self, endpoint: Endpoint) -> Callable[[str], int] | None:

@@ -50,6 +50,7 @@ class LoadDriver:
         self._user_starts_ns = plan.user_starts_ns
         self._duration_ns = plan.duration_ns
         self._max_error_rate = plan.max_error_rate
+        self._length = plan.length
         self._orders: deque[Order] = deque()
         self._complete = False
         self._over = False
@@ -185,6 +186,10 @@ class LoadDriver:
         body: dict[str, Any] = json.loads(order.body)
         said = [{"role": "assistant", "content": answer.text}, {"role": "user", "content": content}]
         body["messages"] += said
-        body["max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"] = max_tokens
+        *outer, name = self._length
+        limits = body
+        for field in outer:
+            limits = limits[field]
+        limits[name] = max_tokens
         order.body = json.dumps(body).encode()
         return self._head(len(order.body)) + order.body

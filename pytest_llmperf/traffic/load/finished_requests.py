@@ -6,7 +6,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
-from pytest_llmperf.traffic.answers.openai import read
 from pytest_llmperf.traffic.answers.reading import read_or_fail
 from pytest_llmperf.traffic.load.wire import Strings, pack_timing
 
@@ -14,15 +13,17 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
 
+    from pytest_llmperf.traffic.client.api import ReadAnswer
     from pytest_llmperf.traffic.load.connections import Flight
 
 _BLOCK_BYTES = 2**20
 
 
 class FinishedRequests:
-    """Keeps flights raw up to ``most_bytes`` of answers; beyond that, another thread parses the oldest."""
+    """Keeps flights raw up to ``most_bytes`` of answers; beyond that, another thread parses the oldest by ``read``."""
 
-    def __init__(self, *, streamed: bool, most_bytes: int) -> None:
+    def __init__(self, read: ReadAnswer, *, streamed: bool, most_bytes: int) -> None:
+        self._read = read
         self.strings = Strings()
         self._streamed = streamed
         self._most_bytes = most_bytes
@@ -55,7 +56,7 @@ class FinishedRequests:
             scheduled_ns=flight.due_ns,
             full_length=flight.order.full_length,
         )
-        return read_or_fail(read, arrival)
+        return read_or_fail(self._read, arrival)
 
     def pack_timings(self) -> Iterator[bytes]:
         """Yields the packed timings of all flights in blocks of about 1 MiB, and frees each flight that is in one."""

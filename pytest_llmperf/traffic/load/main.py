@@ -97,7 +97,7 @@ class LoadClient:
         await self._loop.connect_read_pipe(lambda: self._orders, os.fdopen(orders_fd, "rb"))
         plan = await self._plan
         timer, target = Timer(self._loop), Target.parse(plan.url)
-        self._finished = FinishedRequests(streamed=plan.streamed, most_bytes=plan.kept_bytes)
+        self._finished = FinishedRequests(plan.reader.find(), streamed=plan.streamed, most_bytes=plan.kept_bytes)
         self._pool = LoadPool(target, plan.timeout, plan.reserve, self._end_flight, keep=plan.keep)
         driver = LoadDriver(timer, plan, self._send, _head(target, plan), self._finished.read_answer)
         self._loop.add_signal_handler(signal.SIGINT, self._interrupt, driver)

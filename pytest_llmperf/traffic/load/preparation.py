@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.answers.asked import is_told_to_go_on
+from pytest_llmperf.traffic.client.http import find_api
 from pytest_llmperf.traffic.client.posts import completion, conversation
 from pytest_llmperf.traffic.load.result import Asked
 from pytest_llmperf.traffic.load.wire import Order
@@ -28,8 +29,12 @@ class Preparation:
     """Makes the requests of a workload to one model, at the times of a schedule.
 
     ``settings`` are fields of each body. ``texts`` makes the prompts; None for a workload that has its own. ``run``
-    names the load, whose stretches share their prefixes with no other load. ``asked`` lists what each request number so
-    far asked for, without its text, and ``prompts`` has the prompt of each first turn.
+    names the load, whose stretches share their prefixes with no other load.
+
+    Attributes:
+        api: the form in which the model is asked over HTTP.
+        asked: what each request number so far asked for, without its text.
+        prompts: the prompt of each first turn, by its number.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Preparation:
         self._settings = settings
         self._texts = texts
         self._run = run
+        self.api = find_api(endpoint, dialect)
         self.asked: list[Asked] = []
         self.prompts: dict[int, Prompt | None] = {}
 
@@ -76,7 +82,18 @@ class Preparation:
             full_length = is_told_to_go_on(post.body)
             self.asked += [Asked(turn.output_tokens, turn.prompt_tokens, full_length) for turn in script.turns]
             further = [(turn.content, turn.output_tokens, _find_pause(turn, script)) for turn in script.turns[1:]]
-            yield Order(number, json.dumps(post.body).encode(), due_ns, post.shared_prefix, full_length, further)
+            _, body = self.translate(post)
+            if further and not isinstance(body.get("messages"), list):
+                raise ValueError("this engine's chats have no list of messages: leave out turns")
+            yield Order(number, json.dumps(body).encode(), due_ns, post.shared_prefix, full_length, further)
+
+    def translate(self, post: Post) -> tuple[str, Mapping[str, Any]]:
+        """Path and body of a request as the model is asked over HTTP.
+
+        Raises:
+            ValueError: a setting cannot be expressed there.
+        """
+        return self.api.translate(post.path, post.body)
 
     def list_prompts(self) -> list[Prompt | None]:
         """The prompts of the requests that were made so far. Any thread may ask."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.load import Load
 from pytest_llmperf.traffic.answers.asked import is_told_to_go_on
+from pytest_llmperf.traffic.client.api import FunctionName
 from pytest_llmperf.traffic.client.transport import create_call
 from pytest_llmperf.traffic.load.growth import join_stretches
 from pytest_llmperf.traffic.load.preparation import Preparation
@@ -103,7 +104,10 @@ class LoadRunner:
             lambda part: Preparation(part, schedule, self.endpoint, self.dialect, settings, texts, run),
             None if self.transport is None else partial(_create_calls, schedule=schedule, transport=self.transport),
         )
-        first = source.prepare_stretch().first_post
+        prepared = source.prepare_stretch()
+        first = prepared.first_post
+        if self.transport is None:
+            self._plan(prepared, schedule)  # refuses what cannot be sent before the load is registered
         if self.dialect.check_room is not None:
             self.dialect.check_room(self.endpoint, first.body)
         growth = self.listener.register_growth() if schedule.grows else None
@@ -159,16 +163,17 @@ class LoadRunner:
 
     def _plan(self, prepared: Preparation, schedule: Schedule) -> Plan:
         post, users, keep = prepared.first_post, schedule.concurrency, self.dialect.keeps_connections
+        path, body = prepared.translate(post)
         reserve = 0
         if users is None and keep:
             reserve = min(max(round((schedule.rate or 0.0) / 10), _RESERVE[0]), _RESERVE[1])
         return Plan(
-            url=self.endpoint.url,
+            url=prepared.api.url,
             api_key=self.endpoint.api_key,
             timeout=self.timeout if post.timeout_s is None else post.timeout_s,
             headers=dict(post.headers),
             keep=keep,
-            path=post.path,
+            path=path,
             streamed=post.streamed,
             kept_bytes=_KEPT_BYTES,
             connections=reserve if users is None else users * keep,
@@ -176,6 +181,8 @@ class LoadRunner:
             user_starts_ns=None if users is None else [round(at_s * 1e9) for at_s in schedule.list_user_starts()],
             duration_ns=None if schedule.duration_s is None else round(schedule.duration_s * 1e9),
             max_error_rate=schedule.max_error_rate or None,
+            reader=FunctionName.of(prepared.api.read),
+            length=prepared.api.find_length(body),
         )
 
 

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.chunks import PackedChunks
 from pytest_llmperf.measurement.request import RequestTiming, ServerTimes
+from pytest_llmperf.traffic.answers import openai
+from pytest_llmperf.traffic.client.api import FunctionName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+OPENAI_READER = FunctionName.of(openai.read)
 
 PLAN, REQUEST, END = b"P", b"R", b"E"
 PROGRESS, TIMINGS, SUMMARY = b"p", b"t", b"s"
@@ -47,6 +51,8 @@ class Plan:
         duration_ns: time after which no request is sent any more; None for no limit.
         max_error_rate: share of failed requests above which the load stops; None for no limit.
         headers: of each request, beside the client's own.
+        reader: the function that reads answers.
+        length: where in a body the most tokens of an answer stand, as names of fields from the outermost on.
     """
 
     url: str
@@ -62,6 +68,8 @@ class Plan:
     duration_ns: int | None
     max_error_rate: float | None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    reader: FunctionName = OPENAI_READER
+    length: Sequence[str] = ("max_tokens",)
 
     def pack(self) -> bytes:
         """Encodes the plan as JSON."""
@@ -70,7 +78,8 @@ class Plan:
     @staticmethod
     def unpack(data: bytes) -> Plan:
         """Decodes what :meth:`pack` has encoded."""
-        return Plan(**json.loads(data))
+        fields = json.loads(data)
+        return Plan(**{**fields, "reader": FunctionName(**fields["reader"])})
 
 
 class Frames:

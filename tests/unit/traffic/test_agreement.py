@@ -97,7 +97,7 @@ def ask_by_load(answer: bytes, *, streamed: bool = True) -> RequestTiming:
     flight = Flight(0, b"", Order(0, b"{}"), None)
     assert flight.answer.take(answer, 2)
     flight.sent_ns, flight.end_ns = 1, 2
-    finished, strings = FinishedRequests(streamed=streamed, most_bytes=1), Strings()
+    finished, strings = FinishedRequests(openai.read, streamed=streamed, most_bytes=1), Strings()
     packed = pack_timing(0, finished.read_answer(flight).timing, strings)
     [(_, timing)] = unpack_timings(packed, strings.known)
     return timing

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.engines.ollama.requests import NONCE, NativeTransport, native_request, prefix_settings
+from pytest_llmperf.engines.ollama.requests import NONCE, native_api, native_request, prefix_settings
 from pytest_llmperf.traffic.client.exchange import Exchange
+from pytest_llmperf.traffic.client.http import HttpTransport
 from tests.helpers.ollama_captures import whole
 
+ROOT = "http://127.0.0.1:11434"
 PINNED = {"num_ctx": 2048, "num_thread": 4}
 
 
@@ -107,16 +109,25 @@ def test_content_in_parts_is_refused() -> None:
 
 
 def test_it_is_sent_below_the_root_of_the_server() -> None:
-    transport = NativeTransport("http://127.0.0.1:11434", PINNED)
+    transport = HttpTransport(native_api(ROOT, PINNED), "", 120.0)
     attempt = transport.attempt("/completions", {"model": "m", "stream": False, "prompt": "Hello"})
     assert isinstance(attempt, Exchange)
     assert attempt.path == "/api/generate"
     transport.close()
 
 
+def test_what_a_model_was_loaded_with_is_asked_at_each_request() -> None:
+    pinned: dict[str, Any] = {}
+    api = native_api(ROOT, pinned)
+    pinned["num_ctx"] = 512
+    _, body = api.translate("/completions", {"model": "m", "stream": False, "prompt": "Hello", "max_tokens": 1})
+    assert body["options"] == {"num_ctx": 512, "num_predict": 1}
+    assert api.find_length(body) == ("options", "num_predict")
+
+
 def test_a_version_that_counts_what_it_had_to_read_only_gives_no_count_of_a_shared_prompt() -> None:
     shared = replace(whole("generate_nostream.json"), shared_prefix=True)
-    odd = NativeTransport("http://127.0.0.1:11434", PINNED, counts_uncached=True)
+    odd = native_api(ROOT, PINNED, counts_uncached=True)
     assert odd.read(shared).timing.prompt_tokens is None
     assert odd.read(whole("generate_nostream.json")).timing.prompt_tokens == 15
-    assert NativeTransport("http://127.0.0.1:11434", PINNED).read(shared).timing.prompt_tokens == 15
+    assert native_api(ROOT, PINNED).read(shared).timing.prompt_tokens == 15
