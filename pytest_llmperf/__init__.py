@@ -39,6 +39,7 @@ __all__ = [
     "TOKENS_PER_SECOND",
     "WATTS",
     "Answer",
+    "Arrival",
     "AttachedDeployment",
     "BudgetExceeded",
     "BudgetFailure",
@@ -65,6 +66,7 @@ __all__ = [
     "EngineState",
     "EngineStatus",
     "EngineUnavailable",
+    "HttpApi",
     "Insight",
     "InvalidBudget",
     "LLMClient",
@@ -127,6 +129,7 @@ __all__ = [
 ]
 _HOMES = {
     "Answer": "pytest_llmperf.traffic.answers.answer",
+    "Arrival": "pytest_llmperf.traffic.answers.answer",
     "AttachedDeployment": "pytest_llmperf.engines.lifecycle.attached_deployment",
     "BYTES": "pytest_llmperf.measurement.units",
     "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
@@ -154,6 +157,7 @@ _HOMES = {
     "EngineState": "pytest_llmperf.engines.api.state",
     "EngineStatus": "pytest_llmperf.engines.api.state",
     "EngineUnavailable": "pytest_llmperf.plugin.outcomes",
+    "HttpApi": "pytest_llmperf.traffic.client.api",
     "Insight": "pytest_llmperf.engines.api.insight",
     "InvalidBudget": "pytest_llmperf.plugin.outcomes",
     "JOULES": "pytest_llmperf.measurement.units",
@@ -306,6 +310,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult as TestResult
     from pytest_llmperf.system.version import __version__ as __version__
     from pytest_llmperf.traffic.answers.answer import Answer as Answer
+    from pytest_llmperf.traffic.answers.answer import Arrival as Arrival
+    from pytest_llmperf.traffic.client.api import HttpApi as HttpApi
     from pytest_llmperf.traffic.client.dialect import Dialect as Dialect
     from pytest_llmperf.traffic.client.dialect import Endpoint as Endpoint
     from pytest_llmperf.traffic.client.listener import ClientListener as ClientListener

@@ -1,4 +1,4 @@
-"""Prompts of a given length are counted by the runner of the model."""
+"""Loads on Ollama: sent in every form by a process of their own, with prompts that the model's runner counts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,68 @@ def test_run(llm_client):
     # The nonce before it is a word.
     assert [request.prompt_tokens for request in result.requests] == [41] * 6
 """
+
+
+EVERY_FORM = """
+from pytest_llmperf import RequestFailed, workload
+
+def mix(**settings):
+    return workload(**{"prompt_tokens": "4-20", "output_tokens": 3, "requests": 12, **settings})
+
+def check(result, requests=12):
+    assert len(result.answered) == requests
+    assert result.load.health.connections
+    assert result.load.health.loop_lag.most >= 0
+    return result
+
+def test_open_loop(llm_client):
+    result = check(llm_client.run(mix(), rate="200/s", warmup=2))
+    assert all(request.scheduled_ns for request in result.requests)
+    assert result.load.health.schedule_lag.most >= 0
+    assert [request.phase for request in result.requests] == ["warmup"] * 2 + ["steady"] * 10
+
+def test_constant_rate_for_a_time(llm_client):
+    result = llm_client.run(mix(requests=None), rate="100/s", arrival="constant", duration="100 ms", ramp="20 ms")
+    check(result, len(result.requests))
+    assert len(result.requests) <= 10
+
+def test_closed_loop_without_streams(llm_client):
+    result = check(llm_client.run(mix(), concurrency=3, cooldown=1, stream=False))
+    assert [request.output_tokens for request in result.requests] == [3] * 12
+
+def test_chats_of_several_turns(llm_client):
+    result = check(llm_client.run(mix(turns=3, output_tokens="1-4"), concurrency=2))
+    prompts = [request.prompt_tokens for request in result.requests]
+    assert max(prompts) > 2 * min(prompts)
+    assert result.load.full_answers == 12
+
+def test_own_prompts_at_their_times(llm_client, tmp_path):
+    from pytest_llmperf import workload_file
+    lines = [f'{{"prompt": "word {n}", "output_tokens": 2, "timestamp": {n / 100}}}' for n in range(4)]
+    (tmp_path / "trace.jsonl").write_text("\\n".join(lines))
+    check(llm_client.run(workload_file(tmp_path / "trace.jsonl", time_unit="s")), 4)
+
+@pytest.mark.latency_budget(ttft_p50="30 s")
+def test_until_decided(llm_client):
+    assert len(llm_client.run(mix(), concurrency=2, until="decided").requests) == 12
+
+def test_errors_are_tolerated_up_to_a_rate(llm_client):
+    prompts = workload(["one [repeat]", "two", "three", "four"], output_tokens=40)
+    assert len(llm_client.run(prompts, max_error_rate="30 %").failed) == 1
+    with pytest.raises(RequestFailed, match="1 of 4 requests failed, .*: the server ends answers that repeat"):
+        llm_client.run(prompts)
+
+def test_settings_of_requests(llm_client):
+    check(llm_client.run(mix(), concurrency=2, top_k=5, seed=1, headers={"X-Tenant": "a"}, timeout="60 s"))
+    with pytest.raises(ValueError, match="ignore_eos=True: Ollama has no such option"):
+        llm_client.run(mix(), ignore_eos=True)
+"""
+
+
+def test_a_load_takes_every_form_and_has_the_health_of_its_sender(ollama: OllamaRuns) -> None:
+    result = ollama(EVERY_FORM, "--llmperf-strict")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["budgets: 1 PASS"])
 
 
 def test_prompts_have_the_tokens_that_were_asked_for(ollama: OllamaRuns) -> None:

@@ -16,22 +16,42 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
 
 ROOT = Path(__file__).parents[2]
-# The simulated engine under another name.
+# The simulated engine under another name, asked in an API whose answers this file reads.
 CONFTEST = """
+from dataclasses import replace
+
+from pytest_llmperf import HttpApi
 from pytest_llmperf.engines.simulated.engine import SimulatedEngine
+from pytest_llmperf.traffic.answers import openai
+
+def read(arrival):
+    answer = openai.read(arrival)
+    return replace(answer, timing=replace(answer.timing, model="read by conftest.py"))
 
 class OwnEngine(SimulatedEngine):
     name = "own"
+
+    @classmethod
+    def compose(cls, spec):
+        parts = super().compose(spec)
+        return parts._replace(dialect=replace(parts.dialect, api=lambda endpoint: HttpApi(endpoint.url, read=read)))
 
 def pytest_llmperf_engines():
     return {"own": OwnEngine}
 """
 SUITE = """
+from pytest_llmperf import workload
+
 @pytest.mark.llm_engines("own")
 @pytest.mark.latency_budget(ttft_max="10 s", engine="own")
 def test_on_it(llm_engine, llm_client):
     assert llm_engine.name == "own"
-    assert llm_client.chat("Hello", max_tokens=2).text
+    assert llm_client.chat("Hello", max_tokens=2).timing.model == "read by conftest.py"
+
+@pytest.mark.llm_engines("own")
+def test_a_load(llm_client):
+    result = llm_client.run(workload(prompt_tokens=4, output_tokens=2, requests=3), rate="100/s")
+    assert {request.model for request in result.requests} == {"read by conftest.py"}
 
 @pytest.mark.llm_engines("vllm")
 def test_on_another(llm_client):
@@ -42,7 +62,7 @@ def test_on_another(llm_client):
 def test_an_engine_of_a_conftest_runs_is_limited_to_and_judged(runs: Runs, pytester: pytest.Pytester) -> None:
     pytester.makeconftest(CONFTEST)
     result = runs.plain(SUITE, "--llm-engine=own", "--llmperf-engine-arg=own:tpot=0 ms", "-rs")
-    result.assert_outcomes(passed=1, skipped=1)
+    result.assert_outcomes(passed=2, skipped=1)
     result.stdout.fnmatch_lines(
         ["llmperf: engine own (simulated)*", "budgets: 1 PASS", "SKIPPED * runs on vllm only, not on own"],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.traffic.answers import openai
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 
@@ -81,6 +82,15 @@ class FunctionName:
             ImportError: there is no such module.
             AttributeError: it has no such function.
         """
-        if self.folder and self.folder not in sys.path:
-            sys.path.append(self.folder)
-        return getattr(import_module(self.module), self.name)
+        with self._ahead():
+            return getattr(import_module(self.module), self.name)
+
+    @contextmanager
+    def _ahead(self) -> Iterator[None]:
+        """Looks into its folder first: several folders may have a ``conftest.py``."""
+        path = list(sys.path)
+        sys.path[:0] = [self.folder] if self.folder else []
+        try:
+            yield
+        finally:
+            sys.path[:] = path
