@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import h11
+from pytest_llmperf.system.http.answer import TimedAnswer
+from pytest_llmperf.system.http.heads import HTTPError, write_head
 
 if TYPE_CHECKING:
     import ssl
@@ -104,7 +105,7 @@ class Exchange:
     ) -> None:
         self.target = target
         self.path = target.path + path
-        self._asked = target.locate(path)
+        self._start = f"POST {target.locate(path)} HTTP/1.1"
         self.timeout_s: float | None = None
         self.late: Lateness | None = None
         self._body = body
@@ -117,22 +118,20 @@ class Exchange:
         self.timeout_s = timeout_s
 
     def _reset(self) -> None:
-        self._wire = h11.Connection(h11.CLIENT)
+        self._answer = TimedAnswer()
         self.sent_ns = 0
         self.end_ns = 0
-        self.started = False
         self.seen_sending_ns: int | None = None
         self.seen_reading_ns: int | None = None
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
-        self.pieces: list[tuple[int, bytes]] = []
 
     def begin(self) -> bytes:
-        """The bytes to send, with ``sent_ns`` stamped now; what an earlier attempt received is forgotten."""
+        """The bytes to send, with ``sent_ns`` stamped now; what an earlier attempt received is forgotten.
+
+        Raises:
+            ValueError: a header cannot be sent.
+        """
         self._reset()
-        request = h11.Request(method="POST", target=self._asked, headers=self._headers)
-        parts = (request, h11.Data(data=self._body), h11.EndOfMessage())
-        data = b"".join(self._wire.send(part) or b"" for part in parts)
+        data = write_head(self._start, self._headers) + self._body
         self.sent_ns = self.end_ns = time.monotonic_ns()
         return data
 
@@ -143,36 +142,33 @@ class Exchange:
             TransportError: the connection ended too early, or what came is not HTTP.
         """
         self.end_ns = at_ns
-        self.started = self.started or bool(data)
+        if not data:
+            fault = self._answer.why_incomplete()
+            if fault:
+                raise TransportError(fault)
+            return True
         try:
-            self._wire.receive_data(data)
-            if self._advance(at_ns):
-                return True
-        except (h11.RemoteProtocolError, ValueError) as error:  # a length of 5,000 digits is no protocol error to h11
-            if data:
-                raise TransportError(f"the answer is not HTTP/1.1: {error}") from None
-        if data:
-            return False
-        if self.started:
-            raise TransportError("the server closed the connection in the middle of the answer")
-        raise TransportError("the server closed the connection without an answer")
+            return self._answer.take(data, at_ns)
+        except HTTPError as error:
+            raise TransportError(f"the answer is not HTTP/1.1: {error}") from None
 
-    def _advance(self, at_ns: int) -> bool:
-        while True:
-            event = self._wire.next_event()
-            if isinstance(event, h11.Response):
-                self.status = event.status_code
-                self.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
-            elif isinstance(event, h11.Data):
-                self.pieces.append((at_ns, bytes(event.data)))
-            elif isinstance(event, h11.EndOfMessage):
-                return True
-            elif not isinstance(event, h11.InformationalResponse):
-                return False
+    @property
+    def started(self) -> bool:
+        return self._answer.last_ns is not None
+
+    @property
+    def status(self) -> int | None:
+        return self._answer.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._answer.headers
+
+    @property
+    def pieces(self) -> list[tuple[int, bytes]]:
+        return self._answer.pieces
 
     @property
     def reusable(self) -> bool:
         """Whether the connection may carry another exchange after this one."""
-        # The trailing data are what came beyond the answer, and whether the connection has ended.
-        done = self._wire.our_state is self._wire.their_state is h11.DONE
-        return done and self._wire.trailing_data == (b"", False)
+        return self._answer.reusable

@@ -40,8 +40,12 @@ class Attempt(Protocol):
     sent_ns: int
     end_ns: int
     late: Lateness | None
-    status: int | None
-    headers: dict[str, str]
+
+    @property
+    def status(self) -> int | None: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
 
     @property
     def pieces(self) -> Sequence[tuple[int, bytes]]: ...

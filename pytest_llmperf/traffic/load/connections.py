@@ -7,21 +7,21 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
+from pytest_llmperf.system.http.answer import TimedAnswer
+from pytest_llmperf.system.http.heads import HTTPError
 from pytest_llmperf.traffic.client.connections import explain
-from pytest_llmperf.traffic.client.exchange import TransportError
-from pytest_llmperf.traffic.load.raw_answer import RawAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_llmperf.traffic.client.exchange import Target
+    from pytest_llmperf.traffic.client.exchange import Target, TransportError
     from pytest_llmperf.traffic.load.wire import Order
 
 _SILENCE_CHECK_S = 1.0
 
 
 class Flight:
-    """One request in flight and the raw answer to it.
+    """One request in flight and its answer.
 
     ``number`` is the number of the request in its load, ``request`` the bytes to send, ``due_ns`` the scheduled moment
     (None without one), ``fault`` why the answer is not complete, "" while it may be.
@@ -35,12 +35,12 @@ class Flight:
         self.order = order
         self.due_ns = due_ns
         self.sent_ns = self.end_ns = 0
-        self.answer = RawAnswer()
+        self.answer = TimedAnswer()
         self.fault = ""
         self.retried = False
 
 
-class _Connection(asyncio.Protocol):
+class LoadConnection(asyncio.Protocol):
     """A connection that carries one request at a time."""
 
     def __init__(self, pool: LoadPool) -> None:
@@ -66,8 +66,8 @@ class _Connection(asyncio.Protocol):
         try:
             if flight.answer.take(data, now):
                 self._finish(now)
-        except TransportError as error:
-            self._finish(now, str(error))
+        except HTTPError as error:
+            self._finish(now, f"the answer is not HTTP/1.1: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
         now = time.monotonic_ns()
@@ -75,16 +75,13 @@ class _Connection(asyncio.Protocol):
         flight = self.flight
         if flight is None:
             return
-        if flight.answer.ends_with_connection and error is None:
-            self._finish(now)
-        elif not flight.answer.parts and self.used and not flight.retried:
+        if flight.answer.last_ns is None and self.used and not flight.retried:
             self.flight = None
             self._pool.retry(flight)
         elif isinstance(error, OSError):
             self._finish(now, str(self._pool.explain(error)))
         else:
-            where = "in the middle of the answer" if flight.answer.parts else "without an answer"
-            self._finish(now, f"the server closed the connection {where}")
+            self._finish(now, flight.answer.why_incomplete())
 
     def _finish(self, now: int, fault: str = "") -> None:
         flight = self.flight
@@ -120,8 +117,8 @@ class LoadPool:
         self._reserve = reserve
         self._on_end = on_end
         self._keep = keep
-        self._idle: list[_Connection] = []
-        self._open: set[_Connection] = set()
+        self._idle: list[LoadConnection] = []
+        self._open: set[LoadConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._waiting: deque[Flight] = deque()
         self._closed = False
@@ -164,7 +161,7 @@ class LoadPool:
 
     # ------------------------------------------------------------------------------------------ of the connections
 
-    def end(self, connection: _Connection, flight: Flight) -> None:
+    def end(self, connection: LoadConnection, flight: Flight) -> None:
         """Reuses or closes the connection of a flight that has ended."""
         if flight.fault or not (flight.answer.reusable and self._keep) or self._closed:
             connection.abort()
@@ -178,7 +175,7 @@ class LoadPool:
         flight.retried = True
         self._wait(flight)
 
-    def remove(self, connection: _Connection) -> None:
+    def remove(self, connection: LoadConnection) -> None:
         """Removes a connection that has ended."""
         self._open.discard(connection)
         if connection in self._idle:
@@ -188,14 +185,14 @@ class LoadPool:
         """Describes an error of a socket to this server."""
         return explain(error, self._target, self._timeout)
 
-    def _take_idle(self) -> _Connection | None:
+    def _take_idle(self) -> LoadConnection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.transport is not None and not connection.transport.is_closing():
                 return connection
         return None
 
-    def _ready(self, connection: _Connection) -> None:
+    def _ready(self, connection: LoadConnection) -> None:
         if self._waiting:
             connection.send(self._waiting.popleft())
         else:
@@ -219,7 +216,7 @@ class LoadPool:
         try:
             async with asyncio.timeout(self._timeout):
                 _, connection = await self.loop.create_connection(
-                    lambda: _Connection(self), target.host, target.port, ssl=target.ssl_context
+                    lambda: LoadConnection(self), target.host, target.port, ssl=target.ssl_context
                 )
         except OSError as error:
             if self._waiting:
@@ -240,6 +237,6 @@ class LoadPool:
         silent = time.monotonic_ns() - round(self._timeout * 1e9)
         for connection in list(self._open):
             flight = connection.flight
-            if flight is not None and (flight.answer.stamps or [flight.sent_ns])[-1] < silent:
+            if flight is not None and (flight.answer.last_ns or flight.sent_ns) < silent:
                 connection.abort(str(self.explain(TimeoutError())))
         self.loop.call_later(_SILENCE_CHECK_S, self._end_silent)

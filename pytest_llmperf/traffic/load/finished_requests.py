@@ -1,4 +1,4 @@
-"""The finished requests of a load: kept raw while requests are sent, parsed afterwards."""
+"""The finished requests of a load: kept as they came while requests are sent, and read afterwards."""
 
 from __future__ import annotations
 
@@ -20,39 +20,38 @@ _BLOCK_BYTES = 2**20
 
 
 class FinishedRequests:
-    """Keeps flights raw up to ``most_bytes`` of answers; beyond that, another thread parses the oldest by ``read``."""
+    """Keeps flights as they came, up to ``most_bytes`` of answers; beyond that, another thread reads the oldest."""
 
     def __init__(self, read: ReadAnswer, *, streamed: bool, most_bytes: int) -> None:
         self._read = read
         self.strings = Strings()
         self._streamed = streamed
         self._most_bytes = most_bytes
-        self._raw: deque[Flight] = deque()
-        self._raw_bytes = 0
+        self._waiting: deque[Flight] = deque()
+        self._waiting_bytes = 0
         self._packed: deque[bytes] = deque()
         self._working = False
 
     def add(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
         """Adds a flight that has ended."""
         flight.request = b""
-        self._raw.append(flight)
-        self._raw_bytes += _size(flight)
-        if self._raw_bytes > self._most_bytes and not self._working:
+        self._waiting.append(flight)
+        self._waiting_bytes += _size(flight)
+        if self._waiting_bytes > self._most_bytes and not self._working:
             self._working = True
             loop.run_in_executor(None, self._make_room)
 
     def read_answer(self, flight: Flight) -> Answer:
-        """Parses the answer of a flight; ``timing.error`` says what is wrong with it."""
-        pieces, fault = flight.answer.parse_body()
+        """Reads the answer of a flight; ``timing.error`` says what is wrong with it."""
         arrival = Arrival(
             sent_ns=flight.sent_ns,
             end_ns=flight.end_ns,
-            pieces=pieces,
+            pieces=flight.answer.pieces,
             status=flight.answer.status,
             content_type=flight.answer.headers.get("content-type", ""),
             streamed=self._streamed,
             shared_prefix=flight.order.shared,
-            fault=flight.fault or fault,
+            fault=flight.fault,
             scheduled_ns=flight.due_ns,
             full_length=flight.order.full_length,
         )
@@ -61,17 +60,17 @@ class FinishedRequests:
     def pack_timings(self) -> Iterator[bytes]:
         """Yields the packed timings of all flights in blocks of about 1 MiB, and frees each flight that is in one."""
         block = bytearray()
-        while self._packed or self._raw:
-            block += self._packed.popleft() if self._packed else self._pack(self._raw.popleft())
+        while self._packed or self._waiting:
+            block += self._packed.popleft() if self._packed else self._pack(self._waiting.popleft())
             if len(block) > _BLOCK_BYTES:
                 yield bytes(block)
                 block.clear()
         yield bytes(block)
 
     def _make_room(self) -> None:
-        while self._raw and self._raw_bytes > self._most_bytes // 2:
-            flight = self._raw.popleft()
-            self._raw_bytes -= _size(flight)
+        while self._waiting and self._waiting_bytes > self._most_bytes // 2:
+            flight = self._waiting.popleft()
+            self._waiting_bytes -= _size(flight)
             self._packed.append(self._pack(flight))
         self._working = False
 
@@ -80,4 +79,4 @@ class FinishedRequests:
 
 
 def _size(flight: Flight) -> int:
-    return sum(map(len, flight.answer.parts))
+    return sum(len(data) for _, data in flight.answer.pieces)

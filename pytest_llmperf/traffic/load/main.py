@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_llmperf.system.child_process import is_orphan
+from pytest_llmperf.system.http.heads import write_head
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.system.timer import Timer
 from pytest_llmperf.traffic.client.exchange import Target, add_headers, header_lines
@@ -181,9 +182,8 @@ class LoadClient:
 def _head(target: Target, plan: Plan) -> Callable[[int], bytes]:
     accept = "text/event-stream" if plan.streamed else "application/json"
     headers = add_headers(header_lines(target, plan.api_key, accept, keep=plan.keep), plan.headers)
-    lines = [f"{name}: {value}\r\n" for name, value in headers]
-    head = f"POST {target.locate(plan.path)} HTTP/1.1\r\n{''.join(lines)}Content-Length: "
-    return lambda size: f"{head}{size}\r\n\r\n".encode("ascii")
+    head = write_head(f"POST {target.locate(plan.path)} HTTP/1.1", headers).removesuffix(b"\r\n")
+    return lambda size: b"%sContent-Length: %d\r\n\r\n" % (head, size)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -44,7 +44,7 @@ class Plan:
         keep: whether a connection carries several requests.
         path: path of every request below the base URL.
         streamed: whether the answers are streams.
-        kept_bytes: size of the raw answers that are kept until the load has ended; more are parsed earlier.
+        kept_bytes: size of the answers that are kept until the load has ended; more are read earlier.
         connections: connections to open before the start.
         reserve: idle connections to keep open during the load.
         user_starts_ns: when each user of a closed loop sends the first request, from the start; None for an open loop.

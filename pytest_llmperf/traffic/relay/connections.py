@@ -115,12 +115,7 @@ class AppSide(_Side):
         if server is None:
             self._hold(self._exchanges.take_request(data, at_ns))
             return
-        quick = self._exchanges.address_whole(data)
-        if quick is not None:
-            server.write(quick)
-        wire = self._exchanges.take_request(data, at_ns)
-        if quick is None:
-            server.write(wire)
+        server.write(self._exchanges.take_request(data, at_ns))
 
     def close_if_idle(self) -> None:
         """Closes the connection, as a server may between two calls; one with a call under way goes on."""

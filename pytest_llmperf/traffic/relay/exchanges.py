@@ -7,26 +7,21 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.system.http.answer import CUT, NONE
+from pytest_llmperf.system.http.bodies import Body, OpenBody, choose_answer_body, choose_request_body
+from pytest_llmperf.system.http.heads import UNASKED_SWITCH, HTTPError, parse_answer_head, parse_request_head
+from pytest_llmperf.system.http.messages import Messages
 from pytest_llmperf.traffic.relay.encodings import MOST_BODY_BYTES
-from pytest_llmperf.traffic.relay.framing import (
-    Body,
-    FramingError,
-    Head,
-    MessagePart,
-    Messages,
-    OpenBody,
-    choose_answer_body,
-    choose_request_body,
-)
 from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_llmperf.system.http.heads import AnswerHead, RequestHead
+    from pytest_llmperf.system.http.messages import MessagePart
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall, RecordedCalls
 
 _HOST = re.compile(rb"(?i)\nhost:[ \t]*([^\r\n]*)")
-_LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*(\d+)[ \t]*\r")
-_CHUNKED = re.compile(rb"(?i)\ntransfer-encoding:")
-_HEAD_END = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
 
 
@@ -35,6 +30,7 @@ class _Request:
     method: str
     path: str
     call: RecordedCall | None
+    upgrades: bool
 
 
 class Exchanges:
@@ -46,8 +42,8 @@ class Exchanges:
     def __init__(self, recorded: RecordedCalls, host: str) -> None:
         self._recorded = recorded
         self._host = host.encode("latin-1")
-        self._requests = Messages(self._request_body)
-        self._answers = Messages(self._answer_body)
+        self._requests = Messages(self._begin_request, skips_empty_lines=True)
+        self._answers = Messages(self._begin_answer)
         self._unanswered: deque[_Request] = deque()
         self._began_ns = 0
         self._switched = False
@@ -65,19 +61,6 @@ class Exchanges:
 
     # ------------------------------------------------------------------------------------------------ from the app
 
-    def address_whole(self, data: bytes) -> bytes | None:
-        """Returns what :meth:`take_request` will return for ``data``, before it is parsed, so that it is sent earlier.
-
-        None unless ``data`` is one head with no more than its body behind it, as in most calls.
-        """
-        end = data.find(_HEAD_END)
-        if end < 0 or self._switched or not self._requests.idle or _CHUNKED.search(data, 0, end):
-            return None
-        length = _LENGTH.search(data, 0, end + 1)
-        if length is None or len(data) - end - len(_HEAD_END) > int(length[1]):
-            return None
-        return self._address(data, end)
-
     def take_request(self, data: bytes, at_ns: int) -> bytes:
         """Takes what came from the app at ``at_ns`` and returns what is to be sent to the server now."""
         if self._switched:
@@ -85,11 +68,11 @@ class Exchanges:
         wires = []
         self._began_ns = self._began_ns or at_ns
         for part in self._requests.feed(data):
-            wires.append(part.wire if part.head is None else self._address(part.wire, len(part.wire)))
+            wires.append(part.wire if part.head is None else self._address(part.wire))
             self._began_ns = at_ns
             self._keep_body(part)
-        method = self._requests.held_method
-        if not self._requests.within_head:
+        method = _find_method(self._requests.held)
+        if not self._requests.held:
             self._began_ns = 0
         elif self._heading is None and method is not None:
             self._heading = self._recorded.begin_head(method, self._began_ns)
@@ -98,21 +81,22 @@ class Exchanges:
             self._record_unreadable(f"the app sent something that is not HTTP/1.1: {self._requests.fault}", at_ns)
         return b"".join(wires)
 
-    def _request_body(self, head: Head) -> Body:
-        body = choose_request_body(head)
-        method, path = head.parse_request_line()
+    def _begin_request(self, wire: bytes) -> tuple[RequestHead, Body]:
+        head = parse_request_head(wire)
+        if head.method == "CONNECT":
+            raise HTTPError("it asks for a tunnel")
         heading, self._heading = self._heading, None
         if heading is None:
-            call = self._recorded.begin(method, path, self._began_ns)
+            call = self._recorded.begin(head.method, head.path, self._began_ns)
         else:
-            call = self._recorded.complete_head(heading, method, path)
-        self._unanswered.append(_Request(method, path, call))
+            call = self._recorded.complete_head(heading, head.method, head.path)
+        self._unanswered.append(_Request(head.method, head.path, call, "upgrade" in head.fields))
         self._asking = call if call is not None and self._recorded.keeps_body(call) else None
         if call is not None:
-            call.body_encoding = _read_encoding(head)
-        return body
+            call.body_encoding = _read_encoding(head.fields)
+        return head, choose_request_body(head)
 
-    def _keep_body(self, part: MessagePart) -> None:
+    def _keep_body(self, part: MessagePart[RequestHead]) -> None:
         """Keeps the body of the request that arrives now, unless it is too large, and hands it on once it is whole."""
         if self._asking is None:
             return
@@ -123,10 +107,10 @@ class Exchanges:
                 self._recorded.take_body(self._asking, self._body)
             self._asking, self._body, self._body_bytes = None, [], 0
 
-    def _address(self, wire: bytes, end: int) -> bytes:
-        """Puts the server's host into the head, which ends at ``end``."""
-        match = _HOST.search(wire, 0, end)
-        return wire if match is None else wire[: match.start(1)] + self._host + wire[match.end(1) :]
+    def _address(self, head: bytes) -> bytes:
+        """Puts the server's host into the bytes of a head."""
+        match = _HOST.search(head)
+        return head if match is None else head[: match.start(1)] + self._host + head[match.end(1) :]
 
     def _record_unreadable(self, fault: str, at_ns: int) -> None:
         """Records one failed call: bytes that cannot be parsed may contain calls."""
@@ -139,33 +123,42 @@ class Exchanges:
         """Takes what came from the server at ``at_ns``."""
         if self._switched:
             return
-        for part in self._answers.feed(data):
-            if self._answers.fault or not self._unanswered:
-                break
-            call = self._unanswered[0].call
-            if part.head is not None:
-                status = part.head.parse_status()
-                if call is None and (status == _SWITCHING_PROTOCOLS or _is_stream(part.head)):
-                    call = self._record_late(self._unanswered[0], at_ns)
-                elif 100 <= status < 200 and not self._switched:
-                    continue
-                if call is not None:
-                    self._describe(call, part.head)
+        chunk = self._answers.take_chunk(data)
+        if chunk is not None:
+            call = self._unanswered[0].call if self._unanswered else None
             if call is not None:
-                self._recorded.add_content(call, at_ns, part.content)
-            if part.ended:
-                self._complete(at_ns)
+                self._recorded.add_content(call, at_ns, (chunk,))
+            return
+        for part in self._answers.feed(data):
+            if self._unanswered:
+                self._take_part(part, at_ns)
         if self._answers.fault:
             self._end_all(at_ns, f"the answer is not HTTP/1.1: {self._answers.fault}")
 
-    def _answer_body(self, head: Head) -> Body:
-        status = head.parse_status()
+    def _take_part(self, part: MessagePart[AnswerHead], at_ns: int) -> None:
+        call = self._unanswered[0].call
+        if part.head is not None:
+            if part.head.is_interim:
+                return
+            if call is None and (part.head.status == _SWITCHING_PROTOCOLS or _is_stream(part.head)):
+                call = self._record_late(self._unanswered[0], at_ns)
+            if call is not None:
+                self._describe(call, part.head)
+        if call is not None:
+            self._recorded.add_content(call, at_ns, part.content)
+        if part.ended:
+            self._complete(at_ns)
+
+    def _begin_answer(self, wire: bytes) -> tuple[AnswerHead, Body]:
+        head = parse_answer_head(wire)
         if not self._unanswered:
-            raise FramingError("it answers no request")
-        if status == _SWITCHING_PROTOCOLS:
-            self._switched = True
-            return OpenBody()
-        return choose_answer_body(head, self._unanswered[0].method)
+            raise HTTPError("it answers no request")
+        if head.status != _SWITCHING_PROTOCOLS:
+            return head, choose_answer_body(head, self._unanswered[0].method)
+        if not self._unanswered[0].upgrades:
+            raise HTTPError(UNASKED_SWITCH)
+        self._switched = True
+        return head, OpenBody()
 
     def _record_late(self, request: _Request, at_ns: int) -> RecordedCall:
         """Records a request of which only its answer shows that text may come: a WebSocket, or a stream of events."""
@@ -173,10 +166,10 @@ class Exchanges:
         return request.call
 
     @staticmethod
-    def _describe(call: RecordedCall, head: Head) -> None:
-        call.status = head.parse_status()
-        call.content_type = head.fields.get(b"content-type", b"").decode("latin-1")
-        call.content_encoding = _read_encoding(head)
+    def _describe(call: RecordedCall, head: AnswerHead) -> None:
+        call.status = head.status
+        call.content_type = head.fields.get("content-type", "")
+        call.content_encoding = _read_encoding(head.fields)
 
     def _complete(self, at_ns: int) -> None:
         call = self._unanswered.popleft().call
@@ -209,11 +202,12 @@ class Exchanges:
         self._end_all(at_ns, reason)
 
     def _end_all(self, at_ns: int, fault: str, *, by_app: bool = False) -> None:
+        begun = bool(self._answers.held)
         for request in self._unanswered:
             if request.call is not None:
-                where = "without an answer" if request.call.status is None else "in the middle of the answer"
-                cause = fault or f"the server closed the connection {where}"
+                cause = fault or (CUT if begun or request.call.status is not None else NONE)
                 self._recorded.end(request.call, at_ns, cause, by_app=by_app)
+            begun = False
         self._unanswered.clear()
         if self._heading is not None:
             cause = fault or "the server closed the connection in the middle of the request"
@@ -221,9 +215,15 @@ class Exchanges:
             self._heading = None
 
 
-def _is_stream(head: Head) -> bool:
-    return head.fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+def _find_method(held: bytes) -> str | None:
+    """The method in a part of a head, "" if it is not whole yet; None if there is no more than half a line break."""
+    word, space, _ = held.lstrip(b"\r").partition(b" ")
+    return None if not word else word.decode("latin-1") * bool(space)
 
 
-def _read_encoding(head: Head) -> str:
-    return head.fields.get(b"content-encoding", b"").decode("latin-1").lower()
+def _is_stream(head: AnswerHead) -> bool:
+    return head.fields.get("content-type", "").lower().startswith("text/event-stream")
+
+
+def _read_encoding(fields: Mapping[str, str]) -> str:
+    return fields.get("content-encoding", "").lower()

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from pytest_llmperf.traffic.relay.exchanges import Exchanges
 from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP, UNENDED, RecordedCall, RecordedCalls
+from tests.helpers.http_wires import REFUSED, split_at_random
 from tests.helpers.relay_wires import EVENTS, HOST, PATH, STREAM, WORDS, call, chunked_call, sized_answer
 from tests.helpers.scripted_server import STREAM_HEAD, chunk
 
@@ -37,37 +40,28 @@ def test_only_the_host_header_changes_wherever_a_call_is_split() -> None:
         call(b"hello"),
         call(b"hello", fields="X-Note: 1\r\n"),
         call(b"hello").replace(b"Content-Length", b"content-length"),
-        call(b"hello").replace(b"Host", b"X-Host"),
-        call(b"\nHost: hello").replace(b"Host: 127", b"X: 127"),
+        call(b"hello").replace(b"Host: ", b"HOST:\t "),
+        call(f"\nHost: {HOST}\r\n\r\nHost: {HOST}".encode()),
+        call(fields=f"X-Host: {HOST}\r\nX-Forwarded: Host: {HOST}\r\n"),
     ],
 )
-def test_a_plain_call_may_pass_before_anybody_looks_closer(wire: bytes) -> None:
-    head = wire.index(b"\r\n\r\n") + 4
+def test_only_the_host_is_replaced_and_only_in_the_head(wire: bytes) -> None:
+    expected = wire.replace(HOST.encode(), b"upstream:80", 1)
     for at in range(1, len(wire) + 1):
         talk = Recorded()
-        for piece in (wire[:at], wire[at:]):
-            quick = talk.address_whole(piece)
-            assert quick is None or quick == talk.take_request(piece, 1)
-            assert (quick is not None) == (piece == wire[:at] and at >= head)
-            if quick is None:
-                talk.take_request(piece, 1)
+        assert talk.take_request(wire[:at], 1) + talk.take_request(wire[at:], 2) == expected
 
 
-@pytest.mark.parametrize(
-    "wire",
-    [
-        call(b"hello") * 2,
-        call(b"hello") + call()[:9],
-        chunked_call(b"one"),
-        chunked_call(b"one").replace(b"Transfer", b"Content-Length: 500\r\nTransfer"),
-        call(b"", method="GET"),
-        call(b"hello").replace(b"Content-Length: 5", b"Content-Length: many"),
-        b"\r\n\r\n",
-    ],
-)
-def test_any_other_call_is_looked_at_first(wire: bytes) -> None:
-    talk = Recorded()
-    assert talk.address_whole(wire) is None
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_request_that_is_refused_passes_as_it_is_and_leaves_one_failed_call(name: str) -> None:
+    wire, fault = REFUSED[name]
+    for seed in range(4):
+        talk = Recorded()
+        pieces = split_at_random(wire, Random(seed)) if seed else [wire]
+        passed = b"".join(talk.take_request(piece, 1) for piece in [*pieces, b"and more"])
+        assert passed in (wire + b"and more", wire.replace(HOST.encode(), b"upstream:80", 1) + b"and more")
+        talk.end_by_server(2)
+        assert f"the app sent something that is not HTTP/1.1: {fault}" in {found.fault for found in talk.calls()}
 
 
 def test_every_piece_of_an_answer_has_the_stamp_of_its_arrival() -> None:
