@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.llamacpp.server_main import SETTINGS
-from pytest_llmperf.engines.simulated.schedule import Simulation
+from pytest_llmperf.engines.simulated.model.settings import Simulation
 from pytest_llmperf.plugin import fixtures
 from pytest_llmperf.plugin.options import OPTIONS, Option
 from pytest_llmperf.traffic.relay.paths import HARMLESS

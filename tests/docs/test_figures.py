@@ -13,7 +13,7 @@ from pytest_llmperf.engines import bundled_model
 from pytest_llmperf.engines.attached import queue, slots
 from pytest_llmperf.engines.kv_cache import looks, peak
 from pytest_llmperf.engines.ollama import faults, versions
-from pytest_llmperf.engines.simulated import server_main
+from pytest_llmperf.engines.simulated import server
 from pytest_llmperf.engines.vllm import arguments
 from pytest_llmperf.plugin.measuring import engine_telemetry
 from pytest_llmperf.plugin.xdist import _MOST_WORKERS
@@ -50,8 +50,8 @@ FIGURES = {
         f"Version {versions.OLDEST[0]}.{versions.OLDEST[1]} or newer",
         f"half of the cores and at most {NUMBERS[_MOST_WORKERS]}",
         f"On a CPU the default is {arguments._CPU_KV_CACHE // 2**30} GiB",
-        f"the server dies (exit status {server_main.CRASH_STATUS})",
-        f"the server dies while it starts (exit status {server_main.FAILED_LOAD_STATUS})",
+        f"the server dies (exit status {server.CRASH_STATUS})",
+        f"the server dies while it starts (exit status {server.FAILED_LOAD_STATUS})",
     ),
     "docs/measurement.md": (
         f"exceeds {client_lag.FLOOR_S * 1e3:g} ms",

@@ -41,7 +41,10 @@ ALLOWED: dict[str, str] = {
     "engines.kv_cache": "engines.api measurement",
     "engines.attached": "engines.api engines.lifecycle measurement measurement.host system telemetry telemetry.sources",
     "engines.openai": "engines.api engines.attached engines.lifecycle traffic.client",
-    "engines.simulated": "engines.api engines.lifecycle measurement telemetry traffic.client",
+    "engines.simulated.model": "measurement",
+    "engines.simulated.api": "engines.simulated.model",
+    "engines.simulated": "engines.api engines.lifecycle engines.simulated.api engines.simulated.model telemetry "
+    "measurement traffic.client",
     "engines.llamacpp": "engines engines.api engines.attached engines.kv_cache engines.lifecycle measurement telemetry "
     "traffic.client",
     "engines.ollama.cleanup": "engines.lifecycle system",

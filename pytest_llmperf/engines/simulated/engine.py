@@ -15,7 +15,7 @@ from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.lifecycle.http import check_port, http_get, http_post, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
-from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError
+from pytest_llmperf.engines.simulated.model.settings import Simulation, SimulationError
 from pytest_llmperf.telemetry.cpu import cpu_device
 from pytest_llmperf.traffic.client.dialect import Dialect
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import h11
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     Handler = Callable[["Connection", str, str, bytes, int], Coroutine[Any, Any, None]]
 
@@ -34,15 +34,22 @@ class Connection(asyncio.Protocol):
 
     # --- what handlers use
 
-    def respond(self, status: int, payload: Mapping[str, Any]) -> None:
+    def respond(self, status: int, payload: Mapping[str, Any], *, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Answers with a JSON body, in one write."""
-        body = json.dumps(payload).encode()
-        headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+        self._respond(status, json.dumps(payload), [("content-type", "application/json"), *headers])
+
+    def respond_text(self, text: str) -> None:
+        """Answers with a text, such as a page of metrics."""
+        self._respond(200, text, [("content-type", "text/plain; version=0.0.4; charset=utf-8")])
+
+    def _respond(self, status: int, content: str, headers: list[tuple[str, str]]) -> None:
+        body = content.encode()
+        headers.append(("content-length", str(len(body))))
         head = self._encode(h11.Response(status_code=status, headers=headers))
         # a HEAD request has the headers of its answer and no body
         is_head = self._request is not None and self._request.method == b"HEAD"
-        content = b"" if is_head else self._encode(h11.Data(data=body))
-        self.write(head + content + self._encode(h11.EndOfMessage()))
+        data = b"" if is_head else self._encode(h11.Data(data=body))
+        self.write(head + data + self._encode(h11.EndOfMessage()))
 
     def event(self, data: bytes) -> bytes:
         """The bytes to write for one server-sent event; the response's headers come before the first."""

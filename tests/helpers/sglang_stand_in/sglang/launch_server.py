@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.simulated import server_main
+from pytest_llmperf.engines.simulated import server, server_main
 
 if TYPE_CHECKING:
     from pytest_llmperf.engines.simulated.http import Connection
@@ -18,7 +18,7 @@ KV Cache is allocated. dtype: torch.bfloat16, #tokens: 65536, K size: 3.50 GB, V
 """
 
 
-class _Server(server_main.ScheduledServer):
+class _Server(server.ScheduledServer):
     async def answer(self, connection: Connection, method: str, path: str, body: bytes, arrived_ns: int) -> None:
         if (method, path) == ("GET", "/get_server_info"):
             connection.respond(200, {"version": "0.5.3"})
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--mem-fraction-static", type=float)
     asked = parser.parse_args()
     print(LOG, flush=True)
-    server_main.ScheduledServer = _Server  # type: ignore[misc]
+    server_main.ScheduledServer = _Server  # type: ignore[attr-defined]
     settings = [f"model={asked.served_model_name or asked.model_path}", f"port={asked.port}", "ttft=2 ms", "tpot=1 ms"]
     words = [word for setting in settings for word in ("--set", setting)]
     server_main.main(["--announce", str(Path(tempfile.mkdtemp()) / "announce"), *words])

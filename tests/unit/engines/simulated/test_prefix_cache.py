@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.simulated.prefix_cache import PrefixCache
+from pytest_llmperf.engines.simulated.model.prefix_cache import PrefixCache
 from tests.helpers.simulated_process import serving
 
 if TYPE_CHECKING:

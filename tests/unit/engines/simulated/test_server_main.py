@@ -109,7 +109,6 @@ def test_an_answer_may_stop_by_itself(server: Running) -> None:
             "'slots' cannot be set for one request",
         ),
         (COMPLETIONS, {"prompt": "a", "simulate": 1}, 400, "'simulate' is not a JSON object"),
-        ("/v1/embeddings", {}, 404, "no POST /v1/embeddings here"),
         ("/nowhere", None, 404, "no GET /nowhere here"),
     ],
 )

@@ -1,8 +1,4 @@
-"""The settings of the simulated engine, and the schedule of tokens that follows from them.
-
-Nothing here waits or sends: all of it is a pure function of the settings and the number of a request, so that
-what the server will do can be known, and checked, before it does it.
-"""
+"""The settings of the simulated engine, each a string with its unit as users write it."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pytest_llmperf.measurement import units
 
@@ -28,6 +24,10 @@ def _seconds(text: str) -> float:
 
 def _bytes(text: str) -> int:
     return int(units.parse(text, units.BYTES))
+
+
+def _growth(text: str) -> float:
+    return units.parse(text, units.SHARE)
 
 
 def _share(text: str) -> float:
@@ -97,6 +97,15 @@ class Simulation:
 
     ttft: float = _setting("20 ms", _seconds, "from the request's arrival to its first token", per_request=True)
     tpot: float = _setting("5 ms", _seconds, "time per token; k tokens in one chunk take k times it", per_request=True)
+    prefill: float = _setting(
+        "0 s",
+        _seconds,
+        "added to ttft for each token of the prompt that the prefix cache does not have",
+        per_request=True,
+    )
+    batch_slowdown: float = _setting(
+        "0 %", _growth, "each further request that has a slot makes the time of all that have one pass so much slower"
+    )
     first_request: float = _setting("0 s", _seconds, "the very first request waits so much longer for its first token")
     prefix_cache: bool = _setting(
         "false", _flag, "the beginning of a prompt that was sent before takes no part of its ttft"
@@ -123,7 +132,21 @@ class Simulation:
         "the answer stops by itself after this many tokens; 0: at max_tokens",
         per_request=True,
     )
-    default_max_tokens: int = _setting("16", _integer(1), "max_tokens of a request without max_tokens")
+    default_max_tokens: int = _setting(
+        "16", _integer(1), "max_tokens of a request without max_tokens, for a text that would not end by itself"
+    )
+    tool_use: str = _setting(
+        "auto",
+        _one_of("auto", "required", "never"),
+        "auto: a request with tools is answered by a call, unless its last message is the result of one; required: "
+        "only where tool_choice asks for a call",
+        per_request=True,
+    )
+    script: str = _setting("", str, "a TOML or JSON file with answers for prompts that match a pattern")
+    embedding_time: float = _setting(
+        "5 ms", _seconds, "what embeddings, rankings and scores take, and prefill beside it", per_request=True
+    )
+    dimensions: int = _setting("256", _integer(1, 8192), "numbers in each embedding, unless its request says otherwise")
     error_rate: float = _setting("0 %", _share, "share of requests that fail, drawn with the seed")
     error_every: int = _setting("0", _integer(0), "every Nth request fails; 0: none")
     error_status: int = _setting("500", _integer(400, 599), "HTTP status of a failed request", per_request=True)
@@ -141,12 +164,21 @@ class Simulation:
         "the connection closes after this many tokens of an answer; 0: never",
         per_request=True,
     )
+    fail_after: int = _setting(
+        "0",
+        _integer(0),
+        "a stream ends with an error after this many tokens of an answer; 0: never",
+        per_request=True,
+    )
     memory: int = _setting("0 B", _bytes, "memory held from start to exit")
     memory_per_request: int = _setting("0 B", _bytes, "memory held while a request runs", per_request=True)
     device: str = _setting(
         "cpu", _one_of("cpu", "gpu"), "what it claims to compute on; gpu measures the GPU, whichever process uses it"
     )
     slots: int = _setting("4", _integer(1), "requests answered at the same time; others wait in order of arrival")
+    queue_limit: int = _setting(
+        "0", _integer(0), "requests that may wait for a slot; one more is refused with status 429; 0: any number"
+    )
     startup_time: float = _setting("0 s", _seconds, "from the start of the server to the first request it takes")
     usage: str = _setting("asked", _one_of("asked", "always", "never"), "when an answer states its token counts")
     seed: int = _setting("0", _integer(0), "seed of text, jitter, error_rate and all noise")
@@ -167,7 +199,7 @@ class Simulation:
         for key in settings:
             if key not in _PARSERS:
                 raise SimulationError(f"unknown setting {key!r}; the simulated engine takes {', '.join(_PARSERS)}")
-        return cls(**{key: _parse(key, value, _PARSERS[key]) for key, value in settings.items()})
+        return cls(**{key: parse_setting(key, value) for key, value in settings.items()})
 
     def with_request(self, settings: Mapping[str, object]) -> Self:
         """The same simulation as one request wants it.
@@ -181,12 +213,10 @@ class Simulation:
         """
         others = ("error", "warmup")
         for key in settings:
-            if key not in (*_PER_REQUEST, *others):
-                takes = ", ".join((*_PER_REQUEST, *others))
+            if key not in (*PER_REQUEST, *others):
+                takes = ", ".join((*PER_REQUEST, *others))
                 raise SimulationError(f"{key!r} cannot be set for one request; 'simulate' takes {takes}")
-        values: dict[str, Any] = {
-            key: _parse(key, settings[key], _PARSERS[key]) for key in settings if key not in others
-        }
+        values: dict[str, Any] = {key: parse_setting(key, settings[key]) for key in settings if key not in others}
         if "error" in settings:
             values |= {"error_every": int(bool(_parse("error", settings["error"], _flag))), "error_rate": 0.0}
         return replace(self, **values)
@@ -237,7 +267,16 @@ def _swing(seed: int, request_number: int) -> float:
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {f.name: f.metadata["parse"] for f in fields(Simulation)}
-_PER_REQUEST = tuple(f.name for f in fields(Simulation) if f.metadata["per_request"])
+PER_REQUEST = tuple(f.name for f in fields(Simulation) if f.metadata["per_request"])
+
+
+def parse_setting(key: str, value: object) -> Any:
+    """The value of the setting ``key``.
+
+    Raises:
+        SimulationError: ``value`` is not what it takes.
+    """
+    return _parse(key, value, _PARSERS[key])
 
 
 def _parse(key: str, value: object, parse: Callable[[str], object]) -> Any:
@@ -249,62 +288,3 @@ def _parse(key: str, value: object, parse: Callable[[str], object]) -> Any:
         return parse(str(value))
     except ValueError as error:
         raise SimulationError(f"{key}={error}") from None
-
-
-class Emission(NamedTuple):
-    """One chunk of an answer: seconds from the start of the request, tokens in it, and their kind."""
-
-    offset_s: float
-    tokens: int
-    kind: Literal["text", "reasoning"]
-
-
-def schedule(simulation: Simulation, request_number: int, tokens: int) -> list[Emission]:
-    """When the chunks of an answer of ``tokens`` tokens leave the server.
-
-    The first comes after ``ttft``, each later one of k tokens k times ``tpot`` after the one before, each gap
-    stretched by the slowness of the request, moved by its jitter and never negative. A chunk never mixes reasoning
-    and text. The stall comes before the first chunk that begins at or after ``stall_after`` tokens.
-    """
-    draw = random.Random(f"{simulation.seed} gaps {request_number}")
-    slowness = simulation.draw_slowness(request_number)
-    plan: list[Emission] = []
-    offset, sent, stalled = 0.0, 0, simulation.stall_after == 0
-    while sent < tokens:
-        reasoning = sent < simulation.reasoning_tokens
-        until = min(simulation.reasoning_tokens, tokens) if reasoning else tokens
-        size = min(simulation.tokens_per_chunk, until - sent)
-        gap = slowness * (size * simulation.tpot if plan else simulation.ttft)
-        offset += max(0.0, gap + draw.uniform(-simulation.jitter, simulation.jitter))
-        if not stalled and sent >= simulation.stall_after:
-            offset, stalled = offset + simulation.stall, True
-        plan.append(Emission(offset, size, "reasoning" if reasoning else "text"))
-        sent += size
-    return plan
-
-
-VOCABULARY = (
-    *("a", "and", "answer", "attention", "batch", "block", "budget", "cache", "each", "every", "fast", "for"),
-    *(
-        "from",
-        "holds",
-        "in",
-        "is",
-        "key",
-        "memory",
-        "model",
-        "of",
-        "one",
-        "page",
-        "queue",
-        "reads",
-        "request",
-    ),
-    *("slow", "table", "the", "token", "value", "waits", "with"),
-)
-
-
-def words(simulation: Simulation, tokens: int) -> list[str]:
-    """The answer's tokens, each a word with a space before it: the same for every request under one seed."""
-    chosen = random.Random(f"{simulation.seed} words").choices(VOCABULARY, k=tokens)
-    return [f" {word}" for word in chosen]

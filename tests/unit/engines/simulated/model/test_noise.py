@@ -13,7 +13,8 @@ import pytest
 from pytest_llmperf.budgets.interval import Confidence
 from pytest_llmperf.budgets.judge import judge
 from pytest_llmperf.budgets.verdict import Status
-from pytest_llmperf.engines.simulated.schedule import Simulation, schedule
+from pytest_llmperf.engines.simulated.model.schedule import schedule
+from pytest_llmperf.engines.simulated.model.settings import Simulation
 from pytest_llmperf.measurement.request import RequestTiming
 from tests.helpers.streams import limits, measured
 
@@ -65,8 +66,8 @@ def test_a_share_of_requests_are_outliers() -> None:
 def test_all_times_of_a_slow_request_are_stretched_alike() -> None:
     quiet = Simulation.from_strings({"ttft": "10 ms", "tpot": "2 ms"})
     noisy = Simulation.from_strings({"ttft": "10 ms", "tpot": "2 ms", "request_sd": "20 %"})
-    plain = [emission.offset_s for emission in schedule(quiet, 3, 5)]
-    assert [emission.offset_s for emission in schedule(noisy, 3, 5)] == pytest.approx(
+    plain = [emission.offset_s for emission in schedule(quiet, 3, [5])]
+    assert [emission.offset_s for emission in schedule(noisy, 3, [5])] == pytest.approx(
         [noisy.draw_slowness(3) * offset for offset in plain]
     )
 
@@ -76,7 +77,7 @@ def run_session(seed: int, noise: dict[str, str]) -> Measurement:
     simulation = Simulation.from_strings({"ttft": "50 ms", "tpot": "5 ms", "seed": str(seed), **noise})
     requests, at = [], 0
     for number in range(1, 9):
-        end = at + round(1e9 * schedule(simulation, number, 11)[-1].offset_s)
+        end = at + round(1e9 * schedule(simulation, number, [11])[-1].offset_s)
         requests.append(RequestTiming(at, end, streamed=False, output_tokens=11))
         at = end + 10**6
     return measured(*requests, rounds=8, round_starts_ns=tuple(request.sent_ns for request in requests))

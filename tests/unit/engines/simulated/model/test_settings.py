@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.simulated.schedule import Simulation, SimulationError, schedule, words
-
-
-def offsets(simulation: Simulation, tokens: int, request_number: int = 1) -> list[float]:
-    return [emission.offset_s for emission in schedule(simulation, request_number, tokens)]
+from pytest_llmperf.engines.simulated.model.settings import Simulation, SimulationError
 
 
 def test_defaults_are_what_describe_says() -> None:
@@ -98,70 +94,3 @@ def test_the_error_rate_is_drawn_by_the_seed() -> None:
     assert failing("1") == failing("1")
     assert failing("1") != failing("2")
     assert 60 < len(failing("1")) < 140
-
-
-def test_tokens_follow_the_first_at_equal_gaps() -> None:
-    simulation = Simulation.from_strings({"ttft": "100 ms", "tpot": "10 ms"})
-    assert offsets(simulation, 4) == pytest.approx([0.10, 0.11, 0.12, 0.13])
-
-
-def test_a_chunk_of_several_tokens_takes_their_time_together() -> None:
-    simulation = Simulation.from_strings({"ttft": "100 ms", "tpot": "10 ms", "tokens_per_chunk": "3"})
-    plan = schedule(simulation, 1, 7)
-    assert [emission.tokens for emission in plan] == [3, 3, 1]
-    assert [emission.offset_s for emission in plan] == pytest.approx([0.10, 0.13, 0.14])
-
-
-def test_reasoning_comes_first_and_never_shares_a_chunk_with_text() -> None:
-    simulation = Simulation.from_strings({"reasoning_tokens": "3", "tokens_per_chunk": "2"})
-    plan = schedule(simulation, 1, 6)
-    assert [(emission.tokens, emission.kind) for emission in plan] == [
-        (2, "reasoning"),
-        (1, "reasoning"),
-        (2, "text"),
-        (1, "text"),
-    ]
-
-
-def test_an_answer_may_be_cut_short_in_its_reasoning() -> None:
-    simulation = Simulation.from_strings({"reasoning_tokens": "10", "tokens_per_chunk": "4"})
-    assert [(e.tokens, e.kind) for e in schedule(simulation, 1, 5)] == [(4, "reasoning"), (1, "reasoning")]
-
-
-def test_the_stall_comes_once_after_its_token() -> None:
-    simulation = Simulation.from_strings({"ttft": "0 s", "tpot": "10 ms", "stall_after": "2", "stall": "1 s"})
-    assert offsets(simulation, 5) == pytest.approx([0.0, 0.01, 1.02, 1.03, 1.04])
-
-
-def test_without_stall_after_nothing_stalls() -> None:
-    simulation = Simulation.from_strings({"ttft": "0 s", "tpot": "10 ms", "stall": "1 s"})
-    assert offsets(simulation, 3) == pytest.approx([0.0, 0.01, 0.02])
-
-
-def test_jitter_is_the_same_for_the_same_seed_and_request_only() -> None:
-    first = Simulation.from_strings({"jitter": "4 ms", "seed": "1"})
-    second = Simulation.from_strings({"jitter": "4 ms", "seed": "2"})
-    assert offsets(first, 20, 5) == offsets(first, 20, 5)
-    assert offsets(first, 20, 5) != offsets(first, 20, 6)
-    assert offsets(first, 20, 5) != offsets(second, 20, 5)
-
-
-def test_jitter_moves_each_gap_by_no_more_than_itself() -> None:
-    simulation = Simulation.from_strings({"ttft": "20 ms", "tpot": "5 ms", "jitter": "4 ms"})
-    moments = offsets(simulation, 200)
-    gaps = [after - before for before, after in zip([0.015, *moments], moments, strict=False)]
-    assert all(0.001 - 1e-9 <= gap <= 0.009 + 1e-9 for gap in gaps)
-    assert max(gaps) - min(gaps) > 0.004
-
-
-def test_a_jitter_larger_than_the_gap_never_turns_time_back() -> None:
-    moments = offsets(Simulation.from_strings({"tpot": "1 ms", "jitter": "50 ms"}), 100)
-    assert moments == sorted(moments)
-    assert moments[0] >= 0
-
-
-def test_the_text_is_a_function_of_the_seed() -> None:
-    simulation = Simulation.from_strings({"seed": "3"})
-    assert words(simulation, 8) == words(simulation, 20)[:8]
-    assert words(simulation, 20) != words(Simulation(), 20)
-    assert all(word.startswith(" ") and word.strip().isalpha() for word in words(simulation, 50))
