@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
@@ -15,13 +17,13 @@ from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
 from pytest_llmperf.engines.lifecycle.http import check_port, http_get, http_post, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
+from pytest_llmperf.engines.simulated.model.script import ScriptError, read_script
 from pytest_llmperf.engines.simulated.model.settings import Simulation, SimulationError
 from pytest_llmperf.telemetry.cpu import cpu_device
 from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from pytest_llmperf.engines.api.spec import EngineSpec
     from pytest_llmperf.measurement.reading import Reading
@@ -44,8 +46,8 @@ class SimulatedEngine(Engine):
                 "simulated is always started here: it takes neither --llmperf-url nor --llmperf-engine-bin"
             )
         try:
-            Simulation.from_strings(spec.args)
-        except SimulationError as error:
+            read_script(Simulation.from_strings(spec.args).script)
+        except (SimulationError, ScriptError) as error:
             raise EngineError(f"simulated: {error}") from None
         check_port(spec.args.get("port", "0"), "port")
 
@@ -82,9 +84,18 @@ class SimulatedServer(ServerDeployment):
     def command(self, folder: Path) -> list[str]:
         words = [sys.executable, "-P", "-m", "pytest_llmperf.engines.simulated.server_main"]
         words += ["--announce", str(folder / _ANNOUNCE)]
-        for key, value in {**self.spec.args, "model": self.model}.items():
+        settings = {**self.spec.args, "model": self.model}
+        if self.simulation.script:
+            settings["script"] = str(Path(self.simulation.script).absolute())
+        for key, value in settings.items():
             words += ["--set", f"{key}={value}"]
         return words
+
+    def describe_program(self) -> str:
+        """The content of its script: a kept engine with another one is another engine."""
+        if not self.simulation.script:
+            return ""
+        return f"script {hashlib.sha256(Path(self.simulation.script).read_bytes()).hexdigest()}"
 
     def find_url(self, folder: Path) -> str | None:
         return read_announced_url(folder / _ANNOUNCE)

@@ -18,7 +18,7 @@ from pytest_llmperf.engines.simulated.memory import hold
 from pytest_llmperf.engines.simulated.model.content import compose
 from pytest_llmperf.engines.simulated.model.json_values import SchemaError
 from pytest_llmperf.engines.simulated.model.prefix_cache import PrefixCache
-from pytest_llmperf.engines.simulated.model.schedule import schedule
+from pytest_llmperf.engines.simulated.model.schedule import find_ttft, schedule
 from pytest_llmperf.engines.simulated.slot_queue import SlotQueue, Work
 from pytest_llmperf.engines.simulated.step_clock import StepClock
 
@@ -176,7 +176,7 @@ class ScheduledServer:
         elif ask.simulation.fails(exchange.record.request):
             exchange.refuse(ask.simulation.error_status, "simulated failure")
         elif self._slots.is_full:
-            exchange.refuse(429, f"the queue is full: {self._slots.waiting} requests wait for a slot")
+            exchange.refuse(429, f"the queue is full: queue_limit={self._simulation.queue_limit}")
         elif isinstance(ask, Ask):
             await self._generate(ask, scripted, exchange)
         else:
@@ -206,9 +206,7 @@ class ScheduledServer:
         cached = self._cache.take(ask.prompt) if self._simulation.prefix_cache else 0
         self._counts.prompt_tokens += ask.prompt_tokens
         self._counts.cached_tokens += cached
-        new = ask.prompt_tokens - cached
-        share = new / ask.prompt_tokens if cached else 1.0
-        ttft = ask.simulation.ttft * share + ask.simulation.prefill * new + self._take_cold_start()
+        ttft = find_ttft(ask.simulation, ask.prompt_tokens, cached) + self._take_cold_start()
         reply = Reply(ask, content, record.request, int(time.time()), cached)
         writer = GENERATION[record.path].make_writer(reply)
         if ask.stream and (beginning := writer.begin()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.simulated.model.pattern_text import PatternError, make_text
@@ -76,11 +77,14 @@ class _Maker:
             if keyword in schema:
                 return self._make_first(schema, keyword, place, depth)
         if "const" in schema:
+            if not _allows(schema, schema["const"]):
+                raise _misfit(place, "its other keywords forbid its const")
             return schema["const"]
         if "enum" in schema:
-            if not schema["enum"]:
-                raise _misfit(place, "its enum is empty")
-            return self.draw.choice(schema["enum"])
+            allowed = [value for value in schema["enum"] if _allows(schema, value)]
+            if not allowed:
+                raise _misfit(place, "its enum is empty, or its other keywords forbid all of it")
+            return self.draw.choice(allowed)
         return self._make_typed(schema, _find_type(schema), place, depth)
 
     def _make_typed(self, schema: dict[str, Any], kind: str, place: str, depth: int) -> Any:
@@ -223,6 +227,40 @@ def _above(limit: float | None, step: float) -> float:
 def _below(limit: float | None, step: float) -> float:
     """The largest multiple of ``step`` below a limit."""
     return math.inf if limit is None else (math.ceil(limit / step) - 1) * step
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "null": (NoneType,),
+    "number": (int, float),
+    "integer": (int, float),
+}
+
+
+def _allows(schema: Mapping[str, Any], value: object) -> bool:
+    """Whether a given value has the type and the size that are asked for beside it."""
+    kinds = schema.get("type", [])
+    if kinds and not any(_is_of(value, str(kind)) for kind in (kinds if isinstance(kinds, list) else [kinds])):
+        return False
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        least, most = schema.get("minimum", value), schema.get("maximum", value)
+        above, below = schema.get("exclusiveMinimum", -math.inf), schema.get("exclusiveMaximum", math.inf)
+        return bool(above < value < below and least <= value <= most)
+    if isinstance(value, (str, list)):
+        unit = "Length" if isinstance(value, str) else "Items"
+        return bool(schema.get(f"min{unit}", 0) <= len(value) <= schema.get(f"max{unit}", math.inf))
+    return True
+
+
+def _is_of(value: object, kind: str) -> bool:
+    if isinstance(value, bool) and kind != "boolean":
+        return False
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES.get(kind, ()))
 
 
 def _find_type(schema: Mapping[str, Any]) -> str:

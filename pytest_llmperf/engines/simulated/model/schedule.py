@@ -24,6 +24,12 @@ class Emission(NamedTuple):
     last: int
 
 
+def find_ttft(simulation: Simulation, prompt_tokens: int, cached_tokens: int) -> float:
+    """The seconds to the first token, of which those that the prefix cache has take no part."""
+    new = prompt_tokens - cached_tokens
+    return simulation.ttft * (new / prompt_tokens if cached_tokens else 1.0) + simulation.prefill * new
+
+
 def schedule(
     simulation: Simulation, request_number: int, lengths: Sequence[int], ttft: float | None = None
 ) -> list[Emission]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.engines.simulated.model.schedule import schedule
+from pytest_llmperf.engines.simulated.model.schedule import find_ttft, schedule
 from pytest_llmperf.engines.simulated.model.settings import Simulation
 
 
@@ -13,6 +13,14 @@ def offsets(simulation: Simulation, tokens: int, request_number: int = 1) -> lis
 def test_tokens_follow_the_first_at_equal_gaps() -> None:
     simulation = Simulation.from_strings({"ttft": "100 ms", "tpot": "10 ms"})
     assert offsets(simulation, 4) == pytest.approx([0.10, 0.11, 0.12, 0.13])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "cached", "ttft"), [(0, 0, 0.1), (10, 0, 0.12), (10, 9, 0.012), (1000, 0, 2.1), (1000, 900, 0.21)]
+)
+def test_what_comes_from_the_cache_takes_no_time(tokens: int, cached: int, ttft: float) -> None:
+    simulation = Simulation.from_strings({"ttft": "100 ms", "prefill": "2 ms"})
+    assert find_ttft(simulation, tokens, cached) == pytest.approx(ttft)
 
 
 def test_a_chunk_of_several_tokens_takes_their_time_together() -> None:
