@@ -7,6 +7,8 @@ import psutil
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
+from pytest_llmperf.engines.bundled_model import fetch_bundled_model
+from pytest_llmperf.engines.vocabulary.file_tokenizer import FileTokenizer
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
@@ -67,6 +69,20 @@ def test_an_app_finds_its_prompt_in_the_cache_until_that_is_emptied(engine: Engi
     engine.deployment.empty_prompt_cache()
     assert (cold, count_cached(3)) == (0, 0)
     assert warm > 20
+
+
+def test_the_vocabulary_of_its_file_splits_texts_as_it_does(engine: Engine) -> None:
+    tokenizer = FileTokenizer(fetch_bundled_model(lambda _: None))
+    try:
+        for text in ("Hello world, this is 12345", "a tést — ok\n\n  <|im_start|>user", "", "  x\t= {'y': 1}\n" * 20):
+            assert engine.dialect.list_tokens is not None
+            assert tokenizer.list_tokens(text) == engine.dialect.list_tokens(engine.endpoint, text)
+        assert tokenizer._process is not None
+        small = psutil.Process(tokenizer._process.pid)
+        assert small.memory_info().rss < 92 * MIB
+    finally:
+        tokenizer.close()
+    assert not small.is_running()
 
 
 def test_it_states_its_weights_and_its_kv_cache(engine: Engine) -> None:

@@ -39,6 +39,7 @@ ALLOWED: dict[str, str] = {
     "engines": "engines.api engines.lifecycle",
     "engines.lifecycle": "engines.api system telemetry.sources",
     "engines.kv_cache": "engines.api measurement",
+    "engines.vocabulary": "engines.lifecycle system",
     "engines.attached": "engines.api engines.lifecycle measurement measurement.host system telemetry telemetry.sources",
     "engines.openai": "engines.api engines.attached engines.lifecycle traffic.client",
     "engines.simulated.model": "measurement",
@@ -49,7 +50,7 @@ ALLOWED: dict[str, str] = {
     "traffic.client",
     "engines.ollama.cleanup": "engines.lifecycle system",
     "engines.ollama": "engines engines.api engines.attached engines.kv_cache engines.lifecycle engines.ollama.cleanup "
-    "measurement system telemetry telemetry.sources traffic.answers traffic.client",
+    "engines.vocabulary measurement system telemetry telemetry.sources traffic.answers traffic.client",
     "engines.vllm": "engines.api engines.kv_cache engines.lifecycle measurement system telemetry traffic.client",
     "engines.vllm.offline": "engines.api engines.kv_cache engines.lifecycle engines.vllm measurement system telemetry "
     "traffic.answers traffic.client",

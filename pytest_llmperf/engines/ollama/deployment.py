@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.deployment import Deployment
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
+from pytest_llmperf.engines.bundled_model import find_bundled_path
 from pytest_llmperf.engines.lifecycle import shared_run
 from pytest_llmperf.engines.lifecycle.http import http_post
 from pytest_llmperf.engines.lifecycle.listeners import parse_address
@@ -55,6 +59,7 @@ from pytest_llmperf.engines.ollama.server import (
     find_default_context_of,
 )
 from pytest_llmperf.engines.ollama.versions import counts_uncached_only
+from pytest_llmperf.engines.vocabulary.file_tokenizer import FileTokenizer
 from pytest_llmperf.measurement.units import BYTES, format_value
 
 if TYPE_CHECKING:
@@ -118,6 +123,7 @@ class OllamaDeployment(Deployment):
         self.unloads = 0
         self.own_counts = Counts(0, 0)
         self.template_tokens: int | None = None
+        self._tokenizer: FileTokenizer | None = None
 
     @staticmethod
     def check(spec: EngineSpec) -> None:
@@ -141,11 +147,25 @@ class OllamaDeployment(Deployment):
         return native_api(endpoint.root, self._options, counts_uncached=counts_uncached_only(self.version))
 
     def list_tokens(self, _: Endpoint, text: str) -> list[int]:
-        """The ids of the tokens of a text as a prompt, special ones included, as the model's runner splits it.
+        """The ids of the tokens of a text as a prompt, special ones included, as the model splits it.
+
+        Its runner tells, or the vocabulary of its file, where that is on this host.
 
         Raises:
-            OSError: its runner cannot be asked from here.
+            OSError: neither can be asked from here.
         """
+        if self._tokenizer is None:
+            with suppress(OSError):
+                return self._ask_runner(text)
+            file = self._find_model_file()
+            if file is None:
+                raise ConnectionError(
+                    f"the runner of {self.shown_model} cannot be asked from here, and its file is not on this host"
+                )
+            self._tokenizer = FileTokenizer(file)
+        return self._tokenizer.list_tokens(text)
+
+    def _ask_runner(self, text: str) -> list[int]:
         runner = self._loaded.runner if self._loaded is not None else None
         if runner is None or not runner.alive:
             now = self.look()
@@ -154,6 +174,12 @@ class OllamaDeployment(Deployment):
             raise ConnectionError(f"the runner of {self.shown_model} cannot be asked from here")
         answer = http_post(f"{runner.url}/tokenize", {"content": text, "add_special": True})
         return [int(token) for token in json.loads(answer)["tokens"]]
+
+    def _find_model_file(self) -> Path | None:
+        """The model's GGUF file on this host: the one that was asked for, or that of the server's store."""
+        asked = find_gguf_file(self.spec.model) if self.spec.model is not None else find_bundled_path()
+        stored = Path(self._shape.path) if self._shape is not None and self._shape.path else None
+        return next((file for file in (asked, stored) if file is not None and os.access(file, os.R_OK)), None)
 
     @property
     def shown_model(self) -> str:
@@ -436,6 +462,7 @@ class OllamaDeployment(Deployment):
 
     def stop(self) -> None:
         self.state = EngineState.ENDED
+        self._close_tokenizer()
         server, self._server = self._server, None
         if server is not None:
             self._last_log = server.log_tail()
@@ -449,9 +476,15 @@ class OllamaDeployment(Deployment):
             self.stop()
             return
         self.state = EngineState.ENDED
+        self._close_tokenizer()
         self._server = None
         self._clean_up()
         server.remove_user(self, detach=True)
+
+    def _close_tokenizer(self) -> None:
+        if self._tokenizer is not None:
+            self._tokenizer.close()
+            self._tokenizer = None
 
     def _give_back(self, server: OllamaServer | AttachedOllamaServer) -> None:
         """Unloads what this engine has loaded from a server of ours that goes on for others."""

@@ -48,7 +48,7 @@ _BLOCKS = {
 _UNEVEN = ("attention.sliding_window", "attention.kv_lora_rank", "ssm.state_size")
 _KV_LINE = re.compile(r"^.*llama_kv_cache\S*:.* KV buffer size =\s+([\d.]+) MiB", re.MULTILINE)
 _WEIGHTS_LINE = "model buffer size ="
-_BLOB = re.compile(r"^FROM\s+(?:\S*[/\\])?(sha256-[0-9a-f]{64})\s*$", re.MULTILINE)
+_BLOB = re.compile(r"^FROM\s+(?P<folder>.*[/\\])?(?P<name>sha256-[0-9a-f]{64})\s*$", re.MULTILINE)
 
 
 def pad_context(context: int) -> int:
@@ -62,7 +62,8 @@ class Shape:
 
     ``values_per_token`` are the values of keys and of values that a token has in the KV cache, None with the
     ``reason`` why they cannot be told. ``weights_bytes`` is None if a tensor is of an unknown type.
-    ``blob`` is the name of its file in the store, "" if the server does not say.
+    ``blob`` is the name of its file in the store, and ``path`` where that lies on the server's host, "" if the server
+    does not say.
     """
 
     trained_context: int | None
@@ -71,6 +72,7 @@ class Shape:
     reason: str
     blob: str
     completes: bool
+    path: str = ""
 
     def token_bytes(self, cache_types: tuple[str, str]) -> float | None:
         """Bytes of KV cache for one token, with keys and values of these types."""
@@ -98,8 +100,9 @@ def read_shape(shown: Mapping[str, Any]) -> Shape:
         weights_bytes=sum_tensor_bytes(shown.get("tensors") or ()),
         values_per_token=values,
         reason=reason,
-        blob=blob[1] if blob else "",
+        blob=blob["name"] if blob else "",
         completes="completion" in (shown.get("capabilities") or ("completion",)),
+        path=f"{blob['folder'] or ''}{blob['name']}" if blob else "",
     )
 
 
