@@ -15,8 +15,12 @@ from pytest_llmperf import workload
 
 def test_run(llm_client):
     result = llm_client.run(workload(prompt_tokens=40, output_tokens=4, requests=6), concurrency=2)
-    # The nonce before it is a word.
-    assert [request.prompt_tokens for request in result.requests] == [41] * 6
+    # The nonce before it is one of its tokens.
+    assert [request.prompt_tokens for request in result.requests] == [40] * 6
+    shared = llm_client.run(workload(prompt_tokens=40, output_tokens=4, requests=3), share_prefix=True)
+    assert [request.prompt_tokens for request in shared.requests] == [40] * 3
+    group = llm_client.run(workload(prompt_tokens=40, output_tokens=4, requests=3, shared_prefix="50 %"))
+    assert [request.prompt_tokens for request in group.requests] == [40] * 3
 """
 
 
@@ -65,9 +69,11 @@ def test_until_decided(llm_client):
 
 def test_errors_are_tolerated_up_to_a_rate(llm_client):
     prompts = workload(["one [repeat]", "two", "three", "four"], output_tokens=40)
-    assert len(llm_client.run(prompts, max_error_rate="30 %").failed) == 1
+    assert len(llm_client.run(prompts, max_error_rate="30 %", frequency_penalty=0.0).failed) == 1
     with pytest.raises(RequestFailed, match="1 of 4 requests failed, .*: the server ends answers that repeat"):
-        llm_client.run(prompts)
+        llm_client.run(prompts, frequency_penalty=0.0)
+    # By itself a load does not let the model repeat itself.
+    assert llm_client.run(prompts).load.full_answers == 4
 
 def test_settings_of_requests(llm_client):
     check(llm_client.run(mix(), concurrency=2, top_k=5, seed=1, headers={"X-Tenant": "a"}, timeout="60 s"))
@@ -86,14 +92,16 @@ def test_prompts_have_the_tokens_that_were_asked_for(ollama: OllamaRuns) -> None
     ollama(SUITE).assert_outcomes(passed=1)
 
 
-def test_where_the_runner_cannot_be_asked_that_is_said(
+def test_where_neither_the_runner_nor_a_file_can_be_asked_that_is_said(
     server: str, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pytest_llmperf.engines.lifecycle.listeners._LOOPBACK", ())
+    monkeypatch.setattr("pytest_llmperf.engines.ollama.deployment.os.access", lambda *_: False)
     result = runs.plain(SUITE, "--llm-engine=ollama:qwen:tiny", f"--llmperf-url=http://{server}")
     result.stdout.fnmatch_lines(
         [
             "FAILED *ValueError: the engine could not count the tokens of a text "
-            "(the runner of qwen:tiny cannot be asked from here): give workload(tokenizer=...)"
+            "(the runner of qwen:tiny cannot be asked from here, and its file is not on this host): "
+            "give workload(tokenizer=...)"
         ]
     )

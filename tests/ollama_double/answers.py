@@ -73,7 +73,7 @@ class Answer:
             if self._misfortune(prompt, number):
                 return
             self.output_tokens += 1
-            self.text.append(" la" if "[repeat]" in prompt else _WORDS[number % len(_WORDS)])
+            self.text.append(" la" if self._repeats(prompt) else _WORDS[number % len(_WORDS)])
             yield self.text[-1]
         self.done_reason = "stop" if ends_at < limit else "length"
         self.output_tokens += self.done_reason == "stop"
@@ -81,9 +81,12 @@ class Answer:
         self.decode_seconds = max(1e-6, time.monotonic() - first)
         self.model.count(prompt=len(self.prompt) - self.cached, cached=self.cached, predicted=self.output_tokens)
 
+    def _repeats(self, prompt: str) -> bool:
+        return "[repeat]" in prompt and not self.options.get("frequency_penalty")
+
     def _misfortune(self, prompt: str, number: int) -> bool:
         """Whether the answer ends here, without an end."""
-        if "[repeat]" in prompt and number == _REPEATS:
+        if self._repeats(prompt) and number == _REPEATS:
             return True
         if number == 3 and "[kill server]" in prompt:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -40,6 +40,11 @@ REQUEST_OPTIONS = {
     "top_k": int,
     "top_p": float,
     "min_p": float,
+    "typical_p": float,
+    "repeat_last_n": int,
+    "repeat_penalty": float,
+    "presence_penalty": float,
+    "frequency_penalty": float,
     "stop": list,
 }
 TRAINED_CONTEXT = 8192

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
 from pytest_llmperf.engines.ollama.deployment import OllamaDeployment
 from pytest_llmperf.engines.ollama.insight import OllamaInsight
-from pytest_llmperf.engines.ollama.requests import NONCE, prefix_settings
+from pytest_llmperf.engines.ollama.requests import NONCE, NONCE_EXAMPLE, UNLIKE_WORDS, prefix_group, prefix_settings
 from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ class OllamaEngine(Engine):
     def compose(cls, spec: EngineSpec) -> EngineParts:
         deployment = OllamaDeployment(spec)
         dialect = Dialect(
+            full_length=UNLIKE_WORDS,
             prefix_settings=prefix_settings,
+            prefix_group=prefix_group,
+            before_prompts=NONCE_EXAMPLE,
             count_tokens=lambda endpoint, text: len(deployment.list_tokens(endpoint, text)),
             list_tokens=deployment.list_tokens,
             # Contexts are compared as they are, without the nonce of other prompts.

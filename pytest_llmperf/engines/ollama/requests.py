@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.ollama.options import KEEP_ALIVE, STARTUP_OPTIONS, check_option
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NONCE = "llmperf_nonce"
+_NONCES = 10**8
+# More than 30 equal chunks in a row end an answer as if it had failed, and models that are to go on come to that.
+UNLIKE_WORDS = {"frequency_penalty": 0.5, "repeat_last_n": 32}
 _LENGTH = ("options", "num_predict")
 _CALLS = {"/completions": "generate", "/chat/completions": "chat"}
 # The server's own fields of a body, beside those that are made here.
@@ -32,7 +36,20 @@ _LEFT_OUT = frozenset({"model", "stream", "stream_options", "prompt", "messages"
 
 def prefix_settings(share: bool) -> Mapping[str, Any]:
     """The fields that make a prompt new from its first token on; none if it may ``share`` what is cached."""
-    return {} if share else {NONCE: f"[{secrets.token_hex(4)}] "}
+    return {} if share else {NONCE: _write_nonce(secrets.randbelow(_NONCES))}
+
+
+def prefix_group(name: str) -> Mapping[str, Any]:
+    """The fields that make a prompt new to all but those of its group."""
+    return {NONCE: _write_nonce(int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) % _NONCES)}
+
+
+def _write_nonce(number: int) -> str:
+    # Digits, since tokenizers make as many tokens of each number of so many.
+    return f"[{number:08d}] "
+
+
+NONCE_EXAMPLE = _write_nonce(12345678)
 
 
 def native_request(path: str, body: Mapping[str, Any], pinned: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

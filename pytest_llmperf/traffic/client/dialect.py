@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ class Dialect:
         obeyed: fields of a body by which the server keeps prompts apart in its prefix cache, whoever sends them.
         prefix_group: called with the name of a group, returns the fields by which a request that may share its prefix
             shares it only within the group.
+        before_prompts: what stands before a prompt that may not come from the prefix cache, or text of as many tokens;
+            "" for nothing.
         count_tokens: the number of tokens of a text as a prompt, special tokens included; None if the engine cannot
             count them.
         list_tokens: the ids of the tokens of a text as a prompt, special ones included; None if the engine does not
@@ -82,6 +83,7 @@ class Dialect:
     prefix_settings: Callable[[bool], Mapping[str, Any]] = _carry_nothing
     obeyed: frozenset[str] = frozenset()
     prefix_group: Callable[[str], Mapping[str, Any]] = _carry_nothing
+    before_prompts: str = ""
     count_tokens: Callable[[Endpoint, str], int] | None = None
     list_tokens: Callable[[Endpoint, str], Sequence[int]] | None = None
     likely_tokens: Mapping[str, Any] | None = field(default_factory=lambda: {"logprobs": 20})
@@ -90,9 +92,13 @@ class Dialect:
     api: Callable[[Endpoint], HttpApi] | None = None
     transport: Callable[[Endpoint], Transport] | None = None
 
-    def tokenizer(self, endpoint: Endpoint) -> Callable[[str], int] | None:
-        """A function that counts the tokens of a text for the model there; None if the engine cannot."""
-        return None if self.count_tokens is None else partial(self.count_tokens, endpoint)
+    def create_counter(self, endpoint: Endpoint, *, shared: bool) -> Callable[[str], int] | None:
+        """Creates a function that counts the tokens of a text as a prompt of the model there; None if none can.
+
+        ``shared`` says whether the prompt may come from the prefix cache.
+        """
+        count, before = self.count_tokens, "" if shared else self.before_prompts
+        return None if count is None else lambda text: count(endpoint, before + text)
 
 
 OPENAI = Dialect()

@@ -95,7 +95,8 @@ class LoadRunner:
             raise ValueError(
                 "until='decided' sends the same prompts again: share_prefix=True would answer them from the cache"
             )
-        texts = create_texts(workload, self.dialect.tokenizer(self.endpoint))
+        counter = self.dialect.create_counter(self.endpoint, shared=bool(settings.get("share_prefix")))
+        texts = create_texts(workload, counter)
         settings = {**self.dialect.full_length, **settings}
         # Another run under the same seed must not find the prefixes of this one.
         run = secrets.token_hex(8)

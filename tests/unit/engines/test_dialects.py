@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def tokenizer(dialect: Dialect, url: str) -> Callable[[str], int] | None:
-    return dialect.tokenizer(Endpoint(url, "tiny"))
+def tokenizer(dialect: Dialect, url: str, *, shared: bool = False) -> Callable[[str], int] | None:
+    return dialect.create_counter(Endpoint(url, "tiny"), shared=shared)
 
 
 def test_vllm_is_asked_for_the_tokens_of_a_text() -> None:
@@ -43,6 +43,14 @@ def test_a_token_of_the_simulated_engine_is_a_word() -> None:
     count = tokenizer(simulated.SimulatedEngine.compose(EngineSpec("simulated")).dialect, "")
     assert count is not None
     assert count("three little words") == 3
+
+
+def test_what_an_engine_puts_before_a_prompt_counts_unless_the_prompt_may_be_shared() -> None:
+    dialect = Dialect(before_prompts="[1] ", count_tokens=lambda _, text: len(text.split()))
+    fresh, shared = (tokenizer(dialect, "", shared=shared) for shared in (False, True))
+    assert fresh is not None
+    assert shared is not None
+    assert (fresh("two words"), shared("two words")) == (3, 2)
 
 
 def test_of_any_other_server_nobody_knows_the_tokens() -> None:

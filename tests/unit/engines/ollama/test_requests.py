@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.engines.ollama.requests import NONCE, native_api, native_request, prefix_settings
+from pytest_llmperf.engines.ollama.requests import (
+    NONCE,
+    NONCE_EXAMPLE,
+    native_api,
+    native_request,
+    prefix_group,
+    prefix_settings,
+)
 from pytest_llmperf.traffic.client.exchange import Exchange
 from pytest_llmperf.traffic.client.http import HttpTransport
 from tests.helpers.ollama_captures import whole
@@ -52,7 +59,7 @@ def test_a_conversation_goes_through_the_template() -> None:
 
 def test_the_nonce_stands_before_all_else() -> None:
     nonce = prefix_settings(share=False)[NONCE]
-    assert re.fullmatch(r"\[[0-9a-f]{8}\] ", nonce)
+    assert re.fullmatch(r"\[[0-9]{8}\] ", nonce)
     assert nonce != prefix_settings(share=False)[NONCE]
     assert prefix_settings(share=True) == {}
     assert completion(**{NONCE: "[x] "})["prompt"] == "[x] Hello"
@@ -60,6 +67,12 @@ def test_the_nonce_stands_before_all_else() -> None:
     sent_messages = chat(messages=messages, **{NONCE: "[x] "})["messages"]
     assert [message["content"] for message in sent_messages] == ["[x] Be brief.", "Hello"]
     assert messages[0]["content"] == "Be brief."
+
+
+def test_a_group_has_a_nonce_of_its_own() -> None:
+    first, again, other = (prefix_group(name)[NONCE] for name in ("run 1", "run 1", "run 2"))
+    assert first == again != other
+    assert len(first) == len(NONCE_EXAMPLE)
 
 
 def test_options_may_be_given_one_by_one_or_as_ollama_writes_them() -> None:
