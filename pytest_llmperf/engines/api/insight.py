@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.engines.api.observation import Observation
+from pytest_llmperf.measurement.reading import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,13 @@ class Insight:
     def readings(self) -> dict[str, Reading]:
         """Metrics that only the engine knows, by name (``memory.weights``)."""
         return {}
+
+    def count_running(self) -> int | Missing:
+        """How many requests it works on or has waiting now, or why it does not tell. Never raises.
+
+        Asked many times a second for a moment after a test has cancelled a request.
+        """
+        return Missing("the engine does not tell which requests it works on")
 
     def observe(self) -> Observation:
         """Begins to observe the engine for the time of one test. Never raises: what it returns carries the faults."""

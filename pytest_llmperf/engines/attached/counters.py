@@ -8,18 +8,35 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.system.prometheus import MetricsPage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming
 
+_WORKED_ON = frozenset(
+    {
+        *("vllm:num_requests_running", "vllm:num_requests_waiting"),
+        *("llamacpp:requests_processing", "llamacpp:requests_deferred"),
+        *("sglang:num_running_reqs", "sglang:num_queue_reqs", "tgi_batch_current_size", "tgi_queue_size"),
+    }
+)
 _GENERATED = ("llamacpp:tokens_predicted_total", "vllm:generation_tokens_total")
 
 
 def count_generated_tokens(url: str) -> float | None:
     """The sum of the counters on a page of metrics; None if it has none that is known, or cannot be read."""
+    return _sum_series(url, _GENERATED)
+
+
+def count_requests(url: str) -> int | None:
+    """How many requests a server works on or has waiting by its page of metrics; None if it does not say."""
+    found = _sum_series(url, _WORKED_ON)
+    return None if found is None else round(found)
+
+
+def _sum_series(url: str, names: Collection[str]) -> float | None:
     try:
         with closing(MetricsPage(url)) as page:
-            values = [sample.value for sample in page.read() if sample.name in _GENERATED]
+            values = [sample.value for sample in page.read() if sample.name in names]
     except (OSError, ValueError):
         return None
     return sum(values) if values else None

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.api.observation import Observation, Observed
 from pytest_llmperf.engines.attached.core_waits import CoreWatch
-from pytest_llmperf.engines.attached.counters import count_answered_tokens, count_generated_tokens
+from pytest_llmperf.engines.attached.counters import count_answered_tokens, count_generated_tokens, count_requests
 from pytest_llmperf.engines.attached.slots import SlotsWatch, count_busy_slots, explain_busy_slots
-from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.measurement.reading import Missing, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,13 +28,14 @@ class AttachedInsight(Insight):
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._metrics_url = self._slots_url = ""
+        self._metrics_url = self._slots_url = self._requests_url = ""
 
     def refresh(self) -> None:
         root, key = self._deployment.base_url.removesuffix("/v1"), self._deployment.api_key
         metrics, slots = f"{root}/metrics", f"{root}/slots"
         self._metrics_url = metrics if count_generated_tokens(metrics) is not None else ""
         self._slots_url = slots if count_busy_slots(slots, key) is not None else ""
+        self._requests_url = metrics if count_requests(metrics) is not None else ""
 
     def readings(self) -> dict[str, Reading]:
         """The weights, if its list of models states them."""
@@ -42,6 +43,13 @@ class AttachedInsight(Insight):
         if weights is None:
             return {}
         return {"memory.weights": Reading(weights, "stated by the server's list of models", samples=1)}
+
+    def count_running(self) -> int | Missing:
+        if not (self._slots_url or self._requests_url):
+            return Missing("the server tells neither by /metrics nor by /slots which requests it works on")
+        key = self._deployment.api_key
+        found = count_busy_slots(self._slots_url, key) if self._slots_url else count_requests(self._requests_url)
+        return Missing("the server no longer tells which requests it works on") if found is None else found
 
     def observe(self) -> AttachedObservation:
         cores = CoreWatch(self._deployment.branches if self._slots_url else ())

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.insight import Insight
+from pytest_llmperf.engines.attached.slots import count_busy_slots
 from pytest_llmperf.engines.buffers import is_on_host
 from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
-from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ class LlamaCppInsight(Insight):
     def readings(self) -> dict[str, Reading]:
         """Weights and KV cache as the server stated them while it started."""
         return dict(self._sizes)
+
+    def count_running(self) -> int | Missing:
+        busy = count_busy_slots(f"{self._server.base_url.removesuffix('/v1')}/slots")
+        return Missing("the server does not tell its slots") if busy is None else busy
 
     def observe(self) -> SlotObservation:
         return SlotObservation(self.readings, self._slots)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.insight import Insight
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.attached.slots import count_busy_slots
 from pytest_llmperf.engines.ollama.observation import OllamaObservation
+from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.telemetry.cpu import cpu_device
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ class OllamaInsight(Insight):
 
     def __init__(self, deployment: OllamaDeployment) -> None:
         self._deployment = deployment
+        self._slots_url = ""
 
     def refresh(self) -> None:
         footprint = self._deployment.footprint
@@ -29,6 +33,21 @@ class OllamaInsight(Insight):
         """Weights, KV cache and offload of the loaded model."""
         footprint = self._deployment.footprint
         return footprint.readings() if footprint else {}
+
+    def count_running(self) -> int | Missing:
+        """By the slots of its runner, where that has a page of them. To find a runner takes longer than to ask it."""
+        busy = count_busy_slots(self._slots_url) if self._slots_url else None
+        if busy is None:
+            self._slots_url = self._find_slots()
+            busy = count_busy_slots(self._slots_url) if self._slots_url else None
+        return Missing("the runner of the model does not tell its slots") if busy is None else busy
+
+    def _find_slots(self) -> str:
+        try:
+            loaded = self._deployment.look()
+        except EngineError:
+            return ""
+        return loaded.runner.slots_url if loaded is not None and loaded.runner is not None else ""
 
     def observe(self) -> OllamaObservation:
         return OllamaObservation(self._deployment, self.readings)

@@ -19,6 +19,7 @@ from pytest_llmperf.engines.lifecycle.http import check_port, http_get, http_pos
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.simulated.model.script import ScriptError, read_script
 from pytest_llmperf.engines.simulated.model.settings import Simulation, SimulationError
+from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.telemetry.cpu import cpu_device
 from pytest_llmperf.traffic.client.dialect import Dialect
 
@@ -127,6 +128,14 @@ class SimulatedServer(ServerDeployment):
         except (OSError, ValueError):
             return None  # it has ended, which its status tells
 
+    def count_running(self) -> int | Missing:
+        """How many requests it answers or has waiting now; Missing once it has ended."""
+        try:
+            found = json.loads(http_get(f"{self.base_url.removesuffix('/v1')}/slots"))
+            return int(found["waiting"]) + sum(bool(slot["is_processing"]) for slot in found["slots"])
+        except (OSError, ValueError, LookupError) as error:
+            return Missing(f"the server does not tell which requests it works on: {error}")
+
     def _order(self, what: str) -> None:
         try:
             http_post(f"{self.base_url.removesuffix('/v1')}/{what}")
@@ -141,6 +150,9 @@ class SimulatedInsight(Insight):
         self._server = server
         self.computes_on_gpu = server.simulation.device == "gpu"
         self.devices = () if self.computes_on_gpu else (cpu_device(),)
+
+    def count_running(self) -> int | Missing:
+        return self._server.count_running()
 
     def observe(self) -> Observation:
         return SimulatedObservation(self.readings, self._server)

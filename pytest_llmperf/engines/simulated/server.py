@@ -215,8 +215,12 @@ class ScheduledServer:
         async with self._slots.take(work) as has_waited, hold(ask.simulation.memory_per_request):
             began_ns = time.monotonic_ns() if has_waited else record.arrived_ns
             with self._clock.run_from(began_ns / 1e9) as start:
-                if not await self._emit(reply, writer, exchange, work, (start, ttft)):
-                    return
+                try:
+                    if not await self._emit(reply, writer, exchange, work, (start, ttft)):
+                        return
+                except asyncio.CancelledError:
+                    await asyncio.sleep(ask.simulation.notices_after)
+                    raise
             self._finish(reply, writer, exchange)
 
     async def _emit(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.vllm.arguments import SHARE_CAVEAT, sizes_kv_cache
-from pytest_llmperf.engines.vllm.metrics import Counters, build_metrics_url, read_kv_pool, read_reserved
+from pytest_llmperf.engines.vllm.metrics import (
+    Counters,
+    build_metrics_url,
+    build_requests_url,
+    count_requests,
+    read_kv_pool,
+    read_reserved,
+)
 from pytest_llmperf.engines.vllm.observation import VLLMObservation
-from pytest_llmperf.measurement.reading import Reading
+from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 from pytest_llmperf.telemetry.cpu import cpu_device
 
@@ -35,6 +43,13 @@ class VLLMInsight(Insight):
     def readings(self) -> dict[str, Reading]:
         """The size of its KV cache."""
         return {"memory.kv_reserved": read_reserved(self._pool)}
+
+    def count_running(self) -> int | Missing:
+        try:
+            with closing(MetricsPage(build_requests_url(self._deployment.base_url))) as page:
+                return count_requests(page.read())
+        except (OSError, ValueError) as error:
+            return Missing(str(error))
 
     def observe(self) -> VLLMObservation:
         return VLLMObservation(self._deployment, self.readings, self._pool, self.watch_page)

@@ -57,6 +57,22 @@ def build_polled_url(base_url: str) -> str:
     return build_metrics_url(base_url, POLLED)
 
 
+def build_requests_url(base_url: str) -> str:
+    return build_metrics_url(base_url, (_RUNNING, _WAITING))
+
+
+def count_requests(samples: Sequence[Sample]) -> int:
+    """How many requests all engines behind a server run or have waiting.
+
+    Raises:
+        ValueError: it does not state that.
+    """
+    found = [sample.value for sample in samples if sample.name in (_RUNNING, _WAITING)]
+    if not found:
+        raise ValueError(f"the server states no {_RUNNING}")
+    return round(sum(found))
+
+
 @dataclass(frozen=True)
 class Counters:
     """The counters at one moment, summed over engines and reasons; ``server`` identifies the server."""

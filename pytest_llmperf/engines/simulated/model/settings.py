@@ -170,6 +170,9 @@ class Simulation:
         "a stream ends with an error after this many tokens of an answer; 0: never",
         per_request=True,
     )
+    notices_after: float = _setting(
+        "0 s", _seconds, "how long it works on for a client that has gone", per_request=True
+    )
     memory: int = _setting("0 B", _bytes, "memory held from start to exit")
     memory_per_request: int = _setting("0 B", _bytes, "memory held while a request runs", per_request=True)
     device: str = _setting(
