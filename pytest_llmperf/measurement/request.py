@@ -103,6 +103,7 @@ class RequestTiming:
         lag: how late its stamps may be; None if that is not known, or only of its whole load.
         drafted_tokens: tokens that were drafted for its answer, accepted or not; None if the server did not say.
         accepted_tokens: those of ``drafted_tokens`` that became part of the answer.
+        cancelled: whether it failed because its client gave it up.
     """
 
     sent_ns: int
@@ -127,6 +128,7 @@ class RequestTiming:
     lag: StampLag | None = None
     drafted_tokens: int | None = None
     accepted_tokens: int | None = None
+    cancelled: bool = False
 
     @property
     def is_short(self) -> bool:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_llmperf.traffic.client.arrivals import ask_for_arrivals, find_longest_wait, measure_sending, receive
-from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError, TransportTimeoutError
+from pytest_llmperf.traffic.client.exchange import (
+    Exchange,
+    Target,
+    TransportCancelledError,
+    TransportError,
+    TransportTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -37,6 +45,10 @@ class ConnectionPool:
         self._target = target
         self._timeout = timeout
         self._idle: list[socket.socket] = []
+        self._lock = threading.Lock()
+        # The exchanges under way, each with its connection once it has one, and those that were cancelled.
+        self._running: dict[Exchange, socket.socket | None] = {}
+        self._cancelled: set[Exchange] = set()
         self._closed = False
 
     def perform(self, exchange: Exchange) -> None:
@@ -45,6 +57,27 @@ class ConnectionPool:
         Raises:
             TransportError: no complete answer; what came is in the exchange.
         """
+        self._running[exchange] = None
+        try:
+            self._perform(exchange)
+        except TransportError:
+            if exchange in self._cancelled:
+                raise TransportCancelledError from None
+            raise
+        finally:
+            with self._lock:
+                del self._running[exchange]
+                self._cancelled.discard(exchange)
+
+    def cancel(self) -> None:
+        """Ends the exchanges that are under way in other threads, by the end of their connections."""
+        with self._lock:
+            self._cancelled.update(self._running)
+            for connection in self._running.values():
+                if connection is not None:
+                    _end(connection)
+
+    def _perform(self, exchange: Exchange) -> None:
         idle = self._take_idle()
         if idle is not None:
             try:
@@ -52,9 +85,15 @@ class ConnectionPool:
             except TransportTimeoutError:
                 raise
             except TransportError:
-                if exchange.started:
+                if exchange.started or exchange in self._cancelled:
                     raise
         return self._converse(exchange, None)
+
+    def _note_connection(self, exchange: Exchange, connection: socket.socket) -> None:
+        with self._lock:
+            self._running[exchange] = connection
+            if exchange in self._cancelled:
+                _end(connection)
 
     def _take_idle(self) -> socket.socket | None:
         try:
@@ -68,6 +107,7 @@ class ConnectionPool:
         complete = False
         try:
             connection = connection or self._connect(timeout)
+            self._note_connection(exchange, connection)
             connection.settimeout(timeout)
             connection.sendall(request)
             exchange.seen_sending_ns = measure_sending(connection, exchange, time.monotonic_ns())
@@ -102,6 +142,13 @@ class ConnectionPool:
         self._closed = True
         while (connection := self._take_idle()) is not None:
             connection.close()
+
+
+def _end(connection: socket.socket) -> None:
+    """Ends a connection that another thread reads from, which sees it as closed."""
+    with contextlib.suppress(OSError):
+        # That of the plain socket: one with TLS must not be changed while it is read.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class _Receiver(asyncio.Protocol):

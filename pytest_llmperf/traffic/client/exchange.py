@@ -28,6 +28,13 @@ class TransportTimeoutError(TransportError):
     """The server was silent for too long."""
 
 
+class TransportCancelledError(TransportError):
+    """The client gave the request up."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelled")
+
+
 @dataclass(frozen=True)
 class Target:
     """A server, the path below which it is asked and the query of each request: the parts of a base URL."""

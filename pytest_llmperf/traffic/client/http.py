@@ -69,6 +69,9 @@ class HttpTransport:
         """Uses an event loop of its own, so it may be called from within a running one, which then waits."""
         run_in_own_loop(self._perform_all(calls, concurrency))
 
+    def cancel(self) -> None:
+        self._pool.cancel()
+
     async def _perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
         waiting = iter(calls)
 

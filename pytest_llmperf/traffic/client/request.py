@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_llmperf.measurement.request import RequestTiming, StampLag
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.reading import read_or_fail
-from pytest_llmperf.traffic.client.exchange import TransportError
+from pytest_llmperf.traffic.client.exchange import TransportCancelledError, TransportError
 from pytest_llmperf.traffic.client.prompts import find_prompt
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Call:
     """One request on its way. ``read`` parses what it brings; ``fault`` is why it failed, empty while it has not.
 
     ``find_prompt`` digests its prompt, which takes a moment and is put off until no time is taken.
+    ``cancelled`` says whether its client gave it up.
     ``asked_tokens`` are the most output tokens that it asks for, None without a limit; with ``full_length`` the server
     is told to end its answer there and not earlier. ``way`` is how it was asked.
     """
@@ -69,6 +71,7 @@ class Call:
     asked_tokens: int | None = None
     full_length: bool = False
     way: Way = "call"
+    cancelled: bool = False
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -76,12 +79,12 @@ class Call:
         try:
             yield
         except TransportError as error:
-            self.fault = str(error)
+            self.fault, self.cancelled = str(error), isinstance(error, TransportCancelledError)
         except Exception as error:
             self.fault = f"{type(error).__name__}: {error}"
             raise
-        except BaseException:
-            self.fault = "cancelled"
+        except BaseException as error:
+            self.fault, self.cancelled = "cancelled", isinstance(error, asyncio.CancelledError)
             raise
         finally:
             if self.fault:
@@ -105,7 +108,9 @@ class Call:
         answer = read_or_fail(self.read, arrival)
         late = attempt.late
         lag = None if late is None else StampLag(self.way, late.sending_ns, late.reading_ns)
-        return replace(answer, timing=replace(answer.timing, prompt=self.find_prompt(), lag=lag))
+        cancelled = self.cancelled and answer.timing.error is not None
+        timing = replace(answer.timing, prompt=self.find_prompt(), lag=lag, cancelled=cancelled)
+        return replace(answer, timing=timing)
 
     def describe_so_far(self, at_ns: int, error: str) -> RequestTiming:
         """The timing of the request as one that ends at ``at_ns`` with this ``error``. The request goes on."""

@@ -31,6 +31,13 @@ class Transport(Protocol):
     async def aperform(self, attempt: Attempt) -> None:
         """The same in the running event loop; cancelling it ends the request."""
 
+    def cancel(self) -> None:
+        """Ends what ``perform`` carries out in other threads, which raises TransportCancelledError there.
+
+        Raises:
+            ValueError: this transport cannot.
+        """
+
     def perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
         """Carries out all of them, in their order, so many at a time; a failure is noted in its call."""
 

@@ -57,7 +57,11 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
     if timing.error is not None and (call.by_app or call.app_finished) and not refused:
         # An app that has read the finish reason need not read on.
         whole = read_or_fail(read, replace(arrival, fault="")).timing
-        timing = whole if whole.error is None else replace(timing, error=_explain_hang_up(call, timing.error))
+        if whole.error is None:
+            timing = whole
+        else:
+            cause = _explain_hang_up(call, timing.error or "")
+            timing = replace(timing, error=cause, cancelled=cause.startswith(HUNG_UP))
     if timing.finish_reason in NO_ANSWER:
         return None
     error = None if timing.error is None else _KEY.sub(r"\1***", timing.error)

@@ -179,6 +179,9 @@ class InProcessTransport:
     def read(self, arrival: Arrival) -> Answer:
         return openai.read(arrival)
 
+    def cancel(self) -> None:
+        raise ValueError("vLLM inside pytest has no connection to close: cancel the task of an achat() instead")
+
     def close(self) -> None:
         """Nothing is kept between requests."""
 

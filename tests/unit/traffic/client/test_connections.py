@@ -6,13 +6,20 @@ import asyncio
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_llmperf.traffic.client.connections import ConnectionPool, perform
-from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError, TransportTimeoutError
+from pytest_llmperf.traffic.client.exchange import (
+    Exchange,
+    Target,
+    TransportCancelledError,
+    TransportError,
+    TransportTimeoutError,
+)
 from tests.helpers.scripted_server import (
     STREAM_END,
     STREAM_HEAD,
@@ -23,6 +30,7 @@ from tests.helpers.scripted_server import (
     sized,
     wait_for_the_end,
 )
+from tests.helpers.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,3 +185,40 @@ def test_a_kept_connection_that_is_silent_is_not_tried_again() -> None:
             with pytest.raises(TransportTimeoutError):
                 pool.perform(Exchange(target, "/completions", b"{}"))
     assert len(server.requests) == 2
+
+
+# ----------------------------------------------------------------------------------------------------- giving it up
+
+
+def test_what_another_thread_waits_for_can_be_given_up() -> None:
+    after = [STREAM_HEAD, chunk(b"one"), STREAM_END]
+    with ScriptedServer([[CUT, wait_for_the_end]], [after]) as server:
+        pool = ConnectionPool(Target.parse(server.url), 60)
+        given_up, kept = (Exchange(Target.parse(server.url), "/completions", b"{}") for _ in range(2))
+        with closing(pool), ThreadPoolExecutor(1) as threads:
+            done = threads.submit(pool.perform, given_up)
+            until(lambda: given_up.started)
+            pool.cancel()
+            with pytest.raises(TransportCancelledError, match=r"^cancelled$"):
+                done.result(60)
+            assert body(given_up) == b"half of it"
+            pool.perform(kept)
+    assert body(kept) == b"one"
+
+
+def test_a_kept_connection_that_is_given_up_is_not_tried_again() -> None:
+    with ScriptedServer([sized_turn(), [wait_for_the_end]], [sized_turn()]) as server:
+        pool = ConnectionPool(Target.parse(server.url), 60)
+        first, second = (Exchange(Target.parse(server.url), "/completions", b"{}") for _ in range(2))
+        with closing(pool), ThreadPoolExecutor(1) as threads:
+            pool.perform(first)
+            done = threads.submit(pool.perform, second)
+            until(lambda: len(server.requests) == 2)
+            pool.cancel()
+            with pytest.raises(TransportCancelledError):
+                done.result(60)
+    assert [seen.connection for seen in server.requests] == [0, 0]
+
+
+def sized_turn() -> list[Step]:
+    return [sized({})]

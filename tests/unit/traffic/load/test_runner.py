@@ -62,6 +62,9 @@ class Within:
     async def aperform(self, attempt: Attempt) -> None:
         raise AssertionError("a load is not asynchronous here")
 
+    def cancel(self) -> None:
+        raise AssertionError("a load is not cancelled here")
+
     def perform_all(self, calls: Sequence[Call], concurrency: int) -> None:
         for number, call in enumerate(calls):
             if number == self._breaks_at:
