@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.metrics.statistics import Statistic
 
 
+_EXPECT = "if the test means to cancel, it does so inside of a block: with llm_client.expect_cancelled()"
+
+
 def why_invalid(metric: Metric, measurement: Measurement) -> str:
     """Why no limit on a metric of this measurement can be judged, in one sentence; empty if it can."""
     if metric.known_before_test:
@@ -35,6 +38,8 @@ def why_invalid(metric: Metric, measurement: Measurement) -> str:
     faults += _find_source_faults(metric, measurement)
     if metric.needs_all_calls:
         faults.append(_why_unread(measurement))
+    if metric.counts_tokens:
+        faults.append(_why_tokens_were_lost(measurement))
     if metric.needs_prefill or metric.includes_prefill:
         faults.append(explain_prompt_reuse(measurement, part=not metric.needs_prefill))
     return "; ".join(text for text in faults if text)
@@ -115,7 +120,9 @@ def _why_requests_failed(measurement: Measurement) -> str:
     tolerated = min((load.max_error_rate for load in measurement.loads), default=0.0)
     if len(failed) <= tolerated * len(requests):
         return ""
-    return f"{len(failed)} of {len(requests)} requests failed, the first with: {failed[0]}"
+    only_cancelled = all(r.cancelled for r in requests if r.error is not None)
+    cure = f"; {_EXPECT}" if only_cancelled else ""
+    return f"{len(failed)} of {len(requests)} requests failed, the first with: {failed[0]}{cure}"
 
 
 def _why_counts_doubtful(requests: Sequence[RequestTiming]) -> str:
@@ -130,6 +137,12 @@ def _why_unread(measurement: Measurement) -> str:
     """Calls whose answers were not read may have generated text, of which nothing is known."""
     unread = describe_unread(call for call in measurement.unread if not call.harmless)
     return f"the test sent {unread}" if unread else ""
+
+
+def _why_tokens_were_lost(measurement: Measurement) -> str:
+    """What a cancelled request has cost is measured, and its tokens are not counted."""
+    count = len(measurement.cancelled)
+    return f"the tokens of {count} cancelled request{'' if count == 1 else 's'} are not counted" if count else ""
 
 
 def _why_no_tokens(requests: Sequence[RequestTiming]) -> str:

@@ -17,6 +17,7 @@ from pytest_llmperf.measurement.window import Window
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_llmperf.measurement.cancelling.cancelled import CancelledRequest
     from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.measurement.distribution import Distribution
     from pytest_llmperf.measurement.engine_info import EngineInfo
@@ -62,6 +63,7 @@ class Measurement:
         disturbances: what else the engine did during the window, one sentence each; it can only have made most numbers
             worse.
         unread: calls of the app whose answers were not read, in order of sending.
+        cancelled: requests that the test expected to be cancelled, in order of sending; ``requests`` has none of them.
         rounds: how often the test's body ran in the window.
         looks: how often its budgets were judged so far, of a test that goes on until they are decided; None for others.
         round_starts_ns: when each of these rounds began; empty if that is not known.
@@ -99,6 +101,7 @@ class Measurement:
     disturbances: tuple[str, ...] = ()
     host: HostState | None = None
     unread: tuple[UnreadCall, ...] = ()
+    cancelled: tuple[CancelledRequest, ...] = ()
     rounds: int = 1
     looks: int | None = None
     round_starts_ns: tuple[int, ...] = ()
@@ -158,11 +161,12 @@ class Measurement:
         """The engine's time: how long at least one request was with it, in seconds.
 
         A request is with the engine from its sending to the end of its answer, also if it failed, belongs to a warm-up
-        of its load, or was a call for text that was not read. Requests at the same time count once; pauses between
-        requests and rounds do not count.
+        of its load, or was a call for text that was not read; a cancelled one until the engine has noticed. Requests at
+        the same time count once; pauses between requests and rounds do not count.
         """
         asked = [(r.sent_ns, r.end_ns) for r in self.requests]
         asked += [(call.sent_ns, call.end_ns) for call in self.unread if not call.harmless]
+        asked += [(one.sent_ns, one.noticed_ns or one.cancelled_ns) for one in self.cancelled]
         return sum(span.seconds for span in _merge([Window(*span) for span in asked]))
 
     @cached_property
@@ -195,6 +199,7 @@ class Measurement:
             faults=self.faults,
             disturbances=self.disturbances,
             unread=tuple(call for call in self.unread if window.start_ns <= call.sent_ns < window.end_ns),
+            cancelled=tuple(one for one in self.cancelled if window.start_ns <= one.sent_ns < window.end_ns),
             parts=tuple(part.cut(window) for part in self.parts),
             label=self.label,
         )

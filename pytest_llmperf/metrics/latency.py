@@ -51,6 +51,18 @@ def _list_known(value: float | None) -> list[float]:
     return [] if value is None else [value]
 
 
+def read_cancel(measurement: Measurement, metric: Metric) -> Reading:
+    """The longest time in seconds that the engine worked on for a request whose client had cancelled it."""
+    cancelled = measurement.cancelled
+    if not cancelled:
+        return Reading.missing("the test has cancelled no request in a block of llm_client.expect_cancelled()")
+    for one in cancelled:
+        if one.noticed_after is None:
+            return Reading.missing(one.reason)
+    slowest = max(cancelled, key=lambda one: one.noticed_after or 0.0)
+    return Reading(slowest.noticed_after, f"{metric.formula}; {slowest.how}", samples=len(cancelled))
+
+
 def read_startup(measurement: Measurement, metric: Metric) -> Reading:
     """Seconds from the start of the engine until it was ready."""
     if measurement.engine is None:

@@ -38,6 +38,9 @@ def why_no_request(measurement: Measurement) -> str:
     """Why a measurement has no request, with what there was instead."""
     if unread := describe_unread(measurement.unread):
         return f"the test sent {unread}"
+    if count := len(measurement.cancelled):
+        what = "request was" if count == 1 else f"{count} requests were"
+        return f"its only {what} cancelled, as it expected"
     generated = measurement.engine_stats.get("generation_tokens", 0)
     past = f", and the server generated {generated:.0f} tokens for calls that went past it" if generated else ""
     return f"{_NO_REQUEST}{past}"

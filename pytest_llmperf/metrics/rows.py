@@ -298,6 +298,16 @@ ROWS: tuple[Metric, ...] = (
     ),
     E2E,
     ScalarMetric(
+        name="latency.cancel",
+        quantity=SECONDS,
+        better="lower",
+        formula="longest time from an expected cancel until the engine worked on the request no more",
+        source=SampleSource.ENGINE,
+        worse_with_others=True,
+        worse_with_lag=True,
+        compute=latency.read_cancel,
+    ),
+    ScalarMetric(
         name="latency.startup",
         quantity=SECONDS,
         better="lower",

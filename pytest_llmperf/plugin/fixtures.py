@@ -126,7 +126,8 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
     """Sends requests to the engine and times them for this test.
 
     It has ``generate``, ``chat``, ``agenerate``, ``achat`` and ``run``. ``base_url``, ``api_key`` and ``model`` are
-    for an app under test, whose own calls are timed as well.
+    for an app under test, whose own calls are timed as well. ``expect_cancelled()`` and ``cancel()`` are for tests of
+    a stop button.
     """
     session = request.config.stash[SESSION]
     session.refuse_late_request(llm_engine, request.node)
@@ -192,11 +193,17 @@ class LLMClientFactory:
             client.retarget(engine.endpoint, engine.dialect, self._listener(engine))
 
     def _listener(self, engine: Engine) -> ClientListener:
+        from pytest_llmperf.plugin.cancelling.expectation import NothingExpected
         from pytest_llmperf.traffic.client.listener import ClientListener, NoGrowth
 
         terminal = self._session.terminal
         if self._measured is None:
-            return ClientListener(show=terminal.show, say=terminal.say, begin_growth=NoGrowth)
+            return ClientListener(
+                show=terminal.show,
+                say=terminal.say,
+                begin_growth=NoGrowth,
+                expect_cancelled=lambda _: NothingExpected(),
+            )
         self._measured.use(engine)
         return ClientListener(
             show=terminal.show,
@@ -204,6 +211,7 @@ class LLMClientFactory:
             begin=partial(self._measured.begin, engine),
             begin_load=partial(self._measured.begin_load, engine),
             begin_growth=partial(self._measured.begin_growth, engine),
+            expect_cancelled=partial(self._measured.expect_cancelled, engine),
         )
 
     def close(self) -> None:

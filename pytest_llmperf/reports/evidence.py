@@ -18,7 +18,7 @@ from pytest_llmperf.measurement.units import (
 from pytest_llmperf.measurement.unread import format_unread
 from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.load_evidence import collect_load_evidence, describe_client_lag
-from pytest_llmperf.reports.notes import describe_other_models, describe_short
+from pytest_llmperf.reports.notes import describe_cancelled, describe_other_models, describe_short
 from pytest_llmperf.reports.result import find_variant
 from pytest_llmperf.reports.sparkline import ASCII_BLOCKS, BLOCKS, draw_timeline
 
@@ -46,6 +46,7 @@ def collect_evidence(measurement: Mapping[str, Any], *, unicode: bool = True) ->
     elif measurement["memory_missing"]:
         found.append((whose, f"not measured: {measurement['memory_missing']}"))
     found += [("requests", text) for text in _requests(measurement["requests"])]
+    found += [("cancelled", text) for text in describe_cancelled(measurement)]
     found += [("model", text) for text in describe_other_models(measurement)]
     found += [("client", text) for text in describe_client_lag(measurement["client_lag_s"])]
     found += [pair for load in measurement["loads"] for pair in collect_load_evidence(load)]

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.engine_info import is_same_model
+from pytest_llmperf.measurement.units import SECONDS, format_value
 from pytest_llmperf.measurement.unread import format_unread
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.result import TestResult
 
 NOTES = 8
+_CANCELLED_SHOWN = 3
 _NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -50,6 +52,24 @@ def _describe(measurement: Mapping[str, Any]) -> Iterator[str]:
     if unread:
         yield f"the test sent {format_unread({call['call']: call['count'] for call in unread})}"
     yield from describe_other_models(measurement)
+
+
+def describe_cancelled(measurement: Mapping[str, Any]) -> Iterator[str]:
+    """What came of the requests that the test expected to be cancelled, a sentence for each of the first ones."""
+    cancelled = measurement["cancelled"]
+    for one in cancelled[:_CANCELLED_SHOWN]:
+        tokens = "tokens not counted" if one["tokens"] is None else f"{one['tokens']} tokens"
+        first = "no token" if one["ttft_s"] is None else f"first token after {_seconds(one['ttft_s'])}, {tokens}"
+        noticed = one["noticed_after_s"]
+        end = f"when the server noticed is not known: {one['reason']}"
+        end = end if noticed is None else f"the server noticed within {_seconds(noticed)} ({one['how']})"
+        yield f"after {_seconds(one['cancelled_after_s'])}, as expected: {first}; {end}"
+    if len(cancelled) > _CANCELLED_SHOWN:
+        yield f"and {len(cancelled) - _CANCELLED_SHOWN} other requests"
+
+
+def _seconds(value: float) -> str:
+    return format_value(value, SECONDS)
 
 
 def describe_other_models(measurement: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from pytest_llmperf.measurement.units import check_count
+from pytest_llmperf.measurement.units import SECONDS, check_count, parse
 from pytest_llmperf.traffic.client.arguments import OWN, check_words
 from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, OPENAI
 from pytest_llmperf.traffic.client.http import open_transport
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.traffic.answers.answer import Answer
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
-    from pytest_llmperf.traffic.client.listener import ClientListener
+    from pytest_llmperf.traffic.client.listener import Cancelling, ClientListener
     from pytest_llmperf.traffic.client.posts import Messages
     from pytest_llmperf.traffic.client.request import Post
     from pytest_llmperf.traffic.load.result import LoadResult
@@ -299,6 +299,34 @@ class LLMClient:
             for end, call, answer in zip(ends, calls, answers, strict=True):
                 end(answer.timing if call.attempt.sent_ns else None)
         return [call.check(answer) for call, answer in zip(calls, answers, strict=True)]
+
+    def cancel(self) -> None:
+        """Cancels the calls of ``generate`` and ``chat`` that are under way in other threads.
+
+        They raise RequestFailed there. An asynchronous call is cancelled by its task.
+
+        Raises:
+            ValueError: the engine runs inside pytest.
+        """
+        self._transport.cancel()
+
+    def expect_cancelled(self, *, within: str = "10 s") -> Cancelling:
+        """A ``with`` block in which the test has requests cancelled on purpose, by whatever client of this engine.
+
+        What is sent in the block and then cancelled is no failed request: it counts in no latency but ``cancel``, and
+        in no rate. The end of the block waits until its requests have ended and the server works on no cancelled one.
+        In a coroutine write ``async with``.
+
+        Args:
+            within: how long that may take.
+
+        Raises:
+            ValueError: the client belongs to no test, or ``within`` is no time.
+        """
+        seconds = parse(within, SECONDS)
+        if self._listener.expect_cancelled is None:
+            raise ValueError("expect_cancelled() is for the client of a test: this one belongs to no test")
+        return self._listener.expect_cancelled(seconds)
 
     def close(self) -> None:
         """Closes the idle connections."""

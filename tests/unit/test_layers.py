@@ -14,10 +14,11 @@ pytestmark = pytest.mark.once
 
 # Lowest first. A folder may import itself and what stands here; a folder with sub-folders is named by its own files.
 ALLOWED: dict[str, str] = {
+    "measurement.cancelling": "",
     "measurement.host": "",
     "measurement.pricing": "",
     "measurement.quality": "",
-    "measurement": "measurement.host measurement.pricing measurement.quality",
+    "measurement": "measurement.cancelling measurement.host measurement.pricing measurement.quality",
     "metrics": "measurement measurement.pricing measurement.quality",
     "system.http": "",
     "system": "",
@@ -29,7 +30,7 @@ ALLOWED: dict[str, str] = {
     "telemetry": "measurement measurement.host system telemetry.analysis telemetry.records telemetry.sampler "
     "telemetry.sources",
     "traffic.answers": "measurement",
-    "traffic.client": "measurement system.http traffic.answers",
+    "traffic.client": "measurement measurement.cancelling system.http traffic.answers",
     "traffic.workloads": "measurement traffic.answers traffic.client",
     "traffic.load": "measurement system system.http traffic.answers traffic.client traffic.workloads",
     "traffic.relay": "measurement system system.http traffic.answers traffic.client",
@@ -76,9 +77,10 @@ ALLOWED: dict[str, str] = {
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
     "baselines.calibration": "baselines baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines baselines.rejudging budgets measurement metrics",
+    "plugin.cancelling": "engines.api measurement measurement.cancelling",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host measurement.pricing "
-    "measurement.quality metrics system telemetry telemetry.analysis telemetry.records telemetry.sampler "
-    "telemetry.sources traffic traffic.client traffic.relay",
+    "measurement.quality metrics plugin.cancelling system telemetry telemetry.analysis telemetry.records "
+    "telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
     "plugin.baselines": "baselines budgets budgets.comparison measurement measurement.quality quality reports "
     "reports.files reports.wire",
     "plugin.markers": "budgets engines engines.api metrics",
@@ -91,9 +93,9 @@ ALLOWED: dict[str, str] = {
     "plugin.page": "baselines budgets reports reports.page system",
     "plugin.quality": "budgets engines.api measurement measurement.quality quality",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
-    "measurement metrics plugin.baselines plugin.calibration plugin.engine_options plugin.markers plugin.measuring "
-    "plugin.page plugin.pairing plugin.preflight plugin.provenance plugin.quality reports reports.files "
-    "reports.github reports.markdown reports.page reports.terminal reports.wire system telemetry "
+    "measurement metrics plugin.baselines plugin.calibration plugin.cancelling plugin.engine_options plugin.markers "
+    "plugin.measuring plugin.page plugin.pairing plugin.preflight plugin.provenance plugin.quality reports "
+    "reports.files reports.github reports.markdown reports.page reports.terminal reports.wire system telemetry "
     "telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
@@ -106,6 +108,7 @@ RESERVED = {
         "plugin",
         "plugin.baselines",
         "plugin.calibration",
+        "plugin.cancelling",
         "plugin.markers",
         "plugin.page",
         "plugin.pairing",

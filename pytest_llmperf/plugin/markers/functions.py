@@ -97,6 +97,7 @@ class LatencyLimits(_Scope, total=False):
     e2e_p99: LimitText
     e2e_p99_9: LimitText
     e2e_max: LimitText
+    cancel: LimitText
     startup: LimitText
 
 

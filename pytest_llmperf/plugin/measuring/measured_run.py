@@ -21,6 +21,8 @@ from pytest_llmperf.measurement.unread import UnreadCall
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import find, read, why_unread
+from pytest_llmperf.plugin.cancelling.expectation import Expectation
+from pytest_llmperf.plugin.cancelling.expectations import Expectations
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.host_watch import HostWatch
@@ -113,6 +115,7 @@ class MeasuredRun:
         self._log = RequestLog(owner, left_overs, caches.remember, forked)
         self._host = HostWatch(telemetry)
         self._calls = AppCalls()
+        self._expectations = Expectations()
         self._unread: list[tuple[Engine, UnreadCall]] = []
         self._forked_by_others: list[LeftOver] = []
         self.rounds = 1
@@ -190,6 +193,22 @@ class MeasuredRun:
         self._looks.begin_growth()
         return _UntilDecided(self, engine)
 
+    def expect_cancelled(self, engine: Engine, within_s: float) -> Expectation:
+        """A block of the test in which requests to this engine are cancelled on purpose."""
+        expectation = Expectation(engine, self, within_s)
+        self._expectations.add(expectation)
+        return expectation
+
+    def list_ended(self, engine: Engine, since_ns: int) -> list[RequestTiming]:
+        """The requests to an engine that were sent since a moment and have ended, the app's own calls included."""
+        if self.measurement is None and not self._log.closed:
+            self._take_calls(Window(self._start_ns, time.monotonic_ns()), final=False)
+        return [timing for asked, timing in self._log.requests if asked is engine and timing.sent_ns >= since_ns]
+
+    def count_running_since(self, since_ns: int) -> int:
+        """How many requests that were sent since a moment have not ended, as of the last call of ``list_ended``."""
+        return sum(1 for at_ns in (*self._log.running_since, *self._calls.running_since) if at_ns >= since_ns)
+
     def record_score(self, name: str, value: float, better: str, samples: int | None) -> None:
         """Adds a value of quality of the test's own, which may be limited.
 
@@ -256,6 +275,7 @@ class MeasuredRun:
         self._remember_requests()
         for seen in (self._unread, self._forked_by_others, self._records, self._scores, self._windows):
             seen.clear()
+        self._expectations.clear()
         self._absent = {engine for engine in self._engines if engine.state is not EngineState.READY} - self._named
         self._idle.forget()
         self._unloaded.forget()
@@ -406,7 +426,10 @@ class MeasuredRun:
         return found
 
     def _requests_to(self, engines: Sequence[Engine]) -> list[RequestTiming]:
-        return [timing for asked, timing in self._log.requests if asked in engines or len(self._engines) < 2]
+        return [timing for _, timing in self._asked_to(engines)]
+
+    def _asked_to(self, engines: Sequence[Engine]) -> list[tuple[Engine, RequestTiming]]:
+        return [(asked, timing) for asked, timing in self._log.requests if asked in engines or len(self._engines) < 2]
 
     def _unread_by(self, engines: Sequence[Engine]) -> list[UnreadCall]:
         now_ns = time.monotonic_ns()
@@ -437,13 +460,16 @@ class MeasuredRun:
 
     def _measure_these(self, engines: Sequence[Engine], window: Window, observed: Observed) -> Measurement:
         memory, missing = self._memory(window, engines)
-        requests = tuple(sorted(self._requests_to(engines), key=lambda request: request.sent_ns))
+        asked = self._asked_to(engines)
+        counting = self._expectations.select_counting(asked)
+        requests = tuple(sorted(counting, key=lambda request: request.sent_ns))
         loads = tuple(load for asked, load in self._log.loads if asked in engines)
         devices, devices_missing = self._telemetry.devices(window, engines) if engines else ((), "")
         return Measurement(
             window=window,
             engine=engines[0].info if engines else None,
             requests=requests,
+            cancelled=tuple(self._expectations.select_cancelled(asked)),
             memory=memory and memory.set_apart(observed.beside),
             memory_missing=missing,
             devices=tuple(replace(trace, memory=trace.memory.set_apart(observed.beside)) for trace in devices),
@@ -457,6 +483,7 @@ class MeasuredRun:
             faults=(
                 *self._faults(),
                 *self._calls.faults,
+                *self._expectations.faults,
                 *_load_faults(loads),
                 *observed.faults,
                 *why_unread(observed.readings),

@@ -20,6 +20,7 @@ _USUAL: dict[str, Any] = {
     "distributions": {},
     "evidence": {},
     "validity": [],
+    "cancelled": [],
     "devices": [],
     "rounds": 1,
     "looks": None,

@@ -43,6 +43,23 @@ def requests_to_wire(measurement: Measurement, start_ns: int) -> dict[str, Any]:
     }
 
 
+def cancelled_to_wire(measurement: Measurement, start_ns: int) -> list[dict[str, Any]]:
+    """The requests that the test expected to be cancelled, one by one; moments are ms from ``start_ns``."""
+    return [
+        {
+            "sent_ms": to_milliseconds(one.sent_ns, start_ns),
+            "ttft_s": to_number(one.ttft),
+            "tokens": to_count(one.tokens),
+            "chunks": int(one.chunks),
+            "cancelled_after_s": to_number(one.cancelled_after),
+            "noticed_after_s": to_number(one.noticed_after),
+            "how": to_text(one.how),
+            "reason": to_text(one.reason),
+        }
+        for one in _sample(measurement.cancelled)
+    ]
+
+
 def _count_models(answered: Sequence[RequestTiming], engine: EngineInfo | None) -> dict[str, int]:
     """How many answers each model gave, by the name that the server states; a derived one counts as the engine's."""
     known = {engine.asked_as: engine.model} if engine is not None else {}
@@ -73,7 +90,7 @@ def _unread(calls: Sequence[UnreadCall]) -> list[dict[str, Any]]:
     ]
 
 
-def _sample(requests: Sequence[RequestTiming]) -> Sequence[RequestTiming]:
+def _sample(requests: Sequence[Any]) -> Sequence[Any]:
     """All of them, or so many that lie evenly apart, the first and the last included."""
     if len(requests) <= REQUEST_RECORDS:
         return requests

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import TracebackType
+    from typing import Self
 
+    from pytest_llmperf.measurement.cancelling.cancelled import CancelledRequest
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.measurement.request import RequestTiming
@@ -30,6 +33,26 @@ class NoGrowth:
     def goes_on(self, load: Load, requests: Sequence[RequestTiming], seconds: float) -> bool:
         """Never."""
         return False
+
+
+class Cancelling(Protocol):
+    """A ``with`` block in which a test has a request cancelled on purpose; ``async with`` does the same."""
+
+    @property
+    def requests(self) -> Sequence[CancelledRequest]:
+        """The requests of the block that were cancelled, in order of sending; known once the block has ended."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class Ongoing(Protocol):
@@ -60,6 +83,8 @@ class ClientListener:
             ``record`` nor ``record_load`` is called then. None to be told of the ends only.
         begin_growth: called before a load that grows; returns what decides how far, or raises ValueError if the test
             has nothing to decide. None for a client of no test.
+        expect_cancelled: called with how many seconds a cancelled request may take to end; returns the block in which
+            one is expected. None for a client of no test.
     """
 
     record: Callable[[RequestTiming], None] = _ignore
@@ -69,6 +94,7 @@ class ClientListener:
     begin: Callable[[Ongoing], EndRequest] | None = None
     begin_load: Callable[[str, ListPrompts], EndLoad] | None = None
     begin_growth: Callable[[], Growth] | None = None
+    expect_cancelled: Callable[[float], Cancelling] | None = None
 
     def register(self, request: Ongoing) -> EndRequest:
         """Registers a request that begins; returns the function to call when it has ended."""

@@ -41,7 +41,9 @@ def test_every_metric_has_a_formula_a_unit_and_a_direction(name: str) -> None:
     assert metric.formula
     assert metric.quantity.base == OTHER_UNITS.get(name, UNITS.get(metric.group))
     assert metric.better == ("higher" if name in HIGHER else "lower")
-    assert isinstance(metric, DistributionMetric) == (metric.group == "latency" and metric.key != "startup")
+    assert isinstance(metric, DistributionMetric) == (
+        metric.group == "latency" and metric.key not in ("startup", "cancel")
+    )
 
 
 def test_the_groups_hold_what_the_markers_take() -> None:
@@ -53,7 +55,7 @@ def test_the_groups_hold_what_the_markers_take() -> None:
         "output", "total", "requests", "goodput", "per_user", "prefix_hit_rate", "acceptance_rate", "acceptance_length",
     ]  # fmt: skip
     assert list_keys("latency") == [
-        "ttft_pNN", "ttft_answer_pNN", "tpot_pNN", "itl_pNN", "chunk_gap_pNN", "e2e_pNN", "startup",
+        "ttft_pNN", "ttft_answer_pNN", "tpot_pNN", "itl_pNN", "chunk_gap_pNN", "e2e_pNN", "cancel", "startup",
     ]  # fmt: skip
     assert list_keys("quality") == ["agreement", "kl"]
     assert list_keys("energy") == ["total", "per_output_token", "mean_power"]

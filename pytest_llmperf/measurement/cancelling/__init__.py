@@ -1,0 +1,1 @@
+"""Requests that a test has cancelled on purpose."""
