@@ -73,7 +73,7 @@ class RunSettings(Protocol):
 
 def read_command_line(arguments: Sequence[str], flag: str) -> list[str]:
     """The values that a flag was given on the command line, in order."""
-    following = zip(arguments, [*arguments[1:], ""], strict=True)
+    following = zip(arguments, [*arguments, ""][1:], strict=True)
     return [
         value
         for argument, after in following

@@ -232,6 +232,7 @@ def test_an_exporter_that_does_not_answer(
 @pytest.mark.parametrize(
     ("arguments", "values"),
     [
+        ([], []),
         (["--a=1"], ["1"]),
         (["--a", "1", "--a=2"], ["1", "2"]),
         (["--ab=1", "x"], []),
