@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import walk_packages
 from textwrap import dedent
@@ -26,9 +25,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIMULATED = "--llm-engine=simulated"
+# pytest-asyncio warns where it is not told, and a warning is an error in here.
+ASYNCIO = ("-p", "asyncio", "-o", "asyncio_default_fixture_loop_scope=function")
 _FAST = {"ttft": "2 ms", "tpot": "1 ms"}
 # Neighbours that change every run, or take long to import: only those tests have them that ask for them by "-p NAME".
-_ASKED_FOR = ("anyio", "benchmark", "memray", "randomly", "pytest_reportlog", "timeout")
+_ASKED_FOR = (
+    *("anyio", "asyncio", "benchmark", "flaky", "html", "html_fixtures", "memray", "metadata", "randomly"),
+    *("pytest_reportlog", "rerunfailures", "timeout"),
+)
 _DISTURBING = (
     "CI",
     "GITHUB_ACTIONS",
@@ -63,8 +67,6 @@ class Runs:
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self._pytester = pytester
-        # pytest-asyncio warns where it is not told, and a warning is an error in here.
-        self.always = ["-o", "asyncio_default_fixture_loop_scope=function"] if find_spec("pytest_asyncio") else []
 
     def __call__(self, source: str, *options: str, **engine_arguments: str) -> pytest.RunResult:
         """In this process, on a simulated engine with these settings (``memory="50 MiB"``)."""
@@ -74,12 +76,12 @@ class Runs:
         """The same in a process of its own, for what would disturb this one."""
         self.write(source)
         arguments = self.arguments(**engine_arguments)
-        return self._pytester.runpytest_subprocess(*self.always, SIMULATED, *arguments, *options)
+        return self._pytester.runpytest_subprocess(SIMULATED, *arguments, *options)
 
     def plain(self, source: str, *options: str) -> pytest.RunResult:
         """In this process, with these options and no others."""
         self.write(source)
-        return self._pytester.runpytest_inprocess(*self.always, *options)
+        return self._pytester.runpytest_inprocess(*options)
 
     def write(self, source: str) -> None:
         self._pytester.makepyfile(test_it="import pytest\n\n" + dedent(source))

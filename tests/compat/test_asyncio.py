@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.reports.report_file import read_report
+from tests.conftest import ASYNCIO
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
@@ -24,6 +25,7 @@ def test_a_broken_budget_fails_an_asynchronous_test(runs: Runs, workers: tuple[s
         async def test_over(llm_client):
             await asyncio.gather(*(llm_client.agenerate("x", max_tokens=2) for _ in range(3)))
         """,
+        *ASYNCIO,
         *workers,
     )
     result.assert_outcomes(failed=1)
@@ -45,6 +47,7 @@ def test_rounds_run_the_coroutine_again(runs: Runs, pytester: pytest.Pytester) -
         async def test_inside(llm_client, prompt):
             assert (await llm_client.achat(prompt, max_tokens=2)).text
         """,
+        *ASYNCIO,
         "--llmperf-rounds=3",
         "--llmperf-warmup=1",
         "--llmperf-report=out.json",
@@ -61,6 +64,7 @@ def test_blocking_calls_work_inside_a_running_loop(runs: Runs) -> None:
         async def test_inside(llm_client):
             assert llm_client.generate("x", max_tokens=2).text
             assert len(llm_client.run(["x", "y"], concurrency=2, max_tokens=2)) == 2
-        """
+        """,
+        *ASYNCIO,
     )
     result.assert_outcomes(passed=1)

@@ -32,7 +32,7 @@ def test_the_debugger_opens_on_a_broken_budget(
     runs: Runs, pytester: pytest.Pytester, command: str, status: pytest.ExitCode
 ) -> None:
     runs.write(SOURCE)
-    options = [*runs.always, SIMULATED, *runs.arguments(), "--pdb", "--llmperf-report=out.json", "-k", "over and 1"]
+    options = [SIMULATED, *runs.arguments(), "--pdb", "--llmperf-report=out.json", "-k", "over and 1"]
     result = pytester.run(
         sys.executable, "-m", "pytest", *options, stdin=f"p failure\np measured.measurement\n{command}\n".encode()
     )

@@ -25,6 +25,7 @@ def test_a_broken_budget_stays_broken(runs: Runs, pytester: pytest.Pytester, wor
         def test_over(llm_client):
             llm_client.generate("x", max_tokens=2)
         """,
+        *("-p", "flaky"),
         "--llmperf-report=out.json",
         *workers,
     )

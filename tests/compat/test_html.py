@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 pytest.importorskip("pytest_html")
 
+HTML = ("-p", "metadata", "-p", "html", "-p", "html_fixtures")
+
 
 def test_the_page_shows_the_table(runs: Runs, pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
     result = runs(
@@ -20,6 +22,7 @@ def test_the_page_shows_the_table(runs: Runs, pytester: pytest.Pytester, workers
         def test_over(llm_client):
             llm_client.generate("x", max_tokens=2)
         """,
+        *HTML,
         "--html=out.html",
         "--self-contained-html",
         *workers,
@@ -43,10 +46,9 @@ def test_the_page_of_an_interrupted_run_says_so(runs: Runs, pytester: pytest.Pyt
         def test_stop():
             pytest.exit("enough")
         """,
+        *HTML,
         "--html=out.html",
         "--self-contained-html",
-        "-p",
-        "no:randomly",
     )
     assert result.ret == pytest.ExitCode.INTERRUPTED
     page = unescape(unescape((pytester.path / "out.html").read_text(encoding="utf-8")))

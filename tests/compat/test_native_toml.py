@@ -35,7 +35,7 @@ def value_of(option: Option) -> Any:
 def test_every_option_is_read_from_a_native_table(runs: Runs, pytester: pytest.Pytester, name: str) -> None:
     lines = [f"{option.name} = {json.dumps(value_of(option))}" for option in OPTIONS]
     (pytester.path / name).write_text("\n".join([f"[{TABLES[name]}]", *lines, ""]), encoding="utf-8")
-    config = pytester.parseconfigure(*runs.always)
+    config = pytester.parseconfigure()
     assert {option.name: config.getini(option.name) for option in OPTIONS} == {
         option.name: value_of(option) for option in OPTIONS
     }

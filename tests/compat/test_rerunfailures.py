@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
 
 pytest.importorskip("pytest_rerunfailures")
-# Where flaky is installed it takes all tests over, by a patch that stays in the process.
-ALONE = ("-p", "no:flaky")
+RERUNS = ("-p", "rerunfailures")
 
 OVER = """
 @pytest.mark.memory_budget(peak="1 MiB")
@@ -36,7 +35,7 @@ def test_over(llm_client):
 def test_a_broken_budget_stays_broken(
     runs: Runs, pytester: pytest.Pytester, options: tuple[str, ...], reruns: int
 ) -> None:
-    result = runs.in_subprocess(OVER, *ALONE, *options, "--llmperf-report=out.json", "--junit-xml=out.xml")
+    result = runs.in_subprocess(OVER, *RERUNS, *options, "--llmperf-report=out.json", "--junit-xml=out.xml")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     outcomes = result.parseoutcomes()
     assert (outcomes["failed"], outcomes.get("rerun", 0)) == (1, reruns)
@@ -60,7 +59,7 @@ def test_requests_of_an_earlier_attempt_do_not_count(runs: Runs, pytester: pytes
             llm_client.generate("x", max_tokens=2)
             assert len(attempts) == 3
         """,
-        *ALONE,
+        *RERUNS,
         "--reruns=2",
         "--llmperf-report=out.json",
     )
@@ -88,7 +87,7 @@ def test_the_last_attempt_is_compared_with_stored_runs_and_stored_in_workers_too
 ) -> None:
     pytest.importorskip("xdist")
     monkeypatch.delenv("GITHUB_EVENT_NAME", raising=False)
-    options = (*ALONE, "--llmperf-save", "--llmperf-session-noise=2%", "--llmperf-report=out.json")
+    options = (*RERUNS, "--llmperf-save", "--llmperf-session-noise=2%", "--llmperf-report=out.json")
     runs.in_subprocess(SLOW_AT_FIRST, *options).assert_outcomes(passed=1)
     monkeypatch.setenv("LLMPERF_TEST_SLOW", "1")
     result = runs.in_subprocess(SLOW_AT_FIRST, *options, "--llmperf-strict", "--reruns=1", "-n2")
@@ -106,6 +105,6 @@ def test_the_last_attempt_is_compared_with_stored_runs_and_stored_in_workers_too
 
 
 def test_an_engine_that_cannot_start_is_not_started_again_by_a_rerun(runs: Runs) -> None:
-    result = runs.in_subprocess(OVER, *ALONE, "--reruns=2", crash_on_start="true")
+    result = runs.in_subprocess(OVER, *RERUNS, "--reruns=2", crash_on_start="true")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert result.stdout.str().count("simulated: loading") == 1

@@ -13,11 +13,12 @@ from pytest_llmperf.plugin import hookspecs
 from pytest_llmperf.plugin.markers.marks import MARKERS
 from pytest_llmperf.plugin.options import OPTIONS
 from pytest_llmperf.reports.files.formats import FORMATS
+from tests.conftest import ASYNCIO
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-OPTIONS_OF_A_RUN = ("--llm-engine=simulated", "-o", "asyncio_default_fixture_loop_scope=function")
+OPTIONS_OF_A_RUN = ("--llm-engine=simulated", *ASYNCIO)
 BLOCK = re.compile(r"^```(?P<language>python|toml)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
 

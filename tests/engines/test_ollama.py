@@ -517,7 +517,7 @@ def test_a_run_that_is_killed_leaves_nothing_there(
 ) -> None:
     before = owner.models()
     runs.write(f"import time\n{NATIVE}    open('reached', 'w').close()\n    time.sleep(600)\n")
-    command = [sys.executable, "-m", "pytest", *runs.always, *attached(owner, num_ctx=1024)]
+    command = [sys.executable, "-m", "pytest", *attached(owner, num_ctx=1024)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
         until((pytester.path / "reached").exists, 5 * PATIENCE_S)
         run.send_signal(number)

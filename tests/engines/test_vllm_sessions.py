@@ -89,7 +89,7 @@ def statuses(found: dict[str, Any]) -> dict[str, str]:
 def test_a_session_measures_judges_and_survives_a_crash(runs: Runs, pytester: pytest.Pytester) -> None:
     options = [*OPTIONS, f"--llmperf-model={TINY}", "--llmperf-report=out.json"]
     runs.write(SOURCE)
-    result = pytester.runpytest_subprocess(*runs.always, *options)
+    result = pytester.runpytest_subprocess(*options)
     found = verdicts(pytester.path / "out.json")
 
     inside = statuses(found["test_inside_its_budgets"])
@@ -133,7 +133,7 @@ def test_endless(llm_engine, llm_client):
 def test_nothing_of_it_outlives_a_killed_pytest(runs: Runs, pytester: pytest.Pytester) -> None:
     runs.write(ENDLESS)
     arguments = [f"--llmperf-engine-arg={key}={value}" for key, value in SMALL_POOL.items()]
-    command = [sys.executable, "-m", "pytest", *runs.always, *OPTIONS, f"--llmperf-model={TINY}", *arguments]
+    command = [sys.executable, "-m", "pytest", *OPTIONS, f"--llmperf-model={TINY}", *arguments]
     with _process(command) as process:
         family = pytester.path / "family"
         until(lambda: family.exists() or process.poll() is not None, patience_s=600)

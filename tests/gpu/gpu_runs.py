@@ -74,9 +74,7 @@ class GpuRuns:
 
     def plain(self, source: str, *options: str) -> pytest.RunResult:
         self._pytester.makepyfile(test_it=PRELUDE + dedent(source))
-        return self._pytester.runpytest_subprocess(
-            *self._runs.always, "--llmperf-report=report.json", "-p", "no:cacheprovider", *options
-        )
+        return self._pytester.runpytest_subprocess("--llmperf-report=report.json", "-p", "no:cacheprovider", *options)
 
     @property
     def verdicts(self) -> list[dict[str, Any]]:

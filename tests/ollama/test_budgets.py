@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.conftest import ASYNCIO
 from tests.ollama_double import MODEL
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def test_coroutines_and_whole_answers(llm_client):
 
 def test_every_budget_is_judged_and_the_app_has_its_address(ollama: OllamaRuns) -> None:
     ollama.is_like(vram=0.0)
-    result = ollama(SUITE, "--llmperf-report=out.json", num_ctx=2048)
+    result = ollama(SUITE, *ASYNCIO, "--llmperf-report=out.json", num_ctx=2048)
     result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(
         [

@@ -176,7 +176,7 @@ def test_a_run_that_is_killed_leaves_no_model_in_the_users_folder(
         """)
     options = [f"--llm-engine=ollama:{MODEL}", f"--llmperf-engine-bin=ollama:{ollama.binary}"]
     options += ollama.arguments(models_dir=ollama.models, num_thread=1)
-    command = [sys.executable, "-m", "pytest", *runs.always, *options]
+    command = [sys.executable, "-m", "pytest", *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
         until((pytester.path / "reached").exists)
         assert len(derived(ollama)) == 1

@@ -287,7 +287,7 @@ def test_a_run_that_is_killed_leaves_nothing_either(
             open("reached", "w").close()
             time.sleep(600)
         """)
-    command = [sys.executable, "-m", "pytest", *runs.always, *attached(owner, num_ctx=512), *options]
+    command = [sys.executable, "-m", "pytest", *attached(owner, num_ctx=512), *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
         until((pytester.path / "reached").exists)
         assert sorted(entry["context_length"] for entry in owner.api.list_loaded()) == [512, 4096]
@@ -349,7 +349,7 @@ def test_a_run_that_is_killed_gives_back_what_it_has_changed(
             open("reached", "w").close()
             time.sleep(600)
         """)
-    command = [sys.executable, "-m", "pytest", *runs.always, *attached(narrow)]
+    command = [sys.executable, "-m", "pytest", *attached(narrow)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
         until((pytester.path / "reached").exists)
         run.kill()

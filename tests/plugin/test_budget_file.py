@@ -55,7 +55,5 @@ def test_it_lies_beside_the_configuration_wherever_pytest_is_started(
     runs.write(SOURCE)
     folder = pytester.mkdir("elsewhere")
     monkeypatch.chdir(folder)
-    result = pytester.runpytest_inprocess(
-        "--llm-engine=simulated", "-o", "asyncio_default_fixture_loop_scope=function", ".."
-    )
+    result = pytester.runpytest_inprocess("--llm-engine=simulated", "..")
     result.assert_outcomes(passed=3, failed=1)

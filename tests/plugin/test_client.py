@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import ASYNCIO
+
 if TYPE_CHECKING:
     from tests.conftest import Runs
 
@@ -39,6 +41,7 @@ def test_asynchronous_calls_are_measured(runs: Runs) -> None:
             assert one.text and two.text
             assert len(llm_perf.measurement.requests) == 2
         """,
+        *ASYNCIO,
         ttft="500 ms",
     )
     result.assert_outcomes(failed=1)

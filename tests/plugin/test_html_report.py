@@ -80,7 +80,7 @@ def test_the_command_of_a_test_runs_that_test_alone_from_where_the_run_was_start
     folder = pytester.mkdir("started here")
     monkeypatch.chdir(folder)
     chosen = ("-k", "over", "--llmperf-report=out.html", "../test_it.py", "--llm-engine", "simulated")
-    pytester.runpytest_inprocess(*runs.always, *chosen).assert_outcomes(failed=2, deselected=3)
+    pytester.runpytest_inprocess(*chosen).assert_outcomes(failed=2, deselected=3)
     page = (folder / "out.html").read_text(encoding="utf-8")
     [command] = re.findall(r"<pre><code>(.*it&#39;.*)</code></pre>", page)
     again = pytester.runpytest_inprocess(*shlex.split(unescape(command))[2:])

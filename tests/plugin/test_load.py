@@ -196,7 +196,7 @@ def test_load(llm_client):
     llm_client.run(workload(prompt_tokens=5, output_tokens=2, requests=500), simulate={"ttft": "50 ms"})
 """
     )
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *runs.always, "--llm-engine=simulated"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--llm-engine=simulated"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         started = _wait_for_a_load(run)
         run.send_signal(number)

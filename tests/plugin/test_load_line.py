@@ -23,7 +23,7 @@ def test_load(llm_client):
 def test_a_terminal_shows_a_line_that_is_gone_in_the_end(runs: Runs) -> None:
     runs.write(LOAD)
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *runs.always, "--llm-engine=simulated"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--llm-engine=simulated"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs) as run:
         os.close(theirs)
         shown = b""

@@ -58,7 +58,7 @@ NEGATIONS = ("--llmperf-no-strict", "--llmperf-no-pull", "--llmperf-no-engine-wa
 @pytest.fixture
 def settings(runs: Runs, pytester: pytest.Pytester) -> Read:
     """Gives the settings that a run with some options would have."""
-    return lambda *options: pytester.parseconfigure(*runs.always, *options).stash[SESSION].settings
+    return lambda *options: pytester.parseconfigure(*options).stash[SESSION].settings
 
 
 def test_the_help_lists_every_option_and_its_ini_twin(runs: Runs) -> None:

@@ -60,7 +60,7 @@ def test_a_strict_first_run_is_stored_and_workers_compare_the_next_on_each_engin
 
     # One engine, whose label tests have not in their names, in two workers.
     options = ("--llmperf-strict", "-n2", "--llmperf-report=out.json", "--llmperf-compare=main")
-    second = pytester.runpytest_subprocess(*runs.always, SIMULATED, *options)
+    second = pytester.runpytest_subprocess(SIMULATED, *options)
     second.assert_outcomes(passed=1)
     second.stdout.fnmatch_lines(["budgets: 4 PASS", "baseline main of simulated:simulated: 6 runs, the newest of *"])
     second.stdout.fnmatch_lines(["against main: test_it.py::test_chat: latency.ttft_max * (6 runs)"])

@@ -78,7 +78,7 @@ def test_an_app_finds_nothing_that_was_sent_before(
 
 def test_a_rerun_finds_nothing_that_its_first_run_sent(runs: Runs, pytester: pytest.Pytester) -> None:
     pytest.importorskip("pytest_rerunfailures")
-    runs.in_subprocess(TWINS, *ALONE, "-p", "no:flaky", "--reruns=2", "--llmperf-report=out.json", **CACHING)
+    runs.in_subprocess(TWINS, *ALONE, "-p", "rerunfailures", "--reruns=2", "--llmperf-report=out.json", **CACHING)
     assert list_verdicts(pytester) == ["FAIL"]
     assert read_tests(pytester)[0]["measurement"]["attempt"] == 3
 
@@ -348,7 +348,7 @@ def test_workers_know_what_others_have_sent_to_a_silent_server(
 ) -> None:
     pytest.importorskip("xdist")
     runs.write(EASY)
-    pytester.runpytest_subprocess(*runs.always, *options(silent), "-n2")
+    pytester.runpytest_subprocess(*options(silent), "-n2")
     assert sorted(list_verdicts(pytester)) == ["INVALID", "INVALID", "PASS", "PASS"]
 
 

@@ -247,7 +247,7 @@ def test_pytestmark_where_pytest_ignores_it(
         (package / "__init__.py").touch()
     (folder / "test_sub.py").write_text("def test_sub(): pass", encoding="utf-8")
     (pytester.path / name).write_text(CONFTEST, encoding="utf-8")
-    result = pytester.runpytest_inprocess(*runs.always, SIMULATED, *options)
+    result = pytester.runpytest_inprocess(SIMULATED, *options)
     line = f"{name}: pytest ignores pytestmark in this file, so @memory_budget limits no test: *"
     check(result, line, error=STRICT in options)
 

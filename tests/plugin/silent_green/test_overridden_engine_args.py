@@ -73,7 +73,7 @@ PLACES = ["test_root.py", "sub", "test_own.py"]
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("order", [PLACES, PLACES[::-1]], ids=" ".join)
 def test_each_place_has_its_engine_in_every_order(pytester: pytest.Pytester, runs: Runs, order: list[str]) -> None:
-    result = pytester.runpytest_inprocess(*runs.always, SIMULATED, *order)
+    result = pytester.runpytest_inprocess(SIMULATED, *order)
     result.assert_outcomes(passed=3)
 
 
@@ -81,21 +81,19 @@ def test_each_place_has_its_engine_in_every_order(pytester: pytest.Pytester, run
 @pytest.mark.parametrize("options", [["-n2"], ["-p", "randomly", "-p", "no:cacheprovider"]], ids=" ".join)
 def test_so_it_is_beside_other_plugins(pytester: pytest.Pytester, runs: Runs, options: list[str]) -> None:
     pytest.importorskip("xdist" if options == ["-n2"] else "pytest_randomly")
-    pytester.runpytest_subprocess(*runs.always, SIMULATED, *options).assert_outcomes(passed=3)
+    pytester.runpytest_subprocess(SIMULATED, *options).assert_outcomes(passed=3)
 
 
 @pytest.mark.usefixtures("project")
 def test_it_is_so_on_each_of_several_engines(pytester: pytest.Pytester, runs: Runs) -> None:
-    result = pytester.runpytest_inprocess(
-        *runs.always, f"{SIMULATED}:one", f"{SIMULATED}:two", "-v", "test_root.py", "sub"
-    )
+    result = pytester.runpytest_inprocess(f"{SIMULATED}:one", f"{SIMULATED}:two", "-v", "test_root.py", "sub")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines_random([f"*::test_asks?simulated:{name}? PASSED*" for name in ("one", "two")])
 
 
 @pytest.mark.usefixtures("project")
 def test_the_names_of_the_tests_stay_as_they_are(pytester: pytest.Pytester, runs: Runs) -> None:
-    result = pytester.runpytest_inprocess(*runs.always, SIMULATED, "--collect-only", "-q")
+    result = pytester.runpytest_inprocess(SIMULATED, "--collect-only", "-q")
     result.stdout.fnmatch_lines_random(["test_root.py::test_asks", "sub/test_sub.py::test_asks"])
 
 
@@ -120,7 +118,7 @@ class TestOthers:
 def test_a_class_has_its_own_settings(pytester: pytest.Pytester, runs: Runs, order: list[str]) -> None:
     write(pytester.path, "conftest.py", ROOT)
     write(pytester.path, "test_it.py", CLASSES)
-    result = pytester.runpytest_inprocess(*runs.always, SIMULATED, *(f"test_it.py::{name}" for name in order))
+    result = pytester.runpytest_inprocess(SIMULATED, *(f"test_it.py::{name}" for name in order))
     result.assert_outcomes(passed=2)
 
 
@@ -148,7 +146,7 @@ def test_settings_made_of_a_fixture_that_a_folder_overrides(
     conftest = (pytester.path / "sub" / "conftest.py").read_text(encoding="utf-8")
     write(pytester.path / "sub", "conftest.py", conftest.replace('{**llm_engine_args, "output_tokens": 5}', "5"))
     write(pytester.path / "sub", "test_sub.py", asks(5))
-    pytester.runpytest_inprocess(*runs.always, SIMULATED, *order).assert_outcomes(passed=2)
+    pytester.runpytest_inprocess(SIMULATED, *order).assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize("order", [["test_root.py", "sub"], ["sub", "test_root.py"]], ids=" ".join)
@@ -170,7 +168,7 @@ def test_a_folder_may_override_the_engine_itself(pytester: pytest.Pytester, runs
     with (pytester.path / "conftest.py").open("a", encoding="utf-8") as conftest:
         conftest.write(APP)
     write(pytester.path / "sub", "test_sub.py", asks(5))
-    pytester.runpytest_inprocess(*runs.always, SIMULATED, *order).assert_outcomes(passed=2)
+    pytester.runpytest_inprocess(SIMULATED, *order).assert_outcomes(passed=2)
 
 
 TEST_CASE = """
@@ -191,7 +189,7 @@ def test_tests_that_cannot_have_an_engine_of_their_own_are_errors_that_name_both
     write(pytester.path, "test_root.py", asks(3))
     write(pytester.path / "sub", "conftest.py", SUB)
     write(pytester.path / "sub", "test_case.py", TEST_CASE)
-    result = pytester.runpytest_inprocess(*runs.always, SIMULATED, "test_root.py", "sub")
+    result = pytester.runpytest_inprocess(SIMULATED, "test_root.py", "sub")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         ["FAILED *EngineUnavailable: llm_engine runs with llm_engine_args={'output_tokens': 3,*: 5,*"]
@@ -219,13 +217,13 @@ def test_an_engine_that_is_asked_for_by_getfixturevalue_is_never_that_of_another
         write(pytester.path, name, ASKS_WHILE_IT_RUNS.replace("NUMBER", "3"))
     write(pytester.path / "sub", "conftest.py", SUB)
     write(pytester.path / "sub", "test_sub.py", ASKS_WHILE_IT_RUNS.replace("NUMBER", "5"))
-    result = pytester.runpytest_inprocess(*runs.always, SIMULATED, *order)
+    result = pytester.runpytest_inprocess(SIMULATED, *order)
     result.assert_outcomes(passed=len(order) - 1, errors=1)
     result.stdout.fnmatch_lines(["ERROR *EngineUnavailable: llm_engine runs with llm_engine_args of *, and this test*"])
 
 
 def test_one_of_several_engines_is_not_asked_for_by_getfixturevalue(pytester: pytest.Pytester, runs: Runs) -> None:
     write(pytester.path, "test_it.py", ASKS_WHILE_IT_RUNS.replace("NUMBER", "16"))
-    result = pytester.runpytest_inprocess(*runs.always, "--llm-engine=simulated:one", "--llm-engine=simulated:two")
+    result = pytester.runpytest_inprocess("--llm-engine=simulated:one", "--llm-engine=simulated:two")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["ERROR *EngineUnavailable: this test would run on one of the several engines only, *"])

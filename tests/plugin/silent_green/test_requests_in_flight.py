@@ -209,7 +209,6 @@ def test_a_request_of_one_round_that_ends_in_the_next_counts(runs: Runs) -> None
 
 def test_a_request_of_the_attempt_before(runs: Runs) -> None:
     pytest.importorskip("pytest_rerunfailures")
-    # flaky takes over all tests, by a patch that stays in the process.
     result = runs.in_subprocess(
         SLOW
         + """
@@ -224,7 +223,7 @@ def test_a_request_of_the_attempt_before(runs: Runs) -> None:
         assert len(llm_perf.measurement.requests) == 1
 """,
         "-p",
-        "no:flaky",
+        "rerunfailures",
         "--reruns=1",
         "--llmperf-strict",
     )
