@@ -87,6 +87,7 @@ __all__ = [
     "NoVerdict",
     "Observation",
     "Observed",
+    "PageReading",
     "Prompt",
     "PromptCache",
     "PromptHistory",
@@ -180,6 +181,7 @@ _HOMES = {
     "NoVerdict": "pytest_llmperf.plugin.outcomes",
     "Observation": "pytest_llmperf.engines.api.observation",
     "Observed": "pytest_llmperf.engines.api.observation",
+    "PageReading": "pytest_llmperf.measurement.reading",
     "Prompt": "pytest_llmperf.measurement.prompts",
     "PromptCache": "pytest_llmperf.measurement.prompts",
     "PromptHistory": "pytest_llmperf.measurement.prompts",
@@ -259,6 +261,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.prompts import Prompt as Prompt
     from pytest_llmperf.measurement.prompts import PromptCache as PromptCache
     from pytest_llmperf.measurement.prompts import PromptHistory as PromptHistory
+    from pytest_llmperf.measurement.reading import PageReading as PageReading
     from pytest_llmperf.measurement.reading import Reading as Reading
     from pytest_llmperf.measurement.request import RequestTiming as RequestTiming
     from pytest_llmperf.measurement.request import ServerTimes as ServerTimes

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.limit import BudgetError, Limit, matches, parse_limits
+from pytest_llmperf.measurement.pages.definition import PageMetric, parse_definition
 from pytest_llmperf.measurement.pricing.prices import Prices
 from pytest_llmperf.measurement.units import UnitError, parse_money
-from pytest_llmperf.metrics.table import GROUPS, SCOPES
+from pytest_llmperf.metrics.table import GROUPS, SCOPES, set_page_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 NAME = "llmperf.toml"
@@ -33,14 +34,15 @@ class FileBudget:
 
 @dataclass(frozen=True)
 class BudgetFile:
-    """What a file states: budgets in order, and prices; None if it states none."""
+    """What a file states: budgets in order, prices (None if it states none), and metrics that are read from pages."""
 
     budgets: tuple[FileBudget, ...] = ()
     prices: Prices | None = None
+    page_metrics: tuple[PageMetric, ...] = ()
 
 
 def read_budget_file(path: Path) -> BudgetFile:
-    """The budgets and the prices of a file.
+    """The budgets, the prices and the metrics of a file. Its metrics are those of the table of all from then on.
 
     Raises:
         BudgetError: the file cannot be understood; the message is one line that names file, table and key.
@@ -53,13 +55,40 @@ def read_budget_file(path: Path) -> BudgetFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BudgetError(f"{path.name}: not valid TOML: {error}") from None
     tables, prices = data.pop("budget", []), data.pop("prices", None)
+    page_metrics = tuple(_parse_page_metrics(data.pop("metrics", {}), f"{path.name}: [metrics"))
     if data:
-        raise BudgetError(f"{path.name}: unknown key {next(iter(data))!r}; it holds [[budget]] tables and [prices]")
+        raise BudgetError(
+            f"{path.name}: unknown key {next(iter(data))!r}; it holds [[budget]] tables, [prices] and [metrics]"
+        )
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise BudgetError(f"{path.name}: budget is not a list of tables; write [[budget]]")
     budgets = [_parse(table, f"{path.name}: [[budget]] {number}") for number, table in enumerate(tables, 1)]
     _refuse_twice(budgets)
-    return BudgetFile(tuple(budgets), None if prices is None else _parse_prices(prices, f"{path.name}: [prices]"))
+    stated = None if prices is None else _parse_prices(prices, f"{path.name}: [prices]")
+    return BudgetFile(tuple(budgets), stated, page_metrics)
+
+
+def _parse_page_metrics(groups: object, source: str) -> Iterator[PageMetric]:
+    """The tables ``[metrics.GROUP.KEY]``, which it adds to the table of metrics.
+
+    Raises:
+        BudgetError: one of them cannot be understood, or its name is taken.
+    """
+    if not isinstance(groups, dict) or not all(isinstance(tables, dict) for tables in groups.values()):
+        raise BudgetError(f"{source}] is not a table of metrics; write [metrics.GROUP.KEY]")
+    found = []
+    for group, key, table in ((group, key, table) for group, tables in groups.items() for key, table in tables.items()):
+        try:
+            if group not in GROUPS:
+                raise ValueError(f"unknown group {group!r}; a metric is limited in one of {', '.join(GROUPS)}")
+            found.append(parse_definition(f"{group}.{key}", table))
+        except ValueError as error:
+            raise BudgetError(f"{source}.{group}.{key}]: {error}") from None
+    try:
+        set_page_metrics(found)
+    except ValueError as error:
+        raise BudgetError(f"{source}]: {error}") from None
+    yield from found
 
 
 def _parse_prices(table: object, source: str) -> Prices:

@@ -13,6 +13,7 @@ from pytest_llmperf.budgets.confidence.rates import combine_noise, count_freedom
 from pytest_llmperf.budgets.confidence.samples import count_effective_in_groups, count_effective_in_time
 from pytest_llmperf.metrics.evidence import (
     BinnedValues,
+    Bounds,
     RateNoise,
     RateUnits,
     RequestValues,
@@ -111,6 +112,8 @@ def find_interval(
 ) -> Interval | None:
     """The interval of a value with this evidence; None where the value has to be taken as it is."""
     match evidence:
+        case Bounds():
+            return Interval(evidence.low, evidence.high, unit="histogram")
         case SensorAccuracy():
             return Interval(value * (1 - evidence.share), value * (1 + evidence.share))
         case RequestValues() | BinnedValues():

@@ -290,7 +290,8 @@ def explain_inconclusive(
     """
     close = f"too close to {limit.text} to tell"
     if interval is None or not interval.units:
-        return f"{close}: the sensor is no more exact than that"
+        source = interval.unit if interval is not None and interval.unit else "sensor"
+        return f"{close}: the {source} is no more exact than that"
     if hidden_by:
         differ = f"sessions differ by {100 * hidden_by:.3g} %"
         return f"{close}: {differ}, whatever the number of {interval.unit}s; compare two builds in one session instead"

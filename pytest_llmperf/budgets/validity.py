@@ -14,6 +14,7 @@ from pytest_llmperf.measurement.unread import describe_unread
 from pytest_llmperf.metrics.energy import why_energy_doubtful
 from pytest_llmperf.metrics.memory import find_host_trace, find_traces
 from pytest_llmperf.metrics.metric import SampleSource
+from pytest_llmperf.metrics.pages import why_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,6 +94,8 @@ def _find_source_faults(metric: Metric, measurement: Measurement) -> list[str]:
             return _list_trace_faults(find_traces(measurement))
         case SampleSource.HOST_SAMPLES:
             return _list_trace_faults(find_host_trace(measurement))
+        case SampleSource.PAGES:
+            return [why_untrusted(measurement, metric.name)]
         case SampleSource.REQUESTS:
             return [_why_counts_doubtful(measurement.requests)]
         case SampleSource.ENERGY_COUNTERS:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.pricing.prices import Prices
     from pytest_llmperf.measurement.quality.comparison import NoComparison, QualityComparison, Score
     from pytest_llmperf.measurement.quality.next_tokens import TextNextTokens
-    from pytest_llmperf.measurement.reading import Reading
+    from pytest_llmperf.measurement.reading import PageReading, Reading
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.measurement.server_clock import ServerClock
     from pytest_llmperf.measurement.unread import UnreadCall
@@ -75,6 +75,8 @@ class Measurement:
             of the test asks for it.
         next_tokens: what the engine expects next, where the run keeps it for later ones.
         scores: the values of quality that the test recorded itself, in this order.
+        page_readings: what was read from metrics pages, by the name of the metric; of several engines each part has its
+            own.
         prompt_cache: what the caches of the engine held of prompts; of several engines each part has its own.
         host: what the host did over the window; None if it was not looked at, as for a part of a test.
         kv_levels: pairs of time in ns and the bytes of the KV cache in use from then on, in order; empty if not known.
@@ -115,6 +117,7 @@ class Measurement:
     quality: QualityComparison | NoComparison | None = None
     next_tokens: TextNextTokens | None = None
     scores: tuple[Score, ...] = ()
+    page_readings: Mapping[str, PageReading] = field(default_factory=dict)
     prompt_cache: PromptCache = field(default_factory=PromptCache)
     prices: Prices | None = None
     host_bytes: int | None = None

@@ -36,3 +36,22 @@ class Missing:
     """In place of a value that is not there: ``reason`` says why, in one sentence."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class PageReading:
+    """What was read of one metric of a page in a test: its value, or why there is none.
+
+    Attributes:
+        reading: in the base unit of the metric.
+        fault: why the value cannot be trusted, such as a counter that was set back; empty if it can.
+        is_bounded: whether the truth is only known to lie between ``low`` and ``high``, the bounds of a bucket; if not,
+            the value is exact.
+        low, high: in the base unit of the metric; None where nothing bounds that side.
+    """
+
+    reading: Reading
+    fault: str = ""
+    is_bounded: bool = False
+    low: float | None = None
+    high: float | None = None

@@ -193,6 +193,14 @@ class SensorAccuracy:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """Evidence of a value that is only known to lie between two others; None where nothing bounds that side."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class ShareUnits:
     """Evidence of a share: how many of each unit's values count.
 
@@ -229,7 +237,7 @@ class ShareCount:
     unit: str
 
 
-Evidence = RequestValues | BinnedValues | RateUnits | RateNoise | ShareUnits | ShareCount | SensorAccuracy
+Evidence = RequestValues | BinnedValues | RateUnits | RateNoise | ShareUnits | ShareCount | SensorAccuracy | Bounds
 
 
 def count_in_units(

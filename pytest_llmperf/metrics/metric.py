@@ -34,6 +34,7 @@ class SampleSource(Enum):
     STARTUP = "the timed start of the engine"
     NEXT_TOKENS = "the engine's next tokens at fixed positions of a text, asked for after the test"
     RECORDED = "what the test records of its own answers"
+    PAGES = "the metrics pages that the project reads"
     PRICES = "the prices that the project states, and the length of the test"
 
     @property
@@ -45,6 +46,7 @@ class SampleSource(Enum):
             SampleSource.STARTUP,
             SampleSource.NEXT_TOKENS,
             SampleSource.RECORDED,
+            SampleSource.PAGES,
         )
 
 

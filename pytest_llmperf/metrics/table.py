@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.metrics.metric import DistributionMetric, SampleSource
+from pytest_llmperf.metrics.pages import make_page_metric
 from pytest_llmperf.metrics.quality import make_score_metric
 from pytest_llmperf.metrics.rows import ROWS
 from pytest_llmperf.metrics.statistics import split_key
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pytest_llmperf.measurement.measurement import Measurement
+    from pytest_llmperf.measurement.pages.definition import PageMetric
     from pytest_llmperf.measurement.reading import Reading
     from pytest_llmperf.metrics.metric import Metric
     from pytest_llmperf.metrics.statistics import Statistic
@@ -47,6 +49,22 @@ def register_metric(metric: Metric) -> None:
     if metric.better not in ("lower", "higher"):
         raise ValueError(f"{metric.name}: better={metric.better!r} is neither 'lower' nor 'higher'")
     _registered[metric.name] = metric
+
+
+def set_page_metrics(definitions: Iterable[PageMetric]) -> None:
+    """Makes these the metrics that are read from pages, in place of all earlier ones.
+
+    One that is known from a report already, as the same, stays as it is.
+
+    Raises:
+        ValueError: a name is taken, or is not one that a marker could take.
+    """
+    for name in [name for name, metric in _registered.items() if metric.source is SampleSource.PAGES]:
+        del _registered[name]
+    for metric in map(make_page_metric, definitions):
+        known = _registered.get(metric.name)
+        if known is None or (known.formula, known.quantity.base) != (metric.formula, metric.quantity.base):
+            register_metric(metric)
 
 
 def _check_name(name: str) -> None:

@@ -67,8 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
     register_markers(config)
     registry = EngineRegistry(config.hook.pytest_llmperf_engines)
     session = Session(config, settings.Settings.from_config(config, registry), registry)
-    session.check_options()
     session.budgets.load_file()
+    session.check_options()
     config.stash[SESSION] = session
     if not is_worker(config):
         reporter = Reporter(session)
@@ -111,6 +111,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     session = config.stash.get(SESSION, None)
     if session is not None:
         session.close()
+        session.budgets.forget_file()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -124,6 +124,14 @@ OPTIONS = (
         "URL",
         "DCGM exporter of another host on which an engine runs; repeatable.",
     ),
+    Option(
+        "--llmperf-metrics",
+        "list",
+        (),
+        "[ENGINE or LABEL:]URL",
+        "Prometheus page that the [metrics] of llmperf.toml are read from; repeatable.",
+        "the /metrics of the engine's server",
+    ),
     Option("--llmperf-sample-hz", "float", 200.0, "N", "Memory samples per second, up to 1000."),
     Option(
         "--llmperf-against",

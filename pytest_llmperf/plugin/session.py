@@ -108,7 +108,13 @@ class Session:
             known = [option.name for option in OPTIONS]
             distributed = worker.is_controller_of_workers(self.config)
             check_options(
-                self.config, self.settings, self.registry, self.findings, known=known, distributed=distributed
+                self.config,
+                self.settings,
+                self.registry,
+                self.findings,
+                known=known,
+                distributed=distributed,
+                has_page_metrics=bool(self.budgets.page_metrics),
             )
 
     def check_used_options(self, *, judged: bool, sequential: bool) -> None:
@@ -568,7 +574,18 @@ class Session:
             is_sequential=settings.rounds is None,
             compare=self.past_runs.compare(item.nodeid) if self._needs_past(limits) else None,
             prices=self.budgets.prices,
+            page_metrics=self.budgets.page_metrics,
+            find_pages=self._find_pages,
         )
+
+    def _find_pages(self, engine: Engine) -> list[str]:
+        """The metrics pages of an engine: those of the options, else that of its own server; none if it has none."""
+        from pytest_llmperf.plugin.engine_options.owners import choose_all
+
+        spec = engine.spec
+        if given := choose_all(self.settings.metrics, spec.engine, spec.variant):
+            return [page.value for page in given]
+        return [f"{engine.endpoint.root}/metrics"] if engine.endpoint.base_url else []
 
     def _needs_past(self, limits: list[Limit]) -> bool:
         return any(limit.relative for limit in limits) and not self.settings.against

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.spec import EngineSpec
     from pytest_llmperf.engines.registry import EngineRegistry
+    from pytest_llmperf.plugin.engine_options.owners import Owned
     from pytest_llmperf.reports.files.formats import ReportFile
 
 
@@ -55,6 +56,7 @@ class Settings(NamedTuple):
     disable: bool
     refuse_busy_gpu: bool
     dcgm: tuple[str, ...]
+    metrics: tuple[Owned, ...]
     share: str
     launch: Mapping[str, Any]
     programs: tuple[str, ...]
@@ -189,6 +191,7 @@ def _settings(
         disable=values["llmperf_disable"],
         refuse_busy_gpu=_refuse_busy_gpu(values["llmperf_busy_gpu"]),
         dcgm=_exporters(values["llmperf_dcgm"]),
+        metrics=_pages(values["llmperf_metrics"]),
         share=_check_one_of(values, "llmperf_share", worker.SHARES),
         launch=launch,
         programs=tuple(values["llmperf_engine_bin"]),
@@ -281,6 +284,21 @@ def _exporters(urls: Sequence[str]) -> tuple[str, ...]:
     from pytest_llmperf.telemetry.sources.dcgm import parse_exporter_url
 
     return tuple(parse_exporter_url(url) for url in urls)
+
+
+def _pages(texts: Sequence[str]) -> tuple[Owned, ...]:
+    if not texts:
+        return ()
+    from pytest_llmperf.plugin.engine_options.owners import METRICS, parse_all
+    from pytest_llmperf.system.prometheus import check_page_url
+
+    pages = parse_all(METRICS, dict.fromkeys(texts))
+    for page in pages:
+        try:
+            check_page_url(page.value)
+        except ValueError as error:
+            raise ValueError(f"{METRICS}: {error}") from None
+    return tuple(pages)
 
 
 def _runs_in_ci() -> bool:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
+    from urllib.parse import SplitResult
 
 _MAX_BYTES = 64 * 2**20
 
@@ -92,26 +93,37 @@ def _labels(text: str) -> Mapping[str, str]:
     return MappingProxyType(labels)
 
 
+def check_page_url(url: str) -> tuple[SplitResult, str]:
+    """The parts of the URL of a page, and its host.
+
+    Raises:
+        ValueError: it is not one of http or https with a host, or it carries a user name.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url} is not the URL of a metrics page: write http://host:port/metrics")
+    if parts.username is not None:
+        raise ValueError(f"the URL of a metrics page at {parts.hostname} carries a user name; leave it out")
+    return parts, parts.hostname
+
+
 class MetricsPage:
     """A metrics page at a URL, read over one connection that is kept open and uses no proxy."""
 
-    def __init__(self, url: str, timeout: float = 2.0) -> None:
-        """The page at ``url``; ``timeout`` is the limit in seconds for one whole reading.
+    def __init__(self, url: str, timeout: float = 2.0, most_bytes: int = _MAX_BYTES) -> None:
+        """The page at ``url``; ``timeout`` is the limit in seconds for one whole reading, ``most_bytes`` for its size.
 
         Raises:
             ValueError: the URL is not one of http or https with a host, or it carries a user name.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url} is not the URL of a metrics page: write http://host:port/metrics")
-        if parts.username is not None:
-            raise ValueError(f"the URL of a metrics page at {parts.hostname} carries a user name; leave it out")
+        parts, host = check_page_url(url)
         self.url = url
         self._timeout = timeout
+        self._most_bytes = most_bytes
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self._connection: http.client.HTTPConnection = kind(parts.hostname, parts.port)
+        self._connection: http.client.HTTPConnection = kind(host, parts.port)
 
     def read(self, names: Sequence[str] = ()) -> list[Sample]:
         """Fetches the page and parses it, or with ``names`` only the samples of these.
@@ -171,8 +183,8 @@ class MetricsPage:
         body = bytearray()
         while not response.isclosed() and (piece := response.read1(65536)):
             body += piece
-            if len(body) > _MAX_BYTES:
-                raise OSError(f"it is longer than {_MAX_BYTES >> 20} MiB")
+            if len(body) > self._most_bytes:
+                raise OSError(f"it is longer than {self._most_bytes >> 20} MiB")
             if not response.isclosed():
                 kept.settimeout(_compute_time_left(deadline))
         if response.length:

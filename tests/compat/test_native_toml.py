@@ -22,6 +22,7 @@ WORDS = {
     "llmperf_engine_arg": ["ttft=2 ms", "tpot=1 ms"],
     "llmperf_busy_gpu": "warn",
     "llmperf_dcgm": ["localhost:9400"],
+    "llmperf_metrics": ["http://localhost:8000/metrics"],
     "llmperf_report": ["out.json"],
 }
 KINDS = {"list": [], "string": "", "optional": "", "float": 2.0, "int": 2, "bool": False}

@@ -9,6 +9,11 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.bundled_model import fetch_bundled_model
 from pytest_llmperf.engines.vocabulary.file_tokenizer import FileTokenizer
+from pytest_llmperf.measurement.pages.definition import parse_definition
+from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.telemetry.pages.observation import PageObservation
+from pytest_llmperf.telemetry.sampler.client import Sampler
+from pytest_llmperf.telemetry.watched_page import WatchedPage
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat, loaded
@@ -16,7 +21,7 @@ from tests.engines.good_answers import ask_everything, ask_for_a_response, list_
 from tests.engines.next_tokens import compare_with_itself
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_llmperf.engines.api.engine import Engine
@@ -57,6 +62,22 @@ def test_it_answers_and_counts_its_tokens(engine: Engine) -> None:
 def test_a_repeated_prompt_is_not_taken_from_a_cache(engine: Engine) -> None:
     answers = [chat(engine, temperature=0, **engine.dialect.prefix_settings(False)) for _ in range(2)]
     assert [answer["timings"]["cache_n"] for answer in answers] == [0, 0]
+
+
+def test_its_page_of_metrics_is_read(engine: Engine) -> None:
+    series = "llamacpp:tokens_predicted_total"
+    table = {"series": series, "kind": "counter", "unit": "tokens", "better": "higher"}
+    page = f"{engine.endpoint.root}/metrics"
+    seen = PageObservation(page, [parse_definition("throughput.generated", table)], no_looks)
+    chat(engine)
+    seen.end()
+    found = seen.read(Window(0, 1))["throughput.generated"]
+    assert (found.reading.value, found.fault) == (8, "")
+
+
+def no_looks(url: str, series: Sequence[str], hz: float) -> WatchedPage:
+    """A page that a sampler would look at, if it had been started."""
+    return WatchedPage(Sampler(), url, series, hz)
 
 
 def test_an_app_finds_its_prompt_in_the_cache_until_that_is_emptied(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, assert_type
 
 import pytest
@@ -62,6 +63,7 @@ from pytest_llmperf import (
     NoVerdict,
     Observation,
     Observed,
+    PageReading,
     Prompt,
     PromptCache,
     PromptHistory,
@@ -104,7 +106,7 @@ from pytest_llmperf import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 assert_type(__version__, str)
@@ -180,6 +182,7 @@ def look_into(measurement: Measurement) -> None:
     assert_type(measurement.server_clock, ServerClock | None)
     assert_type(measurement.prompt_cache, PromptCache)
     assert_type(measurement.prompt_cache.earlier, PromptHistory)
+    assert_type(measurement.page_readings, Mapping[str, PageReading])
 
 
 def look_at_device(trace: DeviceTrace) -> tuple[Device, Energy, Conditions, Sequence[DeviceProcess]]:

@@ -19,14 +19,16 @@ ALLOWED: dict[str, str] = {
     "measurement.pricing": "",
     "measurement.quality": "",
     "measurement": "measurement.cancelling measurement.host measurement.pricing measurement.quality",
-    "metrics": "measurement measurement.pricing measurement.quality",
+    "measurement.pages": "measurement",
+    "metrics": "measurement measurement.pages measurement.pricing measurement.quality",
     "system.http": "",
     "system": "",
     "telemetry.records": "measurement",
     "telemetry.analysis": "measurement telemetry.records",
     "telemetry.sources": "measurement.host system telemetry.records telemetry.sources.nvml",
     "telemetry.sources.nvml": "measurement telemetry.records",
-    "telemetry.sampler": "measurement system telemetry.analysis telemetry.records telemetry.sources",
+    "telemetry.sampler": "measurement measurement.pages system telemetry.analysis telemetry.records telemetry.sources",
+    "telemetry.pages": "measurement measurement.pages system",
     "telemetry": "measurement measurement.host system telemetry.analysis telemetry.records telemetry.sampler "
     "telemetry.sources",
     "traffic.answers": "measurement",
@@ -57,7 +59,7 @@ ALLOWED: dict[str, str] = {
     "traffic.answers traffic.client",
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
     "budgets.confidence": "",
-    "budgets": "budgets.confidence measurement measurement.host measurement.pricing metrics",
+    "budgets": "budgets.confidence measurement measurement.host measurement.pages measurement.pricing metrics",
     "budgets.calibration": "budgets budgets.confidence measurement",
     "budgets.stored": "budgets measurement metrics",
     "reports.compact": "",
@@ -78,15 +80,15 @@ ALLOWED: dict[str, str] = {
     "baselines.calibration": "baselines baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines baselines.rejudging budgets measurement metrics",
     "plugin.cancelling": "engines.api measurement measurement.cancelling",
-    "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host measurement.pricing "
-    "measurement.quality metrics plugin.cancelling system telemetry telemetry.analysis telemetry.records "
-    "telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
+    "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host measurement.pages "
+    "measurement.pricing measurement.quality metrics plugin.cancelling system telemetry telemetry.analysis "
+    "telemetry.pages telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
     "plugin.baselines": "baselines budgets budgets.comparison measurement measurement.quality quality reports "
     "reports.files reports.wire",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.engine_options": "engines engines.api",
-    "plugin.preflight": "budgets engines engines.api measurement.pricing plugin.engine_options plugin.markers "
-    "telemetry",
+    "plugin.preflight": "budgets engines engines.api measurement.pages measurement.pricing plugin.engine_options "
+    "plugin.markers telemetry metrics",
     "plugin.pairing": "budgets budgets.comparison engines.api measurement plugin.measuring traffic",
     "plugin.calibration": "baselines baselines.calibration engines.lifecycle plugin.preflight reports",
     "plugin.provenance": "system telemetry",

@@ -9,7 +9,7 @@ from pytest_llmperf.budgets.limit import is_comparison
 from pytest_llmperf.budgets.stored.validity import Objection, objections_from_wire
 from pytest_llmperf.measurement.engine_info import Device, EngineInfo
 from pytest_llmperf.measurement.reading import Reading
-from pytest_llmperf.metrics.evidence import BinnedValues, RateNoise, SensorAccuracy, ShareCount
+from pytest_llmperf.metrics.evidence import BinnedValues, Bounds, RateNoise, SensorAccuracy, ShareCount
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric, SampleSource
 from pytest_llmperf.reports.wire.histogram import list_buckets
 from pytest_llmperf.reports.wire.readings import VALUES_OF, find_reason
@@ -108,6 +108,8 @@ class StoredMeasurement:
         data = self._data["evidence"].get(metric.name)
         if data is None:
             return None
+        if "low" in data:
+            return Bounds(data["low"], data["high"])
         if "share" in data:
             return SensorAccuracy(data["share"])
         if "noise" not in data:

@@ -41,6 +41,7 @@ _NEAR_EXACT = (
     SampleSource.HOST_SAMPLES,
     SampleSource.SETTLED_LEVEL,
     SampleSource.ENGINE,
+    SampleSource.PAGES,
     SampleSource.NEXT_TOKENS,
 )
 

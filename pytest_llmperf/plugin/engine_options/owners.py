@@ -17,6 +17,7 @@ LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _LABEL = re.compile(LABEL)
 _OWNED_URL = re.compile(rf"({LABEL}):(https?://.*)", re.IGNORECASE | re.DOTALL)
 URL, ARGUMENT, PROGRAM = "--llmperf-url", "--llmperf-engine-arg", "--llmperf-engine-bin"
+METRICS = "--llmperf-metrics"
 
 
 class Owned(NamedTuple):
@@ -33,7 +34,7 @@ class Owned(NamedTuple):
 
 
 def parse_owned(flag: str, text: str) -> Owned:
-    """Divides a value of :data:`URL`, :data:`ARGUMENT` or :data:`PROGRAM`.
+    """Divides a value of :data:`URL`, :data:`ARGUMENT`, :data:`PROGRAM` or :data:`METRICS`.
 
     Raises:
         ValueError: a setting has no name or no value.
@@ -44,7 +45,7 @@ def parse_owned(flag: str, text: str) -> Owned:
         if not equals or not key:
             raise ValueError(f"{ARGUMENT}={text} is not [ENGINE or LABEL:]KEY=VALUE")
         return Owned(owner, key, value, text)
-    if flag == URL:
+    if flag in (URL, METRICS):
         found = _OWNED_URL.fullmatch(text)
         return Owned(found[1], "", found[2], text) if found else Owned("", "", text, text)
     owner, colon, path = text.partition(":")
@@ -68,6 +69,13 @@ def choose(values: Iterable[Owned], engine: str, variant: str) -> dict[str, Owne
     for owner in ("", engine, *([variant] if variant else [])):
         chosen |= {value.key: value for value in given if value.owner == owner}
     return chosen
+
+
+def choose_all(values: Sequence[Owned], engine: str, variant: str) -> list[Owned]:
+    """The values that an engine gets where it may have several: those for its label, for its name, or for all."""
+    owners = [*([variant] if variant else []), engine, ""]
+    found = ([value for value in values if value.owner == owner] for owner in owners)
+    return next((chosen for chosen in found if chosen), [])
 
 
 def find_repeated(flag: str, values: Sequence[Owned]) -> Iterator[str]:

@@ -119,7 +119,7 @@ class EngineTelemetry:
         self._keys[engine] = ()
         if self._settings.disable:
             return engine.devices or engine_devices()
-        engine.insight.watch_page = self._watch_page
+        engine.insight.watch_page = self.watch_page
         try:
             for branch in engine.deployment.branches:
                 self._keys[engine] += (self._start_sampler().watch(branch.root, branch.file),)
@@ -131,7 +131,8 @@ class EngineTelemetry:
         except SamplerError as error:
             raise EngineError(f"the memory of {engine.title} cannot be sampled: {error}") from None
 
-    def _watch_page(self, url: str, series: Sequence[str], hz: float) -> WatchedPage:
+    def watch_page(self, url: str, series: Sequence[str], hz: float) -> WatchedPage:
+        """Has the sampler read the ``series`` of a page ``hz`` times a second."""
         with contextlib.suppress(SamplerError):  # the page then says why it is not read
             self._start_sampler()
         assert self._sampler is not None

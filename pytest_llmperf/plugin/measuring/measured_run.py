@@ -28,6 +28,7 @@ from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.host_watch import HostWatch
 from pytest_llmperf.plugin.measuring.left_overs import BORROWED, LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
+from pytest_llmperf.plugin.measuring.page_readings import PageReadings
 from pytest_llmperf.plugin.measuring.prompt_caches import find_cache
 from pytest_llmperf.plugin.measuring.request_log import RequestLog
 from pytest_llmperf.plugin.measuring.settled_levels import SettledLevels
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.observation import Observation
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
+    from pytest_llmperf.measurement.pages.definition import PageMetric
     from pytest_llmperf.measurement.pricing.prices import Prices
     from pytest_llmperf.measurement.quality.comparison import Score
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
@@ -61,6 +63,10 @@ _END_TIMEOUT = 0.5
 _FIRST_PAUSE = 0.02
 
 
+def _find_no_pages(engine: Engine) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Rules:
     """How a test is judged.
@@ -74,6 +80,8 @@ class Rules:
         is_sequential: whether its rounds go on until then.
         compare: finds the baseline of limits against one; None where no test has such a limit.
         prices: what the project says that devices cost; None if it says nothing.
+        page_metrics: what is read from metrics pages.
+        find_pages: returns the URLs of the metrics pages of an engine.
     """
 
     limits: Sequence[Limit]
@@ -84,6 +92,8 @@ class Rules:
     is_sequential: bool
     compare: Compare | None = None
     prices: Prices | None = None
+    page_metrics: Sequence[PageMetric] = ()
+    find_pages: Callable[[Engine], Sequence[str]] = _find_no_pages
 
 
 class MeasuredRun:
@@ -135,6 +145,7 @@ class MeasuredRun:
         self._scores: list[Score] = []
         self._windows: list[Window] = []
         self._observations: dict[Engine, Observation] = {}
+        self._pages = PageReadings(rules.page_metrics, rules.find_pages, telemetry.watch_page)
         self._named: set[Engine] = set()
         # Engines that earlier tests have left without their models.
         self._absent: set[Engine] = set()
@@ -163,6 +174,7 @@ class MeasuredRun:
             if self._start_ns:
                 self._empty_cache(engine)
                 self._observations[engine] = engine.insight.observe()
+                self._pages.begin(engine)
                 self._host.begin([engine])
 
     @property
@@ -281,6 +293,8 @@ class MeasuredRun:
         self._unloaded.forget()
         self._end_observations()
         self._observations = {e: e.insight.observe() for e in self._engines if not e.has_ended_to_unload}
+        for engine in self._observations:
+            self._pages.begin(engine)
         self._relays.open()
         self._log.open()
         self._left_overs.forget_ended()
@@ -328,6 +342,7 @@ class MeasuredRun:
         for observation in self._observations.values():
             observation.close()
         self._observations.clear()
+        self._pages.close()
 
     def _forget_calls(self) -> None:
         """Takes the calls of the app so far, of which only the prompts are kept."""
@@ -390,6 +405,7 @@ class MeasuredRun:
         self._telemetry.edge(self._engines, align=self._judges_energy)
         self._take_calls(window, final=True)  # before the observation ends, which compares them with what it saw
         observed = {engine: seen.end(self._asked_of(engine), window) for engine, seen in self._observations.items()}
+        self._pages.end()
         self._remember_requests()
         measurement = self._measure(window, observed)
         if not self._faults() and _engine_may_have_ended(measurement):
@@ -476,6 +492,7 @@ class MeasuredRun:
             devices_missing=devices_missing,
             engine_readings=observed.readings,
             engine_stats=observed.stats,
+            page_readings=self._pages.read(engines[0], window) if len(engines) == 1 else {},
             server_clock=observed.server_clock or (sum_stated_times(requests) if len(engines) < 2 else None),
             records=tuple(self._records),
             scores=tuple(self._scores),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.config_file import FileBudget
     from pytest_llmperf.budgets.limit import Limit
     from pytest_llmperf.engines.registry import EngineRegistry
+    from pytest_llmperf.measurement.pages.definition import PageMetric
     from pytest_llmperf.measurement.pricing.prices import Prices
     from pytest_llmperf.plugin.preflight.findings import Findings
 
@@ -30,7 +31,7 @@ class BudgetReader:
 
     ``labels`` are those of engines, which markers and files may name beside the engines of ``registry``. Budgets that
     no test reads are added to ``findings``. ``collection`` is to be registered as a plugin. ``prices`` are those that
-    the file states; None without any.
+    the file states; None without any. ``page_metrics`` are those that it has read from metrics pages.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class BudgetReader:
         self._findings = findings
         self._strict = strict
         self.prices: Prices | None = None
+        self.page_metrics: tuple[PageMetric, ...] = ()
         self._file_budgets: tuple[FileBudget, ...] = ()
 
     def load_file(self) -> None:
@@ -69,7 +71,14 @@ class BudgetReader:
                 raise pytest.UsageError(f"llmperf: {error}") from None
             except OSError as error:
                 raise pytest.UsageError(f"llmperf: {path} cannot be read: {error.strerror}") from None
-            self._file_budgets, self.prices = found.budgets, found.prices
+            self._file_budgets, self.prices, self.page_metrics = found.budgets, found.prices, found.page_metrics
+
+    def forget_file(self) -> None:
+        """Takes the metrics of the file back: another session of this process may have other ones."""
+        if self.page_metrics:
+            from pytest_llmperf.metrics.table import set_page_metrics
+
+            set_page_metrics(())
 
     def read(self, items: Sequence[pytest.Item]) -> None:
         """Reads the budgets of the tests that are going to run, and finds those that no test reads."""

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.engines.api.spec import EngineSpec
     from pytest_llmperf.engines.registry import EngineRegistry
+    from pytest_llmperf.plugin.engine_options.owners import Owned
     from pytest_llmperf.plugin.preflight.findings import Findings
 
 _ENGINES_ONLY = ("--llmperf-model", "--llmperf-url", "--llmperf-engine-arg", "--llmperf-engine-bin")
 _SINGLE = ("--llmperf-model", "--llmperf-gpus")
 _OWNED = ("--llmperf-url", "--llmperf-engine-arg", "--llmperf-engine-bin")
+_PAGES = "--llmperf-metrics"
 _ALLOWANCE = ("--llmperf-max-rounds", "--llmperf-max-seconds")
 _INSTEAD_OF_PAIRS = ("--llmperf-rounds", *_ALLOWANCE, "--llmperf-session-noise", "--llmperf-compare")
 _WARMING = ("--llmperf-engine-warmup", "--llmperf-no-engine-warmup")
@@ -32,6 +34,7 @@ _MEASURING = (
     "--llmperf-sample-hz",
     "--llmperf-busy-gpu",
     "--llmperf-dcgm",
+    "--llmperf-metrics",
     "--llmperf-on-inconclusive",
     "--llmperf-session-noise",
     "--llmperf-against",
@@ -53,6 +56,10 @@ class RunSettings(Protocol):
     @property
     def against(self) -> str:
         """The label of the engine that the other one is compared with; empty for a run that compares none."""
+
+    @property
+    def metrics(self) -> tuple[Owned, ...]:
+        """The metrics pages, each with the engines that it is for."""
 
     @property
     def disable(self) -> bool:
@@ -90,16 +97,18 @@ def check_options(
     *,
     known: Sequence[str],
     distributed: bool,
+    has_page_metrics: bool,
 ) -> None:
     """Refuses options of the command line that can have no effect, and finds those that change nothing in this run.
 
-    ``known`` has the names of all settings of the ini file. ``distributed`` is whether the tests run in workers.
+    ``known`` has the names of all settings of the ini file. ``distributed`` is whether the tests run in workers,
+    ``has_page_metrics`` whether ``llmperf.toml`` has any.
 
     Raises:
         pytest.UsageError: one line that names the option and what it needs.
     """
     arguments = config.invocation_params.args
-    _refuse(next(_problems(config, settings, registry), ""))
+    _refuse(next(_problems(config, settings, registry, has_page_metrics=has_page_metrics), ""))
     if read_command_line(arguments, "--llmperf-gpus"):
         _refuse(_why_devices_missing(settings))
     elif settings.engines and not settings.disable and not all(spec.url for spec in settings.engines):
@@ -116,7 +125,9 @@ def _refuse(problem: str) -> None:
         raise pytest.UsageError(f"llmperf: {problem}")
 
 
-def _problems(config: pytest.Config, settings: RunSettings, registry: EngineRegistry) -> Iterator[str]:
+def _problems(
+    config: pytest.Config, settings: RunSettings, registry: EngineRegistry, *, has_page_metrics: bool
+) -> Iterator[str]:
     arguments = config.invocation_params.args
     if not settings.engines:
         for flag in _ENGINES_ONLY:
@@ -139,8 +150,23 @@ def _problems(config: pytest.Config, settings: RunSettings, registry: EngineRegi
         yield f"--llmperf-model={models[-1]} has no effect: --llm-engine names a model already"
     for flag in _OWNED:
         yield from _find_misowned(config, flag, settings, registry)
+    yield from _find_unused_pages(config, settings, has_page_metrics=has_page_metrics)
     if settings.engines and read_command_line(arguments, "--llmperf-dcgm") and not _attaches(settings):
         yield "--llmperf-dcgm has no effect: it is for engines of other hosts, given by --llmperf-url"
+
+
+def _find_unused_pages(config: pytest.Config, settings: RunSettings, *, has_page_metrics: bool) -> Iterator[str]:
+    """A sentence for each metrics page of the command line of which nothing would be read."""
+    for text in read_command_line(config.invocation_params.args, _PAGES):
+        if not has_page_metrics:
+            yield f"{_PAGES}={text} has no effect: llmperf.toml has no [metrics] that would be read from it"
+        elif settings.engines:
+            from pytest_llmperf.plugin.engine_options.owners import choose_all, parse_owned
+
+            page = parse_owned(_PAGES, text)
+            if not any(page in choose_all(settings.metrics, spec.engine, spec.variant) for spec in settings.engines):
+                named = ", ".join(dict.fromkeys(spec.label for spec in settings.engines))
+                yield f"{_PAGES}={text} has no effect: it is for no engine of this run, or others beat it: {named}"
 
 
 def _given_twice(arguments: Sequence[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.interval import count_effective, estimate_rate_noise, keep_share
 from pytest_llmperf.measurement.units import PRICE
-from pytest_llmperf.metrics.evidence import RateUnits, RequestValues, SensorAccuracy, ShareUnits
+from pytest_llmperf.metrics.evidence import Bounds, RateUnits, RequestValues, SensorAccuracy, ShareUnits
 from pytest_llmperf.metrics.metric import DistributionMetric, ObjectiveMetric
 from pytest_llmperf.metrics.missing import why_raised
 from pytest_llmperf.metrics.rows import ROWS
@@ -200,6 +200,8 @@ def _keep_evidence(metric: Metric, measurement: Measurement) -> dict[str, Any] |
         case ShareUnits():
             share = keep_share(evidence)
             return {"units": int(share.units), "effective": to_number(share.effective, ROUGH), "unit": str(share.unit)}
+        case Bounds():
+            return {"low": to_number(evidence.low), "high": to_number(evidence.high)}
         case SensorAccuracy():
             return {"share": to_number(evidence.share)}
         case RateUnits() if sum(evidence.counts) > 0 and sum(evidence.spans) > 0:

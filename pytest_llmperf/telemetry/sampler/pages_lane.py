@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.measurement.pages.series import Series
 from pytest_llmperf.telemetry.records.ring import FAULT, PAGE, SERIES, RingRecord
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 
@@ -34,10 +34,12 @@ class PagesLane:
         self._lock = threading.Lock()
 
     def read(self, order: Mapping[str, Any]) -> int:
-        """Reads ``{"url": URL, "series": [NAME…], "hz": N}`` for one more user; returns the number of the page.
+        """Reads ``{"url": URL, "series": [SERIES…], "hz": N}`` for one more user; returns the number of the page.
+
+        A series is a name, with the labels that it must have.
 
         Raises:
-            ValueError: the URL is not that of a page.
+            ValueError: the URL is not that of a page, or a series is written otherwise.
         """
         from pytest_llmperf.system.prometheus import MetricsPage
 
@@ -76,7 +78,9 @@ class _Page(threading.Thread):
         super().__init__(name=f"page-{number}", daemon=True)
         self.users = 0
         self.ended = threading.Event()
-        self._number, self._page, self._series, self._period_s, self._lane = number, page, series, period_s, lane
+        self._number, self._page, self._period_s, self._lane = number, page, period_s, lane
+        self._series = list(map(Series.parse, series))
+        self._names = sorted({one.name for one in self._series})
 
     def run(self) -> None:
         due = time.monotonic()
@@ -89,20 +93,16 @@ class _Page(threading.Thread):
     def _look(self) -> None:
         asked_ns = time.monotonic_ns()
         try:
-            samples = self._page.read(self._series)
+            samples = self._page.read(self._names)
         except OSError as error:
             self._lane.fail(self._number, error)
             return
         took_ns = time.monotonic_ns() - asked_ns
-        values: defaultdict[str, list[float]] = defaultdict(list)
-        for sample in samples:
-            values[sample.name].append(sample.value)
         records = [RingRecord(0, took_ns, self._number, 0, PAGE)]
-        for place, name in enumerate(self._series):
-            if values[name]:
-                records.append(
-                    RingRecord(0, pack_number(sum(values[name])), self._number, place, SERIES, len(values[name]))
-                )
+        for place, series in enumerate(self._series):
+            values = [sample.value for sample in samples if series.matches(sample.name, sample.labels)]
+            if values:
+                records.append(RingRecord(0, pack_number(sum(values)), self._number, place, SERIES, len(values)))
         self._lane.publish(records)
 
 

@@ -1,0 +1,1 @@
+"""What of a metrics page is a metric of the project."""

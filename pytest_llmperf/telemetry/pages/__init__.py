@@ -1,0 +1,1 @@
+"""Metrics of a project that are read from metrics pages during a test."""
