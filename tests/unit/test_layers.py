@@ -47,8 +47,8 @@ ALLOWED: dict[str, str] = {
     "engines.openai": "engines.api engines.attached engines.lifecycle traffic.client",
     "engines.simulated.model": "measurement",
     "engines.simulated.api": "engines.simulated.model",
-    "engines.simulated": "engines.api engines.lifecycle engines.simulated.api engines.simulated.model telemetry "
-    "measurement traffic.client",
+    "engines.simulated": "engines.api engines.lifecycle engines.simulated.api engines.simulated.model system.http "
+    "telemetry measurement traffic.client",
     "engines.llamacpp": "engines engines.api engines.attached engines.kv_cache engines.lifecycle measurement telemetry "
     "traffic.client",
     "engines.ollama.cleanup": "engines.lifecycle system",

@@ -33,12 +33,17 @@ class Framing(NamedTuple):
 
 
 class RequestHead(NamedTuple):
-    """The head of a request; ``fields`` by their names in lower case."""
+    """The head of a request; ``fields`` by their names in lower case.
+
+    ``is_old`` says whether it is of HTTP/1.0, ``keeps_open`` whether the connection is to carry another message.
+    """
 
     method: str
     target: str
     fields: Mapping[str, str]
     framing: Framing
+    is_old: bool
+    keeps_open: bool
 
     @property
     def path(self) -> str:
@@ -92,7 +97,10 @@ def parse_request_head(wire: bytes) -> RequestHead:
     if match is None:
         raise HTTPError("it does not begin with a request line")
     fields = parse_fields(lines)
-    return RequestHead(match[1], match[2], fields, _parse_framing(fields, match[3]))
+    is_old = match[3] == "0"
+    return RequestHead(
+        match[1], match[2], fields, _parse_framing(fields, is_old), is_old, not (is_old or _closes(fields))
+    )
 
 
 def parse_answer_head(wire: bytes) -> AnswerHead:
@@ -106,8 +114,8 @@ def parse_answer_head(wire: bytes) -> AnswerHead:
     if match is None:
         raise HTTPError("it does not begin with a status line")
     fields = parse_fields(lines)
-    closes = "close" in [option.strip() for option in fields.get("connection", "").lower().split(",")]
-    return AnswerHead(int(match[2]), fields, _parse_framing(fields, match[1]), match[1] == "1" and not closes)
+    is_old = match[1] == "0"
+    return AnswerHead(int(match[2]), fields, _parse_framing(fields, is_old), not (is_old or _closes(fields)))
 
 
 def parse_fields(lines: Iterable[str]) -> dict[str, str]:
@@ -131,11 +139,15 @@ def parse_fields(lines: Iterable[str]) -> dict[str, str]:
     return fields
 
 
-def _parse_framing(fields: Mapping[str, str], minor_version: str) -> Framing:
+def _closes(fields: Mapping[str, str]) -> bool:
+    return "close" in [option.strip() for option in fields.get("connection", "").lower().split(",")]
+
+
+def _parse_framing(fields: Mapping[str, str], is_old: bool) -> Framing:
     length, encoding = fields.get("content-length"), fields.get("transfer-encoding")
     if encoding is not None and length is not None:
         raise HTTPError("it has both content-length and transfer-encoding")
-    if encoding is not None and (encoding.lower() != "chunked" or minor_version == "0"):
+    if encoding is not None and (is_old or encoding.lower() != "chunked"):
         raise HTTPError("its transfer-encoding is not that of HTTP/1.1 in chunks")
     if length is not None and not _LENGTH.fullmatch(length):
         raise HTTPError("its content-length is not a number of at most 18 digits")

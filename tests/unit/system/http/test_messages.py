@@ -175,4 +175,4 @@ def test_a_name_that_is_none_is_not_written(name: str) -> None:
 def test_what_is_written_is_read() -> None:
     fields = [("Host", "a:1"), ("Content-Length", "5"), ("X", "")]
     head = parse_request_head(write_head("POST /v1?a=b HTTP/1.1", fields))
-    assert head == ("POST", "/v1?a=b", {name.lower(): value for name, value in fields}, (5, False))
+    assert head == ("POST", "/v1?a=b", {name.lower(): value for name, value in fields}, (5, False), False, True)
