@@ -132,8 +132,10 @@ def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[L
     session = request.config.stash[SESSION]
     session.refuse_late_request(llm_engine, request.node)
     factory = _make_factory(session, request.node)
-    with factory(llm_engine) as client:
-        yield client
+    try:
+        yield factory(llm_engine)
+    finally:
+        factory.close()
 
 
 @pytest.fixture
@@ -162,6 +164,9 @@ class LLMClientFactory:
         self._session = session
         self._measured = measured
         self._clients: dict[LLMClient, Engine] = {}
+        # Those that a comparison has led to another engine for now.
+        self._led: dict[LLMClient, Engine] = {}
+        session.followers.add(self)
 
     def __call__(self, engine: Engine) -> LLMClient:
         """Returns a new client for this engine, the same in all as ``llm_client``. It is closed with the test.
@@ -190,7 +195,12 @@ class LLMClientFactory:
     def retarget(self, clients: Iterable[LLMClient], engine: Engine) -> None:
         """Has clients ask another engine from now on."""
         for client in clients:
+            self._led[client] = engine
             client.retarget(engine.endpoint, engine.dialect, self._listener(engine))
+
+    def follow(self, engine: Engine) -> None:
+        """Has its clients ask a restarted engine where it listens now."""
+        self.retarget([client for client, own in self._clients.items() if self._led.get(client, own) is engine], engine)
 
     def _listener(self, engine: Engine) -> ClientListener:
         from pytest_llmperf.plugin.cancelling.expectation import NothingExpected
@@ -215,7 +225,8 @@ class LLMClientFactory:
         )
 
     def close(self) -> None:
-        """Closes the connections of all its clients."""
+        """Closes the connections of all its clients, which follow no restart any more."""
+        self._session.followers.discard(self)
         for client in self._clients:
             client.close()
 

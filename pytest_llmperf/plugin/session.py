@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import pytest
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.plugin.measuring.prompt_caches import PromptCaches
     from pytest_llmperf.plugin.outcomes import EngineUnavailable
     from pytest_llmperf.plugin.pairing.engine_pair import EnginePair
+    from pytest_llmperf.plugin.pairing.sides import FollowsEngines
     from pytest_llmperf.plugin.preflight.engine_overrides import EngineChoice, Overrides
     from pytest_llmperf.plugin.quality.probes import QualityProbes
     from pytest_llmperf.plugin.settings import Settings
@@ -75,6 +77,7 @@ class Session:
         self._provisioner: Provisioner | None = None
         self.measured: MeasuredRun | None = None
         self._relays: AppRelays | None = None
+        self.followers: WeakSet[FollowsEngines] = WeakSet()
         self._left_overs: LeftOvers | None = None
         self._forked_calls: ForkedCalls | None = None
         self._prompt_caches: PromptCaches | None = None
@@ -291,13 +294,15 @@ class Session:
         return self.telemetry.before_start(engine)
 
     def on_start(self, engine: Engine) -> tuple[Device, ...]:
-        """Samples an engine that has started, points its relay to it, and returns the devices that it computes on."""
+        """Samples an engine that has started, points relay and clients to it, and returns the devices that it uses."""
         devices = self.telemetry.on_start(engine)
         if not self._is_providing:
             self.warmups.note_start(engine)
         self.prompt_caches.forget(engine)
         if self._relays is not None:
             self._relays.follow(engine)
+        for follower in list(self.followers):
+            follower.follow(engine)
         return devices
 
     def on_stop(self, engine: Engine) -> None:

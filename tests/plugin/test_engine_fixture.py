@@ -81,10 +81,31 @@ def test_the_engine_tells_what_it_is(runs: Runs) -> None:
             [pid] = llm_engine.pids
             os.kill(pid, 0)
 
-        def test_restart_gives_a_fresh_process(llm_engine, llm_client):
-            before = llm_engine.pids
+        def test_restart_is_followed_by_every_client(llm_engine, llm_client, llm_client_factory, llm_perf):
+            import json
+            import urllib.request
+
+            from pytest_llmperf import workload
+
+            def ask(url):
+                body = json.dumps({"model": "tiny", "prompt": "x", "max_tokens": 2}).encode()
+                request = urllib.request.Request(f"{url}/completions", body, {"Content-Type": "application/json"})
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    return json.load(response)["usage"]["completion_tokens"]
+
+            other, url = llm_client_factory(llm_engine), llm_client.base_url
+            pids, address = llm_engine.pids, llm_engine.base_url
+            assert llm_client.generate("x", max_tokens=2).usage["completion_tokens"] == ask(url) == 2
             llm_engine.restart()
-            assert llm_engine.pids != before
+            assert llm_engine.pids != pids
+            assert llm_engine.base_url != address
+            for client in (llm_client, other):
+                assert client.generate("x", max_tokens=2).usage["completion_tokens"] == 2
+                assert len(client.run(["x"], max_tokens=2)) == 1
+                load = client.run(workload(prompt_tokens=3, output_tokens=2, requests=2), concurrency=1)
+                assert len(load.requests) == 2
+            assert ask(url) == 2
+            assert len(llm_perf.measurement.requests) == 11
         """,
         model="tiny",
         memory="20 MiB",

@@ -23,6 +23,13 @@ class MakesClients(Protocol):
         """Has clients ask another engine from now on."""
 
 
+class FollowsEngines(Protocol):
+    """What asks engines and is told when one has been started again."""
+
+    def follow(self, engine: Engine) -> None:
+        """Has its clients ask a restarted engine where it listens now."""
+
+
 CLIENT_FACTORIES: pytest.StashKey[list[MakesClients]] = pytest.StashKey()
 
 
