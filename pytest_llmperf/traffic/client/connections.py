@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import socket
 import threading
 import time
@@ -96,10 +97,14 @@ class ConnectionPool:
                 _end(connection)
 
     def _take_idle(self) -> socket.socket | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if not _has_more(connection):
+                return connection
+            connection.close()
 
     def _converse(self, exchange: Exchange, connection: socket.socket | None) -> None:
         request = exchange.begin()
@@ -149,6 +154,13 @@ def _end(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
         # That of the plain socket: one with TLS must not be changed while it is read.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def _has_more(connection: socket.socket) -> bool:
+    """Whether an idle connection has ended, or has bytes that the next answer would be taken to begin with."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _Receiver(asyncio.Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ from tests.helpers.scripted_server import (
     sized,
     wait_for_the_end,
 )
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,6 +102,21 @@ def test_a_silent_server_is_given_up(drive: Drive) -> None:
         exchange = Exchange(Target.parse(server.url), "/completions", b"{}")
         with pytest.raises(TransportTimeoutError, match=r"^http://127.0.0.1:\d+ was silent for 0.2 s$"):
             drive(exchange, 0.2)
+
+
+def test_what_comes_after_an_answer_is_not_taken_for_the_next_one() -> None:
+    asked_again = threading.Event()
+    late: list[Step] = [sized({"a": 1}), lambda _: asked_again.wait(PATIENCE_S), sized({"forged": True})]
+    with ScriptedServer([late], [[sized({"b": 2})]]) as server:
+        target = Target.parse(server.url)
+        with closing(ConnectionPool(target, 60)) as pool:
+            exchanges = [Exchange(target, "/completions", b"{}") for _ in range(2)]
+            pool.perform(exchanges[0])
+            [idle] = pool._idle
+            asked_again.set()
+            until(lambda: select.select([idle], [], [], 0)[0])
+            pool.perform(exchanges[1])
+    assert [json.loads(body(exchange)) for exchange in exchanges] == [{"a": 1}, {"b": 2}]
 
 
 @contextmanager
