@@ -133,3 +133,31 @@ def test_the_client_and_the_relay_know_the_end_with_the_same_byte(name: str) -> 
         return not recorded.in_flight
 
     assert find_moment(by_client, wire.data) == find_moment(by_relay, wire.data)
+
+
+SMALL = (b"\r", b"\n", b"\r\n", b":", b" ", b"0", b"5", b"f", b";", b"\0", b"_", b"-", b"")
+
+
+def change(data: bytes, random: Random) -> bytes:
+    """Changes, adds, leaves out or repeats a few bytes."""
+    for _ in range(random.randint(1, 4)):
+        at, size = random.randrange(len(data) + 1), random.choice((0, 0, 1, 2, 9))
+        new = random.choice(
+            (b"\r", b"\n", b"\r\n", b":", b" ", b"0", b"5", b"f", b";", b"\0", b"_", b"-", b"", data[at:][:9])
+        )
+        data = data[:at] + new + data[at + size :]
+    return data
+
+
+def test_changed_answers_are_read_alike_or_refused_alike_whatever_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Random(16)
+    wires = [wire.data for wire in ANSWERS.values() if len(wire.data) < 1000]
+    for _ in range(500):
+        data = change(random.choice(wires), random)
+        whole = read_by_client([data] if data else [])
+        pieces = split_at_random(data, random)
+        client = read_by_client(pieces)
+        assert (client.status, client.fault) == (whole.status, whole.fault), data
+        assert [byte for _, byte in client.content] == [byte for _, byte in whole.content], data
+        assert read_by_load(pieces, monkeypatch) == client, data
+        assert read_by_relay(pieces) == client._replace(reusable=None), data
