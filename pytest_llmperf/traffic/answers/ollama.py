@@ -65,14 +65,19 @@ def read_uncached(arrival: Arrival) -> Answer:
 
 
 def split_lines(pieces: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a body that are not blank, each with the stamp (ns) of the piece that brought its end."""
+    """Yields the lines of a body that are not blank, each with the stamp (ns) of the piece that brought its end.
+
+    A line ends with a line feed, a carriage return, or both. A byte-order mark before the first one is passed over.
+    """
     whole = b"".join(data for _, data in pieces)
     ends = list(itertools.accumulate(len(data) for _, data in pieces))
     stop = 0
     for line in whole.splitlines(keepends=True):
         stop += len(line)
-        if line.strip():
-            yield pieces[bisect_left(ends, stop)][0], line.decode(errors="replace").strip()
+        text = line.decode(errors="replace").strip()
+        text = text.removeprefix("\ufeff") if stop == len(line) else text
+        if text:
+            yield pieces[bisect_left(ends, stop)][0], text
 
 
 @dataclass

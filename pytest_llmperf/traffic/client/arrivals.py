@@ -25,6 +25,7 @@ _IS_LINUX = sys.platform == "linux"
 _MOST_NS = 600_000_000_000
 # The last token, what ends an answer, its usage: more events at once are tokens that have waited.
 _MOST_EVENTS = 3
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"}\n\r\n", b"}\n{")
 # A connection takes one round trip, and the first byte of a request another half.
 _ROUND_TRIPS = 2
 
@@ -47,7 +48,12 @@ def receive(connection: socket.socket) -> tuple[bytes, int, int | None]:
     at_ns, now_ns = time.monotonic_ns(), time.time_ns()
     if not data:
         return data, at_ns, 0
-    return data, at_ns, None if data.count(b"\n\n") > _MOST_EVENTS else _find_wait(ancillary, now_ns)
+    return data, at_ns, None if _count_events(data) > _MOST_EVENTS else _find_wait(ancillary, now_ns)
+
+
+def _count_events(data: bytes) -> int:
+    """The number of events or lines of JSON that end in ``data``, whatever their line ends."""
+    return max(map(data.count, _EVENT_ENDS))
 
 
 def _find_wait(ancillary: Sequence[tuple[int, int, bytes]], now_ns: int) -> int | None:

@@ -11,7 +11,7 @@ import pytest
 from pytest_llmperf.measurement.request import ServerTimes
 from pytest_llmperf.traffic.answers.answer import Answer, Arrival
 from pytest_llmperf.traffic.answers.errors import describe_refusal
-from pytest_llmperf.traffic.answers.ollama import read
+from pytest_llmperf.traffic.answers.ollama import read, split_lines
 from tests.helpers.ollama_captures import NDJSON, stream, whole
 
 
@@ -23,6 +23,16 @@ def written(*lines: dict[str, Any] | bytes, **fields: Any) -> Answer:
     ]
     settings = {"status": 200, "content_type": NDJSON, **fields}
     return read(Arrival(sent_ns=0, end_ns=pieces[-1][0], pieces=pieces, **settings))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_the_lines_are_the_same_wherever_the_body_is_split(end: bytes, mark: bytes) -> None:
+    body = mark + end.join((b"", '{"a": "é"}'.encode(), b" ", '{"b": "🙂"}'.encode(), b'{"c": 1}'))
+    for first in range(len(body) + 1):
+        for second in range(first, len(body) + 1):
+            found = split_lines([(1, body[:first]), (2, body[first:second]), (3, body[second:])])
+            assert [line for _, line in found] == ['{"a": "é"}', '{"b": "🙂"}', '{"c": 1}']
 
 
 DONE = {"done": True, "done_reason": "stop", "eval_count": 3, "prompt_eval_count": 5}

@@ -50,9 +50,10 @@ def test_bytes_that_were_read_late_say_how_late(pair: Pair) -> None:
 
 
 @on_linux
-def test_of_many_events_only_the_last_is_known_so_that_the_wait_is_not(pair: Pair) -> None:
-    assert _send_and_wait(*pair, 3 * b"data: x\n\n", 0.0) is not None
-    assert _send_and_wait(*pair, 4 * b"data: x\n\n", 0.0) is None
+@pytest.mark.parametrize("event", [b"data: x\n\n", b"data: x\r\n\r\n", b"data: x\r\r", b'4\r\n{"a": 1}\n\r\n'])
+def test_of_many_events_only_the_last_is_known_so_that_the_wait_is_not(pair: Pair, event: bytes) -> None:
+    assert _send_and_wait(*pair, 3 * event, 0.0) is not None
+    assert _send_and_wait(*pair, 4 * event, 0.0) is None
 
 
 def test_a_wait_that_is_not_known_leaves_the_longest_unknown() -> None:
