@@ -23,17 +23,20 @@ from pytest_llmperf.engines.bundled_model import fetch_bundled_model
 from pytest_llmperf.engines.lifecycle.http import find_free_port, get_http_status
 from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids
 from pytest_llmperf.engines.ollama.api import OllamaAPI
+from pytest_llmperf.engines.ollama.counters import Counts
 from pytest_llmperf.engines.ollama.deployment import OllamaDeployment
 from pytest_llmperf.engines.ollama.engine import OllamaEngine
 from pytest_llmperf.engines.ollama.models import derive_model, ensure_model
 from pytest_llmperf.engines.ollama.options import NUM_CTX
 from pytest_llmperf.engines.ollama.runner import list_runners
 from pytest_llmperf.engines.registry import create
+from pytest_llmperf.engines.vocabulary.file_tokenizer import FileTokenizer
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.reports.report_file import read_report
 from pytest_llmperf.telemetry.sources.drivers import has_gpu
 from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
+from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.conftest import chat
 from tests.engines.next_tokens import compare_with_itself
 from tests.helpers.forwarder import WAYS, forwarder
@@ -136,6 +139,68 @@ def test_the_same_prompt_again_is_computed_afresh(
 ) -> None:
     prompt = "The quick brown fox jumps over the lazy dog. " * 12
     assert observed(engine, timings, lambda: client.run([prompt] * 3, max_tokens=2, chat=True)).faults == ()
+
+
+def test_each_of_several_slots_forgets_its_prompt(spec: EngineSpec) -> None:
+    engine = create(EngineSpec("ollama", args={**spec.args, "num_parallel": "2"}, binary=spec.binary))
+    engine.start(lambda _: None)
+    assert isinstance(engine, OllamaEngine)
+    prompt = "The quick brown fox jumps over the lazy dog. " * 12
+
+    def count_cached() -> float:
+        before = Counts.of(deployment(engine).look())
+        client.run([prompt, prompt], concurrency=2, max_tokens=2, share_prefix=True)
+        after = Counts.of(deployment(engine).look())
+        assert before is not None
+        assert after is not None
+        return after.since(before).cached
+
+    try:
+        with LLMClient(engine.endpoint, engine.dialect) as client:
+            assert count_cached() <= 2
+            assert count_cached() > 200
+            engine.deployment.empty_prompt_cache()
+            assert count_cached() <= 2
+    finally:
+        engine.stop()
+
+
+LOADS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "open loop": ({}, {"rate": "20/s", "warmup": 1}),
+    "open loop for a time": ({"requests": None}, {"rate": "20/s", "arrival": "constant", "duration": "300 ms"}),
+    "closed loop": ({}, {"concurrency": 2}),
+    "whole answers": ({}, {"concurrency": 2, "stream": False}),
+    "groups": ({"shared_prefix": "50 %"}, {"concurrency": 2}),
+}
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_a_load_has_prompts_of_the_length_asked_for_and_the_health_of_its_sender(
+    engine: OllamaEngine, client: LLMClient, timings: list[RequestTiming], name: str
+) -> None:
+    mix, schedule = LOADS[name]
+    load = workload(**{"prompt_tokens": 24, "output_tokens": 4, "requests": 4, **mix})
+    seen = observed(engine, timings, lambda: client.run(load, **schedule))
+    assert timings
+    assert [(timing.error, timing.prompt_tokens) for timing in timings] == [(None, 24)] * len(timings)
+    assert all(timing.server and timing.server.prompt for timing in timings)
+    assert seen.faults == ()
+
+
+def test_a_chat_of_several_turns_holds_what_was_answered(engine: OllamaEngine, client: LLMClient) -> None:
+    result = client.run(workload(prompt_tokens=8, output_tokens="4-6", requests=3, turns=3))
+    first, second, third = (request.prompt_tokens or 0 for request in result.requests)
+    assert first + 8 < second < third - 8
+    assert result.load.health is not None
+
+
+def test_its_file_splits_texts_as_its_runner_does(engine: OllamaEngine) -> None:
+    tokenizer = FileTokenizer(fetch_bundled_model(lambda _: None))
+    try:
+        for text in ("Hello world, this is 12345", "a tést — ok\n\n  <|im_start|>user"):
+            assert tokenizer.list_tokens(text) == deployment(engine)._ask_runner(text)
+    finally:
+        tokenizer.close()
 
 
 def test_prompts_from_its_cache_are_noticed(

@@ -1,8 +1,8 @@
-"""The cache of a runner holds the last prompt, and is emptied by another one of a single token."""
+"""The cache of a runner holds the last prompt of each slot, and is emptied by another one of a single token."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,8 +29,9 @@ def test_one(llm_client, llm_engine):
 """
 
 
-def test_what_empties_it_is_no_load_of_others(ollama: OllamaRuns) -> None:
-    result = ollama(SUITE, "--llmperf-strict")
+@pytest.mark.parametrize("slots", [1, 3])
+def test_what_empties_it_is_no_load_of_others(ollama: OllamaRuns, slots: int) -> None:
+    result = ollama(SUITE, "--llmperf-strict", num_parallel=slots)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["budgets: 1 PASS"])
 
@@ -51,17 +52,13 @@ def test_one(llm_engine):
 """
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ({"num_parallel": 2}, "it has several slots, each with a prompt"),
-        ({"cache_ram": 64}, "it keeps old prompts (cache_ram=64)"),
-    ],
-)
-def test_what_keeps_more_than_the_last_prompt_says_so(
-    ollama: OllamaRuns, arguments: dict[str, Any], reason: str
-) -> None:
-    ollama(EMPTY, **arguments).stdout.fnmatch_lines([f"*EngineError: {reason}"])
+def test_what_keeps_more_than_the_last_prompts_says_so(ollama: OllamaRuns) -> None:
+    ollama(EMPTY, cache_ram=64).stdout.fnmatch_lines(["*EngineError: it keeps old prompts (cache_ram=64)"])
+
+
+def test_a_version_whose_runner_cannot_be_asked_has_its_slots_not_known(ollama: OllamaRuns) -> None:
+    ollama.is_like(version="0.29.0")
+    ollama(EMPTY, num_parallel=2).stdout.fnmatch_lines(["*EngineError: its slots are not known"])
 
 
 def test_a_server_that_others_use_is_left_alone(server: str, runs: Runs) -> None:

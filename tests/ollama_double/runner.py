@@ -13,7 +13,8 @@ _NAMES = {
     "cached": "prompt_tokens_cached_total",
     "predicted": "tokens_predicted_total",
 }
-COUNTS = dict.fromkeys((*_NAMES, "busy"), 0)
+# What ``serve`` adds to, and how often its slots have read a prompt that did not come from there.
+COUNTS = dict.fromkeys((*_NAMES, "busy", "emptied"), 0)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -32,9 +33,18 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/tokenize":
             self._answer(200, json.dumps({"tokens": list(range(len(body["content"].split())))}).encode())
             return
+        if self.path == "/completion":
+            number = int(sys.argv[sys.argv.index("-np") + 1])
+            if not 0 <= body["id_slot"] < number:
+                self._answer(400, b'{"error":{"code":400,"message":"no such slot","type":"invalid_request_error"}}')
+                return
+            COUNTS["emptied"] += 1
+            COUNTS["predicted"] += body["n_predict"]
+            self._answer(200, json.dumps({"content": "x", "stop": True}).encode())
+            return
         for key, rise in body.items():
             COUNTS[key] += rise
-        self._answer(200, b"{}")
+        self._answer(200, json.dumps(COUNTS).encode())
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

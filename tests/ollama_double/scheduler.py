@@ -111,6 +111,7 @@ class Model:
         self.keep_alive = self.used = 0.0
         self.running = 0
         self.last_prompt: list[str] = []
+        self.emptied = 0
         kind = os.environ.get("OLLAMA_KV_CACHE_TYPE") or "f16"
         if kind not in _BYTES_OF:
             raise Refusal(500, "llama-server process has terminated: exit status 1")
@@ -167,13 +168,21 @@ class Model:
         self.runner.send_signal(signal.SIGKILL)
         self.runner.wait(PATIENCE_S)
 
-    def count(self, **rises: int) -> None:
+    def count(self, **rises: int) -> dict[str, int]:
+        """Adds to the counts of its runner; returns them, none of a runner that has ended."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/", json.dumps(rises).encode())
-        with suppress(ConnectionError, urllib.error.URLError):  # a runner that has ended counts no more
-            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
+        with suppress(ConnectionError, urllib.error.URLError):
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(request, timeout=10) as answer:
+                counts: dict[str, int] = json.load(answer)
+                return counts
+        return {}
 
     def remember(self, prompt: list[str]) -> int:
         """How many of these words were in the cache."""
+        emptied = self.count().get("emptied", 0)
+        if emptied > self.emptied:
+            self.emptied, self.last_prompt = emptied, []
         common = 0
         for old, new in zip(self.last_prompt, prompt[:-1], strict=False):
             if old != new:

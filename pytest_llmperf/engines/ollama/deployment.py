@@ -602,26 +602,34 @@ class OllamaDeployment(Deployment):
         self._start_model(lambda _: None)
 
     def empty_prompt_cache(self) -> None:
-        """Has the runner read another prompt, of one token, in place of the last one.
+        """Has each slot of the runner read another prompt, of one token, in place of its last one.
 
         Raises:
-            EngineError: the server is not ours, or keeps more than the last prompt; the message is a clause.
+            EngineError: the server is not ours, or keeps more than these prompts; the message is a clause.
         """
         if self.attached:
             raise EngineError("others use the server")
         if self.spec.args.get(CACHE_RAM, "0") != "0":
             raise EngineError(f"it keeps old prompts ({CACHE_RAM}={self.spec.args[CACHE_RAM]})")
         now = self.look()
-        slots = now.runner.slots if now is not None and now.runner is not None else None
-        if now is not None and slots != 1:
+        if now is None:
+            return
+        before = Counts.of(now)
+        if now.runner is not None and now.runner.url:
+            now.runner.empty_slots(_EMPTY_SECONDS)
+        else:
+            self._empty_only_slot(now)
+        after = Counts.of(now)
+        if before is not None and after is not None:
+            self.own_counts = self.own_counts.plus(after.since(before))
+
+    def _empty_only_slot(self, now: Loaded) -> None:
+        """Has a runner without an API of its own read another prompt."""
+        slots = now.runner.slots if now.runner is not None else None
+        if slots != 1:
             raise EngineError("it has several slots, each with a prompt" if slots else "its slots are not known")
-        if now is not None:
-            before = Counts.of(now)
-            options = {**self._options, "num_predict": 1}
-            self._api.generate({"model": self.model, "prompt": "A", "raw": True, "options": options}, _EMPTY_SECONDS)
-            after = Counts.of(now)
-            if before is not None and after is not None:
-                self.own_counts = self.own_counts.plus(after.since(before))
+        options = {**self._options, "num_predict": 1}
+        self._api.generate({"model": self.model, "prompt": "A", "raw": True, "options": options}, _EMPTY_SECONDS)
 
     def unload(self) -> None:
         """Orders the server to unload the model, and waits for it; the next request loads it again.

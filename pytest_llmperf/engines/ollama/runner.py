@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.lifecycle.http import http_post
 from pytest_llmperf.engines.lifecycle.listeners import describe_processes
 from pytest_llmperf.engines.ollama.options import NUM_CTX
 from pytest_llmperf.telemetry.sources.branch import Branch
@@ -102,6 +104,19 @@ class Runner:
     def slots_url(self) -> str:
         """The URL at which it tells which of its slots are busy; "" if there is none."""
         return self.metrics_url.replace("/metrics", "/slots")
+
+    def empty_slots(self, timeout: float) -> None:
+        """Has each of its slots read a prompt of one token in place of its last one.
+
+        Raises:
+            EngineError: it does not; the message is a clause.
+        """
+        try:
+            for slot in range(self.slots or 1):
+                asked = {"prompt": "A", "n_predict": 1, "cache_prompt": False, "id_slot": slot}
+                http_post(f"{self.url}/completion", asked, timeout=timeout)
+        except OSError as error:
+            raise EngineError(f"its runner did not read another prompt ({error})") from None
 
     @property
     def alive(self) -> bool:
