@@ -147,20 +147,20 @@ def test_each_of_several_slots_forgets_its_prompt(spec: EngineSpec) -> None:
     assert isinstance(engine, OllamaEngine)
     prompt = "The quick brown fox jumps over the lazy dog. " * 12
 
-    def count_cached() -> float:
+    def count_cached(asking: LLMClient) -> float:
         before = Counts.of(deployment(engine).look())
-        client.run([prompt, prompt], concurrency=2, max_tokens=2, share_prefix=True)
+        asking.run([prompt, prompt], concurrency=2, max_tokens=2, share_prefix=True)
         after = Counts.of(deployment(engine).look())
         assert before is not None
         assert after is not None
         return after.since(before).cached
 
     try:
-        with LLMClient(engine.endpoint, engine.dialect) as client:
-            assert count_cached() <= 2
-            assert count_cached() > 200
+        with LLMClient(engine.endpoint, engine.dialect) as asking:
+            assert count_cached(asking) <= 2
+            assert count_cached(asking) > 200
             engine.deployment.empty_prompt_cache()
-            assert count_cached() <= 2
+            assert count_cached(asking) <= 2
     finally:
         engine.stop()
 
