@@ -39,20 +39,22 @@ def http_get(url: str, *, api_key: str = "", timeout: float = 5.0) -> bytes:
     Raises:
         OSError: there is no answer, none in HTTP, or one with an error status (``urllib.error.HTTPError``, closed).
     """
-    return _body(
-        urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {}), timeout
-    )
+    return _body(urllib.request.Request(url, headers=_authorize(api_key)), timeout)
 
 
-def http_post(url: str, content: object = None, *, timeout: float = 5.0) -> bytes:
+def http_post(url: str, content: object = None, *, api_key: str = "", timeout: float = 5.0) -> bytes:
     """The body of the answer to a POST, without content or with some in JSON.
 
     Raises:
         OSError: as of :func:`http_get`.
     """
     data = b"" if content is None else json.dumps(content).encode()
-    headers = {"Content-Type": "application/json"} if data else {}
+    headers = {**_authorize(api_key), **({"Content-Type": "application/json"} if data else {})}
     return _body(urllib.request.Request(url, data, headers, method="POST"), timeout)
+
+
+def _authorize(api_key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 def _body(request: urllib.request.Request, timeout: float) -> bytes:

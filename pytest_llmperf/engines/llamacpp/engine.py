@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def _list_tokens(endpoint: Endpoint, text: str) -> list[int]:
     asked = {"content": text, "add_special": True}
-    return [int(token) for token in json.loads(http_post(f"{endpoint.root}/tokenize", asked))["tokens"]]
+    answer = http_post(f"{endpoint.root}/tokenize", asked, api_key=endpoint.api_key)
+    return [int(token) for token in json.loads(answer)["tokens"]]
 
 
 DIALECT = Dialect(

@@ -29,8 +29,8 @@ def check_room(endpoint: Endpoint, body: Mapping[str, Any]) -> None:
     # Without a limit an answer needs room for at least one token.
     asked = int(body.get("max_tokens") or body.get("max_completion_tokens") or 1)
     try:
-        context, slots = _read_slots(endpoint.root)
-        tokens = _count_prompt(endpoint.root, body, room=context - asked)
+        context, slots = _read_slots(endpoint)
+        tokens = _count_prompt(endpoint, body, room=context - asked)
     except (OSError, ValueError, KeyError, TypeError):
         return  # the request itself tells what is wrong with it, or with the server
     if tokens + asked > context:
@@ -43,24 +43,24 @@ def check_room(endpoint: Endpoint, body: Mapping[str, Any]) -> None:
 
 
 @lru_cache(maxsize=16)
-def _read_slots(root: str) -> tuple[int, int]:
+def _read_slots(endpoint: Endpoint) -> tuple[int, int]:
     """The context of one slot, in tokens, and the number of slots."""
-    properties = json.loads(http_get(f"{root}/props"))
+    properties = json.loads(http_get(f"{endpoint.root}/props", api_key=endpoint.api_key))
     return int(properties["default_generation_settings"]["n_ctx"]), int(properties["total_slots"])
 
 
-def _count_prompt(root: str, body: Mapping[str, Any], room: int) -> int:
+def _count_prompt(endpoint: Endpoint, body: Mapping[str, Any], room: int) -> int:
     """The tokens of a prompt; of one that certainly fits into ``room`` tokens at most so many."""
     if "messages" not in body:
         text = str(body["prompt"])
         most = len(text.encode()) + _SPECIAL_TOKENS
-        return most if most <= room else _count_tokens(root, text, add_special=True)
+        return most if most <= room else _count_tokens(endpoint, text, add_special=True)
     asked = {key: body[key] for key in _CHAT if key in body}
-    text = json.loads(http_post(f"{root}/apply-template", asked))["prompt"]
-    return _count_tokens(root, text, add_special=False)
+    text = json.loads(http_post(f"{endpoint.root}/apply-template", asked, api_key=endpoint.api_key))["prompt"]
+    return _count_tokens(endpoint, text, add_special=False)
 
 
 @lru_cache(maxsize=1024)
-def _count_tokens(root: str, text: str, *, add_special: bool) -> int:
+def _count_tokens(endpoint: Endpoint, text: str, *, add_special: bool) -> int:
     asked = {"content": text, "add_special": add_special, "parse_special": not add_special}
-    return len(json.loads(http_post(f"{root}/tokenize", asked))["tokens"])
+    return len(json.loads(http_post(f"{endpoint.root}/tokenize", asked, api_key=endpoint.api_key))["tokens"])

@@ -22,7 +22,8 @@ def _salt_prefix(share: bool) -> Mapping[str, Any]:
 
 def _list_tokens(endpoint: Endpoint, text: str) -> list[int]:
     asked = {"model": endpoint.model, "prompt": text}
-    return [int(token) for token in json.loads(http_post(f"{endpoint.root}/tokenize", asked))["tokens"]]
+    answer = http_post(f"{endpoint.root}/tokenize", asked, api_key=endpoint.api_key)
+    return [int(token) for token in json.loads(answer)["tokens"]]
 
 
 DIALECT = Dialect(

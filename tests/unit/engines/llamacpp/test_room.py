@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.engines.llamacpp import room
 from pytest_llmperf.traffic.client.dialect import Endpoint
 
-ENDPOINT = Endpoint("http://127.0.0.1:1/v1", "tiny")
+ENDPOINT = Endpoint("http://127.0.0.1:1/v1", "tiny", "secret")
 
 
 class Server:
@@ -18,13 +18,16 @@ class Server:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.keys: set[str] = set()
         self.properties: dict[str, Any] = {"default_generation_settings": {"n_ctx": 512}, "total_slots": 2}
 
-    def get(self, url: str) -> bytes:
+    def get(self, url: str, *, api_key: str) -> bytes:
+        self.keys.add(api_key)
         self.asked.append(url.rpartition("/")[2])
         return json.dumps(self.properties).encode()
 
-    def post(self, url: str, content: dict[str, Any]) -> bytes:
+    def post(self, url: str, content: dict[str, Any], *, api_key: str) -> bytes:
+        self.keys.add(api_key)
         self.asked.append(url.rpartition("/")[2])
         if url.endswith("/apply-template"):
             return json.dumps({"prompt": " ".join(m["content"] for m in content["messages"]) + " <end>"}).encode()
@@ -67,6 +70,7 @@ def test_a_prompt_is_counted_by_the_server(server: Server, words: int, chat: boo
 def test_the_refusal_names_the_settings(server: Server) -> None:
     with pytest.raises(ValueError, match="llamacpp:parallel") as found:
         room.check_room(ENDPOINT, ask(400, 300, chat=True))
+    assert server.keys == {"secret"}
     assert str(found.value) == (
         "a prompt of 401 tokens and max_tokens=300 do not fit into the 512 tokens that each of 2 slots has: "
         "--llmperf-engine-arg=llamacpp:ctx_size=1536 makes them fit, and so does a smaller llamacpp:parallel"
