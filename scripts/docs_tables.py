@@ -15,7 +15,7 @@ from pytest_llmperf.engines.llamacpp.server_main import SETTINGS
 from pytest_llmperf.engines.simulated.model.settings import Simulation
 from pytest_llmperf.plugin import fixtures
 from pytest_llmperf.plugin.options import OPTIONS, Option
-from pytest_llmperf.traffic.relay.paths import HARMLESS
+from pytest_llmperf.traffic.relay.paths import ENDPOINTS, HARMLESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -84,6 +84,26 @@ def llamacpp_settings() -> str:
     return table(("setting", "default", "meaning"), rows)
 
 
+# The metrics of requests, by what they have the engine do; a request for text has all others.
+_METRICS_OF_INPUTS = {
+    "embed": "`latency.embed_pNN`, `throughput.inputs`, `throughput.input_tokens`",
+    "rank": "`latency.rank_pNN`, `throughput.inputs`, `throughput.input_tokens`",
+}
+
+
+def list_read_calls() -> str:
+    """The protocols that are read, the ends of their paths and the metrics of their requests."""
+    rows = [
+        (
+            endpoint.name,
+            ", ".join(f"`{end}`" for end in endpoint.ends),
+            _METRICS_OF_INPUTS.get(endpoint.work, "all of generated text"),
+        )
+        for endpoint in ENDPOINTS
+    ]
+    return table(("the call", "end of its path", "its metrics"), rows)
+
+
 def list_harmless_calls() -> str:
     """The ends of the paths that generate no text."""
     rows = [(meaning, ", ".join(f"`{end}`" for end in ends)) for meaning, ends in HARMLESS.items()]
@@ -94,6 +114,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "options": options_table,
     "fixtures": fixtures_table,
     "llamacpp-settings": llamacpp_settings,
+    "read-calls": list_read_calls,
     "harmless-calls": list_harmless_calls,
     "simulated-settings": list_simulated_settings,
 }

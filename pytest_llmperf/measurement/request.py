@@ -18,6 +18,10 @@ Phase = Literal["warmup", "steady", "cooldown"]
 """The part of a load that a request belongs to; only ``steady`` ones are judged."""
 
 
+Work = Literal["text", "embed", "rank"]
+"""What a request has the engine do: generate text, embed texts, or give texts ranks, scores or classes."""
+
+
 @dataclass(frozen=True)
 class ServerTimes:
     """Server-reported durations of one request, in ns; None if not reported.
@@ -104,6 +108,8 @@ class RequestTiming:
         drafted_tokens: tokens that were drafted for its answer, accepted or not; None if the server did not say.
         accepted_tokens: those of ``drafted_tokens`` that became part of the answer.
         cancelled: whether it failed because its client gave it up.
+        work: what it has the engine do. Only a request for text has tokens of output.
+        inputs: how many texts it has embedded or ranked; 0 of a request for text.
     """
 
     sent_ns: int
@@ -129,6 +135,8 @@ class RequestTiming:
     drafted_tokens: int | None = None
     accepted_tokens: int | None = None
     cancelled: bool = False
+    work: Work = "text"
+    inputs: int = 0
 
     @property
     def is_short(self) -> bool:

@@ -32,10 +32,14 @@ ALLOWED: dict[str, str] = {
     "telemetry": "measurement measurement.host system telemetry.analysis telemetry.records telemetry.sampler "
     "telemetry.sources",
     "traffic.answers": "measurement",
+    "traffic.answers.anthropic": "measurement traffic.answers",
+    "traffic.answers.inputs": "measurement traffic.answers",
+    "traffic.answers.llamacpp": "measurement traffic.answers",
     "traffic.client": "measurement measurement.cancelling system.http traffic.answers",
     "traffic.workloads": "measurement traffic.answers traffic.client",
     "traffic.load": "measurement system system.http traffic.answers traffic.client traffic.workloads",
-    "traffic.relay": "measurement system system.http traffic.answers traffic.client",
+    "traffic.relay": "measurement system system.http traffic.answers traffic.answers.anthropic traffic.answers.inputs "
+    "traffic.answers.llamacpp traffic.client",
     "traffic": "measurement traffic.answers traffic.client traffic.load traffic.workloads",
     "quality": "measurement.quality traffic.client",
     "engines.api": "measurement system telemetry.sources traffic.client",

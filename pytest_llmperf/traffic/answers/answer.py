@@ -56,6 +56,8 @@ class Arrival:
         asked_tokens: the most output tokens that were asked for; None without a limit, and if it is not known.
         full_length: whether the server was told to end the answer there and not earlier.
         several: whether several answers were asked for at once.
+        asked_inputs: how many texts were to be embedded or ranked; None if that is not known.
+        asked_results: how many vectors or scores were asked for of them; None if that is not known.
     """
 
     sent_ns: int
@@ -70,6 +72,8 @@ class Arrival:
     asked_tokens: int | None = None
     full_length: bool = False
     several: bool = False
+    asked_inputs: int | None = None
+    asked_results: int | None = None
 
     @property
     def is_stream(self) -> bool:

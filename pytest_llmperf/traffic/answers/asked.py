@@ -17,6 +17,7 @@ _EARLY_END = re.compile(
     r"(?:stop|guided|structured|bad_words|grammar|regex|ebnf|json|choice)(?!.*(?:backend|pattern)$)\w*"
     r"|\w+_(?:grammar|regex|schema|json)|response_format|format"
 )
+_SEVERAL = ("n", "n_cmpl", "num_return_sequences")
 _MOST_UNASKED = 1  # some servers count the end of the sequence beyond what was asked for
 
 
@@ -48,7 +49,15 @@ def asks_for_several(body: Mapping[str, Any]) -> bool:
     prompts = as_list(body.get("prompt"))
     # A list of numbers is one prompt, of the numbers of its tokens.
     listed = len(prompts) > 1 and not all(isinstance(prompt, int) for prompt in prompts)
-    return listed or any((as_count(body.get(key)) or 0) > 1 for key in ("n", "num_return_sequences"))
+    return listed or any((as_count(body.get(key)) or 0) > 1 for key in _SEVERAL)
+
+
+def check_best_of(body: Mapping[str, Any]) -> str:
+    """Why the tokens of an answer cannot be told from those of others that were thrown away, in one sentence, or ""."""
+    asked = as_count(body.get("best_of")) or 0
+    if asked <= max(1, as_count(body.get("n")) or 0):
+        return ""
+    return f"best_of={asked} has {asked} answers generated and shows the best, while servers count the tokens of all"
 
 
 def check_full_length(output: int | None, asked: int | None) -> str:

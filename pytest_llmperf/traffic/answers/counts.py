@@ -7,6 +7,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from pytest_llmperf.measurement.chunks import LARGEST
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -145,3 +147,16 @@ def _count_chunks(streamed: Streamed) -> int:
         return len(streamed.kinds)
     kinds = [kind for kind in streamed.kinds if kind != "tool"]
     return len(kinds) - sum(1 for before, after in pairwise(kinds) if before != after)
+
+
+def count_rises(totals: Sequence[int | None]) -> list[int] | None:
+    """Returns the tokens by which a running count rises with each chunk; None if there is no running count.
+
+    Tokens counted on pieces without content fall to the next chunk. A count that is 0 after text, or that falls, is a
+    placeholder (Ollama sends zeros until the end).
+    """
+    known = [total for total in totals if total is not None]
+    if not known or len(known) < len(totals) or known[0] < 1:
+        return None
+    rises = [after - before for before, after in zip([0, *known], known, strict=False)]
+    return None if min(rises) < 0 or max(rises) > LARGEST else rises

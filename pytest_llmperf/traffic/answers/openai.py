@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_llmperf.measurement.chunks import LARGEST, PackedChunks
+from pytest_llmperf.measurement.chunks import PackedChunks
 from pytest_llmperf.measurement.request import ServerTimes
 from pytest_llmperf.traffic.answers import sse
 from pytest_llmperf.traffic.answers.answer import Answer, time_answer
@@ -18,7 +18,13 @@ from pytest_llmperf.traffic.answers.content import (
     read_reasoning,
     read_text,
 )
-from pytest_llmperf.traffic.answers.counts import Streamed, Whole, count_bytes, describe_other_count
+from pytest_llmperf.traffic.answers.counts import (
+    Streamed,
+    Whole,
+    count_bytes,
+    count_rises,
+    describe_other_count,
+)
 from pytest_llmperf.traffic.answers.endings import (
     describe_models,
     describe_nothing,
@@ -237,8 +243,8 @@ class _Parts:
             chunks=self._chunks() if arrival.is_stream else (),
             finish_reason=self.finish_reason,
             model=self.model,
-            server=_read_times(self.timings),
-            **_read_drafts(self.timings),
+            server=read_times(self.timings),
+            **read_drafts(self.timings),
             error=self._error(arrival, counts, carries=bool(text or reasoning or calls or self.media_bytes)),
         )
         return Answer(text, reasoning, calls, self.finish_reason, self.usage, timing, self.raw)
@@ -292,11 +298,11 @@ class _Parts:
         return unfinished or ("" if carries else why_empty(as_text(self.ending), counts.output))
 
     def _chunks(self) -> Sequence[Chunk]:
-        counts = _rises([c.by_usage for c in self.carriers]) or _rises([c.by_timings for c in self.carriers])
+        counts = count_rises([c.by_usage for c in self.carriers]) or count_rises([c.by_timings for c in self.carriers])
         return PackedChunks.of([c.at_ns for c in self.carriers], [c.kind for c in self.carriers], counts)
 
 
-def _read_times(timings: Mapping[str, Any]) -> ServerTimes | None:
+def read_times(timings: Mapping[str, Any]) -> ServerTimes | None:
     """The times that llama.cpp states of an answer; None if it states none."""
     prompt, decode = (_as_nanoseconds(timings.get(name)) for name in ("prompt_ms", "predicted_ms"))
     if prompt is None or decode is None:
@@ -304,7 +310,7 @@ def _read_times(timings: Mapping[str, Any]) -> ServerTimes | None:
     return ServerTimes(prompt=prompt, decode=decode, drafted=bool(as_count(timings.get("draft_n"))))
 
 
-def _read_drafts(timings: Mapping[str, Any]) -> dict[str, int]:
+def read_drafts(timings: Mapping[str, Any]) -> dict[str, int]:
     """The draft tokens that llama.cpp counted of an answer; it leaves them out where it drafted none. Empty if unknown.
 
     More accepted tokens than were drafted are no counts.
@@ -342,16 +348,3 @@ def _find_usage(content: Mapping[str, Any], choices: Sequence[object]) -> dict[s
         return usage
     own = [as_dict(value) for key, value in content.items() if key.startswith("x_")]
     return next((usage for part in (*map(as_dict, choices), *own) if (usage := as_dict(part.get("usage")))), {})
-
-
-def _rises(totals: Sequence[int | None]) -> list[int] | None:
-    """Returns the tokens by which a running count rises with each chunk; None if there is no running count.
-
-    Tokens counted on pieces without content fall to the next chunk. A count that is 0 after text, or that falls, is a
-    placeholder (Ollama sends zeros until the end).
-    """
-    known = [total for total in totals if total is not None]
-    if not known or len(known) < len(totals) or known[0] < 1:
-        return None
-    rises = [after - before for before, after in zip([0, *known], known, strict=False)]
-    return None if min(rises) < 0 or max(rises) > LARGEST else rises

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.answers.asked import asks_for_several, is_told_to_go_on, read_asked_tokens
+from pytest_llmperf.traffic.answers.asked import asks_for_several, check_best_of, is_told_to_go_on, read_asked_tokens
+from pytest_llmperf.traffic.answers.inputs.counts import count_asked_inputs, count_asked_results
+from pytest_llmperf.traffic.answers.inputs.vectors import thin_out
 from pytest_llmperf.traffic.client.prompts import find_prompt, parse_body, parse_prompt
 from pytest_llmperf.traffic.relay.encodings import decode_body
-from pytest_llmperf.traffic.relay.paths import is_harmless, is_read, is_safe
+from pytest_llmperf.traffic.relay.paths import find_work, is_harmless, is_read, is_safe
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from pytest_llmperf.measurement.prompts import Prompt
+    from pytest_llmperf.measurement.request import Work
 
 CAPACITY = 512 << 20
 UNENDED = "it was still on its way when the test ended"
@@ -39,12 +42,16 @@ class RecordedCall:
         over_ns: when the call was really over, for one that belongs to no test or outlived it; 0 until then.
         method: that of the request.
         read: whether its answer is kept, to be read.
+        work: what it has the engine do, if it is read.
         body: that of the request, until the call is taken.
         body_encoding: its Content-Encoding in lower case, or "".
         prompt: digests of its prompt, from then on; None if there is none that can be read.
         asked_tokens: the most output tokens that it asks for, from then on; None without a limit.
         full_length: whether it tells the server to end the answer there and not earlier, from then on.
         several: whether it asks for several answers at once, from then on.
+        count_fault: why its tokens cannot be told from what it asks for, from then on; "" if they can.
+        asked_inputs, asked_results: how many texts it has embedded or ranked, and how many vectors or scores it wants,
+            from then on; None if that is not known, and of other requests.
         late_ns: how late its stamps may be, in ns, from then on; None if that is not known.
     """
 
@@ -62,12 +69,16 @@ class RecordedCall:
     over_ns: int = 0
     method: str = "POST"
     read: bool = True
+    work: Work = "text"
     body: bytes = b""
     body_encoding: str = ""
     prompt: Prompt | None = None
     asked_tokens: int | None = None
     full_length: bool = False
     several: bool = False
+    count_fault: str = ""
+    asked_inputs: int | None = None
+    asked_results: int | None = None
     late_ns: int | None = None
 
 
@@ -106,7 +117,7 @@ class RecordedCalls:
 
     def complete_head(self, call: RecordedCall, method: str, path: str) -> RecordedCall | None:
         """Notes what a call asks for whose head is whole now; None for one that only asks for what is there."""
-        call.method, call.path, call.read = method, path, is_read(method, path)
+        call.method, call.path, call.read, call.work = method, path, is_read(method, path), find_work(path)
         if is_safe(method):
             self._calls = [other for other in self._calls if other is not call]
             self._left_over = [other for other in self._left_over if other is not call]
@@ -115,7 +126,7 @@ class RecordedCalls:
 
     def record(self, path: str, sent_ns: int, *, method: str = "POST", read: bool = True) -> RecordedCall:
         """Records a call, whatever its path. While no test is measured, nothing of it is kept but when it is over."""
-        call = RecordedCall(path, sent_ns, sent_ns, method=method, read=read)
+        call = RecordedCall(path, sent_ns, sent_ns, method=method, read=read, work=find_work(path))
         if self._open:
             self._calls.append(call)
         else:
@@ -138,7 +149,7 @@ class RecordedCalls:
         if not call.ended:
             call.body = b"".join(body)
             self._kept += len(call.body)
-        else:
+        elif call.work == "text":
             prompt = parse_prompt(call.path, decode_body(b"".join(body), call.body_encoding), self.obeyed)
             self.prompts_outside += [prompt] if prompt is not None else []
 
@@ -149,6 +160,8 @@ class RecordedCalls:
         call.end_ns = at_ns
         if not call.read:
             return
+        if call.work == "embed" and call.content_encoding in ("", "identity"):
+            content = [thin_out(piece) for piece in content]
         size = sum(map(len, content))
         if self._kept + size > self._capacity:
             self.end(call, at_ns, f"not measured: the relay keeps {self._capacity >> 20} MiB of a test's answers")
@@ -197,10 +210,14 @@ class RecordedCalls:
         """Notes what the body of a request asks for, and drops it."""
         body = decode_body(call.body, call.body_encoding)
         content = parse_body(body)
-        if content is None:
+        if call.work != "text":
+            # Texts that are embedded are no prompts, and leave nothing in a prompt cache for any.
+            call.asked_inputs = count_asked_inputs(call.work, content or {})
+            call.asked_results = count_asked_results(call.work, content or {})
+        elif content is None:
             call.prompt = parse_prompt(call.path, body, self.obeyed)
         else:
             call.prompt = find_prompt(call.path, content, self.obeyed)
             call.asked_tokens, call.full_length = read_asked_tokens(content), is_told_to_go_on(content)
-            call.several = asks_for_several(content)
+            call.several, call.count_fault = asks_for_several(content), check_best_of(content)
         call.body = b""

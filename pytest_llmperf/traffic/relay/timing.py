@@ -8,26 +8,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.request import StampLag
-from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
-from pytest_llmperf.traffic.answers.answer import Answer, Arrival
+from pytest_llmperf.traffic.answers import openai
+from pytest_llmperf.traffic.answers.answer import Arrival
 from pytest_llmperf.traffic.answers.endings import NO_ANSWER
 from pytest_llmperf.traffic.answers.reading import read_or_fail
 from pytest_llmperf.traffic.relay.encodings import create_decoder
+from pytest_llmperf.traffic.relay.paths import find_endpoint
 from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from pytest_llmperf.measurement.request import RequestTiming
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
 
     Pieces = Sequence[tuple[int, bytes]]
 
-_READERS: Mapping[str, Callable[[Arrival], Answer]] = {
-    "/api/chat": ollama.read,
-    "/api/generate": ollama.read,
-    "/responses": openai_responses.read,
-}
 # Servers quote keys in their error messages.
 _KEY = re.compile(r"\b(sk-|Bearer\s+)[\w.~+/=*-]{4,}")
 
@@ -50,8 +46,11 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
         asked_tokens=call.asked_tokens,
         full_length=call.full_length,
         several=call.several,
+        asked_inputs=call.asked_inputs,
+        asked_results=call.asked_results,
     )
-    read = next((reader for path, reader in _READERS.items() if call.path.endswith(path)), openai.read)
+    endpoint = find_endpoint(call.path)
+    read = openai.read if endpoint is None else endpoint.read
     timing = read_or_fail(read, arrival).timing
     refused = call.status is not None and call.status >= 400
     if timing.error is not None and (call.by_app or call.app_finished) and not refused:
@@ -68,7 +67,8 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
     lag = (
         None if call.late_ns is None else StampLag("app", 0, call.late_ns)
     )  # a request that is stamped late is forwarded late
-    return replace(timing, error=error, prompt=call.prompt, lag=lag)
+    fault = timing.count_fault or call.count_fault
+    return replace(timing, error=error, prompt=call.prompt, lag=lag, work=call.work, count_fault=fault)
 
 
 def _explain_hang_up(call: RecordedCall, error: str) -> str:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tests.conftest import Runs
     from tests.helpers.hostile_server import Asked, HostileServer, Reply
 
-UNREAD = ("/v1/messages", "/completion", "/infill", "/generate", "/invocations", "/v1/audio/transcriptions")
-HARMLESS = ("/tokenize", "/v1/embeddings", "/rerank", "/v1/messages/count_tokens", "/api/show")
+UNREAD = ("/v1/audio/speech", "/generate", "/invocations")
+HARMLESS = ("/tokenize", "/embed_all", "/v1/messages/count_tokens", "/api/show")
 ASKS = """
     import json, urllib.request
 
@@ -120,20 +120,20 @@ def test_alone(runs: Runs, any_path: HostileServer, pytester: pytest.Pytester) -
         ASKS
         + """
     def test_asks(llm_client):
-        for path in ["/v1/messages"] * 2 + ["/infill"]:
+        for path in ["/v1/batches"] * 2 + ["/generate"]:
             post(llm_client, path)
 """,
         "--llmperf-report=out.json",
         "--llmperf-report=out.md",
         *any_path.options,
     )
-    sentence = "the test sent 3 calls that are not read: 1 POST /infill, 2 POST /v1/messages"
+    sentence = "the test sent 3 calls that are not read: 1 POST /generate, 2 POST /v1/batches"
     result.stdout.fnmatch_lines([f"why: * INVALID: {sentence} (*", "budgets: 4 INVALID"])
     assert f"- {sentence} " in (pytester.path / "out.md").read_text(encoding="utf-8").replace("\\", "")
     (test,) = read_tests(pytester)
     assert test["measurement"]["requests"]["unread"] == [
-        {"call": "POST /infill", "count": 1, "harmless": False},
-        {"call": "POST /v1/messages", "count": 2, "harmless": False},
+        {"call": "POST /generate", "count": 1, "harmless": False},
+        {"call": "POST /v1/batches", "count": 2, "harmless": False},
     ]
     assert {"throughput.requests", "latency.ttft"} <= set(test["measurement"]["missing"][sentence])
     assert "no request through llm_client" not in (pytester.path / "out.json").read_text(encoding="utf-8")
@@ -199,7 +199,7 @@ def test_memory_is_judged_beside_calls_that_are_not_read(runs: Runs) -> None:
     def test_asks(llm_client):
         llm_client.generate("x", max_tokens=4)
         with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(urllib.request.Request(llm_client.base_url + "/messages", b"{}"))
+            urllib.request.urlopen(urllib.request.Request(llm_client.base_url + "/batches", b"{}"))
 """
     )
     result.stdout.fnmatch_lines(["*memory.peak*PASS", "budgets: 1 PASS, 1 INVALID"])
@@ -215,7 +215,7 @@ def test_each_engine_has_its_own_calls(runs: Runs, any_path: HostileServer) -> N
         other = llm_client_factory(llm_engine_factory("simulated", args={"ttft": "2 ms", "tpot": "1 ms"}))
         for client in (llm_client, other):
             client.generate("x", max_tokens=4)
-        post(llm_client, "/v1/messages")
+        post(llm_client, "/v1/batches")
 """,
         *any_path.options,
     )
@@ -230,7 +230,7 @@ def test_what_came_outside_of_a_test_belongs_to_none(runs: Runs, any_path: Hosti
     @pytest.fixture
     def warmed_up(llm_client):
         post(llm_client, "/tokenize")
-        post(llm_client, "/v1/messages")
+        post(llm_client, "/v1/batches", prompt="another")
 
     def test_asks(warmed_up, llm_client):
         llm_client.generate("x", max_tokens=4)

@@ -155,8 +155,8 @@ def test_what_asks_no_model_for_tokens_is_not_noted(path: str, method: str) -> N
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/messages"),
-        ("POST", "/v1/embeddings"),
+        ("POST", "/v1/audio/speech"),
+        ("POST", "/tokenize"),
         ("POST", "/"),
         ("PUT", PATH),
         ("PATCH", "/x"),

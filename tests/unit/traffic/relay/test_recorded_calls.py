@@ -45,7 +45,7 @@ def test_a_call_that_runs_on_is_left_over_for_each_test_until_it_is_over() -> No
 def test_a_call_that_is_not_read_is_recorded_without_its_answer() -> None:
     recorded = RecordedCalls()
     recorded.open(1)
-    call = begun(recorded, path="/v1/messages")
+    call = begun(recorded, path="/v1/audio/speech")
     recorded.add_content(call, 5, [b"text"])
     recorded.end(call, 6)
     assert recorded.take(7, final=True) == [call]

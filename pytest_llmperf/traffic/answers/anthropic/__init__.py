@@ -1,0 +1,1 @@
+"""Answers of Anthropic's API, by whichever server gives them."""

@@ -1,0 +1,1 @@
+"""Answers to requests that give no text: embeddings, ranks and scores."""
