@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "BYTES",
+    "INPUTS_PER_SECOND",
     "JOULES",
     "JOULES_PER_TOKEN",
     "REQUESTS_PER_SECOND",
@@ -186,6 +187,7 @@ _HOMES = {
     "PromptCache": "pytest_llmperf.measurement.prompts",
     "PromptHistory": "pytest_llmperf.measurement.prompts",
     "Quantity": "pytest_llmperf.measurement.units",
+    "INPUTS_PER_SECOND": "pytest_llmperf.measurement.units",
     "REQUESTS_PER_SECOND": "pytest_llmperf.measurement.units",
     "Reading": "pytest_llmperf.measurement.reading",
     "RecordedValue": "pytest_llmperf.measurement.measurement",
@@ -269,6 +271,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.server_clock import ServerClock as ServerClock
     from pytest_llmperf.measurement.server_clock import StreamTimes as StreamTimes
     from pytest_llmperf.measurement.units import BYTES as BYTES
+    from pytest_llmperf.measurement.units import INPUTS_PER_SECOND as INPUTS_PER_SECOND
     from pytest_llmperf.measurement.units import JOULES as JOULES
     from pytest_llmperf.measurement.units import JOULES_PER_TOKEN as JOULES_PER_TOKEN
     from pytest_llmperf.measurement.units import REQUESTS_PER_SECOND as REQUESTS_PER_SECOND

@@ -116,6 +116,7 @@ def find_no_budget(limits: Sequence[Limit], engine: EngineInfo | None) -> Verdic
 
 def _judge_one(limit: Limit, measurement: Measurement, chosen: Sequence[Limit], judge: _Judge) -> Verdict:
     metric, objectives, confidence = limit.definition, _objectives(chosen), judge.confidence_for(limit)
+    measurement = metric.select(measurement)
     evidence: Evidence | None = None
     interval: Interval | None = None
     try:

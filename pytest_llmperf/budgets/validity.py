@@ -35,6 +35,7 @@ def why_invalid(metric: Metric, measurement: Measurement) -> str:
     """Why no limit on a metric of this measurement can be judged, in one sentence; empty if it can."""
     if metric.known_before_test:
         return ""
+    measurement = metric.select(measurement)
     faults = [*measurement.faults, _why_requests_failed(measurement), _why_no_tokens(measurement.requests)]
     faults += _find_source_faults(metric, measurement)
     if metric.needs_all_calls:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.quality.comparison import NoComparison, QualityComparison, Score
     from pytest_llmperf.measurement.quality.next_tokens import TextNextTokens
     from pytest_llmperf.measurement.reading import PageReading, Reading
-    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming, Work
     from pytest_llmperf.measurement.server_clock import ServerClock
     from pytest_llmperf.measurement.unread import UnreadCall
 
@@ -49,7 +49,7 @@ class Measurement:
     Attributes:
         window: the time that was measured.
         engine: the engine, of several the first; None if the test used none.
-        requests: all that were sent, in order of sending.
+        requests: all that were sent for text, in order of sending.
         memory: of the engine's processes on the host; None for the reason in ``memory_missing``.
         devices: those that the engine computes on beside the CPU; empty for the reason in ``devices_missing``, which is
             empty itself if the engine computes on the CPU.
@@ -85,6 +85,8 @@ class Measurement:
         prices: what the project says that devices cost; None if it says nothing.
         host_bytes: the memory of the host; None if it is not known.
         unloaded: the memory that was held after the test had unloaded its model or put it to sleep; None if it did not.
+        others: requests that were sent for embeddings, ranks or scores, in the same order.
+        works: what the ``requests`` have the engine do; :meth:`turn_to` changes it.
     """
 
     window: Window
@@ -121,6 +123,8 @@ class Measurement:
     prompt_cache: PromptCache = field(default_factory=PromptCache)
     prices: Prices | None = None
     host_bytes: int | None = None
+    others: tuple[RequestTiming, ...] = ()
+    works: tuple[Work, ...] = ("text",)
 
     def select_engine(self, engine: str) -> Measurement:
         """The measurement of one engine, by its label, its name or ``name:model``, globs included.
@@ -134,6 +138,31 @@ class Measurement:
             names = ", ".join(p.label or (p.engine.label if p.engine else "") for p in parts) or "none"
             raise ValueError(f"{engine!r} is {'no' if not found else 'more than one'} engine of this test: {names}")
         return found[0]
+
+    def turn_to(self, works: tuple[Work, ...]) -> Measurement:
+        """The same measurement with the requests for these works as its ``requests``, and all others as the others.
+
+        Loads, and what a server's clock or an engine's cache says, are of requests for text.
+        """
+        if works == self.works:
+            return self
+        if works not in self._turned:
+            every = sorted((*self.requests, *self.others), key=lambda request: request.sent_ns)
+            of_text = works == ("text",)
+            self._turned[works] = replace(
+                self,
+                requests=tuple(request for request in every if request.work in works),
+                others=tuple(request for request in every if request.work not in works),
+                works=works,
+                loads=self.loads if of_text else (),
+                server_clock=self.server_clock if of_text else None,
+                parts=tuple(part.turn_to(works) for part in self.parts),
+            )
+        return self._turned[works]
+
+    @cached_property
+    def _turned(self) -> dict[tuple[Work, ...], Measurement]:
+        return {}
 
     @cached_property
     def judged(self) -> tuple[RequestTiming, ...]:
@@ -167,7 +196,7 @@ class Measurement:
         of its load, or was a call for text that was not read; a cancelled one until the engine has noticed. Requests at
         the same time count once; pauses between requests and rounds do not count.
         """
-        asked = [(r.sent_ns, r.end_ns) for r in self.requests]
+        asked = [(r.sent_ns, r.end_ns) for r in (*self.requests, *self.others)]
         asked += [(call.sent_ns, call.end_ns) for call in self.unread if not call.harmless]
         asked += [(one.sent_ns, one.noticed_ns or one.cancelled_ns) for one in self.cancelled]
         return sum(span.seconds for span in _merge([Window(*span) for span in asked]))
@@ -188,6 +217,8 @@ class Measurement:
             window=window,
             engine=self.engine,
             requests=tuple(r for r in self.requests if window.start_ns <= r.sent_ns < window.end_ns),
+            others=tuple(r for r in self.others if window.start_ns <= r.sent_ns < window.end_ns),
+            works=self.works,
             memory=self.memory.cut(window) if self.memory else None,
             memory_missing=self.memory_missing,
             devices=tuple(trace.cut(window) for trace in self.devices),

@@ -53,6 +53,7 @@ SECONDS = Quantity(
 TOKENS_PER_SECOND = Quantity("token rate", "tok/s", {"tok/s": 1.0}, ("tok/s",), "800 tok/s")
 TOKENS_PER_STEP = Quantity("number of tokens per step", "tok/step", {"tok/step": 1.0}, ("tok/step",), "2.5 tok/step")
 REQUESTS_PER_SECOND = Quantity("request rate", "req/s", {"req/s": 1.0}, ("req/s",), "10 req/s")
+INPUTS_PER_SECOND = Quantity("input rate", "inputs/s", {"inputs/s": 1.0}, ("inputs/s",), "50 inputs/s")
 JOULES = Quantity("energy", "J", {"mJ": 1e-3, "J": 1.0, "kJ": 1e3}, ("kJ", "J", "mJ"), "500 J")
 JOULES_PER_TOKEN = Quantity("energy per token", "J/tok", {"mJ/tok": 1e-3, "J/tok": 1.0}, ("J/tok", "mJ/tok"), "2 J/tok")
 WATTS = Quantity("power", "W", {"mW": 1e-3, "W": 1.0, "kW": 1e3}, ("W",), "300 W")
@@ -69,6 +70,7 @@ _BY_BASE = {
         TOKENS_PER_SECOND,
         TOKENS_PER_STEP,
         REQUESTS_PER_SECOND,
+        INPUTS_PER_SECOND,
         JOULES,
         JOULES_PER_TOKEN,
         WATTS,

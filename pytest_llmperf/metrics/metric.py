@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_llmperf.measurement.measurement import Measurement
-    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming, Work
     from pytest_llmperf.measurement.units import Quantity
     from pytest_llmperf.metrics.evidence import Evidence
     from pytest_llmperf.metrics.statistics import Statistic
@@ -82,6 +82,7 @@ class Metric(ABC):
         lag_against: the distribution of durations that the lag of the client is compared with before this metric is
             judged; None for itself if it is one, else for end-to-end time.
         stream_time: which times of streamed answers it is made of.
+        works: which requests it is of, by what they have the engine do.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Metric(ABC):
     has_peak_caveat: bool = False
     lag_against: DistributionMetric | None = None
     stream_time: StreamTime = StreamTime.NONE
+    works: tuple[Work, ...] = ("text",)
 
     @property
     def group(self) -> str:
@@ -120,6 +122,10 @@ class Metric(ABC):
     def limit_key(self) -> str:
         """The key as help texts write it: ``peak``, or ``ttft_pNN`` for a distribution."""
         return self.key
+
+    def select(self, measurement: Measurement) -> Measurement:
+        """The measurement with the requests that this metric is of."""
+        return measurement.turn_to(self.works)
 
     def quantity_in(self, measurement: Measurement) -> Quantity:
         """What its values in a measurement are values of: for money that depends on the currency of the prices."""
@@ -200,10 +206,10 @@ class ScalarMetric(Metric):
         statistic: Statistic | None = None,
         objectives: Sequence[Objective] | None = None,
     ) -> Reading:
-        return self._check(self.compute(measurement, self))
+        return self._check(self.compute(self.select(measurement), self))
 
     def find_evidence(self, measurement: Measurement, objectives: Sequence[Objective] | None = None) -> Evidence | None:
-        return None if self.evidence is None else self.evidence(measurement)
+        return None if self.evidence is None else self.evidence(self.select(measurement))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -231,7 +237,7 @@ class DistributionMetric(Metric):
         return () if request.error is not None else self.values(request)
 
     def distribution(self, measurement: Measurement) -> Distribution:
-        """All values of the judged requests, computed once for each measurement."""
+        """All values of the judged requests, computed once for each measurement, which :meth:`select` has given."""
         if self.name not in measurement.distributions:
             found = Distribution(self.values_of(request) for request in measurement.judged)
             measurement.distributions[self.name] = found
@@ -250,6 +256,7 @@ class DistributionMetric(Metric):
         """
         if statistic is None:
             raise ValueError(f"{self.name} is read at a percentile, such as {self.name}_p95, or at {self.name}_max")
+        measurement = self.select(measurement)
         if not measurement.requests:
             return Reading.missing(why_no_request(measurement))
         found = self.distribution(measurement)
@@ -268,6 +275,7 @@ class DistributionMetric(Metric):
         return Reading(statistic.of(found), f"{self.formula}, {counted}{part}", samples=found.count)
 
     def find_evidence(self, measurement: Measurement, objectives: Sequence[Objective] | None = None) -> Evidence | None:
+        measurement = self.select(measurement)
         gave = [request for request in measurement.judged if self.values_of(request)]
         return RequestValues(
             ValuesOfRequests(gave, self.values_of), self.sample == "request", find_engines(measurement, gave)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import traceback
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.unread import describe_unread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.measurement import Measurement
-    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming, Work
 
 # llm_client always asks; an app has its own request.
 NO_TOKEN_COUNT = (
@@ -20,6 +21,16 @@ NO_TOKEN_COUNT = (
 )
 
 _NO_REQUEST = "the test sent no request through llm_client"
+
+
+# The same of what gives no text, by what the requests would have the engine do.
+_NO_INPUTS: Mapping[tuple[Work, ...], str] = MappingProxyType(
+    {
+        ("embed", "rank"): "the test sent no request for embeddings or scores",
+        ("embed",): "the test sent no request for embeddings",
+        ("rank",): "the test sent no request for scores",
+    }
+)
 
 
 def give_no_reason(requests: Sequence[RequestTiming]) -> str:
@@ -36,6 +47,12 @@ def why_raised(error: Exception) -> str:
 
 def why_no_request(measurement: Measurement) -> str:
     """Why a measurement has no request, with what there was instead."""
+    if measurement.works != ("text",):
+        # One reason for all of them where that is true: most tests have it.
+        is_mixed = any(other.work != "text" for other in measurement.others)
+        return _NO_INPUTS[measurement.works if is_mixed else ("embed", "rank")]
+    if measurement.others:
+        return "the test sent requests for embeddings or scores alone, and none for text"
     if unread := describe_unread(measurement.unread):
         return f"the test sent {unread}"
     if count := len(measurement.cancelled):

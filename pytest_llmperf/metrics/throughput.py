@@ -50,6 +50,25 @@ def read_requests(measurement: Measurement, metric: Metric) -> Reading:
     return compute_rate(len(find_ended(answered, measurement.spans)), metric.formula, measurement)
 
 
+def read_inputs(measurement: Measurement, metric: Metric) -> Reading:
+    """Texts embedded, ranked or scored per second; they count when the last byte of their answer came."""
+    return _read_inputs(measurement, metric, lambda request: request.inputs)
+
+
+def read_input_tokens(measurement: Measurement, metric: Metric) -> Reading:
+    """Tokens of these texts per second, as the server counts them."""
+    if any(request.error is None and request.prompt_tokens is None for request in measurement.requests):
+        return Reading.missing("the server gave no count of tokens for every answer")
+    return _read_inputs(measurement, metric, lambda request: request.prompt_tokens or 0)
+
+
+def _read_inputs(measurement: Measurement, metric: Metric, count: Callable[[RequestTiming], int]) -> Reading:
+    if reason := _why_unanswered(measurement):
+        return Reading.missing(reason)
+    ended = find_ended(_list_answered(measurement), measurement.spans)
+    return compute_rate(sum(map(count, ended)), metric.formula, measurement)
+
+
 def read_per_user(measurement: Measurement, metric: Metric) -> Reading:
     """Tokens per second that one request gets: one over the mean TPOT of the judged requests."""
     if reason := _why_unanswered(measurement):
@@ -155,6 +174,22 @@ def divide_total(measurement: Measurement) -> RateUnits | None:
 def divide_requests(measurement: Measurement) -> RateUnits | None:
     """The answered requests of each unit, each in parts by the time that it took."""
     return count_in_units(measurement, _list_answered(measurement), measure_progress)
+
+
+def divide_inputs(measurement: Measurement) -> RateUnits | None:
+    """The texts of each unit, those of a request in parts by the time that it took."""
+    return count_in_units(
+        measurement, _list_answered(measurement), lambda request, unit: request.inputs * measure_progress(request, unit)
+    )
+
+
+def divide_input_tokens(measurement: Measurement) -> RateUnits | None:
+    """The tokens of these texts of each unit, likewise."""
+
+    def count(request: RequestTiming, unit: Window) -> float:
+        return (request.prompt_tokens or 0) * measure_progress(request, unit)
+
+    return count_in_units(measurement, _list_answered(measurement), count)
 
 
 def divide_goodput(measurement: Measurement, objectives: Sequence[Objective] | None) -> RateUnits | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SPARKLINE_WIDTH = 32
 _ERRORS_SHOWN = 3
+_INPUT_KINDS = (("embed", "embeddings"), ("rank", "ranks or scores"))
 _STAT_UNITS = {"seconds": SECONDS, "bytes": BYTES, "share": SHARE, "rate": TOKENS_PER_SECOND}
 
 
@@ -177,8 +178,10 @@ def _describe_settled(before: int | None, settled: int) -> str:
 
 def _requests(requests: Mapping[str, Any]) -> Iterator[str]:
     unread = {call["call"]: call["count"] for call in requests["unread"]}
+    inputs = _inputs(requests.get("inputs", {}))
     if not requests["total"]:
-        yield format_unread(unread) or "none through llm_client"
+        yield from inputs or [format_unread(unread) or "none through llm_client"]
+        yield from [f"beside them, {format_unread(unread)}"] if inputs and unread else []
         return
     known = [f"{count} {kind}" for kind, count in requests["tokens"].items() if count is not None]
     tokens = f"tokens: {', '.join(known)}" if known else "tokens not counted by the server"
@@ -191,8 +194,22 @@ def _requests(requests: Mapping[str, Any]) -> Iterator[str]:
         yield f"and {len(errors) - _ERRORS_SHOWN} other errors"
     if short := describe_short(requests["short"]):
         yield short
+    yield from (f"beside them, {text}" for text in inputs)
     if unread:
         yield f"beside them, {format_unread(unread)}"
+
+
+def _inputs(inputs: Mapping[str, Any]) -> list[str]:
+    """The requests for embeddings and ranks, if there were any; {} of a report without them."""
+    kinds = [f"{inputs[key]} for {name}" for key, name in _INPUT_KINDS if inputs.get(key)]
+    if not kinds:
+        return []
+    tokens = "not counted by the server" if inputs.get("tokens") is None else inputs["tokens"]
+    counted = f"{' and '.join(kinds)}, {inputs['failed']} failed; texts: {inputs['texts']}, tokens: {tokens}"
+    return [
+        counted,
+        *(f"{count} failed: {error}" for error, count in list(inputs.get("errors", {}).items())[:_ERRORS_SHOWN]),
+    ]
 
 
 def _clocks(measurement: Mapping[str, Any]) -> Iterator[str]:

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 _OF_A_TEST = ("nodeid", "outcome", "duration_s", "failed_by", "verdicts", "measurement")
 _OF_A_VERDICT = ("status", "name", "metric", "limit", "measured", "reason", "engine")
-_OF_A_MEASUREMENT = ("workload", "readings", "missing", "distributions", "evidence", "validity", "parts", "looks")
+_OF_A_MEASUREMENT = (
+    "cancelled",
+    "workload",
+    "readings",
+    "missing",
+    "distributions",
+    "evidence",
+    "validity",
+    "parts",
+    "looks",
+)
 _OF_AN_ENGINE = (
     "version",
     "version_class",

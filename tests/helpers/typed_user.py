@@ -9,6 +9,7 @@ import pytest
 
 from pytest_llmperf import (
     BYTES,
+    INPUTS_PER_SECOND,
     JOULES,
     JOULES_PER_TOKEN,
     REQUESTS_PER_SECOND,
@@ -169,7 +170,10 @@ def test_coroutines(failure: BudgetFailure | NoVerdict) -> None:
     assert_type(failure.sections, tuple[tuple[str, str], ...])
 
 
-UNITS: list[Quantity] = [BYTES, SECONDS, SHARE, JOULES, WATTS, JOULES_PER_TOKEN, TOKENS_PER_SECOND, REQUESTS_PER_SECOND]
+UNITS: list[Quantity] = [
+    *(BYTES, SECONDS, SHARE, JOULES, WATTS, JOULES_PER_TOKEN),
+    *(TOKENS_PER_SECOND, REQUESTS_PER_SECOND, INPUTS_PER_SECOND),
+]
 
 
 def look_into(measurement: Measurement) -> None:

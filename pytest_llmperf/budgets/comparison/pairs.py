@@ -115,6 +115,7 @@ def read_turn(limit: Limit, rounds: Sequence[Measurement], limits: Sequence[Limi
 
 def _read_round(limit: Limit, measurement: Measurement, limits: Sequence[Limit]) -> SideValue:
     metric = limit.definition
+    measurement = metric.select(measurement)
     objectives = [
         Objective(one.definition, one.value)
         for one in select(limits, measurement.engine)

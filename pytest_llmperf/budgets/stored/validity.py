@@ -53,6 +53,8 @@ def find_objections(measurement: Measurement) -> list[Objection]:
     """
     found: dict[tuple[str, Undoes], list[str]] = {}
     for metric in list_metrics(measurement):
+        if metric.works != measurement.works and not metric.select(measurement).requests:
+            continue  # Most tests send nothing to embed: there is no value to object to.
         for undoes, reason in _list_reasons(metric, measurement):
             if reason:
                 found.setdefault((reason, undoes), []).append(metric.name)
@@ -60,6 +62,7 @@ def find_objections(measurement: Measurement) -> list[Objection]:
 
 
 def _list_reasons(metric: Metric, measurement: Measurement) -> Iterator[tuple[Undoes, str]]:
+    measurement = metric.select(measurement)
     statistics = _STATISTICS if isinstance(metric, DistributionMetric) else (None,)
 
     def find(why: Callable[[Statistic | None], str]) -> str:

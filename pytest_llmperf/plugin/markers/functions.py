@@ -40,13 +40,15 @@ class MemoryLimits(_Scope, total=False):
 
 
 class ThroughputLimits(_Scope, total=False):
-    """What ``throughput_budget`` takes: rates such as ``"800 tok/s"`` or ``"10 req/s"``, shares such as ``"40 %"``."""
+    """What ``throughput_budget`` takes: rates such as ``"800 tok/s"`` or ``"9 inputs/s"``, or shares: ``"40 %"``."""
 
     output: LimitText
     total: LimitText
     requests: LimitText
     goodput: LimitText
     per_user: LimitText
+    inputs: LimitText
+    input_tokens: LimitText
     prefix_hit_rate: LimitText
     acceptance_rate: LimitText
     acceptance_length: LimitText
@@ -97,6 +99,20 @@ class LatencyLimits(_Scope, total=False):
     e2e_p99: LimitText
     e2e_p99_9: LimitText
     e2e_max: LimitText
+    embed_p50: LimitText
+    embed_p75: LimitText
+    embed_p90: LimitText
+    embed_p95: LimitText
+    embed_p99: LimitText
+    embed_p99_9: LimitText
+    embed_max: LimitText
+    rank_p50: LimitText
+    rank_p75: LimitText
+    rank_p90: LimitText
+    rank_p95: LimitText
+    rank_p99: LimitText
+    rank_p99_9: LimitText
+    rank_max: LimitText
     cancel: LimitText
     startup: LimitText
 

@@ -459,7 +459,7 @@ class MeasuredRun:
     def _asked_of(self, engine: Engine) -> list[RequestTiming]:
         """What the engine was asked for text, with the calls whose answers were not read: their tokens are unknown."""
         unread = [RequestTiming(call.sent_ns, call.end_ns) for call in self._unread_by([engine]) if not call.harmless]
-        return [*self._requests_to([engine]), *unread]
+        return [*(request for request in self._requests_to([engine]) if request.work == "text"), *unread]
 
     def _measure(self, window: Window, observed: Mapping[Engine, Observed]) -> Measurement:
         if len(self._engines) < 2:
@@ -477,8 +477,8 @@ class MeasuredRun:
     def _measure_these(self, engines: Sequence[Engine], window: Window, observed: Observed) -> Measurement:
         memory, missing = self._memory(window, engines)
         asked = self._asked_to(engines)
-        counting = self._expectations.select_counting(asked)
-        requests = tuple(sorted(counting, key=lambda request: request.sent_ns))
+        sent = sorted(self._expectations.select_counting(asked), key=lambda request: request.sent_ns)
+        requests = tuple(request for request in sent if request.work == "text")
         loads = tuple(load for asked, load in self._log.loads if asked in engines)
         devices, devices_missing = self._telemetry.devices(window, engines) if engines else ((), "")
         return Measurement(
@@ -486,6 +486,7 @@ class MeasuredRun:
             engine=engines[0].info if engines else None,
             requests=requests,
             cancelled=tuple(self._expectations.select_cancelled(asked)),
+            others=tuple(request for request in sent if request.work != "text"),
             memory=memory and memory.set_apart(observed.beside),
             memory_missing=missing,
             devices=tuple(replace(trace, memory=trace.memory.set_apart(observed.beside)) for trace in devices),

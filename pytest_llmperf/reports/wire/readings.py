@@ -120,10 +120,12 @@ def _find_twin(metric: Metric, limit_names: Sequence[str], measurement: Measurem
     """The latency before this one that has the same values; empty if none has, or this one has a limit of its own."""
     if not isinstance(metric, DistributionMetric) or any(find(name)[0] is metric for name in limit_names):
         return ""
+    measurement = metric.select(measurement)
     values = metric.distribution(measurement)
     for other in itertools.takewhile(lambda one: one is not metric, ROWS):
         if (
             isinstance(other, DistributionMetric)
+            and other.works == metric.works
             and values.count
             and values.is_same_as(other.distribution(measurement))
         ):
@@ -144,7 +146,7 @@ def _read(metric: Metric, limit_names: Sequence[str], measurement: Measurement) 
 def _read_distribution(
     metric: DistributionMetric, limit_names: Sequence[str], measurement: Measurement
 ) -> dict[str, Reading]:
-    if not metric.distribution(measurement).count:
+    if not metric.distribution(metric.select(measurement)).count:
         return {metric.name: metric.read(measurement, STATISTICS[0])}
     limited = [statistic for base, statistic in map(find, limit_names) if base is metric and statistic is not None]
     statistics = dict.fromkeys((*STATISTICS, *limited))
@@ -160,8 +162,8 @@ def evidence_to_wire(measurement: Measurement, limit_names: Iterable[str] = ()) 
     for metric in list_metrics(measurement):
         try:
             if isinstance(metric, DistributionMetric):
-                if metric.distribution(measurement).count and not _find_twin(metric, names, measurement):
-                    distributions[metric.name] = _distribution_to_wire(metric, measurement)
+                if metric.distribution(metric.select(measurement)).count and not _find_twin(metric, names, measurement):
+                    distributions[metric.name] = _distribution_to_wire(metric, metric.select(measurement))
             elif kept := _keep_evidence(metric, measurement):
                 evidence[metric.name] = kept
         except Exception:  # its reading says why

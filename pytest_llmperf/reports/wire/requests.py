@@ -39,6 +39,7 @@ def requests_to_wire(measurement: Measurement, start_ns: int) -> dict[str, Any]:
         "short": _short(answered),
         "records": [_request(r, start_ns) for r in _sample(requests)],
         "requests_left_out": max(0, len(requests) - REQUEST_RECORDS),
+        "inputs": _inputs(measurement.others),
         "unread": _unread(measurement.unread),
     }
 
@@ -58,6 +59,25 @@ def cancelled_to_wire(measurement: Measurement, start_ns: int) -> list[dict[str,
         }
         for one in _sample(measurement.cancelled)
     ]
+
+
+def _inputs(requests: Sequence[RequestTiming]) -> dict[str, Any]:
+    """The requests for embeddings, ranks and scores counted, with the texts and tokens of those that were answered.
+
+    Empty without any.
+    """
+    if not requests:
+        return {}
+    answered = [r for r in requests if r.error is None]
+    works = Counter(r.work for r in requests)
+    return {
+        "embed": works["embed"],
+        "rank": works["rank"],
+        "failed": len(requests) - len(answered),
+        "errors": _errors(requests),
+        "texts": sum(int(r.inputs) for r in answered),
+        "tokens": _total([r.prompt_tokens for r in answered]),
+    }
 
 
 def _count_models(answered: Sequence[RequestTiming], engine: EngineInfo | None) -> dict[str, int]:

@@ -18,7 +18,7 @@ from tests.helpers.streams import L4, MS, measured, stream, trace, whole
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.measurement.measurement import Measurement
-    from pytest_llmperf.measurement.request import RequestTiming
+    from pytest_llmperf.measurement.request import RequestTiming, Work
 
 
 def fault(metric: str, measurement: Measurement) -> str:
@@ -29,6 +29,7 @@ def fault(metric: str, measurement: Measurement) -> str:
 
 
 GOOD = stream(100, 120, output_tokens=2)
+OF_INPUTS = {"throughput.inputs", "throughput.input_tokens", "latency.embed", "latency.rank"}
 BEFORE_THE_TEST = {"latency.startup", "memory.weights", "memory.kv_reserved"}
 FROM_SAMPLER = {"memory.peak", "memory.growth", "memory.retained", "memory.host_peak", "memory.required"}
 
@@ -42,8 +43,20 @@ def test_nothing_is_wrong_with_a_good_measurement(metric: str) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_failed_request_taints_every_number_but_those_from_before_the_test(metric: str) -> None:
     found = measured(GOOD, stream(error="HTTP 500: boom"), stream(error="timed out"))
-    expected = "" if metric in BEFORE_THE_TEST else "2 of 3 requests failed, the first with: HTTP 500: boom"
+    untouched = metric in BEFORE_THE_TEST | OF_INPUTS
+    expected = "" if untouched else "2 of 3 requests failed, the first with: HTTP 500: boom"
     assert fault(metric, found) == expected
+
+
+@pytest.mark.parametrize(
+    ("work", "tainted"), [("embed", OF_INPUTS - {"latency.rank"}), ("rank", OF_INPUTS - {"latency.embed"})]
+)
+def test_failed_embeddings_taint_what_is_read_from_them_alone(work: Work, tainted: set[str]) -> None:
+    failed = replace(whole(0, 90, error="HTTP 500: boom"), work=work)
+    found = replace(measured(GOOD), others=(failed,))
+    said = {metric for metric in METRICS if fault(metric, found)}
+    assert said == tainted
+    assert fault("throughput.inputs", found) == "1 of 1 requests failed, the first with: HTTP 500: boom"
 
 
 @pytest.mark.parametrize("metric", METRICS)

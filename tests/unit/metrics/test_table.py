@@ -10,7 +10,7 @@ from pytest_llmperf.metrics.table import GROUPS, METRICS, list_keys, why_unread
 HIGHER = {
     "memory.offload", "throughput.output", "throughput.total", "throughput.requests", "throughput.goodput",
     "throughput.per_user", "throughput.prefix_hit_rate", "throughput.acceptance_rate", "throughput.acceptance_length",
-    "quality.agreement",
+    "throughput.inputs", "throughput.input_tokens", "quality.agreement",
 }  # fmt: skip
 UNITS = {"memory": "B", "latency": "s", "cost": "currency"}
 OTHER_UNITS = {
@@ -24,6 +24,8 @@ OTHER_UNITS = {
     "throughput.prefix_hit_rate": "1",
     "throughput.acceptance_rate": "1",
     "throughput.acceptance_length": "tok/step",
+    "throughput.inputs": "inputs/s",
+    "throughput.input_tokens": "tok/s",
     "energy.total": "J",
     "energy.per_output_token": "J/tok",
     "energy.mean_power": "W",
@@ -52,10 +54,12 @@ def test_the_groups_hold_what_the_markers_take() -> None:
         "required", "kv_waste", "offload",
     ]  # fmt: skip
     assert list_keys("throughput") == [
-        "output", "total", "requests", "goodput", "per_user", "prefix_hit_rate", "acceptance_rate", "acceptance_length",
+        "output", "total", "requests", "goodput", "per_user", "inputs", "input_tokens", "prefix_hit_rate",
+        "acceptance_rate", "acceptance_length",
     ]  # fmt: skip
     assert list_keys("latency") == [
-        "ttft_pNN", "ttft_answer_pNN", "tpot_pNN", "itl_pNN", "chunk_gap_pNN", "e2e_pNN", "cancel", "startup",
+        "ttft_pNN", "ttft_answer_pNN", "tpot_pNN", "itl_pNN", "chunk_gap_pNN", "e2e_pNN",
+        "embed_pNN", "rank_pNN", "cancel", "startup",
     ]  # fmt: skip
     assert list_keys("quality") == ["agreement", "kl"]
     assert list_keys("energy") == ["total", "per_output_token", "mean_power"]

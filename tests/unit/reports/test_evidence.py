@@ -11,6 +11,7 @@ from pytest_llmperf.reports.evidence import collect_evidence
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from tests.helpers.device_samples import ENERGY, SECOND, THROTTLED, on
 from tests.helpers.report_samples import ENGINE, measurement, trace
+from tests.helpers.streams import whole
 
 
 def lines(*devices: DeviceTrace, **fields: object) -> list[tuple[str, str]]:
@@ -85,3 +86,16 @@ def test_host_memory_that_cannot_be_seen_beside_a_device_that_can_is_the_hosts()
 def test_the_engine_is_called_by_its_label_first(variant: str, text: str) -> None:
     [told] = [text for kind, text in lines(engine=replace(ENGINE, variant=variant)) if kind == "engine"]
     assert told.startswith(text)
+
+
+def test_embeddings_and_scores_are_told_apart_from_requests_for_text() -> None:
+    sent = [
+        replace(whole(0, 90), work="embed", inputs=3, prompt_tokens=12),
+        replace(whole(100, 90), work="rank", inputs=2, prompt_tokens=6),
+        replace(whole(200, 90, error="HTTP 500: boom"), work="embed"),
+    ]
+    counted = "2 for embeddings and 1 for ranks or scores, 1 failed; texts: 5, tokens: 18"
+    beside = [text for label, text in lines(others=tuple(sent)) if label == "requests"]
+    assert beside[1:] == [f"beside them, {counted}", "beside them, 1 failed: HTTP 500: boom"]
+    alone = [text for label, text in lines(requests=(), others=tuple(sent[:1])) if label == "requests"]
+    assert alone == ["1 for embeddings, 0 failed; texts: 3, tokens: 12"]
