@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def knows_unicode(encoding: str | None) -> bool:
 
 def to_one_line(text: str) -> str:
     """``text`` without line breaks, escape sequences, control characters, or runs of blanks."""
-    return " ".join("".join(c if c.isprintable() else " " for c in _ESCAPES.sub("", text)).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in _ESCAPES.sub("", text))
+    return " ".join(text.split())
 
 
 def leave_out_alike(texts: Iterable[str]) -> list[str]:
@@ -59,9 +62,10 @@ def leave_out_alike(texts: Iterable[str]) -> list[str]:
 
 def measure_width(text: str) -> int:
     """How many terminal cells ``text`` takes: two for a wide character, none for one that combines."""
-    return sum(_cells(char) for char in text)
+    return len(text) if text.isascii() else sum(map(_cells, text))
 
 
+@lru_cache(maxsize=1024)
 def _cells(char: str) -> int:
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
