@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.config_file import FileBudget
 
+pytestmark = pytest.mark.once
+
 WEIRD = 'tests/test_it.py::test_a["quoted" \\ é [x]]'
 AWKWARD = (WEIRD, "tests/test_chat.py::test_answer", "tests/test_it.py::TestIt::test_b[1-2]")
 

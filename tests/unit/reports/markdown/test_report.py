@@ -14,6 +14,8 @@ from tests.helpers.report_samples import BROKEN, GIB, PASSING, UNMEASURED, resul
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.once
+
 SESSION = {"pytest": "9.2.0", "options": ["not", "named"]}
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.reports.matrix.matrix import Matrix
     from pytest_llmperf.reports.result import TestResult
 
+pytestmark = pytest.mark.once
+
 LABELS = ("old", "new", "fp8", "awq", "graphs", "llamacpp:SmolLM2-135M-Instruct-Q4_1.gguf")
 
 

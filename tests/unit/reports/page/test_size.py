@@ -17,6 +17,8 @@ from tests.helpers.closed_loop import LIMITS, TIGHT_LIMITS, measure_closed_loop
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.limit import Limit
 
+pytestmark = pytest.mark.once
+
 OPTIONS = ["--llm-engine=llamacpp", "--llmperf-strict"]
 
 
