@@ -16,6 +16,7 @@ from pytest_llmperf.telemetry.sampler.client import Sampler
 from pytest_llmperf.telemetry.watched_page import WatchedPage
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
+from tests.engines.cancels import check_cancel
 from tests.engines.conftest import chat, loaded
 from tests.engines.good_answers import ask_everything, ask_for_a_response, list_doubts
 from tests.engines.next_tokens import compare_with_itself
@@ -57,6 +58,10 @@ def test_it_answers_and_counts_its_tokens(engine: Engine) -> None:
     assert "ocean" in answer["choices"][0]["message"]["content"].lower()
     assert answer["usage"]["completion_tokens"] == 8
     assert answer["model"] == engine.model == "SmolLM2-135M-Instruct-Q4_1"
+
+
+def test_it_notices_that_a_request_was_cancelled(engine: Engine) -> None:
+    check_cancel(engine, max_tokens=480)
 
 
 def test_a_repeated_prompt_is_not_taken_from_a_cache(engine: Engine) -> None:

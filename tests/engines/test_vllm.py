@@ -26,6 +26,7 @@ from pytest_llmperf.telemetry.watched_page import WatchedPage
 from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
+from tests.engines.cancels import check_cancel
 from tests.engines.conftest import chat, loaded
 from tests.engines.good_answers import TOOL_CALL, ask_everything, ask_for_a_response, list_doubts
 from tests.engines.next_tokens import compare_with_itself
@@ -354,6 +355,10 @@ def test_tokens_that_the_client_did_not_see_are_a_fault_only_beside_its_own(
     assert watched.result.faults == (
         "the server generated 13 tokens, the client saw 5; others use the server, or calls went past llm_client",
     )
+
+
+def test_it_notices_that_a_request_was_cancelled(engine: Engine) -> None:
+    check_cancel(engine, max_tokens=1500)
 
 
 def test_a_poll_asks_for_a_hundredth_of_the_metrics(engine: Engine) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import pytest
 
-from pytest_llmperf.plugin.cancelling.notice import describe_cancelled
+from pytest_llmperf.plugin.cancelling.notice import describe_cancelled, has_ended
 from pytest_llmperf.plugin.cancelling.watch import RunningWatch
 
 if TYPE_CHECKING:
@@ -78,12 +78,13 @@ class Expectation:
         """
         if self._end_ns is None:
             raise RuntimeError(f"{CALL}: its requests are known once the with block has ended")
-        return self._describe_all()
+        return tuple(self.describe(one, others) for one, others in self._pair_with_others())
 
-    def _describe_all(self) -> tuple[CancelledRequest, ...]:
+    def _pair_with_others(self) -> list[tuple[RequestTiming, list[RequestTiming]]]:
+        """The cancelled requests in order of sending, each with the further ones to the engine."""
         ended = self._sent.list_ended(self.engine, self._start_ns)
         ours = sorted((one for one in ended if self.covers(self.engine, one)), key=lambda one: one.sent_ns)
-        return tuple(self.describe(one, [other for other in ended if other is not one]) for one in ours)
+        return [(one, [other for other in ended if other is not one]) for one in ours]
 
     # ------------------------------------------------------------------------------------------------ as a with block
 
@@ -137,7 +138,7 @@ class Expectation:
         deadline, blocked = begun + self._within_s, not yields and _is_in_loop()
         self._watch.hurry()
         while True:
-            found = self._describe_all()
+            found = self._pair_with_others()
             running = self._sent.count_running_since(self._start_ns)
             now = time.monotonic()
             if running and (now >= deadline or (blocked and now >= begun + _IN_LOOP_S)):
@@ -146,9 +147,8 @@ class Expectation:
             if not running and not found:
                 self.fault = self._explain_whole()
                 return
-            # A look that has just begun may not have come back.
-            open_ends = [one for one in found if one.noticed_ns is None] if self._watch.is_telling else []
-            if not running and (not open_ends or now >= deadline):
+            looks = self._watch.looks
+            if not running and (now >= deadline or all(has_ended(one, looks, others) for one, others in found)):
                 return
             yield _PAUSE_S
 

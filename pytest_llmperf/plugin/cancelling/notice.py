@@ -60,14 +60,24 @@ def find_notice(
     after = [look for look in looks if look.asked_ns >= request.end_ns]
     if not after:
         return Missing("the engine was not asked after the cancel")
+    free = _find_free(after, others)
     if not request.chunks and not _was_seen(request, looks, others):
         return Missing("it was cancelled before its first token, and the engine was not seen to work on it")
-    free = next((look for look in after if _count_foreign(look, others) <= 0), None)
     if free is not None:
         return free
     running, seconds = after[-1].running, (after[-1].at_ns - request.end_ns) / 1e9
     what = "1 request" if running == 1 else f"{running} requests"
     return Missing(f"the engine still worked on {what} {seconds:.3g} s after the cancel")
+
+
+def has_ended(request: RequestTiming, looks: Sequence[RunningLook], others: Sequence[RequestTiming]) -> bool:
+    """Whether a further look can tell nothing more of a cancelled request: the engine was idle, or does not tell."""
+    is_silent = any(isinstance(look.running, Missing) for look in looks)
+    return is_silent or _find_free([look for look in looks if look.asked_ns >= request.end_ns], others) is not None
+
+
+def _find_free(looks: Sequence[RunningLook], others: Sequence[RequestTiming]) -> RunningLook | None:
+    return next((look for look in looks if _count_foreign(look, others) <= 0), None)
 
 
 def _was_seen(request: RequestTiming, looks: Sequence[RunningLook], others: Sequence[RequestTiming]) -> bool:

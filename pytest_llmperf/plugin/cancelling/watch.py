@@ -32,11 +32,6 @@ class RunningWatch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="llmperf-running", daemon=True)
 
-    @property
-    def is_telling(self) -> bool:
-        """Whether the engine has told at every look so far."""
-        return not (self.looks and isinstance(self.looks[-1].running, Missing))
-
     def start(self) -> None:
         """Begins to ask, 20 times a second."""
         self._thread.start()
