@@ -292,6 +292,15 @@ OPTIONS = (
         "What workers of pytest-xdist share: one engine, on which they measure in turn, or the devices, of which each "
         "worker gets its own with an engine on them.",
     ),
+    Option(
+        "--llmperf-relay-host",
+        "string",
+        None,
+        "ADDRESS",
+        "Where llm_client.base_url listens, for apps in containers: an address of this host, such as 172.17.0.1. "
+        "Whoever reaches it and knows the address, which has a token in its path, can use the engine.",
+        "loopback, which only this host reaches",
+    ),
     Option("--llmperf-disable", "bool", False, None, "Collect and run the tests, but measure and judge nothing."),
 )
 _INI_TYPES = {

@@ -461,7 +461,7 @@ class Session:
         if self._relays is None:
             from pytest_llmperf.plugin.measuring.app_relays import AppRelays
 
-            self._relays = AppRelays()
+            self._relays = AppRelays(self.settings.relay_host)
         return self._relays
 
     def take_note_of_engines(self, measured: MeasuredRun) -> list[tuple[str, str]]:
@@ -517,8 +517,12 @@ class Session:
             self.calls_outside = (self.calls_outside or 0) + count
 
     def app_url(self, engine: Engine) -> str:
-        """The address of the engine for an app under test: that of a relay, which measures its calls."""
-        return engine.base_url if self.settings.disable else self.relays.url(engine)
+        """The address of the engine for an app under test: that of a relay, which measures its calls.
+
+        An app that does not reach the engine itself needs the relay also if nothing is measured.
+        """
+        is_direct = self.settings.disable and not self.settings.relay_host
+        return engine.base_url if is_direct else self.relays.url(engine)
 
     # --------------------------------------------------------------------------------------------------- a test
 

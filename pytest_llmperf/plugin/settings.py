@@ -62,6 +62,7 @@ class Settings(NamedTuple):
     programs: tuple[str, ...]
     against: str
     seed: int
+    relay_host: str
 
     @property
     def suite_engines(self) -> tuple[EngineSpec, ...]:
@@ -197,6 +198,7 @@ def _settings(
         programs=tuple(values["llmperf_engine_bin"]),
         against=values["llmperf_against"] or "",
         seed=_seed(values),
+        relay_host=_relay_host(values["llmperf_relay_host"]),
     )
 
 
@@ -222,6 +224,14 @@ def _seed(values: Mapping[str, Any]) -> int:
     from pytest_llmperf.plugin.pairing.turns import draw_seed
 
     return draw_seed()
+
+
+def _relay_host(given: str | None) -> str:
+    if not given:
+        return ""
+    from pytest_llmperf.plugin.measuring.relay_host import parse_relay_host
+
+    return parse_relay_host(given)
 
 
 def _labels(engines: Sequence[EngineSpec], in_file: Sequence[str]) -> tuple[str, ...]:

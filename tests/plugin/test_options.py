@@ -50,6 +50,7 @@ OPTIONS = {
     "--llmperf-calibrate": "llmperf_calibrate (int):",
     "--llmperf-keep-engine": "llmperf_keep_engine (float):",
     "--llmperf-share": "llmperf_share (string):",
+    "--llmperf-relay-host": "llmperf_relay_host (string):",
     "--llmperf-disable": "llmperf_disable (bool):",
 }
 
@@ -190,6 +191,7 @@ NATIVE: dict[str, Any] = {
     "llmperf_calibrate": "0",
     "llmperf_keep_engine": "0.0",
     "llmperf_share": '"devices"',
+    "llmperf_relay_host": '"127.0.0.1"',
     "llmperf_disable": "true",
 }
 

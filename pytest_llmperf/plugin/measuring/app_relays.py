@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.measurement.unread import UnreadCall
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.plugin.measuring.left_overs import CALL, LeftOver, Owner
+from pytest_llmperf.plugin.measuring.relay_host import is_loopback
+from pytest_llmperf.traffic.relay.main import LOOPBACK
 from pytest_llmperf.traffic.relay.paths import is_harmless
 from pytest_llmperf.traffic.relay.process import Relay, RelayError
 from pytest_llmperf.traffic.relay.timing import read_timing
@@ -50,10 +54,14 @@ class AppCalls:
 class AppRelays:
     """Starts a relay when its address is first asked for. An error of a relay is a fault of the test that runs.
 
+    ``host`` is where they listen; empty for loopback. Anywhere else each has a token in its address.
+
     ``outside`` is the number of calls that came while no test was measured.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "") -> None:
+        self._host = host or LOOPBACK
+        self._token = "" if is_loopback(self._host) else secrets.token_urlsafe(24)
         self._pid = os.getpid()
         self._relays: dict[Engine, Relay] = {}
         self._lock = threading.RLock()
@@ -165,7 +173,7 @@ class AppRelays:
         relay, server = self._relays.get(engine), self._stand_ins.get(engine, engine)
         death = relay.why_ended() if relay else ""
         if relay is None or death:
-            fresh = self._relays[engine] = _start(server, relay)
+            fresh = self._relays[engine] = self._start(server, relay)
             if self._open:
                 self._faults += [f"{death}: the app's calls are lost"] if death else []
                 fresh.open()
@@ -174,14 +182,13 @@ class AppRelays:
             relay.serve(server.base_url)
         return relay
 
-
-def _start(engine: Engine, dead: Relay | None) -> Relay:
-    """Starts a relay, on the port of the ``dead`` one if that is still free, because apps know that address."""
-    obeyed = engine.dialect.obeyed
-    if dead is not None:
-        dead.stop()
-        try:
-            return Relay(engine.base_url, dead.port, obeyed)
-        except RelayError:
-            pass  # the port is taken by now
-    return Relay(engine.base_url, obeyed=obeyed)
+    def _start(self, engine: Engine, dead: Relay | None) -> Relay:
+        """Starts a relay, on the port of the ``dead`` one if that is still free, because apps know that address."""
+        start = partial(Relay, engine.base_url, obeyed=engine.dialect.obeyed, host=self._host, token=self._token)
+        if dead is not None:
+            dead.stop()
+            try:
+                return start(dead.port)
+            except RelayError:
+                pass  # the port is taken by now
+        return start()

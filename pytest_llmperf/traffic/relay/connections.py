@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCalls
 
 _WAITING_BYTES = 1 << 18
+_REFUSED = (
+    b"the address of this relay has a token in its path, which the request lacks: use llm_client.base_url as it is\n"
+)
+_REFUSAL = (
+    b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: "
+    + f"{len(_REFUSED)}\r\n\r\n".encode()
+    + _REFUSED
+)
 _RESET = struct.pack("ii", 1, 0)
 # One buffer serves all connections: what is read is copied out of it before the next read.
 _BUFFER = memoryview(bytearray(1 << 16))
@@ -68,12 +76,16 @@ class _Side(asyncio.BufferedProtocol):
 
 
 class AppSide(_Side):
-    """The connection of the app. It opens the connection to the server at once, before the app has sent anything."""
+    """The connection of the app. It opens the connection to the server at once, before the app has sent anything.
 
-    def __init__(self, recorded: RecordedCalls, target: Target) -> None:
+    With a ``token`` that waits for a request whose path begins with it; one without it is answered here.
+    """
+
+    def __init__(self, recorded: RecordedCalls, target: Target, token: str = "") -> None:
         super().__init__()
         self._target = target
-        self._exchanges = Exchanges(recorded, target.authority)
+        self._exchanges = Exchanges(recorded, target.authority, token)
+        self._opens_late = bool(token)
         self._waiting: list[bytes] = []
         self._finished = False
         self._unreachable = ""
@@ -81,6 +93,11 @@ class AppSide(_Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if not self._opens_late:
+            self._begin_connecting()
+
+    def _begin_connecting(self) -> None:
+        self._opens_late = False
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
@@ -112,10 +129,21 @@ class AppSide(_Side):
     def receive(self, data: bytes, at_ns: int) -> None:
         """Forwards requests to the server, or holds them back until it is connected."""
         server = self.peer.transport if self.peer is not None else None
-        if server is None:
-            self._hold(self._exchanges.take_request(data, at_ns))
-            return
-        server.write(self._exchanges.take_request(data, at_ns))
+        wire = self._exchanges.take_request(data, at_ns)
+        if self._exchanges.refused:
+            self._turn_away()
+        elif server is not None:
+            server.write(wire)
+        else:
+            if wire.strip() and self._opens_late:
+                self._begin_connecting()
+            self._hold(wire)
+
+    def _turn_away(self) -> None:
+        """Answers a request without the token, and ends the connection."""
+        assert self.transport is not None
+        self.transport.write(_REFUSAL)
+        self.transport.close()
 
     def close_if_idle(self) -> None:
         """Closes the connection, as a server may between two calls; one with a call under way goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections import deque
 from dataclasses import dataclass
@@ -36,12 +37,15 @@ class _Request:
 class Exchanges:
     """Matches the answers of a connection to its calls and records both.
 
-    ``host`` replaces the ``Host`` header of each request, the only bytes that are changed.
+    ``host`` replaces the ``Host`` header of each request, the only bytes that are changed. With a ``token`` each path
+    must begin with it, which is taken off; a connection that brings anything else is ``refused``.
     """
 
-    def __init__(self, recorded: RecordedCalls, host: str) -> None:
+    def __init__(self, recorded: RecordedCalls, host: str, token: str = "") -> None:
         self._recorded = recorded
         self._host = host.encode("latin-1")
+        self._prefix = f"/{token}" if token else ""
+        self.refused = False
         self._requests = Messages(self._begin_request, skips_empty_lines=True)
         self._answers = Messages(self._begin_answer)
         self._unanswered: deque[_Request] = deque()
@@ -65,16 +69,19 @@ class Exchanges:
         """Takes what came from the app at ``at_ns`` and returns what is to be sent to the server now."""
         if self._switched:
             return data
-        wires = []
+        wires: list[bytes] = []
         self._began_ns = self._began_ns or at_ns
         for part in self._requests.feed(data):
+            if self._prefix and self._requests.fault:
+                self.refused = True  # what cannot be told apart may hold a request without the token
+                return b"".join(wires)
             wires.append(part.wire if part.head is None else self._address(part.wire))
             self._began_ns = at_ns
             self._keep_body(part)
         method = _find_method(self._requests.held)
         if not self._requests.held:
             self._began_ns = 0
-        elif self._heading is None and method is not None:
+        elif self._heading is None and method is not None and not self._prefix:
             self._heading = self._recorded.begin_head(method, self._began_ns)
         if self._requests.fault and not self._lost:
             self._lost = True
@@ -85,12 +92,13 @@ class Exchanges:
         head = parse_request_head(wire)
         if head.method == "CONNECT":
             raise HTTPError("it asks for a tunnel")
+        path = self._take_off_token(head.path)
         heading, self._heading = self._heading, None
         if heading is None:
-            call = self._recorded.begin(head.method, head.path, self._began_ns)
+            call = self._recorded.begin(head.method, path, self._began_ns)
         else:
-            call = self._recorded.complete_head(heading, head.method, head.path)
-        self._unanswered.append(_Request(head.method, head.path, call, "upgrade" in head.fields))
+            call = self._recorded.complete_head(heading, head.method, path)
+        self._unanswered.append(_Request(head.method, path, call, "upgrade" in head.fields))
         self._asking = call if call is not None and self._recorded.keeps_body(call) else None
         if call is not None:
             call.body_encoding = _read_encoding(head.fields)
@@ -107,8 +115,18 @@ class Exchanges:
                 self._recorded.take_body(self._asking, self._body)
             self._asking, self._body, self._body_bytes = None, [], 0
 
+    def _take_off_token(self, path: str) -> str:
+        if not self._prefix:
+            return path
+        given, rest = path[: len(self._prefix)], path[len(self._prefix) :]
+        if not hmac.compare_digest(given.encode("latin-1"), self._prefix.encode()) or not rest.startswith("/"):
+            raise HTTPError("it lacks the token of the relay's address")
+        return rest
+
     def _address(self, head: bytes) -> bytes:
-        """Puts the server's host into the bytes of a head."""
+        """Puts the server's host into the bytes of a head, and takes the token off its path."""
+        if self._prefix:
+            head = head.replace(f" {self._prefix}".encode(), b" ", 1)
         match = _HOST.search(head)
         return head if match is None else head[: match.start(1)] + self._host + head[match.end(1) :]
 

@@ -1,8 +1,8 @@
 """The relay process: ``python -m pytest_llmperf.traffic.relay.main SOCKET_FD``.
 
-It listens on loopback, forwards every byte in both directions as it arrives, and records when it arrived. The parent
-sends orders as lines of JSON, ``{"do": "listen", ...}``, over the socket, one at a time; each is answered by the length
-of a pickle (8 bytes) and the pickle. The process ends with that connection or with its parent.
+It listens where it is told to, forwards every byte in both directions as it arrives, and records when it arrived. The
+parent sends orders as lines of JSON, ``{"do": "listen", ...}``, over the socket, one at a time; each is answered by the
+length of a pickle (8 bytes) and the pickle. The process ends with that connection or with its parent.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class RelayServer:
         self.recorded = RecordedCalls()
         self._beat = LoopBeat(_BEAT_S)
         self._beats = False
+        self._token = ""
         self.target: Target
         self._connections: weakref.WeakSet[AppSide] = weakref.WeakSet()
 
@@ -54,7 +55,8 @@ class RelayServer:
             case "listen":
                 self.target = Target.parse(order["url"])
                 self.recorded.obeyed = order["obeyed"]
-                return await self._listen(order["port"])
+                self._token = order["token"]
+                return await self._listen(order["host"], order["port"])
             case "serve":
                 self.target = Target.parse(order["url"])
                 for connection in list(self._connections):
@@ -66,16 +68,16 @@ class RelayServer:
                 return await self._take(order["final"], order["patience_s"])
         return {}
 
-    async def _listen(self, port: int) -> dict[str, Any]:
+    async def _listen(self, host: str, port: int) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(self._take_connection, LOOPBACK, port, backlog=1024)
+            server = await loop.create_server(self._take_connection, host, port, backlog=1024)
         except OSError as error:
             return {"error": describe_cause(error)}
         return {"port": server.sockets[0].getsockname()[1]}
 
     def _take_connection(self) -> AppSide:
-        connection = AppSide(self.recorded, self.target)
+        connection = AppSide(self.recorded, self.target, self._token)
         self._connections.add(connection)
         return connection
 

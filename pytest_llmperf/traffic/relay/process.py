@@ -50,17 +50,28 @@ class TakenCalls(NamedTuple):
 
 
 class Relay:
-    """A process that listens on loopback and forwards to the server at ``server_url``, from here to :meth:`stop`.
+    """A process that listens on ``host`` and forwards to the server at ``server_url``, from here to :meth:`stop`.
 
     ``port`` is the port to listen on, 0 for any free one. ``obeyed`` are the fields of a request by which the server
-    keeps prompts apart in its cache.
+    keeps prompts apart in its cache. With a ``token`` its address has one more part in front of the path, and what is
+    asked without it is refused.
 
     Raises:
         RelayError: the relay cannot be started or cannot listen on the port.
     """
 
-    def __init__(self, server_url: str, port: int = 0, obeyed: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        server_url: str,
+        port: int = 0,
+        obeyed: Collection[str] = (),
+        *,
+        host: str = LOOPBACK,
+        token: str = "",
+    ) -> None:
         self.server_url = server_url
+        self._host = host
+        self._token = token
         self._lock = threading.Lock()
         self._orders = 0
         self._connection, theirs = socket.socketpair()
@@ -71,7 +82,8 @@ class Relay:
                 self._connection.close()
                 raise RelayError(f"the relay cannot be started: {error}") from None
         try:
-            order = {"do": "listen", "port": port, "url": server_url, "obeyed": sorted(obeyed)}
+            order = {"do": "listen", "host": host, "port": port, "token": token, "url": server_url}
+            order["obeyed"] = sorted(obeyed)
             self.port: int = self._ask(order)["port"]
         except BaseException:
             self.stop()
@@ -85,7 +97,9 @@ class Relay:
     @property
     def url(self) -> str:
         """The URL of the server with the address of the relay in place of the server's."""
-        return f"http://{LOOPBACK}:{self.port}{Target.parse(self.server_url).path}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        token = f"/{self._token}" if self._token else ""
+        return f"http://{host}:{self.port}{token}{Target.parse(self.server_url).path}"
 
     def why_ended(self) -> str:
         """Why the process has ended, in one line; "" while it runs."""
@@ -148,7 +162,8 @@ class Relay:
                 self._process.kill()  # for the same reason
                 raise
         if "error" in answer:
-            raise RelayError(f"the relay cannot listen on port {order['port']}: {answer['error']}")
+            where = f"port {order['port']}" if order["host"] == LOOPBACK else f"{order['host']} (--llmperf-relay-host)"
+            raise RelayError(f"the relay cannot listen on {where}: {answer['error']}")
         return answer
 
     def _converse(self, order: dict[str, Any]) -> dict[str, Any]:

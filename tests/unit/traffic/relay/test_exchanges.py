@@ -14,10 +14,10 @@ from tests.helpers.scripted_server import STREAM_HEAD, chunk
 class Recorded(Exchanges):
     """The exchanges of a connection while a test is measured, and its recorded calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str = "") -> None:
         self.recorded = RecordedCalls()
         self.recorded.open(1)
-        super().__init__(self.recorded, "upstream:80")
+        super().__init__(self.recorded, "upstream:80", token)
 
     def calls(self) -> list[RecordedCall]:
         return self.recorded.take(99, final=False)
@@ -294,3 +294,45 @@ def test_nothing_of_a_call_is_kept_but_its_path() -> None:
     talk.take_request(call(b'{"prompt": "a secret prompt"}', path=f"{PATH}?key=secret"), 1)
     talk.take_answer(sized_answer(), 2)
     assert "secret" not in repr(talk.calls())
+
+
+# ---------------------------------------------------------------------------------------------------- with a token
+
+TOKEN = "a-token"
+
+
+def test_the_token_is_taken_off_the_path_wherever_a_call_is_split() -> None:
+    given = call(b"hello", path=f"/{TOKEN}{PATH}?a=/{TOKEN}/") * 2
+    for at in range(1, len(given)):
+        talk = Recorded(TOKEN)
+        passed = talk.take_request(given[:at], 1) + talk.take_request(given[at:], 2)
+        assert passed == addressed(call(b"hello", path=f"{PATH}?a=/{TOKEN}/")) * 2
+        assert not talk.refused
+        talk.end_by_app(3)
+        assert [found.path for found in talk.calls()] == [PATH] * 2
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        call(b"hello"),
+        call(b"hello", path=f"/{TOKEN[:-1]}{PATH}"),
+        call(b"hello", path=f"/{TOKEN}x{PATH}"),
+        call(b"hello", path=f"/{TOKEN}"),
+        call(b"hello", path=f"http://{HOST}/{TOKEN}{PATH}"),
+        call(b"hello", path=f"/x/{TOKEN}{PATH}"),
+        call(b"hello").replace(b"POST ", b"CONNECT "),
+        call(path=f"/{TOKEN}{PATH}").replace(b"\r\n", b"\n", 1),
+    ],
+)
+def test_nothing_passes_without_the_token_and_nothing_of_it_is_recorded(wire: bytes) -> None:
+    good = call(b"hello", path=f"/{TOKEN}{PATH}")
+    for before in (b"", good):
+        for step in (len(wire), 7):
+            talk = Recorded(TOKEN)
+            passed = talk.take_request(before, 1)
+            passed += b"".join(talk.take_request(wire[at : at + step], 2) for at in range(0, len(wire), step))
+            assert passed == addressed(call(b"hello")) * bool(before)
+            assert talk.refused
+            talk.end_by_app(3)
+            assert len(talk.calls()) == bool(before)
