@@ -227,7 +227,7 @@ _HOMES = {
     "register_metric": "pytest_llmperf.metrics.table",
     "throughput_budget": "pytest_llmperf.plugin.markers.functions",
     "workload": "pytest_llmperf.traffic.workloads.workload",
-    "workload_file": "pytest_llmperf.traffic.workloads.files",
+    "workload_file": "pytest_llmperf.traffic.workloads.files.file_workload",
 }
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.load.process import LoadClientDied as LoadClientDied
     from pytest_llmperf.traffic.load.result import LoadResult as LoadResult
     from pytest_llmperf.traffic.relay.process import RelayError as RelayError
-    from pytest_llmperf.traffic.workloads.files import workload_file as workload_file
+    from pytest_llmperf.traffic.workloads.files.file_workload import workload_file as workload_file
     from pytest_llmperf.traffic.workloads.workload import Workload as Workload
     from pytest_llmperf.traffic.workloads.workload import workload as workload
 else:

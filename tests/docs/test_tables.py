@@ -33,7 +33,7 @@ from pytest_llmperf.plugin.options import OPTIONS
 from pytest_llmperf.traffic.client.dialect import Dialect
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.load.schedule import ScheduleOptions
-from pytest_llmperf.traffic.workloads.files import workload_file
+from pytest_llmperf.traffic.workloads.files.file_workload import workload_file
 from pytest_llmperf.traffic.workloads.workload import workload
 from scripts.docs_tables import BLOCK, REFERENCE, TABLES, fixtures_table, read_fixtures, with_tables
 from tests.helpers.waiting import PATIENCE_S

@@ -36,7 +36,8 @@ ALLOWED: dict[str, str] = {
     "traffic.answers.inputs": "measurement traffic.answers",
     "traffic.answers.llamacpp": "measurement traffic.answers",
     "traffic.client": "measurement measurement.cancelling system.http traffic.answers",
-    "traffic.workloads": "measurement traffic.answers traffic.client",
+    "traffic.workloads": "measurement traffic.client",
+    "traffic.workloads.files": "measurement traffic.answers traffic.client traffic.workloads",
     "traffic.load": "measurement system system.http traffic.answers traffic.client traffic.workloads",
     "traffic.relay": "measurement system system.http traffic.answers traffic.answers.anthropic traffic.answers.inputs "
     "traffic.answers.llamacpp traffic.client",

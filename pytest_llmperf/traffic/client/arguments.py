@@ -87,6 +87,17 @@ def check_words(extra: Mapping[str, Any], own: Collection[str]) -> None:
             )
 
 
+def is_known_word(word: str) -> bool:
+    """Whether some server is known to have a field of this name in the body of a request."""
+    return word in _WORDS
+
+
+def suggest_word(word: str) -> str | None:
+    """The field of a request that is all but called so; None if there is none."""
+    names = {_squash(name): name for name in _WORDS}
+    return next((names[near] for near in get_close_matches(_squash(word), names, 1, _LIKENESS)), None)
+
+
 def parse_headers(given: object) -> dict[str, str]:
     """Parses the ``headers`` of a request; none from None.
 

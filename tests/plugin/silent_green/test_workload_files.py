@@ -62,6 +62,12 @@ def test_a_file_that_may_mean_something_else_is_refused_and_nothing_is_sent(
             "",
             [2],
         ),
+        (
+            "batch.jsonl",
+            '{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"prompt": "a", "max_tokens": 9}}',
+            "",
+            [9],
+        ),
         ("azure.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,8,5\n", "", [5]),
     ],
 )

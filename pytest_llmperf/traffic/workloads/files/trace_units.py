@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_llmperf.measurement.units import check_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 """The units of timestamps in seconds."""
@@ -30,53 +35,51 @@ class TimeUnit:
             raise ValueError(f"time_unit={given!r} is not one of {', '.join(map(repr, UNITS))}")
         self._given = given
         self._stated: str | None = None
-        self._fraction = ""
-        self._count = 0
-        self._least = float("inf")
-        self._most = 0.0
+        self._noted = False
 
-    def add(self, place: str, stamp: float, stated: str | None) -> None:
-        """Adds the timestamp of the line at ``place``, and the unit that its format states, if any.
+    def note(self, stated: str | None) -> None:
+        """Notes the unit of a timestamp that its format states, if any.
 
         Raises:
             ValueError: the format states another unit than is given, or than it stated before.
         """
+        if self._noted and stated == self._stated:
+            return
         if stated is not None and self._given not in (None, stated):
             raise ValueError(f"timestamp is in {stated!r}, not in time_unit={self._given!r}: leave out time_unit")
-        if self._count and stated != self._stated:
+        if self._noted:
             raise ValueError("timestamp is in another unit than those before")
-        self._stated = stated
-        self._count += 1
-        if not self._fraction and not stamp.is_integer():
-            self._fraction = f"{place}: timestamp is {stamp!r}"
-        self._least, self._most = min(self._least, stamp), max(self._most, stamp)
+        self._stated, self._noted = stated, True
 
-    def find(self, name: str) -> float:
-        """Returns the unit of all timestamps in seconds.
+    def find(self, name: str, stamps: Sequence[float], lines: Sequence[int]) -> float:
+        """Returns the unit of all timestamps in seconds. ``lines`` are the lines of the file ``name`` that they are in.
 
         Raises:
             ValueError: it is not known.
         """
-        if unit := self._given or self._stated or self._find_date_unit():
+        least, most = min(stamps), max(stamps)
+        if unit := self._given or self._stated or _find_date_unit(least, most):
             return UNITS[unit]
-        span = self._most - self._least
-        if not span:
+        if least == most:
             return UNITS[_DEFAULT]
         which = "give time_unit='s' or another of " + ", ".join(UNITS)
-        if self._fraction:
-            raise ValueError(f"{self._fraction}, no whole number of milliseconds: {which}")
-        gap = span / (self._count - 1)
+        fraction = next((number for number, stamp in enumerate(stamps) if not stamp.is_integer()), None)
+        if fraction is not None:
+            where = f"{name}:{lines[fraction]}: timestamp is {stamps[fraction]!r}"
+            raise ValueError(f"{where}, no whole number of milliseconds: {which}")
+        gap = (most - least) / (len(stamps) - 1)
         if _GAPS[0] <= gap <= _GAPS[1]:
             return UNITS[_DEFAULT]
         raise ValueError(
-            f"{name}: the {self._count} values of timestamp are {gap:g} apart on average, hardly milliseconds: {which}"
+            f"{name}: the {len(stamps)} values of timestamp are {gap:g} apart on average, hardly milliseconds: {which}"
         )
 
-    def _find_date_unit(self) -> str | None:
-        for unit, size in UNITS.items():
-            if _DATES[0] <= self._least * size and self._most * size < _DATES[1]:
-                return unit
-        return None
+
+def _find_date_unit(least: float, most: float) -> str | None:
+    for unit, size in UNITS.items():
+        if _DATES[0] <= least * size and most * size < _DATES[1]:
+            return unit
+    return None
 
 
 class BlockTokens:
@@ -104,6 +107,8 @@ class BlockTokens:
             ValueError: the number fits no size of blocks that fits the lines before.
         """
         self._seen = True
+        if self._covering == self._fitting and all(blocks == -(-prompt_tokens // size) for size in self._covering):
+            return
         covering = [size for size in self._covering if blocks == -(-prompt_tokens // size)]
         fitting = [size for size in self._fitting if blocks in (prompt_tokens // size, -(-prompt_tokens // size))]
         self._covering = tuple(covering)

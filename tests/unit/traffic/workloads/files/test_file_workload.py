@@ -7,34 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf import workload_file
-from pytest_llmperf.traffic.workloads.texts import Texts
+from tests.helpers.file_loads import outputs, prompts, times, words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_llmperf.traffic.workloads.workload import Script, Workload
-
 MESSAGE = [{"role": "user", "content": "hello"}]
-
-
-def words(text: str) -> int:
-    return len(text.split())
-
-
-def scripts(load: Workload) -> list[Script]:
-    return list(load.generate_scripts(Texts(words) if load.needs_texts else None))
-
-
-def prompts(load: Workload) -> list[Any]:
-    return [script.turns[0].content for script in scripts(load)]
-
-
-def outputs(load: Workload) -> list[int]:
-    return [script.turns[0].output_tokens for script in scripts(load)]
-
-
-def times(load: Workload) -> list[float | None]:
-    return [script.at_s for script in scripts(load)]
 
 
 def written(folder: Path, *lines: object) -> Path:
@@ -216,14 +194,14 @@ def test_blocks_that_do_not_fit_the_length_are_refused(
     ("lines", "message"),
     [
         ([], "contains no request"),
-        ([{"prompt": "a"}, {"text": "b"}], "requests.jsonl:3: unknown key 'text'"),
+        ([{"prompt": "a"}, {"txt": "b"}], "requests.jsonl:3: unknown key 'txt'"),
         (
             [{"prompt": "a", "output_token": 9}],
             "requests.jsonl:1: unknown key 'output_token'; did you mean output_tokens?",
         ),
         ([{"prompt": "a", "temperature": 1}], "unknown key 'temperature'; known are prompt, "),
         ([{"prompt": "a", "turn": 1}], "unknown key 'turn'"),
-        ([{"id": "1"}], "a line has one of prompt, messages, input_length, conversations; this one has none"),
+        ([{"id": "1"}], "an entry has one of prompt, messages, input_length, "),
         ([{"prompt": "a", "input_length": 4}], "this one has prompt and input_length"),
         ([{"prompt": 5}], "prompt is 5: it must be a text"),
         ([{"prompt": ["a"]}], "prompt is ['a']: it must be a text"),
@@ -234,9 +212,10 @@ def test_blocks_that_do_not_fit_the_length_are_refused(
         ([{"prompt": "a", "max_tokens": 1, "output_length": 2}], "output_length and max_tokens both say"),
         ([{"prompt": "a", "hash_ids": [1]}], "hash_ids are the blocks of a prompt of input_length tokens"),
         ([{"input_length": 9, "hash_ids": 1}], "hash_ids is 1: it must be a list"),
+        ([{"timestamp": 0, "input_length": 9, "output_length": 1, "hash_ids": 0}], "hash_ids is 0: it must be a list"),
         ([{"input_length": 9, "hash_ids": [True]}], "hash_ids is [True]"),
         ([{"input_length": 9, "hash_ids": ["a"]}], "hash_ids is ['a']"),
-        ([{"prompt": "a", "timestamp": 1}, {"prompt": "b"}], "1 of 2 lines have a timestamp"),
+        ([{"prompt": "a", "timestamp": 1}, {"prompt": "b"}], "1 of 2 entries have a timestamp"),
         ([{"prompt": "a"}, {"messages": MESSAGE}], "mixes prompts and messages"),
         ([{"prompt": "a"}, 5], "requests.jsonl:3: 5 is not an object"),
     ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.traffic.workloads.file_entries import read_entries
+from pytest_llmperf.traffic.workloads.files.entries import read_entries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def test_a_large_file_is_never_in_memory_as_a_whole(form: str, packed: bool, tmp
     path.write_bytes(gzip.compress(data, 1) if packed else data)
     tracemalloc.start()
     try:
-        read = [len(entry.content["prompt"]) for entry in read_entries(path)]
+        read = [len(content["prompt"]) for _, content, _ in read_entries(path)]
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -40,5 +40,5 @@ def test_the_place_of_an_entry_is_its_line(tmp_path: Path) -> None:
     for text in ('{"id": 1}\n\n{"id": 2}', '[\n{"id":\n1},\n{"id": 2}]', 'prompt\n"a\nb"\nc'):
         path = tmp_path / "f"
         path.write_text(text, encoding="utf-8")
-        lines = {"{": ["f:1", "f:3"], "[": ["f:2", "f:4"], "p": ["f:3", "f:4"]}[text[0]]
-        assert [entry.place for entry in read_entries(path)] == lines
+        lines = {"{": [1, 3], "[": [2, 4], "p": [3, 4]}[text[0]]
+        assert [line for line, _, _ in read_entries(path)] == lines
