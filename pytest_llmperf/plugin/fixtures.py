@@ -277,6 +277,21 @@ class LLMPerf:
         """Measures a part: ``with llm_perf.window("prefill") as w: ...``, then ``w.read("memory.peak")``."""
         return self._measured.window(name)
 
+    def leave_out(self, *, warmup: int | str = 0, cooldown: int | str = 0) -> None:
+        """Leaves out both ends of a load that an app sends from now on: ``leave_out(warmup=17)``.
+
+        It is for load tools, which begin with requests of their own that they do not count. What is left out is
+        measured and not judged, as the ``warmup`` of ``llm_client.run``. Memory and energy count all the same.
+
+        Args:
+            warmup: the first requests, or the first time from the first request on, such as ``"5 s"``.
+            cooldown: the last requests, or the last time before the last request was sent.
+
+        Raises:
+            ValueError: an argument is neither a number of requests nor a time, or the test has not begun.
+        """
+        self._measured.leave_out(warmup, cooldown)
+
     def record(self, name: str, value: float, unit: str) -> None:
         """Adds a number of the test's own to the reports, which show it with ``unit`` as it is. It is not judged."""
         self._measured.record(name, value, unit)

@@ -87,7 +87,8 @@ ALLOWED: dict[str, str] = {
     "plugin.cancelling": "engines.api measurement measurement.cancelling",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host measurement.pages "
     "measurement.pricing measurement.quality metrics plugin.cancelling system telemetry telemetry.analysis "
-    "telemetry.pages telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.relay",
+    "telemetry.pages telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.load "
+    "traffic.relay",
     "plugin.baselines": "baselines budgets budgets.comparison measurement measurement.quality quality reports "
     "reports.files reports.wire",
     "plugin.markers": "budgets engines engines.api metrics",

@@ -26,6 +26,7 @@ from pytest_llmperf.plugin.cancelling.expectations import Expectations
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.host_watch import HostWatch
+from pytest_llmperf.plugin.measuring.left_out import LeftOut
 from pytest_llmperf.plugin.measuring.left_overs import BORROWED, LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.page_readings import PageReadings
@@ -126,6 +127,7 @@ class MeasuredRun:
         self._host = HostWatch(telemetry)
         self._calls = AppCalls()
         self._expectations = Expectations()
+        self._left_out = LeftOut()
         self._unread: list[tuple[Engine, UnreadCall]] = []
         self._forked_by_others: list[LeftOver] = []
         self.rounds = 1
@@ -297,6 +299,7 @@ class MeasuredRun:
             self._pages.begin(engine)
         self._relays.open()
         self._log.open()
+        self._left_out.clear()
         self._left_overs.forget_ended()
         self._telemetry.begin(self._engines, align=self._judges_energy)
         self._is_warmup = is_warmup
@@ -422,6 +425,7 @@ class MeasuredRun:
         self._calls = self._relays.take(window, self._owner, final=final)
         self._caches.remember_all(self._calls.prompts)
         self._log.extend(self._calls.requests)
+        self._left_out.note(timing for _, timing in self._calls.requests)
         self._unread += self._calls.unread
         for engine, call in self._take_forked_calls():
             if not window.start_ns <= call.sent_ns < window.end_ns or not call.kind:
@@ -440,6 +444,16 @@ class MeasuredRun:
                 self._caches.remember(engine, call.prompts)
                 found.append((engine, call))
         return found
+
+    def leave_out(self, warmup: int | str, cooldown: int | str) -> None:
+        """Leaves out both ends of what the app sends from now on.
+
+        Raises:
+            ValueError: an argument is neither a number of requests nor a time, or the test has not begun.
+        """
+        if not self._start_ns:
+            raise ValueError("leave_out is for the test itself: what a fixture sends is not measured")
+        self._left_out.begin(time.monotonic_ns(), warmup, cooldown)
 
     def _requests_to(self, engines: Sequence[Engine]) -> list[RequestTiming]:
         return [timing for _, timing in self._asked_to(engines)]
@@ -477,9 +491,11 @@ class MeasuredRun:
     def _measure_these(self, engines: Sequence[Engine], window: Window, observed: Observed) -> Measurement:
         memory, missing = self._memory(window, engines)
         asked = self._asked_to(engines)
-        sent = sorted(self._expectations.select_counting(asked), key=lambda request: request.sent_ns)
+        phases, loads_of_app = self._left_out.judge([timing for _, timing in self._log.requests])
+        counting = sorted(self._expectations.select_counting(asked), key=lambda request: request.sent_ns)
+        sent = [replace(one, phase=phases[id(one)]) if id(one) in phases else one for one in counting]
         requests = tuple(request for request in sent if request.work == "text")
-        loads = tuple(load for asked, load in self._log.loads if asked in engines)
+        loads = (*(load for asked, load in self._log.loads if asked in engines), *loads_of_app)
         devices, devices_missing = self._telemetry.devices(window, engines) if engines else ((), "")
         return Measurement(
             window=window,

@@ -78,13 +78,12 @@ def summarize(workload: Workload, schedule: Schedule, wanted: Sequence[Asked], o
     numbered = sorted(outcome.timings.items(), key=lambda item: item[1].start_ns)
     asked = [wanted[number] for number, _ in numbered]
     timings = [timing for _, timing in numbered]
-    judged = schedule.find_steady([timing.start_ns for timing in timings], outcome.begun_ns)
+    phases, steady = split_phases(timings, schedule, outcome.begun_ns)
     requests = tuple(
-        replace(_hold_against(timing, one), phase=_phase(place, judged))
-        for place, (timing, one) in enumerate(zip(timings, asked, strict=True))
+        replace(_hold_against(timing, one), phase=phase)
+        for timing, one, phase in zip(timings, asked, phases, strict=True)
     )
     answered = [(one, r) for one, r in zip(asked, requests, strict=True) if r.error is None]
-    steady = _find_steady_window(requests, judged)
     load = Load(
         asked=f"{workload}; {schedule}",
         plan={**workload.describe(), **schedule.describe()},
@@ -100,6 +99,17 @@ def summarize(workload: Workload, schedule: Schedule, wanted: Sequence[Asked], o
         full_answers=sum(1 for one, r in answered if r.output_tokens == one.output_tokens),
     )
     return LoadResult(requests, load)
+
+
+def split_phases(
+    requests: Sequence[RequestTiming], schedule: Schedule, begun_ns: int
+) -> tuple[list[Phase], Window | None]:
+    """The phase of each request of a load, and its steady part; None without one.
+
+    ``requests`` are in the order of their starts, ``begun_ns`` is the start of the load.
+    """
+    judged = schedule.find_steady([request.start_ns for request in requests], begun_ns)
+    return [_phase(place, judged) for place in range(len(requests))], _find_steady_window(requests, judged)
 
 
 def _hold_against(timing: RequestTiming, wanted: Asked) -> RequestTiming:

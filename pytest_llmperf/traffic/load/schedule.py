@@ -129,6 +129,12 @@ class Schedule:
             stop = bisect_left(starts, starts[-1] - round(self.cooldown * 1e9))
         return slice(first, max(first, stop))
 
+    def describe_edges(self) -> str:
+        """The warm-up and the cool-down in words; "nothing" without either."""
+        parts = [f"a warm-up of {_edge_text(self.warmup)}"] if self.warmup else []
+        parts += [f"a cool-down of {_edge_text(self.cooldown)}"] if self.cooldown else []
+        return " and ".join(parts) or "nothing"
+
     def describe(self) -> dict[str, Any]:
         """When requests are sent, as plain data, without how many: equal in every run of the same schedule."""
         if self.concurrency is not None:
@@ -169,13 +175,14 @@ def parse_schedule(workload: Workload, options: ScheduleOptions) -> Schedule:
         concurrency = 1
     if concurrency is not None:
         check_count("concurrency", concurrency)
+    warmup, cooldown = parse_edges(options.warmup, options.cooldown)
     found = Schedule(
         concurrency=concurrency,
         rate=None if options.rate is None else _parse_rate(options.rate),
         shape=_parse_shape(options.arrival, options.burstiness),
         ramp_s=parse(options.ramp, SECONDS),
-        warmup=_parse_edge("warmup", options.warmup),
-        cooldown=_parse_edge("cooldown", options.cooldown),
+        warmup=warmup,
+        cooldown=cooldown,
         duration_s=None if options.duration is None else parse(options.duration, SECONDS),
         max_error_rate=parse(options.max_error_rate, SHARE),
         grows=_parse_until(options.until),
@@ -183,6 +190,15 @@ def parse_schedule(workload: Workload, options: ScheduleOptions) -> Schedule:
     )
     _check(found, workload)
     return found
+
+
+def parse_edges(warmup: object, cooldown: object) -> tuple[Edge, Edge]:
+    """Parses a warm-up and a cool-down: numbers of requests, or times such as ``"5 s"``.
+
+    Raises:
+        ValueError: one is neither.
+    """
+    return _parse_edge("warmup", warmup), _parse_edge("cooldown", cooldown)
 
 
 def _parse_until(until: str | None) -> bool:
