@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pytest_llmperf.system.http.responses import StrictHTTPConnection, StrictHTTPSConnection
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
@@ -122,7 +124,7 @@ class MetricsPage:
         self._most_bytes = most_bytes
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         secure = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        kind = StrictHTTPSConnection if secure else StrictHTTPConnection
         self._connection: http.client.HTTPConnection = kind(host, parts.port)
 
     def read(self, names: Sequence[str] = ()) -> list[Sample]:
@@ -187,8 +189,6 @@ class MetricsPage:
                 raise OSError(f"it is longer than {self._most_bytes >> 20} MiB")
             if not response.isclosed():
                 kept.settimeout(_compute_time_left(deadline))
-        if response.length:
-            raise ConnectionResetError("the answer ended early")
         response.close()
         if response.status != http.client.OK:
             raise OSError(f"the answer is {response.status} {response.reason}")

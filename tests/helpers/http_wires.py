@@ -103,6 +103,9 @@ ANSWERS: dict[str, Wire] = {
     "half a trailer": Wire(CHUNKED + HELLO + b"0\r\nX-Sum: 1\r\n", b"hello", CUT),
     # -------------------------------------------------------------------------------------------------- first lines
     "another protocol": Wire(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", fault=NO_STATUS_LINE),
+    "another protocol that says no more": Wire(b"SSH-2.0-OpenSSH_9.6\r\n", fault=NO_STATUS_LINE),
+    "a text without an end": Wire(b"Hello", fault=NO_STATUS_LINE),
+    "bare line feeds of another protocol": Wire(b"220 mail\n\n", fault=NO_STATUS_LINE),
     "HTTP/0.9": Wire(b"<html>\r\n\r\n", fault=NO_STATUS_LINE),
     "HTTP/2": Wire(sized(b"5", first=b"HTTP/2 200 OK\r\n"), fault=NO_STATUS_LINE),
     "HTTP/1.2": Wire(sized(b"5", first=b"HTTP/1.2 200 OK\r\n"), fault=NO_STATUS_LINE),

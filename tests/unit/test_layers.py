@@ -22,7 +22,7 @@ ALLOWED: dict[str, str] = {
     "measurement.pages": "measurement",
     "metrics": "measurement measurement.pages measurement.pricing measurement.quality",
     "system.http": "",
-    "system": "",
+    "system": "system.http",
     "telemetry.records": "measurement",
     "telemetry.analysis": "measurement telemetry.records",
     "telemetry.sources": "measurement.host system telemetry.records telemetry.sources.nvml",
@@ -45,7 +45,7 @@ ALLOWED: dict[str, str] = {
     "quality": "measurement.quality traffic.client",
     "engines.api": "measurement system telemetry.sources traffic.client",
     "engines": "engines.api engines.lifecycle",
-    "engines.lifecycle": "engines.api system telemetry.sources",
+    "engines.lifecycle": "engines.api system system.http telemetry.sources",
     "engines.kv_cache": "engines.api measurement",
     "engines.vocabulary": "engines.lifecycle system",
     "engines.attached": "engines.api engines.lifecycle measurement measurement.host system telemetry telemetry.sources",
@@ -58,7 +58,7 @@ ALLOWED: dict[str, str] = {
     "traffic.client",
     "engines.ollama.cleanup": "engines.lifecycle system",
     "engines.ollama": "engines engines.api engines.attached engines.kv_cache engines.lifecycle engines.ollama.cleanup "
-    "engines.vocabulary measurement system telemetry telemetry.sources traffic.answers traffic.client",
+    "engines.vocabulary measurement system system.http telemetry telemetry.sources traffic.answers traffic.client",
     "engines.vllm": "engines.api engines.kv_cache engines.lifecycle measurement system telemetry traffic.client",
     "engines.vllm.offline": "engines.api engines.kv_cache engines.lifecycle engines.vllm measurement system telemetry "
     "traffic.answers traffic.client",

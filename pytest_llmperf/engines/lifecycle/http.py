@@ -10,13 +10,26 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.system.http.responses import BrokenAnswerError, StrictHTTPConnection, StrictHTTPSConnection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+
+class _Plain(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(StrictHTTPConnection, request)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(StrictHTTPSConnection, request)
+
+
 # A proxy set for the outside world must not stand between us and a server on this host.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Plain, _Secure)
+
 NO_LIST = (400, 404, 405, 410, 501)
 """The statuses with which servers and gateways answer that have no list of models."""
 
@@ -65,6 +78,8 @@ def _body(request: urllib.request.Request, timeout: float) -> bytes:
     except urllib.error.HTTPError as error:
         error.close()
         raise
+    except (BrokenAnswerError, http.client.RemoteDisconnected) as error:
+        raise OSError(str(error)) from error
     except http.client.HTTPException as error:
         raise OSError(f"the answer is not HTTP ({' '.join(str(error).split()) or type(error).__name__})") from error
 

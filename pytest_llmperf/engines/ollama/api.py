@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.system.http.responses import StrictHTTPConnection, StrictHTTPSConnection
 from pytest_llmperf.traffic.answers.errors import describe_refusal
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class OllamaAPI:
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[http.client.HTTPResponse]:
         """A successful answer. ``seconds`` bounds each single silence of the server."""
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        kind = StrictHTTPSConnection if self._parts.scheme == "https" else StrictHTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=seconds)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json", **headers})

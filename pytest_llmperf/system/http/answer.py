@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.system.http.bodies import Body, ChunkedBody, OpenBody, choose_answer_body
-from pytest_llmperf.system.http.heads import UNASKED_SWITCH, HTTPError, find_end, parse_answer_head
+from pytest_llmperf.system.http.heads import ANSWER, UNASKED_SWITCH, HTTPError, find_end, parse_answer_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,19 +19,22 @@ class TimedAnswer:
 
     Attributes:
         pieces: content of the body as (stamp, bytes), in order, without the framing. Stamps are ns.
-        status: None until the head is whole, as are the ``headers``, by their names in lower case.
+        status: None until the head is whole; ``reason`` are its words.
+        headers: by their names in lower case.
+        keeps_open: whether the server lets the connection carry another request.
         last_ns: the stamp of the latest arrival; None before any.
         complete: whether all of it has come.
     """
 
     __slots__ = (
-        *("_body", "_chunked", "_held", "_keeps_open", "_method", "_more"),
-        *("complete", "headers", "last_ns", "pieces", "status"),
+        *("_body", "_chunked", "_held", "_method", "_more"),
+        *("complete", "headers", "keeps_open", "last_ns", "pieces", "reason", "status"),
     )
 
     def __init__(self, method: str = "POST") -> None:
         self.pieces: list[tuple[int, bytes]] = []
         self.status: int | None = None
+        self.reason = ""
         self.headers: Mapping[str, str] = {}
         self.last_ns: int | None = None
         self.complete = False
@@ -39,13 +42,13 @@ class TimedAnswer:
         self._held = bytearray()
         self._body: Body | None = None
         self._chunked: ChunkedBody | None = None
-        self._keeps_open = False
+        self.keeps_open = False
         self._more = False
 
     @property
     def reusable(self) -> bool:
         """Whether the connection may carry another request: the answer is complete, and no byte came after it."""
-        return self.complete and self._keeps_open and not self._more
+        return self.complete and self.keeps_open and not self._more
 
     @property
     def ends_with_connection(self) -> bool:
@@ -87,7 +90,7 @@ class TimedAnswer:
     def _take_head(self, data: bytes, at_ns: int) -> bool:
         seen = len(self._held)
         self._held += data
-        while (end := find_end(self._held, seen=seen)) > 0:
+        while (end := find_end(self._held, seen=seen, prefix=ANSWER)) > 0:
             head = parse_answer_head(bytes(self._held[:end]))
             del self._held[:end]
             seen = 0
@@ -95,7 +98,8 @@ class TimedAnswer:
                 continue
             if head.status < 200:
                 raise HTTPError(UNASKED_SWITCH)
-            self.status, self.headers, self._keeps_open = head.status, head.fields, head.keeps_open
+            self.status, self.reason, self.headers = head.status, head.reason, head.fields
+            self.keeps_open = head.keeps_open
             self._body = choose_answer_body(head, self._method)
             self._chunked = self._body if isinstance(self._body, ChunkedBody) else None
             rest = bytes(self._held)

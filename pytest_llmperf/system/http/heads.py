@@ -12,10 +12,13 @@ LONGEST_HEAD = 1 << 16
 """The most bytes of a head, and of the fields behind a body in chunks."""
 UNASKED_SWITCH = "it switches to another protocol, which nothing asked for"
 END = b"\r\n\r\n"
+ANSWER = b"HTTP/1."
+"""How the head of every answer begins."""
+_NO_STATUS_LINE = "it does not begin with a status line"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _FIELD = re.compile(rf"({_TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)")
 _REQUEST_LINE = re.compile(rf"({_TOKEN}) ([!-~\x80-\xff]+) HTTP/1\.([01])")
-_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 # Fields of which two readers may each take another one.
 _ONCE = ("content-length", "transfer-encoding", "host")
@@ -58,6 +61,7 @@ class AnswerHead(NamedTuple):
     """
 
     status: int
+    reason: str
     fields: Mapping[str, str]
     framing: Framing
     keeps_open: bool
@@ -68,14 +72,16 @@ class AnswerHead(NamedTuple):
         return self.status < 200 and self.status != 101
 
 
-def find_end(data: bytes | bytearray, begin: int = 0, seen: int = 0) -> int:
+def find_end(data: bytes | bytearray, begin: int = 0, seen: int = 0, prefix: bytes = b"") -> int:
     """Returns where the body begins after the head at ``begin``; -1 if the head is not whole.
 
-    The first ``seen`` bytes of the head have been looked at before.
+    The first ``seen`` bytes of the head have been looked at before. It must begin with ``prefix``.
 
     Raises:
         HTTPError: this is no head, whatever follows.
     """
+    if not prefix.startswith(data[begin : begin + len(prefix)]):
+        raise HTTPError(_NO_STATUS_LINE)
     longest = begin + LONGEST_HEAD
     end = data.find(END, begin + max(0, seen - len(END) + 1), longest)
     stop = min(len(data), longest) if end < 0 else end
@@ -112,10 +118,11 @@ def parse_answer_head(wire: bytes) -> AnswerHead:
     start, *lines = wire[: -len(END)].decode("latin-1").split("\r\n")
     match = _STATUS_LINE.fullmatch(start)
     if match is None:
-        raise HTTPError("it does not begin with a status line")
+        raise HTTPError(_NO_STATUS_LINE)
     fields = parse_fields(lines)
     is_old = match[1] == "0"
-    return AnswerHead(int(match[2]), fields, _parse_framing(fields, is_old), not (is_old or _closes(fields)))
+    framing, keeps_open = _parse_framing(fields, is_old), not (is_old or _closes(fields))
+    return AnswerHead(int(match[2]), match[3] or "", fields, framing, keeps_open)
 
 
 def parse_fields(lines: Iterable[str]) -> dict[str, str]:

@@ -29,12 +29,15 @@ class MessagePart(NamedTuple, Generic[HeadT]):
 class Messages(Generic[HeadT]):
     """The messages of one direction of a connection. ``begin`` parses the bytes of a head and chooses its body.
 
-    ``fault`` is why the messages cannot be told apart, or ""; after a fault all bytes count as one body. With
-    ``skips_empty_lines`` a message may come after empty lines, as a request may.
+    ``fault`` is why the messages cannot be told apart, or ""; after a fault all bytes count as one body. Every
+    head must begin with ``prefix``. With ``skips_empty_lines`` a message may come after empty lines, as a request may.
     """
 
-    def __init__(self, begin: Callable[[bytes], tuple[HeadT, Body]], *, skips_empty_lines: bool = False) -> None:
+    def __init__(
+        self, begin: Callable[[bytes], tuple[HeadT, Body]], *, prefix: bytes = b"", skips_empty_lines: bool = False
+    ) -> None:
         self._begin = begin
+        self._prefix = prefix
         self._skips_empty_lines = skips_empty_lines
         self._held = bytearray()
         self._body: Body | None = None
@@ -104,7 +107,7 @@ class Messages(Generic[HeadT]):
             self._held.clear()
             return MessagePart(_EMPTY_LINE, None, (), ended=False), at + len(_EMPTY_LINE) - seen
         try:
-            end = find_end(source, begin, seen=seen)
+            end = find_end(source, begin, seen, self._prefix)
             if end < 0:
                 self._held[:] = source[begin:]
                 return None, len(data)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.system.http.answer import CUT, NONE
 from pytest_llmperf.system.http.bodies import Body, OpenBody, choose_answer_body, choose_request_body
-from pytest_llmperf.system.http.heads import UNASKED_SWITCH, HTTPError, parse_answer_head, parse_request_head
+from pytest_llmperf.system.http.heads import ANSWER, UNASKED_SWITCH, HTTPError, parse_answer_head, parse_request_head
 from pytest_llmperf.system.http.messages import Messages
 from pytest_llmperf.traffic.relay.encodings import MOST_BODY_BYTES
 from pytest_llmperf.traffic.relay.recorded_calls import HUNG_UP
@@ -47,7 +47,7 @@ class Exchanges:
         self._prefix = f"/{token}" if token else ""
         self.refused = False
         self._requests = Messages(self._begin_request, skips_empty_lines=True)
-        self._answers = Messages(self._begin_answer)
+        self._answers = Messages(self._begin_answer, prefix=ANSWER)
         self._unanswered: deque[_Request] = deque()
         self._began_ns = 0
         self._switched = False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from http.client import HTTPException
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pytest
 
+from pytest_llmperf.system.http.responses import StrictResponse
 from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError
 from pytest_llmperf.traffic.load.connections import Flight, LoadConnection, LoadPool
 from pytest_llmperf.traffic.load.wire import Order
@@ -18,7 +21,10 @@ from tests.helpers.relay_wires import call
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
     from collections.abc import Callable, Sequence
+
+    from _typeshed import WriteableBuffer
 
 TARGET = Target.parse("http://127.0.0.1:1/v1")
 PREFIX = "the answer is not HTTP/1.1: "
@@ -82,6 +88,41 @@ def read_by_relay(pieces: Sequence[bytes]) -> Read:
     return Read(found.status, stamp_bytes(found.pieces), found.fault, None)
 
 
+class Arrivals(io.RawIOBase):
+    """The file of a socket at which pieces arrive one by one."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = list(pieces)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        piece = self._pieces.pop(0) if self._pieces else b""
+        view = memoryview(buffer).cast("B")
+        view[: len(piece)] = piece[: len(view)]
+        if len(piece) > len(view):
+            self._pieces.insert(0, piece[len(view) :])
+        return min(len(piece), len(view))
+
+
+def read_by_python(pieces: Sequence[bytes]) -> tuple[Read, list[bool]]:
+    """What Python's client makes of an answer with our response, and whether the connection was ended."""
+    ended: list[bool] = []
+    shutdown = lambda _: ended.append(True)  # noqa: E731
+    connection = SimpleNamespace(makefile=lambda _: io.BufferedReader(Arrivals(pieces)), shutdown=shutdown)
+    response = StrictResponse(cast("socket.socket", connection), method="POST")
+    content, fault, status = b"", "", None
+    try:
+        response.begin()
+        status = response.status
+        while piece := response.read1(7):
+            content += piece
+    except HTTPException as error:
+        fault = str(error)
+    return Read(status, [(0, byte) for byte in content], fault, None), ended
+
+
 def split(data: bytes, seed: int) -> list[bytes]:
     if not seed:
         return [data] if data else []
@@ -101,6 +142,11 @@ def test_all_readers_read_an_answer_alike_however_it_is_split(name: str, monkeyp
             assert client.reusable is (wire.reusable and not wire.fault)
         assert read_by_load(pieces, monkeypatch) == client
         assert read_by_relay(pieces) == client._replace(reusable=None)
+        by_python, _ = read_by_python(pieces)
+        assert by_python.fault == client.fault
+        assert by_python.status == client.status or client.fault  # one that comes with the head comes instead of it
+        assert bytes(byte for _, byte in by_python.content) == wire.content[: len(by_python.content)]
+        assert wire.fault or len(by_python.content) == len(wire.content)
 
 
 def check(read: Read, wire: Wire) -> None:

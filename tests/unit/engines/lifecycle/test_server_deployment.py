@@ -58,7 +58,7 @@ def start(engine: ServerDeployment) -> list[str]:
 
 
 def crash(engine: ServerDeployment) -> None:
-    with pytest.raises(OSError, match="closed connection without response"):
+    with pytest.raises(OSError, match="the server closed the connection without an answer"):
         http_get(f"{engine.base_url.removesuffix('/v1')}/crash")
     until(lambda: engine.read_status().reason)
 

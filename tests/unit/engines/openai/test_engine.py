@@ -242,7 +242,7 @@ def test_a_server_with_another_api_is_refused(server: ModelServer, body: bytes) 
 
 def test_a_server_that_does_not_speak_http_is_refused() -> None:
     with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
-        assert "the answer is not HTTP" in refusal(url)
+        assert "the answer is not HTTP/1.1: it does not begin with a status line" in refusal(url)
     with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n") as url:
         assert get_http_status(url) is None
 

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_llmperf.system.http import bodies
 from pytest_llmperf.system.http.bodies import choose_answer_body, choose_request_body
-from pytest_llmperf.system.http.heads import UNASKED_SWITCH, parse_answer_head, parse_request_head, write_head
+from pytest_llmperf.system.http.heads import ANSWER, UNASKED_SWITCH, parse_answer_head, parse_request_head, write_head
 from pytest_llmperf.system.http.messages import Messages
 from tests.helpers.http_wires import ANSWERS, CHUNKED, CUT, END, HELLO, NONE, REFUSED, REQUESTS, split_at_random
 from tests.helpers.relay_wires import call
@@ -28,7 +28,7 @@ def read_answers(method: str = "POST") -> Messages[AnswerHead]:
         head = parse_answer_head(wire)
         return head, choose_answer_body(head, method)
 
-    return Messages(begin)
+    return Messages(begin, prefix=ANSWER)
 
 
 def read_requests() -> Messages[RequestHead]:
