@@ -436,6 +436,24 @@ def test_the_example_with_two_engines_passes_with_one_model_twice(ollama_install
     assert [reason for reason in reasons if "others use the server" in str(reason)] == []
 
 
+def test_the_examples_with_loads_run_whole(ollama_installed: str, tmp_path: Path) -> None:
+    table = ["examples/decision_table", "--comparison-scale=0.001", "-k", "not quality"]
+    command = [sys.executable, "-m", "pytest", *table, "examples/load", "-p", "no:cacheprovider", "--llmperf-no-strict"]
+    options = ["--llm-engine=ollama", f"--llmperf-engine-bin=ollama:{ollama_installed}"]
+    options += [f"--llmperf-engine-arg=ollama:models_dir={tmp_path}", f"--llmperf-report={tmp_path / 'report.json'}"]
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        [*command, *options], cwd=root, env=os.environ, capture_output=True, text=True, timeout=60 * PATIENCE_S
+    )
+    assert run.returncode == 0, run.stdout
+    tests = [test for test in read_report(tmp_path / "report.json")["tests"] if test["measurement"]["loads"]]
+    assert len(tests) == 8
+    for load in (load for test in tests for load in test["measurement"]["loads"]):
+        came, asked = load["prompt_tokens"]["came"], load["prompt_tokens"]["asked"]
+        assert (came["count"], came["max"]) == (asked["count"], asked["max"])
+        assert load["client"]["connections"] >= 1
+
+
 def test_each_model_has_the_memory_of_its_own_runner(
     engine: OllamaEngine, spec: EngineSpec, two_files: list[str]
 ) -> None:
