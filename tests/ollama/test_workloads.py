@@ -21,6 +21,12 @@ def test_run(llm_client):
     assert [request.prompt_tokens for request in shared.requests] == [40] * 3
     group = llm_client.run(workload(prompt_tokens=40, output_tokens=4, requests=3, shared_prefix="50 %"))
     assert [request.prompt_tokens for request in group.requests] == [40] * 3
+
+@pytest.mark.throughput_budget(prefix_hit_rate="30 %")
+def test_hits(llm_client, llm_perf):
+    llm_client.run(workload(prompt_tokens=40, output_tokens=4, requests=3, shared_prefix="50 %"))
+    # The first one finds nothing, each other one the nonce and 20 tokens.
+    assert llm_perf.read("throughput.prefix_hit_rate").value == 42 / 120
 """
 
 
@@ -89,7 +95,9 @@ def test_a_load_takes_every_form_and_has_the_health_of_its_sender(ollama: Ollama
 
 
 def test_prompts_have_the_tokens_that_were_asked_for(ollama: OllamaRuns) -> None:
-    ollama(SUITE).assert_outcomes(passed=1)
+    result = ollama(SUITE, "--llmperf-strict")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["budgets: 1 PASS"])
 
 
 def test_where_neither_the_runner_nor_a_file_can_be_asked_that_is_said(

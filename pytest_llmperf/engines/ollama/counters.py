@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.system.prometheus import MetricsPage
 
 if TYPE_CHECKING:
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
 
 _CACHED = "llamacpp:prompt_tokens_cached_total"
 _GENERATED = "llamacpp:tokens_predicted_total"
+_READ = "llamacpp:prompt_tokens_total"
 _PROBE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Tokens of prompts that came from the cache, and generated tokens."""
+    """Tokens of prompts that came from the cache, generated tokens, and tokens of prompts that had to be read."""
 
     cached: float
     generated: float
+    read: float
 
     @classmethod
     def of(cls, model: Loaded | None) -> Self | None:
@@ -42,13 +45,22 @@ class Counts:
             return None
         finally:
             page.close()
-        return cls(values[_CACHED], values[_GENERATED]) if values.keys() >= {_CACHED, _GENERATED} else None
+        names = (_CACHED, _GENERATED, _READ)
+        return cls(*(values[name] for name in names)) if values.keys() >= set(names) else None
 
     def since(self, earlier: Counts) -> Counts:
-        return Counts(self.cached - earlier.cached, self.generated - earlier.generated)
+        return Counts(self.cached - earlier.cached, self.generated - earlier.generated, self.read - earlier.read)
 
     def plus(self, more: Counts) -> Counts:
-        return Counts(self.cached + more.cached, self.generated + more.generated)
+        return Counts(self.cached + more.cached, self.generated + more.generated, self.read + more.read)
+
+    def read_hit_rate(self) -> Reading:
+        """The share of the prompt tokens that came from the cache."""
+        asked = self.cached + self.read
+        if asked <= 0:
+            return Reading.missing("ollama's runner read no prompt during the test")
+        how = f"{self.cached:.0f} of {asked:.0f} prompt tokens, as ollama's runner counts them"
+        return Reading(self.cached / asked, how)
 
 
 def count_template_tokens(api: OllamaAPI, model: str, loaded: Loaded, options: Mapping[str, Any]) -> int | None:

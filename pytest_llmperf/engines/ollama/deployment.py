@@ -121,7 +121,7 @@ class OllamaDeployment(Deployment):
         self._progress: Progress = lambda _: None
         self.footprint: Footprint | None = None
         self.unloads = 0
-        self.own_counts = Counts(0, 0)
+        self.own_counts = Counts(0, 0, 0)
         self.template_tokens: int | None = None
         self._tokenizer: FileTokenizer | None = None
 

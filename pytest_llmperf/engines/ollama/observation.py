@@ -66,6 +66,8 @@ class OllamaObservation(Observation):
         with suppress(EngineError):  # an engine that has ended is reported by its status
             self._beside |= dict.fromkeys(self._ollama.list_beside())
         rises = self._read_rises()
+        if rises is not None:
+            readings["throughput.prefix_hit_rate"] = rises.read_hit_rate()
         cached = None if rises is None else round(rises.cached)
         return Observed(readings, (), stats, tuple(self._beside), cached_tokens=cached)
 

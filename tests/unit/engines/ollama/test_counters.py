@@ -23,11 +23,17 @@ def loaded(server: MetricsServer) -> Loaded:
 
 def test_a_real_runner_tells_what_was_cached_and_what_was_generated() -> None:
     with serving(lambda: PAGE) as server:
-        assert Counts.of(loaded(server)) == Counts(cached=302, generated=20)
+        assert Counts.of(loaded(server)) == Counts(cached=302, generated=20, read=1153)
 
 
 def test_a_difference_is_what_came_in_between() -> None:
-    assert Counts(310, 25).since(Counts(302, 20)) == Counts(8, 5)
+    assert Counts(310, 25, 90).since(Counts(302, 20, 50)) == Counts(8, 5, 40)
+
+
+def test_the_share_of_prompts_that_came_from_the_cache_is_a_reading() -> None:
+    found = Counts(30, 5, 90).read_hit_rate()
+    assert (found.value, found.how) == (0.25, "30 of 120 prompt tokens, as ollama's runner counts them")
+    assert Counts(0, 0, 0).read_hit_rate().reason == "ollama's runner read no prompt during the test"
 
 
 @pytest.mark.parametrize("page", ["", "llamacpp:tokens_predicted_total 20\n"])
