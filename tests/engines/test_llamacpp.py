@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import urllib.request
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,6 +22,7 @@ from tests.engines.cancels import check_cancel
 from tests.engines.conftest import chat, loaded
 from tests.engines.good_answers import ask_everything, ask_for_a_response, list_doubts
 from tests.engines.next_tokens import compare_with_itself
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -123,6 +126,17 @@ def test_it_states_its_weights_and_its_kv_cache(engine: Engine) -> None:
 def test_a_larger_context_reserves_more_for_it(started: Callable[[EngineSpec], Engine]) -> None:
     engine = started(EngineSpec("llamacpp", args={"ctx_size": "4096", "parallel": "2"}))
     assert engine.memory().kv_reserved == 90 * MIB
+
+
+def test_with_a_pooling_it_embeds_beside_its_chats(started: Callable[[EngineSpec], Engine]) -> None:
+    engine = started(EngineSpec("llamacpp", args={"pooling": "mean", "parallel": "2"}))
+    body = json.dumps({"input": ["The river is wide.", "The stream is broad.", "A loan has interest."]}).encode()
+    request = urllib.request.Request(f"{engine.base_url}/embeddings", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+        river, stream, loan = (one["embedding"] for one in json.load(response)["data"])
+    near, far = (sum(a * b for a, b in zip(river, other, strict=True)) for other in (stream, loan))
+    assert near > far
+    assert chat(engine)["usage"]["completion_tokens"] == 8
 
 
 def test_it_knows_its_version_and_where_it_computes(engine: Engine) -> None:

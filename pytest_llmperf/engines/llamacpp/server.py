@@ -17,7 +17,7 @@ from pytest_llmperf.engines.bundled_model import NAME, fetch_bundled_model
 from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get, http_post, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.llamacpp.gguf import read_model_facts
-from pytest_llmperf.engines.llamacpp.server_main import SETTINGS, VERBOSITY
+from pytest_llmperf.engines.llamacpp.server_main import POOLINGS, SETTINGS, VERBOSITY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +81,8 @@ class LlamaCppServer(ServerDeployment):
         saves = folder / "slots"
         saves.mkdir()
         settings = {**defaults, "verbosity": VERBOSITY, "slot_save_path": str(saves), **self.spec.args}
+        if settings.get("pooling", "none") != "none":
+            settings.setdefault("embeddings", "")  # without it the server embeds nothing
         port = settings.pop("port", "0")
         port = str(find_free_port()) if port == "0" else port
         (folder / _ANNOUNCE).write_text(f"http://127.0.0.1:{port}", encoding="utf-8")
@@ -178,5 +180,8 @@ def _check_wheel_settings(arguments: Mapping[str, str]) -> None:
     for key, value in arguments.items():
         if key not in SETTINGS:
             raise EngineError(f"llamacpp: unknown engine argument {key!r}; it takes {', '.join(SETTINGS)}")
-        if not re.fullmatch(r"-?\d+", value):
+        if key == "pooling":
+            if value not in (*POOLINGS, "none"):
+                raise EngineError(f"llamacpp: engine argument pooling={value!r} is none of {', '.join(POOLINGS)}, none")
+        elif not re.fullmatch(r"-?\d+", value):
             raise EngineError(f"llamacpp: engine argument {key}={value!r} is not a whole number")

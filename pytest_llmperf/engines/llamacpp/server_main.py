@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Logs the sizes of weights and KV cache while loading, which the adapter reads.
 VERBOSITY = "4"
+POOLINGS = ("mean", "cls", "last")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ def _threads(params: Any, value: str) -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(value)
 
 
+def _pool(params: Any, value: str) -> None:
+    if value == "none":
+        return
+    import xllamacpp
+
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type[f"LLAMA_POOLING_TYPE_{value.upper()}"]
+
+
 def count_default_threads() -> str:
     return str(min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
@@ -55,6 +65,9 @@ SETTINGS = {
     "n_gpu_layers": Setting("-1", "layers on the GPU, if the wheel supports one; -1: all", _set("n_gpu_layers")),
     # By default llama.cpp keeps 8 GiB of old prompts, and memory drifts from test to test.
     "cache_ram": Setting("0", "MiB of host memory for a prompt cache", _set("cache_ram_mib")),
+    "pooling": Setting(
+        "none", f"how embeddings are made of tokens: {', '.join(POOLINGS)}; none: the server embeds nothing", _pool
+    ),
     "port": Setting("0", "TCP port on 127.0.0.1; 0: a free one", _set("port")),
 }
 

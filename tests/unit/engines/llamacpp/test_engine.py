@@ -144,6 +144,7 @@ def test_the_wheel_is_not_needed_where_a_binary_is_given(wheel: list[bool], bina
     [
         ({"context": "1"}, "unknown engine argument 'context'; it takes ctx_size, parallel"),
         ({"ctx_size": "4k"}, "engine argument ctx_size='4k' is not a whole number"),
+        ({"pooling": "sum"}, "engine argument pooling='sum' is none of mean, cls, last, none"),
         ({"port": "99999"}, "port='99999' is not a port"),
     ],
 )
@@ -189,7 +190,7 @@ def test_an_address_makes_it_attach() -> None:
 
 @pytest.mark.usefixtures("own_tmp")
 def test_a_binary_is_called_as_llama_server_wants_it_and_read_like_the_wheel(gguf: Path, binary: Path) -> None:
-    args = {"ctx_size": "4096", "flash_attn": "on", "no_warmup": ""}
+    args = {"ctx_size": "4096", "flash_attn": "on", "no_warmup": "", "pooling": "mean"}
     spec = EngineSpec("llamacpp", model=str(gguf), binary=str(binary), args=args, startup_timeout=60)
     LlamaCppEngine.check(spec)
     engine = LlamaCppEngine(spec)
@@ -210,7 +211,8 @@ def test_a_binary_is_called_as_llama_server_wants_it_and_read_like_the_wheel(ggu
     assert called == [
         *("--model", str(gguf), "--alias", "tiny-Q4_1", "--host", "127.0.0.1", "--port", port),
         *("--ctx-size", "4096", "--parallel", "4", "--threads", threads, "--cache-ram", "0", "--verbosity", "4"),
-        *("--slot-save-path", saves, "--flash-attn", "on", "--no-warmup", "--metrics", "--slots"),
+        *("--slot-save-path", saves, "--flash-attn", "on", "--no-warmup"),
+        *("--pooling", "mean", "--embeddings", "--metrics", "--slots"),
     ]
     assert int(threads) >= 1
 
