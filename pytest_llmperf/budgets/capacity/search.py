@@ -1,0 +1,202 @@
+"""A search for the highest rate at which the latency limits of a test hold: which rate comes next, and when it ends.
+
+It begins with single requests, doubles the rate until a limit is broken, and then stays about the knee, a little above
+it and a little below by turns, in steps that grow. Each step begins and ends with an empty queue. All steps tell where
+the knee is, so that none is long enough to decide by itself, and an overload is short.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist, median
+from typing import TYPE_CHECKING
+
+from pytest_llmperf.budgets.capacity.knee import find_knee
+from pytest_llmperf.measurement.capacity.steps import SearchOptions, SearchStep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_llmperf.budgets.capacity.knee import Knee, Point
+
+ERROR = 0.01
+_ERROR_AT_EACH_LOOK = 0.002
+_SURE = 0.985
+PROBE = 8
+_SHORT, _SHORT_WARMUP = 80, 24
+_LONG, _MOST, _LONG_WARMUP = 240, 800, 60
+_ENOUGH = 6
+"""Long steps, from which on the short ones of the beginning do not count: a queue of theirs has hardly begun."""
+_WIDE = 0.35
+"""How far each bound may lie from the knee, as a logarithm, before steps become long."""
+_ABOVE, _BELOW = 1.05, 0.96
+_FASTEST_RISE = 2.0
+_ALONE = 0.1
+"""Mean number of requests at a time below which none waits for another."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Where the highest rate is, in requests per second; ``high`` is infinite where nothing bounds it."""
+
+    rate: float
+    low: float
+    high: float
+    noise: float
+
+
+class Search:
+    """Decides the steps of one search.
+
+    Args:
+        allowed: of each limit, the share of values that may lie above it: 0.05 for p95.
+        options: how it goes on and ends.
+        limit: the limit on the rate itself, in requests per second; None without one.
+    """
+
+    def __init__(self, allowed: Sequence[float], options: SearchOptions, limit: float | None = None) -> None:
+        self._allowed = allowed
+        self._options = options
+        self._limit = limit if options.until_decided else None
+        self._steps: list[tuple[SearchStep, list[Point]]] = []
+        self._alone_s: float | None = None
+        self._ceiling = options.highest or math.inf
+        self._sent = 0
+        self._is_long = False
+        self._known: tuple[int, list[Knee]] = (0, [])
+        self.bounded = ""
+        self.ended = ""
+
+    @property
+    def requests(self) -> int:
+        """How many requests its steps have sent."""
+        return self._sent
+
+    @property
+    def ceiling(self) -> float:
+        """The highest rate that it may try, in requests per second; infinite without a bound."""
+        return self._ceiling
+
+    def go_on(self, options: SearchOptions) -> None:
+        """Goes on under other options with what its steps have shown so far."""
+        self._options = options
+        self.ended = ""
+
+    def next_step(self) -> SearchStep | None:
+        """What to send next; None once the search is over, for the reason in ``ended``."""
+        if self._options.start is None and self._alone_s is None:
+            return SearchStep(None, PROBE, 0)
+        self.ended = self.ended or self._find_end()
+        if self.ended:
+            return None
+        requests = self._count_requests()
+        if self._options.most_requests is not None:
+            requests = min(requests, self._options.most_requests - self._sent)
+            if requests < _SHORT:
+                self.ended = f"its allowance of {self._options.most_requests} requests is spent"
+                return None
+        warmup = _SHORT_WARMUP if requests < _LONG else max(_LONG_WARMUP, requests // 8)
+        return SearchStep(self._choose_rate(), requests, warmup)
+
+    def add_probe(self, seconds: Sequence[float]) -> None:
+        """Takes the end-to-end times of the single requests that it begins with."""
+        self._sent += len(seconds)
+        self._alone_s = max(median(seconds), 1e-6)
+
+    def add(self, step: SearchStep, points: Sequence[Point]) -> None:
+        """Takes what a step showed of each limit, in their order."""
+        self._sent += step.requests
+        self._steps.append((step, list(points)))
+        if not self._is_long and self._find_width() <= _WIDE:
+            self._is_long = True
+
+    def refuse(self, step: SearchStep, reason: str) -> None:
+        """Notes that the client cannot send at the rate of a step, for a reason: it stays below that from now on."""
+        assert step.rate is not None
+        self._sent += step.requests
+        self._ceiling = min(self._ceiling, step.rate / _ABOVE)
+        self.bounded = reason
+
+    def count_effective(self) -> float:
+        """How many independent requests its steps are worth, by the limit of which they are worth least."""
+        by_limit = zip(*(points for _, points in self._steps), strict=True)
+        return min((math.fsum(point.effective for point in points) for points in by_limit), default=0.0)
+
+    def estimate(self, error: float = ERROR) -> Estimate | None:
+        """Where the highest rate is, each bound wrong with this probability at most; None before the first step."""
+        if not self._steps:
+            return None
+        knees, share = self._find_knees(), error / len(self._allowed)
+        rate, low, high = (min(k.find_quantile(q) for k in knees) for q in (0.5, share, 1 - share))
+        reach = NormalDist().inv_cdf(1 - share)
+        return Estimate(rate, low, high, math.log(high / low) / (2 * reach))
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _find_knees(self) -> list[Knee]:
+        if self._known[0] != len(self._steps):
+            self._known = len(self._steps), self._compute_knees()
+        return self._known[1]
+
+    def _compute_knees(self) -> list[Knee]:
+        long = [points for step, points in self._steps if step.requests >= _LONG]
+        used = long if len(long) >= _ENOUGH else [points for _, points in self._steps]
+        return [find_knee([points[number] for points in used], allowed) for number, allowed in enumerate(self._allowed)]
+
+    def _find_width(self) -> float:
+        found = self.estimate()
+        return math.inf if found is None else math.log(found.high / found.low) / 2
+
+    @property
+    def _floor(self) -> float:
+        if self._options.lowest is not None:
+            return self._options.lowest
+        return 0.0 if self._alone_s is None else _ALONE / self._alone_s
+
+    def _count_requests(self) -> int:
+        return min(max(_LONG, self._sent // 3), _MOST) if self._is_long else _SHORT
+
+    def _choose_rate(self) -> float:
+        found = self.estimate()
+        if found is None:
+            wanted = self._options.start or 1 / (self._alone_s or 1.0)
+        else:
+            top = max(step.rate or 0.0 for step, _ in self._steps)
+            turn = (_ABOVE if len(self._steps) % 2 else _BELOW) if self._is_long else 1.0
+            wanted = min(found.rate * turn, _FASTEST_RISE * top)
+        # Three digits tell rates apart.
+        return float(f"{min(max(wanted, self._floor), self._ceiling):.3g}")
+
+    def _find_end(self) -> str:
+        found = self.estimate()
+        if found is None:
+            return self.bounded and f"the client is too slow at {self._ceiling * _ABOVE:.3g} req/s already"
+        if self._limit is not None and self._is_long:
+            sure = self.estimate(_ERROR_AT_EACH_LOOK)
+            if sure is not None and (sure.low >= self._limit or sure.high < self._limit):
+                return "the limit on it is decided"
+        if found.low >= self._ceiling / _ABOVE:
+            if not self.bounded:
+                self.bounded = f"all limits hold at highest={self._options.highest:g}/s as well"
+            return self.bounded
+        if found.high <= self._floor * _ABOVE:
+            if self._options.lowest is not None:
+                return f"the limits do not hold at lowest={self._floor:g}/s"
+            return f"the limits do not hold at {self._floor:.3g} req/s, where requests hardly meet"
+        long = sum(1 for step, _ in self._steps if step.requests >= _LONG)
+        if long >= _ENOUGH and self._is_precise():
+            return f"it is known to {self._options.precision:.3g}"
+        return ""
+
+    def _is_precise(self) -> bool:
+        allowed = math.log1p(self._options.precision)
+        error = 1 - _SURE
+        sure = self.estimate(error)
+        return sure is not None and max(math.log(sure.high / sure.rate), math.log(sure.rate / sure.low)) <= allowed
+
+    @property
+    def has_ended_at_nothing(self) -> bool:
+        """Whether the limits hold at no rate that it may try."""
+        found = self.estimate()
+        return found is not None and found.high <= self._floor * _ABOVE
