@@ -16,6 +16,7 @@ from pytest_llmperf.budgets.stamp_bounds import bound_truth
 from pytest_llmperf.budgets.validity import why_disturbed, why_invalid, why_objectives_invalid
 from pytest_llmperf.budgets.verdict import Status, Verdict, make_verdict
 from pytest_llmperf.measurement.reading import Missing, Reading
+from pytest_llmperf.metrics.capacity import SUSTAINED
 from pytest_llmperf.metrics.metric import DistributionMetric, Objective, ObjectiveMetric
 from pytest_llmperf.metrics.missing import why_raised
 
@@ -85,8 +86,21 @@ class _Judge:
 
 
 def _judge_all(chosen: Sequence[Limit], measurement: Measurement, judge: _Judge) -> list[Verdict]:
-    found = ask_for_latency([_judge_one(limit, measurement, chosen, judge) for limit in chosen])
+    judged = _leave_out_conditions(chosen, measurement)
+    found = ask_for_latency([_judge_one(limit, measurement, chosen, judge) for limit in judged])
     return [replace(verdict, engine=judge.engine, engine_seconds=measurement.engine_seconds) for verdict in found]
+
+
+def _leave_out_conditions(limits: Sequence[Limit], measurement: Measurement) -> list[Limit]:
+    """The limits of a test that are judged by themselves.
+
+    A search for the highest rate overloads an engine on purpose. In a test that sends nothing else and limits that
+    rate, the latency limits are what the rate has to hold, and have no verdict of their own.
+    """
+    is_search = measurement.capacities and not measurement.requests
+    if not is_search or not any(limit.metric == SUSTAINED for limit in limits):
+        return list(limits)
+    return [one for one in limits if one.relative or not isinstance(one.definition, DistributionMetric)]
 
 
 def may_be_decided(verdicts: Sequence[Verdict]) -> bool:

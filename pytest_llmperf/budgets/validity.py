@@ -11,6 +11,7 @@ from pytest_llmperf.budgets.server_clock import why_stamps_are_not_the_engines
 from pytest_llmperf.budgets.stamp_bounds import keeps_objective
 from pytest_llmperf.measurement.reading import Missing
 from pytest_llmperf.measurement.unread import describe_unread
+from pytest_llmperf.metrics.capacity import why_bounded, why_fault
 from pytest_llmperf.metrics.energy import why_energy_doubtful
 from pytest_llmperf.metrics.memory import find_host_trace, find_traces
 from pytest_llmperf.metrics.metric import SampleSource
@@ -79,9 +80,12 @@ def why_disturbed(
     if metric.known_before_test or metric.source in (SampleSource.NEXT_TOKENS, SampleSource.RECORDED):
         return ""
     found = [] if holds and metric.worse_with_others else [*measurement.disturbances]
-    if metric.source is SampleSource.REQUESTS:
+    if metric.source is SampleSource.SEARCH:
+        found += [] if holds else [why_bounded(measurement)]
+    if metric.source in (SampleSource.REQUESTS, SampleSource.SEARCH):
         found += [] if holds and metric.worse_with_others else [_why_slow(measurement)]
         found += [] if is_sure_with_cores else [why_starved(measurement)]
+    if metric.source is SampleSource.REQUESTS:
         found += (
             [] if is_sure or (holds and metric.worse_with_lag) else [why_client_lags(metric, statistic, measurement)]
         )
@@ -97,6 +101,8 @@ def _find_source_faults(metric: Metric, measurement: Measurement) -> list[str]:
             return _list_trace_faults(find_host_trace(measurement))
         case SampleSource.PAGES:
             return [why_untrusted(measurement, metric.name)]
+        case SampleSource.SEARCH:
+            return [why_fault(measurement)]
         case SampleSource.REQUESTS:
             return [_why_counts_doubtful(measurement.requests)]
         case SampleSource.ENERGY_COUNTERS:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.cancelling.cancelled import CancelledRequest
+    from pytest_llmperf.measurement.capacity.result import CapacityResult, SweepResult
     from pytest_llmperf.measurement.device_trace import DeviceTrace
     from pytest_llmperf.measurement.distribution import Distribution
     from pytest_llmperf.measurement.engine_info import EngineInfo
@@ -71,6 +72,8 @@ class Measurement:
         parts: the same for each engine alone if the test had several; what only an engine knows is in its part.
         label: of a part, what tells its engine from the others; else empty.
         loads: the workloads that were run.
+        capacities: the searches for the highest rate, whose requests are not among ``requests``.
+        sweeps: curves over rates or concurrencies, whose requests are not among ``requests`` either.
         quality: the engine's next tokens beside those of a reference, or why they were not compared; None if no budget
             of the test asks for it.
         next_tokens: what the engine expects next, where the run keeps it for later ones.
@@ -113,6 +116,8 @@ class Measurement:
     parts: tuple[Measurement, ...] = ()
     label: str = ""
     loads: tuple[Load, ...] = ()
+    capacities: tuple[CapacityResult, ...] = ()
+    sweeps: tuple[SweepResult, ...] = ()
     kv_levels: tuple[tuple[int, int], ...] = ()
     idle: Reading | None = None
     unloaded: Reading | None = None

@@ -29,6 +29,7 @@ class SampleSource(Enum):
     HOST_SAMPLES = "samples of the engine's host memory during the test"
     SETTLED_LEVEL = "a level at which memory settled: while the models were unasked, or after they were unloaded"
     REQUESTS = "the timed requests of the test"
+    SEARCH = "the steps of a search for the highest rate, whose requests are in no other number"
     ENERGY_COUNTERS = "the energy counters of the engine's devices"
     ENGINE = "what the engine states of itself"
     STARTUP = "the timed start of the engine"
@@ -42,6 +43,7 @@ class SampleSource(Enum):
         """Whether it says nothing of a part of a test, so that a window inside the test has no reading of it."""
         return self in (
             SampleSource.SETTLED_LEVEL,
+            SampleSource.SEARCH,
             SampleSource.ENGINE,
             SampleSource.STARTUP,
             SampleSource.NEXT_TOKENS,

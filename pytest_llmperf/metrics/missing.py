@@ -47,6 +47,8 @@ def why_raised(error: Exception) -> str:
 
 def why_no_request(measurement: Measurement) -> str:
     """Why a measurement has no request, with what there was instead."""
+    if measurement.capacities or measurement.sweeps:
+        return "the requests of capacity() and sweep() are in no other number, and the test sent no others"
     if measurement.works != ("text",):
         # One reason for all of them where that is true: most tests have it.
         is_mixed = any(other.work != "text" for other in measurement.others)

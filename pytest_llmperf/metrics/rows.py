@@ -20,7 +20,7 @@ from pytest_llmperf.measurement.units import (
     TOKENS_PER_STEP,
     WATTS,
 )
-from pytest_llmperf.metrics import cost, energy, latency, memory, missing, quality, server_counts, throughput
+from pytest_llmperf.metrics import capacity, cost, energy, latency, memory, missing, quality, server_counts, throughput
 from pytest_llmperf.metrics.metric import (
     DistributionMetric,
     Metric,
@@ -194,6 +194,17 @@ ROWS: tuple[Metric, ...] = (
         needs_prefill=True,
         compute=throughput.read_goodput,
         evidence=throughput.divide_goodput,
+    ),
+    ScalarMetric(
+        name=capacity.SUSTAINED,
+        quantity=REQUESTS_PER_SECOND,
+        better="higher",
+        formula="highest Poisson rate at which every latency limit of the test holds",
+        source=SampleSource.SEARCH,
+        worse_with_others=True,
+        worse_with_lag=True,
+        compute=capacity.read_sustained,
+        evidence=capacity.find_evidence,
     ),
     ScalarMetric(
         name="throughput.per_user",

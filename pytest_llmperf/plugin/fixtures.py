@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 
@@ -149,6 +149,10 @@ def llm_client_factory(request: pytest.FixtureRequest) -> Iterator[LLMClientFact
     factory.close()
 
 
+def _skip_unmeasured(*_: object) -> NoReturn:
+    pytest.skip("nothing is measured under --llmperf-disable")
+
+
 def _make_factory(session: Session, item: pytest.Item) -> LLMClientFactory:
     from pytest_llmperf.plugin.pairing.sides import CLIENT_FACTORIES
 
@@ -213,6 +217,8 @@ class LLMClientFactory:
                 say=terminal.say,
                 begin_growth=NoGrowth,
                 expect_cancelled=lambda _: NothingExpected(),
+                begin_capacity=_skip_unmeasured,
+                begin_sweep=_skip_unmeasured,
             )
         self._measured.use(engine)
         return ClientListener(
@@ -222,6 +228,9 @@ class LLMClientFactory:
             begin_load=partial(self._measured.begin_load, engine),
             begin_growth=partial(self._measured.begin_growth, engine),
             expect_cancelled=partial(self._measured.expect_cancelled, engine),
+            begin_step=partial(self._measured.begin_step, engine),
+            begin_capacity=partial(self._measured.begin_capacity, engine),
+            begin_sweep=partial(self._measured.begin_sweep, engine),
         )
 
     def close(self) -> None:

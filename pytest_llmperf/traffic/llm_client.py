@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pytest_llmperf.measurement.units import SECONDS, check_count, parse
+from pytest_llmperf.traffic.capacity.options import parse_options
+from pytest_llmperf.traffic.capacity.runner import CurveRunner
 from pytest_llmperf.traffic.client.arguments import OWN, check_words
 from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, OPENAI
 from pytest_llmperf.traffic.client.http import open_transport
@@ -19,10 +22,11 @@ from pytest_llmperf.traffic.load.schedule import OPTION_NAMES, ScheduleOptions, 
 from pytest_llmperf.traffic.workloads.workload import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
+    from pytest_llmperf.measurement.capacity.result import CapacityResult, SweepResult
     from pytest_llmperf.traffic.answers.answer import Answer
     from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
     from pytest_llmperf.traffic.client.listener import Cancelling, ClientListener
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.load.result import LoadResult
 
 __all__ = ["LLMClient", "RequestFailed"]
+
+_SEARCH = ("start", "lowest", "highest", "precision", "until", "max_seconds", "max_requests", "max_error_rate")
+"""The arguments of ``capacity`` that say how it searches."""
 
 
 class LLMClient:
@@ -244,6 +251,103 @@ class LLMClient:
             return self._run_workload(prompts, **arguments)
         return self._run_prompts(prompts, **arguments)
 
+    def capacity(
+        self,
+        workload: Workload,
+        *,
+        start: str | None = None,
+        lowest: str | None = None,
+        highest: str | None = None,
+        precision: str = "5 %",
+        until: Literal["decided"] | None = None,
+        max_seconds: float = 600.0,
+        max_requests: int | None = None,
+        max_error_rate: str = "0 %",
+        temperature: float | None = 0.0,
+        stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
+        **extra: Any,
+    ) -> CapacityResult:
+        """Searches for the highest Poisson rate at which every latency limit of the test holds.
+
+        It begins with single requests, doubles the rate until a limit is broken, and stays near the knee until the rate
+        is known to ``precision``. Each step ends with the last answer, so that the next one finds an empty queue. It
+        never ends without a bound of its time: after ``max_seconds``, or ``max_requests``, it gives what it knows.
+        ``throughput_budget(sustained="8 req/s")`` limits the result. Its requests are in no other number of the test.
+
+        Args:
+            workload: what is sent; how many requests it has does not matter. A workload with timestamps is refused.
+            start: the first rate, such as ``"4/s"``; without it, one that single requests suggest.
+            lowest, highest: the search stays within these rates.
+            precision: how far the truth may lie from the rate in the end.
+            until: ``"decided"`` to end as soon as the limit on ``sustained`` is decided.
+            max_seconds: a step that would end later is not begun.
+            max_requests: the most requests of the search.
+            max_error_rate: share of failed requests of a step that is tolerated; these count as above every limit.
+            temperature, stream, headers, timeout, extra: as for :meth:`run`.
+
+        Raises:
+            RequestFailed: more requests of a step failed than tolerated.
+            LoadClientDied: the process that sends a load ended.
+            ValueError: an argument that cannot be measured.
+        """
+        _refuse_lengths(extra)
+        if misplaced := sorted(OPTION_NAMES & extra.keys()):
+            raise ValueError(f"{misplaced[0]}= is for run(): capacity() chooses its rates itself")
+        check_words({key: value for key, value in extra.items() if key not in OWN}, (*OWN, *_SEARCH))
+        options = parse_options(
+            workload,
+            start=start,
+            lowest=lowest,
+            highest=highest,
+            precision=precision,
+            until=until,
+            max_seconds=max_seconds,
+            max_requests=max_requests,
+            max_error_rate=max_error_rate,
+        )
+        settings = {"temperature": temperature, "stream": stream, "headers": headers, "timeout": timeout, **extra}
+        return CurveRunner(self._loads).search(workload, options, settings)
+
+    def sweep(
+        self,
+        workload: Workload,
+        *,
+        concurrency: Sequence[int] | None = None,
+        rate: Sequence[str] | None = None,
+        temperature: float | None = 0.0,
+        stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
+        **arguments: Any,
+    ) -> SweepResult:
+        """Runs a workload at each rate, or with each number of requests at a time, and gives the curve.
+
+        Each point has as many requests as the workload. ``arguments`` are those of :meth:`run` that say how a load is
+        sent (``duration``, ``warmup``, ``cooldown``, ``ramp``, ``arrival``, ``burstiness``, ``max_error_rate``), or go
+        into the body. The requests are in no other number of the test.
+
+        Raises:
+            RequestFailed: more requests failed than tolerated.
+            LoadClientDied: the process that sends a load ended.
+            ValueError: an argument that cannot be measured.
+        """
+        if (concurrency is None) == (rate is None):
+            raise ValueError("sweep() takes several rates, rate=['2/s', '4/s'], or several concurrency=[1, 8]")
+        values: Sequence[Any] = rate if rate is not None else concurrency or ()
+        if isinstance(values, str | bytes) or not isinstance(values, Sequence) or not values:
+            raise ValueError(f"{'rate' if rate is not None else 'concurrency'}={values!r} must be a list of values")
+        _refuse_lengths(arguments)
+        if misplaced := sorted({"until", "max_requests"} & arguments.keys()):
+            raise ValueError(f"{misplaced[0]} is for run() and capacity(): each point of a sweep is a load of its own")
+        shared = {key: arguments.pop(key) for key in OPTION_NAMES & arguments.keys()}
+        check_words({key: value for key, value in arguments.items() if key not in OWN}, {*OWN, *OPTION_NAMES})
+        name = "rate" if rate is not None else "concurrency"
+        schedules = [ScheduleOptions(**{**shared, name: value}) for value in values]
+        settings = {"temperature": temperature, "stream": stream, "headers": headers, "timeout": timeout, **arguments}
+        return CurveRunner(self._loads).sweep(workload, schedules, settings)
+
     def _run_workload(
         self,
         workload: Workload,
@@ -254,9 +358,7 @@ class LLMClient:
         timeout: float | str | None = None,
         **arguments: Any,
     ) -> LoadResult:
-        limited = arguments.get("max_tokens") is not None or "max_completion_tokens" in arguments
-        if limited or "chat" in arguments:
-            raise ValueError("a workload says itself how long answers are and whether it chats: output_tokens=, chat=")
+        _refuse_lengths(arguments)
         options = ScheduleOptions(**{key: arguments.pop(key) for key in OPTION_NAMES & arguments.keys()})
         check_words({key: value for key, value in arguments.items() if key not in OWN}, {*OWN, *OPTION_NAMES})
         settings = {
@@ -370,6 +472,12 @@ class LLMClient:
             answer = call.answer()
             end(answer.timing)
         return call.check(answer)
+
+
+def _refuse_lengths(arguments: Mapping[str, Any]) -> None:
+    limited = arguments.get("max_tokens") is not None or "max_completion_tokens" in arguments
+    if limited or "chat" in arguments:
+        raise ValueError("a workload says itself how long answers are and whether it chats: output_tokens=, chat=")
 
 
 def _settings(

@@ -18,9 +18,11 @@ ALLOWED: dict[str, str] = {
     "measurement.host": "",
     "measurement.pricing": "",
     "measurement.quality": "",
-    "measurement": "measurement.cancelling measurement.host measurement.pricing measurement.quality",
+    "measurement.capacity": "",
+    "measurement": "measurement.cancelling measurement.capacity measurement.host measurement.pricing "
+    "measurement.quality",
     "measurement.pages": "measurement",
-    "metrics": "measurement measurement.pages measurement.pricing measurement.quality",
+    "metrics": "measurement measurement.capacity measurement.pages measurement.pricing measurement.quality",
     "system.http": "",
     "system": "system.http",
     "telemetry.records": "measurement",
@@ -35,13 +37,15 @@ ALLOWED: dict[str, str] = {
     "traffic.answers.anthropic": "measurement traffic.answers",
     "traffic.answers.inputs": "measurement traffic.answers",
     "traffic.answers.llamacpp": "measurement traffic.answers",
-    "traffic.client": "measurement measurement.cancelling system.http traffic.answers",
+    "traffic.client": "measurement measurement.cancelling measurement.capacity system.http traffic.answers",
     "traffic.workloads": "measurement traffic.client",
     "traffic.workloads.files": "measurement traffic.answers traffic.client traffic.workloads",
     "traffic.load": "measurement system system.http traffic.answers traffic.client traffic.workloads",
     "traffic.relay": "measurement system system.http traffic.answers traffic.answers.anthropic traffic.answers.inputs "
     "traffic.answers.llamacpp traffic.client",
-    "traffic": "measurement traffic.answers traffic.client traffic.load traffic.workloads",
+    "traffic.capacity": "measurement measurement.capacity traffic.client traffic.load traffic.workloads",
+    "traffic": "measurement measurement.capacity traffic.answers traffic.capacity traffic.client traffic.load "
+    "traffic.workloads",
     "quality": "measurement.quality traffic.client",
     "engines.api": "measurement system telemetry.sources traffic.client",
     "engines": "engines.api engines.lifecycle",
@@ -65,12 +69,14 @@ ALLOWED: dict[str, str] = {
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
     "budgets.confidence": "",
     "budgets": "budgets.confidence measurement measurement.host measurement.pages measurement.pricing metrics",
+    "budgets.capacity": "budgets budgets.confidence measurement measurement.capacity metrics",
     "budgets.calibration": "budgets budgets.confidence measurement",
     "budgets.stored": "budgets measurement metrics",
     "reports.compact": "",
     "baselines": "reports.compact",
     "budgets.comparison": "budgets budgets.confidence measurement metrics",
-    "reports.wire": "budgets budgets.stored measurement measurement.host measurement.quality metrics quality",
+    "reports.wire": "budgets budgets.stored measurement measurement.capacity measurement.host measurement.quality "
+    "metrics quality",
     "reports.host": "measurement",
     "reports.plots": "budgets measurement metrics reports.wire",
     "reports": "budgets measurement reports.compact reports.host reports.wire",
@@ -85,10 +91,11 @@ ALLOWED: dict[str, str] = {
     "baselines.calibration": "baselines baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines baselines.rejudging budgets measurement metrics",
     "plugin.cancelling": "engines.api measurement measurement.cancelling",
-    "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.host measurement.pages "
-    "measurement.pricing measurement.quality metrics plugin.cancelling system telemetry telemetry.analysis "
-    "telemetry.pages telemetry.records telemetry.sampler telemetry.sources traffic traffic.client traffic.load "
-    "traffic.relay",
+    "plugin.curves": "budgets budgets.capacity engines.api measurement measurement.capacity",
+    "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.capacity measurement.host "
+    "measurement.pages measurement.pricing measurement.quality metrics plugin.cancelling plugin.curves system "
+    "telemetry telemetry.analysis telemetry.pages telemetry.records telemetry.sampler telemetry.sources traffic "
+    "traffic.client traffic.load traffic.relay",
     "plugin.baselines": "baselines budgets budgets.comparison measurement measurement.quality quality reports "
     "reports.files reports.wire",
     "plugin.markers": "budgets engines engines.api metrics",

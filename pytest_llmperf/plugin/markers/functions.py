@@ -46,6 +46,7 @@ class ThroughputLimits(_Scope, total=False):
     total: LimitText
     requests: LimitText
     goodput: LimitText
+    sustained: LimitText
     per_user: LimitText
     inputs: LimitText
     input_tokens: LimitText

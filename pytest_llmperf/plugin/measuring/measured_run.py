@@ -23,6 +23,7 @@ from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import find, read, why_unread
 from pytest_llmperf.plugin.cancelling.expectation import Expectation
 from pytest_llmperf.plugin.cancelling.expectations import Expectations
+from pytest_llmperf.plugin.curves.curves import Curves
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.host_watch import HostWatch
@@ -45,11 +46,13 @@ if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.engines.api.observation import Observation
+    from pytest_llmperf.measurement.capacity.steps import SearchOptions
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.memory_trace import MemoryTrace
     from pytest_llmperf.measurement.pages.definition import PageMetric
     from pytest_llmperf.measurement.pricing.prices import Prices
     from pytest_llmperf.measurement.quality.comparison import Score
+    from pytest_llmperf.plugin.curves.rate_search import RateSearch, Sweep
     from pytest_llmperf.plugin.measuring.app_relays import AppRelays
     from pytest_llmperf.plugin.measuring.engine_telemetry import EngineTelemetry
     from pytest_llmperf.plugin.measuring.forked_calls import ForkedCall, ForkedCalls
@@ -157,6 +160,7 @@ class MeasuredRun:
         self._start_ns = 0
         self._is_warmup = False
         self._is_repeated = False
+        self._curves = Curves(rules.limits, self._measure_step)
 
     def name(self, engines: Iterable[Engine]) -> None:
         """Notes that the test has these engines, in its fixtures or its body: they are to be loaded when it is idle.
@@ -222,6 +226,48 @@ class MeasuredRun:
     def count_running_since(self, since_ns: int) -> int:
         """How many requests that were sent since a moment have not ended, as of the last call of ``list_ended``."""
         return sum(1 for at_ns in (*self._log.running_since, *self._calls.running_since) if at_ns >= since_ns)
+
+    def begin_step(self, engine: Engine, asked: str, prompts: ListPrompts) -> EndLoad:
+        """Registers a load of a search or a sweep on this engine, whose requests are in no other number of the test."""
+        return self._log.begin_load(engine, asked, prompts, apart=True)
+
+    def begin_capacity(self, engine: Engine, options: SearchOptions, asked: str) -> RateSearch:
+        """Registers a search for the highest rate on this engine; one of an earlier round goes on.
+
+        Raises:
+            ValueError: the test has not begun.
+        """
+        self._refuse_fixture("capacity()")
+        return self._curves.begin_capacity(engine, options, asked, self.rounds)
+
+    def begin_sweep(self, engine: Engine, asked: str) -> Sweep:
+        """Registers a sweep on this engine.
+
+        Raises:
+            ValueError: the test has not begun.
+        """
+        self._refuse_fixture("sweep()")
+        return self._curves.begin_sweep(engine, asked)
+
+    def _refuse_fixture(self, what: str) -> None:
+        if not self._start_ns:
+            raise ValueError(f"{what} is for the test itself: what a fixture sends belongs to no test")
+
+    def _measure_step(self, engine: Engine, load: Load, requests: Sequence[RequestTiming]) -> Measurement:
+        """What is known of an engine while it had one load of a search or a sweep, which has ended."""
+        now_ns = time.monotonic_ns()
+        window = Window(min((r.sent_ns for r in requests), default=now_ns), now_ns)
+        seen = self._observations.get(engine)
+        observed = seen.read(self._asked_of(engine), Window(self._start_ns, now_ns)) if seen else Observed()
+        return Measurement(
+            window=window,
+            engine=engine.info,
+            requests=tuple(sorted(requests, key=lambda request: request.sent_ns)),
+            loads=(load,),
+            server_clock=observed.server_clock,
+            prompt_cache=self._prompt_cache_of([engine], window, observed),
+            kv_levels=observed.kv_levels,
+        )
 
     def record_score(self, name: str, value: float, better: str, samples: int | None) -> None:
         """Adds a value of quality of the test's own, which may be limited.
@@ -290,6 +336,7 @@ class MeasuredRun:
         for seen in (self._unread, self._forked_by_others, self._records, self._scores, self._windows):
             seen.clear()
         self._expectations.clear()
+        self._curves.forget()
         self._absent = {engine for engine in self._engines if engine.state is not EngineState.READY} - self._named
         self._idle.forget()
         self._unloaded.forget()
@@ -473,7 +520,8 @@ class MeasuredRun:
     def _asked_of(self, engine: Engine) -> list[RequestTiming]:
         """What the engine was asked for text, with the calls whose answers were not read: their tokens are unknown."""
         unread = [RequestTiming(call.sent_ns, call.end_ns) for call in self._unread_by([engine]) if not call.harmless]
-        return [*(request for request in self._requests_to([engine]) if request.work == "text"), *unread]
+        apart = [timing for asked, timing in self._log.apart if asked is engine]
+        return [*(one for one in self._requests_to([engine]) if one.work == "text"), *apart, *unread]
 
     def _measure(self, window: Window, observed: Mapping[Engine, Observed]) -> Measurement:
         if len(self._engines) < 2:
@@ -530,6 +578,8 @@ class MeasuredRun:
             round_starts_ns=tuple(self._round_starts_ns),
             attempt=self._owner.attempt,
             loads=loads,
+            capacities=self._curves.list_capacities(engines),
+            sweeps=self._curves.list_sweeps(engines),
             kv_levels=observed.kv_levels,
             idle=self._idle.read(self._find_one_of_several(engines)),
             unloaded=self._unloaded.read(self._find_one_of_several(engines)),

@@ -70,6 +70,7 @@ class RequestLog:
         self._open: dict[_Open, LeftOver | None] = {}
         self._requests: list[tuple[Engine, RequestTiming]] = []
         self._loads: list[tuple[Engine, Load]] = []
+        self._apart: list[tuple[Engine, RequestTiming]] = []
         self._previews: list[_Preview] = []
 
     def begin(self, engine: Engine, request: Ongoing) -> EndRequest:
@@ -85,8 +86,11 @@ class RequestLog:
 
         return end
 
-    def begin_load(self, engine: Engine, asked: str, prompts: ListPrompts) -> EndLoad:
-        """Registers a load on an engine; returns what takes it and the timings of its requests."""
+    def begin_load(self, engine: Engine, asked: str, prompts: ListPrompts, *, apart: bool = False) -> EndLoad:
+        """Registers a load on an engine; returns what takes it and the timings of its requests.
+
+        The requests of one that stands ``apart`` are in no number of the test, but the engine was asked for them.
+        """
         if os.getpid() != self._pid:
             return self._note_forked_load(engine, prompts)
         opened = self._register(engine, None, asked, prompts)
@@ -95,8 +99,10 @@ class RequestLog:
             if not requests:
                 self._remember(engine, prompts())
             with self._lock:
-                if self._ends(opened):
-                    self._requests += [(engine, timing) for timing in requests]
+                if not self._ends(opened):
+                    return
+                (self._apart if apart else self._requests).extend((engine, timing) for timing in requests)
+                if not apart:
                     self._loads.append((engine, load))
 
         return end
@@ -159,6 +165,7 @@ class RequestLog:
             self._period += 1
             self._requests.clear()
             self._loads.clear()
+            self._apart.clear()
             self._leave_all()
 
     def reopen(self) -> None:
@@ -196,6 +203,12 @@ class RequestLog:
         """The requests that have ended, each with its engine."""
         with self._lock:
             return [*self._requests, *((one.engine, timing) for one in self._previews for timing in one.requests)]
+
+    @property
+    def apart(self) -> list[tuple[Engine, RequestTiming]]:
+        """The requests of loads that stand apart, each with its engine."""
+        with self._lock:
+            return list(self._apart)
 
     @property
     def loads(self) -> list[tuple[Engine, Load]]:

@@ -22,6 +22,8 @@ _USUAL: dict[str, Any] = {
     "validity": [],
     "cancelled": [],
     "devices": [],
+    "capacities": [],
+    "sweeps": [],
     "rounds": 1,
     "looks": None,
     "attempt": 1,

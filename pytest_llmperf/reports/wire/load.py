@@ -1,4 +1,4 @@
-"""A load as plain data."""
+"""Loads, searches for the highest rate and sweeps as plain data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.reports.wire.numbers import ROUGH, to_milliseconds, to_number
 
 if TYPE_CHECKING:
+    from pytest_llmperf.measurement.capacity.result import CapacityResult, CurvePoint, SweepResult
     from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
     from pytest_llmperf.measurement.window import Window
 
@@ -59,4 +60,44 @@ def lag_to_wire(lag: Lag | None) -> dict[str, float | None] | None:
     return {
         name: to_number(seconds, ROUGH)
         for name, seconds in (("p50", lag.p50), ("p90", lag.p90), ("p99", lag.p99), ("max", lag.most))
+    }
+
+
+def capacity_to_wire(result: CapacityResult) -> dict[str, Any]:
+    """A search as plain data, of exact builtin types only."""
+    return {
+        "asked": str(result.asked),
+        "conditions": [str(text) for text in result.conditions],
+        "rate": to_number(result.rate),
+        "low": to_number(result.low),
+        "high": to_number(result.high),
+        "requests": int(result.requests),
+        "seconds": to_number(result.seconds),
+        "ended": str(result.ended),
+        "bounded": str(result.bounded),
+        "fault": str(result.fault),
+        "missing": str(result.missing),
+        "curve": [_point_to_wire(point) for point in result.curve],
+    }
+
+
+def sweep_to_wire(result: SweepResult) -> dict[str, Any]:
+    """A sweep as plain data, of exact builtin types only."""
+    return {"asked": str(result.asked), "curve": [_point_to_wire(point) for point in result.curve]}
+
+
+def _point_to_wire(point: CurvePoint) -> dict[str, Any]:
+    return {
+        "rate": to_number(point.rate),
+        "concurrency": None if point.concurrency is None else int(point.concurrency),
+        "requests": int(point.requests),
+        "failed": int(point.failed),
+        "seconds": to_number(point.seconds),
+        "values": {str(name): to_number(value) for name, value in point.values.items()},
+        "bounds": {
+            str(name): [to_number(low, ROUGH), to_number(high, ROUGH)] for name, (low, high) in point.bounds.items()
+        },
+        "in_flight": to_number(point.in_flight, ROUGH),
+        "drain_s": to_number(point.drain_s, ROUGH),
+        "left_out": str(point.left_out),
     }

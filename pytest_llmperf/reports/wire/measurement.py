@@ -12,7 +12,7 @@ from pytest_llmperf.quality.reference import next_tokens_to_wire
 from pytest_llmperf.reports.wire.engine import engine_to_wire
 from pytest_llmperf.reports.wire.host import host_to_wire
 from pytest_llmperf.reports.wire.lanes import lanes_to_wire
-from pytest_llmperf.reports.wire.load import lag_to_wire, load_to_wire
+from pytest_llmperf.reports.wire.load import capacity_to_wire, lag_to_wire, load_to_wire, sweep_to_wire
 from pytest_llmperf.reports.wire.memory import memory_to_wire, trace_to_wire
 from pytest_llmperf.reports.wire.numbers import to_count, to_milliseconds, to_number
 from pytest_llmperf.reports.wire.quality import quality_to_wire, score_to_wire
@@ -47,6 +47,8 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "cancelled": cancelled_to_wire(measurement, start_ns),
         "client_lag_s": {str(way): lag_to_wire(lag) for way, lag in group_lags(measurement.judged).items()},
         "loads": [load_to_wire(load, start_ns) for load in measurement.loads],
+        "capacities": [capacity_to_wire(result) for result in measurement.capacities],
+        "sweeps": [sweep_to_wire(result) for result in measurement.sweeps],
         "memory": None if measurement.memory is None else memory_to_wire(measurement.memory, start_ns),
         "memory_missing": str(measurement.memory_missing),
         "devices": [trace_to_wire(trace, start_ns) for trace in measurement.devices],

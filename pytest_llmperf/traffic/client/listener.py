@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from pytest_llmperf.measurement.cancelling.cancelled import CancelledRequest
+    from pytest_llmperf.measurement.capacity.result import CapacityResult, SweepResult
+    from pytest_llmperf.measurement.capacity.steps import SearchOptions, SearchStep
     from pytest_llmperf.measurement.load import Load
     from pytest_llmperf.measurement.prompts import Prompt
     from pytest_llmperf.measurement.request import RequestTiming
@@ -55,6 +57,32 @@ class Cancelling(Protocol):
     ) -> None: ...
 
 
+class RateSearch(Protocol):
+    """Decides the steps of a search for the highest rate, and takes what each has given."""
+
+    def next_step(self) -> SearchStep | None:
+        """What to send next; None once the search is over."""
+
+    def add(self, step: SearchStep, load: Load, requests: Sequence[RequestTiming]) -> None:
+        """Takes what a step has sent."""
+
+    def describe(self) -> str:
+        """What is known so far, in a few words; empty for nothing."""
+
+    def finish(self, fault: str = "", ended: str = "") -> CapacityResult:
+        """The result; ``fault`` says why nothing of it can be used, ``ended`` why the client ends it."""
+
+
+class Sweep(Protocol):
+    """Takes the loads of a sweep."""
+
+    def add(self, load: Load, requests: Sequence[RequestTiming], concurrency: int | None, rate: float | None) -> None:
+        """Takes what was sent at one rate, or with so many requests at a time."""
+
+    def finish(self) -> SweepResult:
+        """The result so far."""
+
+
 class Ongoing(Protocol):
     """A request that has begun and not ended."""
 
@@ -85,6 +113,11 @@ class ClientListener:
             has nothing to decide. None for a client of no test.
         expect_cancelled: called with how many seconds a cancelled request may take to end; returns the block in which
             one is expected. None for a client of no test.
+        begin_step: as ``begin_load``, for a load of a search or a sweep, whose requests are in no other number.
+        begin_capacity: called before a search with its options and the workload in words; returns what decides its
+            steps, or raises ValueError. None for a client of no test.
+        begin_sweep: called before a sweep with the workload in words; returns what takes its loads. None for a client
+            of no test.
     """
 
     record: Callable[[RequestTiming], None] = _ignore
@@ -95,6 +128,9 @@ class ClientListener:
     begin_load: Callable[[str, ListPrompts], EndLoad] | None = None
     begin_growth: Callable[[], Growth] | None = None
     expect_cancelled: Callable[[float], Cancelling] | None = None
+    begin_step: Callable[[str, ListPrompts], EndLoad] | None = None
+    begin_capacity: Callable[[SearchOptions, str], RateSearch] | None = None
+    begin_sweep: Callable[[str], Sweep] | None = None
 
     def register(self, request: Ongoing) -> EndRequest:
         """Registers a request that begins; returns the function to call when it has ended."""
@@ -113,6 +149,26 @@ class ClientListener:
         if self.begin_growth is None:
             raise ValueError("until='decided' is for the client of a test with budgets: this one belongs to no test")
         return self.begin_growth()
+
+    def register_capacity(self, options: SearchOptions, asked: str) -> RateSearch:
+        """Registers a search for the highest rate; returns what decides its steps.
+
+        Raises:
+            ValueError: there is no test, or it has not begun.
+        """
+        if self.begin_capacity is None:
+            raise ValueError("capacity() is for the client of a test, whose latency limits it holds")
+        return self.begin_capacity(options, asked)
+
+    def register_sweep(self, asked: str) -> Sweep:
+        """Registers a sweep; returns what takes its loads.
+
+        Raises:
+            ValueError: there is no test, or it has not begun.
+        """
+        if self.begin_sweep is None:
+            raise ValueError("sweep() is for the client of a test: this one belongs to no test")
+        return self.begin_sweep(asked)
 
     def _end(self, timing: RequestTiming | None) -> None:
         if timing is not None:

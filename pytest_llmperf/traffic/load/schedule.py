@@ -178,7 +178,7 @@ def parse_schedule(workload: Workload, options: ScheduleOptions) -> Schedule:
     warmup, cooldown = parse_edges(options.warmup, options.cooldown)
     found = Schedule(
         concurrency=concurrency,
-        rate=None if options.rate is None else _parse_rate(options.rate),
+        rate=None if options.rate is None else parse_rate(options.rate),
         shape=_parse_shape(options.arrival, options.burstiness),
         ramp_s=parse(options.ramp, SECONDS),
         warmup=warmup,
@@ -246,11 +246,16 @@ def _generate_unit_arrivals(shape: float | None, seed: int | str) -> Iterator[fl
         yield now
 
 
-def _parse_rate(text: object) -> float:
+def parse_rate(text: object, name: str = "rate") -> float:
+    """Requests per second, from a text such as ``"50/s"``.
+
+    Raises:
+        ValueError: it is none; the message has the ``name`` of the argument.
+    """
     match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
     rate = float(match[1]) / {"s": 1, "min": 60}[match[2]] if match else 0.0
     if rate <= 0:
-        raise ValueError(f"rate={text!r} is not a rate of requests: write a string such as '50/s' or '30/min'")
+        raise ValueError(f"{name}={text!r} is not a rate of requests: write a string such as '50/s' or '30/min'")
     return rate
 
 

@@ -73,7 +73,7 @@ def test_shares_are_limited_in_percent() -> None:
         (
             "throughput",
             {"ttft_p95": "1 s"},
-            "unknown key 'ttft_p95'; it takes output, total, requests, goodput, per_user, inputs, "
+            "unknown key 'ttft_p95'; it takes output, total, requests, goodput, sustained, per_user, inputs, "
             "input_tokens, prefix_hit_rate, acceptance_rate, acceptance_length, device, engine",
         ),
         ("latency", {"ttft": "300 ms"}, "'ttft' needs a percentile, such as ttft_p95 (or ttft_max)"),

@@ -9,8 +9,8 @@ from pytest_llmperf.metrics.table import GROUPS, METRICS, list_keys, why_unread
 
 HIGHER = {
     "memory.offload", "throughput.output", "throughput.total", "throughput.requests", "throughput.goodput",
-    "throughput.per_user", "throughput.prefix_hit_rate", "throughput.acceptance_rate", "throughput.acceptance_length",
-    "throughput.inputs", "throughput.input_tokens", "quality.agreement",
+    "throughput.sustained", "throughput.per_user", "throughput.prefix_hit_rate", "throughput.acceptance_rate",
+    "throughput.acceptance_length", "throughput.inputs", "throughput.input_tokens", "quality.agreement",
 }  # fmt: skip
 UNITS = {"memory": "B", "latency": "s", "cost": "currency"}
 OTHER_UNITS = {
@@ -20,6 +20,7 @@ OTHER_UNITS = {
     "throughput.total": "tok/s",
     "throughput.requests": "req/s",
     "throughput.goodput": "req/s",
+    "throughput.sustained": "req/s",
     "throughput.per_user": "tok/s",
     "throughput.prefix_hit_rate": "1",
     "throughput.acceptance_rate": "1",
@@ -54,7 +55,7 @@ def test_the_groups_hold_what_the_markers_take() -> None:
         "required", "kv_waste", "offload",
     ]  # fmt: skip
     assert list_keys("throughput") == [
-        "output", "total", "requests", "goodput", "per_user", "inputs", "input_tokens", "prefix_hit_rate",
+        "output", "total", "requests", "goodput", "sustained", "per_user", "inputs", "input_tokens", "prefix_hit_rate",
         "acceptance_rate", "acceptance_length",
     ]  # fmt: skip
     assert list_keys("latency") == [

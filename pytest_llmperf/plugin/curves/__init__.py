@@ -1,0 +1,1 @@
+"""The searches for the highest rate and the sweeps of one test."""
