@@ -193,9 +193,16 @@ class Refusing(BaseHTTPRequestHandler):
         """Nothing is to be logged."""
 
 
+class SpeakingAnotherProtocol(Refusing):
+    """Answers as a server does that speaks no HTTP."""
+
+    def _answer(self, status: int, content: object) -> None:
+        self.wfile.write(b"SSH-2.0-OpenSSH\r\n")
+
+
 @pytest.fixture
-def refusing() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+def refusing(request: pytest.FixtureRequest) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), getattr(request, "param", Refusing))
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -210,6 +217,15 @@ def test_a_failure_is_told_in_one_line(refusing: str, own_tmp: Path) -> None:
     failure = user.finish()
     assert failure.startswith("exit status 1: HTTP 500 for {'unload': 'smollm2:135m-q4', 'seconds': None}: ")
     assert "\n" not in failure
+    assert lists(own_tmp) == []
+
+
+@pytest.mark.parametrize("refusing", [SpeakingAnotherProtocol], indirect=True)
+def test_what_speaks_no_http_is_no_server_that_runs(refusing: str, own_tmp: Path) -> None:
+    user = Cleanup(refusing)
+    user.note_load(MODEL, None)
+    user.note_load("another", None)
+    assert user.finish() == ""
     assert lists(own_tmp) == []
 
 

@@ -25,6 +25,7 @@ It prints a line for each model that it has loaded again.
 from __future__ import annotations
 
 import fcntl
+import http.client
 import json
 import os
 import select
@@ -196,9 +197,12 @@ def _ask(root: str, method: str, path: str, body: object = None, seconds: float 
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(root + path, data, {"Content-Type": "application/json"}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=seconds) as answer:
-        content: bytes = answer.read()
-        return content
+    try:
+        with opener.open(request, timeout=seconds) as answer:
+            content: bytes = answer.read()
+            return content
+    except http.client.HTTPException as error:  # the other tasks go on
+        raise OSError(f"the answer is not HTTP ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
 if __name__ == "__main__":
