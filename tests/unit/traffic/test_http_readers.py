@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from http.client import HTTPException
 from random import Random
@@ -14,13 +15,13 @@ from pytest_llmperf.system.http.responses import StrictResponse
 from pytest_llmperf.traffic.client.exchange import Exchange, Target, TransportError
 from pytest_llmperf.traffic.load.connections import Flight, LoadConnection, LoadPool
 from pytest_llmperf.traffic.load.wire import Order
+from pytest_llmperf.traffic.relay.connections import AppSide, ServerSide
 from pytest_llmperf.traffic.relay.exchanges import Exchanges
 from pytest_llmperf.traffic.relay.recorded_calls import RecordedCalls
 from tests.helpers.http_wires import ANSWERS, Wire, split_at_random
 from tests.helpers.relay_wires import call
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import Callable, Sequence
 
@@ -207,3 +208,37 @@ def test_changed_answers_are_read_alike_or_refused_alike_whatever_the_split(monk
         assert [byte for _, byte in client.content] == [byte for _, byte in whole.content], data
         assert read_by_load(pieces, monkeypatch) == client, data
         assert read_by_relay(pieces) == client._replace(reusable=None), data
+
+
+class AppTransport:
+    """The connection of an app, which keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def resume_reading(self) -> None:
+        """There is nothing to resume."""
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def test_the_bytes_of_every_answer_pass_the_relay_unchanged() -> None:
+    async def forward(pieces: Sequence[bytes]) -> bytes:
+        recorded = RecordedCalls()
+        recorded.open(0)
+        app, written = AppSide(recorded, TARGET), AppTransport()
+        app.transport = cast("asyncio.Transport", written)
+        server = ServerSide(app, app._exchanges)
+        server.connection_made(cast("asyncio.Transport", AppTransport()))
+        app.receive(call(), 0)
+        for at_ns, piece in enumerate(pieces, 1):
+            server.receive(piece, at_ns)
+        return written.written
+
+    for wire in ANSWERS.values():
+        for seed in range(3):
+            assert asyncio.run(forward(split(wire.data, seed))) == wire.data
