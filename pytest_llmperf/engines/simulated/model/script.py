@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +88,8 @@ def read_script(path: str) -> AnswerScript:
     """
     if not path:
         return AnswerScript()
+    import tomllib  # a server without a script starts without it
+
     try:
         content = Path(path).read_text(encoding="utf-8-sig")
         asked = json.loads(content) if path.endswith(".json") else tomllib.loads(content)

@@ -9,9 +9,6 @@ import jsonschema
 import pydantic
 import pytest
 
-from pytest_llmperf.traffic.answers import openai_responses
-from pytest_llmperf.traffic.answers.answer import Arrival
-
 if TYPE_CHECKING:
     import openai
     from openai.types.responses import FunctionToolParam, ResponseStreamEvent
@@ -105,23 +102,6 @@ def test_an_answer_is_parsed_into_the_model_that_was_asked_for(sdk: openai.OpenA
     answer = sdk.responses.parse(model="simulated", input="Which city?", text_format=City)
     assert answer.output_parsed is not None
     assert answer.output_parsed.people >= 1
-
-
-@pytest.mark.parametrize(
-    "asked", [{"max_output_tokens": 4}, {"tools": [WEATHER]}, {"simulate": {"reasoning_tokens": 2, "output_tokens": 5}}]
-)
-def test_our_own_reader_finds_it_whole(server: Running, asked: dict[str, Any]) -> None:
-    body = {"input": "What is the weather in Oslo?", **asked}
-    _, _, streamed = server.send(PATH, {**body, "stream": True})
-    pieces = [(number, f"{event}\n\n".encode()) for number, event in enumerate(streamed.split("\n\n")[:-1])]
-    read = openai_responses.read(Arrival(0, 99, pieces, 200, "text/event-stream"))
-    whole = openai_responses.read(
-        Arrival(0, 9, [(9, server.send(PATH, body)[2].encode())], 200, "application/json", streamed=False)
-    )
-    assert (read.timing.error, whole.timing.error) == (None, None)
-    assert (read.text, read.reasoning) == (whole.text, whole.reasoning)
-    assert read.timing.output_tokens == whole.timing.output_tokens
-    assert len(read.tool_calls) == len(whole.tool_calls) == ("tools" in asked)
 
 
 @pytest.mark.parametrize(
