@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pytest_llmperf.system.http.proxy import find_proxy
 from pytest_llmperf.system.http.responses import StrictHTTPConnection, StrictHTTPSConnection
 
 if TYPE_CHECKING:
@@ -110,13 +111,14 @@ def check_page_url(url: str) -> tuple[SplitResult, str]:
 
 
 class MetricsPage:
-    """A metrics page at a URL, read over one connection that is kept open and uses no proxy."""
+    """A metrics page at a URL, read over one connection that is kept open."""
 
     def __init__(self, url: str, timeout: float = 2.0, most_bytes: int = _MAX_BYTES) -> None:
         """The page at ``url``; ``timeout`` is the limit in seconds for one whole reading, ``most_bytes`` for its size.
 
         Raises:
-            ValueError: the URL is not one of http or https with a host, or it carries a user name.
+            ValueError: the URL is not one of http or https with a host, or it carries a user name; or its proxy is of a
+                kind that is not supported.
         """
         parts, host = check_page_url(url)
         self.url = url
@@ -126,6 +128,11 @@ class MetricsPage:
         secure = parts.scheme == "https"
         kind = StrictHTTPSConnection if secure else StrictHTTPConnection
         self._connection: http.client.HTTPConnection = kind(host, parts.port)
+        proxy = find_proxy(host, parts.port or http.client.HTTPS_PORT) if secure else None
+        if proxy is not None:
+            self._connection = kind(proxy.host, proxy.port)
+            headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+            self._connection.set_tunnel(host, parts.port, headers)
 
     def read(self, names: Sequence[str] = ()) -> list[Sample]:
         """Fetches the page and parses it, or with ``names`` only the samples of these.

@@ -20,6 +20,7 @@ from pytest_llmperf.traffic.client.exchange import (
     TransportError,
     TransportTimeoutError,
 )
+from pytest_llmperf.traffic.client.opening import open_connection, open_socket
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -132,7 +133,7 @@ class ConnectionPool:
                     connection.close()
 
     def _connect(self, timeout: float) -> socket.socket:
-        plain = socket.create_connection((self._target.host, self._target.port), timeout=timeout)
+        plain = open_socket(self._target, timeout)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             ask_for_arrivals(plain)
@@ -224,12 +225,10 @@ async def perform(exchange: Exchange, timeout: float) -> None:
     """
     target, request = exchange.target, exchange.begin()
     timeout = timeout if exchange.timeout_s is None else exchange.timeout_s
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
-            transport, receiver = await loop.create_connection(
-                lambda: _Receiver(exchange, request), target.host, target.port, ssl=target.ssl_context
-            )
+            opened, receiver = await open_connection(lambda: _Receiver(exchange, request), target)
+            transport = cast("asyncio.Transport", opened)
         try:
             await receiver.wait(timeout)
         finally:

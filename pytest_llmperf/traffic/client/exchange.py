@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 
 from pytest_llmperf.system.http.answer import TimedAnswer
 from pytest_llmperf.system.http.heads import HTTPError, write_head
+from pytest_llmperf.system.http.proxy import find_proxy
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
+    from pytest_llmperf.system.http.proxy import Proxy
     from pytest_llmperf.traffic.client.lag import Lateness
 
 
@@ -37,7 +39,10 @@ class TransportCancelledError(TransportError):
 
 @dataclass(frozen=True)
 class Target:
-    """A server, the path below which it is asked and the query of each request: the parts of a base URL."""
+    """A server, the path below which it is asked and the query of each request: the parts of a base URL.
+
+    ``proxy`` is that of the environment for this server; None if it is asked directly.
+    """
 
     origin: str
     host: str
@@ -45,6 +50,7 @@ class Target:
     path: str
     ssl_context: ssl.SSLContext | None = None
     query: str = ""
+    proxy: Proxy | None = None
 
     def locate(self, path: str) -> str:
         """Returns what the first line of a request to ``path`` below the base URL asks for."""
@@ -60,7 +66,8 @@ class Target:
         """``http://127.0.0.1:8080/v1`` taken apart.
 
         Raises:
-            ValueError: not an ``http`` or ``https`` URL, or one with a fragment.
+            ValueError: not an ``http`` or ``https`` URL, or one with a fragment; or the proxy of the environment for
+                this server is of a kind that is not supported.
         """
         parts = urlsplit(url)
         plain = url.isascii() and not any(c.isspace() for c in url) and not parts.fragment
@@ -69,7 +76,11 @@ class Target:
         secure = parts.scheme == "https"
         origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         port = parts.port or (443 if secure else 80)
-        return Target(origin, parts.hostname, port, parts.path.rstrip("/"), _tls() if secure else None, parts.query)
+        path = parts.path.rstrip("/")
+        if not secure:
+            return Target(origin, parts.hostname, port, path, query=parts.query)
+        proxy = find_proxy(parts.hostname, port)
+        return Target(origin, parts.hostname, port, path, _tls(), parts.query, proxy)
 
 
 def _tls() -> ssl.SSLContext:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from pytest_llmperf.system.http.answer import TimedAnswer
 from pytest_llmperf.system.http.heads import HTTPError
 from pytest_llmperf.traffic.client.connections import explain
+from pytest_llmperf.traffic.client.opening import open_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,12 +213,9 @@ class LoadPool:
         task.add_done_callback(self._opening.discard)
 
     async def _connect(self) -> None:
-        target = self._target
         try:
             async with asyncio.timeout(self._timeout):
-                _, connection = await self.loop.create_connection(
-                    lambda: LoadConnection(self), target.host, target.port, ssl=target.ssl_context
-                )
+                _, connection = await open_connection(lambda: LoadConnection(self), self._target)
         except OSError as error:
             if self._waiting:
                 self._fail(self._waiting.popleft(), str(self.explain(error)))

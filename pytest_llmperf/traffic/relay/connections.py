@@ -10,6 +10,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, cast
 
+from pytest_llmperf.traffic.client.opening import open_connection
 from pytest_llmperf.traffic.relay.exchanges import Exchanges
 
 if TYPE_CHECKING:
@@ -101,11 +102,8 @@ class AppSide(_Side):
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
-        target = self._target
         try:
-            await asyncio.get_running_loop().create_connection(
-                lambda: ServerSide(self, self._exchanges), target.host, target.port, ssl=target.ssl_context
-            )
+            await open_connection(lambda: ServerSide(self, self._exchanges), self._target)
         except OSError as error:
             self._unreachable = describe_cause(error)
             self._refuse()
@@ -221,4 +219,4 @@ def describe_cause(error: OSError) -> str:
         return str(reason).replace("_", " ").lower()
     if isinstance(error, socket.gaierror):
         return str(error.strerror).lower()
-    return os.strerror(error.errno).lower() if error.errno else type(error).__name__
+    return os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__
