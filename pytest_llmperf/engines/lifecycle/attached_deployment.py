@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import urllib.error
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.lifecycle.http import NO_LIST, NoModelListError, http_get, list_served_models
 from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids, parse_address
+from pytest_llmperf.system.http.proxy import find_proxy
+from pytest_llmperf.system.masking import mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _ARGUMENTS = ("api_key", "pid")
 # The tag of a name that has none.
 _LATEST = ":latest"
+_SOCKET = re.compile(r"(?:https?\+)?unix:|/", re.IGNORECASE)
 _CALLS = ("/chat/completions", "/completions", "/responses", "/models")
 
 
@@ -74,8 +78,6 @@ class AttachedDeployment(Deployment):
                     f"{spec.engine} with --llmperf-url: unknown engine argument {key!r}; "
                     f"it takes {', '.join(_ARGUMENTS)}"
                 )
-        if parse_address(spec.url) is None:
-            raise EngineError(f"--llmperf-url={spec.url!r} is not an address: write http://HOST:PORT")
         _check_url(spec.url)
         _parse_pid(spec)
 
@@ -160,14 +162,29 @@ def _check_url(url: str) -> None:
     Raises:
         EngineError: it cannot; the message says what to write.
     """
-    parts = urlsplit(url)
-    if parts.fragment or not url.isascii() or any(c.isspace() for c in url):
+    shown = f"--llmperf-url={mask_secrets(url)!r}"
+    if _SOCKET.match(url):
         raise EngineError(
-            f"--llmperf-url={url!r} has a fragment, or characters that no request can carry: leave them out"
+            f"{shown} is a Unix socket, which is not supported: let the server listen at http://HOST:PORT"
         )
+    if parse_address(url) is None:
+        raise EngineError(f"{shown} is not an address: write http://HOST:PORT")
+    parts = urlsplit(url)
+    if parts.username is not None:
+        raise EngineError(
+            f"{shown} has a user name, which no client here sends: leave it out, and give a key by "
+            "--llmperf-engine-arg=api_key=KEY"
+        )
+    if parts.fragment or not url.isascii() or any(c.isspace() for c in url):
+        raise EngineError(f"{shown} has a fragment, or characters that no request can carry: leave them out")
     call = next((call for call in _CALLS if parts.path.rstrip("/").endswith(call)), None)
     if call is not None:
-        raise EngineError(f"--llmperf-url={url!r} is the address of one call: leave out {call}")
+        raise EngineError(f"{shown} is the address of one call: leave out {call}")
+    try:
+        if parts.scheme == "https":
+            find_proxy(parts.hostname or "", parts.port or 443)
+    except ValueError as error:
+        raise EngineError(f"{shown}: {error}") from None
 
 
 def _parse_pid(spec: EngineSpec) -> int | None:

@@ -8,8 +8,10 @@ import socket
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.system.http.proxy import find_proxy
 from pytest_llmperf.system.http.responses import BrokenAnswerError, StrictHTTPConnection, StrictHTTPSConnection
 
 if TYPE_CHECKING:
@@ -27,17 +29,51 @@ class _Secure(urllib.request.HTTPSHandler):
         return self.do_open(StrictHTTPSConnection, request)
 
 
-# A proxy set for the outside world must not stand between us and a server on this host.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Plain, _Secure)
-
 NO_LIST = (400, 404, 405, 410, 501)
 """The statuses with which servers and gateways answer that have no list of models."""
+
+
+class RedirectedError(OSError):
+    """A server sends its clients to another one, which is not asked: what is sent may be a key.
+
+    ``url`` is where it sends them.
+    """
+
+    def __init__(self, asked: str, url: str) -> None:
+        super().__init__(f"{asked} redirects to another server, {url}")
+        self.url = url
+
+
+class _SameServer(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2]:
+            fp.close()
+            raise RedirectedError(req.full_url.partition("?")[0], newurl.partition("?")[0])
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _open(request: urllib.request.Request, timeout: float) -> Any:
+    """The answer to a request.
+
+    Raises:
+        OSError: there is none, or one of an error; or the proxy of the environment cannot be used.
+    """
+    parts = urlsplit(request.full_url)
+    try:
+        proxy = find_proxy(parts.hostname or "", parts.port or 443) if parts.scheme == "https" else None
+    except ValueError as error:
+        raise OSError(str(error)) from None
+    # One set for the outside world must not stand between us and a server on this host.
+    through = urllib.request.ProxyHandler({"https": proxy.url} if proxy is not None else {})
+    return urllib.request.build_opener(through, _Plain, _Secure, _SameServer).open(request, timeout=timeout)
 
 
 def get_http_status(url: str, timeout: float = 2.0) -> int | None:
     """The status of a GET; None if there is no answer, or none in HTTP."""
     try:
-        with _OPENER.open(url, timeout=timeout) as response:
+        with _open(urllib.request.Request(url), timeout) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -72,7 +108,7 @@ def _authorize(api_key: str) -> dict[str, str]:
 
 def _body(request: urllib.request.Request, timeout: float) -> bytes:
     try:
-        with _OPENER.open(request, timeout=timeout) as response:
+        with _open(request, timeout) as response:
             body: bytes = response.read()
             return body
     except urllib.error.HTTPError as error:
@@ -110,6 +146,8 @@ def list_served_models(base_url: str, api_key: str = "", query: str = "") -> dic
             raise NoModelListError(f"{url} answered HTTP {error.code}") from None
         hint = "; give --llmperf-engine-arg=api_key=KEY" if error.code in (401, 403) else ""
         raise EngineError(f"{url} answered HTTP {error.code}{hint}") from None
+    except RedirectedError as error:
+        raise EngineError(f"{error}: if that is meant, give its address as --llmperf-url") from None
     except OSError as error:
         cause = getattr(error, "reason", error)
         raise EngineError(f"no answer from {url}: {cause}; is the server running?") from None

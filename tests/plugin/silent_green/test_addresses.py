@@ -11,7 +11,7 @@ from tests.plugin.silent_green.senders import SEND
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
-    from tests.helpers.hostile_server import HostileServer
+    from tests.helpers.hostile_server import HostileServer, Reply
 
 WAYS = ("client", "client, chat", "client, whole", "prompts", "load")
 SUITE = f"""
@@ -159,3 +159,27 @@ def test_a_timeout_ends_a_silent_request(runs: Runs, hostile: HostileServer) -> 
     result = runs.plain(SENDS.replace("ARGUMENTS", "timeout='200 ms'"), *hostile.options)
     result.assert_outcomes(failed=6)
     result.stdout.fnmatch_lines(["*was silent for 0.2 s*"] * 6)
+
+
+FAILING = """
+import pytest
+from pytest_llmperf import RequestFailed
+
+@pytest.mark.latency_budget(e2e_max="1 min")
+def test_it(llm_client):
+    with pytest.raises(RequestFailed):
+        llm_client.generate("x", max_tokens=4)
+"""
+
+
+def test_a_failed_test_asks_for_the_servers_health_a_few_times(runs: Runs, hostile: HostileServer) -> None:
+    lists: list[int] = []
+
+    def list_models() -> Reply:
+        lists.append(1)
+        return whole({"object": "list", "data": [{"id": "tiny"}]})
+
+    hostile.pages["/v1/models"] = list_models
+    hostile.answer = lambda _: whole({"error": "no"}, status=500)
+    runs.plain(FAILING, *hostile.options).assert_outcomes(passed=1)
+    assert 2 <= len(lists) <= 12

@@ -15,6 +15,7 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, get_http_status, read_stated_weights
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
+from pytest_llmperf.measurement.reading import Missing
 from tests.helpers.waiting import PATIENCE_S, read_line
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append((self.path, self.headers["Authorization"]))
-        self.send_response(self.server.status)
+        location = self.server.locations.get(self.path)
+        self.send_response(307 if location else self.server.status)
+        if location:
+            self.send_header("Location", location)
         self.end_headers()
         self.wfile.write(self.server.body)
 
@@ -45,6 +49,7 @@ class ModelServer(ThreadingHTTPServer):
         self.status = 200
         self.body = b""
         self.asked: list[tuple[str, str | None]] = []
+        self.locations: dict[str, str] = {}
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def serves(self, *models: str) -> None:
@@ -116,7 +121,9 @@ def test_the_address_may_be_written_with_or_without_its_version(server: ModelSer
     assert attach(server.url + ending).base_url == f"{server.url}/v1"
 
 
-@pytest.mark.parametrize("path", ["/v3", "/v1beta/openai", "/openai/deployments/gpt-4", "/proxy/v1"])
+@pytest.mark.parametrize(
+    "path", ["/v3", "/v1beta/openai", "/openai/deployments/gpt-4", "/proxy/v1", "/a/b/c/v1", "/a%20b/%7Ec/v1"]
+)
 def test_an_address_with_a_path_is_taken_as_it_is(server: ModelServer, path: str) -> None:
     engine = attach(f"{server.url}{path}/")
     assert engine.base_url == f"{server.url}{path}"
@@ -131,6 +138,62 @@ def test_a_query_belongs_to_each_request_and_not_to_the_address(server: ModelSer
     assert engine.read_status().reason == ""
     lists = [asked for asked, _ in server.asked if "/models" in asked]
     assert lists == [f"{path}/models?api-version=1&x=%20"] * 2
+
+
+def test_a_host_may_be_written_in_capitals(server: ModelServer) -> None:
+    engine = attach(server.url.replace("http://127.0.0.1", "HTTP://LocalHost"))
+    assert engine.model == "llama"
+    assert engine.pids == (os.getpid(),)
+
+
+def test_an_address_of_ipv6_stands_in_brackets(server: ModelServer) -> None:
+    class ModelServer6(ModelServer):
+        address_family = socket.AF_INET6
+
+        def server_bind(self) -> None:
+            self.server_address = ("::1", 0)
+            super().server_bind()
+
+    try:
+        other = ModelServer6()
+    except OSError:
+        pytest.skip("this host has no IPv6")
+    other.serves("llama")
+    with serving(other):
+        engine = attach(f"http://[::1]:{other.server_port}/v3")
+        assert (engine.model, engine.base_url) == ("llama", f"http://[::1]:{other.server_port}/v3")
+        assert engine.read_status().reason == ""
+
+
+def test_a_redirect_within_the_server_is_followed_with_the_key(server: ModelServer) -> None:
+    server.locations["/v1/models"] = "/v1/models/"
+    attach(server.url, api_key="a-key")
+    assert server.asked[:2] == [("/v1/models", "Bearer a-key"), ("/v1/models/", "Bearer a-key")]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/else?key=1"])
+def test_a_redirect_to_another_server_is_not_followed_and_said(server: ModelServer, path: str) -> None:
+    other = ModelServer()
+    other.serves("llama")
+    with serving(other):
+        server.locations["/v1/models"] = other.url + path
+        where = other.url + path.partition("?")[0]
+        assert refusal(server.url, api_key="a-key") == (
+            f"{server.url}/v1/models redirects to another server, {where}: if that is meant, give its address as "
+            "--llmperf-url"
+        )
+    assert not other.asked
+
+
+@pytest.mark.parametrize("path", ["/slots", "/metrics"])
+def test_no_page_of_a_server_leads_its_key_to_another_one(server: ModelServer, path: str) -> None:
+    other = ModelServer()
+    with serving(other):
+        server.locations[path] = other.url + path
+        assert attach(server.url, api_key="a-key").insight.count_running() == Missing(
+            "the server tells neither by /metrics nor by /slots which requests it works on"
+        )
+    assert not other.asked
 
 
 def said_by(url: str, model: str) -> str:
@@ -336,6 +399,12 @@ def test_a_server_that_went_away_is_gone() -> None:
         (EngineSpec("openai", url="http://host:port"), "is not an address"),
         (EngineSpec("openai", url="http://[::1"), "is not an address"),
         (EngineSpec("openai", url="http://host/v1#x"), "has a fragment"),
+        (EngineSpec("openai", url="unix:///run/llm.sock"), "is a Unix socket, which is not supported: let the server"),
+        (EngineSpec("openai", url="http+unix://%2Frun%2Fllm.sock/v1"), "is a Unix socket, which is not supported"),
+        (EngineSpec("openai", url="/run/llm.sock"), "is a Unix socket, which is not supported"),
+        (EngineSpec("openai", url="http://me:secret@host/v1"), r"http://\*\*\*@host/v1' has a user name, which no"),
+        (EngineSpec("openai", url="http://me@host/v1"), "give a key by --llmperf-engine-arg=api_key=KEY"),
+        (EngineSpec("openai", url="http://host/v1?key=secret#x"), r"key=\*\*\*"),
         (EngineSpec("openai", url="http://host/a b"), "characters that no request can carry"),
         (EngineSpec("openai", url="http://host/v1/chat/completions?a=1"), "one call: leave out /chat/completions"),
         (EngineSpec("openai", url="http://host", binary="vllm"), "takes no --llmperf-engine-bin"),
