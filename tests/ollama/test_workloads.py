@@ -57,8 +57,9 @@ def test_closed_loop_without_streams(llm_client):
     result = check(llm_client.run(mix(), concurrency=3, cooldown=1, stream=False))
     assert [request.output_tokens for request in result.requests] == [3] * 12
 
+@pytest.mark.latency_budget(ttft_p50="30 s")
 def test_chats_of_several_turns(llm_client):
-    result = check(llm_client.run(mix(turns=3, output_tokens="1-4"), concurrency=2))
+    result = check(llm_client.run(mix(turns=3, output_tokens="1-4")))
     prompts = [request.prompt_tokens for request in result.requests]
     assert max(prompts) > 2 * min(prompts)
     assert result.load.full_answers == 12
@@ -91,7 +92,7 @@ def test_settings_of_requests(llm_client):
 def test_a_load_takes_every_form_and_has_the_health_of_its_sender(ollama: OllamaRuns) -> None:
     result = ollama(EVERY_FORM, "--llmperf-strict")
     result.assert_outcomes(passed=8)
-    result.stdout.fnmatch_lines(["budgets: 1 PASS"])
+    result.stdout.fnmatch_lines(["budgets: 2 PASS"])
 
 
 def test_prompts_have_the_tokens_that_were_asked_for(ollama: OllamaRuns) -> None:
