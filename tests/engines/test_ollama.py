@@ -441,6 +441,8 @@ def test_the_examples_with_loads_run_whole(ollama_installed: str, tmp_path: Path
     command = [sys.executable, "-m", "pytest", *table, "examples/load", "-p", "no:cacheprovider", "--llmperf-no-strict"]
     options = ["--llm-engine=ollama", f"--llmperf-engine-bin=ollama:{ollama_installed}"]
     options += [f"--llmperf-engine-arg=ollama:models_dir={tmp_path}", f"--llmperf-report={tmp_path / 'report.json'}"]
+    # Threads that wait for one another are slow where they have to share cores.
+    options.append("--llmperf-engine-arg=ollama:num_thread=1")
     root = Path(__file__).parents[2]
     run = subprocess.run(
         [*command, *options], cwd=root, env=os.environ, capture_output=True, text=True, timeout=60 * PATIENCE_S
