@@ -17,7 +17,7 @@ class UnreadCall:
     Attributes:
         what: method and path, without a query: ``POST /v1/messages``.
         sent_ns, end_ns: when it was sent and when it ended, or the test did, in ns of ``time.monotonic_ns()``.
-        harmless: whether such a call is known to generate no text.
+        harmless: whether such a call is known to generate no text, or the test says that it is no matter.
     """
 
     what: str

@@ -125,7 +125,8 @@ def llm_base_url(request: pytest.FixtureRequest, llm_engine: Engine) -> str:
 def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[LLMClient]:
     """Sends requests to the engine and times them for this test.
 
-    It has ``generate``, ``chat``, ``agenerate``, ``achat`` and ``run``. ``base_url``, ``api_key`` and ``model`` are
+    It has ``generate``, ``chat``, ``embed``, ``rerank``, their
+    coroutines ``agenerate`` and so on, and ``run``. ``base_url``, ``api_key`` and ``model`` are
     for an app under test, whose own calls are timed as well. ``expect_cancelled()`` and ``cancel()`` are for tests of
     a stop button.
     """
@@ -304,6 +305,17 @@ class LLMPerf:
     def record(self, name: str, value: float, unit: str) -> None:
         """Adds a number of the test's own to the reports, which show it with ``unit`` as it is. It is not judged."""
         self._measured.record(name, value, unit)
+
+    def ignore_path(self, path: str) -> None:
+        """Says that calls of the app to a path that is not read are no matter for this test's latency and throughput.
+
+        They are counted in the evidence as before. ``path`` is its end, such as ``"/v1/audio/speech"``; ``*`` stands
+        for a part of it, or for some of its characters. In a fixture with ``autouse=True`` it holds for many tests.
+
+        Raises:
+            ValueError: it does not begin with ``/``, names no path, or is one whose calls are measured.
+        """
+        self._measured.ignore_path(path)
 
     def quality(
         self, name: str, value: float, *, better: Literal["higher", "lower"] = "higher", samples: int | None = None

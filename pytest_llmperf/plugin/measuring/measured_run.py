@@ -27,6 +27,7 @@ from pytest_llmperf.plugin.curves.curves import Curves
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.host_watch import HostWatch
+from pytest_llmperf.plugin.measuring.ignored_paths import check_ignored_path, ignore_call
 from pytest_llmperf.plugin.measuring.left_out import LeftOut
 from pytest_llmperf.plugin.measuring.left_overs import BORROWED, LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
@@ -132,6 +133,7 @@ class MeasuredRun:
         self._expectations = Expectations()
         self._left_out = LeftOut()
         self._unread: list[tuple[Engine, UnreadCall]] = []
+        self._ignored_paths: list[str] = []
         self._forked_by_others: list[LeftOver] = []
         self.rounds = 1
         self._round_starts_ns: list[int] = []
@@ -281,6 +283,15 @@ class MeasuredRun:
         if any(known.name == score.name and known.round == score.round for known in self._scores):
             raise ValueError(f"quality({name!r}, {value!r}): the test has recorded {name} already")
         self._scores.append(score)
+
+    def ignore_path(self, path: str) -> None:
+        """See :meth:`LLMPerf.ignore_path`. It holds for the whole test, also for calls before it.
+
+        Raises:
+            ValueError: see there.
+        """
+        check_ignored_path(path)
+        self._ignored_paths.append(path)
 
     def record(self, name: str, value: float, unit: str) -> None:
         """Adds a number of the test's own to the reports; it is not judged."""
@@ -515,7 +526,8 @@ class MeasuredRun:
             for one in self._left_overs.find_running(Window(self._start_ns, now_ns))
             if one.borrowed and one.begun_ns >= self._start_ns
         ]
-        return [call for asked, call in (*self._unread, *borrowed) if asked in engines or len(self._engines) < 2]
+        found = [call for asked, call in (*self._unread, *borrowed) if asked in engines or len(self._engines) < 2]
+        return [ignore_call(call, self._ignored_paths) for call in found]
 
     def _asked_of(self, engine: Engine) -> list[RequestTiming]:
         """What the engine was asked for text, with the calls whose answers were not read: their tokens are unknown."""

@@ -117,9 +117,10 @@ def is_safe(method: str) -> bool:
 
 def is_harmless(path: str) -> bool:
     """Whether a call to ``path``, without its query, generates no text."""
-    parts = path.rstrip("/").split("/")
-    for end in (end for ends in HARMLESS.values() for end in ends):
-        wanted = end.split("/")[1:]
-        if len(parts) > len(wanted) and all(map(fnmatchcase, parts[-len(wanted) :], wanted)):
-            return True
-    return False
+    return any(ends_with(path, end) for ends in HARMLESS.values() for end in ends)
+
+
+def ends_with(path: str, end: str) -> bool:
+    """Whether a path ends with these parts, in which ``*`` stands for a part or for some of its characters."""
+    parts, wanted = path.rstrip("/").split("/"), end.split("/")[1:]
+    return len(parts) > len(wanted) and all(map(fnmatchcase, parts[-len(wanted) :], wanted))

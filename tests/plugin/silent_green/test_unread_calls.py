@@ -158,6 +158,46 @@ def test_what_generates_no_text_is_counted_and_harmless(runs: Runs, any_path: Ho
     )
 
 
+def test_what_the_test_says_is_no_matter_is_counted_and_harmless(
+    runs: Runs, any_path: HostileServer, pytester: pytest.Pytester
+) -> None:
+    result = runs.plain(
+        ASKS
+        + """
+    @pytest.fixture
+    def speech(llm_perf):
+        llm_perf.ignore_path("/v1/audio/*")
+
+    def test_in_a_fixture(speech, llm_client):
+        post(llm_client, "/v1/audio/speech")
+        llm_client.generate("x", max_tokens=4)
+
+    def test_one_of_two(llm_perf, llm_client):
+        post(llm_client, "/v1/audio/speech")
+        post(llm_client, "/generate")
+        llm_client.generate("x", max_tokens=4)
+        llm_perf.ignore_path("/v1/audio/speech")
+
+    @pytest.mark.parametrize("path", ["audio", "/", "/*", "", "/v1/chat/completions", "/v1/embeddings", None])
+    def test_a_mistake(llm_perf, path):
+        with pytest.raises(ValueError, match=r"llm_perf.ignore_path\\(.*: (give the end|calls there are measured)"):
+            llm_perf.ignore_path(path)
+""",
+        "--llmperf-report=out.json",
+        "-p",
+        "no:randomly",
+        *any_path.options,
+    )
+    result.assert_outcomes(passed=9)
+    ignored, mixed, *_ = read_tests(pytester)
+    assert {verdict["status"] for verdict in ignored["verdicts"]} == {"PASS"}
+    assert {verdict["status"] for verdict in mixed["verdicts"]} == {"INVALID"}
+    assert [(call["call"], call["harmless"]) for call in mixed["measurement"]["requests"]["unread"]] == [
+        ("POST /generate", False),
+        ("POST /v1/audio/speech", True),
+    ]
+
+
 def test_a_harmless_call_alone_is_named(runs: Runs, any_path: HostileServer) -> None:
     result = runs.plain(
         ASKS
