@@ -55,6 +55,7 @@ __all__ = [
     "DeviceTrace",
     "Dialect",
     "DistributionMetric",
+    "Embeddings",
     "Endpoint",
     "Energy",
     "EnergyLimits",
@@ -93,6 +94,7 @@ __all__ = [
     "PromptCache",
     "PromptHistory",
     "Quantity",
+    "Ranking",
     "Reading",
     "RecordedValue",
     "RelayError",
@@ -145,6 +147,8 @@ _HOMES = {
     "DeviceProcess": "pytest_llmperf.measurement.device_trace",
     "DeviceTrace": "pytest_llmperf.measurement.device_trace",
     "Dialect": "pytest_llmperf.traffic.client.dialect",
+    "Embeddings": "pytest_llmperf.traffic.client.inputs",
+    "Ranking": "pytest_llmperf.traffic.client.inputs",
     "DistributionMetric": "pytest_llmperf.metrics.metric",
     "Endpoint": "pytest_llmperf.traffic.client.dialect",
     "Energy": "pytest_llmperf.measurement.device_trace",
@@ -320,6 +324,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.api import HttpApi as HttpApi
     from pytest_llmperf.traffic.client.dialect import Dialect as Dialect
     from pytest_llmperf.traffic.client.dialect import Endpoint as Endpoint
+    from pytest_llmperf.traffic.client.inputs import Embeddings as Embeddings
+    from pytest_llmperf.traffic.client.inputs import Ranking as Ranking
     from pytest_llmperf.traffic.client.listener import ClientListener as ClientListener
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed
     from pytest_llmperf.traffic.llm_client import LLMClient as LLMClient

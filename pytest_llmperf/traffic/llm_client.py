@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pytest_llmperf.measurement.units import SECONDS, check_count, parse
 from pytest_llmperf.traffic.capacity.options import parse_options
 from pytest_llmperf.traffic.capacity.runner import CurveRunner
+from pytest_llmperf.traffic.client.api import HttpApi
 from pytest_llmperf.traffic.client.arguments import OWN, check_words
 from pytest_llmperf.traffic.client.dialect import NO_ADDRESS, OPENAI
-from pytest_llmperf.traffic.client.http import open_transport
+from pytest_llmperf.traffic.client.http import HttpTransport, open_transport
+from pytest_llmperf.traffic.client.inputs import Embeddings, Ranking, embedding, rank
 from pytest_llmperf.traffic.client.listener import SILENT
 from pytest_llmperf.traffic.client.posts import DEFAULT_TOKENS, completion, conversation
 from pytest_llmperf.traffic.client.request import RequestFailed
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.listener import Cancelling, ClientListener
     from pytest_llmperf.traffic.client.posts import Messages
     from pytest_llmperf.traffic.client.request import Post
+    from pytest_llmperf.traffic.client.transport import Transport
     from pytest_llmperf.traffic.load.result import LoadResult
 
 __all__ = ["LLMClient", "RequestFailed"]
@@ -71,6 +75,7 @@ class LLMClient:
     ) -> None:
         self._timeout = timeout
         self._app_url = app_url
+        self._lock = threading.Lock()
         self._aim(endpoint, dialect, listener)
 
     def _aim(self, endpoint: Endpoint, dialect: Dialect, listener: ClientListener) -> None:
@@ -80,6 +85,7 @@ class LLMClient:
         self._dialect = dialect
         self._listener = listener
         self._transport = open_transport(endpoint, dialect, self._timeout)
+        self._transport_of_inputs: HttpTransport | None = None
         in_process = None if dialect.transport is None else self._transport
         self._loads = LoadRunner(endpoint, dialect, listener, self._timeout, in_process)
 
@@ -183,6 +189,70 @@ class LLMClient:
         """As :meth:`chat`, in the running event loop; cancelling it closes the connection."""
         settings = _settings(max_tokens, temperature, stream, headers, timeout, extra)
         return await self._aask(conversation(self._endpoint, self._dialect, messages, settings))
+
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
+        **extra: Any,
+    ) -> Embeddings:
+        """Embeds one text or several (``POST /embeddings``); ``extra`` goes into the body as it is.
+
+        Raises:
+            RequestFailed: there is no vector for each text.
+            ValueError: an argument that cannot be sent, or an engine that is not asked over HTTP.
+        """
+        settings = {"headers": headers, "timeout": timeout, **extra}
+        return Embeddings.of(self._ask(embedding(self._endpoint, texts, settings)))
+
+    async def aembed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
+        **extra: Any,
+    ) -> Embeddings:
+        """As :meth:`embed`, in the running event loop; cancelling it closes the connection."""
+        settings = {"headers": headers, "timeout": timeout, **extra}
+        return Embeddings.of(await self._aask(embedding(self._endpoint, texts, settings)))
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_n: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
+        **extra: Any,
+    ) -> Ranking:
+        """Scores documents by how well they fit a query (``POST /rerank``), all of them or the best ``top_n``.
+
+        Raises:
+            RequestFailed: there are fewer scores than asked for.
+            ValueError: as for :meth:`embed`.
+        """
+        settings = {"headers": headers, "timeout": timeout, **extra}
+        answer = self._ask(rank(self._endpoint, query, documents, top_n, settings))
+        return Ranking.of(answer, len(documents))
+
+    async def arerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_n: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str | None = None,
+        **extra: Any,
+    ) -> Ranking:
+        """As :meth:`rerank`, in the running event loop; cancelling it closes the connection."""
+        settings = {"headers": headers, "timeout": timeout, **extra}
+        answer = await self._aask(rank(self._endpoint, query, documents, top_n, settings))
+        return Ranking.of(answer, len(documents))
 
     @overload
     def run(
@@ -411,6 +481,8 @@ class LLMClient:
             ValueError: the engine runs inside pytest.
         """
         self._transport.cancel()
+        if self._transport_of_inputs is not None:
+            self._transport_of_inputs.cancel()
 
     def expect_cancelled(self, *, within: str = "10 s") -> Cancelling:
         """A ``with`` block in which the test has requests cancelled on purpose, by whatever client of this engine.
@@ -433,6 +505,8 @@ class LLMClient:
     def close(self) -> None:
         """Closes the idle connections."""
         self._transport.close()
+        if self._transport_of_inputs is not None:
+            self._transport_of_inputs.close()
 
     def __enter__(self) -> Self:
         return self
@@ -446,15 +520,33 @@ class LLMClient:
         """Raises ValueError for an answer that the engine would cut."""
         if self._dialect.check_room is not None:
             for post in posts:
-                self._dialect.check_room(self._endpoint, post.body)
+                if post.work == "text":
+                    self._dialect.check_room(self._endpoint, post.body)
+
+    def _find_transport(self, post: Post) -> Transport:
+        """What carries a request: one for embeddings or ranks goes in the form of the OpenAI API to every engine.
+
+        Raises:
+            ValueError: the engine is not asked over HTTP.
+        """
+        if post.work == "text" or (self._dialect.transport is None and self._dialect.api is None):
+            return self._transport
+        if self._dialect.transport is not None:
+            raise ValueError("this engine runs inside pytest and is asked for text alone: leave out mode=offline")
+        with self._lock:
+            if self._transport_of_inputs is None:
+                api = HttpApi(self._endpoint.url)
+                self._transport_of_inputs = HttpTransport(api, self._endpoint.api_key, self._timeout)
+            return self._transport_of_inputs
 
     def _ask(self, post: Post) -> Answer:
         self._check_room(post)
-        call = create_call(self._transport, post)
+        transport = self._find_transport(post)
+        call = create_call(transport, post)
         end = self._listener.register(call)
         try:
             with call.watched():
-                self._transport.perform(call.attempt)
+                transport.perform(call.attempt)
         finally:
             answer = call.answer()
             end(answer.timing)
@@ -463,11 +555,12 @@ class LLMClient:
     async def _aask(self, post: Post) -> Answer:
         if self._dialect.check_room is not None:
             await asyncio.to_thread(self._check_room, post)
-        call = create_call(self._transport, post)
+        transport = self._find_transport(post)
+        call = create_call(transport, post)
         end = self._listener.register(call)
         try:
             with call.watched():
-                await self._transport.aperform(call.attempt)
+                await transport.aperform(call.attempt)
         finally:
             answer = call.answer()
             end(answer.timing)

@@ -32,6 +32,7 @@ from pytest_llmperf import (
     DeviceTrace,
     Dialect,
     DistributionMetric,
+    Embeddings,
     Endpoint,
     Energy,
     EnergyLimits,
@@ -69,6 +70,7 @@ from pytest_llmperf import (
     PromptCache,
     PromptHistory,
     Quantity,
+    Ranking,
     Reading,
     RecordedValue,
     RelayError,
@@ -164,6 +166,12 @@ def test_several(llm_engine_factory: LLMEngineFactory, llm_client_factory: LLMCl
     assert_type(llm_client_factory(engine), LLMClient)
     with pytest.raises(EngineError):
         engine.unload()
+
+
+def test_inputs(llm_client: LLMClient, llm_perf: LLMPerf) -> None:
+    assert_type(llm_client.embed(["a", "b"]), Embeddings)
+    assert_type(llm_client.rerank("q", ["a", "b"], top_n=1), Ranking)
+    llm_perf.ignore_path("/v1/audio/speech")
 
 
 def test_coroutines(failure: BudgetFailure | NoVerdict) -> None:

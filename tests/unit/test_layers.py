@@ -37,7 +37,8 @@ ALLOWED: dict[str, str] = {
     "traffic.answers.anthropic": "measurement traffic.answers",
     "traffic.answers.inputs": "measurement traffic.answers",
     "traffic.answers.llamacpp": "measurement traffic.answers",
-    "traffic.client": "measurement measurement.cancelling measurement.capacity system.http traffic.answers",
+    "traffic.client": "measurement measurement.cancelling measurement.capacity system.http traffic.answers "
+    "traffic.answers.inputs",
     "traffic.workloads": "measurement traffic.client",
     "traffic.workloads.files": "measurement traffic.answers traffic.client traffic.workloads",
     "traffic.load": "measurement system system.http traffic.answers traffic.client traffic.workloads",

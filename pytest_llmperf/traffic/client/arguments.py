@@ -98,6 +98,19 @@ def suggest_word(word: str) -> str | None:
     return next((names[near] for near in get_close_matches(_squash(word), names, 1, _LIKENESS)), None)
 
 
+def parse_extra_body(given: object) -> dict[str, Any]:
+    """Checks the ``extra_body`` of a request; none from None.
+
+    Raises:
+        ValueError: it is no dict.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ValueError(f"extra_body must be a dict of fields, not a {type(given).__name__}")
+    return given
+
+
 def parse_headers(given: object) -> dict[str, str]:
     """Parses the ``headers`` of a request; none from None.
 

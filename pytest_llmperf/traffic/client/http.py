@@ -51,7 +51,7 @@ class HttpTransport:
         self._pool = ConnectionPool(self._target, timeout)
 
     def attempt(self, path: str, body: Mapping[str, Any]) -> Exchange:
-        accept = "text/event-stream" if body["stream"] else "application/json"
+        accept = "text/event-stream" if body.get("stream") else "application/json"
         path, body = self._api.translate(path, body)
         return Exchange(self._target, path, json.dumps(body).encode(), api_key=self._api_key, accept=accept)
 

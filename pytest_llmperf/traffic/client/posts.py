@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.units import check_count
-from pytest_llmperf.traffic.client.arguments import parse_headers, parse_timeout
+from pytest_llmperf.traffic.client.arguments import parse_extra_body, parse_headers, parse_timeout
 from pytest_llmperf.traffic.client.request import Post
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def conversation(endpoint: Endpoint, dialect: Dialect, messages: Messages, setti
 
 def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Mapping[str, Any]) -> Post:
     own = {key: value for key, value in settings.items() if key not in _NOT_IN_BODY}
-    own |= _parse_extra_body(settings.get("extra_body"))
+    own |= parse_extra_body(settings.get("extra_body"))
     share = bool(settings.get("share_prefix"))
     prefix_settings = dialect.prefix_settings(share)
     body = {**dialect.defaults, **prefix_settings, **content, **own}
@@ -77,14 +77,6 @@ def _post(path: str, content: Mapping[str, Any], dialect: Dialect, settings: Map
         headers=parse_headers(settings.get("headers")),
         timeout_s=parse_timeout(settings.get("timeout")),
     )
-
-
-def _parse_extra_body(given: object) -> dict[str, Any]:
-    if given is None:
-        return {}
-    if not isinstance(given, dict):
-        raise ValueError(f"extra_body must be a dict of fields, not a {type(given).__name__}")
-    return given
 
 
 def _limit_tokens(body: dict[str, Any]) -> dict[str, Any]:

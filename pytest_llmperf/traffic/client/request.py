@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pytest_llmperf.measurement.prompts import Prompt
-    from pytest_llmperf.measurement.request import Way
+    from pytest_llmperf.measurement.request import Way, Work
     from pytest_llmperf.traffic.client.lag import Lateness
 
 
@@ -59,7 +59,9 @@ class Call:
     ``find_prompt`` digests its prompt, which takes a moment and is put off until no time is taken.
     ``cancelled`` says whether its client gave it up.
     ``asked_tokens`` are the most output tokens that it asks for, None without a limit; with ``full_length`` the server
-    is told to end its answer there and not earlier. ``way`` is how it was asked.
+    is told to end its answer there and not earlier.
+    ``way`` is how it was asked, ``work`` what it has the engine do. ``asked_inputs`` are the texts that it has embedded
+    or ranked, ``asked_results`` the vectors or scores that it wants of them.
     """
 
     attempt: Attempt
@@ -71,6 +73,9 @@ class Call:
     asked_tokens: int | None = None
     full_length: bool = False
     way: Way = "call"
+    work: Work = "text"
+    asked_inputs: int | None = None
+    asked_results: int | None = None
     cancelled: bool = False
 
     @contextmanager
@@ -104,12 +109,14 @@ class Call:
             fault=self.fault,
             asked_tokens=self.asked_tokens,
             full_length=self.full_length,
+            asked_inputs=self.asked_inputs,
+            asked_results=self.asked_results,
         )
         answer = read_or_fail(self.read, arrival)
         late = attempt.late
         lag = None if late is None else StampLag(self.way, late.sending_ns, late.reading_ns)
         cancelled = self.cancelled and answer.timing.error is not None
-        timing = replace(answer.timing, prompt=self.find_prompt(), lag=lag, cancelled=cancelled)
+        timing = replace(answer.timing, prompt=self.find_prompt(), lag=lag, cancelled=cancelled, work=self.work)
         return replace(answer, timing=timing)
 
     def describe_so_far(self, at_ns: int, error: str) -> RequestTiming:
@@ -122,6 +129,7 @@ class Call:
             error=error,
             shared_prefix=self.shared_prefix,
             prompt=self.find_prompt(),
+            work=self.work,
         )
 
     def check(self, answer: Answer) -> Answer:
@@ -142,7 +150,7 @@ class Post:
     ``fresh`` says that the body keeps the prompt from being taken from a cache, in the engine's own words, and
     ``obeyed`` are the fields by which the engine keeps prompts apart in its cache. ``headers`` are those of this
     request beside the client's own. ``timeout_s`` bounds, in seconds, the connecting and every single silence of the
-    server; None for the client's timeout.
+    server; None for the client's timeout. ``work`` is what it has the engine do.
     """
 
     path: str
@@ -153,7 +161,10 @@ class Post:
     obeyed: Collection[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float | None = None
+    work: Work = "text"
 
     def find_prompt(self) -> Prompt | None:
-        """Digests of its prompt; None if that cannot be read."""
+        """Digests of its prompt; None if that cannot be read, and of texts that are embedded or ranked."""
+        if self.work != "text":
+            return None
         return find_prompt(self.path, self.body, self.obeyed, fresh=self.fresh, shared=self.shared_prefix)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_llmperf.traffic.answers.asked import is_told_to_go_on, read_asked_tokens
+from pytest_llmperf.traffic.answers.inputs.counts import count_asked_inputs, count_asked_results
+from pytest_llmperf.traffic.answers.inputs.reader import read_embeddings, read_scores
 from pytest_llmperf.traffic.client.exchange import Exchange
 from pytest_llmperf.traffic.client.request import Call
 
@@ -59,6 +61,17 @@ def create_call(transport: Transport, post: Post) -> Call:
         attempt.adapt(post.headers, post.timeout_s)
     elif post.headers or post.timeout_s is not None:
         raise ValueError("this engine is not asked over HTTP: leave out headers and timeout")
+    if post.work != "text":
+        return Call(
+            attempt,
+            read_embeddings if post.work == "embed" else read_scores,
+            post.find_prompt,
+            post.streamed,
+            post.shared_prefix,
+            work=post.work,
+            asked_inputs=count_asked_inputs(post.work, post.body),
+            asked_results=count_asked_results(post.work, post.body),
+        )
     return Call(
         attempt,
         transport.read,
