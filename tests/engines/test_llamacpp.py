@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 import os
-import urllib.request
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,9 +18,15 @@ from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.cancels import check_cancel
 from tests.engines.conftest import chat, loaded
-from tests.engines.good_answers import ask_everything, ask_for_a_response, list_doubts
+from tests.engines.good_answers import (
+    ask_about_an_image,
+    ask_as_an_app,
+    ask_everything,
+    ask_for_a_response,
+    ask_for_messages,
+    list_doubts,
+)
 from tests.engines.next_tokens import compare_with_itself
-from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -130,10 +134,12 @@ def test_a_larger_context_reserves_more_for_it(started: Callable[[EngineSpec], E
 
 def test_with_a_pooling_it_embeds_beside_its_chats(started: Callable[[EngineSpec], Engine]) -> None:
     engine = started(EngineSpec("llamacpp", args={"pooling": "mean", "parallel": "2"}))
-    body = json.dumps({"input": ["The river is wide.", "The stream is broad.", "A loan has interest."]}).encode()
-    request = urllib.request.Request(f"{engine.base_url}/embeddings", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
-        river, stream, loan = (one["embedding"] for one in json.load(response)["data"])
+    with LLMClient(engine.endpoint, engine.dialect) as client:
+        found = client.embed(["The river is wide.", "The stream is broad.", "A loan has interest."])
+    assert (found.timing.inputs, found.timing.prompt_tokens) == (3, 15)
+    river, stream, loan = found.vectors
+    own = ask_as_an_app(engine, "/embedding", {"content": ["the ocean", "a"]}).timing
+    assert (own.error, own.inputs) == (None, 2)
     near, far = (sum(a * b for a, b in zip(river, other, strict=True)) for other in (stream, loan))
     assert near > far
     assert chat(engine)["usage"]["completion_tokens"] == 8
@@ -207,6 +213,27 @@ def test_no_good_answer_is_refused_and_no_count_doubted(engine: Engine) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_response_counts(engine: Engine, *, stream: bool) -> None:
     assert list_doubts({"response": ask_for_a_response(engine, stream=stream, max_output_tokens=16)}) == {}
+
+
+def test_messages_and_its_own_completions_count_as_an_app_sends_them(engine: Engine) -> None:
+    answers = ask_for_messages(engine)
+    for stream in (True, False):
+        for path in ("/completion", "/completions"):
+            asked = {"prompt": "The ocean is", "n_predict": 8, "n_probs": 2}
+            answers[f"{path}, stream={stream}"] = ask_as_an_app(engine, path, asked, stream=stream)
+    assert list_doubts(answers) == {}
+    assert all(answer.timing.output_tokens for answer in answers.values())
+    refused = ask_as_an_app(engine, "/infill", {"input_prefix": "a", "input_suffix": "b"}).timing.error
+    assert (refused or "").startswith("HTTP 501: Infill is not supported by this model")
+    assert all("image input is not supported" in (error or "") for error in ask_about_an_image(engine))
+
+
+def test_documents_are_ranked(started: Callable[[EngineSpec], Engine]) -> None:
+    engine = started(EngineSpec("llamacpp", args={"pooling": "rank"}))
+    with LLMClient(engine.endpoint, engine.dialect) as client:
+        found = client.rerank("sea", ["ocean water", "a mountain"])
+    assert all(isinstance(score, float) for score in found.scores)
+    assert (found.timing.inputs, found.timing.error) == (2, None)
 
 
 def test_next_tokens_repeat_exactly(engine: Engine) -> None:

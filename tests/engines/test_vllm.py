@@ -28,7 +28,14 @@ from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.cancels import check_cancel
 from tests.engines.conftest import chat, loaded
-from tests.engines.good_answers import TOOL_CALL, ask_everything, ask_for_a_response, list_doubts
+from tests.engines.good_answers import (
+    TOOL_CALL,
+    ask_about_an_image,
+    ask_everything,
+    ask_for_a_response,
+    ask_for_messages,
+    list_doubts,
+)
 from tests.engines.next_tokens import compare_with_itself
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, SMOLLM2, TINY, shared_files
 from tests.helpers.waiting import PATIENCE_S, until
@@ -195,10 +202,11 @@ def open_endless_stream(engine: Engine) -> HTTPResponse:
 def test_no_good_answer_is_refused_and_no_count_doubted(engines: dict[str, Engine]) -> None:
     engine = engines["words"]
     # Tools need a parser, which this server was not started with.
-    answers = ask_everything(engine, TOOL_CALL)
+    answers = {**ask_everything(engine, TOOL_CALL), **ask_for_messages(engine, TOOL_CALL)}
     for stream in (True, False):
         answers[f"response, stream={stream}"] = ask_for_a_response(engine, stream=stream, max_output_tokens=20)
     assert list_doubts(answers) == {}
+    assert all("is not a multimodal model" in (error or "") for error in ask_about_an_image(engine))
     engine.stop()
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Logs the sizes of weights and KV cache while loading, which the adapter reads.
 VERBOSITY = "4"
-POOLINGS = ("mean", "cls", "last")
+POOLINGS = ("mean", "cls", "last", "rank")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ SETTINGS = {
     # By default llama.cpp keeps 8 GiB of old prompts, and memory drifts from test to test.
     "cache_ram": Setting("0", "MiB of host memory for a prompt cache", _set("cache_ram_mib")),
     "pooling": Setting(
-        "none", f"how embeddings are made of tokens: {', '.join(POOLINGS)}; none: the server embeds nothing", _pool
+        "none",
+        f"how embeddings are made of tokens: {', '.join(POOLINGS)} (of scores); none: the server embeds nothing",
+        _pool,
     ),
     "port": Setting("0", "TCP port on 127.0.0.1; 0: a free one", _set("port")),
 }

@@ -144,7 +144,7 @@ def test_the_wheel_is_not_needed_where_a_binary_is_given(wheel: list[bool], bina
     [
         ({"context": "1"}, "unknown engine argument 'context'; it takes ctx_size, parallel"),
         ({"ctx_size": "4k"}, "engine argument ctx_size='4k' is not a whole number"),
-        ({"pooling": "sum"}, "engine argument pooling='sum' is none of mean, cls, last, none"),
+        ({"pooling": "sum"}, "engine argument pooling='sum' is none of mean, cls, last, rank, none"),
         ({"port": "99999"}, "port='99999' is not a port"),
     ],
 )
