@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
 from pytest_llmperf.engines.ollama.deployment import OllamaDeployment
 from pytest_llmperf.engines.ollama.insight import OllamaInsight
-from pytest_llmperf.engines.ollama.requests import NONCE, NONCE_EXAMPLE, UNLIKE_WORDS, prefix_group, prefix_settings
+from pytest_llmperf.engines.ollama.requests import AGAINST_REPEATS, NONCE, NONCE_EXAMPLE, prefix_group, prefix_settings
 from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class OllamaEngine(Engine):
     def compose(cls, spec: EngineSpec) -> EngineParts:
         deployment = OllamaDeployment(spec)
         dialect = Dialect(
-            full_length=UNLIKE_WORDS,
+            full_length=AGAINST_REPEATS,
             prefix_settings=prefix_settings,
             prefix_group=prefix_group,
             before_prompts=NONCE_EXAMPLE,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NONCE = "llmperf_nonce"
 _NONCES = 10**8
 # More than 30 equal chunks in a row end an answer as if it had failed, and models that are to go on come to that.
-UNLIKE_WORDS = {"frequency_penalty": 0.5, "repeat_last_n": 32}
+AGAINST_REPEATS = {"frequency_penalty": 0.5, "repeat_last_n": 32}
 _LENGTH = ("options", "num_predict")
 _CALLS = {"/completions": "generate", "/chat/completions": "chat"}
 # The server's own fields of a body, beside those that are made here.

@@ -31,7 +31,8 @@ class HttpApi:
         url: below which its paths lie, with the query of each request.
         translate: called with path and body of a request of the OpenAI API, returns those of this one; raises
             ValueError for a setting that it cannot express.
-        read: reads an answer; it never raises. A function of a module: another process, which sends loads, imports it.
+        read: reads an answer; what it raises fails the request. A function of a module, since another process, which
+            sends loads, imports it.
         length: where in a body the most tokens of an answer stand, as names of fields from the outermost on; empty for
             the names of the OpenAI API.
     """
