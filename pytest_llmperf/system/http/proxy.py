@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from pytest_llmperf.system.http.heads import HTTPError, find_end, parse_answer_head
+from pytest_llmperf.system.http.heads import ANSWER, HTTPError, find_end, parse_answer_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ class Proxy:
             ProxyError: it is refused, or this is no answer.
         """
         try:
-            end = find_end(answer)
+            end = find_end(answer, prefix=ANSWER)
             if end < 0:
                 return False
             status = parse_answer_head(answer[:end]).status
@@ -62,6 +62,8 @@ class Proxy:
             raise ProxyError(f"the answer of the proxy {self} is not HTTP/1.1: {error}") from None
         if not 200 <= status < 300:
             raise ProxyError(f"the proxy {self} opened no tunnel: HTTP {status}")
+        if end < len(answer):
+            raise ProxyError(f"the proxy {self} sent more than its answer before the server was asked")
         return True
 
     def __str__(self) -> str:

@@ -90,7 +90,11 @@ def test_its_answer_opens_the_tunnel_once_its_head_is_whole() -> None:
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy proxy:3128 opened no tunnel: HTTP 407"),
         (
-            b"SSH-2.0-x\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\nhello",
+            "the proxy proxy:3128 sent more than its answer before the server was asked",
+        ),
+        (
+            b"SSH-2.0-x\r\n",
             "the answer of the proxy proxy:3128 is not HTTP/1.1: it does not begin with a status line",
         ),
     ],
