@@ -44,6 +44,8 @@ __all__ = [
     "AttachedDeployment",
     "BudgetExceeded",
     "BudgetFailure",
+    "CancelledRequest",
+    "Cancelling",
     "Chunk",
     "ClientHealth",
     "ClientListener",
@@ -138,6 +140,8 @@ _HOMES = {
     "BYTES": "pytest_llmperf.measurement.units",
     "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
     "BudgetFailure": "pytest_llmperf.plugin.outcomes",
+    "CancelledRequest": "pytest_llmperf.measurement.cancelling.cancelled",
+    "Cancelling": "pytest_llmperf.traffic.client.listener",
     "Chunk": "pytest_llmperf.measurement.chunks",
     "ClientHealth": "pytest_llmperf.measurement.load",
     "ClientListener": "pytest_llmperf.traffic.client.listener",
@@ -250,6 +254,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.state import EngineStatus as EngineStatus
     from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment as AttachedDeployment
     from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment as ServerDeployment
+    from pytest_llmperf.measurement.cancelling.cancelled import CancelledRequest as CancelledRequest
     from pytest_llmperf.measurement.chunks import Chunk as Chunk
     from pytest_llmperf.measurement.device_trace import Conditions as Conditions
     from pytest_llmperf.measurement.device_trace import DeviceProcess as DeviceProcess
@@ -326,6 +331,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.client.dialect import Endpoint as Endpoint
     from pytest_llmperf.traffic.client.inputs import Embeddings as Embeddings
     from pytest_llmperf.traffic.client.inputs import Ranking as Ranking
+    from pytest_llmperf.traffic.client.listener import Cancelling as Cancelling
     from pytest_llmperf.traffic.client.listener import ClientListener as ClientListener
     from pytest_llmperf.traffic.client.request import RequestFailed as RequestFailed
     from pytest_llmperf.traffic.llm_client import LLMClient as LLMClient

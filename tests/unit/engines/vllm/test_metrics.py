@@ -9,6 +9,7 @@ from pytest_llmperf.engines.vllm.metrics import (
     Counters,
     build_metrics_url,
     build_polled_url,
+    count_requests,
     list_position_shares,
     make_poll,
     read_counts,
@@ -159,3 +160,9 @@ def test_a_place_whose_counter_fell_is_named() -> None:
     before, after = parse(DRAFTS), parse(DRAFTS.replace('position="2"} 3.0', 'position="2"} 1.0'))
     with pytest.raises(ValueError, match="per_pos_total was set back"):
         Counters.of([*page(), *after]).since(Counters.of([*page(), *before]))
+
+
+def test_requests_that_run_and_that_wait_are_what_it_works_on() -> None:
+    assert count_requests(page(num_requests_running=3, num_requests_waiting=2)) == 5
+    with pytest.raises(ValueError, match="states no vllm:num_requests_running"):
+        count_requests([])
