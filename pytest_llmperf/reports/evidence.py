@@ -16,6 +16,7 @@ from pytest_llmperf.measurement.units import (
     format_value,
 )
 from pytest_llmperf.measurement.unread import format_unread
+from pytest_llmperf.reports.curve_evidence import collect_curve_evidence
 from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.load_evidence import collect_load_evidence, describe_client_lag
 from pytest_llmperf.reports.notes import describe_cancelled, describe_other_models, describe_short
@@ -51,6 +52,7 @@ def collect_evidence(measurement: Mapping[str, Any], *, unicode: bool = True) ->
     found += [("model", text) for text in describe_other_models(measurement)]
     found += [("client", text) for text in describe_client_lag(measurement["client_lag_s"])]
     found += [pair for load in measurement["loads"] for pair in collect_load_evidence(load)]
+    found += collect_curve_evidence(measurement)
     if measurement["engine_stats"]:
         found.append(("inside", ", ".join(_stat(*stat) for stat in measurement["engine_stats"].items())))
     found += [("clocks", text) for text in _clocks(measurement)]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist, median
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.capacity.knee import find_knee
+from pytest_llmperf.budgets.confidence.distributions import t_quantile
+from pytest_llmperf.budgets.confidence.rates import count_freedom
 from pytest_llmperf.measurement.capacity.steps import SearchOptions, SearchStep
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ _SHORT, _SHORT_WARMUP = 80, 24
 _LONG, _MOST, _LONG_WARMUP = 240, 800, 60
 _ENOUGH = 6
 """Long steps, from which on the short ones of the beginning do not count: a queue of theirs has hardly begun."""
+_LOOKS = 2
+"""Steps in a row after which the rate must be precise: after one it may look so by luck."""
 _WIDE = 0.35
 """How far each bound may lie from the knee, as a logarithm, before steps become long."""
 _ABOVE, _BELOW = 1.05, 0.96
@@ -38,7 +42,11 @@ _ALONE = 0.1
 
 @dataclass(frozen=True)
 class Estimate:
-    """Where the highest rate is, in requests per second; ``high`` is infinite where nothing bounds it."""
+    """Where the highest rate is, in requests per second.
+
+    ``low`` and ``high`` are as far from it, as logarithms; ``noise`` is the standard deviation of its logarithm with
+    which Student's t gives them.
+    """
 
     rate: float
     low: float
@@ -64,6 +72,7 @@ class Search:
         self._ceiling = options.highest or math.inf
         self._sent = 0
         self._is_long = False
+        self._precise_looks = 0
         self._known: tuple[int, list[Knee]] = (0, [])
         self.bounded = ""
         self.ended = ""
@@ -81,6 +90,7 @@ class Search:
     def go_on(self, options: SearchOptions) -> None:
         """Goes on under other options with what its steps have shown so far."""
         self._options = options
+        self._precise_looks = 0
         self.ended = ""
 
     def next_step(self) -> SearchStep | None:
@@ -110,6 +120,7 @@ class Search:
         self._steps.append((step, list(points)))
         if not self._is_long and self._find_width() <= _WIDE:
             self._is_long = True
+        self._precise_looks = self._precise_looks + 1 if self._is_precise() else 0
 
     def refuse(self, step: SearchStep, reason: str) -> None:
         """Notes that the client cannot send at the rate of a step, for a reason: it stays below that from now on."""
@@ -123,14 +134,20 @@ class Search:
         by_limit = zip(*(points for _, points in self._steps), strict=True)
         return min((math.fsum(point.effective for point in points) for points in by_limit), default=0.0)
 
+    def find_bound(self) -> float:
+        """The rate below which the highest one does not lie, but with a probability of ``ERROR``."""
+        share = ERROR / len(self._allowed)
+        return min(knee.find_quantile(share) for knee in self._find_knees())
+
     def estimate(self, error: float = ERROR) -> Estimate | None:
         """Where the highest rate is, each bound wrong with this probability at most; None before the first step."""
         if not self._steps:
             return None
         knees, share = self._find_knees(), error / len(self._allowed)
         rate, low, high = (min(k.find_quantile(q) for k in knees) for q in (0.5, share, 1 - share))
-        reach = NormalDist().inv_cdf(1 - share)
-        return Estimate(rate, low, high, math.log(high / low) / (2 * reach))
+        width = max(math.log(rate / low), math.log(high / rate), 1e-6)
+        noise = width / t_quantile(1 - error, count_freedom(max(2.0, self.count_effective())))
+        return Estimate(rate, rate * math.exp(-width), rate * math.exp(width), noise)
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -176,20 +193,21 @@ class Search:
             sure = self.estimate(_ERROR_AT_EACH_LOOK)
             if sure is not None and (sure.low >= self._limit or sure.high < self._limit):
                 return "the limit on it is decided"
-        if found.low >= self._ceiling / _ABOVE:
+        if self._is_held_everywhere():
             if not self.bounded:
                 self.bounded = f"all limits hold at highest={self._options.highest:g}/s as well"
             return self.bounded
-        if found.high <= self._floor * _ABOVE:
+        if self._has_no_room():
             if self._options.lowest is not None:
                 return f"the limits do not hold at lowest={self._floor:g}/s"
             return f"the limits do not hold at {self._floor:.3g} req/s, where requests hardly meet"
-        long = sum(1 for step, _ in self._steps if step.requests >= _LONG)
-        if long >= _ENOUGH and self._is_precise():
+        if self._precise_looks >= _LOOKS:
             return f"it is known to {self._options.precision:.3g}"
         return ""
 
     def _is_precise(self) -> bool:
+        if sum(1 for step, _ in self._steps if step.requests >= _LONG) < _ENOUGH:
+            return False
         allowed = math.log1p(self._options.precision)
         error = 1 - _SURE
         sure = self.estimate(error)
@@ -198,5 +216,11 @@ class Search:
     @property
     def has_ended_at_nothing(self) -> bool:
         """Whether the limits hold at no rate that it may try."""
-        found = self.estimate()
-        return found is not None and found.high <= self._floor * _ABOVE
+        return bool(self._steps) and self._has_no_room()
+
+    def _has_no_room(self) -> bool:
+        share = ERROR / len(self._allowed)
+        return min(knee.find_quantile(1 - share) for knee in self._find_knees()) <= self._floor * _ABOVE
+
+    def _is_held_everywhere(self) -> bool:
+        return self.find_bound() >= self._ceiling / _ABOVE

@@ -49,6 +49,7 @@ class CapacityResult:
         curve: what was measured at each rate, in the order of the rates.
         asked: the workload, in words.
         conditions: the limits, in words.
+        limits: the same by name, ``latency.ttft_p95``, in their base unit.
         requests: how many were sent.
         seconds: how long the search took.
         noise: the standard deviation of the logarithm of the rate, as far as the search knows it; 0 for a bound.
@@ -65,6 +66,7 @@ class CapacityResult:
     curve: tuple[CurvePoint, ...] = ()
     asked: str = ""
     conditions: tuple[str, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
     requests: int = 0
     seconds: float = 0.0
     noise: float = 0.0

@@ -150,6 +150,7 @@ class RateSearch:
             curve=tuple(sorted(self._curve, key=lambda point: point.rate or 0.0)),
             asked=self.asked,
             conditions=tuple(map(str, self._conditions)),
+            limits={condition.limit.name: condition.limit.value for condition in self._conditions},
             requests=self._search.requests,
             seconds=self._seconds,
             ended=ended,
@@ -162,7 +163,8 @@ class RateSearch:
             return replace(about, rate=0.0, low=0.0, high=found.high)
         known = replace(about, effective=self._search.count_effective())
         if self._search.bounded and found.high >= self._search.ceiling:
-            return replace(known, rate=found.low, low=found.low, bounded=self._search.bounded)
+            least = self._search.find_bound()
+            return replace(known, rate=least, low=least, bounded=self._search.bounded)
         return replace(known, rate=found.rate, low=found.low, high=found.high, noise=found.noise)
 
 

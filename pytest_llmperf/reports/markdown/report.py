@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.verdict import Status
+from pytest_llmperf.reports.curve_evidence import describe_place, describe_rate, describe_value, thin_out
 from pytest_llmperf.reports.evidence import format_engine
 from pytest_llmperf.reports.host.sentences import describe_host
 from pytest_llmperf.reports.matrix.build import build_matrix
@@ -26,7 +27,7 @@ from pytest_llmperf.reports.verdicts import COST, format_limit, sort_worst_first
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.budgets.verdict import Verdict
     from pytest_llmperf.reports.matrix.matrix import Matrix
@@ -39,6 +40,8 @@ MOST_CHARACTERS = 60_000
 MOST_REASONS = 30
 MOST_OF_A_SENTENCE = 1_000
 STEP_SUMMARY_BYTES = 2**20
+MOST_POINTS = 8
+"""Of a curve over rates."""
 MOST_MEASURED = 40
 """Tests without budgets whose numbers are shown."""
 _NOTE_OF_CUT = "\n\n_The rest was cut: GitHub shows at most 1 MiB of a step summary._\n"
@@ -72,6 +75,7 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
     below = [
         _fit(_list_sentences(list_notes(results)), 4_000, more),
         _fit(_measured(results, matrix).splitlines(), 5_000, more),
+        _fit(list(_list_curves(results)), 5_000, more),
         _fit([] if matrix is None else _side_by_side(matrix).splitlines(), 6_000, more),
         _fit([f"- Engine: {text}" for text in _engines(results)], 3_000, more),
         _fit([" · ".join(_escape(f"{key} {value}") for key, value in facts.items())], 2_000, more),
@@ -219,6 +223,32 @@ def _measured(results: Sequence[TestResult], matrix: Matrix | None) -> str:
     lines += [f"| {' | '.join([_code(test), *map(_escape, cells)])} |" for test, *cells in rows]
     more = [f"+{len(tests) - len(shown)} more tests"] if len(tests) > len(shown) else []
     return "\n".join([*lines, "", *map(_escape, [*more, *measured.describe_reasons(shown)])]).rstrip()
+
+
+def _list_curves(results: Sequence[TestResult]) -> Iterator[str]:
+    """The searches for the highest rate and the sweeps of each test, with their curves as tables."""
+    for result in results:
+        parts = result.measurement.get("parts") or [result.measurement]
+        for kind in ("capacities", "sweeps"):
+            for found in (one for part in parts for one in part.get(kind, ())):
+                rate = f"{describe_rate(found)} with {' and '.join(found['conditions'])}; " if "rate" in found else ""
+                yield f"- {_code(result.nodeid)}: {_escape(_shorten(rate + found['asked']))}"
+                yield from _list_rows(thin_out(found["curve"], MOST_POINTS))
+
+
+def _list_rows(points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A table of points, below an item of a list."""
+    if not points:
+        return
+    names = list(dict.fromkeys(name for point in points for name in point["values"]))
+    yield ""
+    yield f"  | at | {' | '.join(_escape(name.partition('.')[2] or name) for name in names)} | in flight |"
+    yield f"  | :-- |{' --: |' * (len(names) + 1)}"
+    for point in points:
+        cells = [describe_value(name, v) if (v := point["values"].get(name)) else NO_VALUE for name in names]
+        flight = f"{point['in_flight']:.3g}"
+        yield f"  | {' | '.join(map(_escape, [describe_place(point), *cells, flight]))} |"
+    yield ""
 
 
 def _side_by_side(matrix: Matrix) -> str:

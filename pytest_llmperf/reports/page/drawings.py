@@ -11,16 +11,19 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.reports.matrix.nodeids import strip_engines
 from pytest_llmperf.reports.plots.distribution import draw_distribution
 from pytest_llmperf.reports.plots.host_strip import draw_host_strip
 from pytest_llmperf.reports.plots.kv_cache import draw_kv_cache
 from pytest_llmperf.reports.plots.memory import draw_memory
 from pytest_llmperf.reports.plots.pair import draw_pair
+from pytest_llmperf.reports.plots.rate_curves import draw_rate_curves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_llmperf.reports.page.entries import ListedTest
+    from pytest_llmperf.reports.result import TestResult
 
 WRITTEN_BYTES, FEW_TESTS_BYTES, TEST_BYTES = 30_000, 100_000, 900
 """Of plots: tests have all evidence, and those that did not pass have their plots written out, until so much is drawn;
@@ -60,8 +63,8 @@ def draw_tests(entries: Sequence[ListedTest]) -> tuple[list[Drawing], str]:
     found: list[Drawing] = []
     packed: list[str] = []
     drawn, written_bytes = 0, max(WRITTEN_BYTES, FEW_TESTS_BYTES - TEST_BYTES * len(entries))
-    for entry in entries:
-        svg = _draw_within(entry, drawn)
+    for entry, same in zip(entries, _find_same(entries), strict=True):
+        svg = _draw_within(entry, drawn, same)
         is_whole = drawn < written_bytes
         drawn += len(svg)
         if (is_whole and entry.tone != "pass") or not svg:
@@ -72,10 +75,20 @@ def draw_tests(entries: Sequence[ListedTest]) -> tuple[list[Drawing], str]:
     return found, _pack(packed)
 
 
-def _draw_within(entry: ListedTest, drawn: int) -> str:
+def _find_same(entries: Sequence[ListedTest]) -> list[list[TestResult]]:
+    """For each test the same one on all engines of the run, itself among them, in the order of their labels."""
+    results = [entry.result for entry in entries]
+    same: dict[str, list[TestResult]] = {}
+    names = strip_engines([(result.nodeid, result.engine) for result in results])
+    for name, result in zip(names, results, strict=True):
+        same.setdefault(name, []).append(result)
+    return [sorted(same[name], key=lambda result: result.engine) for name in names]
+
+
+def _draw_within(entry: ListedTest, drawn: int, same: Sequence[TestResult]) -> str:
     """The plots of a test for which the page has room, when it has so many bytes of others."""
     if drawn < WHOLE_BYTES:
-        return draw_test(entry, whole=True)
+        return draw_test(entry, whole=True, same=same)
     measurement = entry.result.measurement
     svg = draw_memory(measurement, entry.verdicts) if measurement and drawn < MOST_BYTES else ""
     return _put_into("wide", svg)
@@ -86,12 +99,16 @@ def _pack(drawn: Sequence[str]) -> str:
     return b64encode(zlib.compress(_BETWEEN.join(drawn).encode(), 9)).decode() if drawn else ""
 
 
-def draw_test(entry: ListedTest, *, whole: bool) -> str:
+def draw_test(entry: ListedTest, *, whole: bool, same: Sequence[TestResult] = ()) -> str:
     """The plots of one test: those over time and of pairs, which are wide, and the distributions, which are not.
 
-    If they are not the ``whole`` of them, they are its memory and those that its limits are about.
+    If they are not the ``whole`` of them, they are its memory and those that its limits are about. ``same`` has the
+    same test on each engine of the run, whose curves over rates are drawn together; empty for this test alone.
     """
-    wide, values = "".join(_draw_wide(entry, whole=whole)), "".join(_draw_distributions(entry, whole=whole))
+    wide, values = (
+        "".join(_draw_wide(entry, whole=whole, same=same)),
+        "".join(_draw_distributions(entry, whole=whole)),
+    )
     return _put_into("wide", wide) + _put_into("values", values)
 
 
@@ -99,15 +116,25 @@ def _put_into(css: str, plots: str) -> str:
     return f"<div class={css}>{plots}</div>" if plots else ""
 
 
-def _draw_wide(entry: ListedTest, *, whole: bool) -> Iterator[str]:
+def _draw_wide(entry: ListedTest, *, whole: bool, same: Sequence[TestResult]) -> Iterator[str]:
     measurement, verdicts = entry.result.measurement, entry.verdicts
     if entry.result.pairs:
         yield draw_pair(entry.result.pairs, verdicts)
+    if measurement.get("capacities") or measurement.get("sweeps"):
+        engines = [one for result in same or [entry.result] for one in _list_engines(result)]
+        yield from draw_rate_curves(engines)
     if measurement:
         yield draw_memory(measurement, verdicts)
     if measurement and whole:
         yield draw_kv_cache(measurement, verdicts)
         yield draw_host_strip(measurement)
+
+
+def _list_engines(result: TestResult) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The engines of a test, each with what was measured of it."""
+    for part in result.measurement.get("parts") or [result.measurement]:
+        engine = part.get("engine") or {}
+        yield part.get("label") or result.engine or engine.get("title") or engine.get("name", ""), part
 
 
 def _draw_distributions(entry: ListedTest, *, whole: bool) -> Iterator[str]:

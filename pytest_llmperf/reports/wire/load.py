@@ -68,6 +68,7 @@ def capacity_to_wire(result: CapacityResult) -> dict[str, Any]:
     return {
         "asked": str(result.asked),
         "conditions": [str(text) for text in result.conditions],
+        "limits": {str(name): to_number(value) for name, value in result.limits.items()},
         "rate": to_number(result.rate),
         "low": to_number(result.low),
         "high": to_number(result.high),

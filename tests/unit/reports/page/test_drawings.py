@@ -7,10 +7,14 @@ from base64 import b64decode
 
 import pytest
 
+from pytest_llmperf.measurement.capacity.result import CapacityResult, CurvePoint
 from pytest_llmperf.reports.page import drawings
 from pytest_llmperf.reports.page.drawings import draw_tests
-from pytest_llmperf.reports.page.entries import ListedTest, group_tests
+from pytest_llmperf.reports.page.entries import ListedTest, group_tests, make_entry
+from pytest_llmperf.reports.result import TestResult
+from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from tests.helpers.page_samples import mixed_run
+from tests.helpers.streams import measured
 
 
 @pytest.fixture
@@ -54,3 +58,12 @@ def test_before_that_they_have_what_happened_over_time(
     drawn = [*(drawing.svg for drawing in found[1:] if drawing.svg), *unpack(packed)]
     assert len(drawn) == len(found) - 1
     assert all(plots.count("<svg") == 1 and "over time" in plots for plots in drawn)
+
+
+def test_the_same_test_on_two_engines_has_both_curves_in_one_plot() -> None:
+    point = CurvePoint(4.0, None, 80, 0, 9.0, {"latency.ttft_p95": 0.1})
+    measurement = measurement_to_wire(measured(capacities=(CapacityResult(4.0, curve=(point,)),)))
+    results = [TestResult(f"t.py::test[{engine}]", (), measurement, "passed", engine=engine) for engine in ("b", "a")]
+    found, _ = draw_tests([make_entry(result) for result in results])
+    plots = [drawing.svg for drawing in found]
+    assert all("a: 100 ms to 100 ms in 1 point. b: 100 ms" in plot for plot in plots)
