@@ -21,7 +21,7 @@ from itertools import repeat
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.capacity.conditions import find_conditions, see_step
+from pytest_llmperf.budgets.capacity.conditions import find_conditions, find_rate, see_step
 from pytest_llmperf.budgets.capacity.search import Search
 from pytest_llmperf.budgets.limit import parse_limits
 from pytest_llmperf.measurement.capacity.steps import SearchOptions
@@ -116,8 +116,7 @@ def search(queue: Queue, seed: int) -> Found:
             found.add_probe([queue.draw(generator) for _ in range(step.requests)])
             continue
         measured = measure(queue, step.rate, step.requests, step.warmup, generator)
-        starts = [request.start_ns for request in measured.judged]
-        rate = (len(starts) - 1) * 1e9 / (starts[-1] - starts[0])
+        rate = find_rate(measured.judged) or step.rate
         points = [see_step(condition, measured, rate) for condition in conditions]
         found.add(step, [point for point in points if not isinstance(point, Missing)])
     estimate = found.estimate()

@@ -74,6 +74,16 @@ def find_rate_limit(limits: Sequence[Limit], engine: EngineInfo | None) -> float
     return chosen[0].value if chosen else None
 
 
+def find_rate(judged: Sequence[RequestTiming]) -> float | None:
+    """The requests per second that a step was to send: their gaps are drawn at random, and so is their rate.
+
+    None for fewer than two.
+    """
+    starts = sorted(request.start_ns for request in judged)
+    span_ns = starts[-1] - starts[0] if starts else 0
+    return (len(starts) - 1) * 1e9 / span_ns if span_ns > 0 else None
+
+
 def see_step(condition: Condition, step: Measurement, rate: float) -> Point | Missing:
     """What the judged requests of a step say of a limit; missing if they say nothing.
 

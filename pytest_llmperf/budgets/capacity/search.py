@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import median
+from statistics import NormalDist, median
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.capacity.knee import find_knee
@@ -32,6 +32,8 @@ _ENOUGH = 6
 """Long steps, from which on the short ones of the beginning do not count: a queue of theirs has hardly begun."""
 _LOOKS = 2
 """Steps in a row after which the rate must be precise: after one it may look so by luck."""
+_BIAS = 0.012
+"""What steps that begin with an empty queue may leave of error however many they are, as a share of the rate."""
 _WIDE = 0.35
 """How far each bound may lie from the knee, as a logarithm, before steps become long."""
 _ABOVE, _BELOW = 1.05, 0.96
@@ -145,7 +147,7 @@ class Search:
             return None
         knees, share = self._find_knees(), error / len(self._allowed)
         rate, low, high = (min(k.find_quantile(q) for k in knees) for q in (0.5, share, 1 - share))
-        width = max(math.log(rate / low), math.log(high / rate), 1e-6)
+        width = math.hypot(max(math.log(rate / low), math.log(high / rate)), NormalDist().inv_cdf(1 - error) * _BIAS)
         noise = width / t_quantile(1 - error, count_freedom(max(2.0, self.count_effective())))
         return Estimate(rate, rate * math.exp(-width), rate * math.exp(width), noise)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.budgets.capacity.conditions import (
     find_conditions,
+    find_rate,
     find_rate_limit,
     see_step,
     why_client_limits,
@@ -97,7 +98,7 @@ class RateSearch:
         if step.rate is None:
             self._add_probe(measured)
             return
-        rate = _find_rate(measured) or step.rate
+        rate = find_rate(measured.judged) or step.rate
         left_out = self._use(step, measured, rate)
         self._curve.append(make_point(measured, self._means.limits, rate=rate, left_out=left_out))
 
@@ -188,13 +189,3 @@ class Sweep:
         result = SweepResult(tuple(self._curve), self._asked)
         self._deliver(result)
         return result
-
-
-def _find_rate(measured: Measurement) -> float | None:
-    """The rate at which the judged requests of a load were to be sent: their number, drawn at random, is a little off.
-
-    None for fewer than two.
-    """
-    starts = sorted(request.start_ns for request in measured.judged)
-    span_ns = starts[-1] - starts[0] if starts else 0
-    return (len(starts) - 1) * 1e9 / span_ns if span_ns > 0 else None

@@ -52,8 +52,8 @@ def parse_options(
         if rate > more:
             raise ValueError(f"{name} is above {other}: {rate:g} and {more:g} requests per second")
     share = parse(precision, SHARE)
-    if not 0.01 <= share <= 1:
-        raise ValueError(f"precision={precision!r} must be from '1 %' to '100 %'")
+    if not 0.03 <= share <= 1:
+        raise ValueError(f"precision={precision!r} must be from '3 %' to '100 %'")
     if isinstance(max_seconds, bool) or not isinstance(max_seconds, int | float) or not max_seconds > 0:
         raise ValueError(f"max_seconds={max_seconds!r} must be a number of seconds above 0")
     if max_requests is not None:

@@ -7,10 +7,13 @@ from itertools import pairwise
 
 import pytest
 
+from pytest_llmperf.budgets.capacity.conditions import find_conditions, find_rate, see_step
 from pytest_llmperf.budgets.capacity.knee import Point
 from pytest_llmperf.budgets.capacity.search import PROBE, Search
 from pytest_llmperf.measurement.capacity.steps import SearchOptions, SearchStep
+from pytest_llmperf.measurement.reading import Missing
 from tests.helpers.slots import compute_knee, serve
+from tests.helpers.streams import limits
 
 SLOTS, MEAN_S, LIMIT_S = 4, 0.2, 0.3
 KNEE = compute_knee(SLOTS, MEAN_S, LIMIT_S, 0.05)
@@ -84,13 +87,17 @@ def test_the_limit_that_breaks_first_decides() -> None:
 def test_it_finds_the_knee_of_a_queue_of_known_slots_and_times(seed: int) -> None:
     """The knee of the queue is that of Erlang's formula; 10 % keep this test short, benchmarks/capacity.py has more."""
     generator, search = random.Random(seed), Search([0.05], SearchOptions(precision=0.1))
+    conditions = find_conditions(limits("latency", ttft_p95=f"{LIMIT_S} s"), None)
+    assert not isinstance(conditions, Missing)
+    [condition] = conditions
     while (step := search.next_step()) is not None:
         if step.rate is None:
             search.add_probe([MEAN_S] * step.requests)
             continue
-        judged = serve(step.rate, step.requests, step.warmup, SLOTS, MEAN_S, generator).judged
-        late = sum(1 for request in judged if (request.ttft or 0) > LIMIT_S)
-        search.add(step, [Point(step.rate, late / len(judged), len(judged), len(judged) / 12)])
+        served = serve(step.rate, step.requests, step.warmup, SLOTS, MEAN_S, generator)
+        point = see_step(condition, served, find_rate(served.judged) or step.rate)
+        assert not isinstance(point, Missing)
+        search.add(step, [point])
     found = search.estimate()
     assert found is not None
     assert found.low <= KNEE <= found.high

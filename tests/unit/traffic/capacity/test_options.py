@@ -37,7 +37,7 @@ def test_rates_shares_and_allowances_are_read() -> None:
         ({"lowest": "4"}, "lowest='4' is not a rate"),
         ({"lowest": "4/s", "highest": "2/s"}, "lowest is above highest: 4 and 2 requests per second"),
         ({"start": "9/s", "highest": "2/s"}, "start is above highest"),
-        ({"precision": "0.1 %"}, "precision='0.1 %' must be from '1 %'"),
+        ({"precision": "1 %"}, "precision='1 %' must be from '3 %'"),
         ({"precision": "200 %"}, "precision='200 %' must be"),
         ({"until": "done"}, "until='done' is not known"),
         ({"max_seconds": 0}, "max_seconds=0 must be"),
