@@ -41,13 +41,18 @@ class Observation:
     """Observes an engine during one test; created just before the test's window opens.
 
     This one observes nothing but ``readings``, what the engine states anyway.
+
+    Attributes:
+        inputs: the test's requests for embeddings, ranks and scores so far, which give no tokens.
     """
+
+    inputs: Sequence[RequestTiming] = ()
 
     def __init__(self, readings: Callable[[], Mapping[str, Reading]]) -> None:
         self._readings = readings
 
     def read(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
-        """What has been seen up to now; ``requests`` are those of ``llm_client`` that have ended."""
+        """What has been seen up to now; ``requests`` are those for text that have ended."""
         return Observed(self._readings())
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:

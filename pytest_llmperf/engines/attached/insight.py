@@ -71,7 +71,7 @@ class AttachedObservation(Observation):
 
     def end(self, requests: Sequence[RequestTiming], window: Window) -> Observed:
         self.close()
-        busy = explain_busy_slots(self._slots.looks, requests, self._cores.waits)
+        busy = explain_busy_slots(self._slots.looks, requests, self._cores.waits, self.inputs)
         faults = (self._explain_tokens(requests), busy)
         return Observed(self._readings(), tuple(fault for fault in faults if fault))
 

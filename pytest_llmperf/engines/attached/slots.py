@@ -77,17 +77,24 @@ def count_busy_slots(url: str, api_key: str = "") -> int | None:
 
 
 def explain_busy_slots(
-    looks: Sequence[SlotsLook], requests: Sequence[RequestTiming], cores: CoreWaits = NOTHING_SEEN
+    looks: Sequence[SlotsLook],
+    requests: Sequence[RequestTiming],
+    cores: CoreWaits = NOTHING_SEEN,
+    inputs: Sequence[RequestTiming] = (),
 ) -> str:
     """Why the slots that were busy are more than the test's requests, in one sentence; "" if they are not.
 
     A server that waits for a core, by ``cores``, frees the slot of a request that has ended so much later.
     Calls of the app under test do not go through llm_client. If that sent nothing itself, all may be the app's.
+    ``inputs`` are its requests for embeddings and scores, which may hold a slot for each text.
     """
     begin_ns = min((request.sent_ns for request in requests), default=0)
     end_ns = max((request.end_ns for request in requests), default=0)
     meanwhile = [look for look in looks if begin_ns <= look.asked_ns and look.at_ns <= end_ns]
-    found = [(look.busy, sum(1 for r in requests if _may_hold_slot(r, look, cores))) for look in meanwhile]
+    found = [
+        (look.busy, sum(max(1, r.inputs) for r in (*requests, *inputs) if _may_hold_slot(r, look, cores)))
+        for look in meanwhile
+    ]
     busy, ours = max(found, key=lambda pair: pair[0] - pair[1], default=(0, 0))
     if busy <= ours:
         return ""

@@ -419,6 +419,7 @@ class MeasuredRun:
         window = Window(self._start_ns, time.monotonic_ns())
         self._host.look(self._engines)
         self._take_calls(window, final=False)
+        self._tell_inputs()
         observed = {engine: seen.read(self._asked_of(engine), window) for engine, seen in self._observations.items()}
         return self._measure(window, observed)
 
@@ -465,6 +466,7 @@ class MeasuredRun:
         self._log.close(window.end_ns)
         self._telemetry.edge(self._engines, align=self._judges_energy)
         self._take_calls(window, final=True)  # before the observation ends, which compares them with what it saw
+        self._tell_inputs()
         observed = {engine: seen.end(self._asked_of(engine), window) for engine, seen in self._observations.items()}
         self._pages.end()
         self._remember_requests()
@@ -534,6 +536,11 @@ class MeasuredRun:
         unread = [RequestTiming(call.sent_ns, call.end_ns) for call in self._unread_by([engine]) if not call.harmless]
         apart = [timing for asked, timing in self._log.apart if asked is engine]
         return [*(one for one in self._requests_to([engine]) if one.work == "text"), *apart, *unread]
+
+    def _tell_inputs(self) -> None:
+        """Tells what observes an engine of the requests that it was asked for no text by."""
+        for engine, seen in self._observations.items():
+            seen.inputs = [request for request in self._requests_to([engine]) if request.work != "text"]
 
     def _measure(self, window: Window, observed: Mapping[Engine, Observed]) -> Measurement:
         if len(self._engines) < 2:

@@ -41,6 +41,12 @@ def test_a_server_that_waits_for_a_core_frees_its_slots_later(waited_ms: int, ot
     assert bool(explain_busy_slots([look(2600, 2)], [ONE, OTHER], cores)) == others
 
 
+@pytest.mark.parametrize(("texts", "busy", "others"), [(1, 2, False), (1, 3, True), (4, 5, False), (0, 2, False)])
+def test_each_text_that_is_embedded_may_hold_a_slot(texts: int, busy: int, others: bool) -> None:
+    embedded = RequestTiming(1000 * MS, 1400 * MS, work="embed", inputs=texts)
+    assert bool(explain_busy_slots([look(1100, busy)], [ONE], inputs=[embedded])) == others
+
+
 def test_without_a_request_of_the_test_all_may_be_the_apps() -> None:
     assert explain_busy_slots([look(1100, 3)], []) == ""
 
