@@ -18,6 +18,7 @@ from pytest_llmperf import (
     TOKENS_PER_SECOND,
     WATTS,
     Answer,
+    Arrival,
     AttachedDeployment,
     BudgetExceeded,
     BudgetFailure,
@@ -45,6 +46,7 @@ from pytest_llmperf import (
     EngineState,
     EngineStatus,
     EngineUnavailable,
+    HttpApi,
     Insight,
     InvalidBudget,
     Lag,
@@ -254,6 +256,10 @@ class OwnInsight(Insight):
         return Observation(lambda: self.readings())
 
 
+def read_own(arrival: Arrival) -> Answer:
+    raise ValueError(arrival.body)
+
+
 class OwnEngine(Engine):
     name = "own"
 
@@ -264,7 +270,10 @@ class OwnEngine(Engine):
 
     @classmethod
     def compose(cls, spec: EngineSpec) -> EngineParts:
-        dialect = Dialect(full_length={"ignore_eos": True})
+        dialect = Dialect(
+            full_length={"ignore_eos": True},
+            api=lambda endpoint: HttpApi(endpoint.url, lambda path, body: ("/say", body), read_own, ("limit",)),
+        )
         deployment: Deployment = AttachedDeployment(spec) if spec.url else OwnServer(spec)
         return EngineParts(deployment, dialect, OwnInsight())
 
