@@ -78,6 +78,14 @@ def test_the_examples_pass_on_vllm_with_a_checker_on_llamacpp_and_then_on_both(e
 
 
 @pytest.mark.usefixtures("llamacpp_installed")
+def test_the_rag_app_embeds_and_chats_on_one_llamacpp(environ: dict[str, str]) -> None:
+    tests = run(("examples/rag_app", "-k", "pages or streams"), ("--llm-engine=llamacpp",), environ, ENDS)
+    verdicts = [verdict for test in tests for verdict in test["verdicts"]]
+    # How many of five pages the embeddings of a chat model find is another matter.
+    assert [v["status"] for v in verdicts if v["metric"] != "quality.recall"] == ["PASS"] * 5
+
+
+@pytest.mark.usefixtures("llamacpp_installed")
 def test_the_decision_table_tells_variants_and_engines_apart(environ: dict[str, str]) -> None:
     script = [sys.executable, "examples/decision_table/quantise.py", "Q8_0"]
     made = subprocess.run(script, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S).stdout

@@ -55,4 +55,4 @@ def _list_all(ask: Ask, tokens: Sequence[str], first: int, last: int) -> list[tu
 
 
 def _describe(token: str, logprob: float) -> dict[str, Any]:
-    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode("utf-8", "surrogatepass"))}

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-import random
 from dataclasses import dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.simulated.model.pattern_text import PatternError, make_text
-from pytest_llmperf.engines.simulated.model.words import VOCABULARY
+from pytest_llmperf.engines.simulated.model.words import VOCABULARY, draw_by
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Mapping, Sequence
 
 # Keywords that forbid what the others allow: without them in mind a value might not fit.
 _UNKNOWN = ("not", "if", "contains", "dependentSchemas", "propertyNames", "$dynamicRef", "patternProperties")
 _DEEPEST = 24
+# Values within a value, also those that are given up again: alternatives within alternatives could take for ever.
+_MOST_VALUES = 10_000
+_LONGEST_TEXT = 1 << 20
 # Beyond this depth what may be left out is, so that a schema that contains itself ends.
 _DEEP = 4
 _TEXT_WORDS = 8
@@ -38,13 +41,21 @@ class SchemaError(ValueError):
     """A schema for which no value can be made; one line that names the place in it."""
 
 
+class _EndlessError(SchemaError):
+    """There is no use in trying another alternative."""
+
+
 def make_value(schema: object, text: str, seed: str) -> Any:
     """A value that fits ``schema``; its free texts begin as ``text`` does, its numbers are drawn with the seed.
 
     Raises:
         SchemaError: the schema allows nothing, is none, or has a keyword that is not known here.
     """
-    return _Maker(schema, text.split()[:_TEXT_WORDS], random.Random(seed)).make(schema, "#", 0)
+    try:
+        return _Maker(schema, text.split()[:_TEXT_WORDS], draw_by(seed)).make(schema, "#", 0)
+    except (TypeError, AttributeError, KeyError, OverflowError) as error:
+        # such as a minimum that is a text: it came with a request, and only that is to fail
+        raise SchemaError(f"the JSON schema is none: {error}") from error
 
 
 @dataclass
@@ -52,8 +63,12 @@ class _Maker:
     root: object
     text: Sequence[str]
     draw: random.Random
+    left: int = _MOST_VALUES
 
     def make(self, schema: object, place: str, depth: int) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise _EndlessError(f"no value fits the JSON schema: none was found in {_MOST_VALUES} steps")
         if depth > _DEEPEST:
             raise _misfit(place, "it contains itself without an end")
         if schema is False:
@@ -134,6 +149,8 @@ class _Maker:
         for number, choice in enumerate(choices):
             try:
                 return self.make(_merge(choice, others, place), f"{place}/{keyword}/{number}", depth + 1)
+            except _EndlessError:
+                raise
             except SchemaError as error:
                 why = why or error
         raise why or _misfit(place, f"its {keyword} is empty")
@@ -184,6 +201,8 @@ class _Maker:
         return self._make_text(schema)
 
     def _make_text(self, schema: Mapping[str, Any]) -> str:
+        if schema.get("minLength", 0) > _LONGEST_TEXT:
+            raise _EndlessError(f"no value fits the JSON schema: a text in it has more than {_LONGEST_TEXT} characters")
         words, least = list(self.text) or list(self.draw.choices(VOCABULARY, k=3)), schema.get("minLength", 1)
         text = " ".join(words)
         while len(text) < least:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import random
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.engines.simulated.model.words import VOCABULARY
+from pytest_llmperf.engines.simulated.model.words import VOCABULARY, draw_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +32,8 @@ def find_logprob(token: str, prompt: Sequence[str], *, seed: int = 0, logit_sd: 
 
 def _list_all(prompt: Sequence[str], seed: int, logit_sd: float) -> dict[str, float]:
     context = " ".join(prompt)
-    drawn = random.Random(f"likely {context}")
-    error = random.Random(f"{seed} error of {context}")
+    drawn = draw_by(f"likely {context}")
+    error = draw_by(f"{seed} error of {context}")
     ranked = drawn.sample(VOCABULARY, len(VOCABULARY))
     logits = {
         f" {word}": -_STEEPNESS * rank + drawn.gauss(0, 0.3) + error.gauss(0, 1) * logit_sd

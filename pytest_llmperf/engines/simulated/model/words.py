@@ -13,6 +13,11 @@ VOCABULARY = tuple(_LIST.split())
 _TOKEN = re.compile(r"\s*(?:\w+|[^\w\s]+)|\s+")
 
 
+def draw_by(seed: str) -> random.Random:
+    """Draws that are the same for the same seed, which may be any text of JSON, also one that no encoding has."""
+    return random.Random(seed.encode("utf-8", "surrogatepass"))
+
+
 def list_words(seed: int, count: int) -> list[str]:
     """``count`` tokens of an answer, each a word with a space before it: the same for every request under one seed."""
     chosen = random.Random(f"{seed} words").choices(VOCABULARY, k=count)

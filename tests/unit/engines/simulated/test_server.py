@@ -118,6 +118,7 @@ def test_tokens_are_counted(server: Running) -> None:
     say(server, "one two three", max_tokens=5)
     server.send(EMBEDDINGS, {"input": ["one two", "three"]})
     now = read_metrics(server)
+    assert now["process_start_time_seconds"] == before["process_start_time_seconds"]
     assert now["prompt_tokens_total"] - before["prompt_tokens_total"] == 6
     assert now["generation_tokens_total"] - before["generation_tokens_total"] == 5
     answered = 'requests_total{outcome="answered"}'
@@ -195,6 +196,13 @@ def test_a_script_ends_streams_with_an_error(server: Running, path: str, last: s
 def test_a_script_is_for_its_paths_only(server: Running) -> None:
     assert server.send(EMBEDDINGS, {"input": ["readable", "unreadable"]})[0] == 500
     assert say(server, "unreadable")[0] == 200
+
+
+def test_a_text_that_no_encoding_has_breaks_nothing(server: Running) -> None:
+    form = {"type": "json_schema", "json_schema": {"schema": {"type": "string"}}}
+    status, _, body = say(server, "\ud800", response_format=form, logprobs=True, top_logprobs=1)
+    assert (status, json.loads(body)["choices"][0]["message"]["content"]) == (200, '"\ud800"')
+    assert server.send(EMBEDDINGS, {"input": "\ud800"})[0] == 200
 
 
 def test_requests_of_the_warm_up_leave_the_script_alone(server: Running) -> None:

@@ -140,6 +140,11 @@ def test_a_value_is_the_same_for_the_same_request_and_free_texts_begin_as_it_doe
         ({"$ref": "#/$defs/none"}, "no value fits # of the JSON schema: the reference '#/$defs/none' leads nowhere"),
         ({"$ref": "other.json"}, "no value fits # of the JSON schema: the reference 'other.json' does not begin"),
         ({"$ref": "#"}, "no value fits # of the JSON schema: it contains itself without an end"),
+        ({"type": "integer", "minimum": "3"}, "the JSON schema is none: "),
+        ({"properties": 1}, "the JSON schema is none: "),
+        ({"type": "array", "minItems": 10**9}, "no value fits the JSON schema: none was found in 10000 steps"),
+        ({"type": "string", "minLength": 10**9}, "no value fits the JSON schema: a text in it has more than"),
+        ({"anyOf": [{"$ref": "#"}] * 9}, "no value fits the JSON schema: none was found in 10000 steps"),
         ({"type": "integer", "minimum": 3, "maximum": 2}, "no value fits # of the JSON schema: no number lies"),
         ({"type": "number", "exclusiveMinimum": 2, "maximum": 2}, "no value fits # of the JSON schema: no number lies"),
         (
