@@ -169,6 +169,18 @@ class Measurement:
     def _turned(self) -> dict[tuple[Work, ...], Measurement]:
         return {}
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The adapters that requests asked for, the model itself as "", in order; empty if none asked for any."""
+        names = tuple(dict.fromkeys(request.adapter for request in self.requests))
+        return names if any(names) else ()
+
+    def select_adapter(self, adapter: str) -> Measurement:
+        """The requests that asked for this adapter, "" for the model itself; rates are still over the whole time."""
+        found = replace(self, requests=tuple(r for r in self.requests if r.adapter == adapter), parts=())
+        found.__dict__["spans"] = self.spans  # kept as a cached property keeps it
+        return found
+
     @cached_property
     def judged(self) -> tuple[RequestTiming, ...]:
         """The requests whose latencies count: all but those of a warm-up or a cool-down."""

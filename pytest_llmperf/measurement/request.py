@@ -107,6 +107,7 @@ class RequestTiming:
         lag: how late its stamps may be; None if that is not known, or only of its whole load.
         drafted_tokens: tokens that were drafted for its answer, accepted or not; None if the server did not say.
         accepted_tokens: those of ``drafted_tokens`` that became part of the answer.
+        adapter: the adapter that it asked for in place of the model itself; empty for the model.
         cancelled: whether it failed because its client gave it up.
         work: what it has the engine do. Only a request for text has tokens of output.
         inputs: how many texts it has embedded or ranked; 0 of a request for text.
@@ -134,6 +135,7 @@ class RequestTiming:
     lag: StampLag | None = None
     drafted_tokens: int | None = None
     accepted_tokens: int | None = None
+    adapter: str = ""
     cancelled: bool = False
     work: Work = "text"
     inputs: int = 0

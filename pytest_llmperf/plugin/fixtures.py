@@ -336,7 +336,7 @@ class LLMPerf:
         """
         self._measured.record_score(name, value, better, samples)
 
-    def read(self, name: str, engine: str | None = None) -> Reading:
+    def read(self, name: str, engine: str | None = None, *, adapter: str | None = None) -> Reading:
         """A metric of the test so far, such as ``llm_perf.read("memory.peak").value``.
 
         The value is in the base unit of the metric: bytes, seconds, tokens or requests per second, joules, watts, or a
@@ -346,6 +346,7 @@ class LLMPerf:
             name: the metric as it is limited, with its percentile: ``memory.peak``, ``latency.ttft_p95``.
             engine: which engine of a test with several, by label, by name, by ``name:model`` or by a glob; None for all
                 of them together.
+            adapter: the LoRA adapter whose requests count alone, "" for the model itself; None for all requests.
 
         Raises:
             ValueError: there is no such metric, or ``engine`` does not name exactly one engine of the test.
@@ -353,7 +354,8 @@ class LLMPerf:
         from pytest_llmperf.metrics.table import read
 
         measurement = self.measurement
-        return read(name, measurement if engine is None else measurement.select_engine(engine))
+        measurement = measurement if engine is None else measurement.select_engine(engine)
+        return read(name, measurement if adapter is None else measurement.select_adapter(adapter))
 
     @property
     def measurement(self) -> Measurement:

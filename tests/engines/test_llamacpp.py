@@ -27,6 +27,7 @@ from tests.engines.good_answers import (
     list_doubts,
 )
 from tests.engines.next_tokens import compare_with_itself
+from tests.helpers.adapters import write_gguf_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -160,6 +161,24 @@ def test_another_engine_attaches_to_it_and_leaves_it_running(
     assert (attached.model, attached.pids) == (engine.model, engine.pids)
     attached.stop()
     assert engine.read_status().reason == ""
+
+
+def test_adapters_are_named_and_change_the_answers(started: Callable[[EngineSpec], Engine], tmp_path: Path) -> None:
+    files = [write_gguf_adapter(tmp_path / f"{name}.gguf", seed=seed) for seed, name in enumerate(("one", "two"))]
+    engine = started(EngineSpec("llamacpp", args={"lora": ", ".join(map(str, files))}))
+    assert engine.insight.list_adapters() == {"#0": "one", "#1": "two"}
+    asked = {name: engine.dialect.adapter_fields(engine.endpoint, name) for name in ("", "one", "two")}  # type: ignore[misc]
+    with LLMClient(engine.endpoint, engine.dialect) as client:
+        answers = [client.generate("The ocean", max_tokens=12, **fields) for fields in asked.values()]
+        plain = client.generate("The ocean", max_tokens=12)
+        mix = workload(prompt_tokens=8, output_tokens=4, requests=8, seed=2, adapters={"one": 1, "two": 1})
+        result = client.run(mix, concurrency=2)
+        with pytest.raises(ValueError, match="adapters has 'three', and llamacpp has one, two: start it with lora="):
+            client.run(workload(prompt_tokens=8, requests=2, adapters={"one": 1, "three": 1}))
+    assert len({answer.text for answer in answers}) == 3
+    assert answers[0].text == plain.text
+    assert [answer.timing.adapter for answer in (*answers, plain)] == ["", "#0", "#1", ""]
+    assert {request.adapter for request in result.requests} == {"one", "two"}
 
 
 def test_stopping_leaves_no_process(started: Callable[[EngineSpec], Engine]) -> None:

@@ -21,9 +21,11 @@ from pytest_llmperf.measurement.chunks import find_edges
 from pytest_llmperf.measurement.measurement import Measurement
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.table import read
+from pytest_llmperf.plugin.engine_options.specs import write_argument
 from pytest_llmperf.telemetry.sampler.client import Sampler
 from pytest_llmperf.telemetry.watched_page import WatchedPage
 from pytest_llmperf.traffic.client.listener import ClientListener
+from pytest_llmperf.traffic.client.request import RequestFailed
 from pytest_llmperf.traffic.llm_client import LLMClient
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.engines.cancels import check_cancel
@@ -38,6 +40,7 @@ from tests.engines.good_answers import (
 )
 from tests.engines.next_tokens import compare_with_itself
 from tests.engines.vllm_here import PYTHON, SMALL_POOL, SMOLLM2, TINY, shared_files
+from tests.helpers.adapters import write_peft_adapter
 from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
@@ -68,15 +71,23 @@ def sampler() -> Iterator[Sampler]:
 
 
 @pytest.fixture(scope="module")
-def engines(vllm_installed: None, sampler: Sampler) -> Iterator[dict[str, Engine]]:
+def engines(
+    vllm_installed: None, sampler: Sampler, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Engine]]:
     """All that the tests need, by name, started side by side: most of a start keeps one core busy.
 
     Each but ``tiny`` is for the one test that ends it. Those come first, so that nothing else runs beside the others.
     """
+    folder = tmp_path_factory.mktemp("adapters")
+    adapters = {name: write_peft_adapter(folder / name, seed=seed) for seed, name in enumerate(("lora-a", "lora-b"))}
     specs = {
         "tiny": spec(),
-        # It drafts before it crashes.
-        "one that crashes": spec(speculative_config=json.dumps(DRAFTS)),
+        # It drafts before it crashes, and has adapters.
+        "one that crashes": spec(
+            speculative_config=json.dumps(DRAFTS),
+            enable_lora="true",
+            lora_modules=write_argument({name: str(adapters[name]) for name in adapters}),
+        ),
         "two workers": spec(tensor_parallel_size="2"),
         # A model that answers in words, as the tiny one does not.
         "words": EngineSpec("vllm", model=str(SMOLLM2), binary=str(PYTHON), args={**SMALL_POOL, "kv_cache": "64 MiB"}),
@@ -149,6 +160,21 @@ def test_drafts_and_prompts_from_the_cache_are_metrics(engines: dict[str, Engine
     assert hit_rate == stats["prefix_cache_hits"] / stats["prefix_cache_queries"] > 0
     measurement = Measurement(Window(0, time.monotonic_ns()), requests=tuple(seen), engine_readings=readings)
     assert read("throughput.prefix_hit_rate", measurement).value == pytest.approx(hit_rate, rel=0.1)
+
+
+def test_a_mix_of_adapters_is_told_apart(engines: dict[str, Engine], seen: list[RequestTiming]) -> None:
+    engine = engines["one that crashes"]
+    mix = workload(prompt_tokens=16, output_tokens=8, requests=16, seed=1, adapters={"lora-a": 2, "lora-b": 1, "": 1})
+    with client_of(engine, seen) as client:
+        result = client.run(mix, concurrency=4)
+        texts = {client.generate(PROMPT, max_tokens=8, model=name).text for name in (engine.model, "lora-a", "lora-b")}
+        with pytest.raises(RequestFailed, match="lora-c"):
+            client.generate(PROMPT, model="lora-c")
+    assert {request.adapter for request in result.requests} == {"lora-a", "lora-b", ""}
+    # The model that answered is the adapter that was asked for.
+    assert all(request.model == (request.adapter or engine.model) for request in result.requests)
+    assert len(texts) == 3
+    assert engine.insight.list_adapters() == {"lora-a": "lora-a", "lora-b": "lora-b"}
 
 
 def test_a_core_whose_worker_was_killed_leaves_its_cause_and_its_log(engines: dict[str, Engine]) -> None:

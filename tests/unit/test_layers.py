@@ -64,7 +64,8 @@ ALLOWED: dict[str, str] = {
     "engines.ollama.cleanup": "engines.lifecycle system",
     "engines.ollama": "engines engines.api engines.attached engines.kv_cache engines.lifecycle engines.ollama.cleanup "
     "engines.vocabulary measurement system system.http telemetry telemetry.sources traffic.answers traffic.client",
-    "engines.vllm": "engines.api engines.kv_cache engines.lifecycle measurement system telemetry traffic.client",
+    "engines.vllm": "engines.api engines.attached engines.kv_cache engines.lifecycle measurement system telemetry "
+    "traffic.client",
     "engines.vllm.offline": "engines.api engines.kv_cache engines.lifecycle engines.vllm measurement system telemetry "
     "traffic.answers traffic.client",
     "engines.vllm.__init__": "engines.api engines.lifecycle engines.vllm engines.vllm.offline",
@@ -96,13 +97,13 @@ ALLOWED: dict[str, str] = {
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.capacity measurement.host "
     "measurement.pages measurement.pricing measurement.quality metrics plugin.cancelling plugin.curves system "
     "telemetry telemetry.analysis telemetry.pages telemetry.records telemetry.sampler telemetry.sources traffic "
-    "traffic.client traffic.load traffic.relay",
+    "traffic.answers traffic.client traffic.load traffic.relay",
     "plugin.baselines": "baselines budgets budgets.comparison measurement measurement.quality quality reports "
     "reports.files reports.wire",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.engine_options": "engines engines.api",
     "plugin.preflight": "budgets engines engines.api measurement.pages measurement.pricing plugin.engine_options "
-    "plugin.markers telemetry metrics",
+    "metrics plugin.markers telemetry",
     "plugin.pairing": "budgets budgets.comparison engines.api measurement plugin.measuring traffic",
     "plugin.calibration": "baselines baselines.calibration engines.lifecycle plugin.preflight reports",
     "plugin.provenance": "system telemetry",

@@ -8,7 +8,7 @@ from pytest_llmperf.engines.api.observation import Observation
 from pytest_llmperf.measurement.reading import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.engine_info import Device
     from pytest_llmperf.measurement.reading import Reading
@@ -67,6 +67,10 @@ class Insight:
         Asked many times a second for a moment after a test has cancelled a request.
         """
         return Missing("the engine does not tell which requests it works on")
+
+    def list_adapters(self) -> Mapping[str, str]:
+        """The names of its adapters, by how requests ask for them: the name of a model, or ``#0`` for a number."""
+        return {}
 
     def observe(self) -> Observation:
         """Begins to observe the engine for the time of one test. Never raises: what it returns carries the faults."""

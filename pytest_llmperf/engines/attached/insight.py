@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.api.observation import Observation, Observed
+from pytest_llmperf.engines.attached.adapters import list_model_adapters, list_numbered_adapters
 from pytest_llmperf.engines.attached.core_waits import CoreWatch
 from pytest_llmperf.engines.attached.counters import count_answered_tokens, count_generated_tokens, count_requests
 from pytest_llmperf.engines.attached.slots import SlotsWatch, count_busy_slots, explain_busy_slots
@@ -50,6 +51,13 @@ class AttachedInsight(Insight):
         key = self._deployment.api_key
         found = count_busy_slots(self._slots_url, key) if self._slots_url else count_requests(self._requests_url)
         return Missing("the server no longer tells which requests it works on") if found is None else found
+
+    def list_adapters(self) -> dict[str, str]:
+        """Those that it lists in either way."""
+        asked = self._deployment
+        root = asked.base_url.removesuffix("/v1")
+        named = list_model_adapters(asked.base_url, asked.api_key, asked.query)
+        return {**named, **list_numbered_adapters(root, asked.api_key)}
 
     def observe(self) -> AttachedObservation:
         cores = CoreWatch(self._deployment.branches if self._slots_url else ())

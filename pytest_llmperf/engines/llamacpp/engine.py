@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
+from pytest_llmperf.engines.attached.adapters import list_numbered_adapters
 from pytest_llmperf.engines.attached.insight import AttachedInsight
 from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
 from pytest_llmperf.engines.lifecycle.http import http_post
@@ -25,6 +26,18 @@ def _list_tokens(endpoint: Endpoint, text: str) -> list[int]:
     return [int(token) for token in json.loads(answer)["tokens"]]
 
 
+def _name_adapter(endpoint: Endpoint, adapter: str) -> dict[str, Any]:
+    """The scales of all adapters in a request: without them the server applies every one that it has."""
+    if not adapter:
+        return {"lora": []}
+    listed = list_numbered_adapters(endpoint.root, endpoint.api_key)
+    numbers = {name: int(number[1:]) for number, name in listed.items()}
+    if adapter not in numbers:
+        known = ", ".join(numbers) or "none"
+        raise ValueError(f"adapters has {adapter!r}, and llamacpp has {known}: start it with lora=")
+    return {"lora": [{"id": numbers[adapter], "scale": 1.0}]}
+
+
 DIALECT = Dialect(
     # With timings per token each chunk says how many tokens it brings.
     defaults={"timings_per_token": True},
@@ -35,6 +48,7 @@ DIALECT = Dialect(
     count_tokens=lambda endpoint, text: len(_list_tokens(endpoint, text)),
     list_tokens=_list_tokens,
     check_room=check_room,
+    adapter_fields=_name_adapter,
     # The server gives one of its few threads to each connection, idle or not.
     keeps_connections=False,
 )

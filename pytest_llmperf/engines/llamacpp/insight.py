@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.insight import Insight
+from pytest_llmperf.engines.attached.adapters import list_numbered_adapters
 from pytest_llmperf.engines.attached.slots import count_busy_slots
 from pytest_llmperf.engines.buffers import is_on_host
 from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
@@ -40,6 +41,10 @@ class LlamaCppInsight(Insight):
     def count_running(self) -> int | Missing:
         busy = count_busy_slots(f"{self._server.base_url.removesuffix('/v1')}/slots")
         return Missing("the server does not tell its slots") if busy is None else busy
+
+    def list_adapters(self) -> dict[str, str]:
+        """Those that it was started with, by their numbers."""
+        return list_numbered_adapters(self._server.base_url.removesuffix("/v1"))
 
     def observe(self) -> SlotObservation:
         return SlotObservation(self.readings, self._slots)

@@ -17,7 +17,7 @@ from pytest_llmperf.engines.bundled_model import NAME, fetch_bundled_model
 from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get, http_post, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.llamacpp.gguf import read_model_facts
-from pytest_llmperf.engines.llamacpp.server_main import POOLINGS, SETTINGS, VERBOSITY
+from pytest_llmperf.engines.llamacpp.server_main import POOLINGS, SETTINGS, VERBOSITY, list_adapter_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,13 +162,24 @@ def _check_model_file(model: str) -> None:
         )
     if not path.is_file():
         raise EngineError(f"llamacpp: there is no model file {model!r}; --llmperf-model is a path to a GGUF")
+    _check_gguf(path, model)
+
+
+def _check_adapter_files(value: str) -> None:
+    for text in list_adapter_files(value):
+        if not Path(text).is_file():
+            raise EngineError(f"llamacpp: there is no adapter file {text!r}; lora= takes paths of GGUF files")
+        _check_gguf(Path(text), text)
+
+
+def _check_gguf(path: Path, written: str) -> None:
     try:
         with path.open("rb") as file:
             magic = file.read(len(_MAGIC))
     except OSError as error:
-        raise EngineError(f"llamacpp: the model file {model!r} cannot be read: {error.strerror}") from None
+        raise EngineError(f"llamacpp: the file {written!r} cannot be read: {error.strerror}") from None
     if magic != _MAGIC:
-        raise EngineError(f"llamacpp: {model!r} is not a GGUF file: it does not begin with the letters GGUF")
+        raise EngineError(f"llamacpp: {written!r} is not a GGUF file: it does not begin with the letters GGUF")
 
 
 def _check_wheel_settings(arguments: Mapping[str, str]) -> None:
@@ -183,5 +194,7 @@ def _check_wheel_settings(arguments: Mapping[str, str]) -> None:
         if key == "pooling":
             if value not in (*POOLINGS, "none"):
                 raise EngineError(f"llamacpp: engine argument pooling={value!r} is none of {', '.join(POOLINGS)}, none")
+        elif key == "lora":
+            _check_adapter_files(value)
         elif not re.fullmatch(r"-?\d+", value):
             raise EngineError(f"llamacpp: engine argument {key}={value!r} is not a whole number")

@@ -52,6 +52,19 @@ def _pool(params: Any, value: str) -> None:
     params.pooling_type = xllamacpp.llama_pooling_type[f"LLAMA_POOLING_TYPE_{value.upper()}"]
 
 
+def _load_adapters(params: Any, value: str) -> None:
+    """Without a word in a request they change nothing."""
+    import xllamacpp
+
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in list_adapter_files(value)]
+    params.lora_init_without_apply = bool(params.lora_adapters)
+
+
+def list_adapter_files(value: str) -> list[str]:
+    """The paths in the setting ``lora``."""
+    return [path.strip() for path in value.split(",") if path.strip()]
+
+
 def count_default_threads() -> str:
     return str(min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
@@ -70,6 +83,7 @@ SETTINGS = {
         f"how embeddings are made of tokens: {', '.join(POOLINGS)} (of scores); none: the server embeds nothing",
         _pool,
     ),
+    "lora": Setting("", "GGUF files of LoRA adapters, with commas between them", _load_adapters, "none"),
     "port": Setting("0", "TCP port on 127.0.0.1; 0: a free one", _set("port")),
 }
 

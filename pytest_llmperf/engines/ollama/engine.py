@@ -35,6 +35,8 @@ class OllamaEngine(Engine):
             list_tokens=deployment.list_tokens,
             # Contexts are compared as they are, without the nonce of other prompts.
             likely_tokens={"logprobs": True, "top_logprobs": 20, NONCE: ""},
+            # A model with an adapter is another model there.
+            adapter_fields=None,
             api=deployment.api,
         )
         return EngineParts(deployment, dialect, OllamaInsight(deployment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import psutil
@@ -35,13 +36,26 @@ def build_command_line(settings: Mapping[str, str]) -> list[str]:
         # What stands behind a dot (compilation_config.cudagraph_mode) is a key of vLLM's own.
         name, dot, rest = key.partition(".")
         flag = name.replace("_", "-") + dot + rest
-        if value.lower() == "false":
+        if flag == "lora-modules":
+            words += [f"--{flag}", *_list_modules(value)]
+        elif value.lower() == "false":
             words.append(f"--no-{flag}")
         elif value.lower() == "true" or not value:
             words.append(f"--{flag}")
         else:
             words.append(f"--{flag}={value}")
     return words
+
+
+def _list_modules(value: str) -> list[str]:
+    """The adapters as vLLM reads them: ``name=path`` of a JSON object of paths by name, else as they were given."""
+    try:
+        given = json.loads(value)
+    except ValueError:
+        return value.split()
+    if isinstance(given, dict) and "path" not in given:
+        return [f"{name}={path}" for name, path in given.items()]
+    return [json.dumps(one) for one in (given if isinstance(given, list) else [given])]
 
 
 def parse_kv_cache_bytes(arguments: Mapping[str, str]) -> int | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.attached.adapters import list_model_adapters
 from pytest_llmperf.engines.kv_cache import checkpoint
 from pytest_llmperf.engines.vllm.arguments import SHARE_CAVEAT, sizes_kv_cache
 from pytest_llmperf.engines.vllm.metrics import (
@@ -50,6 +51,10 @@ class VLLMInsight(Insight):
                 return count_requests(page.read())
         except (OSError, ValueError) as error:
             return Missing(str(error))
+
+    def list_adapters(self) -> dict[str, str]:
+        """Those in its list of models."""
+        return list_model_adapters(self._deployment.base_url, self._deployment.api_key)
 
     def observe(self) -> VLLMObservation:
         return VLLMObservation(self._deployment, self.readings, self._pool, self.watch_page)

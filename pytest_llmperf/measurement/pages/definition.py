@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
 from pytest_llmperf.measurement import units
-from pytest_llmperf.measurement.pages.series import Series
+from pytest_llmperf.measurement.pages.series import PageSeries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,13 +54,13 @@ class PageMetric:
     """
 
     name: str
-    series: Series
+    series: PageSeries
     kind: Kind
     take: str
     quantity: Quantity
     scale: float
     better: Literal["lower", "higher"]
-    per: Series | None = None
+    per: PageSeries | None = None
 
     @property
     def percentile(self) -> float | None:
@@ -75,7 +75,7 @@ class PageMetric:
         return of if self.per is None else f"{of} / rise of {self.per.text}"
 
     @property
-    def counters(self) -> tuple[Series, ...]:
+    def counters(self) -> tuple[PageSeries, ...]:
         """The series that may only rise."""
         if self.kind == "gauge":
             return ()
@@ -99,10 +99,10 @@ def parse_definition(name: str, table: object) -> PageMetric:
             raise ValueError(f"unknown key {key!r}{hint}")
     kind = _parse_choice("kind", table, tuple(_TAKES))
     quantity, scale = _parse_unit(_require("unit", table))
-    per = Series.parse(_require("per", table)) if "per" in table else None
+    per = PageSeries.parse(_require("per", table)) if "per" in table else None
     take = _parse_take(kind, table, has_per=per is not None)
     better = _parse_choice("better", table, ("lower", "higher"))
-    series = Series.parse(_require("series", table))
+    series = PageSeries.parse(_require("series", table))
     return PageMetric(name, series, kind, take, quantity, scale, better, per)  # type: ignore[arg-type]
 
 

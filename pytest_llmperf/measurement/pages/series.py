@@ -16,7 +16,7 @@ _ESCAPE = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True)
-class Series:
+class PageSeries:
     """The series of this name that have at least these labels; ``text`` as it was written."""
 
     name: str
@@ -24,7 +24,7 @@ class Series:
     text: str
 
     @staticmethod
-    def parse(text: str) -> Series:
+    def parse(text: str) -> PageSeries:
         """``vllm:num_requests_running{engine="0"}``: the labels may be left out.
 
         Raises:
@@ -36,16 +36,16 @@ class Series:
         pairs = [(name, _ESCAPE.sub(_unescape, value)) for name, value in re.findall(_PAIR, found[2] or "", re.ASCII)]
         if len(dict(pairs)) < len(pairs):
             raise ValueError(f"{text!r} has a label twice")
-        return Series(found[1], tuple(sorted(pairs)), text.strip())
+        return PageSeries(found[1], tuple(sorted(pairs)), text.strip())
 
     def matches(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether a sample of the page is of these series."""
         return name == self.name and all(labels.get(key) == value for key, value in self.labels)
 
-    def rename(self, suffix: str) -> Series:
+    def rename(self, suffix: str) -> PageSeries:
         """The series of a histogram: ``_bucket``, ``_sum`` or ``_count`` behind its name."""
         braces = self.text[len(self.name) :]
-        return Series(f"{self.name}{suffix}", self.labels, f"{self.name}{suffix}{braces}")
+        return PageSeries(f"{self.name}{suffix}", self.labels, f"{self.name}{suffix}{braces}")
 
 
 def _unescape(found: re.Match[str]) -> str:

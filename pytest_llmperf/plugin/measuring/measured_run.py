@@ -24,6 +24,7 @@ from pytest_llmperf.metrics.table import find, read, why_unread
 from pytest_llmperf.plugin.cancelling.expectation import Expectation
 from pytest_llmperf.plugin.cancelling.expectations import Expectations
 from pytest_llmperf.plugin.curves.curves import Curves
+from pytest_llmperf.plugin.measuring.adapters import AdapterNames
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.host_watch import HostWatch
@@ -152,6 +153,7 @@ class MeasuredRun:
         self._scores: list[Score] = []
         self._windows: list[Window] = []
         self._observations: dict[Engine, Observation] = {}
+        self._adapters = AdapterNames()
         self._pages = PageReadings(rules.page_metrics, rules.find_pages, telemetry.watch_page)
         self._named: set[Engine] = set()
         # Engines that earlier tests have left without their models.
@@ -519,7 +521,8 @@ class MeasuredRun:
         return [timing for _, timing in self._asked_to(engines)]
 
     def _asked_to(self, engines: Sequence[Engine]) -> list[tuple[Engine, RequestTiming]]:
-        return [(asked, timing) for asked, timing in self._log.requests if asked in engines or len(self._engines) < 2]
+        found = [pair for pair in self._log.requests if pair[0] in engines or len(self._engines) < 2]
+        return [(asked, self._adapters.name(asked, timing)) for asked, timing in found]
 
     def _unread_by(self, engines: Sequence[Engine]) -> list[UnreadCall]:
         now_ns = time.monotonic_ns()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.api.engine import Engine
     from pytest_llmperf.measurement.pages.definition import PageMetric
     from pytest_llmperf.measurement.window import Window
-    from pytest_llmperf.telemetry.pages.observation import WatchPage
+    from pytest_llmperf.telemetry.pages.observation import BeginWatch
 
 _NO_PAGE = "the engine has no metrics page: give --llmperf-metrics=URL"
 
@@ -22,7 +22,7 @@ class PageReadings:
     """Reads these metrics of the pages of each engine; ``find_pages`` returns the URLs of an engine's pages."""
 
     def __init__(
-        self, metrics: Sequence[PageMetric], find_pages: Callable[[Engine], Sequence[str]], watch: WatchPage
+        self, metrics: Sequence[PageMetric], find_pages: Callable[[Engine], Sequence[str]], watch: BeginWatch
     ) -> None:
         self._metrics = metrics
         self._find_pages = find_pages

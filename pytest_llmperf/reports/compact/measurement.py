@@ -24,6 +24,7 @@ _USUAL: dict[str, Any] = {
     "devices": [],
     "capacities": [],
     "sweeps": [],
+    "adapters": [],
     "rounds": 1,
     "looks": None,
     "attempt": 1,

@@ -17,7 +17,7 @@ from pytest_llmperf.reports.wire.memory import memory_to_wire, trace_to_wire
 from pytest_llmperf.reports.wire.numbers import to_count, to_milliseconds, to_number
 from pytest_llmperf.reports.wire.quality import quality_to_wire, score_to_wire
 from pytest_llmperf.reports.wire.readings import evidence_to_wire, metrics_to_wire, readings_to_wire
-from pytest_llmperf.reports.wire.requests import cancelled_to_wire, requests_to_wire
+from pytest_llmperf.reports.wire.requests import adapters_to_wire, cancelled_to_wire, requests_to_wire
 from pytest_llmperf.reports.wire.series import series_to_wire
 from pytest_llmperf.reports.wire.workload import workload_to_wire
 
@@ -45,6 +45,7 @@ def measurement_to_wire(measurement: Measurement, limit_names: Iterable[str] = (
         "validity": objections_to_wire(find_objections(measurement)),
         "requests": requests_to_wire(measurement, start_ns),
         "cancelled": cancelled_to_wire(measurement, start_ns),
+        "adapters": adapters_to_wire(measurement),
         "client_lag_s": {str(way): lag_to_wire(lag) for way, lag in group_lags(measurement.judged).items()},
         "loads": [load_to_wire(load, start_ns) for load in measurement.loads],
         "capacities": [capacity_to_wire(result) for result in measurement.capacities],

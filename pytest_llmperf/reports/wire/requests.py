@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.metrics.table import read
 from pytest_llmperf.reports.wire.numbers import to_count, to_milliseconds, to_number
 from pytest_llmperf.reports.wire.texts import to_text
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 REQUEST_RECORDS = 1000
 REQUEST_ERRORS = 20
 REQUEST_MODELS = 20
+BY_ADAPTER = (
+    *(f"latency.{key}_{at}" for key in ("ttft", "tpot", "e2e") for at in ("p50", "p95", "max")),
+    "throughput.output",
+    "throughput.requests",
+)
+"""The readings of each adapter."""
 
 
 def requests_to_wire(measurement: Measurement, start_ns: int) -> dict[str, Any]:
@@ -80,10 +87,30 @@ def _inputs(requests: Sequence[RequestTiming]) -> dict[str, Any]:
     }
 
 
+def adapters_to_wire(measurement: Measurement) -> list[dict[str, Any]]:
+    """The results by adapter, in the order in which they were first asked for; the model itself has the name "".
+
+    ``readings`` has the values of the latencies and rates that its requests give, by name.
+    """
+    return [_adapter_to_wire(name, measurement.select_adapter(name)) for name in measurement.adapters]
+
+
+def _adapter_to_wire(name: str, part: Measurement) -> dict[str, Any]:
+    answered = [r for r in part.requests if r.error is None]
+    readings = {name: read(name, part) for name in BY_ADAPTER}
+    return {
+        "adapter": to_text(name),
+        "requests": len(part.requests),
+        "failed": len(part.requests) - len(answered),
+        "output_tokens": _total([r.output_tokens for r in answered]),
+        "readings": {name: to_number(one.value) for name, one in readings.items() if one.value is not None},
+    }
+
+
 def _count_models(answered: Sequence[RequestTiming], engine: EngineInfo | None) -> dict[str, int]:
     """How many answers each model gave, by the name that the server states; a derived one counts as the engine's."""
     known = {engine.asked_as: engine.model} if engine is not None else {}
-    names = (known.get(r.model, to_text(r.model)) for r in answered if r.model)
+    names = (known.get(r.model, to_text(r.model)) for r in answered if r.model and not r.adapter)
     return dict(Counter(names).most_common(REQUEST_MODELS))
 
 
@@ -154,4 +181,5 @@ def _request(request: RequestTiming, start_ns: int) -> dict[str, Any]:
         "status": to_count(request.status),
         "error": None if request.error is None else to_text(request.error),
         "model": to_text(request.model) or None,
+        "adapter": to_text(request.adapter) or None,
     }

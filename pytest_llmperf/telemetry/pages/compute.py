@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_llmperf.measurement.pages.definition import PageMetric
-    from pytest_llmperf.measurement.pages.series import Series
+    from pytest_llmperf.measurement.pages.series import PageSeries
     from pytest_llmperf.system.prometheus import Sample
-    from pytest_llmperf.telemetry.pages.snapshot import Looks, Snapshot
+    from pytest_llmperf.telemetry.pages.snapshot import PageLooks, Snapshot
 
 
-def compute_reading(metric: PageMetric, before: Snapshot, after: Snapshot, looks: Looks, seconds: float) -> PageReading:
+def compute_reading(
+    metric: PageMetric, before: Snapshot, after: Snapshot, looks: PageLooks, seconds: float
+) -> PageReading:
     """The value of a metric over a test that took so long; missing with the reason if the page does not give it."""
     found = _compute(metric, before, after, looks, seconds)
     if isinstance(found, Missing):
@@ -30,7 +32,7 @@ def compute_reading(metric: PageMetric, before: Snapshot, after: Snapshot, looks
     return PageReading(Reading(value * metric.scale, how, samples=samples), fault, is_bounded, least, most)
 
 
-def find_restart(before: Snapshot, after: Snapshot, looks: Looks) -> str:
+def find_restart(before: Snapshot, after: Snapshot, looks: PageLooks) -> str:
     """Whether the server is another one than at the beginning, in one sentence; empty if not, or if it does not say."""
     if before.failure or after.failure:
         return ""
@@ -44,7 +46,9 @@ Found = tuple[float, float | None, float | None, int]
 """A value, between which it lies (twice itself if it is exact), and of how many observations it is."""
 
 
-def _compute(metric: PageMetric, before: Snapshot, after: Snapshot, looks: Looks, seconds: float) -> Found | Missing:
+def _compute(
+    metric: PageMetric, before: Snapshot, after: Snapshot, looks: PageLooks, seconds: float
+) -> Found | Missing:
     match metric.kind:
         case "gauge":
             return _read_gauge(metric, before, after, looks)
@@ -54,7 +58,7 @@ def _compute(metric: PageMetric, before: Snapshot, after: Snapshot, looks: Looks
             return _read_histogram(metric, before, after)
 
 
-def _read_gauge(metric: PageMetric, before: Snapshot, after: Snapshot, looks: Looks) -> Found | Missing:
+def _read_gauge(metric: PageMetric, before: Snapshot, after: Snapshot, looks: PageLooks) -> Found | Missing:
     edges = []
     for snapshot in (before, after):
         found = snapshot.find(metric.series)
@@ -91,7 +95,7 @@ def _read_counter(metric: PageMetric, before: Snapshot, after: Snapshot, seconds
     return rise, None, None, 2
 
 
-def _find_rise(series: Series, before: Snapshot, after: Snapshot) -> float | Missing:
+def _find_rise(series: PageSeries, before: Snapshot, after: Snapshot) -> float | Missing:
     """What the counters rose by. One that appears in the test began at 0, if the server is known to be the same."""
     last = after.add_up(series)
     if isinstance(last, Missing):
@@ -122,7 +126,7 @@ def _read_histogram(metric: PageMetric, before: Snapshot, after: Snapshot) -> Fo
 
 
 def _find_percentile(
-    series: Series, percent: float, first: Mapping[float, float], last: Mapping[float, float], count: int
+    series: PageSeries, percent: float, first: Mapping[float, float], last: Mapping[float, float], count: int
 ) -> Found | Missing:
     """As Prometheus estimates it, evenly within its bucket; the truth is between the bounds of the bucket."""
     rises = [(bound, total - first.get(bound, 0.0)) for bound, total in last.items()]
@@ -141,7 +145,7 @@ def _find_percentile(
     return low + (high - low) * share, low, high, count
 
 
-def _find_reset(metric: PageMetric, before: Snapshot, after: Snapshot, looks: Looks) -> str:
+def _find_reset(metric: PageMetric, before: Snapshot, after: Snapshot, looks: PageLooks) -> str:
     """Which counter of a metric fell during the test, in one sentence; empty if none did."""
     now = {_identify(sample): sample.value for sample in after.samples}
     for series in metric.counters:
@@ -156,14 +160,14 @@ def _identify(sample: Sample) -> tuple[str, tuple[tuple[str, str], ...]]:
     return sample.name, tuple(sorted(sample.labels.items()))
 
 
-def _falls(before: Snapshot, after: Snapshot, looks: Looks, series: Series) -> bool:
+def _falls(before: Snapshot, after: Snapshot, looks: PageLooks, series: PageSeries) -> bool:
     seen: Sequence[float] = looks.values.get(series.text, ())
     edges = [before.add_up(series), *seen, after.add_up(series)]
     values = [value for value in edges if not isinstance(value, Missing)]
     return any(later < earlier for earlier, later in itertools.pairwise(values))
 
 
-def _was_created_anew(series: Series, before: Snapshot, after: Snapshot) -> bool:
+def _was_created_anew(series: PageSeries, before: Snapshot, after: Snapshot) -> bool:
     """Whether a counter began at another moment, as its ``_created`` says."""
     name = series.name.removesuffix("_total") + "_created"
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_llmperf.system.prometheus import MetricsPage
 from pytest_llmperf.telemetry.pages.compute import compute_reading
-from pytest_llmperf.telemetry.pages.snapshot import MOST_BYTES, PATIENCE_S, STARTED, Looks, Snapshot, take_snapshot
+from pytest_llmperf.telemetry.pages.snapshot import MOST_BYTES, PATIENCE_S, STARTED, PageLooks, Snapshot, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_llmperf.measurement.pages.definition import PageMetric
-    from pytest_llmperf.measurement.pages.series import Series
+    from pytest_llmperf.measurement.pages.series import PageSeries
     from pytest_llmperf.measurement.reading import PageReading
     from pytest_llmperf.measurement.window import Window
     from pytest_llmperf.system.prometheus import PageLook
@@ -37,7 +37,7 @@ class Watch(Protocol):
         """Ends the readings. May be called twice."""
 
 
-class WatchPage(Protocol):
+class BeginWatch(Protocol):
     """Has a page read from now on, in another process."""
 
     def __call__(self, url: str, series: Sequence[str], hz: float, /) -> Watch:
@@ -47,7 +47,7 @@ class WatchPage(Protocol):
 class PageObservation:
     """Reads these metrics of the page at ``url`` from now on. Never raises: the readings carry what is wrong."""
 
-    def __init__(self, url: str, metrics: Sequence[PageMetric], watch: WatchPage) -> None:
+    def __init__(self, url: str, metrics: Sequence[PageMetric], watch: BeginWatch) -> None:
         self._url = url
         self._metrics = metrics
         self._names = sorted({series.name for metric in metrics for series in _list_series(metric)})
@@ -89,11 +89,11 @@ class PageObservation:
                 break
         return last
 
-    def _list_looks(self, window: Window) -> Looks:
+    def _list_looks(self, window: Window) -> PageLooks:
         if self._watch is None:
-            return Looks()
+            return PageLooks()
         seen = self._watch.looks(window.start_ns, window.end_ns)
-        return Looks(
+        return PageLooks(
             {text: [look.sums[text] for look in seen if text in look.sums] for text in self._watched},
             {text: max((look.counts.get(text, 0) for look in seen), default=0) for text in self._watched},
             [look.sums[STARTED] for look in seen if STARTED in look.sums],
@@ -101,10 +101,10 @@ class PageObservation:
         )
 
 
-def _list_series(metric: PageMetric) -> tuple[Series, ...]:
+def _list_series(metric: PageMetric) -> tuple[PageSeries, ...]:
     return metric.counters or (metric.series,)
 
 
-def _list_watched(metric: PageMetric) -> tuple[Series, ...]:
+def _list_watched(metric: PageMetric) -> tuple[PageSeries, ...]:
     """The series that are looked at during the test: of a histogram the number of its values alone."""
     return metric.counters[:1] if metric.kind == "histogram" else _list_series(metric)

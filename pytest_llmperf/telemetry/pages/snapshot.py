@@ -12,7 +12,7 @@ from pytest_llmperf.system.masking import mask_secrets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_llmperf.measurement.pages.series import Series
+    from pytest_llmperf.measurement.pages.series import PageSeries
     from pytest_llmperf.system.prometheus import MetricsPage, Sample
 
 STARTED = "process_start_time_seconds"
@@ -38,7 +38,7 @@ class Snapshot:
         """When the processes of the server began, in Unix time; empty if the page does not say."""
         return tuple(sorted(sample.value for sample in self.samples if sample.name == STARTED))
 
-    def find(self, series: Series) -> Sequence[Sample] | Missing:
+    def find(self, series: PageSeries) -> Sequence[Sample] | Missing:
         """The samples of these series: at least one, each of other labels, and none without a finite value."""
         if self.failure:
             return Missing(self.failure)
@@ -51,12 +51,12 @@ class Snapshot:
             return Missing(f"the page states {odd[0].value} as {series.text}")
         return found
 
-    def add_up(self, series: Series) -> float | Missing:
+    def add_up(self, series: PageSeries) -> float | Missing:
         """The sum over the samples of these series."""
         found = self.find(series)
         return found if isinstance(found, Missing) else math.fsum(sample.value for sample in found)
 
-    def read_buckets(self, series: Series) -> Mapping[float, float] | Missing:
+    def read_buckets(self, series: PageSeries) -> Mapping[float, float] | Missing:
         """How many values of a histogram are at most as large as each bound, added up over its series."""
         found = self.find(series.rename("_bucket"))
         if isinstance(found, Missing):
@@ -81,7 +81,7 @@ def take_snapshot(page: MetricsPage, names: Iterable[str]) -> Snapshot:
 
 
 @dataclass(frozen=True)
-class Looks:
+class PageLooks:
     """What was seen of the page between its two snapshots, some times a second.
 
     Attributes:

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.measurement.pages.series import Series
+from pytest_llmperf.measurement.pages.series import PageSeries
 from pytest_llmperf.telemetry.records.ring import FAULT, PAGE, SERIES, RingRecord
 from pytest_llmperf.telemetry.records.source import SourceError, Why
 
@@ -79,7 +79,7 @@ class _Page(threading.Thread):
         self.users = 0
         self.ended = threading.Event()
         self._number, self._page, self._period_s, self._lane = number, page, period_s, lane
-        self._series = list(map(Series.parse, series))
+        self._series = list(map(PageSeries.parse, series))
         self._names = sorted({one.name for one in self._series})
 
     def run(self) -> None:

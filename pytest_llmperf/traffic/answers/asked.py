@@ -18,6 +18,8 @@ _EARLY_END = re.compile(
     r"|\w+_(?:grammar|regex|schema|json)|response_format|format"
 )
 _SEVERAL = ("n", "n_cmpl", "num_return_sequences")
+NUMBERED = "#"
+"""Before the number of an adapter, of which only the server knows the name."""
 _MOST_UNASKED = 1  # some servers count the end of the sequence beyond what was asked for
 
 
@@ -58,6 +60,18 @@ def check_best_of(body: Mapping[str, Any]) -> str:
     if asked <= max(1, as_count(body.get("n")) or 0):
         return ""
     return f"best_of={asked} has {asked} answers generated and shows the best, while servers count the tokens of all"
+
+
+def read_adapters(body: Mapping[str, Any]) -> str:
+    """Returns the adapters that a request to llama.cpp asks for by their numbers, ``#0+#2``; "" for none."""
+    listed = [as_dict(one) for one in as_list(body.get("lora"))]
+    used = [one for one in listed if one.get("scale") != 0 and as_count(one.get("id")) is not None]
+    return "+".join(f"{NUMBERED}{one['id']}" for one in used)
+
+
+def split_adapters(numbered: str) -> list[str]:
+    """Returns what :func:`read_adapters` has joined."""
+    return numbered.split("+")
 
 
 def check_full_length(output: int | None, asked: int | None) -> str:

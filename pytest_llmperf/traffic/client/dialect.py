@@ -46,6 +46,10 @@ def _carry_nothing(_: object) -> Mapping[str, Any]:
     return {}
 
 
+def _name_model(_: Endpoint, adapter: str) -> Mapping[str, Any]:
+    return {"model": adapter} if adapter else {}
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What requests to an engine carry beside what a test asks for. The default is a plain OpenAI API.
@@ -70,6 +74,8 @@ class Dialect:
             engine that never does.
         check_room: called with each body before it is sent, of a load with the first; raises ValueError for an answer
             that the engine would cut because its context is too small. None if the engine tells so itself.
+        adapter_fields: called with the name of an adapter, returns the fields by which a request asks for it; "" is the
+            model itself. Raises ValueError for one that the engine does not have. None if requests cannot name one.
         keeps_connections: whether an idle connection costs the engine nothing. If not, each request of a load opens
             its own.
         api: the form in which the engine is asked over HTTP; None for that of the OpenAI API.
@@ -88,6 +94,7 @@ class Dialect:
     list_tokens: Callable[[Endpoint, str], Sequence[int]] | None = None
     likely_tokens: Mapping[str, Any] | None = field(default_factory=lambda: {"logprobs": 20})
     check_room: Callable[[Endpoint, Mapping[str, Any]], None] | None = None
+    adapter_fields: Callable[[Endpoint, str], Mapping[str, Any]] | None = _name_model
     keeps_connections: bool = True
     api: Callable[[Endpoint], HttpApi] | None = None
     transport: Callable[[Endpoint], Transport] | None = None

@@ -72,6 +72,7 @@ class Call:
     fault: str = ""
     asked_tokens: int | None = None
     full_length: bool = False
+    adapter: str = ""
     way: Way = "call"
     work: Work = "text"
     asked_inputs: int | None = None
@@ -117,6 +118,7 @@ class Call:
         lag = None if late is None else StampLag(self.way, late.sending_ns, late.reading_ns)
         cancelled = self.cancelled and answer.timing.error is not None
         timing = replace(answer.timing, prompt=self.find_prompt(), lag=lag, cancelled=cancelled, work=self.work)
+        timing = replace(timing, adapter=self.adapter)
         return replace(answer, timing=timing)
 
     def describe_so_far(self, at_ns: int, error: str) -> RequestTiming:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_llmperf.traffic.answers.asked import is_told_to_go_on, read_asked_tokens
+from pytest_llmperf.traffic.answers.asked import is_told_to_go_on, read_adapters, read_asked_tokens
 from pytest_llmperf.traffic.answers.inputs.counts import count_asked_inputs, count_asked_results
 from pytest_llmperf.traffic.answers.inputs.reader import read_embeddings, read_scores
 from pytest_llmperf.traffic.client.exchange import Exchange
@@ -80,4 +80,5 @@ def create_call(transport: Transport, post: Post) -> Call:
         post.shared_prefix,
         asked_tokens=read_asked_tokens(post.body),
         full_length=is_told_to_go_on(post.body),
+        adapter=read_adapters(post.body),
     )

@@ -55,6 +55,7 @@ class Preparation:
         self._texts = texts
         self._run = run
         self.api = find_api(endpoint, dialect)
+        self._adapters: dict[str, Mapping[str, Any]] = {}
         self.asked: list[Asked] = []
         self.prompts: dict[int, Prompt | None] = {}
 
@@ -80,7 +81,9 @@ class Preparation:
             number = len(self.asked)
             self.prompts[number] = post.find_prompt()
             full_length = is_told_to_go_on(post.body)
-            self.asked += [Asked(turn.output_tokens, turn.prompt_tokens, full_length) for turn in script.turns]
+            self.asked += [
+                Asked(turn.output_tokens, turn.prompt_tokens, full_length, script.adapter) for turn in script.turns
+            ]
             further = [(turn.content, turn.output_tokens, _find_pause(turn, script)) for turn in script.turns[1:]]
             _, body = self.translate(post)
             if further and not isinstance(body.get("messages"), list):
@@ -108,12 +111,26 @@ class Preparation:
         first = script.turns[0]
         left_out = self._settings.get("max_tokens", ...) is None
         length = {"max_completion_tokens" if left_out else "max_tokens": first.output_tokens}
-        settings = {**self._settings, **first.fields, **length}
+        settings = {**self._settings, **first.fields, **length, **self._find_adapter_fields(script.adapter)}
         if script.group:
             # What the test itself sets for the prefix cache comes last and counts.
             settings = {**self._dialect.prefix_group(f"{self._run} {script.group}"), "share_prefix": True, **settings}
         make = conversation if self._workload.chat else completion
         return make(self._endpoint, self._dialect, first.content, settings)
+
+    def _find_adapter_fields(self, adapter: str) -> Mapping[str, Any]:
+        """The fields by which a request asks for an adapter; the engine is asked for each adapter once.
+
+        Raises:
+            ValueError: the engine does not have it, or its requests cannot name one.
+        """
+        if not self._workload.adapters:
+            return {}
+        if self._dialect.adapter_fields is None:
+            raise ValueError("adapters: requests to this engine cannot name an adapter")
+        if adapter not in self._adapters:
+            self._adapters[adapter] = self._dialect.adapter_fields(self._endpoint, adapter)
+        return self._adapters[adapter]
 
     @cached_property
     def first_post(self) -> Post:
@@ -122,6 +139,8 @@ class Preparation:
         Raises:
             ValueError: a setting cannot be measured, or the duration is too short for a request.
         """
+        for adapter in self._workload.adapters.names:
+            self._find_adapter_fields(adapter)
         first = next(self.generate_scripts(), None)
         if first is None:
             raise ValueError("no request falls into the duration: make it longer, or the rate higher")

@@ -66,11 +66,13 @@ class Asked(NamedTuple):
         output_tokens: the most tokens of the answer.
         prompt_tokens: the tokens that its prompt was made for; None for a prompt that was given.
         full_length: whether the server was told to end the answer there and not earlier.
+        adapter: the adapter in place of the model itself; "" for the model.
     """
 
     output_tokens: int
     prompt_tokens: int | None = None
     full_length: bool = False
+    adapter: str = ""
 
 
 def summarize(workload: Workload, schedule: Schedule, wanted: Sequence[Asked], outcome: LoadOutcome) -> LoadResult:
@@ -118,6 +120,7 @@ def _hold_against(timing: RequestTiming, wanted: Asked) -> RequestTiming:
     return replace(
         timing,
         asked_tokens=asked,
+        adapter=wanted.adapter,
         count_fault=timing.count_fault or check_asked(output, asked),
         error=timing.error or (check_full_length(output, asked) if wanted.full_length else "") or None,
     )

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.traffic.answers.asked import asks_for_several, check_best_of, is_told_to_go_on, read_asked_tokens
+from pytest_llmperf.traffic.answers.asked import (
+    asks_for_several,
+    check_best_of,
+    is_told_to_go_on,
+    read_adapters,
+    read_asked_tokens,
+)
 from pytest_llmperf.traffic.answers.inputs.counts import count_asked_inputs, count_asked_results
 from pytest_llmperf.traffic.answers.inputs.vectors import thin_out
 from pytest_llmperf.traffic.client.prompts import find_prompt, parse_body, parse_prompt
@@ -52,6 +58,7 @@ class RecordedCall:
         count_fault: why its tokens cannot be told from what it asks for, from then on; "" if they can.
         asked_inputs, asked_results: how many texts it has embedded or ranked, and how many vectors or scores it wants,
             from then on; None if that is not known, and of other requests.
+        adapter: the numbers of the adapters that it asks for, from then on; "" for none.
         late_ns: how late its stamps may be, in ns, from then on; None if that is not known.
     """
 
@@ -79,6 +86,7 @@ class RecordedCall:
     count_fault: str = ""
     asked_inputs: int | None = None
     asked_results: int | None = None
+    adapter: str = ""
     late_ns: int | None = None
 
 
@@ -220,4 +228,5 @@ class RecordedCalls:
             call.prompt = find_prompt(call.path, content, self.obeyed)
             call.asked_tokens, call.full_length = read_asked_tokens(content), is_told_to_go_on(content)
             call.several, call.count_fault = asks_for_several(content), check_best_of(content)
+            call.adapter = read_adapters(content)
         call.body = b""

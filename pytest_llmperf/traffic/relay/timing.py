@@ -68,7 +68,9 @@ def read_timing(call: RecordedCall) -> RequestTiming | None:
         None if call.late_ns is None else StampLag("app", 0, call.late_ns)
     )  # a request that is stamped late is forwarded late
     fault = timing.count_fault or call.count_fault
-    return replace(timing, error=error, prompt=call.prompt, lag=lag, work=call.work, count_fault=fault)
+    return replace(
+        timing, error=error, prompt=call.prompt, lag=lag, work=call.work, count_fault=fault, adapter=call.adapter
+    )
 
 
 def _explain_hang_up(call: RecordedCall, error: str) -> str:

@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.measurement.units import SECONDS, SHARE, check_count, parse
+from pytest_llmperf.traffic.workloads.adapters import NO_ADAPTERS, AdapterMix, parse_adapters
 from pytest_llmperf.traffic.workloads.lengths import Lengths, parse_lengths
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ class Script:
         group: scripts of one group share the beginning of their prompts; "" for none.
         at_s: moment in seconds at which a trace sends it; None without a trace.
         think_s: seconds between an answer and the next turn.
+        adapter: what all of them ask for in place of the model itself; "" for the model.
     """
 
     turns: tuple[Turn, ...]
     group: str = ""
     at_s: float | None = None
     think_s: float = 0.0
+    adapter: str = ""
 
 
 class Workload(ABC):
@@ -67,12 +70,14 @@ class Workload(ABC):
         seed: of all that is drawn at random.
         tokenizer: a function from a text to its tokens or to their number, for engines that cannot count them; None
             to ask the engine.
+        adapters: those that its scripts are drawn over.
     """
 
     requests: int | None
     chat: bool
     seed: int
     tokenizer: Callable[[str], Any] | None
+    adapters: AdapterMix = NO_ADAPTERS
 
     @property
     def draws(self) -> str:
@@ -154,6 +159,7 @@ class SyntheticWorkload(Workload):
     prefix: SharedPrefix
     tokenizer: Callable[[str], Any] | None
     stretch: int = 0
+    adapters: AdapterMix = NO_ADAPTERS
 
     @property
     def draws(self) -> str:
@@ -178,7 +184,8 @@ class SyntheticWorkload(Workload):
             left = None if left is None else left - turns
             group = number % self.prefix.groups
             drawn = tuple(self._turn(random, texts, group) for _ in range(turns))
-            yield Script(drawn, self._group(group, turns, number), think_s=self.think_s)
+            adapter = self.adapters.draw(f"{self.draws} adapter {number}")
+            yield Script(drawn, self._group(group, turns, number), think_s=self.think_s, adapter=adapter)
 
     def _group(self, group: int, turns: int, number: int) -> str:
         if self.prefix:
@@ -198,6 +205,7 @@ class SyntheticWorkload(Workload):
         found: dict[str, Any] = {"prompt_tokens": str(self.prompt), "output_tokens": str(self.output)}
         found |= {"shared_prefix": str(self.prefix)} if self.prefix else {}
         found |= {"turns": str(self.turns), "think_s": self.think_s} if str(self.turns) != "1" else {}
+        found |= {"adapters": str(self.adapters)} if self.adapters else {}
         return {**found, "chat": self.chat, "seed": self.seed}
 
     def __str__(self) -> str:
@@ -205,6 +213,7 @@ class SyntheticWorkload(Workload):
         parts = [f"{many} of {self.prompt} tokens", f"answers of {self.output}"]
         parts += [str(self.prefix)] if self.prefix else []
         parts += [f"chats of {self.turns} turns"] if str(self.turns) != "1" else []
+        parts += [str(self.adapters)] if self.adapters else []
         return ", ".join([*parts, f"seed {self.seed}"])
 
 
@@ -218,6 +227,7 @@ class PromptsWorkload(Workload):
     chat: bool
     tokenizer: None = None
     stretch: int = 0
+    adapters: AdapterMix = NO_ADAPTERS
 
     @property
     def draws(self) -> str:
@@ -236,7 +246,9 @@ class PromptsWorkload(Workload):
 
     def generate_scripts(self, texts: Texts | None) -> Iterator[Script]:
         for number, prompt in enumerate(self.prompts):
-            yield Script((Turn(prompt, self.output.draw(Random(f"{self.draws} output {number}"))),))
+            adapter = self.adapters.draw(f"{self.draws} adapter {number}")
+            turn = Turn(prompt, self.output.draw(Random(f"{self.draws} output {number}")))
+            yield Script((turn,), adapter=adapter)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -244,10 +256,12 @@ class PromptsWorkload(Workload):
             "output_tokens": str(self.output),
             "chat": self.chat,
             "seed": self.seed,
+            **({"adapters": str(self.adapters)} if self.adapters else {}),
         }
 
     def __str__(self) -> str:
-        return f"{len(self.prompts)} prompts as given, answers of {self.output}"
+        mix = f", {self.adapters}, seed {self.seed}" if self.adapters else ""
+        return f"{len(self.prompts)} prompts as given, answers of {self.output}{mix}"
 
 
 def digest_plain(value: Any) -> str:
@@ -276,6 +290,7 @@ def workload(
     shared_prefix: int | str = 0,
     groups: int = 1,
     tokenizer: Callable[[str], Any] | None = None,
+    adapters: Mapping[str, float] | None = None,
 ) -> Workload:
     """Creates a workload: ``workload(prompt_tokens="128-2048", output_tokens=256, requests=1000)``.
 
@@ -295,17 +310,19 @@ def workload(
         shared_prefix: what the prompts of a group have in common: a number of tokens, or a share such as ``"50 %"``.
         groups: number of groups.
         tokenizer: for engines that cannot count tokens: a function from a text to its tokens or to their number.
+        adapters: LoRA adapters with their weights, such as ``{"lora-a": 3, "lora-b": 1}``: each user asks for one of
+            them, drawn with the seed; ``""`` is the model itself.
 
     Raises:
         ValueError: an argument cannot be parsed or contradicts another; the message names it in one line.
     """
-    output = parse_lengths(output_tokens, "output_tokens")
+    output, mix = parse_lengths(output_tokens, "output_tokens"), parse_adapters(adapters)
     if prompts is not None:
         if isinstance(prompts, str) or not prompts:
             raise ValueError("prompts must be a list with at least one prompt")
         if prompt_tokens is not None or requests is not None or turns != 1 or shared_prefix:
             raise ValueError("prompts are sent as they are: leave out prompt_tokens, requests, turns and shared_prefix")
-        return PromptsWorkload(tuple(prompts), output, seed, bool(chat))
+        return PromptsWorkload(tuple(prompts), output, seed, bool(chat), adapters=mix)
     if prompt_tokens is None:
         raise ValueError("a workload needs prompt_tokens, such as '128-2048', or a list of prompts")
     for name, number in (("requests", requests), ("groups", groups)):
@@ -326,6 +343,7 @@ def workload(
         think_s=parse(think_time, SECONDS),
         prefix=_parse_prefix(shared_prefix, groups, prompt),
         tokenizer=tokenizer,
+        adapters=mix,
     )
 
 

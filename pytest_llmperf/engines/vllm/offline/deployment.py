@@ -157,6 +157,7 @@ class InProcessVLLM(SleepingDeployment):
             stream_options={},
             count_tokens=lambda endpoint, text: len(self._list_tokens(endpoint, text)),
             list_tokens=self._list_tokens,
+            adapter_fields=None,
             transport=self._transport_of,
         )
 

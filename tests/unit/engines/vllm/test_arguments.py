@@ -30,6 +30,10 @@ GIB = 2**30
         ("speculative_config", {"method": "ngram", "n": 2}, ['--speculative-config={"method": "ngram", "n": 2}']),
         ("compilation_config.cudagraph_mode", "NONE", ["--compilation-config.cudagraph_mode=NONE"]),
         ("kv_cache_dtype", "fp8", ["--kv-cache-dtype=fp8"]),
+        ("lora_modules", {"a": "/x/a", "b": "/x/b"}, ["--lora-modules", "a=/x/a", "b=/x/b"]),
+        ("lora_modules", [{"name": "a", "path": "/x"}], ["--lora-modules", '{"name": "a", "path": "/x"}']),
+        ("lora_modules", {"name": "a", "path": "/x"}, ["--lora-modules", '{"name": "a", "path": "/x"}']),
+        ("lora-modules", "a=/x/a b=/x/b", ["--lora-modules", "a=/x/a", "b=/x/b"]),
     ],
 )
 def test_arguments_are_written_as_vllm_reads_them(key: str, value: object, words: list[str]) -> None:

@@ -1,10 +1,10 @@
-"""Series as they are written in ``llmperf.toml``."""
+"""PageSeries as they are written in ``llmperf.toml``."""
 
 from __future__ import annotations
 
 import pytest
 
-from pytest_llmperf.measurement.pages.series import Series
+from pytest_llmperf.measurement.pages.series import PageSeries
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from pytest_llmperf.measurement.pages.series import Series
     ],
 )
 def test_a_series_is_a_name_and_labels(text: str, labels: dict[str, str]) -> None:
-    found = Series.parse(text)
+    found = PageSeries.parse(text)
     assert dict(found.labels) == labels
     assert found.matches(found.name, {**labels, "further": "x"})
     assert not found.matches("b", labels)
@@ -31,15 +31,15 @@ def test_a_series_is_a_name_and_labels(text: str, labels: dict[str, str]) -> Non
 )
 def test_what_is_no_series_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a series: write it as on the page"):
-        Series.parse(text)
+        PageSeries.parse(text)
 
 
 def test_a_label_given_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="has a label twice"):
-        Series.parse('a{b="c",b="d"}')
+        PageSeries.parse('a{b="c",b="d"}')
 
 
 def test_parts_of_a_histogram_keep_its_labels() -> None:
-    part = Series.parse('wait_seconds{engine="0"}').rename("_sum")
+    part = PageSeries.parse('wait_seconds{engine="0"}').rename("_sum")
     assert (part.name, part.text) == ("wait_seconds_sum", 'wait_seconds_sum{engine="0"}')
     assert part.matches("wait_seconds_sum", {"engine": "0"})

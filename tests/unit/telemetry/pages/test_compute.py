@@ -9,7 +9,7 @@ import pytest
 from pytest_llmperf.measurement.pages.definition import parse_definition
 from pytest_llmperf.system.prometheus import parse
 from pytest_llmperf.telemetry.pages.compute import compute_reading
-from pytest_llmperf.telemetry.pages.snapshot import Looks, Snapshot
+from pytest_llmperf.telemetry.pages.snapshot import PageLooks, Snapshot
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.reading import PageReading
@@ -34,7 +34,7 @@ def buckets(*totals: float, last: float | None = None) -> str:
 
 def compute(table: dict[str, Any], before: str, after: str, **looks: Any) -> PageReading:
     first, last = (Snapshot(parse(STARTED + text)) for text in (before, after))
-    return compute_reading(parse_definition("throughput.x", table), first, last, Looks(**looks), 2.0)
+    return compute_reading(parse_definition("throughput.x", table), first, last, PageLooks(**looks), 2.0)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_what_a_page_does_not_say_is_missing_with_its_reason(
 
 def test_a_counter_that_appears_on_a_server_that_may_be_another_one_is_missing() -> None:
     metric = parse_definition("throughput.x", COUNTER)
-    found = compute_reading(metric, Snapshot(parse("a 1")), Snapshot(parse("hits_total 4")), Looks(), 1.0)
+    found = compute_reading(metric, Snapshot(parse("a 1")), Snapshot(parse("hits_total 4")), PageLooks(), 1.0)
     assert found.reading.reason == "before the test: the page has no hits_total"
     unread = compute_reading(
-        metric, Snapshot(failure="no server listens"), Snapshot(parse("hits_total 4")), Looks(), 1.0
+        metric, Snapshot(failure="no server listens"), Snapshot(parse("hits_total 4")), PageLooks(), 1.0
     )
     assert unread.reading.reason == "before the test: no server listens"
 
@@ -156,11 +156,11 @@ def test_a_server_that_was_started_afresh_is_a_fault_of_all_its_metrics(
     one, two = (f"hits_total {n}\nqueue 1\n{buckets(n, n, n)}" for n in (1, 50))
     later = "" if seen else "process_start_time_seconds 200"
     first, last = Snapshot(parse(STARTED + one)), Snapshot(parse((later or STARTED) + "\n" + two))
-    found = compute_reading(parse_definition("throughput.x", table), first, last, Looks(started=seen), 1.0)
+    found = compute_reading(parse_definition("throughput.x", table), first, last, PageLooks(started=seen), 1.0)
     assert found.fault == "the server of the page was started afresh during the test: its process start time changed"
 
 
 def test_a_server_that_does_not_say_when_it_started_is_taken_for_the_same() -> None:
     metric = parse_definition("throughput.x", COUNTER)
-    found = compute_reading(metric, Snapshot(parse("hits_total 1")), Snapshot(parse("hits_total 4")), Looks(), 1.0)
+    found = compute_reading(metric, Snapshot(parse("hits_total 1")), Snapshot(parse("hits_total 4")), PageLooks(), 1.0)
     assert (found.reading.value, found.fault) == (3, "")
