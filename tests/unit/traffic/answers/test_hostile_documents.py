@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmperf.traffic.answers import ollama, openai, openai_responses
+from pytest_llmperf.traffic.answers.anthropic import messages
+from pytest_llmperf.traffic.answers.inputs import reader
+from pytest_llmperf.traffic.answers.llamacpp import completion
 from pytest_llmperf.traffic.answers.reading import read_or_fail
 from pytest_llmperf.traffic.load.wire import Strings, pack_timing, unpack_timings
 from pytest_llmperf.traffic.relay.recorded_calls import RecordedCall
@@ -24,8 +27,12 @@ if TYPE_CHECKING:
 
 READERS: dict[str, Callable[[Arrival], Answer]] = {
     "/v1/chat/completions": openai.read,
-    "/v1/completions": openai.read,
+    "/v1/completions": completion.read_any_completion,
     "/v1/responses": openai_responses.read,
+    "/v1/messages": messages.read,
+    "/completion": completion.read,
+    "/v1/embeddings": reader.read_embeddings,
+    "/v1/rerank": reader.read_scores,
     "/api/generate": ollama.read,
     "/api/chat": ollama.read,
 }
@@ -76,6 +83,43 @@ GOOD: dict[str, list[dict[str, Any]]] = {
             "total_duration": 9,
         }
     ],
+    "messages": [
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": "a"},
+            "message": {"model": "m", "usage": {"input_tokens": 3, "cache_read_input_tokens": 0}},
+            "content_block": {"type": "tool_use", "name": "f", "input": {}},
+        },
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+    ],
+    "completion": [
+        {
+            "index": 0,
+            "content": "a",
+            "stop": True,
+            "stop_type": "eos",
+            "tokens_predicted": 1,
+            "tokens_evaluated": 3,
+            "timings": {"predicted_n": 1, "cache_n": 0, "prompt_ms": 1.5, "predicted_ms": 2.5},
+        }
+    ],
+    "inputs": [
+        {
+            "data": [{"index": 0, "embedding": [0.1, 0.2], "score": 0.5}],
+            "usage": {"prompt_tokens": 3},
+            "prompt_eval_count": 3,
+            "meta": {"billed_units": {"input_tokens": 3}},
+        }
+    ],
+}
+# Which of these are changed for a reader; for the others those of all older protocols.
+OWN = {
+    "/v1/messages": ("messages",),
+    "/completion": ("completion",),
+    "/v1/completions": ("chat", "completion"),
+    "/v1/embeddings": ("inputs",),
+    "/v1/rerank": ("inputs",),
 }
 WRONG: list[Any] = [
     None,
@@ -165,7 +209,8 @@ def test_bytes_of_any_kind_are_a_failed_request_of_one_line(path: str, data: byt
 @pytest.mark.parametrize("value", WRONG, ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize("path", READERS)
 def test_values_of_the_wrong_type_at_any_place_break_no_reader(path: str, value: object) -> None:
-    for contents, arrive in itertools.product(GOOD.values(), WAYS.values()):
+    changed_ones = [GOOD[kind] for kind in OWN.get(path, ("chat", "responses", "ollama"))]
+    for contents, arrive in itertools.product(changed_ones, WAYS.values()):
         encoded = [json.dumps(content).encode() for content in contents]
         for place, content in enumerate(contents):
             before, after = ([], []) if arrive is as_body else (encoded[:place], encoded[place + 1 :])
