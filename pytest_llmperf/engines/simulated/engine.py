@@ -102,8 +102,11 @@ class SimulatedServer(ServerDeployment):
         return read_announced_url(folder / _ANNOUNCE)
 
     def empty_prompt_cache(self) -> None:
+        """Begins its script anew as well, so that a test has the same answers alone, rerun and in any order."""
         if self.simulation.prefix_cache:
             self._order("reset_prefix_cache")
+        if self.simulation.script:
+            self._order("reset_script")
 
     def unload(self) -> None:
         """Stays ready: the next request loads it again."""

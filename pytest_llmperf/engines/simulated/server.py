@@ -106,7 +106,7 @@ class ScheduledServer:
             connection.respond(503, chat.describe_error(503, "Loading model"))
         elif method == "POST" and (path in GENERATION or path in POOLING or path in COUNTING):
             await self._answer_model(connection, path, body, arrived_ns)
-        elif method == "POST" and path in ("/unload", "/load", "/reset_prefix_cache"):
+        elif method == "POST" and path in ("/unload", "/load", "/reset_prefix_cache", "/reset_script"):
             await self._manage(connection, path)
         elif method == "GET":
             self._tell(connection, path)
@@ -137,6 +137,10 @@ class ScheduledServer:
             self._wanted.set()
             await self._loaded.wait()
             connection.respond(200, {"status": "loaded"})
+            return
+        if path == "/reset_script":
+            self._script.restart()
+            connection.respond(200, {"status": "restarted"})
             return
         self._cache.clear()
         if path == "/unload":

@@ -79,6 +79,10 @@ class AnswerScript:
                 return answer
         return None
 
+    def restart(self) -> None:
+        """Begins anew, with no answer used up."""
+        self._given = [0] * len(self._answers)
+
 
 def read_script(path: str) -> AnswerScript:
     """The script in a file; one without answers for the path "".

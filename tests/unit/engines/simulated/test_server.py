@@ -136,6 +136,8 @@ def test_a_scripted_refusal_ends_when_it_is_used_up(server: Running) -> None:
         assert (answer.status, answer.getheader("retry-after")) == (429, "7")
         assert json.loads(answer.read())["error"]["message"] == "slow down"
     assert json.loads(say(server, "busy?")[2])["choices"][0]["message"]["content"] == "At last."
+    assert server.send("/reset_script", {})[0] == 200
+    assert say(server, "busy?")[0] == 429
 
 
 def read_text(path: str, answer: Any) -> str:

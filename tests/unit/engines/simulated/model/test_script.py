@@ -51,6 +51,8 @@ def test_the_first_answer_that_fits_and_is_not_used_up_is_taken(tmp_path: Path) 
     assert (first.status, first.message, first.retry_after) == (429, "slow down", "1")
     assert second is third
     assert second is not None
+    script.restart()
+    assert script.take(CHAT, "user", "A refund?") is first
     assert (second.text, second.settings) == ("Within thirty days.", {"ttft": 0.3, "cut_after": 3})
 
 
