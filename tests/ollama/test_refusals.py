@@ -76,7 +76,6 @@ def test_without_the_program_it_says_where_to_get_it(
         ("nope", ["--llmperf-no-pull"], "ollama: the server has no model 'nope': ollama pull nope gets it, or *"),
         ("nope", [], "ollama cannot pull nope: pull model manifest: file does not exist"),
         ("full:1b", ["--llmperf-pull"], "ollama cannot pull full:1b: write *: no space left on device; models_dir=*"),
-        ("embed:tiny", [], "ollama: embed:tiny cannot generate text (it may be an embedding model)"),
     ],
 )
 def test_a_model_that_cannot_be_had_fails_its_tests(

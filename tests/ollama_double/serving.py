@@ -123,8 +123,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, b"")
         elif self.path == "/api/show":
             self._json(200, store.show(self._find_model(body)))
-        elif self.path == "/api/embed":
-            self._embed_nothing(self._find_model(body), body)
+        elif self.path in ("/api/embed", "/v1/embeddings"):
+            self._embed(self._find_model(body), body)
         elif self.path in ("/api/generate", "/api/chat"):
             self._native(self._find_model(body), body)
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
@@ -143,11 +143,11 @@ class Handler(BaseHTTPRequestHandler):
     def _native(self, name: str, body: dict[str, Any]) -> None:
         scheduler, chat = self.server.scheduler, self.path == "/api/chat"
         keep_alive = seconds(body["keep_alive"]) if "keep_alive" in body else None
+        if name == EMBEDS and keep_alive != 0:
+            raise Refusal(400, f'"{name}" does not support {"chat" if chat else "generate"}')
         if not body.get("messages" if chat else "prompt"):
             if keep_alive == 0:
                 scheduler.expire(name)
-            elif name == EMBEDS:
-                raise Refusal(400, f'"{name}" does not support generate')
             else:
                 scheduler.grant(name, check(body.get("options") or {}), keep_alive)
             reason = "unload" if keep_alive == 0 else "load"
@@ -163,12 +163,22 @@ class Handler(BaseHTTPRequestHandler):
         ending = answer.last() if answer.done_reason else {"done": False}
         self._json(200, {**self._form(name, text, chat=chat), **ending})
 
-    def _embed_nothing(self, name: str, body: dict[str, Any]) -> None:
-        if body.get("input"):
-            raise Refusal(500, "the double embeds nothing")
+    def _embed(self, name: str, body: dict[str, Any]) -> None:
+        """A vector for each text, of two numbers; a word is a token."""
+        arrived = time.monotonic()
         keep_alive = seconds(body["keep_alive"]) if "keep_alive" in body else None
-        self.server.scheduler.grant(name, check(body.get("options") or {}), keep_alive)
-        self._json(200, {"model": name, "embeddings": []})
+        options = {} if self.path.startswith("/v1/") else body.get("options") or {}
+        self.server.scheduler.grant(name, check(options), keep_alive)
+        if name != EMBEDS and body.get("input"):
+            raise Refusal(501, "this model does not support embeddings")
+        texts = body["input"] if isinstance(body["input"], list) else [text for text in [body["input"]] if text]
+        vectors, tokens = [[0.6, 0.8] for _ in texts], sum(len(text.split()) for text in texts)
+        if self.path.startswith("/v1/"):
+            self._json(200, v1.embeddings(name, vectors, tokens))
+            return
+        counts = {"total_duration": round((time.monotonic() - arrived) * 1e9), "prompt_eval_count": tokens}
+        given = {key: count for key, count in counts.items() if count}
+        self._json(200, {"model": name, "embeddings": vectors, **given})
 
     def _lines(self, name: str, answer: Answer, *, chat: bool) -> Iterable[bytes]:
         for text in answer:

@@ -21,6 +21,11 @@ def error(message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": "not_found_error", "param": None, "code": None}}
 
 
+def embeddings(name: str, vectors: list[list[float]], tokens: int) -> dict[str, Any]:
+    data = [{"object": "embedding", "embedding": vector, "index": index} for index, vector in enumerate(vectors)]
+    return {"object": "list", "data": data, "model": name, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+
+
 def whole(name: str, answer: Answer, text: str, *, chat: bool) -> dict[str, Any]:
     said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
     choice = {"index": 0, **said, "finish_reason": answer.done_reason or None}

@@ -64,6 +64,11 @@ class OllamaAPI:
         if reason != "load":
             raise EngineError(f"ollama did not load {model}: it answered with done_reason {reason!r}")
 
+    def start_embedder(self, model: str, options: Mapping[str, Any], keep_alive: float | str, seconds: float) -> None:
+        """As :meth:`start_model`, for a model that generates no text."""
+        body = {"model": model, "options": dict(options), "keep_alive": keep_alive, "input": ""}
+        self._ask("POST", "/api/embed", body, seconds)
+
     def chat(self, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """A short answer, not streamed."""
         return self._ask("POST", "/api/chat", {**body, "stream": False}, seconds)

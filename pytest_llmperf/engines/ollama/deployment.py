@@ -182,6 +182,11 @@ class OllamaDeployment(Deployment):
         return next((file for file in (asked, stored) if file is not None and os.access(file, os.R_OK)), None)
 
     @property
+    def _completes(self) -> bool:
+        """Whether it generates text; a model for embeddings does not."""
+        return self._shape is None or self._shape.completes
+
+    @property
     def shown_model(self) -> str:
         return self._source or self.model
 
@@ -264,8 +269,8 @@ class OllamaDeployment(Deployment):
         self.model = self._source
         shown = self._api.show(self._source)
         self._shape, self._parameters = read_shape(shown), read_parameters(shown)
-        if not self._shape.completes:
-            raise EngineError(f"ollama: {self._source} cannot generate text (it may be an embedding model)")
+        if not (self._shape.completes or self._shape.embeds):
+            raise EngineError(f"ollama: {self._source} generates neither text nor embeddings")
         trained, asked = self._shape.trained_context, self._asked.get(NUM_CTX)
         if trained is not None and asked is not None and asked > trained:
             raise EngineError(
@@ -357,7 +362,8 @@ class OllamaDeployment(Deployment):
             self._unseen = explain_missing_runner(self.shown_model, self._api.root, self.pids, self._file)
         self._was_there = before is not None and not explain_reload(self.shown_model, before, now, seconds)
         self._expect(now, self.read_log(log_start))
-        self.template_tokens = count_template_tokens(self._api, self.model, now, self._options)
+        if self._completes:
+            self.template_tokens = count_template_tokens(self._api, self.model, now, self._options)
         self.state = EngineState.READY
         return seconds
 
@@ -375,7 +381,8 @@ class OllamaDeployment(Deployment):
         if self._cleanup is not None:
             self._cleanup.note_found(_list_found(others), evicted=True)
         try:
-            self._api.start_model(self.model, options, self._keep_alive, self.spec.startup_timeout)
+            start = self._api.start_model if self._completes else self._api.start_embedder
+            start(self.model, options, self._keep_alive, self.spec.startup_timeout)
         except EngineError as error:
             raise EngineError(f"ollama cannot load {self.shown_model}: {error}", self.log_tail()) from None
         self._tell_evicted({str(loaded.entry.get("name")) for loaded in others}, progress)
@@ -612,8 +619,8 @@ class OllamaDeployment(Deployment):
         if self.spec.args.get(CACHE_RAM, "0") != "0":
             raise EngineError(f"it keeps old prompts ({CACHE_RAM}={self.spec.args[CACHE_RAM]})")
         now = self.look()
-        if now is None:
-            return
+        if now is None or not self._completes:
+            return  # without a prompt that could have stayed
         before = Counts.of(now)
         if now.runner is not None and now.runner.url:
             now.runner.empty_slots(_EMPTY_SECONDS)

@@ -62,6 +62,7 @@ class Shape:
 
     ``values_per_token`` are the values of keys and of values that a token has in the KV cache, None with the
     ``reason`` why they cannot be told. ``weights_bytes`` is None if a tensor is of an unknown type.
+    ``completes`` and ``embeds`` say whether it generates texts and vectors of them.
     ``blob`` is the name of its file in the store, and ``path`` where that lies on the server's host, "" if the server
     does not say.
     """
@@ -73,6 +74,7 @@ class Shape:
     blob: str
     completes: bool
     path: str = ""
+    embeds: bool = False
 
     def token_bytes(self, cache_types: tuple[str, str]) -> float | None:
         """Bytes of KV cache for one token, with keys and values of these types."""
@@ -102,6 +104,7 @@ def read_shape(shown: Mapping[str, Any]) -> Shape:
         reason=reason,
         blob=blob["name"] if blob else "",
         completes="completion" in (shown.get("capabilities") or ("completion",)),
+        embeds="embedding" in (shown.get("capabilities") or ()),
         path=f"{blob['folder'] or ''}{blob['name']}" if blob else "",
     )
 

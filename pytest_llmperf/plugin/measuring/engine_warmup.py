@@ -24,7 +24,7 @@ TOKENS = 4
 _PROMPT = "Say in one sentence what a lighthouse, a violin and a compass have in common."
 _STARTUP = "latency.startup"
 _FROM_THE_LEVEL_BEFORE = ("memory.growth", "memory.retained")
-# A server without the path of completions may have that of chats.
+# A server without the path of completions may have that of chats, or of embeddings.
 _NOT_SERVED = (400, 404, 405, 501)
 _END_TIMEOUT = 0.5
 _PAUSE = 0.02
@@ -98,15 +98,27 @@ def _ask(engine: Engine) -> None:
     """
     prompt = f"{_PROMPT} [{secrets.token_hex(4)}]"
     with LLMClient(engine.endpoint, engine.dialect, timeout=engine.spec.startup_timeout) as client:
-        settings = {**engine.dialect.full_length, **engine.dialect.warmup}
-        try:
-            client.generate(prompt, max_tokens=TOKENS, **settings)
-        except RequestFailed as error:
-            if error.timing.status == 200:
-                return  # it has computed; that the answer is no good one is of no matter here
-            if error.timing.status not in _NOT_SERVED:
-                raise
-            client.chat(prompt, max_tokens=TOKENS, **settings)
+        settings = {**engine.dialect.full_length, **engine.dialect.warmup, "max_tokens": TOKENS}
+        ways: Sequence[Callable[[], object]] = (
+            lambda: client.generate(prompt, **settings),
+            lambda: client.chat(prompt, **settings),
+            lambda: client.embed(prompt),
+        )
+        failed: RequestFailed | None = None
+        for ask in ways:
+            try:
+                ask()
+            except RequestFailed as error:
+                if error.timing.status == 200:
+                    return  # it has computed; that the answer is no good one is of no matter here
+                if error.timing.status not in _NOT_SERVED:
+                    raise
+                # What a server of texts says of embeddings tells nothing.
+                failed = failed if failed is not None and ask is ways[-1] else error
+            else:
+                return
+        assert failed is not None
+        raise failed
 
 
 def _raise_if_ended(engine: Engine) -> None:
