@@ -31,7 +31,11 @@ def draw_rate_curves(measurements: Measured) -> Iterator[str]:
         yield from _draw_names(curves, names, limits, "rate")
     most = max((len(one.get("sweeps", ())) for _, one in measurements), default=0)
     for number in range(most):
-        swept = [(label, one["sweeps"][number]["curve"]) for label, one in measurements if len(one["sweeps"]) > number]
+        swept = [
+            (label, one["sweeps"][number]["curve"])
+            for label, one in measurements
+            if len(one.get("sweeps", ())) > number
+        ]
         first = swept[0][1]
         over = "rate" if first and first[0].get("rate") is not None else "concurrency"
         yield from _draw_names(swept, [*_USUAL, _GOODPUT, "throughput.output"], {}, over)
