@@ -86,6 +86,13 @@ def test_the_rag_app_embeds_and_chats_on_one_llamacpp(environ: dict[str, str]) -
 
 
 @pytest.mark.usefixtures("llamacpp_installed")
+def test_the_page_of_llamacpp_has_what_the_example_reads(environ: dict[str, str]) -> None:
+    tests = run(("examples/page_metrics",), ("--llm-engine=llamacpp",), environ, ENDS)
+    assert without_a_pass(tests) == []
+    assert {v["metric"] for test in tests for v in test["verdicts"]} == {"throughput.decode_rate", "latency.deferred"}
+
+
+@pytest.mark.usefixtures("llamacpp_installed")
 def test_the_decision_table_tells_variants_and_engines_apart(environ: dict[str, str]) -> None:
     script = [sys.executable, "examples/decision_table/quantise.py", "Q8_0"]
     made = subprocess.run(script, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_S).stdout
