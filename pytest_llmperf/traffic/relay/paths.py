@@ -80,7 +80,18 @@ HARMLESS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "manages the server": (
             *("/flush*cache*", "/reset*cache*", "/clear*cache*", "/abort*", "/cancel", "/responses/*/cancel"),
-            *("/slots/*", "/props", "/sleep", "/wake_up", "/load", "/unload", "/start_*", "/stop_*", "/pause*"),
+            *(
+                "/slots/*",
+                "/props",
+                "/sleep",
+                "/wake_up",
+                "/load",
+                "/unload",
+                "/start_*",
+                "/stop_*",
+                "/pause*",
+                "/*elastic_ep",
+            ),
             *("/resume*", "/continue_generation", "/release_memory*", "/configure_logging"),
         ),
         "tells of the server": (

@@ -1,4 +1,4 @@
-"""Embeddings, ranks and scores of an app have metrics of their own, and change none of those of its chats."""
+"""What an app asks on each endpoint: text counts as text, embeddings and scores have metrics of their own."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ SUITE = """
         llm_client.generate("x", max_tokens=4)
         with pytest.raises(urllib.error.HTTPError):
             post(llm_client, "/embeddings", input=[])
+
+    @pytest.mark.parametrize("stream", [True, False])
+    def test_asks_by_the_api_of_anthropic(llm_client, stream):
+        asked = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 6, "stream": stream}
+        wire = json.dumps({"model": llm_client.model, **asked}).encode()
+        request = urllib.request.Request(llm_client.base_url + "/messages", wire)
+        request.add_header("Content-Type", "application/json")
+        assert (b"message_stop" in urllib.request.urlopen(request).read()) is stream
 """
 OF_TEXT = ("latency.ttft", "throughput.output")
 OF_INPUTS = ("latency.embed", "throughput.inputs", "throughput.input_tokens")
@@ -48,7 +56,7 @@ OF_INPUTS = ("latency.embed", "throughput.inputs", "throughput.input_tokens")
 
 def test_each_kind_of_work_has_verdicts_of_its_own(runs: Runs, pytester: pytest.Pytester) -> None:
     result = runs(SUITE, "--llmperf-report=out.json", "-p", "no:randomly")
-    everything, text, embeddings, failed = read_report(pytester.path / "out.json")["tests"]
+    everything, text, embeddings, failed, *messages = read_report(pytester.path / "out.json")["tests"]
     found = [
         {verdict["metric"]: verdict["status"] for verdict in test["verdicts"]}
         for test in (everything, text, embeddings, failed)
@@ -60,6 +68,12 @@ def test_each_kind_of_work_has_verdicts_of_its_own(runs: Runs, pytester: pytest.
     assert set(found[2].values()) == {"PASS", "NOT MEASURED"}
     assert {metric: found[3][metric] for metric in OF_TEXT} == dict.fromkeys(OF_TEXT, "PASS")
     assert {metric: found[3][metric] for metric in OF_INPUTS} == dict.fromkeys(OF_INPUTS, "INVALID")
+
+    for test, streamed in zip(messages, (True, False), strict=True):
+        passed = {verdict["metric"] for verdict in test["verdicts"] if verdict["status"] == "PASS"}
+        assert passed == ({*OF_TEXT} if streamed else {"throughput.output"})
+        [request] = test["measurement"]["requests"]["records"]
+        assert (request["output_tokens"], request["finish_reason"]) == (6, "length")
 
     requests = everything["measurement"]["requests"]
     assert (requests["total"], requests.get("unread")) == (1, None)
