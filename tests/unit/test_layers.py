@@ -92,12 +92,13 @@ ALLOWED: dict[str, str] = {
     "baselines.rejudging": "budgets budgets.stored measurement metrics reports reports.wire",
     "baselines.calibration": "baselines baselines.rejudging budgets budgets.calibration measurement metrics reports",
     "baselines.two_reports": "baselines baselines.rejudging budgets measurement metrics",
+    "plugin.app_loads": "measurement traffic.load",
     "plugin.cancelling": "engines.api measurement measurement.cancelling",
     "plugin.curves": "budgets budgets.capacity engines.api measurement measurement.capacity",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.capacity measurement.host "
-    "measurement.pages measurement.pricing measurement.quality metrics plugin.cancelling plugin.curves system "
-    "telemetry telemetry.analysis telemetry.pages telemetry.records telemetry.sampler telemetry.sources traffic "
-    "traffic.answers traffic.client traffic.load traffic.relay",
+    "measurement.pages measurement.pricing measurement.quality metrics plugin.app_loads plugin.cancelling "
+    "plugin.curves system telemetry telemetry.analysis telemetry.pages telemetry.records telemetry.sampler "
+    "telemetry.sources traffic traffic.answers traffic.client traffic.relay",
     "plugin.baselines": "baselines budgets budgets.comparison measurement measurement.quality quality reports "
     "reports.files reports.wire",
     "plugin.markers": "budgets engines engines.api metrics",

@@ -21,6 +21,7 @@ from pytest_llmperf.measurement.unread import UnreadCall
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.metrics.metric import SampleSource
 from pytest_llmperf.metrics.table import find, read, why_unread
+from pytest_llmperf.plugin.app_loads.left_out import LeftOut
 from pytest_llmperf.plugin.cancelling.expectation import Expectation
 from pytest_llmperf.plugin.cancelling.expectations import Expectations
 from pytest_llmperf.plugin.curves.curves import Curves
@@ -29,7 +30,6 @@ from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.host_watch import HostWatch
 from pytest_llmperf.plugin.measuring.ignored_paths import check_ignored_path, ignore_call
-from pytest_llmperf.plugin.measuring.left_out import LeftOut
 from pytest_llmperf.plugin.measuring.left_overs import BORROWED, LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.page_readings import PageReadings

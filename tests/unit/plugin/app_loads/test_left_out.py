@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_llmperf.measurement.window import Window
-from pytest_llmperf.plugin.measuring.left_out import LeftOut
+from pytest_llmperf.plugin.app_loads.left_out import LeftOut
 from tests.helpers.streams import MS, stream
 
 CALLS = [stream(at + 5, sent_ms=at, output_tokens=2, asked_tokens=3) for at in (100, 200, 300, 400, 500)]

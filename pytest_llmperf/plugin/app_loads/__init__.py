@@ -1,0 +1,1 @@
+"""Loads that an app under test sends: which part of them is judged."""
