@@ -116,8 +116,9 @@ def _parse_content(
     (key,) = given
     value, output = content[key], _read_output(content)
     if key == "input_length":
-        _refuse(content, key, *_SYSTEM, *_OTHERS)
-        return (ParsedRequest(None, check_length(key, value), output, _read_blocks(content)),), ()
+        _refuse(content, key, *_SYSTEM, "tools")
+        blocks, fields = _read_blocks(content), _read_extra(content)
+        return (ParsedRequest(None, check_length(key, value), output, blocks, fields),), ()
     if content.get("hash_ids"):
         raise ValueError(f"hash_ids are the blocks of a prompt of input_length tokens: leave them out beside {key}")
     if key == "payload":

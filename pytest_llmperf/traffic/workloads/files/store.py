@@ -51,6 +51,8 @@ class TextStore:
         Raises:
             OSError: the file cannot be read.
         """
+        if start == stop:
+            return b""
         if start >= self._written:
             return bytes(self._waiting[start - self._written : stop - self._written])
         assert self._file is not None
@@ -116,7 +118,7 @@ class RequestStore:
 
     def add_text(self, prompt: str, output_tokens: int | None) -> None:
         """Adds a request with a prompt and nothing else."""
-        self._add_text(output_tokens, json.dumps(prompt, ensure_ascii=False).encode())
+        self._add_text(output_tokens, _dump(prompt))
 
     def add(self, request: ParsedRequest) -> None:
         """Adds a request.
@@ -127,10 +129,12 @@ class RequestStore:
         """
         if request.prompt_tokens is not None:
             self.add_lengths(request.prompt_tokens, request.output_tokens, request.blocks)
+            if request.fields:
+                self._text_ends[-1] = self._texts.add(_dump(request.fields))
             return
         whole = {"prompt": request.prompt, "fields": request.fields, "further": request.further}
         plain = request.prompt if not request.fields and not request.further else whole
-        self._add_text(request.output_tokens, json.dumps(plain, ensure_ascii=False, allow_nan=False).encode())
+        self._add_text(request.output_tokens, _dump(plain))
 
     def _add_text(self, output_tokens: int | None, text: bytes) -> None:
         self._text_ends.append(self._texts.add(text))
@@ -145,11 +149,11 @@ class RequestStore:
             OSError: its text cannot be read.
         """
         output = self._outputs[number] or None
+        text = self._texts.read(self._text_ends[number - 1] if number else 0, self._text_ends[number])
+        content: Any = json.loads(text) if text else {}
         if self._prompts[number]:
             blocks = self._blocks[self._block_ends[number - 1] if number else 0 : self._block_ends[number]]
-            return ParsedRequest(None, self._prompts[number], output, blocks)
-        text = self._texts.read(self._text_ends[number - 1] if number else 0, self._text_ends[number])
-        content: Any = json.loads(text)
+            return ParsedRequest(None, self._prompts[number], output, blocks, content)
         if not isinstance(content, dict):
             return ParsedRequest(content, None, output)
         further = [FurtherTurn(*turn) for turn in content["further"]]
@@ -161,6 +165,10 @@ class RequestStore:
         for part in (self._prompts, self._outputs, self._block_ends, self._blocks, self._text_ends, *further):
             found.update(part)
         return found.hexdigest()[:16]
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _shorten(block: int) -> int:

@@ -221,6 +221,13 @@ def test_a_timed_trace_of_vllm_and_one_of_guidellm_need_their_unit(load: Any) ->
     assert "timestamp is 1.5, no whole number of milliseconds" in refusal(load, trace, block_tokens=16)
 
 
+def test_a_trace_may_give_a_request_fields_of_its_own(load: Any) -> None:
+    entries = [{"input_length": 9, "output_length": 2, "timestamp": 0, "extra": {"nvext": {"priority": 9}}}]
+    found = load(lines(*entries, {"input_length": 8, "output_length": 2, "timestamp": 500}))
+    assert [script.turns[0].fields for script in scripts(found)] == [{"nvext": {"priority": 9}}, {}]
+    assert [words(prompt) for prompt in prompts(found)] == [9, 8]
+
+
 def test_a_trace_of_images_is_refused_by_its_column(load: Any) -> None:
     rows = "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2024-10-15 00:00:00.0+00:00,2,9,9\n"
     assert refusal(load, rows).startswith("f:1: column 'NumImages': requests with images cannot be made")

@@ -13,6 +13,7 @@ from pytest_llmperf.traffic.workloads.files.store import RequestStore, TextStore
 REQUESTS = [
     ParsedRequest(None, 40, 3, [1, 2, 3]),
     ParsedRequest(None, 40, None, []),
+    ParsedRequest(None, 40, 7, [5], {"nvext": {"priority": 9}}),
     ParsedRequest("ä", None, 3),
     ParsedRequest([{"role": "user", "content": "a"}], None, None, fields={"stop": ["."]}),
     ParsedRequest([{"role": "user", "content": "a"}], None, 9, further=[FurtherTurn("b", None, 0.5)]),
