@@ -125,10 +125,9 @@ def llm_base_url(request: pytest.FixtureRequest, llm_engine: Engine) -> str:
 def llm_client(request: pytest.FixtureRequest, llm_engine: Engine) -> Iterator[LLMClient]:
     """Sends requests to the engine and times them for this test.
 
-    It has ``generate``, ``chat``, ``embed``, ``rerank``, their
-    coroutines ``agenerate`` and so on, and ``run``. ``base_url``, ``api_key`` and ``model`` are
-    for an app under test, whose own calls are timed as well. ``expect_cancelled()`` and ``cancel()`` are for tests of
-    a stop button.
+    It has ``generate``, ``chat``, ``embed``, ``rerank``, their coroutines ``agenerate`` and so on, ``run``,
+    ``capacity`` and ``sweep``. ``base_url``, ``api_key`` and ``model`` are for an app under test, whose own calls are
+    timed as well. ``expect_cancelled()`` and ``cancel()`` are for tests of a stop button.
     """
     session = request.config.stash[SESSION]
     session.refuse_late_request(llm_engine, request.node)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("example", "budgets"),
-    [("app_under_test", 4), ("load", 10), ("dev_and_prod", 8), ("own_metric", 2), ("rag_app", 8)],
+    [("app_under_test", 4), ("load", 10), ("dev_and_prod", 8), ("own_metric", 2), ("rag_app", 8), ("capacity", 2)],
 )
 def test_the_example_passes_with_all_its_budgets(example: str, budgets: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHECKER", "simulated:small")

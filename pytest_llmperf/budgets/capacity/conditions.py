@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_llmperf.budgets.capacity.knee import Point
+from pytest_llmperf.budgets.capacity.knee import ShareAtRate
 from pytest_llmperf.budgets.client_lag import take_off_lag, why_client_lags
 from pytest_llmperf.budgets.confidence.samples import count_effective_in_time
 from pytest_llmperf.budgets.interval import count_effective
@@ -84,7 +84,7 @@ def find_rate(judged: Sequence[RequestTiming]) -> float | None:
     return (len(starts) - 1) * 1e9 / span_ns if span_ns > 0 else None
 
 
-def see_step(condition: Condition, step: Measurement, rate: float) -> Point | Missing:
+def see_step(condition: Condition, step: Measurement, rate: float) -> ShareAtRate | Missing:
     """What the judged requests of a step say of a limit; missing if they say nothing.
 
     A failed request is above every limit.
@@ -92,7 +92,7 @@ def see_step(condition: Condition, step: Measurement, rate: float) -> Point | Mi
     return _see(condition, step.judged, rate, condition.limit.value)
 
 
-def _see(condition: Condition, judged: Sequence[RequestTiming], rate: float, limit: float) -> Point | Missing:
+def _see(condition: Condition, judged: Sequence[RequestTiming], rate: float, limit: float) -> ShareAtRate | Missing:
     metric = condition.metric
     values = [[limit + 1.0] if request.error is not None else list(metric.values_of(request)) for request in judged]
     gave = [found for found in values if found]
@@ -102,7 +102,7 @@ def _see(condition: Condition, judged: Sequence[RequestTiming], rate: float, lim
         return Missing(reason)
     count = sum(map(len, gave))
     above = sum(1 for found in gave for value in found if value > limit)
-    return Point(rate, above / count, count, _count_effective(condition, gave, limit))
+    return ShareAtRate(rate, above / count, count, _count_effective(condition, gave, limit))
 
 
 def _count_effective(condition: Condition, values: Sequence[Sequence[float]], limit: float) -> float:
@@ -115,7 +115,7 @@ def _count_effective(condition: Condition, values: Sequence[Sequence[float]], li
     return effective if sum(hits) >= _FEWEST_HITS else min(effective, count_effective_in_time(alone))
 
 
-def why_client_limits(condition: Condition, step: Measurement, point: Point) -> str:
+def why_client_limits(condition: Condition, step: Measurement, point: ShareAtRate) -> str:
     """Why the latencies of a step are the client's own, if that matters for a limit; else empty."""
     statistic = condition.limit.statistic
     reason = why_client_lags(condition.metric, statistic, step)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_llmperf.budgets.interval import Confidence, find_interval
 from pytest_llmperf.budgets.limit import select
-from pytest_llmperf.measurement.capacity.result import CurvePoint
+from pytest_llmperf.measurement.capacity.result import MeasuredPoint
 from pytest_llmperf.metrics.metric import DistributionMetric, Objective
 from pytest_llmperf.metrics.statistics import Statistic
 from pytest_llmperf.metrics.table import METRICS
@@ -32,7 +32,7 @@ def make_point(
     rate: float | None = None,
     concurrency: int | None = None,
     left_out: str = "",
-) -> CurvePoint:
+) -> MeasuredPoint:
     """The point of one load, which is all that ``step`` measured."""
     values, bounds = {}, {}
     for name, metric, statistic in _list_statistics(limits, step):
@@ -62,7 +62,7 @@ def make_point(
         values[_QUEUE] = fmean(queued) / 1e9
     spans = step.spans if step.requests else ()
     seconds = sum(span.seconds for span in spans)
-    return CurvePoint(
+    return MeasuredPoint(
         rate,
         concurrency,
         len(step.judged),

@@ -28,7 +28,7 @@ _TAIL = 1e-4
 
 
 @dataclass(frozen=True)
-class Point:
+class ShareAtRate:
     """What was seen of one limit at one rate.
 
     Attributes:
@@ -68,7 +68,7 @@ class Knee:
         return self.find_quantile(0.5)
 
 
-def find_knee(points: Sequence[Point], allowed: float) -> Knee:
+def find_knee(points: Sequence[ShareAtRate], allowed: float) -> Knee:
     """Where the knee is, from points of which there is at least one.
 
     Args:
@@ -89,7 +89,7 @@ def _spread(low: float, high: float, count: int) -> list[float]:
     return [low + (high - low) * at / (count - 1) for at in range(count)]
 
 
-def _weigh(points: Sequence[Point], allowed: float, places: Sequence[float], before: Knee | None) -> Knee:
+def _weigh(points: Sequence[ShareAtRate], allowed: float, places: Sequence[float], before: Knee | None) -> Knee:
     at_knee = math.log(allowed / (1 - allowed))
     seen = [(math.log(p.rate), p.above, _count(p, points, before)) for p in points]
     slopes = [(slope, -0.5 * (math.log(slope / _LIKELY_SLOPE) / _SLOPE_SPREAD) ** 2) for slope in _SLOPES]
@@ -109,7 +109,7 @@ def _weigh(points: Sequence[Point], allowed: float, places: Sequence[float], bef
     return Knee(places, [upto / whole for upto in accumulate(sums)], slope)
 
 
-def _count(point: Point, points: Sequence[Point], before: Knee | None) -> float:
+def _count(point: ShareAtRate, points: Sequence[ShareAtRate], before: Knee | None) -> float:
     """The independent values that a point is worth, less for one far from the knee as it was known before.
 
     How much values are alike is taken from all points at about its rate. A point that had a crowd of slow requests by

@@ -20,18 +20,18 @@ from pytest_llmperf.measurement.capacity.steps import SearchOptions, SearchStep
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_llmperf.budgets.capacity.knee import Knee, Point
+    from pytest_llmperf.budgets.capacity.knee import Knee, ShareAtRate
 
 ERROR = 0.01
 _ERROR_AT_EACH_LOOK = 0.002
-_SURE = 0.985
+_SURE = 0.975
 PROBE = 8
 _SHORT, _SHORT_WARMUP = 80, 24
 _LONG, _MOST, _LONG_WARMUP = 240, 800, 60
 _ENOUGH = 6
 """Long steps, from which on the short ones of the beginning do not count: a queue of theirs has hardly begun."""
 _LOOKS = 2
-"""Steps in a row after which the rate must be precise: after one it may look so by luck."""
+"""Steps after which the rate must be precise, or a limit on it decided: after one it may look so by luck."""
 _BIAS = 0.012
 """What steps that begin with an empty queue may leave of error however many they are, as a share of the rate."""
 _WIDE = 0.35
@@ -43,7 +43,7 @@ _ALONE = 0.1
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RateEstimate:
     """Where the highest rate is, in requests per second.
 
     ``low`` and ``high`` are as far from it, as logarithms; ``noise`` is the standard deviation of its logarithm with
@@ -69,7 +69,7 @@ class Search:
         self._allowed = allowed
         self._options = options
         self._limit = limit if options.until_decided else None
-        self._steps: list[tuple[SearchStep, list[Point]]] = []
+        self._steps: list[tuple[SearchStep, list[ShareAtRate]]] = []
         self._alone_s: float | None = None
         self._ceiling = options.highest or math.inf
         self._sent = 0
@@ -116,7 +116,7 @@ class Search:
         self._sent += len(seconds)
         self._alone_s = max(median(seconds), 1e-6)
 
-    def add(self, step: SearchStep, points: Sequence[Point]) -> None:
+    def add(self, step: SearchStep, points: Sequence[ShareAtRate]) -> None:
         """Takes what a step showed of each limit, in their order."""
         self._sent += step.requests
         self._steps.append((step, list(points)))
@@ -141,7 +141,7 @@ class Search:
         share = ERROR / len(self._allowed)
         return min(knee.find_quantile(share) for knee in self._find_knees())
 
-    def estimate(self, error: float = ERROR) -> Estimate | None:
+    def estimate(self, error: float = ERROR) -> RateEstimate | None:
         """Where the highest rate is, each bound wrong with this probability at most; None before the first step."""
         if not self._steps:
             return None
@@ -149,7 +149,7 @@ class Search:
         rate, low, high = (min(k.find_quantile(q) for k in knees) for q in (0.5, share, 1 - share))
         width = math.hypot(max(math.log(rate / low), math.log(high / rate)), NormalDist().inv_cdf(1 - error) * _BIAS)
         noise = width / t_quantile(1 - error, count_freedom(max(2.0, self.count_effective())))
-        return Estimate(rate, rate * math.exp(-width), rate * math.exp(width), noise)
+        return RateEstimate(rate, rate * math.exp(-width), rate * math.exp(width), noise)
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Search:
         found = self.estimate()
         if found is None:
             return self.bounded and f"the client is too slow at {self._ceiling * _ABOVE:.3g} req/s already"
-        if self._limit is not None and self._is_long:
+        if self._limit is not None and len(self._steps) >= _LOOKS:
             sure = self.estimate(_ERROR_AT_EACH_LOOK)
             if sure is not None and (sure.low >= self._limit or sure.high < self._limit):
                 return "the limit on it is decided"

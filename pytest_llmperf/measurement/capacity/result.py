@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class MeasuredPoint:
     """What was measured at one rate, or with so many requests at a time.
 
     Attributes:
@@ -63,7 +63,7 @@ class CapacityResult:
     rate: float | None
     low: float | None = None
     high: float | None = None
-    curve: tuple[CurvePoint, ...] = ()
+    curve: tuple[MeasuredPoint, ...] = ()
     asked: str = ""
     conditions: tuple[str, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -81,5 +81,5 @@ class CapacityResult:
 class SweepResult:
     """What was measured at several rates or concurrencies, in the order in which they were asked for."""
 
-    curve: tuple[CurvePoint, ...]
+    curve: tuple[MeasuredPoint, ...]
     asked: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_llmperf.plugin.curves.rate_search import Means, RateSearch, Sweep
+from pytest_llmperf.plugin.curves.rate_search import RateSearch, SearchMeans, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -65,5 +65,5 @@ class Curves:
         """The results of the sweeps on these engines."""
         return tuple(result for engine, result in self._sweeps if engine in engines)
 
-    def _find_means(self, engine: Engine) -> Means:
-        return Means(self._limits, engine.info, partial(self._measure, engine))
+    def _find_means(self, engine: Engine) -> SearchMeans:
+        return SearchMeans(self._limits, engine.info, partial(self._measure, engine))

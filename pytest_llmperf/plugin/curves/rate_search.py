@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.budgets.capacity.conditions import Condition
     from pytest_llmperf.budgets.limit import Limit
-    from pytest_llmperf.measurement.capacity.result import CurvePoint
+    from pytest_llmperf.measurement.capacity.result import MeasuredPoint
     from pytest_llmperf.measurement.capacity.steps import SearchOptions, SearchStep
     from pytest_llmperf.measurement.engine_info import EngineInfo
     from pytest_llmperf.measurement.load import Load
@@ -40,7 +40,7 @@ class MeasureStep(Protocol):
 
 
 @dataclass(frozen=True)
-class Means:
+class SearchMeans:
     """What a search or sweep has of its test.
 
     Attributes:
@@ -61,7 +61,11 @@ class RateSearch:
     """
 
     def __init__(
-        self, means: Means, options: SearchOptions, asked: str, deliver: Callable[[RateSearch, CapacityResult], None]
+        self,
+        means: SearchMeans,
+        options: SearchOptions,
+        asked: str,
+        deliver: Callable[[RateSearch, CapacityResult], None],
     ) -> None:
         self.asked = asked
         self._means = means
@@ -72,7 +76,7 @@ class RateSearch:
         limit = find_rate_limit(means.limits, means.engine)
         self._search = Search([one.allowed for one in self._conditions], options, limit)
         self._fault = ""
-        self._curve: list[CurvePoint] = []
+        self._curve: list[MeasuredPoint] = []
         self._seconds = 0.0
         self._begun_ns = time.monotonic_ns()
 
@@ -172,11 +176,11 @@ class RateSearch:
 class Sweep:
     """A sweep of a test; ``deliver`` takes its result."""
 
-    def __init__(self, means: Means, asked: str, deliver: Callable[[SweepResult], None]) -> None:
+    def __init__(self, means: SearchMeans, asked: str, deliver: Callable[[SweepResult], None]) -> None:
         self._means = means
         self._asked = asked
         self._deliver = deliver
-        self._curve: list[CurvePoint] = []
+        self._curve: list[MeasuredPoint] = []
 
     def add(self, load: Load, requests: Sequence[RequestTiming], concurrency: int | None, rate: float | None) -> None:
         """Takes what was sent at one rate, or with so many requests at a time."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmperf.reports.wire.numbers import ROUGH, to_milliseconds, to_number
 
 if TYPE_CHECKING:
-    from pytest_llmperf.measurement.capacity.result import CapacityResult, CurvePoint, SweepResult
+    from pytest_llmperf.measurement.capacity.result import CapacityResult, MeasuredPoint, SweepResult
     from pytest_llmperf.measurement.load import ClientHealth, Lag, Load, Spread
     from pytest_llmperf.measurement.window import Window
 
@@ -87,7 +87,7 @@ def sweep_to_wire(result: SweepResult) -> dict[str, Any]:
     return {"asked": str(result.asked), "curve": [_point_to_wire(point) for point in result.curve]}
 
 
-def _point_to_wire(point: CurvePoint) -> dict[str, Any]:
+def _point_to_wire(point: MeasuredPoint) -> dict[str, Any]:
     return {
         "rate": to_number(point.rate),
         "concurrency": None if point.concurrency is None else int(point.concurrency),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.capacity.result import CapacityResult, SweepResult
     from pytest_llmperf.measurement.capacity.steps import SearchStep
     from pytest_llmperf.traffic.capacity.options import CapacityOptions
-    from pytest_llmperf.traffic.client.listener import RateSearch
+    from pytest_llmperf.traffic.client.listener import SearchSteps
     from pytest_llmperf.traffic.load.runner import LoadRunner
     from pytest_llmperf.traffic.workloads.workload import Workload
 
@@ -55,7 +55,7 @@ class CurveRunner:
 
     def _send_step(
         self,
-        search: RateSearch,
+        search: SearchSteps,
         step: SearchStep,
         portion: Portion,
         options: CapacityOptions,

@@ -57,7 +57,7 @@ class Cancelling(Protocol):
     ) -> None: ...
 
 
-class RateSearch(Protocol):
+class SearchSteps(Protocol):
     """Decides the steps of a search for the highest rate, and takes what each has given."""
 
     def next_step(self) -> SearchStep | None:
@@ -73,7 +73,7 @@ class RateSearch(Protocol):
         """The result; ``fault`` says why nothing of it can be used, ``ended`` why the client ends it."""
 
 
-class Sweep(Protocol):
+class SweepLoads(Protocol):
     """Takes the loads of a sweep."""
 
     def add(self, load: Load, requests: Sequence[RequestTiming], concurrency: int | None, rate: float | None) -> None:
@@ -129,8 +129,8 @@ class ClientListener:
     begin_growth: Callable[[], Growth] | None = None
     expect_cancelled: Callable[[float], Cancelling] | None = None
     begin_step: Callable[[str, ListPrompts], EndLoad] | None = None
-    begin_capacity: Callable[[SearchOptions, str], RateSearch] | None = None
-    begin_sweep: Callable[[str], Sweep] | None = None
+    begin_capacity: Callable[[SearchOptions, str], SearchSteps] | None = None
+    begin_sweep: Callable[[str], SweepLoads] | None = None
 
     def register(self, request: Ongoing) -> EndRequest:
         """Registers a request that begins; returns the function to call when it has ended."""
@@ -150,7 +150,7 @@ class ClientListener:
             raise ValueError("until='decided' is for the client of a test with budgets: this one belongs to no test")
         return self.begin_growth()
 
-    def register_capacity(self, options: SearchOptions, asked: str) -> RateSearch:
+    def register_capacity(self, options: SearchOptions, asked: str) -> SearchSteps:
         """Registers a search for the highest rate; returns what decides its steps.
 
         Raises:
@@ -160,7 +160,7 @@ class ClientListener:
             raise ValueError("capacity() is for the client of a test, whose latency limits it holds")
         return self.begin_capacity(options, asked)
 
-    def register_sweep(self, asked: str) -> Sweep:
+    def register_sweep(self, asked: str) -> SweepLoads:
         """Registers a sweep; returns what takes its loads.
 
         Raises:

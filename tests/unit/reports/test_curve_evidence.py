@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pytest_llmperf.measurement.capacity.result import CapacityResult, CurvePoint, SweepResult
+from pytest_llmperf.measurement.capacity.result import CapacityResult, MeasuredPoint, SweepResult
 from pytest_llmperf.reports.curve_evidence import collect_curve_evidence, describe_rate, thin_out
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from tests.helpers.streams import measured
 
-POINT = CurvePoint(
+POINT = MeasuredPoint(
     6.0, None, 56, 1, 9.3, {"latency.ttft_p95": 0.3, "throughput.output": 120.0, "memory.kv_cache": 2**20}, {}, 0.9
 )
 SEARCH = CapacityResult(
@@ -32,7 +32,7 @@ def test_a_search_is_told_with_its_curve() -> None:
 
 
 def test_a_sweep_is_told_with_its_curve() -> None:
-    point = CurvePoint(None, 8, 20, 0, 1.0, {"latency.tpot_p50": 0.02}, in_flight=7.9)
+    point = MeasuredPoint(None, 8, 20, 0, 1.0, {"latency.tpot_p50": 0.02}, in_flight=7.9)
     assert list(collect_curve_evidence(wire(sweeps=(SweepResult((point,), "a mix"),)))) == [
         ("sweep", "a mix"),
         ("curve", "8 at a time: tpot_p50 20.0 ms, 7.9 in flight"),

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from pytest_llmperf.budgets.capacity.conditions import find_conditions, find_rate, see_step
-from pytest_llmperf.budgets.capacity.knee import Point
+from pytest_llmperf.budgets.capacity.knee import ShareAtRate
 from pytest_llmperf.budgets.capacity.search import PROBE, Search
 from pytest_llmperf.measurement.capacity.steps import SearchOptions, SearchStep
 from pytest_llmperf.measurement.reading import Missing
@@ -19,8 +19,8 @@ SLOTS, MEAN_S, LIMIT_S = 4, 0.2, 0.3
 KNEE = compute_knee(SLOTS, MEAN_S, LIMIT_S, 0.05)
 
 
-def seen(rate: float, above: float, count: int = 1000) -> Point:
-    return Point(rate, above, count, count)
+def seen(rate: float, above: float, count: int = 1000) -> ShareAtRate:
+    return ShareAtRate(rate, above, count, count)
 
 
 def share_at(rate: float, knee: float) -> float:

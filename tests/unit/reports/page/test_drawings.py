@@ -7,7 +7,7 @@ from base64 import b64decode
 
 import pytest
 
-from pytest_llmperf.measurement.capacity.result import CapacityResult, CurvePoint
+from pytest_llmperf.measurement.capacity.result import CapacityResult, MeasuredPoint
 from pytest_llmperf.reports.page import drawings
 from pytest_llmperf.reports.page.drawings import draw_tests
 from pytest_llmperf.reports.page.entries import ListedTest, group_tests, make_entry
@@ -61,7 +61,7 @@ def test_before_that_they_have_what_happened_over_time(
 
 
 def test_the_same_test_on_two_engines_has_both_curves_in_one_plot() -> None:
-    point = CurvePoint(4.0, None, 80, 0, 9.0, {"latency.ttft_p95": 0.1})
+    point = MeasuredPoint(4.0, None, 80, 0, 9.0, {"latency.ttft_p95": 0.1})
     measurement = measurement_to_wire(measured(capacities=(CapacityResult(4.0, curve=(point,)),)))
     results = [TestResult(f"t.py::test[{engine}]", (), measurement, "passed", engine=engine) for engine in ("b", "a")]
     found, _ = draw_tests([make_entry(result) for result in results])

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_llmperf.measurement.capacity.result import CapacityResult, CurvePoint, SweepResult
+from pytest_llmperf.measurement.capacity.result import CapacityResult, MeasuredPoint, SweepResult
 from pytest_llmperf.reports.plots.rate_curves import draw_rate_curves
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
 from tests.helpers.drawings import read_drawing
 from tests.helpers.streams import measured
 
 
-def point(rate: float | None, ttft: float, concurrency: int | None = None, left_out: str = "") -> CurvePoint:
+def point(rate: float | None, ttft: float, concurrency: int | None = None, left_out: str = "") -> MeasuredPoint:
     values = {"latency.ttft_p95": ttft, "throughput.goodput": 3.0}
-    return CurvePoint(rate, concurrency, 80, 0, 9.0, values, {"latency.ttft_p95": (ttft / 2, None)}, left_out=left_out)
+    return MeasuredPoint(
+        rate, concurrency, 80, 0, 9.0, values, {"latency.ttft_p95": (ttft / 2, None)}, left_out=left_out
+    )
 
 
-def searched(*points: CurvePoint) -> dict[str, Any]:
+def searched(*points: MeasuredPoint) -> dict[str, Any]:
     found = CapacityResult(8.0, 7.0, 9.0, points, limits={"latency.ttft_p95": 0.3})
     return measurement_to_wire(measured(capacities=(found,)))
 
