@@ -11,6 +11,7 @@ from pytest_llmperf.traffic.workloads.workload import SyntheticWorkload, Workloa
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_llmperf.traffic.workloads.adapters import AdapterMix
     from pytest_llmperf.traffic.workloads.texts import Texts
     from pytest_llmperf.traffic.workloads.workload import Script
 
@@ -41,6 +42,10 @@ class Portion(Workload):
     @property
     def tokenizer(self) -> Callable[[str], Any] | None:  # type: ignore[override]
         return self.source.tokenizer
+
+    @property
+    def adapters(self) -> AdapterMix:  # type: ignore[override]
+        return self.source.adapters
 
     @property
     def draws(self) -> str:

@@ -35,3 +35,17 @@ def test_chats_are_refused() -> None:
 def test_a_mix_is_described_without_how_many_requests_it_has() -> None:
     described = {describe_mix(workload(prompt_tokens=5, requests=number)) for number in (None, 5, 50)}
     assert described == {"prompts of 5 tokens, answers of 128, seed 0"}
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        workload(prompt_tokens=5, seed=3, chat=True, adapters={"lora-a": 3, "lora-b": 1}, tokenizer=str.split),
+        workload(["a"], seed=3, chat=True, adapters={"lora-a": 1}),
+    ],
+)
+def test_a_portion_is_all_that_its_source_is(mix: Workload) -> None:
+    portion = Portion(mix, 1, 5)
+    names = ("chat", "seed", "tokenizer", "adapters", "needs_texts", "has_times", "repeats_prompts")
+    assert [getattr(portion, name) for name in names] == [getattr(mix, name) for name in names]
+    assert (portion.describe(), portion.requests) == (mix.describe(), 5)
