@@ -78,7 +78,7 @@ class AttachedDeployment(Deployment):
                     f"{spec.engine} with --llmperf-url: unknown engine argument {key!r}; "
                     f"it takes {', '.join(_ARGUMENTS)}"
                 )
-        _check_url(spec.url)
+        check_url(spec.url)
         _parse_pid(spec)
 
     def start(self, progress: Progress) -> None:
@@ -156,7 +156,7 @@ def _parse_url(url: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}{path}", parts.query
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
     """Checks that a URL can be the beginning of the URLs of all calls.
 
     Raises:

@@ -15,6 +15,7 @@ from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.bundled_model import find_bundled_path
 from pytest_llmperf.engines.lifecycle import shared_run
+from pytest_llmperf.engines.lifecycle.attached_deployment import check_url
 from pytest_llmperf.engines.lifecycle.http import http_post
 from pytest_llmperf.engines.lifecycle.listeners import parse_address
 from pytest_llmperf.engines.ollama.api import NotFoundError, OllamaAPI
@@ -137,6 +138,8 @@ class OllamaDeployment(Deployment):
         find_gguf_file(spec.model)
         if url and spec.binary:
             raise EngineError("ollama with --llmperf-url starts nothing: it takes no --llmperf-engine-bin")
+        if spec.url:
+            check_url(spec.url)
         if url and parse_address(url) is None:
             raise EngineError(f"ollama: {url!r} is not the address of a server: write http://HOST:PORT")
         if not url:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.hostile_server import delta, stream, text, usage, whole
+from tests.helpers.hostile_server import HostileServer, delta, good_stream, stream, text, usage, whole
 from tests.plugin.silent_green.senders import SEND
 
 if TYPE_CHECKING:
     from tests.conftest import Runs
-    from tests.helpers.hostile_server import HostileServer, Reply
+    from tests.helpers.hostile_server import Reply
 
 WAYS = ("client", "client, chat", "client, whole", "prompts", "load")
 SUITE = f"""
@@ -183,3 +183,14 @@ def test_a_failed_test_asks_for_the_servers_health_a_few_times(runs: Runs, hosti
     hostile.answer = lambda _: whole({"error": "no"}, status=500)
     runs.plain(FAILING, *hostile.options).assert_outcomes(passed=1)
     assert 2 <= len(lists) <= 12
+
+
+def test_no_request_follows_a_redirect(runs: Runs, hostile: HostileServer) -> None:
+    other = HostileServer(lambda _: good_stream())
+    with other.running():
+        there = {"Location": f"{other.url}/v1/completions"}
+        hostile.answer = lambda _: whole({}, status=307, headers=there)
+        result = runs.plain(SENDS.replace("ARGUMENTS", ""), *hostile.options, "--llmperf-engine-arg=api_key=a-key")
+        result.assert_outcomes(failed=6)
+    result.stdout.fnmatch_lines(["*HTTP 307*"] * 6)
+    assert not other.asked

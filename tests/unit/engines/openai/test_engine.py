@@ -15,6 +15,7 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, get_http_status, read_stated_weights
 from pytest_llmperf.engines.openai.engine import OpenAIEngine
+from pytest_llmperf.engines.registry import EngineRegistry
 from pytest_llmperf.measurement.reading import Missing
 from tests.helpers.waiting import PATIENCE_S, read_line
 
@@ -414,6 +415,14 @@ def test_a_server_that_went_away_is_gone() -> None:
 def test_what_can_never_work_is_refused_before_anything_is_asked(spec: EngineSpec, message: str) -> None:
     with pytest.raises(EngineError, match=message):
         OpenAIEngine.check(spec)
+
+
+@pytest.mark.parametrize("engine", ["openai", "vllm", "llamacpp", "ollama"])
+@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "unix:///x.sock", "http://host/v1#x?key=secret", "host:1"])
+def test_each_engine_refuses_an_address_that_it_cannot_use_without_its_secrets(engine: str, url: str) -> None:
+    with pytest.raises(EngineError, match=r"^--llmperf-url=.*(leave|let the server listen at|write) ") as caught:
+        EngineRegistry().find(engine).check(EngineSpec(engine, url=url, model="m"))
+    assert "secret" not in str(caught.value)
 
 
 def test_a_port_that_is_taken_is_one_line(server: ModelServer) -> None:
