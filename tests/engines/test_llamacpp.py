@@ -9,8 +9,10 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError, EngineSpec
 from pytest_llmperf.engines.bundled_model import fetch_bundled_model
 from pytest_llmperf.engines.vocabulary.file_tokenizer import FileTokenizer
+from pytest_llmperf.measurement.measurement import Measurement
 from pytest_llmperf.measurement.pages.definition import parse_definition
 from pytest_llmperf.measurement.window import Window
+from pytest_llmperf.metrics.table import read
 from pytest_llmperf.telemetry.pages.observation import PageObservation
 from pytest_llmperf.telemetry.sampler.client import Sampler
 from pytest_llmperf.telemetry.watched_page import WatchedPage
@@ -179,6 +181,17 @@ def test_adapters_are_named_and_change_the_answers(started: Callable[[EngineSpec
     assert answers[0].text == plain.text
     assert [answer.timing.adapter for answer in (*answers, plain)] == ["", "#0", "#1", ""]
     assert {request.adapter for request in result.requests} == {"one", "two"}
+
+
+def test_an_answer_says_how_many_tokens_were_drafted_for_it(started: Callable[[EngineSpec], Engine]) -> None:
+    engine = started(EngineSpec("llamacpp", args={"ngram_draft": "6"}))
+    with LLMClient(engine.endpoint, engine.dialect) as client:
+        drafted = client.generate("a b c d e f g " * 4 + "a b c", max_tokens=40).timing
+    assert drafted.drafted_tokens
+    assert drafted.accepted_tokens
+    assert drafted.count_fault == ""
+    rate = read("throughput.acceptance_rate", Measurement(Window(0, 1), requests=(drafted,)))
+    assert rate.value == drafted.accepted_tokens / drafted.drafted_tokens
 
 
 def test_stopping_leaves_no_process(started: Callable[[EngineSpec], Engine]) -> None:

@@ -60,6 +60,17 @@ def _load_adapters(params: Any, value: str) -> None:
     params.lora_init_without_apply = bool(params.lora_adapters)
 
 
+def _draft(params: Any, value: str) -> None:
+    """Drafts what followed the last two tokens where they came before in the text."""
+    if int(value) <= 0:
+        return
+    import xllamacpp
+
+    params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+    drafts = params.speculative.ngram_simple
+    drafts.size_n, drafts.size_m, drafts.min_hits = 2, int(value), 1
+
+
 def list_adapter_files(value: str) -> list[str]:
     """The paths in the setting ``lora``."""
     return [path.strip() for path in value.split(",") if path.strip()]
@@ -84,6 +95,9 @@ SETTINGS = {
         _pool,
     ),
     "lora": Setting("", "GGUF files of LoRA adapters, with commas between them", _load_adapters, "none"),
+    "ngram_draft": Setting(
+        "0", "tokens drafted at a time where the text repeats itself, for speculative decoding; 0: none", _draft
+    ),
     "port": Setting("0", "TCP port on 127.0.0.1; 0: a free one", _set("port")),
 }
 
