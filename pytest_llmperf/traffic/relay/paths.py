@@ -80,19 +80,8 @@ HARMLESS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "manages the server": (
             *("/flush*cache*", "/reset*cache*", "/clear*cache*", "/abort*", "/cancel", "/responses/*/cancel"),
-            *(
-                "/slots/*",
-                "/props",
-                "/sleep",
-                "/wake_up",
-                "/load",
-                "/unload",
-                "/start_*",
-                "/stop_*",
-                "/pause*",
-                "/*elastic_ep",
-            ),
-            *("/resume*", "/continue_generation", "/release_memory*", "/configure_logging"),
+            *("/slots/*", "/props", "/sleep", "/wake_up", "/load", "/unload", "/start_*", "/stop_*", "/pause*"),
+            *("/resume*", "/continue_generation", "/release_memory*", "/configure_logging", "/*elastic_ep"),
         ),
         "tells of the server": (
             *("/health*", "/metrics", "/ping", "/ready*", "/livez", "/liveness", "/version"),
