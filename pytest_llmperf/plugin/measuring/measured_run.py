@@ -29,7 +29,6 @@ from pytest_llmperf.plugin.measuring.adapters import AdapterNames
 from pytest_llmperf.plugin.measuring.app_relays import AppCalls
 from pytest_llmperf.plugin.measuring.forked_calls import WHAT
 from pytest_llmperf.plugin.measuring.host_watch import HostWatch
-from pytest_llmperf.plugin.measuring.ignored_paths import check_ignored_path, ignore_call
 from pytest_llmperf.plugin.measuring.left_overs import BORROWED, LeftOver, describe_left_overs
 from pytest_llmperf.plugin.measuring.looks import Looks
 from pytest_llmperf.plugin.measuring.page_readings import PageReadings
@@ -38,6 +37,7 @@ from pytest_llmperf.plugin.measuring.request_log import RequestLog
 from pytest_llmperf.plugin.measuring.settled_levels import SettledLevels
 from pytest_llmperf.system.memory_size import find_memory_size
 from pytest_llmperf.traffic.client.listener import NoGrowth
+from pytest_llmperf.traffic.relay.ignored_paths import check_ignored_path, ignore_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
