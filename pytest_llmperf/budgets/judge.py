@@ -86,12 +86,12 @@ class _Judge:
 
 
 def _judge_all(chosen: Sequence[Limit], measurement: Measurement, judge: _Judge) -> list[Verdict]:
-    judged = _leave_out_conditions(chosen, measurement)
+    judged = leave_out_conditions(chosen, measurement)
     found = ask_for_latency([_judge_one(limit, measurement, chosen, judge) for limit in judged])
     return [replace(verdict, engine=judge.engine, engine_seconds=measurement.engine_seconds) for verdict in found]
 
 
-def _leave_out_conditions(limits: Sequence[Limit], measurement: Measurement) -> list[Limit]:
+def leave_out_conditions(limits: Sequence[Limit], measurement: Measurement) -> list[Limit]:
     """The limits of a test that are judged by themselves.
 
     A search for the highest rate overloads an engine on purpose. In a test that sends nothing else and limits that

@@ -94,3 +94,18 @@ def test_searches_and_sweeps_have_verdicts_and_stand_in_the_reports(runs: Runs, 
     assert [point["requests"] for point in swept["curve"]] == [6, 6]
     assert tests["test_sweep"]["measurement"]["requests"]["total"] == 12
     assert result.ret == 1
+
+
+def test_two_engines_are_compared_by_what_they_hold(runs: Runs, pytester: pytest.Pytester) -> None:
+    source = """
+        from pytest_llmperf import workload
+
+        @pytest.mark.latency_budget(ttft_p95="1 min")
+        @pytest.mark.throughput_budget(sustained="-90 %")
+        def test_it(llm_client):
+            llm_client.capacity(workload(prompt_tokens=4, output_tokens=2), start="200/s", max_requests=100)
+    """
+    engines = ("--llm-engine=new=simulated", "--llm-engine=old=simulated", "--llmperf-against=old")
+    runs.plain(source, *engines, "--llmperf-report=out.json").assert_outcomes(passed=1)
+    [verdict] = read_tests(pytester)["test_it"]["verdicts"]
+    assert (verdict["name"], verdict["status"]) == ("throughput.sustained", "PASS")

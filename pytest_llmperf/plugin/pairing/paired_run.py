@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.budgets.comparison.changes import FEWEST_PAIRS, MOST_PAIRS
 from pytest_llmperf.budgets.comparison.pairs import Pair, PairedLimit, choose_limits, read_turn
+from pytest_llmperf.budgets.judge import leave_out_conditions
 from pytest_llmperf.plugin.pairing.turns import draw_orders
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class PairedRun:
         return any(limit.is_open for limit in self._limits)
 
     def _make_limits(self, measurement: Measurement) -> list[PairedLimit]:
-        chosen = choose_limits(self._all_limits, measurement.engine)
+        chosen = leave_out_conditions(choose_limits(self._all_limits, measurement.engine), measurement)
         return [PairedLimit(limit, self._pair.new.label, self._pair.old.label) for limit in chosen]
 
     # -------------------------------------------------------------------------------------------------- one round
@@ -189,7 +190,8 @@ class PairedRun:
             return f"in the turn of {here} {asked} went to another engine: the test keeps an address or a client of it"
         if generated:
             return f"in the turn of {here} others asked {there}, or the test keeps an address of it"
-        if not measurement.requests and not measurement.unread and not _CLIENTS.isdisjoint(self._item.fixturenames):
+        sent = measurement.requests or measurement.unread or measurement.capacities or measurement.sweeps
+        if not sent and not _CLIENTS.isdisjoint(self._item.fixturenames):
             return f"no request of the test reached {here}: its app must ask the address of llm_client.base_url"
         return ""
 
