@@ -37,7 +37,8 @@ _BIAS = 0.012
 _WIDE = 0.35
 """How far each bound may lie from the knee, as a logarithm, before steps become long."""
 _ABOVE, _BELOW = 1.05, 0.96
-_FASTEST_RISE = 2.0
+_FASTEST_RISE, _FASTEST_FALL = 2.0, 3.0
+"""Factors from the highest rate up, and from the lowest one down: one overload says little of where the knee is."""
 _ALONE = 0.1
 """Mean number of requests at a time below which none waits for another."""
 
@@ -181,9 +182,9 @@ class Search:
         if found is None:
             wanted = self._options.start or 1 / (self._alone_s or 1.0)
         else:
-            top = max(step.rate or 0.0 for step, _ in self._steps)
+            rates = [step.rate for step, _ in self._steps if step.rate]
             turn = (_ABOVE if len(self._steps) % 2 else _BELOW) if self._is_long else 1.0
-            wanted = min(found.rate * turn, _FASTEST_RISE * top)
+            wanted = min(max(found.rate * turn, min(rates) / _FASTEST_FALL), _FASTEST_RISE * max(rates))
         # Three digits tell rates apart.
         return float(f"{min(max(wanted, self._floor), self._ceiling):.3g}")
 

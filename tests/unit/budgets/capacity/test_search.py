@@ -67,6 +67,15 @@ def test_it_at_most_doubles_the_rate_and_ends_near_the_knee() -> None:
     assert found.low < 100 < found.high
 
 
+def test_it_falls_to_a_third_at_most_after_an_overload() -> None:
+    search = Search([0.05], SearchOptions(start=100.0))
+    rates = [step.rate for step in run(search, [20.0]) if step.rate]
+    assert rates[1] >= 33
+    found = search.estimate()
+    assert found is not None
+    assert found.rate == pytest.approx(20, rel=0.04)
+
+
 def test_steps_grow_once_the_knee_is_roughly_known_and_lie_on_both_sides_of_it() -> None:
     steps = run(Search([0.05], SearchOptions(precision=0.03)), [100.0])
     long = [step for step in steps if step.requests >= 240]
