@@ -227,7 +227,10 @@ def test_an_unreachable_url_fails_each_test_that_needs_it(runs: Runs) -> None:
 FILES = {
     "not TOML": ("[[budget\n", "not valid TOML: *"),
     "not UTF-8": (b"\xff\xfe", "not valid TOML: *"),
-    "unknown key at the top": ("[budgets]\n", "unknown key 'budgets'; it holds [[][[]budget]] tables and [[]prices]"),
+    "unknown key at the top": (
+        "[budgets]\n",
+        "unknown key 'budgets'; it holds [[][[]budget]] tables, [[]prices] and [[]metrics]",
+    ),
     "not a list of tables": ("[budget]\ntests='*'\n", "budget is not a list of tables; write [[][[]budget]]"),
     "no tests": ("[[budget]]\nmemory.peak='1 GiB'\n", "[[][[]budget]] 1: tests must be a glob over node ids, *"),
     "unknown key": ("[[budget]]\ntests='*'\npeak='1 GiB'\n", "[[][[]budget]] 1: unknown key 'peak'; it takes tests, *"),
