@@ -46,6 +46,7 @@ __all__ = [
     "BudgetFailure",
     "CancelledRequest",
     "Cancelling",
+    "CapacityResult",
     "Chunk",
     "ClientHealth",
     "ClientListener",
@@ -113,6 +114,7 @@ __all__ = [
     "Status",
     "StreamTime",
     "StreamTimes",
+    "SweepResult",
     "TestResult",
     "ThroughputLimits",
     "UnreadCall",
@@ -141,6 +143,8 @@ _HOMES = {
     "BudgetExceeded": "pytest_llmperf.plugin.outcomes",
     "BudgetFailure": "pytest_llmperf.plugin.outcomes",
     "CancelledRequest": "pytest_llmperf.measurement.cancelling.cancelled",
+    "CapacityResult": "pytest_llmperf.measurement.capacity.result",
+    "SweepResult": "pytest_llmperf.measurement.capacity.result",
     "Cancelling": "pytest_llmperf.traffic.client.listener",
     "Chunk": "pytest_llmperf.measurement.chunks",
     "ClientHealth": "pytest_llmperf.measurement.load",
@@ -255,6 +259,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment as AttachedDeployment
     from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment as ServerDeployment
     from pytest_llmperf.measurement.cancelling.cancelled import CancelledRequest as CancelledRequest
+    from pytest_llmperf.measurement.capacity.result import CapacityResult as CapacityResult
+    from pytest_llmperf.measurement.capacity.result import SweepResult as SweepResult
     from pytest_llmperf.measurement.chunks import Chunk as Chunk
     from pytest_llmperf.measurement.device_trace import Conditions as Conditions
     from pytest_llmperf.measurement.device_trace import DeviceProcess as DeviceProcess

@@ -22,6 +22,7 @@ from pytest_llmperf import (
     AttachedDeployment,
     BudgetExceeded,
     BudgetFailure,
+    CapacityResult,
     Chunk,
     ClientHealth,
     ClientListener,
@@ -89,6 +90,7 @@ from pytest_llmperf import (
     Status,
     StreamTime,
     StreamTimes,
+    SweepResult,
     TestResult,
     ThroughputLimits,
     UnreadCall,
@@ -160,6 +162,8 @@ def test_load(llm_client: LLMClient, trace: Workload) -> None:
         assert_type(result, LoadResult)
         assert_type(result.failed, tuple[RequestTiming, ...])
         assert_type(llm_client.run(each, concurrency=4, until="decided", max_requests=1000), LoadResult)
+        assert_type(llm_client.capacity(each, start="4/s", until="decided"), CapacityResult)
+        assert_type(llm_client.sweep(each, concurrency=[1, 8]), SweepResult)
 
 
 def test_several(llm_engine_factory: LLMEngineFactory, llm_client_factory: LLMClientFactory) -> None:
