@@ -209,7 +209,7 @@ def weigh(distribution: str) -> str:
     size = sum(Path(str(file.locate())).stat().st_size for file in files if Path(str(file.locate())).exists())
     compiled = any(".so" in file.name or file.name.endswith(".pyd") for file in files)
     code = f"import time; t = time.perf_counter(); import {distribution}; print(time.perf_counter() - t)"
-    took = min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(5))
+    took = min(float(subprocess.check_output([sys.executable, "-c", code], timeout=60)) for _ in range(5))
     kind = "compiled" if compiled else "Python"
     return (
         f"{distribution} {metadata.version(distribution)}: {size / 1e6:.2f} MB, {kind}, imported in {took * 1e3:.0f} ms"

@@ -110,7 +110,7 @@ def main() -> None:
             with path.open("w", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in write(Random(1), asked.lines))
             command = [sys.executable, __file__, "--read", str(path)]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout)
             size = path.stat().st_size / 2**20
             print(
                 f"| {name} | {size:.0f} MiB | {found[0]:.1f} s | {found[1]:.0f} MiB | {found[2]:.0f} MiB |", flush=True

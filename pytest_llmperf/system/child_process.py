@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 _PACKAGE_HOME = Path(__file__).resolve().parents[2]
 _PARENT = "LLMPERF_PARENT"
+_PARENT_THREAD = "LLMPERF_PARENT_THREAD"
+_PARENT_CHECK_S = 0.25
+_PR_SET_PDEATHSIG = 1
 _KILL_TIMEOUT_S = 2.0
 _LONGEST_LAST_LINE = 200
 
@@ -59,6 +64,11 @@ class ChildProcess:
         """Whether the process has ended."""
         return self._process.poll() is not None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the process stands still, as after SIGSTOP; False where the system does not tell."""
+        return not self.ended and is_stopped(self.pid)
+
     def why_ended(self) -> str:
         """``exit status 1: the last line of the log`` or ``killed by SIGKILL``; "" while the process runs."""
         if not self._end and self.ended:
@@ -85,11 +95,13 @@ class ChildProcess:
     def stop(self, grace_s: float = 0.0) -> None:
         """Waits ``grace_s`` seconds for the process to end by itself, kills it if it does not, and closes its log.
 
-        May be called twice. A process that the kernel cannot end within 2 s, because it is inside a driver call, is
-        left behind.
+        May be called twice. One that was stopped is woken to end. A process that the kernel cannot end within 2 s,
+        because it is inside a driver call, is left behind.
         """
         if self._log.closed:
             return
+        if grace_s:
+            self._process.send_signal(signal.SIGCONT)
         if not self.wait(grace_s):
             self.kill()
             if not self.wait(_KILL_TIMEOUT_S):
@@ -99,11 +111,12 @@ class ChildProcess:
 
 
 def child_environment() -> dict[str, str]:
-    """The environment for a child process: this one's, the parent's pid, and the package's folder in ``PYTHONPATH``.
+    """The environment for a child process: this one's, who its parent is, and the package's folder in ``PYTHONPATH``.
 
-    The folder is left out where the package is installed in ``site-packages``.
+    The folder is left out where the package is installed in ``site-packages``. To be called in the thread that starts
+    the child.
     """
-    environment = dict(os.environ) | {_PARENT: str(os.getpid())}
+    environment = dict(os.environ) | {_PARENT: str(os.getpid()), _PARENT_THREAD: str(threading.get_native_id())}
     if _PACKAGE_HOME.name not in ("site-packages", "dist-packages"):
         paths = [environment.get("PYTHONPATH", ""), str(_PACKAGE_HOME)]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -123,6 +136,39 @@ def parent_pid() -> int:
 def is_orphan() -> bool:
     """In a child process: whether the process that started it has ended."""
     return os.getppid() != parent_pid()
+
+
+def end_with_parent() -> None:
+    """In a child process: has it killed when the process that started it ends, even if it is stopped or hangs.
+
+    Linux sees to it at the end of the *thread* that has started the child. Where that is not the parent's main one,
+    and on other systems, a thread of the child looks; on Linux the signal wakes it if it was stopped.
+    """
+    import ctypes
+
+    by_main_thread = os.environ.get(_PARENT_THREAD) == str(parent_pid())
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if by_main_thread else signal.SIGCONT)
+    if is_orphan():  # it has ended before the kernel was asked
+        os._exit(1)
+    if not (sys.platform.startswith("linux") and by_main_thread):
+        threading.Thread(target=_watch_parent, name="llmperf-parent", daemon=True).start()
+
+
+def _watch_parent() -> None:
+    while True:
+        time.sleep(_PARENT_CHECK_S)
+        if is_orphan():
+            os._exit(1)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still, as after SIGSTOP; False where the system does not tell."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[:1] in ([b"T"], [b"t"])
 
 
 def describe_end(status: int, log: bytes) -> str:

@@ -28,7 +28,7 @@ ALLOWED: dict[str, str] = {
     "telemetry.records": "measurement",
     "telemetry.analysis": "measurement telemetry.records",
     "telemetry.sources": "measurement.host system telemetry.records telemetry.sources.nvml",
-    "telemetry.sources.nvml": "measurement telemetry.records",
+    "telemetry.sources.nvml": "measurement system telemetry.records",
     "telemetry.sampler": "measurement measurement.pages system telemetry.analysis telemetry.records telemetry.sources",
     "telemetry.pages": "measurement measurement.pages system",
     "telemetry": "measurement measurement.host system telemetry.analysis telemetry.records telemetry.sampler "

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 STOP_GRACE_SECONDS = 5.0
+_START_SECONDS = 60.0
+_KILL_SECONDS = 2.0
+_LONGEST_PID = 64
 _WARDEN = Path(__file__).with_name("warden.py")
 
 
@@ -51,7 +57,11 @@ class ServerProcess:
 
     def _read_pid(self, name: str) -> int:
         assert self._warden.stdout is not None
-        first_line = self._warden.stdout.readline()
+        # It is written in one piece.
+        ready, _, _ = select.select([self._warden.stdout], [], [], _START_SECONDS)
+        if not ready:
+            raise EngineError(f"{name} cannot be started: its warden said nothing for {_START_SECONDS:g} s")
+        first_line = os.read(self._warden.stdout.fileno(), _LONGEST_PID)
         if not first_line.strip():
             raise EngineError(f"{name} cannot be started: {read_tail(self.log, 1) or 'it was killed at once'}")
         return int(first_line)
@@ -84,11 +94,15 @@ class ServerProcess:
     def stop(self) -> None:
         """Ends the server and all it started: terminate, wait, kill. May be called twice."""
         self._close_pipes()
+        # A process that a test has forked may hold the lifeline as well, and the warden may have been stopped.
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            self._warden.send_signal(number)
         try:
             self._warden.wait(STOP_GRACE_SECONDS + 5)
         except subprocess.TimeoutExpired:
             self._warden.kill()
-            self._warden.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._warden.wait(_KILL_SECONDS)
         if self.pid:
             # For the case that the warden itself was killed, and did not end what the server had started.
             pid_files.kill_group(self.pid, self._warden.pid)

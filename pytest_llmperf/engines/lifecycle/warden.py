@@ -1,9 +1,10 @@
 """The process between pytest and an engine: it outlives pytest by the moment it takes to end the engine.
 
 Run as ``python warden.py GRACE COMMAND...`` in a session of its own, so that Ctrl-C at the terminal reaches neither of
-them. Standard input is its lifeline: end of file there, whatever ended pytest, ends the engine. It prints the engine's
-pid, and exits with the engine's status (128 + signal for a signal). Standard library only, no package import: it must
-start fast and stay small.
+them. Standard input is its lifeline: end of file there, whatever ended pytest, ends the engine. So do SIGTERM and the
+end of its parent: a process that a test has forked may hold the lifeline as well. It prints the engine's pid, and exits
+with the engine's status (128 + signal for a signal). Standard library only, no package import: it must start fast and
+stay small.
 
 A line of JSON on standard input, ``{"seconds": S, "lease": PATH, "folder": PATH, "note": PATH}``, asks it to outlive
 pytest: it then ends the engine, and removes folder and note, once no process has held a lock on the lease, or on the
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
+_KILL_SECONDS = 3.0
 _STATUS = "status"
 _SHARED_MEMORY = "/dev/shm"
 # As multiprocessing, vLLM and NCCL name theirs.
@@ -51,6 +53,12 @@ def _die_with_warden() -> Callable[[], None] | None:
     return before_exec
 
 
+def _wake_with_parent() -> None:
+    """Has the kernel continue this process at the end of its parent, should it have been stopped. Linux only."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
+
+
 def main(grace: float, command: list[str]) -> int:
     wake_read, wake_write = os.pipe()
     for end in (wake_read, wake_write):
@@ -61,6 +69,7 @@ def main(grace: float, command: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: ended.append(received))
     parent = os.getppid()
+    _wake_with_parent()
     # Its own process group, so that the warden can kill all of the engine without killing itself.
     try:
         engine = subprocess.Popen(
@@ -146,7 +155,10 @@ def _end(engine: subprocess.Popen[bytes], grace: float) -> int:
             time.sleep(0.01)
     left = _find_shared_memory(engine.pid)
     _signal_group(engine.pid, signal.SIGKILL)
-    status = engine.wait()
+    try:
+        status = engine.wait(_KILL_SECONDS)
+    except subprocess.TimeoutExpired:  # it is inside a driver call, and ends with that
+        status = -signal.SIGKILL
     _remove_shared_memory(left)
     return 128 - status if status < 0 else status
 

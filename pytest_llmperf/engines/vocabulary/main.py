@@ -1,7 +1,7 @@
 """Serves the vocabulary of a small model: ``python -m pytest_llmperf.engines.vocabulary.main FILE ADDRESS LIFE``.
 
 ADDRESS and LIFE are file descriptors. llama.cpp's server for the model is started, and its address written to ADDRESS.
-The process ends with the pipe LIFE, which the process that started it holds open.
+The process ends with the pipe LIFE, which the process that started it holds open, and with that process.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
+from pytest_llmperf.system.child_process import end_with_parent
+
 
 def main(arguments: list[str]) -> None:
     """Runs the process with the arguments of its command line, and ends it."""
+    end_with_parent()
     file, address, life = arguments[0], int(arguments[1]), int(arguments[2])
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a context on a GPU would count there as somebody's
     import xllamacpp

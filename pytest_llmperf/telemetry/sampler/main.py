@@ -24,7 +24,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.system.child_process import is_orphan, parent_pid
+from pytest_llmperf.system.child_process import end_with_parent, is_orphan, parent_pid
 from pytest_llmperf.telemetry.records.ring import Ring, key_of
 from pytest_llmperf.telemetry.records.source import DeviceFacts, SourceError, Why
 from pytest_llmperf.telemetry.sampler.driver_lane import DriverLane
@@ -309,6 +309,7 @@ def _die(arguments: threading.ExceptHookArgs) -> None:
 
 def main(arguments: list[str]) -> None:
     """Runs the sampler process; the arguments are those of the first line of this file."""
+    end_with_parent()
     threading.excepthook = _die
     # The memory lane must wait neither for a lane that parses a page, nor for a garbage collection of all imports.
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -95,7 +95,10 @@ class SamplerProcess:
 
     def stop(self) -> None:
         """Ends the process if this one has started it, and closes the connection and the rings. May be called twice."""
-        self._connection.close()  # for the process this is the order to end
+        # For the process this is the order to end, also where one that a test has forked holds the socket too.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
         if self.process is not None:
             self.process.stop(grace_s=2)
         for ring in (self.ring, self.driver, self.exporters):

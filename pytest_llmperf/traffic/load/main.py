@@ -16,7 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_llmperf.system.child_process import is_orphan
+from pytest_llmperf.system.child_process import end_with_parent, is_orphan
 from pytest_llmperf.system.http.heads import write_head
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.system.timer import Timer
@@ -208,6 +208,7 @@ async def _main(orders: int, results: int, event_loop: str) -> None:
 def main(arguments: list[str]) -> None:
     """Runs the process with the arguments of its command line, and ends it."""
     orders, results, wanted = int(arguments[0]), int(arguments[1]), arguments[2]
+    end_with_parent()
     ask_for_short_slices()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     factory, name = None, "asyncio"

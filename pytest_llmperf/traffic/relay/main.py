@@ -21,7 +21,7 @@ import traceback
 import weakref
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_llmperf.system.child_process import is_orphan
+from pytest_llmperf.system.child_process import end_with_parent, is_orphan
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.traffic.client.exchange import Target
 from pytest_llmperf.traffic.client.lag import LoopBeat
@@ -163,6 +163,7 @@ async def _run(control: socket.socket) -> None:
 
 def main(socket_fd: int) -> None:
     """Runs the process until its parent ends it."""
+    end_with_parent()
     # Garbage is collected between tests only: a collection takes milliseconds when there are many calls.
     gc.freeze()
     gc.disable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import socket
@@ -136,7 +137,10 @@ class Relay:
 
     def stop(self) -> None:
         """Ends the process. May be called twice."""
-        self._connection.close()  # for the process this is the order to end
+        # For the process this is the order to end, also where one that a test has forked holds the socket too.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
         self._process.stop(_STOP_TIMEOUT_S)
 
     def _ask(self, order: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import psutil
 import pytest
 
 import pytest_llmperf
 from pytest_llmperf.system.child_process import ChildProcess, child_environment, describe_end, is_orphan, parent_pid
+from tests.helpers.waiting import halt, read_line, until
 from tests.helpers.watching import runs
 
 if TYPE_CHECKING:
@@ -146,3 +151,111 @@ def test_a_child_that_cannot_be_started_is_an_os_error(monkeypatch: pytest.Monke
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     with pytest.raises(FileNotFoundError, match="/nowhere/python"):
         ChildProcess("json.tool")
+
+
+# ----------------------------------------------------------------------------------------------- the end of the parent
+
+PARENT = """
+import sys, threading, time
+from pytest_llmperf.system.child_process import ChildProcess
+
+def start():
+    print(ChildProcess("code_of_a_child").pid, flush=True)
+
+if sys.argv[1] == "main":
+    start()
+else:
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join(60)
+time.sleep(600)
+"""
+TETHERED = "from pytest_llmperf.system.child_process import end_with_parent; end_with_parent(); "
+CHILDREN = {
+    "that waits": "import time; time.sleep(600)",
+    "that computes": "while True: pass",
+    "that holds the interpreter": "sum(range(10 ** 15))",
+}
+
+
+@contextlib.contextmanager
+def parent_of(code: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
+    """A process that starts children, and their pids, as it prints them in one line."""
+    parent = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, env=child_environment())
+    pids: list[int] = []
+    try:
+        pids += map(int, read_line(parent.stdout).split())
+        yield parent, pids
+    finally:
+        parent.kill()
+        parent.communicate(timeout=TIMEOUT_S)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the signal at the end of a parent is Linux's")
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["runs", "is stopped"])
+@pytest.mark.parametrize(
+    ("thread", "child"),
+    [("main", child) for child in CHILDREN] + [("another", "that waits"), ("another", "that computes")],
+)
+def test_a_child_dies_with_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thread: str, child: str, is_stopped: bool
+) -> None:
+    begun = tmp_path / "begun"
+    code = f"{TETHERED}\nopen({str(begun)!r}, 'w').close()\n{CHILDREN[child]}"
+    (tmp_path / "code_of_a_child.py").write_text(code, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with parent_of(PARENT, thread) as (parent, (pid,)):
+        until(begun.exists)
+        if is_stopped:
+            halt(pid)
+        parent.kill()
+        parent.wait(TIMEOUT_S)
+        until(lambda: not runs(pid))
+
+
+def test_a_child_whose_parent_has_ended_before_it_could_ask_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = child_environment() | {"LLMPERF_PARENT": "1000000"}
+    done = subprocess.run([sys.executable, "-c", TETHERED], env=environment, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 1
+
+
+ALL = """
+import os, time
+from pytest_llmperf.telemetry.sampler.process import launch
+from pytest_llmperf.traffic.load.process import _Client
+from pytest_llmperf.traffic.relay.process import Relay
+
+sampler, relay, client = launch(100.0, ""), Relay("http://127.0.0.1:9/v1"), _Client("asyncio")
+if os.fork() == 0:  # holds all that is open
+    time.sleep(600)
+while not sampler.ring.published_ns:
+    time.sleep(0.01)
+print(sampler.process.pid, relay.pid, client._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_stopped_children_of_every_kind_die_with_their_parent_though_a_fork_holds_their_lifelines() -> None:
+    with parent_of(ALL) as (parent, pids):
+        (forked,) = (child.pid for child in psutil.Process(parent.pid).children() if child.pid not in pids)
+        try:
+            for pid in pids[:2]:  # these have begun for certain
+                halt(pid)
+            parent.kill()
+            parent.wait(TIMEOUT_S)
+            until(lambda: not any(map(runs, pids)))
+        finally:
+            os.kill(forked, signal.SIGKILL)
+
+
+def test_a_child_that_is_stopped_says_so_and_is_woken_to_end(waiting: tuple[ChildProcess, IO[bytes]]) -> None:
+    child, pipe = waiting
+    said = [child.stopped]
+    halt(child.pid)
+    said.append(child.stopped)
+    pipe.close()
+    child.stop(grace_s=TIMEOUT_S)
+    assert (*said, child.stopped, child.why_ended()) == (False, True, False, "exit status 0")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 
+from pytest_llmperf.system.child_process import end_with_parent
 from pytest_llmperf.telemetry.records.source import SourceError
 from pytest_llmperf.telemetry.sources.nvml.backend import NvmlBackend
 
@@ -25,4 +26,5 @@ def read_versions() -> tuple[str | None, str | None]:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     print(json.dumps(read_versions()))

@@ -52,9 +52,10 @@ def send(*pieces: bytes) -> Wire:
         for piece in pieces:
             if not wire.closed:
                 connection.data_received(piece)
-        before = -1
+        before, rounds = -1, 0
         while before != len(wire.written):
-            before = len(wire.written)
+            before, rounds = len(wire.written), rounds + 1
+            assert rounds < 1000
             for _ in range(10):
                 await asyncio.sleep(0)
         return wire

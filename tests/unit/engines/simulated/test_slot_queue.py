@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from pytest_llmperf.engines.simulated.slot_queue import SlotQueue, Work
+from tests.helpers.waiting import PATIENCE_S
 
 
 async def settle() -> None:
@@ -19,7 +20,7 @@ def test_slots_and_the_queue_tell_their_state() -> None:
         async def hold(number: int) -> None:
             async with slots.take(Work(number, "/v1/messages", 3)) as has_waited:
                 waited.append(has_waited)
-                await release.wait()
+                await asyncio.wait_for(release.wait(), PATIENCE_S)
 
         tasks = [asyncio.create_task(hold(number)) for number in (1, 2)]
         await settle()
