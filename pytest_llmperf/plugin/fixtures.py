@@ -186,6 +186,7 @@ class LLMClientFactory:
         client = LLMClient(
             engine.endpoint,
             engine.dialect,
+            timeout=self._session.settings.request_timeout,
             listener=self._listener(engine),
             app_url=lambda: self._session.app_url(engine),
         )

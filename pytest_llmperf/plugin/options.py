@@ -93,6 +93,14 @@ OPTIONS = (
     ),
     Option("--llmperf-startup-timeout", "float", 300.0, "SECONDS", "How long an engine may take to become ready."),
     Option(
+        "--llmperf-request-timeout",
+        "float",
+        120.0,
+        "SECONDS",
+        "The longest silence of a server, while connecting too, before a request fails; an answer that is not streamed "
+        "must come within it. A load to which nothing at all comes for so long ends.",
+    ),
+    Option(
         "--llmperf-pull",
         "bool",
         None,

@@ -42,6 +42,7 @@ class Settings(NamedTuple):
     engines: tuple[EngineSpec, ...]
     labels: tuple[str, ...]
     sample_hz: float
+    request_timeout: float
     rounds: int | None
     max_rounds: int
     max_seconds: float
@@ -143,7 +144,7 @@ def count_calibration_runs(config: pytest.Config) -> int:
 
 def _launch(values: Mapping[str, Any], run: str) -> dict[str, Any]:
     """How every engine is started: the fields of an EngineSpec that are the same for all."""
-    for name in ("llmperf_startup_timeout", "llmperf_sample_hz"):
+    for name in ("llmperf_startup_timeout", "llmperf_request_timeout", "llmperf_sample_hz"):
         if not 0 < values[name] < float("inf"):
             raise ValueError(f"{_flag(name)}={values[name]:g} must be above 0")
     if not 0 <= values["llmperf_keep_engine"] < float("inf"):
@@ -178,6 +179,7 @@ def _settings(
         engines=engines,
         labels=labels,
         sample_hz=values["llmperf_sample_hz"],
+        request_timeout=values["llmperf_request_timeout"],
         rounds=_rounds(values["llmperf_rounds"]),
         max_rounds=values["llmperf_max_rounds"],
         max_seconds=values["llmperf_max_seconds"],

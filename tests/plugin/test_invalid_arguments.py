@@ -161,6 +161,7 @@ OPTIONS = {
     "no sample": (["--llmperf-sample-hz=0"], "--llmperf-sample-hz=0 must be above 0"),
     "too many samples": (["--llmperf-sample-hz=5000"], "--llmperf-sample-hz=5000 must be 1000 or less"),
     "rate is no number": (["--llmperf-sample-hz=nan"], "--llmperf-sample-hz=nan must be above 0"),
+    "no time to answer": (["--llmperf-request-timeout=0"], "--llmperf-request-timeout=0 must be above 0"),
     "no time to start": (["--llmperf-startup-timeout=0"], "--llmperf-startup-timeout=0 must be above 0"),
     "nothing to share": (["--llmperf-share=all"], "--llmperf-share=all is neither engine nor devices"),
     "unknown form of report": (

@@ -59,7 +59,7 @@ class LoadConnection(asyncio.Protocol):
         self.transport.write(flight.request)
 
     def data_received(self, data: bytes) -> None:
-        now = time.monotonic_ns()
+        now = self._pool.heard_ns = time.monotonic_ns()
         flight = self.flight
         if flight is None:
             self.abort()
@@ -104,19 +104,33 @@ class LoadPool:
     """Sends requests over a pool of connections.
 
     ``timeout`` bounds, in seconds, the connecting and every single silence of the server. ``reserve`` idle connections
-    are kept open. ``on_end`` is called with each flight that has ended. ``keep`` says whether a connection carries
+    are kept open. ``on_end`` is called with each flight that has ended, ``on_silence`` with the reason when a request
+    has waited for the timeout, and nothing has come to any other either. ``keep`` says whether a connection carries
     several requests.
+
+    Attributes:
+        opened: number of connections that were opened.
+        heard_ns: when the last bytes came to any request; the moment of creation before any.
     """
 
     def __init__(
-        self, target: Target, timeout: float, reserve: int, on_end: Callable[[Flight], None], *, keep: bool
+        self,
+        target: Target,
+        timeout: float,
+        reserve: int,
+        on_end: Callable[[Flight], None],
+        on_silence: Callable[[str], None],
+        *,
+        keep: bool,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.opened = 0
+        self.heard_ns = time.monotonic_ns()
         self._target = target
         self._timeout = timeout
         self._reserve = reserve
         self._on_end = on_end
+        self._on_silence = on_silence
         self._keep = keep
         self._idle: list[LoadConnection] = []
         self._open: set[LoadConnection] = set()
@@ -142,14 +156,14 @@ class LoadPool:
         else:
             self._wait(flight)
 
-    def cancel(self) -> None:
-        """Ends every request in flight, with the fault ``cancelled``."""
+    def cancel(self, fault: str = "cancelled") -> None:
+        """Ends every request in flight with this fault."""
         waiting, self._waiting = list(self._waiting), deque()
         for flight in waiting:
-            self._fail(flight, "cancelled")
+            self._fail(flight, fault)
         for connection in list(self._open):
             if connection.flight is not None:
-                connection.abort("cancelled")
+                connection.abort(fault)
 
     async def close(self) -> None:
         """Closes all connections; requests in flight end with the fault ``cancelled``."""
@@ -219,6 +233,8 @@ class LoadPool:
         except OSError as error:
             if self._waiting:
                 self._fail(self._waiting.popleft(), str(self.explain(error)))
+                if isinstance(error, TimeoutError):
+                    self._note_silence()
             return
         self.opened += 1
         self._open.add(connection)
@@ -233,8 +249,16 @@ class LoadPool:
         if self._closed:
             return
         silent = time.monotonic_ns() - round(self._timeout * 1e9)
+        ended = False
         for connection in list(self._open):
             flight = connection.flight
             if flight is not None and (flight.answer.last_ns or flight.sent_ns) < silent:
                 connection.abort(str(self.explain(TimeoutError())))
+                ended = True
+        if ended:
+            self._note_silence()
         self.loop.call_later(_SILENCE_CHECK_S, self._end_silent)
+
+    def _note_silence(self) -> None:
+        if time.monotonic_ns() - self.heard_ns >= self._timeout * 1e9:
+            self._on_silence(f"the engine is silent: nothing came for {self._timeout:g} s")

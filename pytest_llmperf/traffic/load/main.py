@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_llmperf.system.child_process import end_with_parent, is_orphan
@@ -99,8 +100,9 @@ class LoadClient:
         plan = await self._plan
         timer, target = Timer(self._loop), Target.parse(plan.url)
         self._finished = FinishedRequests(plan.reader.find(), streamed=plan.streamed, most_bytes=plan.kept_bytes)
-        self._pool = LoadPool(target, plan.timeout, plan.reserve, self._end_flight, keep=plan.keep)
         driver = LoadDriver(timer, plan, self._send, _head(target, plan), self._finished.read_answer)
+        give_up = partial(self._give_up, driver)
+        self._pool = LoadPool(target, plan.timeout, plan.reserve, self._end_flight, give_up, keep=plan.keep)
         self._loop.add_signal_handler(signal.SIGINT, self._interrupt, driver)
         await self._ready.wait()
         await self._pool.prepare(plan.connections)
@@ -143,6 +145,11 @@ class LoadClient:
         if self._complete or self._orders.full:
             self._ready.set()
 
+    def _give_up(self, driver: LoadDriver, why: str) -> None:
+        """Ends the load with what has come: the requests in flight fail, and no further one is sent."""
+        driver.stop(why)
+        self._pool.cancel(why)
+
     def _interrupt(self, driver: LoadDriver) -> None:
         driver.stop("it was interrupted")
         self._pool.cancel()
@@ -165,7 +172,10 @@ class LoadClient:
 
     def _report_progress(self, driver: LoadDriver) -> None:
         if not driver.finished.done():
-            self._write(PROGRESS, {"sent": driver.sent, "ended": driver.ended, "failed": driver.failed})
+            waits = driver.sent > driver.ended
+            silent_s = (time.monotonic_ns() - max(self._pool.heard_ns, driver.begun_ns)) / 1e9 if waits else 0.0
+            counts = {"sent": driver.sent, "ended": driver.ended, "failed": driver.failed}
+            self._write(PROGRESS, {**counts, "silent_s": max(0.0, silent_s)})
             self._loop.call_later(_PROGRESS_S, self._report_progress, driver)
 
     def _deliver(self, summary: Mapping[str, Any]) -> None:

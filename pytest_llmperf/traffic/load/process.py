@@ -37,6 +37,7 @@ _INTERRUPTED_TIMEOUT_S = 30.0
 _EXIT_TIMEOUT_S = 2.0
 # The load client reports every 250 ms, but for the time in which it parses 256 MiB of answers at most.
 _SILENCE_TIMEOUT_S = 120.0
+_UNHEARD_S = 5.0
 _FEEDER_TIMEOUT_S = 10.0
 
 
@@ -46,12 +47,18 @@ class LoadClientDied(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """Requests of a load that were sent, ended and failed so far, ``seconds`` after its start."""
+    """Requests of a load that were sent, ended and failed so far, ``seconds`` after its start.
+
+    For ``silent_s`` seconds nothing has come to the requests in flight, and for ``unheard_s`` seconds the load client
+    itself has told nothing.
+    """
 
     sent: int = 0
     ended: int = 0
     failed: int = 0
     seconds: float = 0.0
+    silent_s: float = 0.0
+    unheard_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,8 @@ class _Client:
         self._first_progress_s = 0.0
         self._blocks: list[bytes] = []
         self._feeder: threading.Thread | None = None
+        # When the feeder began to write what the process has not taken yet, and when this took the last; 0 for never.
+        self._writes_since_s = self._taken_s = 0.0
         self._failure: Exception | None = None
 
     def __enter__(self) -> Self:
@@ -149,7 +158,9 @@ class _Client:
     def _write(self, kind: bytes, payload: bytes) -> None:
         view = memoryview(frame(kind, payload))
         while view:
+            self._writes_since_s = time.monotonic()
             view = view[os.write(self._orders, view) :]
+            self._taken_s, self._writes_since_s = time.monotonic(), 0.0
 
     def interrupt(self, progress: Callable[[LoadProgress], None]) -> LoadOutcome:
         """Ends the load and collects what has come; the outcome is empty if the process cannot give it."""
@@ -168,10 +179,10 @@ class _Client:
         while time.monotonic() < deadline:
             readable, _, _ = select.select([self._results], [], [], 1.0)
             if not readable:
-                # Before the first progress it waits for orders, whose texts may take any time to make.
-                if self._first_progress_s and time.monotonic() - heard_s > _SILENCE_TIMEOUT_S:
-                    silence = f"the load client was silent for {_SILENCE_TIMEOUT_S:g} s"
-                    raise LoadClientDied(f"{silence}; {self._describe_loss()}")
+                # A process that a test has forked may hold the pipe as well.
+                if self._process.ended:
+                    break
+                self._check_silence(heard_s, progress)
                 continue
             data = os.read(self._results, _READ_SIZE)
             if not data:
@@ -187,7 +198,22 @@ class _Client:
                     progress(self._progress)
         raise self._failure or LoadClientDied(self._describe_death())
 
-    def _record_progress(self, counts: Mapping[str, int]) -> None:
+    def _check_silence(self, heard_s: float, progress: Callable[[LoadProgress], None]) -> None:
+        """Tells of a silence of the process, and ends it when that lasts too long.
+
+        Before its first progress it waits for orders, whose texts may take any time to make.
+        """
+        if not self._first_progress_s and self._feeder and self._feeder.is_alive() and not self._writes_since_s:
+            return
+        unheard_s = time.monotonic() - max(heard_s, self._taken_s)
+        if unheard_s > _SILENCE_TIMEOUT_S:
+            stopped = " (it was stopped)" if self._process.stopped else ""
+            silence = f"the load client was silent for {_SILENCE_TIMEOUT_S:g} s{stopped}"
+            raise LoadClientDied(f"{silence}; {self._describe_loss()}")
+        if unheard_s > _UNHEARD_S:
+            progress(replace(self._progress, unheard_s=unheard_s))
+
+    def _record_progress(self, counts: Mapping[str, Any]) -> None:
         now = time.monotonic()
         self._first_progress_s = self._first_progress_s or now
         self._progress = LoadProgress(**counts, seconds=now - self._first_progress_s)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _KEPT_BYTES = 256 * 2**20
 # Idle connections for an open loop: as many as it needs in a tenth of a second, within these bounds.
 _RESERVE = (8, 256)
+# A silence is shown beside the progress after so many seconds, and told in a line that stays after so many.
+_SHOWN_SILENCE_S = 5.0
+_TOLD_SILENCE_S = 30.0
 
 
 class _Source:
@@ -152,7 +155,10 @@ class LoadRunner:
             source.prepare_stretch()
 
     def _run_over_http(self, prepared: Preparation, workload: Workload, schedule: Schedule) -> LoadOutcome:
+        silence = _Silence(self.listener.say)
+
         def show(progress: LoadProgress) -> None:
+            silence.tell(progress)
             self.listener.show(_describe(progress, workload.requests))
 
         try:
@@ -192,7 +198,31 @@ def _describe(progress: LoadProgress, requests: int | None) -> str:
     rate = progress.ended / progress.seconds if progress.seconds else 0.0
     in_flight = progress.sent - progress.ended
     parts = [f"{progress.ended}{whole} requests ended", f"{in_flight} in flight", f"{progress.failed} failed"]
-    return f"load: {', '.join(parts)}, {progress.seconds:.0f} s, {rate:.1f} req/s"
+    silence = _describe_silence(progress, _SHOWN_SILENCE_S)
+    return f"load: {', '.join(parts)}, {progress.seconds:.0f} s, {rate:.1f} req/s{silence and f'; {silence}'}"
+
+
+def _describe_silence(progress: LoadProgress, least_s: float) -> str:
+    """What a load waits for, if nothing has moved for ``least_s`` seconds; else ""."""
+    if progress.unheard_s >= least_s:
+        return f"the load client has told nothing for {progress.unheard_s:.0f} s"
+    if progress.silent_s >= least_s:
+        return f"nothing has come from the engine for {progress.silent_s:.0f} s"
+    return ""
+
+
+class _Silence:
+    """Says once of each long silence of a load what it waits for."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._told = False
+
+    def tell(self, progress: LoadProgress) -> None:
+        silence = _describe_silence(progress, _TOLD_SILENCE_S)
+        if silence and not self._told:
+            self._say(f"load: {silence}, {progress.sent - progress.ended} requests in flight")
+        self._told = bool(silence)
 
 
 def _describe_loss(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from pytest_llmperf.system.child_process import ChildProcess
 from pytest_llmperf.traffic.load import process
 from pytest_llmperf.traffic.load.process import LoadClientDied, LoadOutcome, LoadProgress, run_load
 from pytest_llmperf.traffic.load.wire import Order, Plan
@@ -25,7 +26,7 @@ from tests.helpers.scripted_server import (
     wait_for_the_end,
 )
 from tests.helpers.simulated_process import Running, serving
-from tests.helpers.waiting import until
+from tests.helpers.waiting import halt, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -272,15 +273,66 @@ def test_the_death_of_the_client_is_one_line_that_says_how_far_it_was(url: str) 
 
 
 def test_a_client_that_hangs_is_ended(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_SILENCE_TIMEOUT_S", 1.0)
-
     def suspend(progress: LoadProgress) -> None:
-        if progress.sent:
+        if progress.sent and not progress.unheard_s:
+            # Not before: its start may take longer than this.
+            monkeypatch.setattr(process, "_SILENCE_TIMEOUT_S", 1.0)
             children()[0].suspend()
 
-    with pytest.raises(LoadClientDied, match=r"^the load client was silent for 1 s; 0 of 1 requests had ended"):
+    monkeypatch.setattr(process, "_UNHEARD_S", 0.0)
+    died = r"^the load client was silent for 1 s \(it was stopped\); 0 of 1 requests had ended"
+    with pytest.raises(LoadClientDied, match=died):
         run_load(plan(url, users=1), orders(1, body(2, ttft="60 s")), suspend)
     assert not children()
+
+
+@pytest.mark.parametrize("count", [1, 2000])
+def test_a_client_that_hangs_before_it_begins_is_ended(url: str, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """With all orders written, and with more of them than the pipe holds."""
+    monkeypatch.setattr(process, "_SILENCE_TIMEOUT_S", 1.0)
+
+    def start_stopped(*arguments: Any) -> ChildProcess:
+        child = ChildProcess(*arguments)
+        halt(child.pid)
+        return child
+
+    monkeypatch.setattr(process, "ChildProcess", start_stopped)
+    with pytest.raises(LoadClientDied, match=r"^the load client was silent for 1 s \(it was stopped\); 0 of 0 "):
+        run_load(plan(url, users=1), orders(count))
+    assert not children()
+
+
+def test_the_texts_of_a_load_may_take_longer_than_a_client_may_be_silent(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[None] = []
+    monkeypatch.setattr(process, "_SILENCE_TIMEOUT_S", -1.0)
+    check = process._Client._check_silence
+
+    def note(client: process._Client, *given: Any) -> None:
+        check(client, *given)
+        checked.append(None)
+
+    monkeypatch.setattr(process._Client, "_check_silence", note)
+
+    def slow() -> Iterator[Order]:
+        yield Order(0, body(1))
+        until(lambda: checked)
+
+    def begun(_: LoadProgress) -> None:
+        monkeypatch.setattr(process, "_SILENCE_TIMEOUT_S", 120.0)
+
+    assert [timing.error for timing in timings(run_load(plan(url, users=1), slow(), begun))] == [None]
+
+
+def test_a_load_to_which_nothing_comes_ends_whatever_is_still_to_be_sent() -> None:
+    told: list[LoadProgress] = []
+    with ScriptedServer(*[[[wait_for_the_end]]] * 2) as scripted:
+        outcome = run_load(plan(scripted.url, users=2, timeout=0.5), orders(500, b"{}"), told.append)
+    assert outcome.stopped == "the engine is silent: nothing came for 0.5 s"
+    assert len(timings(outcome)) == 2
+    assert all("silent" in (timing.error or "") for timing in timings(outcome))
+    assert max(progress.silent_s for progress in told) > 0
 
 
 def test_an_error_while_requests_are_made_ends_the_load_and_is_the_one_that_is_raised(url: str) -> None:

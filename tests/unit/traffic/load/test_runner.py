@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +12,8 @@ from pytest_llmperf.traffic.answers import openai
 from pytest_llmperf.traffic.client.dialect import Dialect, Endpoint
 from pytest_llmperf.traffic.client.listener import ClientListener
 from pytest_llmperf.traffic.llm_client import LLMClient, RequestFailed
+from pytest_llmperf.traffic.load.process import LoadProgress
+from pytest_llmperf.traffic.load.runner import _describe, _Silence
 from pytest_llmperf.traffic.workloads.workload import workload
 from tests.helpers.scripted_server import event
 
@@ -154,3 +156,17 @@ def test_a_load_that_breaks_is_recorded_with_its_cause(monkeypatch: pytest.Monke
     with pytest.raises(MemoryError):
         bench.client.run(workload(PROMPTS))
     assert [load.fault for load in bench.loads] == ["the load ended without its timings: MemoryError"]
+
+
+def test_a_line_says_what_a_load_waits_for_when_nothing_moves() -> None:
+    said: list[str] = []
+    silence = _Silence(said.append)
+    seen = LoadProgress(sent=4, ended=1, seconds=50.0)
+    for silent_s, unheard_s in [(4, 0), (12, 0), (31, 0), (44, 0), (0, 0), (2, 33)]:
+        silence.tell(replace(seen, silent_s=silent_s, unheard_s=unheard_s))
+    assert said == [
+        "load: nothing has come from the engine for 31 s, 3 requests in flight",
+        "load: the load client has told nothing for 33 s, 3 requests in flight",
+    ]
+    assert _describe(replace(seen, silent_s=4), None).endswith(" req/s")
+    assert _describe(replace(seen, silent_s=12), None).endswith("; nothing has come from the engine for 12 s")
