@@ -213,7 +213,7 @@ class ServerSide(_Side):
 
 
 def describe_cause(error: OSError) -> str:
-    """Describes why a connection failed, in a few words in lower case."""
+    """Describes why a connection failed, in a few words; an error without a number is its own text."""
     reason = getattr(error, "reason", "")  # of TLS, whose errno means something else
     if reason:
         return str(reason).replace("_", " ").lower()

@@ -38,9 +38,10 @@ TLS.reason = "CERTIFICATE_VERIFY_FAILED"
         (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"), "connection refused"),
         (socket.gaierror(-2, "Name or service not known"), "name or service not known"),
         (TLS, "certificate verify failed"),
-        (ConnectionAbortedError("SSL handshake is taking too long"), "ConnectionAbortedError"),
-        (OSError("Multiple exceptions: ..."), "OSError"),
+        (ConnectionAbortedError("SSL handshake is taking too long"), "SSL handshake is taking too long"),
+        (OSError("the proxy p:1 answered 403"), "the proxy p:1 answered 403"),
+        (ConnectionAbortedError(), "ConnectionAbortedError"),
     ],
 )
-def test_the_describe_cause_a_broken_connection_is_a_few_words(error: OSError, text: str) -> None:
+def test_the_cause_of_a_broken_connection_is_a_few_words(error: OSError, text: str) -> None:
     assert describe_cause(error) == text
