@@ -22,6 +22,8 @@ from pytest_llmperf import (
     AttachedDeployment,
     BudgetExceeded,
     BudgetFailure,
+    CancelledRequest,
+    Cancelling,
     CapacityResult,
     Chunk,
     ClientHealth,
@@ -178,6 +180,17 @@ def test_inputs(llm_client: LLMClient, llm_perf: LLMPerf) -> None:
     assert_type(llm_client.embed(["a", "b"]), Embeddings)
     assert_type(llm_client.rerank("q", ["a", "b"], top_n=1), Ranking)
     llm_perf.ignore_path("/v1/audio/speech")
+
+
+def test_a_stop_button(llm_client: LLMClient) -> None:
+    with llm_client.expect_cancelled(within="5 s") as cancelling:
+        llm_client.cancel()
+    cancelled: Sequence[CancelledRequest] = cancelling.requests
+    assert_type([request.noticed_after for request in cancelled], list[float | None])
+
+
+def take_cancelled(cancelling: Cancelling) -> int:
+    return len(cancelling.requests)
 
 
 def test_coroutines(failure: BudgetFailure | NoVerdict) -> None:

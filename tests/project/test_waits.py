@@ -25,9 +25,16 @@ CLOCKS = {"monotonic", "monotonic_ns"}
 
 def endless_waits(code: str) -> Iterator[tuple[int, str]]:
     """Line and text of each wait without an end in this code, but for code in its strings."""
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Call | ast.While | ast.For) and _is_endless(node):
+    nodes = list(ast.walk(ast.parse(code)))
+    ended = {id(node.args[0]) for node in nodes if isinstance(node, ast.Call) and _is_deadline(node)}
+    for node in nodes:
+        if isinstance(node, ast.Call | ast.While | ast.For) and id(node) not in ended and _is_endless(node):
             yield node.lineno, ast.unparse(node).partition("\n")[0]
+
+
+def _is_deadline(call: ast.Call) -> bool:
+    """Whether a call ends what it is given as its first argument after a while."""
+    return _name(call) == "wait_for" and (len(call.args) == 2 or bool(call.args and call.keywords))
 
 
 def _is_endless(node: ast.Call | ast.While | ast.For) -> bool:
@@ -82,6 +89,8 @@ def test_a_wait_without_an_end_is_found_with_its_line(code: str) -> None:
     "code",
     [
         "event.wait(PATIENCE_S)",
+        "asyncio.wait_for(event.wait(), PATIENCE_S)",
+        "asyncio.wait_for(event.wait(), timeout=PATIENCE_S)",
         "', '.join(words)",
         "found.get('key')",
         "process.communicate(timeout=PATIENCE_S)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from random import Random
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +13,7 @@ from pytest_llmperf.engines.simulated.http import Connection
 from pytest_llmperf.system.http.answer import TimedAnswer
 from tests.helpers.http_wires import REFUSED, REQUESTS, split_at_random
 from tests.helpers.relay_wires import call
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,10 +54,10 @@ def send(*pieces: bytes) -> Wire:
         for piece in pieces:
             if not wire.closed:
                 connection.data_received(piece)
-        before, rounds = -1, 0
+        before, deadline = -1, time.monotonic() + PATIENCE_S
         while before != len(wire.written):
-            before, rounds = len(wire.written), rounds + 1
-            assert rounds < 1000
+            assert time.monotonic() < deadline
+            before = len(wire.written)
             for _ in range(10):
                 await asyncio.sleep(0)
         return wire
