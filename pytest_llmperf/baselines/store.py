@@ -24,6 +24,7 @@ from pytest_llmperf.baselines.stored_run import (
     split_report,
     to_text,
 )
+from pytest_llmperf.system.files.whole import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -320,6 +321,7 @@ def _write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
+        sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             draft.unlink()

@@ -44,7 +44,7 @@ def run(asked: argparse.Namespace) -> int:
     """Writes the file. Returns 0, or 1 if nothing could be suggested, or the file is there already."""
     from pytest_llmperf.baselines.calibration.history import collect_histories
     from pytest_llmperf.baselines.calibration.suggestions import choose_histories, render_budgets
-    from pytest_llmperf.reports.files.atomic_write import write_whole
+    from pytest_llmperf.system.files.whole import write_whole
 
     path = Path(asked.output)
     if asked.output != TO_STDOUT and path.exists() and not asked.force:

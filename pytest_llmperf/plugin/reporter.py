@@ -223,7 +223,7 @@ class Reporter:
 
     def _write_report(self, session: pytest.Session, file: ReportFile) -> bool:
         """Writes a report, and says whether that was possible. That it is not makes a run fail that would pass."""
-        from pytest_llmperf.reports.files.atomic_write import write_whole
+        from pytest_llmperf.system.files.whole import write_whole
 
         try:
             if file.shows_run:

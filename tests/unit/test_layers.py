@@ -24,6 +24,7 @@ ALLOWED: dict[str, str] = {
     "measurement.pages": "measurement",
     "metrics": "measurement measurement.capacity measurement.pages measurement.pricing measurement.quality",
     "system.http": "",
+    "system.files": "",
     "system": "system.http",
     "telemetry.records": "measurement",
     "telemetry.analysis": "measurement telemetry.records",
@@ -50,7 +51,7 @@ ALLOWED: dict[str, str] = {
     "quality": "measurement.quality traffic.client",
     "engines.api": "measurement system telemetry.sources traffic.client",
     "engines": "engines.api engines.lifecycle",
-    "engines.lifecycle": "engines.api system system.http telemetry.sources",
+    "engines.lifecycle": "engines.api system system.files system.http telemetry.sources",
     "engines.kv_cache": "engines.api measurement",
     "engines.vocabulary": "engines.lifecycle system",
     "engines.attached": "engines.api engines.lifecycle measurement measurement.host system telemetry telemetry.sources",
@@ -75,7 +76,7 @@ ALLOWED: dict[str, str] = {
     "budgets.calibration": "budgets budgets.confidence measurement",
     "budgets.stored": "budgets measurement metrics",
     "reports.compact": "",
-    "baselines": "reports.compact",
+    "baselines": "reports.compact system.files",
     "budgets.comparison": "budgets budgets.confidence measurement metrics",
     "reports.wire": "budgets budgets.stored measurement measurement.capacity measurement.host measurement.quality "
     "metrics quality",
@@ -100,7 +101,7 @@ ALLOWED: dict[str, str] = {
     "plugin.curves system telemetry telemetry.analysis telemetry.pages telemetry.records telemetry.sampler "
     "telemetry.sources traffic traffic.answers traffic.client traffic.relay",
     "plugin.baselines": "baselines budgets budgets.comparison measurement measurement.quality quality reports "
-    "reports.files reports.wire",
+    "reports.wire system.files",
     "plugin.markers": "budgets engines engines.api metrics",
     "plugin.engine_options": "engines engines.api",
     "plugin.preflight": "budgets engines engines.api measurement.pages measurement.pricing plugin.engine_options "
@@ -113,12 +114,12 @@ ALLOWED: dict[str, str] = {
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.calibration plugin.cancelling plugin.engine_options plugin.markers "
     "plugin.measuring plugin.page plugin.pairing plugin.preflight plugin.provenance plugin.quality reports "
-    "reports.files reports.github reports.markdown reports.page reports.terminal reports.wire system telemetry "
-    "telemetry.sampler telemetry.sources traffic traffic.client",
+    "reports.files reports.github reports.markdown reports.page reports.terminal reports.wire system system.files "
+    "telemetry telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
-    "engines.lifecycle measurement reports reports.files",
-    "commands.store": "baselines commands measurement reports reports.files",
+    "engines.lifecycle measurement reports system.files",
+    "commands.store": "baselines commands measurement reports system.files",
 }
 # Other packages that only some places may import, not even for type checkers.
 RESERVED = {

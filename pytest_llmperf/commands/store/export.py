@@ -18,7 +18,7 @@ from pytest_llmperf.baselines.selection import check_is_stored
 from pytest_llmperf.baselines.store import DEFAULT_NAME
 from pytest_llmperf.commands.output import print_lines
 from pytest_llmperf.commands.stores import add_store_option, open_store, tell_faults
-from pytest_llmperf.reports.files.atomic_write import write_whole
+from pytest_llmperf.system.files.whole import write_whole
 
 if TYPE_CHECKING:
     import argparse

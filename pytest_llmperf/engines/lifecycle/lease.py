@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.lifecycle import pid_files
+from pytest_llmperf.system.files.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,7 +163,7 @@ class KeptProcess:
 
     def share(self, lock: str) -> None:
         """Leases it to all processes of the run whose owner holds ``lock``."""
-        (self.log.parent / LEASE).write_text(lock, encoding="utf-8")
+        write_whole(self.log.parent / LEASE, lock)
         self._release()
 
     def detach(self, name: str, kept: Kept) -> KeptProcess:

@@ -12,10 +12,13 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.spec import EngineError, Progress
+from pytest_llmperf.system.files.faults import explain_os_error
+from pytest_llmperf.system.files.whole import DRAFT_SUFFIX, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,24 +29,35 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LONGEST_PATH = 103 - 37 - 4
 # What a folder in /tmp may have of the name of its engine, which may be a long label.
 _LONGEST_NAME = 24
+_ROLES = ("owner", "warden", "engine")
+_KEPT = frozenset({"seconds", "version", "base_url"})
+# A writer that was killed leaves a draft; that of one that still writes is younger.
+_DRAFTS_KEPT_S = 3600.0
 
 
 def find_directory() -> Path:
     """The folder of the pid files: one per user, that no other user may write to.
 
     Raises:
-        EngineError: its name is taken by another user.
+        EngineError: its name is taken by another user, or it cannot be made.
     """
-    path = Path(tempfile.gettempdir()) / f"pytest-llmperf-{os.getuid()}"
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o700)
+    try:
+        path = Path(tempfile.gettempdir()) / f"pytest-llmperf-{os.getuid()}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+    except OSError as error:
+        raise EngineError(f"the folder for pid files cannot be made: {explain_os_error(error)}") from error
     if path.is_symlink() or not path.is_dir() or path.stat().st_uid != os.getuid():
         raise EngineError(f"{path} is not a folder of this user: remove it, or set TMPDIR to a folder of your own")
     return path
 
 
 def create_folder(name: str) -> Path:
-    """A new folder for the files of an engine, with a path short enough for the sockets in it."""
+    """A new folder for the files of an engine, with a path short enough for the sockets in it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     prefix = f"llmperf-{name[:_LONGEST_NAME]}-"
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     if len(os.fsencode(folder)) <= _LONGEST_PATH:
@@ -59,22 +73,24 @@ def write_note(name: str, warden: int, engine: int, files: Path, kept: Mapping[s
     """
     processes = {"owner": os.getpid(), "warden": warden, "engine": engine}
     found = {role: {"pid": pid, "started": _identify(pid)} for role, pid in processes.items()}
-    path = _path(warden)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"name": name, "files": str(files), "kept": kept, **found}), encoding="utf-8")
-    temporary.replace(path)
+    path = find_note(warden)
+    write_whole(path, json.dumps({"name": name, "files": str(files), "kept": kept, **found}))
     return path
 
 
 def remove_note(warden: int) -> None:
     """Removes the pid file of an engine that has ended."""
-    _path(warden).unlink(missing_ok=True)
+    find_note(warden).unlink(missing_ok=True)
 
 
 def clean_up(progress: Progress) -> None:
-    """Ends engines whose pytest has ended, or whose warden has if they were kept, and removes their files."""
+    """Ends engines whose pytest has ended, or whose warden has if they were kept, and removes their files.
+
+    A pid file that cannot be read is removed, and named to ``progress``.
+    """
+    _remove_drafts()
     for path in sorted(find_directory().glob("*.json")):
-        found = _read(path)
+        found = _read(path, progress)
         if found and not is_same(found["warden" if found["kept"] else "owner"]):
             _end(found, progress)
             path.unlink(missing_ok=True)
@@ -86,12 +102,63 @@ def list_kept_notes() -> list[dict[str, Any]]:
     return [note for note in notes if note and note["kept"] and is_same(note["warden"]) and is_same(note["engine"])]
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, progress: Progress | None = None) -> dict[str, Any] | None:
+    """A pid file; None if it has just been removed, or cannot be read: it is then removed if there is a ``progress``.
+
+    A host that lost power may have left an empty one, and another version one of another shape.
+    """
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return _check(found)
     except FileNotFoundError:
         return None  # its pytest has just ended it
+    except (OSError, ValueError, RecursionError) as error:
+        if progress is not None:
+            progress(f"{path} cannot be read, and is removed: {_describe(error)}")
+            with contextlib.suppress(OSError):
+                path.unlink() if not path.is_dir() else shutil.rmtree(path, ignore_errors=True)
+        return None
+
+
+def _check(found: Any) -> dict[str, Any]:
+    """What was read, if it is a pid file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(found, dict):
+        raise ValueError("it is no pid file")
+    named = isinstance(found.get("name"), str) and isinstance(found.get("files"), str)
+    if not (named and all(_is_process(found.get(role)) for role in _ROLES)):
+        raise ValueError("it names no engine, folder and processes")
+    kept = found.setdefault("kept", None)
+    if kept is not None and not (isinstance(kept, dict) and kept.keys() >= _KEPT and _is_identity(kept)):
+        raise ValueError("it does not say how long its engine is kept")
     return found
+
+
+def _is_process(found: object) -> bool:
+    if not isinstance(found, dict) or not isinstance(found.get("started", 0), str | None):
+        return False
+    return type(found.get("pid")) is int and found["pid"] > 0
+
+
+def _is_identity(kept: dict[str, Any]) -> bool:
+    return isinstance(kept["seconds"], int | float) and isinstance(kept.get("identity", {}), dict)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return explain_os_error(error)
+    return "it is empty or cut" if isinstance(error, json.JSONDecodeError) else " ".join(str(error).split())
+
+
+def _remove_drafts() -> None:
+    """Removes what writers left that were killed."""
+    for path in find_directory().glob(f".*{DRAFT_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if abs(time.time() - path.lstat().st_mtime) > _DRAFTS_KEPT_S:
+                path.unlink()
 
 
 def _end(found: dict[str, Any], progress: Progress) -> None:
@@ -119,7 +186,8 @@ def kill_group(group: int, session: int) -> bool:
     return False
 
 
-def _path(warden: int) -> Path:
+def find_note(warden: int) -> Path:
+    """Where the pid file of the engine under this warden lies."""
     return find_directory() / f"{warden}.json"
 
 

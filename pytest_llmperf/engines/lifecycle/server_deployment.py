@@ -20,6 +20,8 @@ from pytest_llmperf.engines.lifecycle.identity import Identity, describe_program
 from pytest_llmperf.engines.lifecycle.logs import quote_last_line, read_tail, read_tail_with_cause
 from pytest_llmperf.engines.lifecycle.server_process import ServerProcess
 from pytest_llmperf.system.cuda_environ import DEVICE_ORDER, VISIBLE_DEVICES
+from pytest_llmperf.system.files.faults import explain_os_error
+from pytest_llmperf.system.files.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,10 +125,10 @@ class ServerDeployment(Deployment):
                 self._process = self._hand_over()
 
     def _start(self, inherited: Mapping[str, str], progress: Progress) -> None:
-        folder = self._directory = pid_files.create_folder(self.name)
         self._kept_log, self._log_start = "", 0
         started = time.monotonic()
         try:
+            folder = self._directory = pid_files.create_folder(self.name)
             command, environ = self.command(folder), self.environ(inherited, folder)
             self._process = ServerProcess(self.name, command, environ, folder)
             self._wait_ready(folder, started, progress)
@@ -136,6 +138,9 @@ class ServerDeployment(Deployment):
             error.log_tail, error.log_path = self.log_tail(), self.keep_log()
             self.stop()
             raise
+        except OSError as error:
+            self.stop()
+            raise EngineError(f"{self.name} cannot be started: {explain_os_error(error)}") from error
         except BaseException:
             self.stop()
             raise
@@ -255,15 +260,15 @@ class ServerDeployment(Deployment):
         note = self._find_warmup_note(model)
         try:
             return float(note.read_text(encoding="utf-8")) if note is not None else None
-        except FileNotFoundError:
-            return None
+        except (OSError, ValueError):
+            return None  # it was not warmed up, or is warmed up again for want of a note that can be read
 
     def note_warmup(self, seconds: float, model: str = "") -> None:
         """As :meth:`Deployment.note_warmup`; of a server of several models, that of one."""
         note = self._find_warmup_note(model)
         if note is not None:
-            with contextlib.suppress(FileNotFoundError):  # it has just ended
-                note.write_text(str(seconds), encoding="utf-8")
+            with contextlib.suppress(OSError):  # it has just ended, or there is no room: it is warmed up again then
+                write_whole(note, str(seconds))
 
     def _find_warmup_note(self, model: str) -> Path | None:
         """In the folder of the process, which lives as long as it does; None if it does not run."""

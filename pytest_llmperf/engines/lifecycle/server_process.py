@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import lease, pid_files
 from pytest_llmperf.engines.lifecycle.logs import read_tail
+from pytest_llmperf.system.files.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,10 @@ class ServerProcess:
         self.pid = 0
         with self.log.open("wb") as log:
             self._warden = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_WARDEN), str(STOP_GRACE_SECONDS), *command],
+                [
+                    *(sys.executable, "-I", "-S", str(_WARDEN), str(STOP_GRACE_SECONDS)),
+                    *(str(directory), str(pid_files.find_directory()), *command),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -75,7 +79,7 @@ class ServerProcess:
         """Leaves the server running until it has had no user for ``kept.seconds``; ``kept`` describes it to others."""
         assert self._warden.stdin is not None
         folder = self.log.parent
-        (folder / lease.LEASE).write_text(kept.lock, encoding="utf-8")
+        write_whole(folder / lease.LEASE, kept.lock)
         note = pid_files.write_note(name, self._warden.pid, self.pid, folder, asdict(kept))
         order = {
             "seconds": kept.seconds,

@@ -1,10 +1,11 @@
 """The process between pytest and an engine: it outlives pytest by the moment it takes to end the engine.
 
-Run as ``python warden.py GRACE COMMAND...`` in a session of its own, so that Ctrl-C at the terminal reaches neither of
-them. Standard input is its lifeline: end of file there, whatever ended pytest, ends the engine. So do SIGTERM and the
-end of its parent: a process that a test has forked may hold the lifeline as well. It prints the engine's pid, and exits
-with the engine's status (128 + signal for a signal). Standard library only, no package import: it must start fast and
-stay small.
+Run as ``python warden.py GRACE FOLDER NOTES COMMAND...`` in a session of its own, so that Ctrl-C at the terminal
+reaches neither of them. Standard input is its lifeline: end of file there, whatever ended pytest, ends the engine. So
+do SIGTERM and the end of its parent: a process that a test has forked may hold the lifeline as well. It prints the
+engine's pid, and exits with the engine's status (128 + signal for a signal). Standard library only, no package import:
+it must start fast and stay small. If pytest has ended by then, it also removes FOLDER, where the engine has its files,
+and the pid file of the engine in NOTES; while pytest lives, that reads the log and removes them itself.
 
 A line of JSON on standard input, ``{"seconds": S, "lease": PATH, "folder": PATH, "note": PATH}``, asks it to outlive
 pytest: it then ends the engine, and removes folder and note, once no process has held a lock on the lease, or on the
@@ -59,7 +60,7 @@ def _wake_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
-def main(grace: float, command: list[str]) -> int:
+def main(grace: float, folder: str, notes: str, command: list[str]) -> int:
     wake_read, wake_write = os.pipe()
     for end in (wake_read, wake_write):
         os.set_blocking(end, False)
@@ -90,7 +91,10 @@ def main(grace: float, command: list[str]) -> int:
             order = os.read(0, select.PIPE_BUF)
             break
     if not order:
-        return _end(engine, grace)
+        status = _end(engine, grace)
+        if os.getppid() != parent:
+            _remove(folder, os.path.join(notes, f"{os.getpid()}.json"))
+        return status
     kept = json.loads(order)
     idle_since, leased, told = time.monotonic(), True, False
     # One that ends by itself leaves its log and its status to those who use it.
@@ -105,16 +109,32 @@ def main(grace: float, command: list[str]) -> int:
         if leased:
             idle_since = time.monotonic()
     status = _end(engine, grace)
-    shutil.rmtree(kept["folder"], ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(kept["note"])
+    _remove_run(kept["lease"])
+    _remove(kept["folder"], kept["note"])
     return status
 
 
+def _remove(folder: str, note: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(note)
+
+
+def _remove_run(lease: str) -> None:
+    """Removes the folder of the run that shared the engine, if the owner of that run was killed."""
+    with contextlib.suppress(OSError):
+        with open(lease, encoding="utf-8") as file:
+            lock = file.read()
+        folder = os.path.dirname(lock)
+        if os.path.basename(folder).startswith("run-") and not _is_locked(lock):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _tell(path: str, status: int) -> None:
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        file.write(str(128 - status if status < 0 else status))
-    os.replace(file.name, path)
+    with contextlib.suppress(OSError):  # there is no room, or the folder was cleared away: the status stays unknown
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            file.write(str(128 - status if status < 0 else status))
+        os.replace(file.name, path)
 
 
 def _is_leased(lease: str) -> bool:
@@ -123,7 +143,8 @@ def _is_leased(lease: str) -> bool:
     The kernel takes a lock back however that pytest ends.
     """
     if _is_locked(lease):
-        os.utime(lease)
+        with contextlib.suppress(FileNotFoundError):  # the folder was cleared away meanwhile
+            os.utime(lease)
         return True
     with contextlib.suppress(FileNotFoundError), open(lease, encoding="utf-8") as file:
         other = file.read()
@@ -192,4 +213,4 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(float(sys.argv[1]), sys.argv[2:]))
+    raise SystemExit(main(float(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]))

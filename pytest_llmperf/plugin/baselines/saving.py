@@ -51,8 +51,8 @@ def save_reference(results: Sequence[TestResult], path: Path) -> str:
     from copy import deepcopy
 
     from pytest_llmperf.quality.reference import write_reference
-    from pytest_llmperf.reports.files.atomic_write import write_whole
     from pytest_llmperf.reports.json_report import take_next_tokens
+    from pytest_llmperf.system.files.whole import write_whole
 
     kept: dict[tuple[str, str], dict[str, Any]] = {}
     for result in results:

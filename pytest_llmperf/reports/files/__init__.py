@@ -1,1 +1,1 @@
-"""Report files: which formats there are, and how a file is written whole."""
+"""Report files: which formats there are."""

@@ -144,3 +144,48 @@ def test_the_folder_for_its_sockets_has_a_short_path(
         assert folder.parent == Path("/tmp")
         folder.rmdir()
     assert list((tmp_path / ("long" * 30)).iterdir()) == []
+
+
+@pytest.mark.usefixtures("own_tmp")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"name": "vllm", "files": "/ne',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b"[]",
+        b"{}",
+        b'{"name": "a", "files": "/x", "owner": 1, "warden": 2, "engine": 3}',
+        b'{"name": "a", "files": "/x", "kept": null, "owner": {"pid": 1}, "warden": {"pid": -1}, "engine": {"pid": 0}}',
+        None,
+    ],
+    ids=["empty", "cut", "bytes", "deep", "list", "no keys", "other shape", "no pids", "a folder"],
+)
+def test_a_pid_file_that_cannot_be_read_is_named_and_removed_and_hides_no_other(
+    content: bytes | None, dead: int, tmp_path: Path
+) -> None:
+    broken = pid_files.find_directory() / "1.json"
+    if content is None:
+        broken.mkdir()
+    else:
+        broken.write_bytes(content)
+    kept = {"seconds": 9, "version": "1", "base_url": "http://127.0.0.1:1/v1"}
+    other = pid_files.write_note("fake", os.getpid(), os.getpid(), tmp_path / "run", kept)
+    assert [note["name"] for note in pid_files.list_kept_notes()] == ["fake"]
+    said: list[str] = []
+    pid_files.clean_up(said.append)
+    assert list_pid_files() == [other]
+    assert len(said) == 1
+    assert said[0].startswith(f"{broken} cannot be read, and is removed: ")
+    assert "\n" not in said[0]
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_the_draft_of_a_writer_that_was_killed_is_removed_when_it_is_old() -> None:
+    old, young = (pid_files.find_directory() / f".1.json.{name}.tmp" for name in ("old", "young"))
+    for draft in (old, young):
+        draft.touch()
+    os.utime(old, (0, 0))
+    pid_files.clean_up(lambda _: None)
+    assert list_pid_files() == [young]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.engines.lifecycle import warden
-from tests.helpers.engine_processes import STUBBORN, child_of, runs
+from pytest_llmperf.engines.lifecycle import pid_files, warden
+from tests.helpers.engine_processes import STUBBORN, child_of, own_tmp, parent_of_server, runs
 from tests.helpers.waiting import PATIENCE_S, read_line, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["own_tmp"]
 
 GRACE = "0.2"
 SLEEPER = "import signal; signal.pause()"
@@ -27,7 +30,7 @@ def warden_of(
     folder: Path, *command: str, stdin: int = subprocess.PIPE, grace: str = GRACE
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A warden and the pid of its server, 0 when it has none."""
-    line = [sys.executable, "-I", "-S", warden.__file__, grace, *command]
+    line = [sys.executable, "-I", "-S", warden.__file__, grace, str(folder), str(folder), *command]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             line, stdin=stdin, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
@@ -140,12 +143,57 @@ def test_the_server_dies_with_a_killed_warden(tmp_path: Path) -> None:
 
 def test_the_death_of_the_parent_ends_the_server_though_somebody_holds_the_pipe(tmp_path: Path) -> None:
     starter = "import subprocess, sys; subprocess.run(sys.argv[1:], start_new_session=True)"
-    command = python(starter, sys.executable, "-I", "-S", warden.__file__, GRACE, *python(STUBBORN, tmp_path))
+    command = python(
+        starter, sys.executable, "-I", "-S", warden.__file__, GRACE, tmp_path, tmp_path, *python(STUBBORN, tmp_path)
+    )
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         server = int(read_line(parent.stdout))
         child = child_of(tmp_path)
         parent.kill()
         until(lambda: not runs(server) and not runs(child))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_the_files_of_the_server_go_with_it_whatever_ended_its_parent(
+    tmp_path: Path, own_tmp: Path, number: signal.Signals
+) -> None:
+    run = own_tmp / "llmperf-fake"
+    run.mkdir()
+    with parent_of_server(run, SLEEPER) as (parent, server):
+        until(lambda: list(pid_files.find_directory().glob("*.json")))
+        parent.send_signal(number)
+        until(lambda: not runs(server) and not run.exists())
+        until(lambda: not list(pid_files.find_directory().iterdir()))
+
+
+def test_the_files_of_a_server_that_ended_stay_for_a_parent_that_lives(tmp_path: Path, own_tmp: Path) -> None:
+    run = own_tmp / "llmperf-fake"
+    run.mkdir()
+    with parent_of_server(run, "print('its last words')") as (parent, _):
+        assert parent.stdin is not None
+        status = ""
+        while status in ("", "None"):
+            parent.stdin.write("\n")
+            parent.stdin.flush()
+            status = read_line(parent.stdout).strip()
+        assert status == "0"
+        assert (run / "fake.log").read_text(encoding="utf-8") == "its last words\n"
+
+
+def test_a_run_whose_owner_was_killed_goes_with_the_engine_that_it_shared(tmp_path: Path) -> None:
+    run, folder, note = (tmp_path / name for name in ("run-killed", "files", "note.json"))
+    for made in (run, folder):
+        made.mkdir()
+    (run / "lock").touch()
+    (folder / "lease").write_text(str(run / "lock"), encoding="utf-8")
+    note.touch()
+    with warden_of(tmp_path, *python(SLEEPER)) as (process, _):
+        assert process.stdin is not None
+        order = {"seconds": 0, "lease": str(folder / "lease"), "folder": str(folder), "note": str(note)}
+        process.stdin.write(json.dumps(order))
+        process.stdin.flush()
+        process.wait(PATIENCE_S)
+    assert not any(path.exists() for path in (run, folder, note))
 
 
 def test_a_command_that_cannot_be_run_is_named_in_the_log(tmp_path: Path) -> None:

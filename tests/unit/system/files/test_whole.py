@@ -1,4 +1,4 @@
-"""Files that are whole or not there: reports/files/atomic_write.py."""
+"""Files that are whole or not there: system/files/whole.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_llmperf.reports.files.atomic_write import write_whole
+from pytest_llmperf.system.files.whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
