@@ -39,6 +39,9 @@ _WIDE = 0.35
 _ABOVE, _BELOW = 1.05, 0.96
 _FASTEST_RISE, _FASTEST_FALL = 2.0, 3.0
 """Factors from the highest rate up, and from the lowest one down: one overload says little of where the knee is."""
+_FILLED, _JUDGED = 2.0, 2.0
+"""How many times as long as a request a step is sent before it is judged, and while it is: a batch fills slowly."""
+_FIRST_STEP_S = 60.0
 _ALONE = 0.1
 """Mean number of requests at a time below which none waits for another."""
 
@@ -72,6 +75,7 @@ class Search:
         self._limit = limit if options.until_decided else None
         self._steps: list[tuple[SearchStep, list[ShareAtRate]]] = []
         self._alone_s: float | None = None
+        self._request_s = 0.0
         self._ceiling = options.highest or math.inf
         self._sent = 0
         self._is_long = False
@@ -103,22 +107,29 @@ class Search:
         self.ended = self.ended or self._find_end()
         if self.ended:
             return None
-        requests = self._count_requests()
+        rate = self._choose_rate()
+        in_flight = rate * self._request_s
+        requests = max(self._count_requests(), math.ceil((_FILLED + _JUDGED) * in_flight))
         if self._options.most_requests is not None:
             requests = min(requests, self._options.most_requests - self._sent)
-            if requests < _SHORT:
+            if requests < max(_SHORT, (_FILLED + 1) * in_flight):
                 self.ended = f"its allowance of {self._options.most_requests} requests is spent"
                 return None
         warmup = _SHORT_WARMUP if requests < _LONG else max(_LONG_WARMUP, requests // 8)
-        return SearchStep(self._choose_rate(), requests, warmup)
+        return SearchStep(rate, requests, max(warmup, math.ceil(_FILLED * in_flight)))
 
     def add_probe(self, seconds: Sequence[float]) -> None:
         """Takes the end-to-end times of the single requests that it begins with."""
         self._sent += len(seconds)
-        self._alone_s = max(median(seconds), 1e-6)
+        self._alone_s = self._request_s = max(median(seconds), 1e-6)
 
-    def add(self, step: SearchStep, points: Sequence[ShareAtRate]) -> None:
-        """Takes what a step showed of each limit, in their order."""
+    def add(self, step: SearchStep, points: Sequence[ShareAtRate], seconds: Sequence[float] = ()) -> None:
+        """Takes what a step showed of each limit, in their order, and the end-to-end times of its requests.
+
+        Where a limit is broken the times are those of a queue, and do not count.
+        """
+        if seconds and all(point.above <= most for point, most in zip(points, self._allowed, strict=True)):
+            self._request_s = max(self._request_s, median(seconds))
         self._sent += step.requests
         self._steps.append((step, list(points)))
         if not self._is_long and self._find_width() <= _WIDE:
@@ -138,9 +149,10 @@ class Search:
         return min((math.fsum(point.effective for point in points) for points in by_limit), default=0.0)
 
     def find_bound(self) -> float:
-        """The rate below which the highest one does not lie, but with a probability of ``ERROR``."""
+        """The rate below which the highest one does not lie, but with a probability of ``ERROR``; it was tried."""
         share = ERROR / len(self._allowed)
-        return min(knee.find_quantile(share) for knee in self._find_knees())
+        tried = max(step.rate for step, _ in self._steps if step.rate)
+        return min(tried, *(knee.find_quantile(share) for knee in self._find_knees()))
 
     def estimate(self, error: float = ERROR) -> RateEstimate | None:
         """Where the highest rate is, each bound wrong with this probability at most; None before the first step."""
@@ -160,9 +172,17 @@ class Search:
         return self._known[1]
 
     def _compute_knees(self) -> list[Knee]:
-        long = [points for step, points in self._steps if step.requests >= _LONG]
-        used = long if len(long) >= _ENOUGH else [points for _, points in self._steps]
+        steps = [one for one in self._steps if self._has_filled(one[0])] or self._steps
+        long = [points for step, points in steps if step.requests >= _LONG]
+        used = long if len(long) >= _ENOUGH else [points for _, points in steps]
         return [find_knee([points[number] for points in used], allowed) for number, allowed in enumerate(self._allowed)]
+
+    def _has_filled(self, step: SearchStep) -> bool:
+        """Whether as many requests as a step has in flight at a time came before those that were judged.
+
+        At a high rate a few requests find room in any batch, which says nothing of how many go on to find it.
+        """
+        return step.rate is not None and step.warmup >= step.rate * self._request_s
 
     def _find_width(self) -> float:
         found = self.estimate()
@@ -180,7 +200,7 @@ class Search:
     def _choose_rate(self) -> float:
         found = self.estimate()
         if found is None:
-            wanted = self._options.start or 1 / (self._alone_s or 1.0)
+            wanted = self._options.start or max(1 / (self._alone_s or 1.0), _SHORT / _FIRST_STEP_S)
         else:
             rates = [step.rate for step, _ in self._steps if step.rate]
             turn = (_ABOVE if len(self._steps) % 2 else _BELOW) if self._is_long else 1.0
@@ -226,4 +246,4 @@ class Search:
         return min(knee.find_quantile(1 - share) for knee in self._find_knees()) <= self._floor * _ABOVE
 
     def _is_held_everywhere(self) -> bool:
-        return self.find_bound() >= self._ceiling / _ABOVE
+        return self._has_filled(self._steps[-1][0]) and self.find_bound() >= self._ceiling / _ABOVE

@@ -124,8 +124,7 @@ class RateSearch:
     # ----------------------------------------------------------------------------------------------------------------
 
     def _add_probe(self, measured: Measurement) -> None:
-        times = [e2e for request in measured.judged if (e2e := request.e2e) is not None and request.error is None]
-        if times:
+        if times := _list_times(measured):
             self._search.add_probe(times)
         else:
             self._fault = "no single request was answered"
@@ -145,7 +144,7 @@ class RateSearch:
                 self._search.refuse(step, f"the client was too slow at {rate:.3g} req/s: {reason}")
                 return reason
             points.append(point)
-        self._search.add(step, points)
+        self._search.add(step, points, _list_times(measured))
         return ""
 
     def _make_result(self, ended: str) -> CapacityResult:
@@ -171,6 +170,11 @@ class RateSearch:
             least = self._search.find_bound()
             return replace(known, rate=least, low=least, bounded=self._search.bounded)
         return replace(known, rate=found.rate, low=found.low, high=found.high, noise=found.noise)
+
+
+def _list_times(measured: Measurement) -> list[float]:
+    """The end-to-end times of the judged requests that were answered, in seconds."""
+    return [e2e for request in measured.judged if (e2e := request.e2e) is not None and request.error is None]
 
 
 class Sweep:

@@ -123,6 +123,40 @@ def test_it_ends_where_even_single_requests_break_a_limit() -> None:
     assert search.ended == "the limits do not hold at 1 req/s, where requests hardly meet"
 
 
+@pytest.mark.parametrize(("slots", "request_s", "start"), [(256, 10.0, None), (256, 10.0, 150.0), (1000, 30.0, 2.0)])
+def test_a_batch_that_fills_slowly_is_filled_before_a_step_is_judged(
+    slots: int, request_s: float, start: float | None
+) -> None:
+    """Until as many requests have come as there are slots, no rate is too high."""
+    search = Search([0.05], SearchOptions(start=start, highest=200.0, precision=0.1))
+    while (step := search.next_step()) is not None and search.requests < 100_000:
+        if step.rate is None:
+            search.add_probe([request_s] * step.requests)
+            continue
+        most_in_flight = min(step.rate * request_s, step.requests)
+        above = share_at(step.rate, slots / request_s) if most_in_flight > slots else 0.0
+        search.add(step, [seen(step.rate, above, step.requests - step.warmup)], [request_s])
+    found = search.estimate()
+    assert found is not None
+    assert not search.bounded
+    assert found.rate == pytest.approx(slots / request_s, rel=0.1)
+
+
+def test_a_long_request_leaves_time_for_the_first_step() -> None:
+    search = Search([0.05], SearchOptions())
+    search.add_probe([30.0])
+    step = search.next_step()
+    assert step is not None
+    assert step.rate is not None
+    assert step.requests / step.rate < 150
+
+
+def test_no_rate_above_those_that_were_tried_is_said_to_hold() -> None:
+    search = Search([0.05], SearchOptions(highest=20.0))
+    run(search, [1000.0])
+    assert 19 < search.find_bound() <= 20
+
+
 def test_it_ends_at_the_highest_rate_that_it_may_try() -> None:
     search = Search([0.05], SearchOptions(highest=20.0))
     steps = run(search, [100.0])
