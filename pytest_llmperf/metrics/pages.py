@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.metrics.evidence import Bounds
 from pytest_llmperf.metrics.metric import Metric, SampleSource, ScalarMetric
+from pytest_llmperf.metrics.statistics import minimum_samples
 
 if TYPE_CHECKING:
     from pytest_llmperf.measurement.measurement import Measurement
@@ -21,7 +22,7 @@ def make_page_metric(definition: PageMetric) -> ScalarMetric:
         better=definition.better,
         formula=definition.formula,
         source=SampleSource.PAGES,
-        compute=_read,
+        compute=lambda measurement, metric: _read(measurement, metric, definition),
         evidence=lambda measurement: _find_bounds(measurement, definition.name),
     )
 
@@ -32,9 +33,15 @@ def why_untrusted(measurement: Measurement, name: str) -> str:
     return "" if found is None else found.fault
 
 
-def _read(measurement: Measurement, metric: Metric) -> Reading:
+def _read(measurement: Measurement, metric: Metric, definition: PageMetric) -> Reading:
     found = measurement.page_readings.get(metric.name)
-    return found.reading if found is not None else Reading.missing(_why_unread(measurement))
+    if found is None:
+        return Reading.missing(_why_unread(measurement))
+    percent, given = definition.percentile, found.reading.samples or 0
+    if percent is None or found.reading.value is None or given >= minimum_samples(percent):
+        return found.reading
+    needs = f"{definition.take} needs {minimum_samples(percent)} values"
+    return Reading.missing(f"{needs}, and {definition.series.text} had {given} during the test")
 
 
 def _why_unread(measurement: Measurement) -> str:

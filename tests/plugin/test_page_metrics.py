@@ -70,11 +70,17 @@ def test_broken(llm_client):
 
 @pytest.mark.latency_budget(wait="4 s")
 def test_inside_its_bucket(llm_client, llm_perf):
-    ask(llm_client)
+    for _ in range(11):
+        ask(llm_client)
     assert llm_perf.read("throughput.cache_hits").value == 0.5
 
 @pytest.mark.latency_budget(wait="3 s")
 def test_within_the_bucket(llm_client):
+    for _ in range(11):
+        ask(llm_client)
+
+@pytest.mark.latency_budget(wait="4 s")
+def test_too_few(llm_client):
     ask(llm_client)
 
 @pytest.mark.latency_budget(nowhere="1 s", queue="3 requests")
@@ -141,7 +147,7 @@ def test_a_page_of_a_server_is_read_and_judged(runs: Runs, pytester: pytest.Pyte
     with hostile.running():
         # Without --llmperf-metrics the page is that of the server.
         result = runs.plain(SUITE, *hostile.options, "--llmperf-strict", "--llmperf-report=out.json")
-    result.assert_outcomes(passed=3, failed=5)
+    result.assert_outcomes(passed=3, failed=6)
     report = read_report(pytester.path / "out.json")
     found = {
         (test["nodeid"].partition("::test_")[2], v["name"].partition(".")[2]): v
@@ -154,6 +160,7 @@ def test_a_page_of_a_server_is_read_and_judged(runs: Runs, pytester: pytest.Pyte
         ("broken", "queue"): "PASS",
         ("inside_its_bucket", "wait"): "PASS",
         ("within_the_bucket", "wait"): "INCONCLUSIVE",
+        ("too_few", "wait"): "NOT MEASURED",
         ("lacks_a_name", "nowhere"): "NOT MEASURED",
         ("lacks_a_name", "queue"): "PASS",
         ("set_back", "cache_hits"): "INVALID",
@@ -162,6 +169,7 @@ def test_a_page_of_a_server_is_read_and_judged(runs: Runs, pytester: pytest.Pyte
     }
     assert found["set_back", "cache_hits"]["reason"].endswith("was set back during the test")
     assert "its process start time changed" in found["started_afresh", "queue"]["reason"]
+    assert found["too_few", "wait"]["reason"] == "p50 needs 11 values, and wait_seconds had 1 during the test"
     assert found["lacks_a_name", "nowhere"]["reason"] == "the page has no nowhere"
     assert "the answer is 404" in found["gone", "queue"]["reason"]
     assert found["within_the_bucket", "wait"]["interval"]["low"] == 2

@@ -99,6 +99,8 @@ def parse_definition(name: str, table: object) -> PageMetric:
             raise ValueError(f"unknown key {key!r}{hint}")
     kind = _parse_choice("kind", table, tuple(_TAKES))
     quantity, scale = _parse_unit(_require("unit", table))
+    if "per" in table and _require("unit", table) == "%":
+        raise ValueError("unit='%' makes a hundredth of what per gives, which is a share: write unit='1'")
     per = PageSeries.parse(_require("per", table)) if "per" in table else None
     take = _parse_take(kind, table, has_per=per is not None)
     better = _parse_choice("better", table, ("lower", "higher"))

@@ -10,7 +10,7 @@ import pytest
 from pytest_llmperf.measurement.pages.definition import parse_definition
 
 GAUGE = {"series": "queue", "kind": "gauge", "take": "max", "unit": "requests", "better": "lower"}
-COUNTER = {"series": "hits_total", "kind": "counter", "unit": "%", "better": "higher", "per": "asked_total"}
+COUNTER = {"series": "hits_total", "kind": "counter", "unit": "1", "better": "higher", "per": "asked_total"}
 HISTOGRAM = {"series": "wait_ms", "kind": "histogram", "take": "p99.9", "unit": "ms", "better": "lower"}
 
 
@@ -18,8 +18,8 @@ HISTOGRAM = {"series": "wait_ms", "kind": "histogram", "take": "p99.9", "unit": 
     ("table", "base", "scale", "formula"),
     [
         (GAUGE, "requests", 1.0, "max of queue"),
-        (COUNTER, "1", 0.01, "rise of hits_total / rise of asked_total"),
-        ({**COUNTER, "unit": "1"}, "1", 1.0, "rise of hits_total / rise of asked_total"),
+        (COUNTER, "1", 1.0, "rise of hits_total / rise of asked_total"),
+        ({**GAUGE, "unit": "%"}, "1", 0.01, "max of queue"),
         (HISTOGRAM, "s", 1e-3, "p99.9 of wait_ms"),
         ({**HISTOGRAM, "take": "mean", "unit": "GiB"}, "B", 2.0**30, "mean of wait_ms"),
     ],
@@ -36,6 +36,7 @@ def test_a_table_says_what_is_read_and_in_which_unit(
     ("table", "message"),
     [
         ("queue", "is not a table of series, kind, take, unit and better"),
+        ({**COUNTER, "unit": "%"}, "unit='%' makes a hundredth of what per gives, which is a share: write unit='1'"),
         ({**GAUGE, "serie": "a"}, "unknown key 'serie'; did you mean series?"),
         ({**GAUGE, "kind": "summary"}, "kind='summary' is none of counter, gauge, histogram"),
         ({**GAUGE, "kind": 1}, "kind=1 is not a text"),
