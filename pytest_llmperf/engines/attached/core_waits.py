@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.telemetry.sources.branch import Branch
     from pytest_llmperf.telemetry.sources.host_counters import HostCounters
 
+_STOP_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class CoreLook:
@@ -99,10 +101,10 @@ class CoreWatch:
         return CoreWaits(tuple(self._looks))
 
     def stop(self) -> None:
-        """Returns when the last look is done. May be called twice."""
+        """Returns when the last look is done, or is not in 10 s. May be called twice."""
         if self._pid is not None and not self._ended.is_set():
             self._ended.set()
-            self._thread.join()
+            self._thread.join(_STOP_SECONDS)
             self._look()
 
     def _run(self) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_llmperf.measurement.request import RequestTiming
 
 LOOKS_PER_SECOND = 4.0
+# A server may take as long for each byte of an answer as for a whole one.
+STOP_SECONDS = 15.0
 # A request that its client has given up takes its slot for a moment longer.
 LINGER_NS = 500_000_000
 
@@ -47,10 +49,10 @@ class SlotsWatch:
             self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the last look is done. May be called twice."""
+        """Returns when the last look is done, or is not in ``STOP_SECONDS``. May be called twice."""
         if self._urls and not self._ended.is_set():
             self._ended.set()
-            self._thread.join()
+            self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ from pytest_llmperf.system.http.responses import BrokenAnswerError, StrictHTTPCo
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+# A whole answer may take so many times as long as a single silence of the server.
+_WHOLE_TIMEOUTS = 4.0
+_PIECE_BYTES = 65536
 
 
 class _Plain(urllib.request.HTTPHandler):
@@ -109,8 +114,7 @@ def _authorize(api_key: str) -> dict[str, str]:
 def _body(request: urllib.request.Request, timeout: float) -> bytes:
     try:
         with _open(request, timeout) as response:
-            body: bytes = response.read()
-            return body
+            return _read_whole(response, time.monotonic() + _WHOLE_TIMEOUTS * timeout)
     except urllib.error.HTTPError as error:
         error.close()
         raise
@@ -118,6 +122,20 @@ def _body(request: urllib.request.Request, timeout: float) -> bytes:
         raise OSError(str(error)) from error
     except http.client.HTTPException as error:
         raise OSError(f"the answer is not HTTP ({' '.join(str(error).split()) or type(error).__name__})") from error
+
+
+def _read_whole(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """The body, which a server must not send byte by byte for ever.
+
+    Raises:
+        TimeoutError: it is not whole at the ``deadline``, a moment of ``time.monotonic()``.
+    """
+    pieces = []
+    while piece := response.read1(_PIECE_BYTES):
+        pieces.append(piece)
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer has no end")
+    return b"".join(pieces)
 
 
 class NoModelListError(EngineError):

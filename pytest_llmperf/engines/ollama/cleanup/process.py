@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _PROGRAM = Path(__file__).with_name("main.py")
 _SECONDS = 30.0
+_KILL_SECONDS = 3.0
 
 
 class Cleanup:
@@ -102,11 +104,15 @@ class Cleanup:
             # A line, since a process that a test has forked may hold the pipe as well.
             self._process.stdin.write(b"\n")
             self._process.stdin.close()
+        self._process.send_signal(signal.SIGCONT)  # should it have been stopped
         try:
             status = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            status = self._process.wait()
+            try:
+                status = self._process.wait(_KILL_SECONDS)
+            except subprocess.TimeoutExpired:
+                status = -signal.SIGKILL
         self._said.seek(0)
         self.restored = self._said.read().decode(errors="replace").splitlines()
         self._said.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_llmperf.engines.api.spec import EngineError
+from pytest_llmperf.engines.vllm import environment
 from pytest_llmperf.engines.vllm.environment import VLLMEnvironment, find_vllm
 from tests.helpers.waiting import PATIENCE_S
 
@@ -109,3 +110,9 @@ def test_without_it_here_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EngineError, match=r"^vllm needs vLLM: pip install vllm .* or --llmperf-engine-bin="):
         find_vllm(None)
+
+
+def test_a_python_that_does_not_answer_is_named(python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_LOOK_SECONDS", 0.0)
+    with pytest.raises(EngineError, match=rf"vllm: {python} has not named its versions in 0 s"):
+        find_vllm(str(python))
