@@ -106,12 +106,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         state.finish(failed=bool(session.testsfailed))
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Ends engines, sampler and relays."""
-    session = config.stash.get(SESSION, None)
-    if session is not None:
-        session.close()
-        session.budgets.forget_file()
+@pytest.hookimpl(wrapper=True)
+def pytest_unconfigure(config: pytest.Config) -> Generator[None, object, object]:
+    """Ends engines, sampler and relays, also when the hook of another plugin fails or is interrupted."""
+    try:
+        return (yield)
+    finally:
+        session = config.stash.get(SESSION, None)
+        if session is not None:
+            session.close()
+            session.budgets.forget_file()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

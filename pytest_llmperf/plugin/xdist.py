@@ -117,11 +117,15 @@ class Controller:
         if loadgroup_is_broken(config):
             terminalreporter.write_line(f"llmperf: warning: {_SCATTERED}", yellow=True)
 
-    def pytest_unconfigure(self) -> None:
-        if self._messages is not None:
-            self._messages.close()
-        if self._run is not None:
-            self._run.close()
+    @pytest.hookimpl(wrapper=True)
+    def pytest_unconfigure(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            if self._messages is not None:
+                self._messages.close()
+            if self._run is not None:
+                self._run.close()
 
 
 class WorkerResults:
