@@ -80,26 +80,37 @@ def find_proxy(host: str, port: int, environ: Mapping[str, str] | None = None) -
     name, url = next(((name, known[name]) for name in _PROXY_NAMES if known.get(name)), ("", ""))
     if not url or _is_loopback(host) or _is_excepted(host, port, known):
         return None
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    url = url.strip()
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        given_port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{name} is no address of a proxy ({error}): write http://HOST:PORT") from None
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{name} names a proxy of a kind that is not supported: write http://HOST:PORT")
     authorization = ""
     if parts.username is not None:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         authorization = f"Basic {base64.b64encode(user.encode()).decode()}"
-    return Proxy(parts.hostname, parts.port or _DEFAULT_PORT, authorization)
+    return Proxy(parts.hostname, given_port or _DEFAULT_PORT, authorization)
 
 
 def _is_loopback(host: str) -> bool:
     name = host.lower().rstrip(".")
     address = _read_address(name)
-    return name == "localhost" or name.endswith(".localhost") if address is None else address.is_loopback
+    if address is None:
+        return name == "localhost" or name.endswith(".localhost")
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified  # a connection to 0.0.0.0 goes to this host
 
 
 def _is_excepted(host: str, port: int, environ: Mapping[str, str]) -> bool:
-    """Whether a server is one of ``NO_PROXY``: names with all below them, addresses, networks; ports count."""
+    """Whether a server is one of ``NO_PROXY``: names with all below them, addresses, networks; ports count.
+
+    Commas part them, or white space, as for curl.
+    """
     listed = next((environ[name] for name in _EXCEPTION_NAMES if environ.get(name)), "")
-    return any(_covers(one.strip().lower(), host.lower().rstrip("."), port) for one in listed.split(",") if one.strip())
+    return any(_covers(one.lower(), host.lower().rstrip("."), port) for one in listed.replace(",", " ").split())
 
 
 def _covers(entry: str, host: str, port: int) -> bool:
@@ -117,7 +128,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
             return address in ipaddress.ip_network(entry, strict=False)
         except ValueError:
             return False
-    domain = entry.removeprefix("*").removeprefix(".")
+    domain = entry.removeprefix("*").removeprefix(".").removesuffix(".")
     return host == domain or host.endswith(f".{domain}")
 
 

@@ -19,6 +19,7 @@ OUTSIDE = {"HTTPS_PROXY": "http://proxy:3128"}
         ({"ALL_PROXY": "http://proxy:3128"}, Proxy("proxy", 3128)),
         ({"HTTPS_PROXY": "http://me:p%40ss@proxy:1"}, Proxy("proxy", 1, "Basic bWU6cEBzcw==")),
         ({"HTTPS_PROXY": "http://[::1]:3128/"}, Proxy("::1", 3128)),
+        ({"HTTPS_PROXY": " http://proxy:3128 "}, Proxy("proxy", 3128)),
     ],
 )
 def test_the_environment_names_it(environ: dict[str, str], expected: Proxy | None) -> None:
@@ -26,7 +27,18 @@ def test_the_environment_names_it(environ: dict[str, str], expected: Proxy | Non
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST", "a.localhost", "localhost.", "127.0.0.1", "127.1.2.3", "::1"]
+    "host",
+    [
+        "localhost",
+        "LOCALHOST",
+        "a.localhost",
+        "localhost.",
+        "127.0.0.1",
+        "127.1.2.3",
+        "::1",
+        "::ffff:127.0.0.1",
+        "0.0.0.0",
+    ],
 )
 @pytest.mark.parametrize("environ", [OUTSIDE, {"ALL_PROXY": "socks5://proxy"}])
 def test_none_stands_before_a_server_of_this_host(host: str, environ: dict[str, str]) -> None:
@@ -42,6 +54,8 @@ def test_none_stands_before_a_server_of_this_host(host: str, environ: dict[str, 
         ("api.example.com", "*.example.com", True),
         ("API.Example.com", "other, EXAMPLE.com", True),
         ("example.com", ".example.com", True),
+        ("api.example.com", "example.com.", True),
+        ("api.example.com", "other example.com", True),
         ("badexample.com", "example.com", False),
         ("api.example.com", "ample.com", False),
         ("api.example.com", "example.com:8443", True),
@@ -65,6 +79,12 @@ def test_exceptions_are_names_addresses_and_networks(host: str, exceptions: str,
 @pytest.mark.parametrize("url", ["socks5://proxy:1080", "https://proxy:443", "http://"])
 def test_another_kind_is_refused_by_the_name_of_its_variable(url: str) -> None:
     with pytest.raises(ValueError, match=r"^HTTPS_PROXY names a proxy of a kind that is not supported: write http://"):
+        find_proxy("api.example.com", 443, {"HTTPS_PROXY": url})
+
+
+@pytest.mark.parametrize("url", ["http://proxy:99999", "proxy:abc", "http://[::1"])
+def test_an_address_that_is_none_is_refused_by_the_name_of_its_variable(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^HTTPS_PROXY is no address of a proxy \(.*\): write http://HOST:PORT$"):
         find_proxy("api.example.com", 443, {"HTTPS_PROXY": url})
 
 
