@@ -55,6 +55,11 @@ class Expectation:
         self._start_ns = 0
         self._end_ns: int | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the block has begun and not ended."""
+        return bool(self._start_ns) and self._end_ns is None
+
     def covers(self, engine: Engine, request: RequestTiming) -> bool:
         """Whether a request is one that it expected to be cancelled, and was."""
         begun = self._start_ns and request.sent_ns >= self._start_ns

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from pytest_llmperf.measurement.request import RequestTiming
 
+# How long other requests of the test may leave it open whether the engine still worked on the cancelled one.
+_MOST_DOUBT_NS = 50_000_000
+
 
 @dataclass(frozen=True)
 class RunningLook:
@@ -41,7 +44,7 @@ def describe_cancelled(
         tokens=sum(counts) if counts else None,
         chunks=len(stamps),
         noticed_ns=noticed.at_ns if isinstance(noticed, RunningLook) else None,
-        how=_describe_how(request, looks, noticed) if isinstance(noticed, RunningLook) else "",
+        how=_describe_how(request, looks, noticed, others) if isinstance(noticed, RunningLook) else "",
         reason="" if isinstance(noticed, RunningLook) else noticed.reason,
     )
 
@@ -52,7 +55,7 @@ def find_notice(
     """The first look after the cancel at which the engine worked on no more requests than on others of the test.
 
     Only those others count that it had certainly begun and not ended, so that what is found may be late and is never
-    early.
+    early. Where it may be much too late, because another one waited for its first token, it is Missing.
     """
     silent = next((look.running for look in looks if isinstance(look.running, Missing)), None)
     if silent is not None:
@@ -64,6 +67,12 @@ def find_notice(
     if not request.chunks and not _was_seen(request, looks, others):
         return Missing("it was cancelled before its first token, and the engine was not seen to work on it")
     if free is not None:
+        doubt_ns = free.at_ns - next(look.at_ns for look in after if _may_be_free(look, others))
+        if doubt_ns > _MOST_DOUBT_NS:
+            return Missing(
+                f"for {doubt_ns / 1e9:.3g} s another request of the test waited for its first token, and the engine "
+                "does not tell which one it worked on: send further ones after the block"
+            )
         return free
     running, seconds = after[-1].running, (after[-1].at_ns - request.end_ns) / 1e9
     what = "1 request" if running == 1 else f"{running} requests"
@@ -92,12 +101,21 @@ def _count_foreign(look: RunningLook, others: Sequence[RequestTiming]) -> int:
     return look.running - sum(1 for other in others if _was_running(other, look))
 
 
+def _may_be_free(look: RunningLook, others: Sequence[RequestTiming]) -> bool:
+    """Whether all that the engine worked on may have been other requests."""
+    if isinstance(look.running, Missing):
+        return True
+    return look.running <= sum(1 for other in others if other.sent_ns <= look.at_ns and other.end_ns >= look.asked_ns)
+
+
 def _was_running(other: RequestTiming, look: RunningLook) -> bool:
     begun = other.chunks and list_stamps(other.chunks)[0] <= look.asked_ns
     return bool(begun) and other.end_ns >= look.at_ns
 
 
-def _describe_how(request: RequestTiming, looks: Sequence[RunningLook], noticed: RunningLook) -> str:
-    before = [look.asked_ns for look in looks if look.asked_ns < noticed.asked_ns]
+def _describe_how(
+    request: RequestTiming, looks: Sequence[RunningLook], noticed: RunningLook, others: Sequence[RequestTiming]
+) -> str:
+    before = [look.asked_ns for look in looks if look.asked_ns < noticed.asked_ns and not _may_be_free(look, others)]
     late_ns = noticed.at_ns - max([request.end_ns, *before])
     return f"by how many requests the engine says it works on; late by {late_ns / 1e6:.1f} ms at most"

@@ -49,14 +49,24 @@ def test_it_is_the_first_look_after_the_cancel_at_which_the_engine_is_idle(
     ("other", "noticed_ms"),
     [
         (request(10, 500, 30, cancelled=False), 105),  # it certainly runs, so that one is left to it
-        (request(10, 500, 300, cancelled=False), 205),  # it may wait for its first token: the one may be ours
-        (request(10, 104, 30, cancelled=False), 205),  # it has ended
+        (request(10, 500, 200, cancelled=False), 135),  # it may wait for its first token: the one may be ours
+        (request(10, 103, 30, cancelled=False), 135),  # it has ended
     ],
 )
 def test_only_others_that_certainly_run_are_taken_off(other: RequestTiming, noticed_ms: int) -> None:
-    found = find_notice(OURS, [look(102, 2), look(105, 1), look(205, 0)], [other])
+    found = find_notice(OURS, [look(102, 2), look(105, 1), look(135, 0)], [other])
     assert isinstance(found, RunningLook)
     assert found.at_ns == noticed_ms * MS
+
+
+def test_a_retry_that_waits_for_its_first_token_is_not_taken_for_the_cancelled_one() -> None:
+    retry = request(101, 900, 850, 860, cancelled=False)
+    found = find_notice(OURS, [look(50, 1), look(106, 1), look(455, 1), look(855, 1)], [retry])
+    assert isinstance(found, Missing)
+    assert found.reason == (
+        "for 0.749 s another request of the test waited for its first token, and the engine does not tell which one it "
+        "worked on: send further ones after the block"
+    )
 
 
 @pytest.mark.parametrize(
