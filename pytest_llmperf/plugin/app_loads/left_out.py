@@ -44,6 +44,18 @@ class LeftOut:
         """Notes calls as those of the app."""
         self._of_app.update((id(call), call) for call in calls)
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why nothing was left out although the test has said so: a sentence, or none."""
+        if not any(schedule.warmup or schedule.cooldown for schedule in self._schedules):
+            return ()
+        if any(call.start_ns >= self._starts_ns[0] for call in self._of_app.values()):
+            return ()
+        return (
+            "llm_perf.leave_out leaves out calls of the app, and none came after it; "
+            "llm_client.run has warmup= and cooldown= of its own",
+        )
+
     def judge(self, requests: Sequence[RequestTiming]) -> tuple[dict[int, Phase], tuple[Load, ...]]:
         """The phase of each call of the app, by the identity of its timing, and a load for each moment that had any."""
         groups: dict[int, list[RequestTiming]] = {}

@@ -588,6 +588,7 @@ class MeasuredRun:
                 *self._faults(),
                 *self._calls.faults,
                 *self._expectations.faults,
+                *self._left_out.faults,
                 *_load_faults(loads),
                 *observed.faults,
                 *why_unread(observed.readings),

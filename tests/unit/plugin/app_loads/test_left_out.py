@@ -68,3 +68,13 @@ def test_nothing_is_left_out_once_it_is_cleared() -> None:
     left_out = made(warmup=2)
     left_out.clear()
     assert left_out.judge(CALLS) == ({}, ())
+
+
+def test_it_is_a_fault_if_no_call_of_the_app_comes_after_it() -> None:
+    fault = (
+        "llm_perf.leave_out leaves out calls of the app, and none came after it; "
+        "llm_client.run has warmup= and cooldown= of its own",
+    )
+    assert made(warmup=1, at_ms=501).faults == fault
+    assert made(cooldown="1 s", at_ms=501).faults == fault
+    assert made(warmup=1, at_ms=500).faults == made(at_ms=501).faults == LeftOut().faults == ()
