@@ -57,7 +57,7 @@ def parse_body(
         given = [*limits, *([] if output is None else ["output_length"])]
         raise ValueError(f"{' and '.join(given)} both say how long the answer is: give one")
     for key in ("n", "best_of"):
-        if body.get(key, 1) != 1:
+        if body.get(key) not in (None, 1):
             raise ValueError(f"{key} is {show(body[key])}: several answers at once cannot be measured")
     fields = {key: value for key, value in body.items() if key not in (*given, *_LIMITS, *_LEFT_OUT, "n", "best_of")}
     for key in fields:

@@ -33,8 +33,10 @@ _UNREADABLE = {
     b"\x28\xb5\x2f\xfd": "compressed by zstd",
     b"BZh": "compressed by bzip2",
     b"\xfd7zXZ": "compressed by xz",
+    codecs.BOM_UTF32_LE: "text in UTF-32",
     codecs.BOM_UTF16_LE: "text in UTF-16",
     codecs.BOM_UTF16_BE: "text in UTF-16",
+    _GZIP: "compressed by gzip twice",
 }
 _FORMS = "give JSON lines, a list in JSON or CSV, in UTF-8, as they are or compressed by gzip"
 _BLANK = b" \t\r\n"
@@ -70,6 +72,8 @@ def _read_stream(stream: io.BufferedReader, name: str) -> Iterator[RawEntry]:
     for mark, kind in _UNREADABLE.items():
         if head.startswith(mark):
             raise ValueError(f"{name} is {kind}: {_FORMS}")
+    if b"\0" in head[:4]:
+        raise ValueError(f"{name} is no text in UTF-8, but perhaps in UTF-16: {_FORMS}")
     if head.startswith(codecs.BOM_UTF8):
         stream.read(len(codecs.BOM_UTF8))
         head = head.removeprefix(codecs.BOM_UTF8)
@@ -114,10 +118,10 @@ def _read_rows(stream: io.BufferedReader, name: str) -> Iterator[RawEntry]:
     try:
         for row in rows:
             try:
+                if not row:
+                    continue
                 if columns is None:
                     columns = parse_header(row)
-                    continue
-                if not row:
                     continue
                 content, unit = columns.parse(row)
             except ValueError as error:

@@ -56,7 +56,7 @@ def test_a_batch_of_openai_is_sent_with_its_own_fields_to_the_model_of_the_engin
 
 
 def test_a_batch_of_completions_is_sent_as_prompts(load: Any) -> None:
-    found = load(lines(batch({"prompt": "a"}, "/v1/completions"), batch({"prompt": "b"}, "/v1/completions")))
+    found = load(lines(batch({"prompt": "a"}, "/v1/completions"), batch({"prompt": "b", "n": None}, "/v1/completions")))
     assert (prompts(found), found.chat) == (["a", "b"], False)
 
 
@@ -234,6 +234,6 @@ def test_a_trace_of_images_is_refused_by_its_column(load: Any) -> None:
 
 
 def test_columns_of_load_tools_are_read_from_csv(load: Any) -> None:
-    found = load('question,system_prompt,output_tokens_count\n"12",be kind,5\n')
+    found = load('\n\nquestion,system_prompt,output_tokens_count\n"12",be kind,5\n')
     assert prompts(found) == [[{"role": "system", "content": "be kind"}, {**USER, "content": "12"}]]
     assert outputs(found) == [5]
