@@ -8,6 +8,7 @@ import pytest
 
 from pytest_llmperf.engines.registry import EngineRegistry
 from pytest_llmperf.plugin import benchmark, hookspecs, options, settings
+from pytest_llmperf.plugin.ending.termination import Termination
 from pytest_llmperf.plugin.fixtures import (
     llm_base_url,
     llm_client,
@@ -73,6 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_worker(config):
         reporter = Reporter(session)
         config.pluginmanager.register(reporter, REPORTER)
+        if session.settings.engines and not session.settings.disable:
+            termination = Termination(reporter.note_termination, reporter.write_early)
+            config.pluginmanager.register(termination, "llmperf_termination")
         pytest_html = bool(config.getoption("htmlpath", None))
         if pytest_html or reporter.shows_run:
             config.pluginmanager.register(collect_page_facts(session), PAGE_FACTS)

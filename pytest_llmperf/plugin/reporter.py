@@ -106,6 +106,7 @@ class Reporter:
         self._without_engine = 0
         self._budgeted: set[str] = set()
         self._problems: list[str] = []
+        self._written: set[Path] = set()
         self._baseline_lines: list[str] = []
         self._started = time.time()
         self._provenance: dict[str, Any] | None = None
@@ -210,6 +211,7 @@ class Reporter:
             return
         from pytest_llmperf.reports.markdown import report as markdown
 
+        self._problems.clear()
         results, reports = self.results, self._session.settings.reports
         written = [file for file in reports if self._write_report(session, file)]
         for file in written if len(written) < len(reports) else ():
@@ -233,9 +235,24 @@ class Reporter:
             write_whole(file.path, file.render(self.results, facts))
         except Exception as error:  # the renderer may be another package's, and the summary is still to come
             self._problems.append(f"the report {file.path} could not be written: {_describe_error(error)}")
+            self._written.discard(file.path)
             _fail(session)
             return False
+        self._written.add(file.path)
         return True
+
+    def note_termination(self) -> None:
+        """Notes that the run was ended before its last test, for all that tells of it."""
+        from pytest_llmperf.plugin.ending.termination import SENTENCE
+
+        self._session.findings.add(SENTENCE, error=True)
+
+    def write_early(self) -> None:
+        """Writes the reports with the results so far. A run that gets to its end writes them again."""
+        session: pytest.Session | None = self._session.config.pluginmanager.get_plugin("session")
+        if session is not None:
+            for file in self._session.settings.reports:
+                self._write_report(session, file)
 
     def _has_something_to_tell(self, session: pytest.Session) -> bool:
         """Whether tests were measured, or the run failed before one was; False for a suite without engines."""
@@ -360,7 +377,7 @@ class Reporter:
         if again := self._find_command_of_worst():
             lines.append(f"again: {again}")
         paths = [file.path for file in self._session.settings.reports]
-        written = [f"report: {path}" for path in paths if self._results and path.exists()]
+        written = [f"report: {path}" for path in paths if self._results and path in self._written]
         return lines + written + self._problems + self._session.findings.lines
 
     def _name_reports(self) -> str:

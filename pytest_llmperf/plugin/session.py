@@ -47,6 +47,8 @@ MEASURED_RUN: pytest.StashKey[MeasuredRun] = pytest.StashKey()
 RESULT: pytest.StashKey[TestResult] = pytest.StashKey()
 LOGS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 ATTEMPTS: pytest.StashKey[int] = pytest.StashKey()
+# Why a test cannot be measured in turn with those of other workers.
+LOST_RUN: pytest.StashKey[str] = pytest.StashKey()
 MEASURED_FIXTURES = frozenset(
     {
         "llm_engine",
@@ -155,6 +157,10 @@ class Session:
             from pytest_llmperf.plugin.outcomes import InvalidBudget
 
             raise InvalidBudget(item.stash[MISTAKE])
+        if LOST_RUN in item.stash:
+            from pytest_llmperf.plugin.outcomes import EngineUnavailable
+
+            raise EngineUnavailable(item.stash[LOST_RUN])
 
     def why_nothing_is_judged(self, without_engine: int) -> str:
         """Why a run judged none of its budgets, and what to do; empty if the person who started it asked for that.

@@ -7,10 +7,12 @@ runs a measured test; with ``devices`` each has devices of its own, and engines 
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.plugin.session import LOST_RUN
 from pytest_llmperf.plugin.worker import CALLS_OUTSIDE, DEVICES, FINDINGS, RUN, SAMPLER, SEED, WIDTH
 
 if TYPE_CHECKING:
@@ -103,10 +105,14 @@ class Controller:
 
     def _open_run(self) -> OwnRun:
         if self._run is None:
+            from pytest_llmperf.engines.api.spec import EngineError
             from pytest_llmperf.engines.lifecycle.shared_run import OwnRun
             from pytest_llmperf.plugin.worker_messages import MessagePrinter
 
-            self._run = OwnRun()
+            try:
+                self._run = OwnRun()
+            except EngineError as error:
+                raise pytest.UsageError(f"llmperf: {error}") from None
             self._messages = MessagePrinter(self._run.folder, self._session.terminal.say)
         return self._run
 
@@ -183,9 +189,14 @@ class MeasuringLock:
         """Waits for the lock before a measured test begins, and keeps it until the test has ended."""
         if not self._session.measures(item):
             return (yield)
+        from pytest_llmperf.engines.api.spec import EngineError
         from pytest_llmperf.engines.lifecycle.shared_run import lock_measuring
 
-        with lock_measuring(self._folder):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock_measuring(self._folder))
+            except EngineError as error:
+                item.stash[LOST_RUN] = str(error)
             try:
                 return (yield)
             finally:

@@ -73,13 +73,16 @@ def test_a_suffix_that_is_taken_is_refused(runs: Runs, pytester: pytest.Pytester
 
 def test_a_report_that_raises_is_said_and_the_others_are_written(runs: Runs, pytester: pytest.Pytester) -> None:
     pytester.makeconftest("def pytest_llmperf_reports(): return {'.csv': lambda results, session: session['no such']}")
+    older = pytester.path / "out.csv"
+    older.write_text("of an earlier run", encoding="utf-8")
     result = runs(SOURCE, "--llmperf-report=out.csv", "--llmperf-report=out.md")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         ["report: */out.md", "the report */out.csv could not be written: KeyError: 'no such' (*conftest.py:1)"]
     )
-    assert not (pytester.path / "out.csv").exists()
+    assert older.read_text(encoding="utf-8") == "of an earlier run"
+    result.stdout.no_fnmatch_line("report: */out.csv")
 
 
 def test_without_a_report_the_hook_is_not_called(runs: Runs, pytester: pytest.Pytester) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.helpers.waiting import PATIENCE_S
+from tests.helpers.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 HANGS = """
 import os, time
+
+def test_answers(llm_client):
+    llm_client.generate("Hello", max_tokens=2)
 
 @pytest.mark.memory_budget(peak="1 GiB")
 def test_hangs(llm_engine, request):
@@ -33,15 +37,29 @@ RECORDS_PIDS = "from pytest_llmperf.plugin.session import SESSION\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_engine_and_sampler_end_with_pytest(runs: Runs, pytester: pytest.Pytester, number: signal.Signals) -> None:
+def test_engine_and_sampler_end_with_pytest(
+    runs: Runs, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     runs.write(RECORDS_PIDS + HANGS)
+    report, temporary = pytester.path / "out.json", pytester.mkdir("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--llm-engine=simulated"]
+    command.append(f"--llmperf-report={report}")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         started = pids_in(pytester.path / "pids", run)
         assert len(started) == 2
         run.send_signal(number)
         output, _ = run.communicate(timeout=PATIENCE_S)
     assert_gone(started)
+    until(lambda: not [*temporary.glob("llmperf-*"), *temporary.glob("pytest-llmperf-*/*")])
+    assert report.exists() is (number is not signal.SIGKILL)
+    if number is signal.SIGTERM:
+        assert run.returncode == 128 + signal.SIGTERM
+        assert "Terminated" in output
+        assert "INTERNALERROR" not in output
+        written = json.loads(report.read_text(encoding="utf-8"))
+        assert [test["nodeid"] for test in written["tests"]] == ["test_it.py::test_answers"]
+        assert any("SIGTERM" in line for line in written["session"]["findings"])
     if number is signal.SIGINT:
         assert "KeyboardInterrupt" in output
         assert "INTERNALERROR" not in output

@@ -110,12 +110,13 @@ ALLOWED: dict[str, str] = {
     "plugin.calibration": "baselines baselines.calibration engines.lifecycle plugin.preflight reports",
     "plugin.provenance": "system telemetry",
     "plugin.page": "baselines budgets reports reports.page system",
+    "plugin.ending": "",
     "plugin.quality": "budgets engines.api measurement measurement.quality quality",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
-    "measurement metrics plugin.baselines plugin.calibration plugin.cancelling plugin.engine_options plugin.markers "
-    "plugin.measuring plugin.page plugin.pairing plugin.preflight plugin.provenance plugin.quality reports "
-    "reports.files reports.github reports.markdown reports.page reports.terminal reports.wire system system.files "
-    "telemetry telemetry.sampler telemetry.sources traffic traffic.client",
+    "measurement metrics plugin.baselines plugin.calibration plugin.cancelling plugin.ending plugin.engine_options "
+    "plugin.markers plugin.measuring plugin.page plugin.pairing plugin.preflight plugin.provenance plugin.quality "
+    "reports reports.files reports.github reports.markdown reports.page reports.terminal reports.wire system "
+    "system.files telemetry telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
     "engines.lifecycle measurement reports system.files",
@@ -128,6 +129,7 @@ RESERVED = {
         "plugin.baselines",
         "plugin.calibration",
         "plugin.cancelling",
+        "plugin.ending",
         "plugin.markers",
         "plugin.page",
         "plugin.pairing",

@@ -6,6 +6,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import shared_run
 
 if TYPE_CHECKING:
@@ -44,10 +45,14 @@ class Deaths:
 
     @contextlib.contextmanager
     def _open(self, engine: Engine) -> Iterator[list[Any]]:
-        """The deaths of this engine, which the block may change."""
-        if engine.spec.run:
-            asked = {"engine": [str(part) for part in engine.spec.key]}
-            with shared_run.open_list(engine.spec.run, asked, "deaths") as found:
-                yield found
-        else:
-            yield self._lists.setdefault(engine.spec.key, [])
+        """The deaths of this engine, which the block may change.
+
+        Where the folder of the run was removed, this process counts those that it sees itself.
+        """
+        deaths = self._lists.setdefault(engine.spec.key, [])
+        with contextlib.ExitStack() as stack:
+            if engine.spec.run:
+                asked = {"engine": [str(part) for part in engine.spec.key]}
+                with contextlib.suppress(EngineError):
+                    deaths = stack.enter_context(shared_run.open_list(engine.spec.run, asked, "deaths"))
+            yield deaths

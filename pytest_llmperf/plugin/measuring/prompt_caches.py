@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from array import array
@@ -43,16 +44,20 @@ class SentPrompts:
         marks = array(_MARK, (number for prompt in prompts for number in prompt.sent_numbers))
         self.history.marks.update(marks)
         if self._path is not None and marks:
-            with self._path.open("ab") as file:
+            # Where its folder was removed, no further test of the run is measured.
+            with contextlib.suppress(FileNotFoundError), self._path.open("ab") as file:
                 file.write(marks.tobytes())
 
     def update(self) -> None:
         """Adds what other workers have noted since the last time."""
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return
-        with self._path.open("rb") as file:
-            file.seek(self._read_bytes)
-            noted = file.read()
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read_bytes)
+                noted = file.read()
+        except FileNotFoundError:  # no worker has noted any yet
+            return
         whole = len(noted) - len(noted) % array(_MARK).itemsize
         self._read_bytes += whole
         self.history.marks.update(array(_MARK, noted[:whole]))

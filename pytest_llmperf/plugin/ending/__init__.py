@@ -1,0 +1,1 @@
+"""How a run ends that is asked to end early."""
