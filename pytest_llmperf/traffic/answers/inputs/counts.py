@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list
@@ -21,6 +22,7 @@ _QUERIES = ("queries", "query", "text_1", "data_1")
 # The most results that a request for ranks wants back.
 _MOST_RESULTS = ("top_n", "top_k")
 _OLLAMA_PROMPT = "prompt_eval_count"
+_TOTAL = "total_tokens"
 _BILLED = re.compile(r"input_tokens")
 
 
@@ -49,10 +51,21 @@ def _count(texts: object) -> int:
 def read_input_tokens(content: Mapping[str, Any]) -> TokenCounts:
     """The tokens of the texts as the server counted them: in its usage, as Ollama does, or as Cohere bills them."""
     if usage := as_dict(content.get("usage")):
-        return read_usage(usage)
+        return _read_usage(usage)
     if _OLLAMA_PROMPT in content:
         fault = find_no_count({_OLLAMA_PROMPT: content[_OLLAMA_PROMPT]}, COUNTS_OF_OLLAMA)
         return TokenCounts(prompt=as_count(content[_OLLAMA_PROMPT]), fault=fault)
     meta = as_dict(content.get("meta"))
     billed = {**as_dict(meta.get("billed_units")), **as_dict(meta.get("tokens"))}
     return TokenCounts(prompt=as_count(billed.get("input_tokens")), fault=find_no_count(billed, _BILLED))
+
+
+def _read_usage(usage: Mapping[str, Any]) -> TokenCounts:
+    """Without output, the total is that of the texts: some servers state nothing else."""
+    counts, total = read_usage(usage), as_count(usage.get(_TOTAL))
+    if counts.prompt is None:
+        return replace(counts, prompt=total)
+    if total and total < counts.prompt:
+        fault = f"the server counted {total} tokens in all, and {counts.prompt} of the texts"
+        return replace(counts, fault=counts.fault or fault)
+    return counts

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
+from pytest_llmperf.traffic.answers.errors import find_error, names_error
 from pytest_llmperf.traffic.answers.json_fields import as_list
 
 # The lists of an answer with a part for each text, and the fields of a part with its vector.
@@ -33,7 +35,7 @@ def find_vectors(content: object) -> list[Any]:
     if isinstance(content, dict):
         listed = next((content[key] for key in _LISTS if content.get(key)), None)
         if isinstance(listed, dict):  # a list for each type of number
-            listed = next(iter(listed.values()), None)
+            listed = next(filter(None, listed.values()), None)
         if listed is None:
             return [content[key] for key in _VECTORS if content.get(key)][:1]
         content = listed
@@ -49,14 +51,25 @@ def find_scores(content: object) -> list[Any]:
 
 
 def _find(part: object, keys: tuple[str, ...]) -> object:
-    """The first of these fields of a part; a part that is no object is the value itself."""
+    """The first of these fields of a part, None if it states an error; a part that is no object is the value itself."""
     if not isinstance(part, dict):
         return part
+    if find_error({key: part[key] for key in part if names_error(key)}):
+        return None
     return next((part[key] for key in keys if part.get(key) is not None), None)
 
 
 def is_given(value: object) -> bool:
-    """Whether it is a vector or a score, and not an empty one or one that a server could not compute (null)."""
+    """Whether it is a vector, a score or a class: text, a finite number, or a list or an object of these alone.
+
+    A server that could not compute one gives null, or what is not a number.
+    """
     if isinstance(value, list):
-        return bool(value) and None not in value and all(map(is_given, value if isinstance(value[0], list) else ()))
-    return value is not None and value != ""
+        if set(map(type, value)) <= {int, float}:
+            return bool(value) and all(map(math.isfinite, value))
+        return all(map(is_given, value))
+    if isinstance(value, dict):
+        return bool(value) and all(map(is_given, value.values())) and not any(map(names_error, value))
+    if isinstance(value, bool):
+        return False
+    return bool(value) if isinstance(value, str) else isinstance(value, int | float) and math.isfinite(value)
