@@ -62,7 +62,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
 HARMLESS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "embeds or classifies texts in a form that is not read": (
-            *("/embed_all", "/embed_sparse", "/similarity", "/predict", "/moderations"),
+            *("/embed_all", "/embed_sparse", "/similarity", "/moderations"),
         ),
         "counts tokens, writes out a template, or takes an answer apart": (
             *("/*tokenize*", "/*tokenise*", "/apply-template", "/count_tokens", "/tokencount", "/input_tokens"),
