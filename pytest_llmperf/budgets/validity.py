@@ -38,6 +38,9 @@ def why_invalid(metric: Metric, measurement: Measurement) -> str:
         return ""
     measurement = metric.select(measurement)
     faults = [*measurement.faults, _why_requests_failed(measurement), _why_no_tokens(measurement.requests)]
+    if metric.source not in (SampleSource.REQUESTS, SampleSource.SEARCH):
+        # What the engine holds or draws is that of all its requests.
+        faults.append(_why_others_failed(measurement))
     faults += _find_source_faults(metric, measurement)
     if metric.needs_all_calls:
         faults.append(_why_unread(measurement))
@@ -133,6 +136,15 @@ def _why_requests_failed(measurement: Measurement) -> str:
     only_cancelled = all(r.cancelled for r in requests if r.error is not None)
     cure = f"; {_EXPECT}" if only_cancelled else ""
     return f"{len(failed)} of {len(requests)} requests failed, the first with: {failed[0]}{cure}"
+
+
+def _why_others_failed(measurement: Measurement) -> str:
+    """Why an engine did not do all that it was asked for beside text, in one sentence, or ""."""
+    failed = [r.error for r in measurement.others if r.error is not None]
+    if not failed:
+        return ""
+    asked = f"{len(measurement.others)} requests for embeddings or scores"
+    return f"{len(failed)} of {asked} failed, the first with: {failed[0]}"
 
 
 def _why_counts_doubtful(requests: Sequence[RequestTiming]) -> str:

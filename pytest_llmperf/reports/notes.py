@@ -27,7 +27,7 @@ def list_notes(results: Sequence[TestResult]) -> list[str]:
     found: dict[str, dict[str, list[str]]] = {}
     measured = [result for result in results if result.verdicts and result.measurement]
     for result in measured:
-        for text in _describe(result.measurement):
+        for text in (*_describe(result.measurement), *_describe_failed(result)):
             found.setdefault(_NUMBERS.sub("0", text), {}).setdefault(text, []).append(result.nodeid)
     lines = [_describe_alike(texts) for texts in found.values()]
     left_out = len(lines) - NOTES
@@ -52,6 +52,22 @@ def _describe(measurement: Mapping[str, Any]) -> Iterator[str]:
     if unread:
         yield f"the test sent {format_unread({call['call']: call['count'] for call in unread})}"
     yield from describe_other_models(measurement)
+
+
+def _describe_failed(result: TestResult) -> Iterator[str]:
+    """The failed requests that no verdict of the test speaks of, a sentence for those for text and one for the others.
+
+    Failures in a load are held against the share that it tolerates.
+    """
+    requests = result.measurement["requests"]
+    inputs = requests["inputs"]
+    groups = [] if result.measurement["loads"] else [("requests for text", requests, requests["total"])]
+    if inputs:
+        groups.append(("requests for embeddings or scores", inputs, inputs["embed"] + inputs["rank"]))
+    for called, counted, total in groups:
+        errors = list(counted["errors"])
+        if errors and not any(error in verdict.reason for error in errors for verdict in result.verdicts):
+            yield f"{counted['failed']} of {total} {called} failed, most with: {errors[0]}"
 
 
 def describe_cancelled(measurement: Mapping[str, Any]) -> Iterator[str]:

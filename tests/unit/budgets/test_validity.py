@@ -49,14 +49,20 @@ def test_a_failed_request_taints_every_number_but_those_from_before_the_test(met
 
 
 @pytest.mark.parametrize(
-    ("work", "tainted"), [("embed", OF_INPUTS - {"latency.rank"}), ("rank", OF_INPUTS - {"latency.embed"})]
+    ("work", "own"), [("embed", OF_INPUTS - {"latency.rank"}), ("rank", OF_INPUTS - {"latency.embed"})]
 )
-def test_failed_embeddings_taint_what_is_read_from_them_alone(work: Work, tainted: set[str]) -> None:
+def test_failed_embeddings_taint_their_own_metrics_and_those_of_all_that_the_engine_did(
+    work: Work, own: set[str]
+) -> None:
     failed = replace(whole(0, 90, error="HTTP 500: boom"), work=work)
     found = replace(measured(GOOD), others=(failed,))
-    said = {metric for metric in METRICS if fault(metric, found)}
-    assert said == tainted
+    of_text = (SampleSource.REQUESTS, SampleSource.SEARCH)
+    of_all = {name for name, row in METRICS.items() if row.source not in of_text} - BEFORE_THE_TEST
+    assert {metric for metric in METRICS if fault(metric, found)} == own | of_all
     assert fault("throughput.inputs", found) == "1 of 1 requests failed, the first with: HTTP 500: boom"
+    assert fault("memory.host_peak", found) == (
+        "1 of 1 requests for embeddings or scores failed, the first with: HTTP 500: boom"
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
