@@ -27,9 +27,13 @@ class Played:
         """The app's end of a connection through the relay, or through that on ``port``, and the server's."""
         address = ("127.0.0.1", port or self.relay.port)
         app = self._stack.enter_context(socket.create_connection(address, PATIENCE_S))
+        return app, self.accept()
+
+    def accept(self) -> socket.socket:
+        """The server's end of the next connection from the relay."""
         server, _ = self._listener.accept()
         server.settimeout(PATIENCE_S)
-        return app, self._stack.enter_context(server)
+        return self._stack.enter_context(server)
 
     def leave(self) -> Self:
         """Nobody listens any more."""

@@ -78,7 +78,8 @@ class _Side(asyncio.BufferedProtocol):
 
 
 class AppSide(_Side):
-    """The connection of the app. It opens the connection to the server at once, before the app has sent anything.
+    """The connection of the app. It opens the connection to the server at once, before the app has sent anything, and
+    another one where the server has ended that between two calls.
 
     With a ``token`` that waits for a request whose path begins with it; one without it is answered here.
     """
@@ -111,6 +112,16 @@ class AppSide(_Side):
             self._refuse()
         finally:
             self._connecting = None
+
+    def let_go(self) -> None:
+        """Parts from a server that has ended its connection between two calls: the next call opens another one.
+
+        A client that kept the connection could not have known in time: between it and the server stands the relay.
+        """
+        self.peer = None
+        self._opens_late = True
+        if self.transport is not None:
+            self.transport.resume_reading()
 
     def pair_with(self, server: ServerSide, transport: asyncio.Transport) -> None:
         """Pairs this connection with the one to the server, and forwards what has arrived meanwhile."""
@@ -196,6 +207,7 @@ class ServerSide(_Side):
         super().__init__()
         self.peer = self._app = app
         self._exchanges = exchanges
+        self._is_apart = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -207,8 +219,17 @@ class ServerSide(_Side):
             self.peer.transport.write(data)
         self._exchanges.take_answer(data, at_ns)
 
+    def eof_received(self) -> bool:
+        """Parts from the app if it may go on: a call that it sends from now on must not go to this connection."""
+        if self.peer is self._app and self._exchanges.outlives_server:
+            self._is_apart, self.peer = True, None
+            self._app.let_go()
+        return False
+
     def connection_lost(self, error: Exception | None) -> None:
         """Ends the open calls and the connection of the app."""
+        if self._is_apart:
+            return
         cause = f"the connection to the server broke: {describe_cause(error)}" if isinstance(error, OSError) else ""
         self._exchanges.end_by_server(time.monotonic_ns(), cause)
         self.close_peer(error)

@@ -32,6 +32,7 @@ class _Request:
     path: str
     call: RecordedCall | None
     upgrades: bool
+    keeps_open: bool
 
 
 class Exchanges:
@@ -52,6 +53,7 @@ class Exchanges:
         self._began_ns = 0
         self._switched = False
         self._lost = False
+        self._keeps_open = False
         self._app_finished = False
         self._heading: RecordedCall | None = None
         self._asking: RecordedCall | None = None
@@ -62,6 +64,13 @@ class Exchanges:
     def idle(self) -> bool:
         """Whether no call is under way: no request has begun that is not answered, and both ends still speak HTTP."""
         return not (self._unanswered or self._switched or self._lost) and self._requests.idle
+
+    @property
+    def outlives_server(self) -> bool:
+        """Whether the app may go on with another connection to the server, which has ended this one: no call is under
+        way, and after the last one both ends were to keep theirs.
+        """
+        return self.idle and self._answers.idle and self._keeps_open and not self._app_finished
 
     # ------------------------------------------------------------------------------------------------ from the app
 
@@ -98,7 +107,7 @@ class Exchanges:
             call = self._recorded.begin(head.method, path, self._began_ns)
         else:
             call = self._recorded.complete_head(heading, head.method, path)
-        self._unanswered.append(_Request(head.method, path, call, "upgrade" in head.fields))
+        self._unanswered.append(_Request(head.method, path, call, "upgrade" in head.fields, head.keeps_open))
         self._asking = call if call is not None and self._recorded.keeps_body(call) else None
         if call is not None:
             call.body_encoding = _read_encoding(head.fields)
@@ -158,6 +167,7 @@ class Exchanges:
         if part.head is not None:
             if part.head.is_interim:
                 return
+            self._keeps_open = part.head.keeps_open and self._unanswered[0].keeps_open
             if call is None and (part.head.status == _SWITCHING_PROTOCOLS or _is_stream(part.head)):
                 call = self._record_late(self._unanswered[0], at_ns)
             if call is not None:

@@ -193,6 +193,42 @@ def test_an_idle_connection_ends_with_the_servers(play: Played) -> None:
     assert app.recv(1) == b""
 
 
+def end_between_calls(app: socket.socket, server: socket.socket, answer: bytes) -> None:
+    """The server answers and ends the connection, and the relay knows it."""
+    server.sendall(answer)
+    assert arrives(answer, app)
+    server.shutdown(socket.SHUT_WR)
+    assert server.recv(1) == b""
+
+
+def test_a_server_that_ends_a_kept_connection_gets_the_next_call_on_another_one(play: Played) -> None:
+    app, server = called(play)
+    for number in (b"0", b"1"):
+        end_between_calls(app, server, sized_answer(number))
+        app.sendall(call())
+        server = play.accept()
+        assert read(server, len(call())).startswith(b"POST")
+    server.sendall(STREAM)
+    assert arrives(STREAM, app)
+    assert [found.fault for found in play.calls()] == ["", "", ""]
+
+
+def test_the_next_call_fails_if_the_server_takes_no_other_connection(play: Played) -> None:
+    app, server = called(play)
+    end_between_calls(app, server, sized_answer(b"0"))
+    play.leave()
+    app.sendall(call())
+    with suppress(ConnectionError):
+        assert app.recv(1) == b""
+    assert [found.fault for found in play.calls()] == ["", "the server cannot be reached: connection refused"]
+
+
+def test_an_answer_that_says_that_its_connection_ends_ends_that_of_the_app(play: Played) -> None:
+    app, server = called(play)
+    end_between_calls(app, server, sized_answer(b"0").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+    assert app.recv(1) == b""
+
+
 def test_a_server_that_takes_connections_and_closes_them_at_once_fails_the_call(play: Played) -> None:
     for _ in range(5):
         app, server = play.connect()
