@@ -30,6 +30,8 @@ _SHORT, _SHORT_WARMUP = 80, 24
 _LONG, _MOST, _LONG_WARMUP = 240, 800, 60
 _ENOUGH = 6
 """Long steps, from which on the short ones of the beginning do not count: a queue of theirs has hardly begun."""
+_FLAT, _SEEN = 2.5, 3
+"""A slope below that of all queues, and the long steps from which on it is believed."""
 _LOOKS = 2
 """Steps after which the rate must be precise, or a limit on it decided: after one it may look so by luck."""
 _BIAS = 0.012
@@ -171,10 +173,20 @@ class Search:
             self._known = len(self._steps), self._compute_knees()
         return self._known[1]
 
-    def _compute_knees(self) -> list[Knee]:
+    def find_flat(self) -> int | None:
+        """The number of a limit that is broken about as often at each rate, which no straight line tells; or None."""
+        if sum(1 for step, _ in self._steps if step.requests >= _LONG) < _SEEN:
+            return None
+        slopes = [knee.slope for knee in self._find_knees()]
+        return next((number for number, slope in enumerate(slopes) if slope < _FLAT), None)
+
+    def _list_used(self) -> list[list[ShareAtRate]]:
         steps = [one for one in self._steps if self._has_filled(one[0])] or self._steps
         long = [points for step, points in steps if step.requests >= _LONG]
-        used = long if len(long) >= _ENOUGH else [points for _, points in steps]
+        return long if len(long) >= _ENOUGH else [points for _, points in steps]
+
+    def _compute_knees(self) -> list[Knee]:
+        used = self._list_used()
         return [find_knee([points[number] for points in used], allowed) for number, allowed in enumerate(self._allowed)]
 
     def _has_filled(self, step: SearchStep) -> bool:

@@ -169,6 +169,12 @@ class RateSearch:
         if self._search.bounded and found.high >= self._search.ceiling:
             least = self._search.find_bound()
             return replace(known, rate=least, low=least, bounded=self._search.bounded)
+        if (flat := self._search.find_flat()) is not None:
+            why = (
+                f"{self._conditions[flat]} is broken about as often at each rate, so that none is the highest: "
+                "some requests take longer however few there are; limit another percentile, or requests of one kind"
+            )
+            return replace(known, rate=found.rate, low=found.low, high=found.high, fault=why)
         return replace(known, rate=found.rate, low=found.low, high=found.high, noise=found.noise)
 
 

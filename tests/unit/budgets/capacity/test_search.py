@@ -151,6 +151,18 @@ def test_a_long_request_leaves_time_for_the_first_step() -> None:
     assert step.requests / step.rate < 150
 
 
+@pytest.mark.parametrize(("floor", "expected"), [(0.0, None), (0.07, 0)])
+def test_a_limit_that_some_requests_break_at_every_rate_has_no_highest_one(floor: float, expected: int | None) -> None:
+    search = Search([0.05], SearchOptions(precision=0.1, most_requests=12_000))
+    while (step := search.next_step()) is not None:
+        if step.rate is None:
+            search.add_probe([0.1] * step.requests)
+        else:
+            above = floor + (1 - floor) * share_at(step.rate, 100.0)
+            search.add(step, [seen(step.rate, above, step.requests)])
+    assert search.find_flat() == expected
+
+
 def test_no_rate_above_those_that_were_tried_is_said_to_hold() -> None:
     search = Search([0.05], SearchOptions(highest=20.0))
     run(search, [1000.0])
