@@ -151,7 +151,8 @@ def render(results: Sequence[TestResult], session: Mapping[str, Any]) -> str:
 
 
 def _write(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def read_schema() -> dict[str, Any]:
