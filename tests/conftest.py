@@ -12,6 +12,7 @@ from textwrap import dedent
 import pytest
 
 import pytest_llmperf
+from pytest_llmperf.system import known_keys
 from tests.helpers import processor_name
 
 # A pytest run inside this process forgets the modules it was first to import, but not those that hold parts of them:
@@ -49,6 +50,8 @@ def _neutral_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # CI turns strict mode on, and the step summary is written where GitHub says: both must be a test's own choice.
     for name in _DISTURBING:
         monkeypatch.delenv(name, raising=False)
+    # Keys that one test has noted must not be hidden in the next.
+    monkeypatch.setattr(known_keys, "_known", {})
 
 
 @pytest.fixture

@@ -68,6 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     register_markers(config)
     registry = EngineRegistry(config.hook.pytest_llmperf_engines)
     session = Session(config, settings.Settings.from_config(config, registry), registry)
+    session.note_keys()
     session.budgets.load_file()
     session.check_options()
     config.stash[SESSION] = session
@@ -199,4 +200,8 @@ def pytest_runtest_makereport(
         from pytest_llmperf.plugin.call_phase import attach_result
 
         attach_result(item, call, report)
+    if call.excinfo is not None or item.config.stash[SESSION].settings.engines:
+        from pytest_llmperf.plugin.hiding.reports import hide_keys_of_report
+
+        hide_keys_of_report(report)
     return report

@@ -24,9 +24,11 @@ from pytest_llmperf.plugin.preflight.budget_reader import LIMITS
 from pytest_llmperf.plugin.preflight.engine_overrides import EngineChoice
 from pytest_llmperf.plugin.session import LOGS, MEASURED_RUN, RESULT, SESSION, Session
 from pytest_llmperf.reports.junit import list_properties, replace_properties
-from pytest_llmperf.reports.result import TestResult, to_wire
+from pytest_llmperf.reports.result import TestResult, from_wire, to_wire
 from pytest_llmperf.reports.terminal.failure_table import render_failure
 from pytest_llmperf.reports.wire.measurement import measurement_to_wire
+from pytest_llmperf.system.known_keys import hide_keys_in, knows_keys
+from pytest_llmperf.system.printable import make_printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,6 +181,9 @@ def judge_test(item: pytest.Item, measured: MeasuredRun, *, is_whole: bool = Tru
         is_whole=is_whole,
         **locate_test(item),
     )
+    if knows_keys():
+        # Before it is drawn: lines are broken, and a key in two parts is not known.
+        result = from_wire(hide_keys_in(to_wire(result)))
     item.stash[RESULT] = result
     item.stash[LOGS] = item.config.stash[SESSION].take_note_of_engines(measured)
     replace_properties(item.user_properties, list_properties(result))
@@ -242,7 +247,7 @@ def attach_result(item: pytest.Item, call: pytest.CallInfo[None], report: pytest
     add_section = getattr(report.longrepr, "addsection", None)
     if report.failed and add_section is not None:
         for title, text in sections:
-            add_section(title, text)
+            add_section(title, make_printable(text))
 
 
 def _place_failure(item: pytest.Item, report: pytest.TestReport) -> None:

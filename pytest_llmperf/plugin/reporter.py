@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmperf.plugin.terminal import make_showable
+
 if TYPE_CHECKING:
     from pytest_llmperf.budgets.verdict import Status
     from pytest_llmperf.engines.api.engine import Engine
@@ -43,7 +45,7 @@ def describe_run(session: Session, *, distributed: bool) -> list[str]:
     parts = [f"engine {named}", devices, f"memory at {settings.sample_hz:g} samples/s"]
     parts += ["strict"] if settings.strict else []
     parts += [_SHARED[settings.share]] if distributed else []
-    lines = [f"llmperf: {'; '.join(part for part in parts if part)}"]
+    lines = [make_showable(f"llmperf: {'; '.join(part for part in parts if part)}")]
     if settings.against:
         from pytest_llmperf.budgets.comparison.changes import FEWEST_PAIRS, MOST_PAIRS
 
@@ -268,10 +270,12 @@ class Reporter:
 
     def _describe_run(self, session: pytest.Session, itself: Path | None = None) -> dict[str, Any]:
         """The facts of the run for a report at a path that shows what failed it, which names the other reports."""
+        from pytest_llmperf.system.known_keys import hide_keys_in
+
         others = [file.path.name for file in self._session.settings.reports if file.path != itself]
         facts = self._describe_page(int(session.exitstatus), self._read_trends())
         findings = [*facts["findings"], *(f"error: {problem}" for problem in self._problems)]
-        return {**facts, "findings": findings, "reports": others}
+        return {**facts, "findings": hide_keys_in(findings), "reports": others}
 
     def describe_for_page(self) -> tuple[list[TestResult], dict[str, Any]]:
         """The results so far, and the run with what only the page shows of it, without its trends."""
@@ -279,9 +283,11 @@ class Reporter:
         return self.results, self._describe_page(None if session is None else int(session.exitstatus), [])
 
     def _describe_page(self, exit_status: int | None, trends: list[dict[str, Any]]) -> dict[str, Any]:
+        from pytest_llmperf.system.known_keys import hide_keys_in
+
         page: PageFacts | None = self._session.config.pluginmanager.get_plugin(PAGE_FACTS)
         run = {} if page is None else page.describe(exit_status, trends)
-        return {**self.describe_session(), "baselines": [*self._baseline_lines], "run": run}
+        return {**self.describe_session(), "baselines": [*self._baseline_lines], "run": hide_keys_in(run)}
 
     def _read_trends(self) -> list[dict[str, Any]]:
         """The history of limited metrics; an A/B run has none."""
@@ -302,13 +308,14 @@ class Reporter:
     def describe_session(self) -> dict[str, Any]:
         """The run itself, as plain data for the reports."""
         from pytest_llmperf.plugin.provenance.facts import describe_provenance
+        from pytest_llmperf.system.known_keys import hide_keys_in
         from pytest_llmperf.system.version import __version__
 
         config = self._session.config
         if self._provenance is None:
             arguments = map(str, config.invocation_params.args)
             self._provenance = describe_provenance(self._started, arguments, config.rootpath)
-        return {
+        facts = {
             "pytest_llmperf": __version__,
             "pytest": pytest.__version__,
             "python": platform.python_version(),
@@ -321,13 +328,15 @@ class Reporter:
             "calls_outside_tests": self._session.calls_outside,
             "findings": self._session.findings.lines,
         }
+        hidden: dict[str, Any] = hide_keys_in(facts)
+        return hidden
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Prints the verdicts and what else the run has to say."""
         lines = self._summary(terminalreporter)
         # Since pytest 9.2 --no-summary silences pytest's own summaries only.
         if terminalreporter.config.getoption("no_summary", default=False):
-            lines = [f"error: {text}" for text in self._session.findings.errors]
+            lines = [make_showable(f"error: {text}") for text in self._session.findings.errors]
         if not lines:
             return
         if not self._session.terminal.knows_unicode:
@@ -343,8 +352,9 @@ class Reporter:
         if os.environ.get("GITHUB_ACTIONS") != "true" or not (self._results or self._session.findings.fail):
             return
         from pytest_llmperf.reports.github.annotations import find_project, list_annotations
+        from pytest_llmperf.system.known_keys import hide_keys_in
 
-        failing, errors = _list_failing(self._session), self._session.findings.errors
+        failing, errors = _list_failing(self._session), hide_keys_in(self._session.findings.errors)
         folder = find_project(config.rootpath, os.environ)
         for line in list_annotations(self.results, failing, errors, folder):
             print(line, flush=True)
@@ -366,7 +376,7 @@ class Reporter:
             )
             if self._session.settings.session_noise is None:
                 lines += warn_of_session_noise(self.results)
-        lines += self._baseline_lines
+        lines += [make_showable(line) for line in self._baseline_lines]
         if outside := self._session.calls_outside:
             if outside == 1:
                 lines.append("1 call of the app belongs to no test: it came while none was measured")
@@ -375,10 +385,11 @@ class Reporter:
         if self._without_engine:
             lines.append(f"{self._without_engine} skipped because no engine was given: --llm-engine=NAME runs them")
         if again := self._find_command_of_worst():
-            lines.append(f"again: {again}")
+            lines.append(f"again: {make_showable(again)}")
         paths = [file.path for file in self._session.settings.reports]
         written = [f"report: {path}" for path in paths if self._results and path in self._written]
-        return lines + written + self._problems + self._session.findings.lines
+        others = [*written, *self._problems, *self._session.findings.lines]
+        return lines + [make_showable(line) for line in others]
 
     def _name_reports(self) -> str:
         """The files of this run's reports; empty if there are none."""

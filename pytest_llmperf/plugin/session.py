@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,19 @@ class Session:
         self.budgets = BudgetReader(config, registry, settings.labels, self.findings, strict=settings.strict)
 
     # ------------------------------------------------------------------------------------------- options and budgets
+
+    def note_keys(self) -> None:
+        """Notes the keys that the command line and the environment give, so that no output shows them."""
+        if not self.settings.engines:
+            return
+        from pytest_llmperf.system.known_keys import note_key
+        from pytest_llmperf.system.masking import is_secret
+
+        note_key(os.environ.get("OPENAI_API_KEY", ""))
+        for spec in self.settings.engines:
+            for name, value in spec.args.items():
+                if is_secret(name):
+                    note_key(value)
 
     def check_options(self) -> None:
         """Refuses options that can have no effect, in the process whose command line they were given on.

@@ -40,6 +40,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Prints ``text`` as a line of its own."""
+        text = make_showable(text)
         if worker.is_worker(self._config):
             worker.say(self._config, text)
             return
@@ -52,6 +53,7 @@ class Terminal:
 
     def show(self, text: str) -> None:
         """Shows ``text`` on a line that the next call replaces; an empty text removes it. Only on a real terminal."""
+        text = make_showable(text)
         with self._reporter() as reporter:
             if reporter is None or not reporter.isatty:
                 return
@@ -67,3 +69,11 @@ class Terminal:
         capture = self._config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             yield self._config.pluginmanager.get_plugin("terminalreporter")
+
+
+def make_showable(text: str) -> str:
+    """``text`` without keys, and without what a terminal obeys: it may be a server's."""
+    from pytest_llmperf.system.known_keys import hide_keys
+    from pytest_llmperf.system.printable import make_printable
+
+    return make_printable(hide_keys(text))

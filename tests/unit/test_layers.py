@@ -34,7 +34,7 @@ ALLOWED: dict[str, str] = {
     "telemetry.pages": "measurement measurement.pages system",
     "telemetry": "measurement measurement.host system telemetry.analysis telemetry.records telemetry.sampler "
     "telemetry.sources",
-    "traffic.answers": "measurement",
+    "traffic.answers": "measurement system",
     "traffic.answers.anthropic": "measurement traffic.answers",
     "traffic.answers.inputs": "measurement traffic.answers",
     "traffic.answers.llamacpp": "measurement traffic.answers",
@@ -96,6 +96,7 @@ ALLOWED: dict[str, str] = {
     "plugin.app_loads": "measurement traffic.load",
     "plugin.cancelling": "engines.api measurement measurement.cancelling",
     "plugin.curves": "budgets budgets.capacity engines.api measurement measurement.capacity",
+    "plugin.hiding": "system",
     "plugin.measuring": "budgets engines.api engines.lifecycle measurement measurement.capacity measurement.host "
     "measurement.pages measurement.pricing measurement.quality metrics plugin.app_loads plugin.cancelling "
     "plugin.curves system telemetry telemetry.analysis telemetry.pages telemetry.records telemetry.sampler "
@@ -114,8 +115,8 @@ ALLOWED: dict[str, str] = {
     "plugin.quality": "budgets engines.api measurement measurement.quality quality",
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.calibration plugin.cancelling plugin.ending plugin.engine_options "
-    "plugin.markers plugin.measuring plugin.page plugin.pairing plugin.preflight plugin.provenance plugin.quality "
-    "reports reports.files reports.github reports.markdown reports.page reports.terminal reports.wire system "
+    "plugin.hiding plugin.markers plugin.measuring plugin.page plugin.pairing plugin.preflight plugin.provenance "
+    "plugin.quality reports reports.files reports.github reports.markdown reports.page reports.terminal reports.wire system "
     "system.files telemetry telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
@@ -130,6 +131,7 @@ RESERVED = {
         "plugin.calibration",
         "plugin.cancelling",
         "plugin.ending",
+        "plugin.hiding",
         "plugin.markers",
         "plugin.page",
         "plugin.pairing",

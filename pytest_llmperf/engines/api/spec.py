@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_llmperf.measurement.engine_info import name_model
+from pytest_llmperf.system.known_keys import hide_keys
 from pytest_llmperf.system.masking import is_secret, mask_secrets
+from pytest_llmperf.system.printable import make_printable
 
 # Where a server listens, and which process it is, differs from run to run without changing what is measured.
 _ADDRESSES = ("port", "host", "pid")
@@ -21,12 +23,14 @@ Progress = Callable[[str], None]
 class EngineError(Exception):
     """An engine cannot do what it was asked. The message is one line that says why and what to do next.
 
+    It may quote a server: keys are hidden, and what cannot be printed is replaced.
+
     ``log_tail`` is the end of the engine's own log, ``log_path`` where all of it is kept; empty if there is none.
     """
 
     def __init__(self, message: str, log_tail: str = "", log_path: str = "") -> None:
-        super().__init__(message)
-        self.log_tail = log_tail
+        super().__init__(make_printable(hide_keys(message)))
+        self.log_tail = make_printable(hide_keys(log_tail))
         self.log_path = log_path
 
 

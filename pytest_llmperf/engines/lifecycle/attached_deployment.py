@@ -18,6 +18,7 @@ from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.lifecycle.http import NO_LIST, NoModelListError, http_get, list_served_models
 from pytest_llmperf.engines.lifecycle.listeners import find_listening_pids, parse_address
 from pytest_llmperf.system.http.proxy import find_proxy
+from pytest_llmperf.system.known_keys import note_key
 from pytest_llmperf.system.masking import mask_secrets
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class AttachedDeployment(Deployment):
         assert spec.url is not None
         self.base_url, self.query = _parse_url(spec.url)
         self.api_key = spec.args.get("api_key", os.environ.get("OPENAI_API_KEY", ""))
+        note_key(self.api_key)
         self._read_version = read_version
         self._read_facts = read_facts
         self._pids: tuple[int, ...] = ()

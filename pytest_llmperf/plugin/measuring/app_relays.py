@@ -13,6 +13,7 @@ from pytest_llmperf.measurement.unread import UnreadCall
 from pytest_llmperf.measurement.window import Window
 from pytest_llmperf.plugin.measuring.left_overs import CALL, LeftOver, Owner
 from pytest_llmperf.plugin.measuring.relay_host import is_loopback
+from pytest_llmperf.system.known_keys import note_key
 from pytest_llmperf.traffic.relay.main import LOOPBACK
 from pytest_llmperf.traffic.relay.paths import is_harmless
 from pytest_llmperf.traffic.relay.process import Relay, RelayError
@@ -62,6 +63,7 @@ class AppRelays:
     def __init__(self, host: str = "") -> None:
         self._host = host or LOOPBACK
         self._token = "" if is_loopback(self._host) else secrets.token_urlsafe(24)
+        note_key(self._token)
         self._pid = os.getpid()
         self._relays: dict[Engine, Relay] = {}
         self._lock = threading.RLock()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pytest_llmperf.system.known_keys import hide_keys
+from pytest_llmperf.system.printable import make_printable
+
 LARGEST_COUNT = 2**53
 """The largest number that is taken for a count: beyond it JSON numbers are not exact."""
 _EXCERPT = 200
@@ -13,9 +16,8 @@ _LOOKED_AT = 4096
 
 
 def excerpt(text: str) -> str:
-    """Returns the first 200 characters of a text, in one line; what cannot be printed is replaced."""
-    line = " ".join(text[:_LOOKED_AT].split())[:_EXCERPT]
-    return line if line.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    """Returns the first 200 characters of a text, in one line; what cannot be printed, and own keys, are replaced."""
+    return make_printable(hide_keys(" ".join(text[:_LOOKED_AT].split()))[:_EXCERPT])
 
 
 def parse_object(text: str) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pytest_llmperf.system.child_process import end_with_parent, is_orphan
 from pytest_llmperf.system.http.heads import write_head
+from pytest_llmperf.system.known_keys import note_key
 from pytest_llmperf.system.scheduling import ask_for_short_slices
 from pytest_llmperf.system.timer import Timer
 from pytest_llmperf.traffic.client.exchange import Target, add_headers, header_lines
@@ -98,6 +99,7 @@ class LoadClient:
         self._orders = Orders(self._take_frame)
         await self._loop.connect_read_pipe(lambda: self._orders, os.fdopen(orders_fd, "rb"))
         plan = await self._plan
+        note_key(plan.api_key)
         timer, target = Timer(self._loop), Target.parse(plan.url)
         self._finished = FinishedRequests(plan.reader.find(), streamed=plan.streamed, most_bytes=plan.kept_bytes)
         driver = LoadDriver(timer, plan, self._send, _head(target, plan), self._finished.read_answer)

@@ -1,0 +1,1 @@
+"""Keeps keys out of what pytest itself prints and writes."""
