@@ -116,8 +116,8 @@ ALLOWED: dict[str, str] = {
     "plugin": "baselines budgets budgets.comparison engines engines.api engines.lifecycle engines.vllm.offline "
     "measurement metrics plugin.baselines plugin.calibration plugin.cancelling plugin.ending plugin.engine_options "
     "plugin.hiding plugin.markers plugin.measuring plugin.page plugin.pairing plugin.preflight plugin.provenance "
-    "plugin.quality reports reports.files reports.github reports.markdown reports.page reports.terminal reports.wire system "
-    "system.files telemetry telemetry.sampler telemetry.sources traffic traffic.client",
+    "plugin.quality reports reports.files reports.github reports.markdown reports.page reports.terminal reports.wire "
+    "system system.files telemetry telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
     "engines.lifecycle measurement reports system.files",
