@@ -100,6 +100,8 @@ def end_run(lock: str) -> None:
                 _lease(note).write_text("", encoding="utf-8")
         else:
             KeptProcess(note, None).stop_and_remove()
+    # Those whose warden was killed are not among them.
+    pid_files.clean_up(lambda _: None)
 
 
 def is_locked(path: Path) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ import pytest
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.lifecycle import pid_files, shared_run
 from tests.helpers.engine_processes import own_tmp
+from tests.helpers.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,3 +114,17 @@ def test_a_folder_in_which_nothing_can_be_made_is_named_with_what_to_do(
     monkeypatch.setattr(tempfile, "mkdtemp", refuse)
     with pytest.raises(EngineError, match=r"the folder of the run cannot be made: .*run-x: No space left .* TMPDIR"):
         shared_run.OwnRun()
+
+
+@pytest.mark.usefixtures("own_tmp")
+def test_the_end_of_a_run_removes_what_an_engine_left_whose_warden_was_killed(tmp_path: Path) -> None:
+    run = shared_run.OwnRun()
+    with subprocess.Popen([sys.executable, "-c", ""]) as warden:
+        warden.wait(PATIENCE_S)
+    files = tmp_path / "files"
+    files.mkdir()
+    kept = {"seconds": 0.0, "version": "1", "base_url": "http://127.0.0.1:1"}
+    note = pid_files.write_note("fake", warden.pid, warden.pid, files, kept)
+    run.close()
+    assert not files.exists()
+    assert not note.exists()
