@@ -207,7 +207,8 @@ class _Trial:
         faults = []
         if status not in _allow_statuses(self._case):
             faults.append(f"exit status {status}")
-        if "INTERNALERROR" in text or "Traceback (most recent call last)" in _SHOWN.sub("", text):
+        has_traceback = "Traceback (most recent call last)" in _SHOWN.sub("", text)
+        if "INTERNALERROR" in text or (has_traceback and not _ends_in_pytest(self._case)):
             faults.append("a traceback")
         if status in (0, 1) and not (self._work / REPORT).exists():
             faults.append("no report")
@@ -246,7 +247,12 @@ def _allow_statuses(case: Case) -> set[int]:
         # Two, as pytest-xdist ends when a worker was interrupted.
         return {0, 1, 2} if (case.victim, case.signal) == ("worker", "INT") else {0, 1}
     number = signal.Signals[f"SIG{case.signal}"]
-    return {2} if number is signal.SIGINT else {-number, 128 + number}
+    return {2} if number is signal.SIGINT and not _ends_in_pytest(case) else {-number, 128 + number}
+
+
+def _ends_in_pytest(case: Case) -> bool:
+    """Whether Ctrl-C comes after the session, where pytest does not catch it and ends with its own traceback."""
+    return case.hits_pytest and (case.signal, case.moment) == ("INT", "end")
 
 
 def _describe_ending(status: int | None, text: str) -> str:
