@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.baselines.errors import StoreError
+from pytest_llmperf.reports.compact.faults import WRONG_SHAPE, describe_wrong_shape, shorten
 from pytest_llmperf.reports.compact.report import compact_report, expand_report
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def to_text(report: Mapping[str, Any]) -> str:
     """
     try:
         return json.dumps(compact_report(report), allow_nan=False, sort_keys=True, separators=(",", ":")) + "\n"
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except WRONG_SHAPE as error:
         raise StoreError(f"the report cannot be stored ({type(error).__name__}: {error})") from error
 
 
@@ -154,9 +155,10 @@ def read_created(report: Mapping[str, Any]) -> datetime:
     """
     try:
         created = datetime.fromisoformat(report["created"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"the report does not say when it was created: {report.get('created')!r}") from error
-    return created.replace(tzinfo=UTC) if created.tzinfo is None else created.astimezone(UTC)
+        return created.replace(tzinfo=UTC) if created.tzinfo is None else created.astimezone(UTC)
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        stated = shorten(repr(report.get("created")))
+        raise StoreError(f"the report does not say when it was created: {stated}") from error
 
 
 def read_commit(report: Mapping[str, Any]) -> str:
@@ -174,19 +176,19 @@ def parse_run(text: str, path: Path, name: str, fingerprint: str) -> StoredRun:
     try:
         report = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"it is not whole, or no JSON: {error}") from error
+        raise StoreError(f"it is not whole, or no JSON: {shorten(error)}") from error
     _check_schema(report)
     try:
         return _build_run(expand_report(report), path, name, fingerprint)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"it has not the shape of a report ({type(error).__name__}: {error})") from error
+    except WRONG_SHAPE as error:
+        raise StoreError(describe_wrong_shape(error)) from error
 
 
 def _check_schema(report: Any) -> None:
     if not isinstance(report, Mapping) or "schema" not in report:
         raise StoreError("it is no report of pytest-llmperf")
     if report["schema"] != SCHEMA:
-        raise StoreError(f"it is a report of schema {report['schema']!r}, and this version reads {SCHEMA}")
+        raise StoreError(f"it is a report of schema {shorten(report['schema'])}, and this version reads {SCHEMA}")
 
 
 def _build_run(report: Mapping[str, Any], path: Path, name: str, fingerprint: str) -> StoredRun:

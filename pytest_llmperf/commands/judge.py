@@ -63,10 +63,11 @@ def _read_budgets(path: Path, reports: Sequence[str]) -> tuple[FileBudget, ...]:
 def _register_metrics(reports: Sequence[str]) -> None:
     """Makes the metrics of a project's own known; what is wrong with a report is told when it is judged."""
     from pytest_llmperf.baselines.rejudging.own_metrics import register_metrics_of
+    from pytest_llmperf.reports.compact.faults import WRONG_SHAPE
     from pytest_llmperf.reports.report_file import ReportError, read_report
 
     for file in _list_files(reports):
-        with suppress(ReportError, AttributeError, KeyError, TypeError, ValueError):
+        with suppress(ReportError, *WRONG_SHAPE):
             register_metrics_of(read_report(file))
 
 
@@ -100,6 +101,7 @@ class _Judge:
     def judge_report(self, path: Path) -> None:
         """Judges one report. One that cannot be read is told on standard error."""
         from pytest_llmperf.budgets.limit import BudgetError
+        from pytest_llmperf.reports.compact.faults import WRONG_SHAPE, describe_wrong_shape
         from pytest_llmperf.reports.report_file import ReportError, read_report
 
         try:
@@ -109,8 +111,8 @@ class _Judge:
             complain(str(error) if isinstance(error, ReportError) else f"{path}: {error}")
             self._bad += 1
             return
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            complain(f"{path}: it has not the shape of a report ({type(error).__name__}: {error})")
+        except WRONG_SHAPE as error:
+            complain(f"{path}: {describe_wrong_shape(error)}")
             self._bad += 1
             return
         self._reports += 1

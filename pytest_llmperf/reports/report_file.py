@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_llmperf.reports.compact.faults import WRONG_SHAPE, describe_wrong_shape, shorten
 from pytest_llmperf.reports.compact.report import expand_report
 from pytest_llmperf.reports.result import SCHEMA
 
@@ -32,13 +33,13 @@ def read_report(source: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise ReportError(f"{name}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise ReportError(f"{name}: it is not whole, or no JSON: {' '.join(str(error).split())}") from error
+        raise ReportError(f"{name}: it is not whole, or no JSON: {shorten(error)}") from error
     if reason := _why_no_report(report):
         raise ReportError(f"{name}: {reason}")
     try:
         return expand_report(report)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        reason = f"it has not the shape of a report ({type(error).__name__}: {error})"
+    except WRONG_SHAPE as error:
+        reason = describe_wrong_shape(error)
         raise ReportError(f"{name}: {reason}") from error
 
 
@@ -46,7 +47,7 @@ def _why_no_report(report: Any) -> str:
     if not isinstance(report, Mapping) or "schema" not in report:
         return "it is no report of pytest-llmperf"
     if report["schema"] != SCHEMA:
-        return f"it is a report of schema {report['schema']!r}, and this version reads {SCHEMA}"
+        return f"it is a report of schema {shorten(report['schema'])}, and this version reads {SCHEMA}"
     wrong = [part for part, kind in _PARTS.items() if not isinstance(report.get(part), kind)]
     if wrong:
         return f"it has no {wrong[0]}"
