@@ -52,7 +52,7 @@ def read_budget_file(path: Path) -> BudgetFile:
 
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # beside those of TOML: no UTF-8, thousands of digits or of brackets
         raise BudgetError(f"{path.name}: not valid TOML: {error}") from None
     tables, prices = data.pop("budget", []), data.pop("prices", None)
     page_metrics = tuple(_parse_page_metrics(data.pop("metrics", {}), f"{path.name}: [metrics"))

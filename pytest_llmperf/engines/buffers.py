@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-_LINE = re.compile(r":\s+(\S+)\s+(?:model|output|KV|RS|compute) buffer size =\s+([\d.]+) MiB")
+MEBIBYTES = r"(\d{1,12}(?:\.\d{1,12})?) MiB"
+"""A size as llama.cpp logs it; with more digits, or two points, it is none."""
+_LINE = re.compile(rf":\s+(\S+)\s+(?:model|output|KV|RS|compute) buffer size =\s+{MEBIBYTES}")
 
 
 def parse_buffers(log: str) -> dict[str, float]:

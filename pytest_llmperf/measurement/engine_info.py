@@ -40,7 +40,7 @@ def is_same_model(one: str, other: str) -> bool:
     return one.removesuffix(":latest") == other.removesuffix(":latest")
 
 
-_LEADING_NUMBER = re.compile(r"v?(\d+)")
+_LEADING_NUMBER = re.compile(r"v?(\d{1,9})")
 _BUILD_NUMBER = re.compile(r"b\d+")
 # No engine counts its major versions so far: it is the year of a date, or the number of a build.
 _FIRST_BUILD = 1000

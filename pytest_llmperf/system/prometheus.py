@@ -25,7 +25,8 @@ _LABEL = r'[a-zA-Z_]\w*[ \t]*=[ \t]*"(?:[^"\\]|\\[\\"n])*"'
 _LABELS = rf"[ \t]*(?:{_LABEL}[ \t]*(?:,[ \t]*|(?=\}})))*"
 _NUMBER = r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)"
 _LINE = re.compile(
-    rf"([a-zA-Z_:][\w:]*)[ \t]*(?:\{{({_LABELS})\}}[ \t]*|(?<=[ \t]))((?i:{_NUMBER}))(?:[ \t]+(-?\d+))?", re.ASCII
+    rf"([a-zA-Z_:][\w:]*)[ \t]*(?:\{{({_LABELS})\}}[ \t]*|(?<=[ \t]))((?i:{_NUMBER}))(?:[ \t]+(-?\d{{1,19}}))?",
+    re.ASCII,
 )
 _PAIR = re.compile(r'(\w+)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"', re.ASCII)
 _ESCAPE = re.compile(r"\\(.)")

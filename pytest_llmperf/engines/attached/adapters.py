@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import PurePath
 
-from pytest_llmperf.engines.lifecycle.http import http_get
+from pytest_llmperf.engines.lifecycle.http import UNREADABLE_JSON, http_get
 
 
 def list_model_adapters(base_url: str, api_key: str = "", query: str = "") -> dict[str, str]:
@@ -17,7 +17,7 @@ def list_model_adapters(base_url: str, api_key: str = "", query: str = "") -> di
     try:
         listed = json.loads(http_get(f"{url}?{query}" if query else url, api_key=api_key))["data"]
         return {str(model["id"]): str(model["id"]) for model in listed if model.get("parent")}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, *UNREADABLE_JSON):
         return {}
 
 
@@ -29,7 +29,7 @@ def list_numbered_adapters(root: str, api_key: str = "") -> dict[str, str]:
     try:
         listed = json.loads(http_get(f"{root}/lora-adapters", api_key=api_key))
         names = {f"#{int(one['id'])}": PurePath(str(one["path"])).stem for one in listed}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, *UNREADABLE_JSON):
         return {}
     alike = [name for name in names.values() if list(names.values()).count(name) > 1]
     return {number: f"{name}{number}" if name in alike else name for number, name in names.items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.attached.core_waits import NOTHING_SEEN, CoreWaits
-from pytest_llmperf.engines.lifecycle.http import http_get
+from pytest_llmperf.engines.lifecycle.http import UNREADABLE_JSON, http_get
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def count_busy_slots(url: str, api_key: str = "") -> int | None:
     try:
         slots = json.loads(http_get(url, api_key=api_key))
         return sum(bool(slot["is_processing"]) for slot in slots) if isinstance(slots, list) else None
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, *UNREADABLE_JSON):
         return None
 
 

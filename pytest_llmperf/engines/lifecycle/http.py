@@ -34,8 +34,13 @@ class _Secure(urllib.request.HTTPSHandler):
         return self.do_open(StrictHTTPSConnection, request)
 
 
+UNREADABLE_JSON = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading the JSON that a server answers raises where it is of another form."""
 NO_LIST = (400, 404, 405, 410, 501)
 """The statuses with which servers and gateways answer that have no list of models."""
+
+
+_MOST_WEIGHTS = 1 << 63
 
 
 class RedirectedError(OSError):
@@ -169,7 +174,7 @@ def list_served_models(base_url: str, api_key: str = "", query: str = "") -> dic
     except OSError as error:
         cause = getattr(error, "reason", error)
         raise EngineError(f"no answer from {url}: {cause}; is the server running?") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except UNREADABLE_JSON:
         raise NoModelListError(f"{url} is not an OpenAI API: its answer lists no models") from None
 
 
@@ -177,7 +182,19 @@ def read_stated_weights(listed: Mapping[str, Any]) -> float | None:
     """The bytes of weights that an entry in a list of models states; None if it does not."""
     meta = listed.get("meta") if isinstance(listed, dict) else None
     size = meta.get("size") if isinstance(meta, dict) else None
-    return float(size) if type(size) is int and size > 0 else None
+    return float(size) if type(size) is int and 0 < size < _MOST_WEIGHTS else None
+
+
+def parse_tokens(answer: bytes) -> list[int]:
+    """The ids of tokens in an answer of ``/tokenize``, in the words of vLLM and of llama.cpp.
+
+    Raises:
+        OSError: it has none.
+    """
+    try:
+        return [int(token) for token in json.loads(answer)["tokens"]]
+    except UNREADABLE_JSON:
+        raise OSError("its /tokenize does not answer with tokens") from None
 
 
 def find_free_port() -> int:

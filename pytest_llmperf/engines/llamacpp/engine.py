@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
 from pytest_llmperf.engines.attached.adapters import list_numbered_adapters
 from pytest_llmperf.engines.attached.insight import AttachedInsight
 from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
-from pytest_llmperf.engines.lifecycle.http import http_post
+from pytest_llmperf.engines.lifecycle.http import http_post, parse_tokens
 from pytest_llmperf.engines.llamacpp.insight import LlamaCppInsight
 from pytest_llmperf.engines.llamacpp.room import check_room
 from pytest_llmperf.engines.llamacpp.server import LlamaCppServer, read_stated_facts, read_version
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 def _list_tokens(endpoint: Endpoint, text: str) -> list[int]:
     asked = {"content": text, "add_special": True}
     answer = http_post(f"{endpoint.root}/tokenize", asked, api_key=endpoint.api_key)
-    return [int(token) for token in json.loads(answer)["tokens"]]
+    return parse_tokens(answer)
 
 
 def _name_adapter(endpoint: Endpoint, adapter: str) -> dict[str, Any]:

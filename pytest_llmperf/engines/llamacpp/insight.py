@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.attached.adapters import list_numbered_adapters
 from pytest_llmperf.engines.attached.slots import count_busy_slots
-from pytest_llmperf.engines.buffers import is_on_host
+from pytest_llmperf.engines.buffers import MEBIBYTES, is_on_host
 from pytest_llmperf.engines.kv_cache.slots import SlotObservation, Slots
 from pytest_llmperf.measurement.reading import Missing, Reading
 from pytest_llmperf.telemetry.cpu import cpu_device
@@ -16,9 +16,9 @@ from pytest_llmperf.telemetry.cpu import cpu_device
 if TYPE_CHECKING:
     from pytest_llmperf.engines.llamacpp.server import LlamaCppServer
 
-_WEIGHTS = re.compile(r"load_tensors:\s+(\S+) model buffer size =\s+([\d.]+) MiB")
-_KV_CACHE = re.compile(r"llama_kv_cache\S*: size =\s+([\d.]+) MiB")
-_SLOTS = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+), kv_unified = 'false'")
+_WEIGHTS = re.compile(rf"load_tensors:\s+(\S+) model buffer size =\s+{MEBIBYTES}")
+_KV_CACHE = re.compile(rf"llama_kv_cache\S{{0,40}}: size =\s+{MEBIBYTES}")
+_SLOTS = re.compile(r"n_slots = ([1-9]\d{0,8}), n_ctx_slot = ([1-9]\d{0,8}), kv_unified = 'false'")
 
 
 class LlamaCppInsight(Insight):

@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.lifecycle.http import http_get, http_post
+from pytest_llmperf.engines.lifecycle.http import UNREADABLE_JSON, http_get, http_post
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def check_room(endpoint: Endpoint, body: Mapping[str, Any]) -> None:
     try:
         context, slots = _read_slots(endpoint)
         tokens = _count_prompt(endpoint, body, room=context - asked)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *UNREADABLE_JSON):
         return  # the request itself tells what is wrong with it, or with the server
     if tokens + asked > context:
         needed = -(-(tokens + asked) // _STEP) * _STEP

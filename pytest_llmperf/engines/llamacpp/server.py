@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from pytest_llmperf.engines.api.model_facts import ModelFacts
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.bundled_model import NAME, fetch_bundled_model
-from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get, http_post, read_announced_url
+from pytest_llmperf.engines.lifecycle.http import (
+    UNREADABLE_JSON,
+    check_port,
+    find_free_port,
+    http_get,
+    http_post,
+    read_announced_url,
+)
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.llamacpp.gguf import read_model_facts
 from pytest_llmperf.engines.llamacpp.server_main import POOLINGS, SETTINGS, VERBOSITY, list_adapter_files
@@ -130,7 +137,7 @@ def read_version(base_url: str) -> str:
     try:
         properties = json.loads(http_get(f"{base_url.removesuffix('/v1')}/props"))
         return str(properties["build_info"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *UNREADABLE_JSON):
         raise EngineError(f"the server at {base_url} is not a llama.cpp server: /props does not answer") from None
 
 
@@ -144,7 +151,7 @@ def erase_slots(base_url: str) -> None:
     try:
         for slot in json.loads(http_get(f"{root}/slots")):
             http_post(f"{root}/slots/{int(slot['id'])}?action=erase")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *UNREADABLE_JSON) as error:
         raise EngineError(f"llamacpp did not erase its slots: {error}") from None
 
 

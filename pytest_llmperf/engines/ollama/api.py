@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.system.http.responses import StrictHTTPConnection, StrictHTTPSConnection
 from pytest_llmperf.traffic.answers.errors import describe_refusal
+from pytest_llmperf.traffic.answers.json_fields import as_dict, as_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,8 +47,8 @@ class OllamaAPI:
 
     def models(self) -> dict[str, str]:
         """The names of the models that it has, each with its digest: copies of a model have the same."""
-        found = self._ask("GET", "/api/tags").get("models") or ()
-        return {str(model["name"]): str(model.get("digest", "")) for model in found}
+        found = map(as_dict, as_list(self._ask("GET", "/api/tags").get("models")))
+        return {str(model["name"]): str(model.get("digest", "")) for model in found if "name" in model}
 
     def show(self, model: str) -> dict[str, Any]:
         """What it knows of a model: ``model_info``, ``tensors``, ``modelfile``, ``parameters``, ``capabilities``."""
@@ -55,7 +56,7 @@ class OllamaAPI:
 
     def list_loaded(self) -> list[dict[str, Any]]:
         """The models that are loaded: ``name``, ``digest``, ``size``, ``size_vram``, ``context_length``."""
-        return list(self._ask("GET", "/api/ps").get("models") or ())
+        return [as_dict(model) for model in as_list(self._ask("GET", "/api/ps").get("models"))]
 
     def start_model(self, model: str, options: Mapping[str, Any], keep_alive: float | str, seconds: float) -> None:
         """Returns when the model is loaded, with these options if it was not; it stays so long after each request."""
@@ -143,7 +144,7 @@ class OllamaAPI:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         content = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise EngineError(f"the server sent something that is not a JSON object: {data[:100]!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import time
@@ -16,7 +15,7 @@ from pytest_llmperf.engines.api.state import EngineState, EngineStatus
 from pytest_llmperf.engines.bundled_model import find_bundled_path
 from pytest_llmperf.engines.lifecycle import shared_run
 from pytest_llmperf.engines.lifecycle.attached_deployment import check_url
-from pytest_llmperf.engines.lifecycle.http import http_post
+from pytest_llmperf.engines.lifecycle.http import http_post, parse_tokens
 from pytest_llmperf.engines.lifecycle.listeners import parse_address
 from pytest_llmperf.engines.ollama.api import NotFoundError, OllamaAPI
 from pytest_llmperf.engines.ollama.cleanup.found import FoundModel
@@ -176,7 +175,7 @@ class OllamaDeployment(Deployment):
         if runner is None or not runner.url:
             raise ConnectionError(f"the runner of {self.shown_model} cannot be asked from here")
         answer = http_post(f"{runner.url}/tokenize", {"content": text, "add_special": True})
-        return [int(token) for token in json.loads(answer)["tokens"]]
+        return parse_tokens(answer)
 
     def _find_model_file(self) -> Path | None:
         """The model's GGUF file on this host: the one that was asked for, or that of the server's store."""

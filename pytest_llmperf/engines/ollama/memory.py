@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.buffers import is_on_host, parse_buffers
+from pytest_llmperf.engines.buffers import MEBIBYTES, is_on_host, parse_buffers
 from pytest_llmperf.engines.kv_cache.slots import Slots
 from pytest_llmperf.measurement.reading import Reading
 from pytest_llmperf.telemetry.cpu import has_amx
 from pytest_llmperf.telemetry.sources.drivers import has_gpu
+from pytest_llmperf.traffic.answers.json_fields import as_count, as_dict, as_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ _BLOCKS = {
 }
 # Layers that keep less than all tokens, or no keys and values at all.
 _UNEVEN = ("attention.sliding_window", "attention.kv_lora_rank", "ssm.state_size")
-_KV_LINE = re.compile(r"^.*llama_kv_cache\S*:.* KV buffer size =\s+([\d.]+) MiB", re.MULTILINE)
+_KV_LINE = re.compile(rf"llama_kv_cache\S{{0,40}}:[^\n]{{0,200}}? KV buffer size =\s+{MEBIBYTES}")
 _WEIGHTS_LINE = "model buffer size ="
 _BLOB = re.compile(r"^FROM\s+(?P<folder>.*[/\\])?(?P<name>sha256-[0-9a-f]{64})\s*$", re.MULTILINE)
 
@@ -92,59 +93,67 @@ class Shape:
 
 def read_shape(shown: Mapping[str, Any]) -> Shape:
     """Reads a model's shape from the answer of ``/api/show``."""
-    info: Mapping[str, Any] = shown.get("model_info") or {}
+    info = as_dict(shown.get("model_info"))
     architecture = str(info.get("general.architecture", ""))
     trained = info.get(f"{architecture}.context_length")
     values, reason = _values_per_token(info, architecture)
     blob = _BLOB.search(str(shown.get("modelfile", "")))
     return Shape(
-        trained_context=trained if isinstance(trained, int) else None,
-        weights_bytes=sum_tensor_bytes(shown.get("tensors") or ()),
+        trained_context=as_count(trained),
+        weights_bytes=sum_tensor_bytes(as_list(shown.get("tensors"))),
         values_per_token=values,
         reason=reason,
         blob=blob["name"] if blob else "",
-        completes="completion" in (shown.get("capabilities") or ("completion",)),
-        embeds="embedding" in (shown.get("capabilities") or ()),
+        completes="completion" in (as_list(shown.get("capabilities")) or ("completion",)),
+        embeds="embedding" in as_list(shown.get("capabilities")),
         path=f"{blob['folder'] or ''}{blob['name']}" if blob else "",
     )
 
 
-def sum_tensor_bytes(tensors: Sequence[Mapping[str, Any]]) -> float | None:
-    """The bytes of all tensors; None if there are none, or one is of an unknown type."""
+def sum_tensor_bytes(tensors: Sequence[object]) -> float | None:
+    """The bytes of all tensors; None if there are none, or one is of an unknown type or shape."""
     total = 0.0
-    for tensor in tensors:
+    for tensor in map(as_dict, tensors):
         block = _BLOCKS.get(str(tensor.get("type", "")).upper())
-        if block is None:
+        count = _count_values(tensor.get("shape"))
+        if block is None or count is None:
             return None
         size, values = block
-        total += math.prod(tensor.get("shape") or (0,)) / values * size
+        total += count / values * size
     return total or None
+
+
+def _count_values(shape: object) -> int | None:
+    lengths = [as_count(length) for length in as_list(shape)] or [0]
+    return None if None in lengths else as_count(math.prod(length or 0 for length in lengths))
 
 
 def _values_per_token(info: Mapping[str, Any], architecture: str) -> tuple[tuple[int, int] | None, str]:
     uneven = next((key for key in _UNEVEN if info.get(f"{architecture}.{key}")), "")
     if uneven:
         return None, f"the layers of this model do not all keep a key and a value of each token ({uneven})"
-    layers, heads, embedding, kv_heads, key, value = (
-        info.get(f"{architecture}.{name}")
+    layers, heads, embedding, key, value = (
+        as_count(info.get(f"{architecture}.{name}"))
         for name in (
             "block_count",
             "attention.head_count",
             "embedding_length",
-            "attention.head_count_kv",
             "attention.key_length",
             "attention.value_length",
         )
     )
-    if not (isinstance(layers, int) and isinstance(heads, int) and heads and isinstance(embedding, int)):
+    kv_heads = info.get(f"{architecture}.attention.head_count_kv")
+    if layers is None or not heads or embedding is None:
         return None, "the model's metadata do not tell the shape of its KV cache"
     each = embedding // heads
     if isinstance(kv_heads, list):
         # One number a layer; 0 for a layer without attention.
-        all_heads = sum(kv_heads) if all(isinstance(number, int) for number in kv_heads) else 0
+        counts = [as_count(number) for number in kv_heads]
+        all_heads = 0 if None in counts else sum(filter(None, counts))
     else:
-        all_heads = layers * (kv_heads if isinstance(kv_heads, int) else heads)
-    sizes = (key if isinstance(key, int) else each, value if isinstance(value, int) else each)
+        known = as_count(kv_heads)
+        all_heads = layers * (heads if known is None else known)
+    sizes = (each if key is None else key, each if value is None else value)
     return (all_heads * sizes[0], all_heads * sizes[1]), ""
 
 

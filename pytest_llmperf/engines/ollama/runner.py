@@ -15,6 +15,7 @@ from pytest_llmperf.engines.lifecycle.listeners import describe_processes
 from pytest_llmperf.engines.ollama.options import NUM_CTX
 from pytest_llmperf.telemetry.sources.branch import Branch
 from pytest_llmperf.telemetry.sources.host import process_tree
+from pytest_llmperf.traffic.answers.json_fields import as_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -136,7 +137,7 @@ class Loaded:
 
     @property
     def context(self) -> int:
-        return int(self.entry.get("context_length", 0))
+        return as_count(self.entry.get("context_length")) or 0
 
     @property
     def options(self) -> dict[str, int | bool]:
@@ -147,12 +148,12 @@ class Loaded:
     @property
     def size(self) -> int:
         """All its buffers in bytes, as the server states them."""
-        return int(self.entry.get("size") or 0)
+        return as_count(self.entry.get("size")) or 0
 
     @property
     def size_vram(self) -> int:
         """Those of its buffers that the server takes for a GPU's, in bytes."""
-        return int(self.entry.get("size_vram") or 0)
+        return as_count(self.entry.get("size_vram")) or 0
 
 
 def find_branches(roots: Iterable[int], file: str) -> tuple[Branch, ...]:

@@ -20,7 +20,7 @@ def parse_version(version: str) -> tuple[int, ...]:
     >>> parse_version("0.30.0-rc1")
     (0, 30, 0)
     """
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    found = re.match(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})", version)
     numbers = tuple(map(int, found.groups())) if found else _UNVERSIONED
     return (1 << 30,) if numbers == _UNVERSIONED else numbers
 

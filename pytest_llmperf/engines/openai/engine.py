@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.engine import Engine, EngineParts
 from pytest_llmperf.engines.attached.insight import AttachedInsight
 from pytest_llmperf.engines.lifecycle.attached_deployment import AttachedDeployment
-from pytest_llmperf.engines.lifecycle.http import http_post
+from pytest_llmperf.engines.lifecycle.http import http_post, parse_tokens
 from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -19,11 +18,7 @@ if TYPE_CHECKING:
 def _list_tokens(endpoint: Endpoint, text: str) -> list[int]:
     """The tokens of a text as a server states them that has ``/tokenize``, in the words of vLLM or of llama.cpp."""
     asked = {"model": endpoint.model, "prompt": text, "content": text, "add_special": True}
-    try:
-        answer = json.loads(http_post(f"{endpoint.root}/tokenize", asked, api_key=endpoint.api_key))
-        return [int(token) for token in answer["tokens"]]
-    except (ValueError, KeyError, TypeError):
-        raise OSError("its /tokenize does not answer with tokens") from None
+    return parse_tokens(http_post(f"{endpoint.root}/tokenize", asked, api_key=endpoint.api_key))
 
 
 DIALECT = Dialect(count_tokens=lambda endpoint, text: len(_list_tokens(endpoint, text)), list_tokens=_list_tokens)

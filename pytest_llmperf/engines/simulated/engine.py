@@ -15,7 +15,7 @@ from pytest_llmperf.engines.api.insight import Insight
 from pytest_llmperf.engines.api.observation import Observation, Observed
 from pytest_llmperf.engines.api.spec import EngineError
 from pytest_llmperf.engines.api.state import EngineState
-from pytest_llmperf.engines.lifecycle.http import check_port, http_get, http_post, read_announced_url
+from pytest_llmperf.engines.lifecycle.http import UNREADABLE_JSON, check_port, http_get, http_post, read_announced_url
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.simulated.model.script import ScriptError, read_script
 from pytest_llmperf.engines.simulated.model.settings import Simulation, SimulationError
@@ -128,7 +128,7 @@ class SimulatedServer(ServerDeployment):
             return None
         try:
             return int(json.loads(http_get(f"{self.base_url.removesuffix('/v1')}/prefix_cache"))["cached_tokens"])
-        except (OSError, ValueError):
+        except (OSError, *UNREADABLE_JSON):
             return None  # it has ended, which its status tells
 
     def count_running(self) -> int | Missing:
@@ -136,7 +136,7 @@ class SimulatedServer(ServerDeployment):
         try:
             found = json.loads(http_get(f"{self.base_url.removesuffix('/v1')}/slots"))
             return int(found["waiting"]) + sum(bool(slot["is_processing"]) for slot in found["slots"])
-        except (OSError, ValueError, LookupError) as error:
+        except (OSError, *UNREADABLE_JSON) as error:
             return Missing(f"the server does not tell which requests it works on: {error}")
 
     def _order(self, what: str) -> None:

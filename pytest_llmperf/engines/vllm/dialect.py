@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmperf.engines.lifecycle.http import http_post
+from pytest_llmperf.engines.lifecycle.http import http_post, parse_tokens
 from pytest_llmperf.traffic.client.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def _salt_prefix(share: bool) -> Mapping[str, Any]:
 def _list_tokens(endpoint: Endpoint, text: str) -> list[int]:
     asked = {"model": endpoint.model, "prompt": text}
     answer = http_post(f"{endpoint.root}/tokenize", asked, api_key=endpoint.api_key)
-    return [int(token) for token in json.loads(answer)["tokens"]]
+    return parse_tokens(answer)
 
 
 DIALECT = Dialect(

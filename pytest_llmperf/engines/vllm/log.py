@@ -12,10 +12,10 @@ _PERCENT = r"[^\n]{0,200}?\b(\d{1,3})%"
 _STAGES = (
     (re.compile(r"Resolved architecture"), "starting its processes"),
     (re.compile(r"Fetching \d+ files|\.(?:safetensors|bin|json):" + _PERCENT), "downloading the model"),
-    (re.compile(r"Starting to load model|Loading \S+ checkpoint shards:" + _PERCENT), "loading weights"),
+    (re.compile(r"Starting to load model|Loading \S{1,100} checkpoint shards:" + _PERCENT), "loading weights"),
     (re.compile(r"Starting torch\.compile|Warming up model for the compilation|Compiling a graph"), "compiling"),
     (re.compile(r"torch\.compile took|Warming up done|Available KV cache memory"), "setting up its KV cache"),
-    (re.compile(r"Capturing [^\n:]*graphs[^\n:]*:" + _PERCENT), "capturing graphs"),
+    (re.compile(r"Capturing [^\n:]{0,100}graphs[^\n:]{0,100}:" + _PERCENT), "capturing graphs"),
     (re.compile(r"init engine \("), "opening its API"),
 )
 _PREFIX = r"^(?:\([^)\n]*\) )?(?:(?:ERROR|CRITICAL) [\d-]+ [\d:]+ \[[^\]\n]*\] )?"
@@ -30,11 +30,13 @@ _FOLLOW_UPS = (
 )
 # A process that was killed says nothing itself.
 _DIED = re.compile(r"\b(?:(?:Engine core|Worker) proc \S+ died|engine core exited) unexpectedly")
-_WEIGHTS = re.compile(r"Model loading took (\d+(?:\.\d+)?) GiB")
-_KV_CACHE = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) GiB")
-_WORKERS = re.compile(r"tensor_parallel_size=(\d+), pipeline_parallel_size=(\d+)")
+# A number of more digits is none that vLLM states.
+_SIZE = r"(\d{1,12}(?:\.\d{1,12})?)"
+_WEIGHTS = re.compile(rf"Model loading took {_SIZE} GiB")
+_KV_CACHE = re.compile(rf"Available KV cache memory: {_SIZE} GiB")
+_WORKERS = re.compile(r"tensor_parallel_size=(\d{1,9})(?!\d), pipeline_parallel_size=(\d{1,9})(?!\d)")
 _DEVICE = re.compile(r"device_config=(\w+)")
-_DTYPE = re.compile(r"dtype=torch\.(\w+), .*?quantization=(\w+)")
+_DTYPE = re.compile(r"dtype=torch\.(\w+), [^\n]{0,2000}?quantization=(\w+)")
 
 
 def find_stage(log: str) -> str:

@@ -8,7 +8,7 @@ import urllib.error
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.lifecycle.http import http_post
+from pytest_llmperf.engines.lifecycle.http import UNREADABLE_JSON, http_post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ def empty_server_cache(base_url: str, arguments: Mapping[str, str]) -> None:
     except urllib.error.HTTPError as error:
         hint = f"; {_HINT}" if error.code == 404 else ""
         raise EngineError(f"vllm did not empty its prefix cache: HTTP {error.code}{hint}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *UNREADABLE_JSON) as error:
         raise EngineError(f"vllm did not empty its prefix cache: {error}") from None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmperf.engines.api.spec import EngineError
-from pytest_llmperf.engines.lifecycle.http import check_port, find_free_port, http_get
+from pytest_llmperf.engines.lifecycle.http import UNREADABLE_JSON, check_port, find_free_port, http_get
 from pytest_llmperf.engines.lifecycle.server_deployment import ServerDeployment
 from pytest_llmperf.engines.lifecycle.shared_memory import SharedMemory
 from pytest_llmperf.engines.vllm import first_request
@@ -158,7 +158,7 @@ def read_version(base_url: str) -> str:
     """
     try:
         return str(json.loads(http_get(f"{base_url.removesuffix('/v1')}/version"))["version"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *UNREADABLE_JSON):
         raise EngineError(f"the server at {base_url} is not a vLLM server: /version does not answer") from None
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import select
 import tempfile
 from pathlib import Path
 
-from pytest_llmperf.engines.lifecycle.http import http_post
+from pytest_llmperf.engines.lifecycle.http import http_post, parse_tokens
 from pytest_llmperf.engines.vocabulary.small_model import write_small_model
 from pytest_llmperf.system.child_process import ChildProcess
 
@@ -38,7 +37,7 @@ class FileTokenizer:
             self.close()
             self._start()
         answer = http_post(f"{self._url}/tokenize", {"content": text, "add_special": True})
-        return [int(token) for token in json.loads(answer)["tokens"]]
+        return parse_tokens(answer)
 
     def close(self) -> None:
         """Ends its process. May be called twice."""
