@@ -31,8 +31,8 @@ ASYNCIO = ("-p", "asyncio", "-o", "asyncio_default_fixture_loop_scope=function")
 _FAST = {"ttft": "2 ms", "tpot": "1 ms"}
 # Neighbours that change every run, or take long to import: only those tests have them that ask for them by "-p NAME".
 _ASKED_FOR = (
-    *("anyio", "asyncio", "benchmark", "flaky", "html", "html_fixtures", "memray", "metadata", "randomly"),
-    *("pytest_reportlog", "rerunfailures", "timeout"),
+    *("anyio", "asyncio", "benchmark", "flaky", "html", "html_fixtures", "hypothesispytest", "memray", "metadata"),
+    *("pytest_reportlog", "randomly", "rerunfailures", "timeout"),
 )
 _DISTURBING = (
     "CI",

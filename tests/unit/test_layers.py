@@ -120,7 +120,7 @@ ALLOWED: dict[str, str] = {
     "system system.files telemetry telemetry.sampler telemetry.sources traffic traffic.client",
     "testing": "telemetry.sources.nvml",
     "commands": "baselines baselines.calibration baselines.rejudging baselines.two_reports budgets engines.api "
-    "engines.lifecycle measurement reports system.files",
+    "engines.lifecycle measurement reports reports.compact system.files",
     "commands.store": "baselines commands measurement reports system.files",
 }
 # Other packages that only some places may import, not even for type checkers.
