@@ -252,7 +252,10 @@ def test_an_impossible_length_is_refused_with_its_line_and_key(key: str, value: 
         (b"\xff\xfe{\0", "requests.jsonl is text in UTF-16: give JSON lines"),
         (b"\xff\xfe\0\0{\0\0\0", "requests.jsonl is text in UTF-32: give JSON lines"),
         (b"{\0}\0", "requests.jsonl is no text in UTF-8, but perhaps in UTF-16: give JSON lines"),
-        (gzip.compress(gzip.compress(b"{}")), "requests.jsonl is compressed by gzip twice: give JSON lines"),
+        (
+            gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0),
+            "requests.jsonl is compressed by gzip twice: give JSON lines",
+        ),
         (b"PAR1\0\0", "requests.jsonl is a Parquet file: give JSON lines"),
         (b"PK\x03\x04", "requests.jsonl is a zip archive: give JSON lines"),
         (b"", "requests.jsonl contains no request"),
