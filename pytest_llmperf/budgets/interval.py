@@ -113,7 +113,7 @@ def find_interval(
     """The interval of a value with this evidence; None where the value has to be taken as it is."""
     match evidence:
         case Bounds():
-            return Interval(evidence.low, evidence.high, unit="histogram")
+            return Interval(evidence.low, evidence.high, unit="page")
         case SensorAccuracy():
             return Interval(value * (1 - evidence.share), value * (1 + evidence.share))
         case RequestValues() | BinnedValues():

@@ -45,8 +45,8 @@ class PageReading:
     Attributes:
         reading: in the base unit of the metric.
         fault: why the value cannot be trusted, such as a counter that was set back; empty if it can.
-        is_bounded: whether the truth is only known to lie between ``low`` and ``high``, the bounds of a bucket; if not,
-            the value is exact.
+        is_bounded: whether the truth is only known to lie between ``low`` and ``high``, such as the bounds of a bucket;
+            if not, the value is exact.
         low, high: in the base unit of the metric; None where nothing bounds that side.
     """
 

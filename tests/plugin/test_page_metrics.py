@@ -154,15 +154,16 @@ def test_a_page_of_a_server_is_read_and_judged(runs: Runs, pytester: pytest.Pyte
         for test in report["tests"]
         for v in test["verdicts"]
     }
-    assert {place: one["status"] for place, one in found.items()} == {
+    # On a slow host a look falls into these short tests; else their ends prove nothing of the maximum.
+    for place in (("broken", "queue"), ("lacks_a_name", "queue")):
+        assert found[place].pop("status") in ("INCONCLUSIVE", "PASS")
+    assert {place: one["status"] for place, one in found.items() if "status" in one} == {
         ("in_the_file", "cache_hits"): "PASS",
         ("broken", "cache_hits"): "FAIL",
-        ("broken", "queue"): "PASS",
         ("inside_its_bucket", "wait"): "PASS",
         ("within_the_bucket", "wait"): "INCONCLUSIVE",
         ("too_few", "wait"): "NOT MEASURED",
         ("lacks_a_name", "nowhere"): "NOT MEASURED",
-        ("lacks_a_name", "queue"): "PASS",
         ("set_back", "cache_hits"): "INVALID",
         ("started_afresh", "queue"): "INVALID",
         ("gone", "queue"): "NOT MEASURED",

@@ -28,7 +28,8 @@ def compute_reading(
     value, low, high, samples = found
     least, most = (None if one is None else one * metric.scale for one in (low, high))
     is_bounded = low != high
-    how = f"{metric.formula}; within its bucket" if is_bounded else metric.formula
+    bounded = "within its bucket" if metric.kind == "histogram" else "no look fell into the test, only its two ends"
+    how = f"{metric.formula}; {bounded}" if is_bounded else metric.formula
     return PageReading(Reading(value * metric.scale, how, samples=samples), fault, is_bounded, least, most)
 
 
@@ -75,8 +76,21 @@ def _read_gauge(metric: PageMetric, before: Snapshot, after: Snapshot, looks: Pa
     values = [edges[0], *looks.values.get(metric.series.text, ()), edges[1]]
     if not all(map(math.isfinite, values)):
         return Missing(f"the page stated a value of {metric.series.text} that is not finite")
-    value = {"max": max(values), "min": min(values), "last": values[-1], "mean": math.fsum(values) / len(values)}
+    if metric.take == "last":
+        return values[-1], None, None, len(values)
+    if len(values) == len(edges):
+        return _read_edges(metric, edges)
+    value = {"max": max(values), "min": min(values), "mean": math.fsum(values) / len(values)}
     return value[metric.take], None, None, len(values)
+
+
+def _read_edges(metric: PageMetric, edges: Sequence[float]) -> Found | Missing:
+    """What the two ends of a test prove of a gauge that nobody looked at in between: a bound on one side."""
+    if metric.take == "mean":
+        return Missing(f"no look at {metric.series.text} fell into the test, which was too short for one")
+    if metric.take == "max":
+        return max(edges), max(edges), None, len(edges)
+    return min(edges), None, min(edges), len(edges)
 
 
 def _read_counter(metric: PageMetric, before: Snapshot, after: Snapshot, seconds: float) -> Found | Missing:

@@ -59,7 +59,21 @@ def test_a_counter_is_what_it_rose_by(more: dict[str, str], before: str, after: 
 @pytest.mark.parametrize(("take", "value"), [("max", 9), ("min", 1), ("mean", 4), ("last", 2)])
 def test_a_gauge_is_what_was_seen_at_both_ends_and_in_between(take: str, value: float) -> None:
     found = compute({**GAUGE, "take": take}, "queue 4", "queue 2", values={"queue": [9, 1, 4]})
-    assert (found.reading.value, found.reading.samples) == (value, 5)
+    assert (found.reading.value, found.reading.samples, found.is_bounded) == (value, 5, False)
+
+
+@pytest.mark.parametrize(("take", "low", "high"), [("max", 4, None), ("min", None, 2)])
+def test_a_gauge_that_was_seen_at_both_ends_alone_is_bounded_on_one_side(
+    take: str, low: float | None, high: float | None
+) -> None:
+    found = compute({**GAUGE, "take": take}, "queue 4", "queue 2")
+    assert (found.is_bounded, found.low, found.high) == (True, low, high)
+    assert found.reading.how.endswith("no look fell into the test, only its two ends")
+
+
+def test_the_mean_of_two_ends_is_missing() -> None:
+    found = compute({**GAUGE, "take": "mean"}, "queue 4", "queue 2")
+    assert found.reading.reason == "no look at queue fell into the test, which was too short for one"
 
 
 @pytest.mark.parametrize(
