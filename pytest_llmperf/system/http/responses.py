@@ -62,6 +62,9 @@ class StrictResponse(http.client.HTTPResponse):
         self.will_close = answer.ends_with_connection or not answer.keeps_open
         self.fp = io.BufferedReader(content)
 
+    def flush(self) -> None:
+        """Does nothing: an answer is read only. Python's own fails where the connection has been closed before."""
+
 
 class StrictHTTPConnection(http.client.HTTPConnection):
     """A connection whose answers are read strictly."""

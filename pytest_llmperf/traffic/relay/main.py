@@ -8,6 +8,7 @@ length of a pickle (8 bytes) and the pickle. The process ends with that connecti
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import os
@@ -73,7 +74,8 @@ class RelayServer:
         try:
             server = await loop.create_server(self._take_connection, host, port, backlog=1024)
         except OSError as error:
-            return {"error": describe_cause(error)}
+            # From Python 3.13 on asyncio passes over an address of no network of this host, and then has no number.
+            return {"error": describe_cause(error) if error.errno else os.strerror(errno.EADDRNOTAVAIL).lower()}
         return {"port": server.sockets[0].getsockname()[1]}
 
     def _take_connection(self) -> AppSide:
